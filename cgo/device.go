@@ -1,0 +1,72 @@
+package cgo
+
+// #include "sdgo.h"
+import "C"
+
+import (
+	"runtime"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// Kind is what sort of processor a device is.
+type Kind int
+
+// The kinds of devices that ggml knows.
+const (
+	CPU         Kind = C.SDGO_CPU
+	GPU         Kind = C.SDGO_GPU
+	IGPU        Kind = C.SDGO_IGPU  // a GPU that shares the host's memory
+	Accelerator Kind = C.SDGO_ACCEL // a helper of the CPU, such as a BLAS
+)
+
+func (k Kind) String() string {
+	switch k {
+	case CPU:
+		return "CPU"
+	case GPU:
+		return "GPU"
+	case IGPU:
+		return "integrated GPU"
+	}
+	return "accelerator"
+}
+
+// DeviceInfo describes one device.
+type DeviceInfo struct {
+	Index       int    // what [Config.Device] takes
+	Name        string // such as "CPU", "CUDA0", "Vulkan0", "Metal"
+	Description string
+	Kind        Kind
+	Free, Total uint64 // memory, bytes
+}
+
+// Devices lists the devices that ggml has found.
+func Devices() []DeviceInfo {
+	var all []DeviceInfo
+	for i := range int(C.sdgo_device_count()) {
+		var info C.sdgo_device_info
+		if !C.sdgo_device_at(C.size_t(i), &info) {
+			break
+		}
+		all = append(all, DeviceInfo{
+			Index:       i,
+			Name:        C.GoString(info.name),
+			Description: C.GoString(info.description),
+			Kind:        Kind(info.kind),
+			Free:        uint64(info.memory_free),
+			Total:       uint64(info.memory_total),
+		})
+	}
+	return all
+}
+
+// Threads is the number of CPU threads to use unless told otherwise: one for
+// each physical core that this process may run on.
+func Threads() int {
+	n := runtime.NumCPU()
+	if c := cpuid.CPU; c.PhysicalCores > 0 && c.ThreadsPerCore > 1 {
+		n = max(1, n/c.ThreadsPerCore)
+	}
+	return n
+}

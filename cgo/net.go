@@ -1,0 +1,292 @@
+package cgo
+
+// #include <stdlib.h>
+// #include "sdgo.h"
+import "C"
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Params are hyperparameters by name: one number or a list of at most 16.
+type Params map[string][]float64
+
+// Config says where and how a net runs.
+type Config struct {
+	Device  int  // a [DeviceInfo.Index]
+	Threads int  // CPU threads, 1 to 512
+	Plain   bool // ggml's own operators on the CPU, without this library's kernels
+}
+
+// Net is a neural network on a device. Its methods may be called from any
+// goroutine; runs of one net queue up.
+type Net struct {
+	c      *C.sdgo_net
+	busy   chan struct{} // holds one token while the net is in use
+	names  map[string]*C.char
+	pinner runtime.Pinner // keeps bound bytes where they are
+	bound  [][]byte
+}
+
+// Weight is a weight that a net wants.
+type Weight struct {
+	Name  string  // as in the original checkpoints, without the part's prefix
+	Shape []int64 // PyTorch's order
+}
+
+// NewNet creates a net of an architecture that csrc knows ("clip_text",
+// "unet", "vae_decoder", "vae_encoder"). The hyperparameters are documented
+// with the architecture, in csrc/net_*.cpp.
+func NewNet(arch string, params Params, config Config) (*Net, error) {
+	carch := C.CString(arch)
+	defer C.free(unsafe.Pointer(carch))
+	cparams := make([]C.sdgo_param, 0, len(params)+1)
+	for name, values := range params {
+		if len(values) > 16 {
+			return nil, invalid("hyperparameter %s: %d values, at most 16 are possible", name, len(values))
+		}
+		cname := C.CString(name)
+		defer C.free(unsafe.Pointer(cname))
+		p := C.sdgo_param{name: cname, count: C.size_t(len(values))}
+		for i, v := range values {
+			p.values[i] = C.double(v)
+		}
+		cparams = append(cparams, p)
+	}
+	if config.Device < 0 {
+		return nil, invalid("device %d does not exist", config.Device)
+	}
+	var e C.sdgo_error
+	c := C.sdgo_net_new(carch, unsafe.SliceData(cparams), C.size_t(len(cparams)), C.size_t(config.Device),
+		C.int(config.Threads), C.bool(config.Plain), &e)
+	if c == nil {
+		return nil, newError(context.Background(), &e)
+	}
+	return &Net{c: c, busy: make(chan struct{}, 1), names: map[string]*C.char{}}, nil
+}
+
+// Close frees the net, after the run in progress if there is one. A closed
+// net must not be used.
+func (n *Net) Close() {
+	n.busy <- struct{}{}
+	C.sdgo_net_free(n.c)
+	n.c = nil
+	for _, name := range n.names {
+		C.free(unsafe.Pointer(name))
+	}
+	n.pinner.Unpin()
+	n.bound = nil
+}
+
+// Weights lists what the net wants, in the order that [Net.Bind] counts.
+func (n *Net) Weights() []Weight {
+	all := make([]Weight, C.sdgo_net_weight_count(n.c))
+	for i := range all {
+		var w C.sdgo_weight
+		C.sdgo_net_weight_at(n.c, C.size_t(i), &w)
+		all[i] = Weight{Name: C.GoString(w.name), Shape: shape(w.n_dims, w.shape)}
+	}
+	return all
+}
+
+// Bind gives weight i its bytes, of ggml type typ, in PyTorch's order. On the
+// CPU they are used in place.
+func (n *Net) Bind(i int, typ uint32, data []byte) error {
+	if i < 0 || len(data) == 0 {
+		return invalid("weight %d: no data", i)
+	}
+	p := unsafe.SliceData(data)
+	n.pinner.Pin(p)
+	n.bound = append(n.bound, data)
+	var e C.sdgo_error
+	if !C.sdgo_net_bind(n.c, C.size_t(i), C.int(typ), unsafe.Pointer(p), C.size_t(len(data)), &e) {
+		return newError(context.Background(), &e)
+	}
+	return nil
+}
+
+// Load checks that all weights are bound and brings them to the device.
+func (n *Net) Load() error {
+	var e C.sdgo_error
+	if !C.sdgo_net_load(n.c, &e) {
+		return newError(context.Background(), &e)
+	}
+	return nil
+}
+
+// Input is a named tensor that goes into a net: exactly one of F32, I32 and
+// Value is set.
+type Input struct {
+	Name  string
+	Shape []int64 // PyTorch's order
+	F32   []float32
+	I32   []int32
+	Value *Value // of a net on the same device
+}
+
+// Output is a named tensor that comes out of a net: into Data, whose length is
+// the tensor's, or, where Data is nil, as a new Value.
+type Output struct {
+	Name  string
+	Data  []float32
+	Value *Value
+}
+
+// Run runs the net. The outputs asked for decide how much of it is computed.
+// When ctx is done, Run returns its error before the next node of the graph.
+func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
+	if err := n.acquire(ctx); err != nil {
+		return err
+	}
+	defer n.release()
+
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	cin, err := n.inputs(inputs, &pinner)
+	if err != nil {
+		return err
+	}
+	cout := n.outputs(outputs, &pinner)
+
+	cancel := new(int32)
+	pinner.Pin(cancel)
+	stop := context.AfterFunc(ctx, func() { atomic.StoreInt32(cancel, 1) })
+	defer stop()
+
+	var e C.sdgo_error
+	if !C.sdgo_net_run(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
+		(*C.int32_t)(unsafe.Pointer(cancel)), &e) {
+		return newError(ctx, &e)
+	}
+	for i := range outputs {
+		if outputs[i].Data == nil {
+			outputs[i].Value = newValue(cout[i].value)
+		}
+	}
+	return nil
+}
+
+// Estimate returns the bytes that the graph of such a run takes beside the
+// weights, without allocating them. The inputs need no data.
+func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output) (uint64, error) {
+	if err := n.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer n.release()
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	cin := make([]C.sdgo_input, len(inputs))
+	for i, in := range inputs {
+		if err := n.describe(&cin[i], in); err != nil {
+			return 0, err
+		}
+	}
+	cout := n.outputs(outputs, &pinner)
+	var bytes C.uint64_t
+	var e C.sdgo_error
+	if !C.sdgo_net_estimate(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
+		&bytes, &e) {
+		return 0, newError(ctx, &e)
+	}
+	return uint64(bytes), nil
+}
+
+// Trim frees the buffers that the net keeps between runs.
+func (n *Net) Trim() {
+	n.busy <- struct{}{}
+	defer n.release()
+	C.sdgo_net_trim(n.c)
+}
+
+func (n *Net) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case n.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (n *Net) release() { <-n.busy }
+
+// name returns a C string that lives as long as the net.
+func (n *Net) name(s string) *C.char {
+	c, ok := n.names[s]
+	if !ok {
+		c = C.CString(s)
+		n.names[s] = c
+	}
+	return c
+}
+
+// describe fills in an input's name and shape.
+func (n *Net) describe(c *C.sdgo_input, in Input) error {
+	if len(in.Shape) < 1 || len(in.Shape) > C.SDGO_MAX_DIMS {
+		return invalid("input %s has %d dimensions, 1 to %d wanted", in.Name, len(in.Shape), C.SDGO_MAX_DIMS)
+	}
+	c.name = n.name(in.Name)
+	c.n_dims = C.int(len(in.Shape))
+	for d, size := range in.Shape {
+		c.shape[d] = C.int64_t(size)
+	}
+	return nil
+}
+
+func (n *Net) inputs(inputs []Input, pinner *runtime.Pinner) ([]C.sdgo_input, error) {
+	cin := make([]C.sdgo_input, len(inputs))
+	for i, in := range inputs {
+		c := &cin[i]
+		if err := n.describe(c, in); err != nil {
+			return nil, err
+		}
+		elements := int64(1)
+		for _, size := range in.Shape {
+			elements *= size
+		}
+		var count int64
+		switch {
+		case in.Value != nil:
+			c.value, count = in.Value.c, elements
+		case in.I32 != nil:
+			p := unsafe.SliceData(in.I32)
+			pinner.Pin(p)
+			c.element, c.data, count = C.SDGO_I32, unsafe.Pointer(p), int64(len(in.I32))
+		case in.F32 != nil:
+			p := unsafe.SliceData(in.F32)
+			pinner.Pin(p)
+			c.element, c.data, count = C.SDGO_F32, unsafe.Pointer(p), int64(len(in.F32))
+		}
+		if count != elements {
+			return nil, invalid("input %s: %d elements, %d wanted for the shape %v", in.Name, count, elements, in.Shape)
+		}
+	}
+	return cin, nil
+}
+
+func (n *Net) outputs(outputs []Output, pinner *runtime.Pinner) []C.sdgo_output {
+	cout := make([]C.sdgo_output, len(outputs))
+	for i, out := range outputs {
+		cout[i].name = n.name(out.Name)
+		if len(out.Data) > 0 {
+			p := unsafe.SliceData(out.Data)
+			pinner.Pin(p)
+			cout[i].data = (*C.float)(p)
+			cout[i].count = C.size_t(len(out.Data))
+		}
+	}
+	return cout
+}
+
+func shape(dims C.int, c [C.SDGO_MAX_DIMS]C.int64_t) []int64 {
+	s := make([]int64, dims)
+	for i := range s {
+		s[i] = int64(c[i])
+	}
+	return s
+}

@@ -1,0 +1,25 @@
+package csrc
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestABI compiles the core's declarations of ggml's interface against the
+// headers of the module that is linked in.
+func TestABI(t *testing.T) {
+	run := func(name string, args ...string) string {
+		out, err := exec.Command(name, args...).CombinedOutput()
+		require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), out)
+		return strings.TrimSpace(string(out))
+	}
+	module := run("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama")
+	headers := filepath.Join(module, "ml", "backend", "ggml", "ggml", "include")
+	cxx := strings.Fields(run("go", "env", "CXX"))
+	check := append(cxx[1:], "-std=c++17", "-fsyntax-only", "-I", headers, filepath.Join("test", "abi_check.cpp"))
+	run(cxx[0], check...)
+}

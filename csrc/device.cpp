@@ -1,0 +1,60 @@
+#include "device.h"
+
+namespace sdgo {
+
+namespace {
+
+bool cancelled(void *flag) {
+    return flag && __atomic_load_n(static_cast<const int32_t *>(flag), __ATOMIC_RELAXED) != 0;
+}
+
+void no_log(ggml_log_level, const char *, void *) {}
+
+} // namespace
+
+void silence_ggml() { ggml_log_set(no_log, nullptr); }
+
+Device::Device(size_t index, int threads) : threads_(threads) {
+    silence_ggml();
+    if (index >= ggml_backend_dev_count()) {
+        invalid("device %zu does not exist: there are %zu", index, ggml_backend_dev_count());
+    }
+    if (threads < 1 || threads > 512) {
+        invalid("%d threads, 1 to 512 wanted", threads);
+    }
+    ggml_backend_dev_t dev = ggml_backend_dev_get(index);
+    backend_ = ggml_backend_dev_init(dev, nullptr);
+    if (!backend_) {
+        char text[128];
+        snprintf(text, sizeof(text), "device %s could not be opened", ggml_backend_dev_name(dev));
+        throw Error(SDGO_DEVICE, 0, text);
+    }
+    cpu_ = ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU;
+    if (cpu_) {
+        ggml_backend_cpu_set_n_threads(backend_, threads);
+    }
+}
+
+Device::~Device() { ggml_backend_free(backend_); }
+
+void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
+    if (cpu_) {
+        ggml_backend_cpu_set_abort_callback(backend_, cancelled, const_cast<int32_t *>(cancel));
+    }
+    const ggml_status status = ggml_backend_graph_compute(backend_, graph);
+    if (cpu_) {
+        ggml_backend_cpu_set_abort_callback(backend_, nullptr, nullptr);
+    }
+    switch (status) {
+    case GGML_STATUS_SUCCESS:
+        return;
+    case GGML_STATUS_ABORTED:
+        throw Error(SDGO_CANCELLED, 0, "cancelled");
+    case GGML_STATUS_ALLOC_FAILED:
+        throw Error(SDGO_NO_MEMORY, 0, "out of memory while computing");
+    default:
+        throw Error(SDGO_DEVICE, 0, "the device failed while computing");
+    }
+}
+
+} // namespace sdgo

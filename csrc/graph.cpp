@@ -1,0 +1,67 @@
+#include "graph.h"
+
+namespace sdgo {
+
+namespace {
+
+// Nodes of the largest net that the architectures' limits allow, with room.
+constexpr size_t kMaxNodes = 1 << 16;
+
+} // namespace
+
+Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, int threads, bool plain)
+    : key_(key) {
+    const size_t size = kMaxNodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(kMaxNodes, false);
+    ctx_ = ggml_init({size, nullptr, true});
+    if (!ctx_) {
+        no_memory("a graph", size);
+    }
+    try {
+        for (const auto &[name, shape] : key.inputs) {
+            int64_t ne[SDGO_MAX_DIMS];
+            for (size_t d = 0; d < shape.size(); d++) {
+                ne[d] = shape[shape.size() - 1 - d];
+            }
+            const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
+            Tensor t = ggml_new_tensor(ctx_, type, int(shape.size()), ne);
+            ggml_set_input(t);
+            inputs_[name] = t;
+        }
+        ops_ = plain ? ggml_ops(ctx_, weights) : cpu_ops(ctx_, weights, threads);
+        outputs_ = arch.forward(*ops_, inputs_, key.outputs);
+        graph_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
+        for (auto &[name, t] : outputs_) {
+            ggml_set_output(t);
+            ggml_build_forward_expand(graph_, t);
+        }
+    } catch (...) {
+        ggml_free(ctx_);
+        throw;
+    }
+}
+
+Graph::~Graph() {
+    if (memory_) {
+        ggml_gallocr_free(memory_);
+    }
+    ggml_free(ctx_);
+}
+
+uint64_t Graph::size(const Device &device) const {
+    ggml_gallocr_t measure = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+    size_t bytes = 0;
+    ggml_gallocr_reserve_n_size(measure, graph_, nullptr, nullptr, &bytes);
+    ggml_gallocr_free(measure);
+    return bytes + ops_->scratch_size();
+}
+
+void Graph::allocate(const Device &device) {
+    const uint64_t wanted = size(device);
+    memory_ = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+    if (!ggml_gallocr_reserve(memory_, graph_) || !ggml_gallocr_alloc_graph(memory_, graph_) ||
+        !ops_->allocate_scratch()) {
+        no_memory("activations", wanted);
+    }
+}
+
+} // namespace sdgo

@@ -1,0 +1,43 @@
+// A graph built for one set of input shapes and outputs, with its memory.
+#pragma once
+
+#include "device.h"
+#include "net.h"
+
+namespace sdgo {
+
+// What a graph is kept under.
+struct GraphKey {
+    Shapes inputs;
+    std::vector<std::string> outputs;
+    bool operator==(const GraphKey &o) const { return inputs == o.inputs && outputs == o.outputs; }
+};
+
+class Graph {
+  public:
+    // Builds the graph without memory for its tensors. Weights that are not
+    // sealed are declared on the way.
+    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, int threads, bool plain);
+    ~Graph();
+    Graph(const Graph &) = delete;
+    Graph &operator=(const Graph &) = delete;
+
+    // The bytes that allocate would take.
+    uint64_t size(const Device &device) const;
+    void allocate(const Device &device);
+
+    const GraphKey &key() const { return key_; }
+    ggml_cgraph *cgraph() const { return graph_; }
+    Tensor input(const std::string &name) const { return inputs_.at(name); }
+    Tensor output(const std::string &name) const { return outputs_.at(name); }
+
+  private:
+    GraphKey key_;
+    ggml_context *ctx_ = nullptr;
+    ggml_cgraph *graph_ = nullptr;
+    ggml_gallocr_t memory_ = nullptr;
+    std::unique_ptr<Ops> ops_; // owns what the custom operators point to
+    Tensors inputs_, outputs_;
+};
+
+} // namespace sdgo

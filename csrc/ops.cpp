@@ -1,0 +1,42 @@
+#include "ops.h"
+
+namespace sdgo {
+
+Tensor Ops::weight(const std::string &name, const Shape &shape) {
+    const size_t index = weights_.want(name, shape);
+    if (weights_.sealed()) {
+        return weights_.tensor(index);
+    }
+    // The declaring pass has no weights yet: a placeholder of the right shape.
+    int64_t ne[SDGO_MAX_DIMS];
+    for (size_t d = 0; d < shape.size(); d++) {
+        ne[d] = shape[shape.size() - 1 - d];
+    }
+    return ggml_new_tensor(ctx_, GGML_TYPE_F32, int(shape.size()), ne);
+}
+
+Tensor Ops::silu(Tensor x) { return ggml_silu(ctx_, x); }
+
+Tensor Ops::add(Tensor a, Tensor b) { return ggml_add(ctx_, a, b); }
+
+Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {
+    const int64_t length = ids->ne[0], batch = ids->ne[1];
+    Tensor table = weight(name, {rows, width});
+    Tensor flat = ggml_get_rows(ctx_, table, ggml_reshape_2d(ctx_, ids, length * batch, 1));
+    return ggml_reshape_3d(ctx_, flat, width, length, batch);
+}
+
+Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
+    Tensor table = weight(name, {length, x->ne[0]});
+    if (table->type != GGML_TYPE_F32) {
+        table = ggml_cast(ctx_, table, GGML_TYPE_F32);
+    }
+    table = ggml_view_3d(ctx_, table, x->ne[0], x->ne[1], 1, table->nb[1], table->nb[1] * size_t(x->ne[1]), 0);
+    return ggml_add(ctx_, x, table);
+}
+
+Tensor Ops::timestep_embedding(Tensor t, int64_t dim) {
+    return ggml_timestep_embedding(ctx_, t, int(dim), 10000);
+}
+
+} // namespace sdgo

@@ -1,0 +1,199 @@
+#include "runner.h"
+
+#include <algorithm>
+
+using namespace sdgo;
+
+namespace sdgo {
+
+namespace {
+
+struct Entry {
+    const char *name;
+    std::unique_ptr<Architecture> (*make)(const Params &);
+};
+
+constexpr Entry kArchitectures[] = {
+    {"clip_text", clip_text},
+    {"unet", unet},
+    {"vae_decoder", vae_decoder},
+    {"vae_encoder", vae_encoder},
+};
+
+// Graphs kept for each net: one for the sampling loop and one beside it.
+constexpr size_t kKeptGraphs = 2;
+
+// No tensor that ggml can address, and no request that makes sense, is larger.
+constexpr int64_t kMaxElements = int64_t(1) << 32;
+
+Shape shape_of(const sdgo_input &in) {
+    if (in.n_dims < 1 || in.n_dims > SDGO_MAX_DIMS) {
+        invalid("input %s has %d dimensions, 1 to %d wanted", in.name, in.n_dims, SDGO_MAX_DIMS);
+    }
+    int64_t n = 1;
+    for (int d = 0; d < in.n_dims; d++) {
+        if (in.shape[d] < 1 || in.shape[d] > kMaxElements / n) {
+            invalid("input %s: dimension %d is %lld", in.name, d, (long long)in.shape[d]);
+        }
+        n *= in.shape[d];
+    }
+    return Shape(in.shape, in.shape + in.n_dims);
+}
+
+Shape shape_of(Tensor t, int n_dims) {
+    Shape s;
+    for (int d = n_dims - 1; d >= 0; d--) {
+        s.push_back(t->ne[d]);
+    }
+    return s;
+}
+
+} // namespace
+
+std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p) {
+    for (const Entry &e : kArchitectures) {
+        if (name == e.name) {
+            return e.make(p);
+        }
+    }
+    invalid("no architecture %s", name.c_str());
+}
+
+void expect_inputs(const Shapes &shapes, std::initializer_list<const char *> names) {
+    for (const char *name : names) {
+        if (!shapes.count(name)) {
+            invalid("input %s is missing", name);
+        }
+    }
+    if (shapes.size() != names.size()) {
+        for (const auto &s : shapes) {
+            if (std::none_of(names.begin(), names.end(), [&](const char *n) { return s.first == n; })) {
+                invalid("no input %s", s.first.c_str());
+            }
+        }
+    }
+}
+
+} // namespace sdgo
+
+sdgo_value::~sdgo_value() {
+    if (buffer) {
+        ggml_backend_buffer_free(buffer);
+    }
+    if (ctx) {
+        ggml_free(ctx);
+    }
+}
+
+sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, bool plain)
+    : device_(device, threads), plain_(plain || !device_.is_cpu()), arch_(architecture(arch, params)) {
+    // The declaring pass: building the graph once asks for every weight.
+    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, threads, true);
+    weights_.seal();
+}
+
+GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs) const {
+    GraphKey k;
+    for (size_t i = 0; i < n_inputs; i++) {
+        k.inputs[inputs[i].name] = shape_of(inputs[i]);
+    }
+    for (size_t i = 0; i < n_outputs; i++) {
+        k.outputs.push_back(outputs[i].name);
+    }
+    if (k.outputs.empty()) {
+        invalid("no output is asked for");
+    }
+    arch_->check(k.inputs, k.outputs);
+    return k;
+}
+
+Graph &sdgo_net::graph(const GraphKey &key) {
+    const auto found = std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
+    if (found != graphs_.end()) {
+        graphs_.splice(graphs_.begin(), graphs_, found);
+        return graphs_.front();
+    }
+    while (graphs_.size() >= kKeptGraphs) {
+        graphs_.pop_back();
+    }
+    graphs_.emplace_front(*arch_, weights_, key, device_.threads(), plain_);
+    try {
+        graphs_.front().allocate(device_);
+    } catch (...) {
+        graphs_.pop_front();
+        throw;
+    }
+    return graphs_.front();
+}
+
+void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+                   const int32_t *cancel) {
+    if (!weights_.loaded()) {
+        invalid("the net is not loaded");
+    }
+    Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    for (size_t i = 0; i < n_inputs; i++) {
+        feed(g.input(inputs[i].name), inputs[i]);
+    }
+    device_.compute(g.cgraph(), cancel);
+    for (size_t i = 0; i < n_outputs; i++) {
+        fetch(g.output(outputs[i].name), outputs[i]);
+    }
+}
+
+void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
+    const bool integer = arch_->is_integer(in.name);
+    if ((in.element == SDGO_I32) != integer) {
+        invalid("input %s must be of type %s", in.name, integer ? "int32" : "float32");
+    }
+    if (in.value) {
+        if (ggml_nelements(in.value->tensor) != ggml_nelements(t)) {
+            invalid("input %s: the value has another shape", in.name);
+        }
+        ggml_backend_tensor_copy(in.value->tensor, t);
+        return;
+    }
+    if (!in.data) {
+        invalid("input %s has no data", in.name);
+    }
+    if (integer) {
+        const int32_t *ids = static_cast<const int32_t *>(in.data);
+        for (int64_t i = 0, n = ggml_nelements(t); i < n; i++) {
+            if (ids[i] < 0 || ids[i] >= arch_->vocabulary()) {
+                invalid("input %s: %d is not an id of a vocabulary of %lld", in.name, ids[i],
+                        (long long)arch_->vocabulary());
+            }
+        }
+    }
+    ggml_backend_tensor_set(t, in.data, 0, ggml_nbytes(t));
+}
+
+void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
+    if (out.data) {
+        if (int64_t(out.count) != ggml_nelements(t)) {
+            invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t), out.count);
+        }
+        ggml_backend_tensor_get(t, out.data, 0, ggml_nbytes(t));
+        return;
+    }
+    auto v = std::make_unique<sdgo_value>();
+    v->shape = shape_of(t, arch_->output_dims());
+    v->ctx = ggml_init({ggml_tensor_overhead() + 256, nullptr, true});
+    v->tensor = ggml_new_tensor(v->ctx, GGML_TYPE_F32, 4, t->ne);
+    v->buffer = ggml_backend_alloc_ctx_tensors(v->ctx, device_.backend());
+    if (!v->buffer) {
+        no_memory("an output", ggml_nbytes(t));
+    }
+    ggml_backend_tensor_copy(t, v->tensor);
+    out.value = v.release();
+}
+
+uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                            size_t n_outputs) {
+    if (!weights_.loaded()) {
+        invalid("the net is not loaded");
+    }
+    return Graph(*arch_, weights_, key(inputs, n_inputs, outputs, n_outputs), device_.threads(), plain_)
+        .size(device_);
+}

@@ -1,0 +1,39 @@
+// What an sdgo_net is: an architecture on a device with weights and graphs.
+#pragma once
+
+#include "graph.h"
+
+struct sdgo_value {
+    ggml_context *ctx = nullptr;
+    ggml_backend_buffer_t buffer = nullptr;
+    ggml_tensor *tensor = nullptr;
+    sdgo::Shape shape;
+
+    ~sdgo_value();
+};
+
+struct sdgo_net {
+  public:
+    sdgo_net(const char *arch, const sdgo::Params &params, size_t device, int threads, bool plain);
+
+    sdgo::Weights &weights() { return weights_; }
+    const sdgo::Weights &weights() const { return weights_; }
+    void load() { weights_.load(device_.backend(), device_.is_cpu()); }
+    void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+             const int32_t *cancel);
+    uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
+    void trim() { graphs_.clear(); }
+
+  private:
+    sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs) const;
+    sdgo::Graph &graph(const sdgo::GraphKey &key);
+    void feed(sdgo::Tensor t, const sdgo_input &in) const;
+    void fetch(sdgo::Tensor t, sdgo_output &out) const;
+
+    sdgo::Device device_;
+    bool plain_;
+    std::unique_ptr<sdgo::Architecture> arch_;
+    sdgo::Weights weights_;
+    std::list<sdgo::Graph> graphs_; // most recently used first
+};

@@ -1,0 +1,147 @@
+// The C interface: arguments checked, exceptions turned into sdgo_error.
+#include "sdgo.h"
+
+#include "runner.h"
+
+#include <new>
+
+using namespace sdgo;
+
+namespace {
+
+// Runs f; false and a filled *err if it throws.
+template <class F> bool guarded(sdgo_error *err, F f) {
+    sdgo_error e{};
+    try {
+        f();
+        return true;
+    } catch (const Error &x) {
+        e.code = x.code;
+        e.wanted = x.wanted;
+        snprintf(e.message, sizeof(e.message), "%s", x.what());
+    } catch (const std::bad_alloc &) {
+        e.code = SDGO_NO_MEMORY;
+        snprintf(e.message, sizeof(e.message), "out of memory");
+    } catch (const std::exception &x) {
+        e.code = SDGO_DEVICE;
+        snprintf(e.message, sizeof(e.message), "%s", x.what());
+    } catch (...) {
+        e.code = SDGO_DEVICE;
+        snprintf(e.message, sizeof(e.message), "unknown failure");
+    }
+    if (err) {
+        *err = e;
+    }
+    return false;
+}
+
+} // namespace
+
+size_t sdgo_device_count(void) {
+    silence_ggml();
+    return ggml_backend_dev_count();
+}
+
+bool sdgo_device_at(size_t index, sdgo_device_info *info) {
+    if (index >= sdgo_device_count()) {
+        return false;
+    }
+    ggml_backend_dev_t dev = ggml_backend_dev_get(index);
+    size_t free = 0, total = 0;
+    ggml_backend_dev_memory(dev, &free, &total);
+    *info = {ggml_backend_dev_name(dev), ggml_backend_dev_description(dev),
+             sdgo_device_kind(ggml_backend_dev_type(dev)), free, total};
+    return true;
+}
+
+sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device, int threads,
+                       bool plain, sdgo_error *err) {
+    sdgo_net *net = nullptr;
+    guarded(err, [&] { net = new sdgo_net(arch, Params(params, n_params), device, threads, plain); });
+    return net;
+}
+
+void sdgo_net_free(sdgo_net *net) { delete net; }
+
+size_t sdgo_net_weight_count(const sdgo_net *net) { return net->weights().all().size(); }
+
+bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight) {
+    if (index >= sdgo_net_weight_count(net)) {
+        return false;
+    }
+    const Weight &w = net->weights().all()[index];
+    *weight = {w.name.c_str(), int(w.shape.size()), {}};
+    std::copy(w.shape.begin(), w.shape.end(), weight->shape);
+    return true;
+}
+
+bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err) {
+    return guarded(err, [&] { net->weights().bind(index, ggml_type(type), data, size); });
+}
+
+bool sdgo_net_load(sdgo_net *net, sdgo_error *err) {
+    return guarded(err, [&] { net->load(); });
+}
+
+bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+                  const int32_t *cancel, sdgo_error *err) {
+    for (size_t i = 0; i < n_outputs; i++) {
+        outputs[i].value = nullptr;
+    }
+    const bool ok = guarded(err, [&] { net->run(inputs, n_inputs, outputs, n_outputs, cancel); });
+    if (!ok) {
+        for (size_t i = 0; i < n_outputs; i++) {
+            delete outputs[i].value;
+            outputs[i].value = nullptr;
+        }
+    }
+    return ok;
+}
+
+bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs, uint64_t *bytes, sdgo_error *err) {
+    return guarded(err, [&] { *bytes = net->estimate(inputs, n_inputs, outputs, n_outputs); });
+}
+
+void sdgo_net_trim(sdgo_net *net) { net->trim(); }
+
+void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]) {
+    *n_dims = int(value->shape.size());
+    std::copy(value->shape.begin(), value->shape.end(), shape);
+}
+
+bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_error *err) {
+    return guarded(err, [&] {
+        if (int64_t(count) != ggml_nelements(value->tensor)) {
+            invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor), count);
+        }
+        ggml_backend_tensor_get(value->tensor, data, 0, ggml_nbytes(value->tensor));
+    });
+}
+
+void sdgo_value_free(sdgo_value *value) { delete value; }
+
+bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
+                   const float *importance, sdgo_error *err) {
+    return guarded(err, [&] {
+        const ggml_type_traits *t =
+            type >= 0 && type < GGML_TYPE_COUNT ? ggml_get_type_traits(ggml_type(type)) : nullptr;
+        if (!t || t->type_size == 0 || t->blck_size == 0 || (type != GGML_TYPE_F32 && !t->from_float_ref)) {
+            invalid("type %d cannot be quantized to", type);
+        }
+        if (rows < 0 || row_length < 1 || row_length % t->blck_size != 0) {
+            invalid("rows of %lld elements do not divide into blocks of %lld (type %s)", (long long)row_length,
+                    (long long)t->blck_size, t->type_name);
+        }
+        const size_t row = ggml_row_size(ggml_type(type), row_length);
+        if (size / row != size_t(rows) || size % row != 0) {
+            invalid("%zu bytes for %lld rows of %zu bytes", size, (long long)rows, row);
+        }
+        if (ggml_quantize_requires_imatrix(ggml_type(type)) && !importance) {
+            invalid("type %s wants an importance matrix", t->type_name);
+        }
+        if (ggml_quantize_chunk(ggml_type(type), src, dst, 0, rows, row_length, importance) != size) {
+            invalid("type %s cannot be quantized to", t->type_name);
+        }
+    });
+}

@@ -1,0 +1,142 @@
+// The C interface of sdgo's core: devices, nets, values.
+//
+// A *net* is one neural network (a UNet, a text encoder, half an autoencoder)
+// on one device, built from an architecture's name and hyperparameters. It
+// lists the weights it wants; the caller binds bytes to each of them, loads
+// the net, and runs it: named inputs in, named outputs out. Shapes are written
+// in PyTorch's order, slowest dimension first.
+//
+// Errors. A function that can fail takes a `sdgo_error *`, which the caller
+// owns, and returns false or NULL after filling it. Nothing is thrown, no
+// error state is kept, and nothing calls back into the caller.
+//
+// Threads. Different nets may be used from different threads at once. One net
+// takes one call at a time; the only thing that another thread may do to a
+// running net is to write to the `cancel` flag it was given.
+//
+// Memory. On the CPU bound weights are used in place: the bytes must stay
+// valid and unchanged until the net is freed. On other devices they are
+// copied by sdgo_net_load and may go afterwards. A graph and its buffers are
+// kept for each shape of inputs, the two most recent ones, so a sampling loop
+// builds nothing.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SDGO_MAX_DIMS = 4 };
+
+typedef enum {
+    SDGO_OK = 0,
+    SDGO_INVALID = 1,   // an argument the caller could have checked
+    SDGO_NO_MEMORY = 2, // host or device memory ran out; `wanted` has the size
+    SDGO_CANCELLED = 3, // *cancel became non-zero
+    SDGO_DEVICE = 4,    // the device failed
+} sdgo_code;
+
+typedef struct {
+    sdgo_code code;
+    uint64_t wanted;   // bytes, with SDGO_NO_MEMORY
+    char message[512]; // one line, no trailing full stop
+} sdgo_error;
+
+// Devices, in ggml's order. Loading plugins may add to them.
+typedef enum { SDGO_CPU = 0, SDGO_GPU = 1, SDGO_IGPU = 2, SDGO_ACCEL = 3 } sdgo_device_kind;
+
+typedef struct {
+    const char *name;        // "CPU", "CUDA0", "Vulkan0", "Metal"; static
+    const char *description; // static
+    sdgo_device_kind kind;
+    uint64_t memory_free, memory_total; // bytes
+} sdgo_device_info;
+
+size_t sdgo_device_count(void);
+bool sdgo_device_at(size_t index, sdgo_device_info *info);
+
+// One hyperparameter: a name and up to 16 numbers.
+typedef struct {
+    const char *name;
+    double values[16];
+    size_t count;
+} sdgo_param;
+
+typedef struct sdgo_net sdgo_net;
+
+// Creates a net of architecture `arch` ("clip_text", "unet", "vae_decoder",
+// "vae_encoder") on device `device`. `threads` is the number of CPU threads of
+// a run. `plain` chooses ggml's own operators on the CPU too, instead of this
+// library's kernels. Hyperparameters are documented with each architecture.
+sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device, int threads,
+                       bool plain, sdgo_error *err);
+void sdgo_net_free(sdgo_net *net);
+
+typedef struct {
+    const char *name; // as in the original checkpoints, without the part's prefix; lives as long as the net
+    int n_dims;
+    int64_t shape[SDGO_MAX_DIMS];
+} sdgo_weight;
+
+size_t sdgo_net_weight_count(const sdgo_net *net);
+bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight);
+
+// Binds bytes of ggml type `type` to weight `index`. The bytes hold the weight's
+// elements in PyTorch's order, as safetensors and GGUF files do.
+bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err);
+
+// Checks that every weight is bound and copies them to a device that is not
+// the CPU. To be called once, before the first run.
+bool sdgo_net_load(sdgo_net *net, sdgo_error *err);
+
+// A tensor on a net's device, holding one output of one run.
+typedef struct sdgo_value sdgo_value;
+
+typedef enum { SDGO_F32 = 0, SDGO_I32 = 26 } sdgo_element;
+
+typedef struct {
+    const char *name;
+    sdgo_element element;
+    int n_dims;
+    int64_t shape[SDGO_MAX_DIMS];
+    const void *data;        // host memory, contiguous; or NULL and
+    const sdgo_value *value; // a value of a net on the same device
+} sdgo_input;
+
+typedef struct {
+    const char *name;
+    float *data;       // host memory for `count` elements; or NULL to get
+    size_t count;      // a value in `value`, which the caller frees
+    sdgo_value *value; // set by a run where data is NULL
+} sdgo_output;
+
+// Runs the net. The outputs asked for decide how much of it runs. `cancel`
+// (may be NULL) is polled between the graph's nodes.
+bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+                  const int32_t *cancel, sdgo_error *err);
+
+// The bytes that the graph for such a run takes beside the weights, without
+// allocating them. Only names and shapes of the inputs and names of the
+// outputs are read.
+bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs, uint64_t *bytes, sdgo_error *err);
+
+// Frees the buffers of all kept graphs. The next run builds them again.
+void sdgo_net_trim(sdgo_net *net);
+
+void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]);
+bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_error *err);
+void sdgo_value_free(sdgo_value *value);
+
+// Converts `rows` rows of `row_length` floats to ggml type `type`, with ggml's
+// own quantizers. `size` is the capacity of `dst` in bytes. `importance` is
+// NULL or one weight for each column.
+bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
+                   const float *importance, sdgo_error *err);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,150 @@
+#include "weights.h"
+
+#include <cstring>
+
+namespace sdgo {
+
+namespace {
+
+int64_t elements(const Shape &shape) {
+    int64_t n = 1;
+    for (int64_t d : shape) {
+        n *= d;
+    }
+    return n;
+}
+
+// Types whose rows ggml can turn into floats; everything else (integers,
+// doubles, intermediate formats) is not a weight's type.
+const ggml_type_traits *weight_traits(int type, const std::string &name) {
+    if (type >= 0 && type < GGML_TYPE_COUNT) {
+        const ggml_type_traits *t = ggml_get_type_traits(ggml_type(type));
+        if (type == GGML_TYPE_F32 || (t->blck_size > 0 && t->type_size > 0 && t->to_float)) {
+            return t;
+        }
+    }
+    invalid("weight %s: type %d is not one that weights can have", name.c_str(), type);
+}
+
+} // namespace
+
+Weights::~Weights() {
+    if (buffer_) {
+        ggml_backend_buffer_free(buffer_);
+    }
+    if (ctx_) {
+        ggml_free(ctx_);
+    }
+}
+
+size_t Weights::want(const std::string &name, const Shape &shape) {
+    const auto found = index_.find(name);
+    if (found != index_.end()) {
+        if (all_[found->second].shape != shape) {
+            invalid("weight %s is used with two shapes", name.c_str());
+        }
+        return found->second;
+    }
+    if (sealed()) {
+        invalid("weight %s is not one of this net's", name.c_str());
+    }
+    all_.push_back(Weight{});
+    all_.back().name = name;
+    all_.back().shape = shape;
+    index_[name] = all_.size() - 1;
+    return all_.size() - 1;
+}
+
+void Weights::seal() {
+    ctx_ = ggml_init({all_.size() * ggml_tensor_overhead() + 256, nullptr, true});
+    if (!ctx_) {
+        no_memory("the list of weights", all_.size() * ggml_tensor_overhead());
+    }
+}
+
+void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) {
+    if (index >= all_.size()) {
+        invalid("weight %zu does not exist: the net has %zu", index, all_.size());
+    }
+    Weight &w = all_[index];
+    if (w.tensor) {
+        invalid("weight %s is bound already", w.name.c_str());
+    }
+    const ggml_type_traits *traits = weight_traits(type, w.name);
+    const int64_t n = elements(w.shape), row = w.shape.back();
+
+    // ggml quantizes along the last dimension. A convolution's is its kernel
+    // width, so files that quantize convolutions flatten them to [OC, IC*KH*KW].
+    int64_t run = row;
+    for (size_t d = w.shape.size() - 1; d > 1 && run % traits->blck_size != 0; d--) {
+        run *= w.shape[d - 1];
+    }
+    if (run % traits->blck_size != 0) {
+        invalid("weight %s: rows of %lld elements do not divide into blocks of %lld (type %s)", w.name.c_str(),
+                (long long)run, (long long)traits->blck_size, traits->type_name);
+    }
+    const size_t want = ggml_row_size(type, run) * size_t(n / run);
+    if (size != want) {
+        invalid("weight %s: %zu bytes, %zu wanted for %lld elements of type %s", w.name.c_str(), size, want,
+                (long long)n, traits->type_name);
+    }
+
+    // Biases, norms and the like take part in element-wise operators, which
+    // want float32; they are few. So do quantized convolutions, whose shape
+    // ggml's types cannot express.
+    const bool convert = type != GGML_TYPE_F32 && (w.shape.size() == 1 || row % traits->blck_size != 0);
+    if (convert) {
+        to_f32(w, type, data, n);
+        type = GGML_TYPE_F32;
+    } else if (reinterpret_cast<uintptr_t>(data) % (traits->type_size % 4 == 0 ? 4 : 2) != 0) {
+        // safetensors promises no alignment.
+        w.owned.reset(new uint8_t[size]);
+        memcpy(w.owned.get(), data, size);
+        data = w.owned.get();
+    }
+
+    int64_t ne[SDGO_MAX_DIMS];
+    const int n_dims = int(w.shape.size());
+    for (int d = 0; d < n_dims; d++) {
+        ne[d] = w.shape[size_t(n_dims - 1 - d)];
+    }
+    w.tensor = ggml_new_tensor(ctx_, type, n_dims, ne);
+    w.data = convert ? w.owned.get() : data;
+    snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
+}
+
+void Weights::to_f32(Weight &w, ggml_type type, const void *data, int64_t n) {
+    w.owned.reset(new uint8_t[size_t(n) * sizeof(float)]);
+    ggml_get_type_traits(type)->to_float(data, reinterpret_cast<float *>(w.owned.get()), n);
+}
+
+void Weights::load(ggml_backend_t backend, bool in_place) {
+    for (const Weight &w : all_) {
+        if (!w.tensor) {
+            invalid("weight %s is missing", w.name.c_str());
+        }
+    }
+    if (in_place) {
+        for (Weight &w : all_) {
+            w.tensor->data = const_cast<void *>(w.data);
+        }
+        loaded_ = true;
+        return;
+    }
+    buffer_ = ggml_backend_alloc_ctx_tensors(ctx_, backend);
+    if (!buffer_) {
+        uint64_t total = 0;
+        for (const Weight &w : all_) {
+            total += ggml_nbytes(w.tensor);
+        }
+        no_memory("the weights", total);
+    }
+    ggml_backend_buffer_set_usage(buffer_, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    for (Weight &w : all_) {
+        ggml_backend_tensor_set(w.tensor, w.data, 0, ggml_nbytes(w.tensor));
+        w.owned.reset();
+    }
+    loaded_ = true;
+}
+
+} // namespace sdgo
