@@ -1,0 +1,122 @@
+package pngtext
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/png"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// chunk frames a chunk by the specification's section 5.3.
+func chunk(kind string, body []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	b = append(append(b, kind...), body...)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+}
+
+func file(chunks ...[]byte) []byte {
+	all := append([]byte(signature), bytes.Join(chunks, nil)...)
+	return append(all, chunk("IEND", nil)...)
+}
+
+func deflated(s string) []byte {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	z.Write([]byte(s))
+	z.Close()
+	return b.Bytes()
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, value := range []string{
+		"", "a cat\nSteps: 20, Seed: 1", "café", "ein Löwe\u00ff", "日本語 🚀\nNegative prompt: „x“", strings.Repeat("long ", 1<<16),
+	} {
+		img := image.NewNRGBA(image.Rect(0, 0, 3, 2))
+		img.Pix[5] = 200
+		var b bytes.Buffer
+		require.NoError(t, Encode(&b, img, Text{"parameters", value}, Text{"Comment", "second"}))
+		texts, err := Decode(bytes.NewReader(b.Bytes()))
+		require.NoError(t, err)
+		require.Equal(t, []Text{{"parameters", value}, {"Comment", "second"}}, texts)
+		back, err := png.Decode(&b)
+		require.NoError(t, err, "another decoder must take the file")
+		require.Equal(t, img.Bounds(), back.Bounds())
+	}
+}
+
+func TestChunkKinds(t *testing.T) {
+	texts, err := Decode(bytes.NewReader(file(
+		chunk("tEXt", []byte("a\x00caf\xe9")),
+		chunk("zTXt", append([]byte("b\x00\x00"), deflated("gr\xfcn")...)),
+		chunk("iTXt", append([]byte("c\x00\x01\x00de\x00wort\x00"), deflated("猫")...)),
+		chunk("IDAT", []byte("not looked at")),
+		chunk("iTXt", []byte("d\x00\x00\x00\x00\x00犬")),
+	)))
+	require.NoError(t, err)
+	require.Equal(t, []Text{{"a", "café"}, {"b", "grün"}, {"c", "猫"}, {"d", "犬"}}, texts)
+}
+
+func TestRefused(t *testing.T) {
+	broken := file(chunk("tEXt", []byte("a\x00b")))
+	broken[len(signature)+9] ^= 1
+	huge := append([]byte(signature), "\x7f\xff\xff\xfftEXt"...)
+	for name, test := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"empty":             {nil, "not a PNG"},
+		"text":              {[]byte("hello, world"), "not a PNG"},
+		"no end":            {[]byte(signature), "ends before its IEND"},
+		"huge text chunk":   {huge, "at most"},
+		"huge other chunk":  {append([]byte(signature), "\xff\xff\xff\xffIDAT"...), "more than the format allows"},
+		"cut in a chunk":    {append([]byte(signature), "\x00\x00\x00\x10tEXtab"...), "ends within"},
+		"cut in pixels":     {append([]byte(signature), "\x00\x00\x10\x00IDATab"...), "ends within"},
+		"checksum":          {broken, "checksum"},
+		"no keyword":        {file(chunk("tEXt", []byte("no separator"))), "keyword"},
+		"long keyword":      {file(chunk("tEXt", []byte(strings.Repeat("k", 80)+"\x00"))), "keyword"},
+		"compression":       {file(chunk("zTXt", []byte("a\x00\x07x"))), "compression"},
+		"not deflated":      {file(chunk("zTXt", []byte("a\x00\x00xyz"))), "zTXt"},
+		"not UTF-8":         {file(chunk("iTXt", []byte("a\x00\x00\x00\x00\x00\xff\xfe"))), "UTF-8"},
+		"no language":       {file(chunk("iTXt", []byte("a\x00\x00\x00"))), "language"},
+		"bomb":              {file(chunk("zTXt", append([]byte("a\x00\x00"), deflated(strings.Repeat("0", maxText+1))...))), "decompressed"},
+		"too many to count": {file(bytes.Repeat(chunk("tEXt", []byte("a\x00b")), maxTexts+1)), "more than 64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode(bytes.NewReader(test.file))
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	img := image.NewGray(image.Rect(0, 0, 1, 1))
+	for _, keyword := range []string{"", "日本", strings.Repeat("k", 80)} {
+		require.ErrorContains(t, Encode(&bytes.Buffer{}, img, Text{Keyword: keyword}), "keyword")
+	}
+	require.ErrorContains(t, Encode(&bytes.Buffer{}, img, Text{"a", strings.Repeat("x", maxText+1)}), "at most")
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(file(chunk("tEXt", []byte("parameters\x00a cat"))))
+	f.Add(file(chunk("zTXt", append([]byte("b\x00\x00"), deflated("x")...))))
+	f.Add(file(chunk("iTXt", append([]byte("c\x00\x01\x00de\x00wort\x00"), deflated("猫")...))))
+	f.Add([]byte(signature + "\x7f\xff\xff\xfftEXt"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		texts, err := Decode(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		// What was read can be written and read again.
+		var out bytes.Buffer
+		require.NoError(t, Encode(&out, image.NewGray(image.Rect(0, 0, 1, 1)), texts...))
+		again, err := Decode(&out)
+		require.NoError(t, err)
+		require.Len(t, again, len(texts))
+	})
+}
