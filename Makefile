@@ -1,0 +1,56 @@
+# make        builds ./sdgo
+# make run    builds it and draws a picture
+# make test   runs every test
+# make lint   checks formatting and runs the linters
+
+# ggml's own CPU operators are compiled for the compiler's default target, which
+# has no AVX. The kernels of csrc choose instructions at run time and don't care.
+ifeq ($(shell uname -m),x86_64)
+export CGO_CFLAGS   ?= -O3 -march=native
+export CGO_CXXFLAGS ?= -O3 -march=native
+endif
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
+CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/test/*.cpp csrc/test/*.h)
+FUZZ_TIME  ?= 5s
+
+.PHONY: sdgo run test unit race asan kernels fuzz lint bench clean
+
+sdgo:
+	go build -o sdgo ./cli/sdgo
+
+run: sdgo
+	./sdgo txt2img -p "a red apple on a yellow background" -o out.png
+
+test: unit race asan kernels fuzz
+
+unit:
+	go test ./...
+
+# The race detector, on everything that has goroutines.
+race:
+	go test -race ./cgo ./sd/... ./sampler ./cli/...
+
+# AddressSanitizer, on the C++ core by way of its binding and the pipeline.
+asan:
+	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -asan ./cgo ./sd
+
+# The C++ kernels against naive loops, plain and under the sanitizers.
+kernels:
+	sh csrc/test/run.sh
+
+# Every fuzz target for a moment; FUZZ_TIME=10m for a long run.
+fuzz:
+	sh testdata/fuzz.sh $(FUZZ_TIME)
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	clang-format --dry-run -Werror $(CPP_SOURCES)
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf sdgo build out.png
