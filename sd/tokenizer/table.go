@@ -1,0 +1,213 @@
+package tokenizer
+
+import (
+	"bytes"
+	"compress/gzip"
+	_ "embed"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
+
+const (
+	wordEnd = "</w>" // marks, in a table's text, a symbol that ends its word
+	byteIDs = 2 * 256
+	// maxMerges bounds a table that comes from a file. CLIP's has 48,894; the largest tables in use have some 250,000.
+	maxMerges = 1 << 20
+)
+
+// clipMerges is CLIP's table: one merge a line, best rank first. See third_party/licenses/clip-merges.txt.
+//
+//go:embed clip_merges.txt.gz
+var clipMerges []byte
+
+var clip = sync.OnceValue(func() *Tokenizer {
+	z, err := gzip.NewReader(bytes.NewReader(clipMerges))
+	if err == nil {
+		var text []byte
+		if text, err = io.ReadAll(z); err == nil {
+			var t *Tokenizer
+			if t, err = New(strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")); err == nil {
+				return t
+			}
+		}
+	}
+	panic("tokenizer: the table built into the program is damaged: " + err.Error())
+})
+
+// CLIP returns the tokenizer of OpenAI's CLIP and of the OpenCLIP models: 48,894 merges, 49,408 ids. The table is part
+// of the program and is read on the first call.
+func CLIP() *Tokenizer { return clip() }
+
+// symbol is one piece of vocabulary: its bytes, and whether a word ends behind it.
+type symbol struct {
+	bytes    string
+	endsWord bool
+}
+
+type pair struct{ left, right int32 }
+
+// table is a vocabulary in CLIP's order: the 256 bytes, the 256 bytes that end a word, and the result of each merge.
+// So a merge of better rank has the smaller id, and ids serve as ranks.
+type table struct {
+	byteID  [256]int32     // id of a byte inside a word; the byte that ends a word has the id 256 higher
+	symbols []symbol       // by id
+	merges  []pair         // by rank
+	merged  map[pair]int32 // id of the symbol that a pair merges into
+}
+
+// New returns a tokenizer for a merge table: "left right" in each string, best rank first, in the byte alphabet of
+// GPT-2 with "</w>" behind a symbol that ends a word. This is the form of CLIP's own table and of a GGUF file's
+// tokenizer.ggml.merges. The vocabulary is the 256 bytes, the 256 bytes that end a word, the merges in their order,
+// start of text and end of text: a table cut to its first n merges gives 514+n ids.
+//
+// The error of a table that breaks these rules is a *TableError.
+func New(merges []string) (*Tokenizer, error) {
+	if len(merges) > maxMerges {
+		return nil, &TableError{Field: "merges", Index: -1,
+			Reason: fmt.Sprintf("%d entries; at most %d are supported", len(merges), maxMerges)}
+	}
+	t := &Tokenizer{table{merged: make(map[pair]int32, len(merges))}}
+	ids := make(map[string]int32, byteIDs+len(merges))
+	for _, end := range []string{"", wordEnd} {
+		for _, b := range byteOrder() {
+			if end == "" {
+				t.byteID[b] = int32(len(t.symbols))
+			}
+			ids[string(letter(b))+end] = int32(len(t.symbols))
+			t.symbols = append(t.symbols, symbol{string([]byte{b}), end != ""})
+		}
+	}
+	for i, text := range merges {
+		if err := t.add(ids, text); err != "" {
+			return nil, &TableError{Field: "merges", Index: i, Reason: err}
+		}
+	}
+	return t, nil
+}
+
+// add appends one merge and says what is wrong with it, if anything. That both halves come earlier and that no symbol
+// comes twice is what makes merging pair by pair, best rank first, the same as the reference's merging in rounds.
+func (t *table) add(ids map[string]int32, text string) (wrong string) {
+	left, right, found := strings.Cut(text, " ")
+	if !found {
+		return fmt.Sprintf("%.40q is not two symbols with a space between", text)
+	}
+	l, okLeft := ids[left]
+	r, okRight := ids[right]
+	if !okLeft || !okRight {
+		return fmt.Sprintf("%.40q uses a symbol that no earlier entry makes", text)
+	}
+	if t.symbols[l].endsWord {
+		return fmt.Sprintf("%.40q continues a symbol that ends a word", text)
+	}
+	if _, twice := ids[left+right]; twice {
+		return fmt.Sprintf("%.40q makes a symbol that an earlier entry has made", text)
+	}
+	id := int32(len(t.symbols))
+	ids[left+right] = id
+	t.symbols = append(t.symbols, symbol{t.symbols[l].bytes + t.symbols[r].bytes, t.symbols[r].endsWord})
+	t.merges = append(t.merges, pair{l, r})
+	t.merged[pair{l, r}] = id
+	return ""
+}
+
+// FromVocabulary returns a tokenizer for a file that carries both its vocabulary and its merges, as a GGUF file does in
+// tokenizer.ggml.tokens and tokenizer.ggml.merges. The vocabulary must be the one New derives from the merges, text for
+// text, so that ids mean what the file's token embedding means by them; a *TableError says where it is not.
+func FromVocabulary(tokens, merges []string) (*Tokenizer, error) {
+	t, err := New(merges)
+	if err != nil {
+		return nil, err
+	}
+	if len(tokens) != t.Size() {
+		return nil, &TableError{Field: "tokens", Index: -1,
+			Reason: fmt.Sprintf("%d entries; %d merges make %d", len(tokens), len(merges), t.Size())}
+	}
+	for i, want := range t.Vocabulary() {
+		if tokens[i] != want {
+			return nil, &TableError{Field: "tokens", Index: i,
+				Reason: fmt.Sprintf("%.40q where CLIP's order has %.40q", tokens[i], want)}
+		}
+	}
+	return t, nil
+}
+
+// Vocabulary returns the text of every id in order, in the byte alphabet of GPT-2: Size() strings.
+func (t *Tokenizer) Vocabulary() []string {
+	out := make([]string, 0, t.Size())
+	for id := range t.symbols {
+		out = append(out, t.spell(int32(id)))
+	}
+	return append(out, startOfText, endOfText)
+}
+
+// Merges returns the table in the form that New takes: Size()-514 strings.
+func (t *Tokenizer) Merges() []string {
+	out := make([]string, len(t.merges))
+	for i, m := range t.merges {
+		out[i] = t.spell(m.left) + " " + t.spell(m.right)
+	}
+	return out
+}
+
+func (t *table) spell(id int32) string {
+	s := t.symbols[id]
+	var b strings.Builder
+	for _, c := range []byte(s.bytes) {
+		b.WriteRune(letter(c))
+	}
+	if s.endsWord {
+		b.WriteString(wordEnd)
+	}
+	return b.String()
+}
+
+// TableError says what is wrong with a merge table or a vocabulary.
+type TableError struct {
+	Field  string // "merges" or "tokens"
+	Index  int    // which entry, from 0; -1 where the whole list is meant
+	Reason string
+}
+
+func (e *TableError) Error() string {
+	if e.Index < 0 {
+		return fmt.Sprintf("tokenizer: %s: %s", e.Field, e.Reason)
+	}
+	return fmt.Sprintf("tokenizer: %s[%d]: %s", e.Field, e.Index, e.Reason)
+}
+
+// printable tells the bytes that stand for themselves in GPT-2's byte alphabet.
+func printable(b byte) bool {
+	return '!' <= b && b <= '~' || 0xA1 <= b && b <= 0xAC || 0xAE <= b
+}
+
+// byteOrder returns the 256 bytes as a vocabulary lists them: the printable ones first.
+func byteOrder() []byte {
+	var first, then []byte
+	for b := range 256 {
+		if printable(byte(b)) {
+			first = append(first, byte(b))
+		} else {
+			then = append(then, byte(b))
+		}
+	}
+	return slices.Concat(first, then)
+}
+
+// letter returns the character that stands for a byte in a table's text: printable bytes for themselves, the others as
+// U+0100 and up, in order. Bytes below '!' come first among them, then 0x7F to 0xA0, then 0xAD.
+func letter(b byte) rune {
+	switch {
+	case printable(b):
+		return rune(b)
+	case b < '!':
+		return 0x100 + rune(b)
+	case b == 0xAD:
+		return 0x100 + '!' + 0xA1 - 0x7F
+	default:
+		return 0x100 + '!' + rune(b) - 0x7F
+	}
+}
