@@ -5,9 +5,11 @@
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
 # has no AVX. The kernels of csrc choose instructions at run time and don't care.
+# The module leaves out ggml's AMX files, so its AMX must look absent.
 ifeq ($(shell uname -m),x86_64)
-export CGO_CFLAGS   ?= -O3 -march=native
-export CGO_CXXFLAGS ?= -O3 -march=native
+NATIVE = -O3 -march=native -U__AMX_INT8__ -Wno-stringop-overflow
+export CGO_CFLAGS   ?= $(NATIVE)
+export CGO_CXXFLAGS ?= $(NATIVE)
 endif
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
