@@ -1,0 +1,140 @@
+package prompt
+
+import "slices"
+
+// Content is the number of tokens that a chunk of CLIP's context length, 77, has for a prompt.
+const Content = 75
+
+// defaultMaxChunks bounds prompts to 9,600 tokens: each chunk is one more run of the text encoder, and longer
+// cross-attention at every step.
+const defaultMaxChunks = 128
+
+// Tokenizer is what Chunks needs of a tokenizer; *tokenizer.Tokenizer is one.
+type Tokenizer interface {
+	Encode(text string) []int32
+	BOS() int32
+	EOS() int32
+}
+
+// Options says how segments are laid out in chunks. Its zero value, with the right Pad, lays them out as
+// stable-diffusion.cpp does.
+type Options struct {
+	// Content is the number of tokens of a chunk without start and end: the text encoder's context length less 2.
+	// Zero means 75.
+	Content int
+
+	// Pad fills a chunk behind its end of text: EOS for SD 1.x, 0 for SD 2.x (OpenCLIP).
+	Pad int32
+
+	// CommaBacktrack n > 0 moves what stands behind the last comma to the next chunk where a chunk ends within n tokens
+	// of that comma. AUTOMATIC1111 does so, with 20 unless told otherwise; stable-diffusion.cpp does not.
+	CommaBacktrack int
+
+	// WebUIBreak makes BREAK do as in AUTOMATIC1111: it ends the chunk even if that is empty, and Pad fills the rest.
+	// Otherwise, as in stable-diffusion.cpp, EOS fills the rest of the chunk, and BREAK does nothing where a chunk ends
+	// anyway. The two differ at a BREAK at the start, a BREAK after BREAK, and wherever Pad is not EOS.
+	WebUIBreak bool
+
+	// MaxChunks bounds the number of chunks. Zero means 128.
+	MaxChunks int
+}
+
+// Chunk is the text encoder's input for one run.
+type Chunk struct {
+	Tokens  []int32   // [Content+2]: start of text, the prompt's tokens, end of text, padding
+	Weights []float32 // [Content+2]: the weight of each token; 1 for start, end and padding
+}
+
+// Chunks encodes segments one by one and lays their tokens out in as few chunks as hold them, at least one. The error
+// of a prompt that needs more than MaxChunks is a *LimitError.
+func Chunks(segments []Segment, tok Tokenizer, o Options) ([]Chunk, error) {
+	if o.Content <= 0 {
+		o.Content = Content
+	}
+	if o.MaxChunks <= 0 {
+		o.MaxChunks = defaultMaxChunks
+	}
+	l := layout{Options: o, bos: tok.BOS(), eos: tok.EOS(), comma: commaOf(tok), lastComma: -1}
+	for _, s := range segments {
+		if len(l.chunks) > o.MaxChunks {
+			break
+		}
+		if s.Break {
+			l.breakHere()
+			continue
+		}
+		for _, id := range tok.Encode(s.Text) {
+			l.add(id, float32(s.Weight))
+		}
+	}
+	if len(l.tokens) > 0 || len(l.chunks) == 0 {
+		l.flush()
+	}
+	if len(l.chunks) > o.MaxChunks {
+		return nil, &LimitError{What: "chunks of tokens", Got: len(l.chunks), Max: o.MaxChunks}
+	}
+	return l.chunks, nil
+}
+
+// commaOf returns the id of a comma that stands alone, or -1 for a tokenizer that has no such id.
+func commaOf(tok Tokenizer) int32 {
+	if ids := tok.Encode(","); len(ids) == 1 {
+		return ids[0]
+	}
+	return -1
+}
+
+// layout fills chunk after chunk.
+type layout struct {
+	Options
+	bos, eos, comma int32
+
+	chunks    []Chunk
+	tokens    []int32 // of the chunk that is being filled, at most Content
+	weights   []float32
+	lastComma int // its place in tokens, -1 for none
+}
+
+func (l *layout) add(id int32, weight float32) {
+	if id == l.comma {
+		l.lastComma = len(l.tokens)
+	}
+	if len(l.tokens) == l.Content {
+		keep := l.Content
+		if id != l.comma && l.lastComma >= 0 && l.Content-l.lastComma <= l.CommaBacktrack {
+			keep = l.lastComma + 1
+		}
+		tokens, weights := l.tokens[keep:], l.weights[keep:]
+		l.tokens, l.weights = l.tokens[:keep], l.weights[:keep]
+		l.flush()
+		l.tokens, l.weights = tokens, weights
+	}
+	l.tokens = append(l.tokens, id)
+	l.weights = append(l.weights, weight)
+}
+
+func (l *layout) breakHere() {
+	if l.WebUIBreak {
+		l.flush()
+		return
+	}
+	if len(l.tokens) == 0 {
+		return
+	}
+	for len(l.tokens) < l.Content {
+		l.tokens = append(l.tokens, l.eos)
+		l.weights = append(l.weights, 1)
+	}
+}
+
+// flush ends the chunk and starts an empty one.
+func (l *layout) flush() {
+	size := l.Content + 2
+	c := Chunk{Tokens: make([]int32, 0, size), Weights: make([]float32, 0, size)}
+	c.Tokens = append(append(append(c.Tokens, l.bos), l.tokens...), l.eos)
+	c.Weights = append(append(append(c.Weights, 1), l.weights...), 1)
+	c.Tokens = append(c.Tokens, slices.Repeat([]int32{l.Pad}, size-len(c.Tokens))...)
+	c.Weights = append(c.Weights, slices.Repeat([]float32{1}, size-len(c.Weights))...)
+	l.chunks = append(l.chunks, c)
+	l.tokens, l.weights, l.lastComma = nil, nil, -1
+}

@@ -1,0 +1,293 @@
+package prompt
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Bounds of a schedule: turns in a long prompt repeat it at every step.
+const (
+	maxScheduled = 16 << 20 // bytes
+	maxSteps     = 1 << 16
+)
+
+// Entry is the prompt of some steps.
+type Entry struct {
+	Until int    // the last step of this text, counted from 1; the first is the one after the entry before
+	Text  string // what Parse takes
+}
+
+// Schedule resolves what changes in a prompt during sampling:
+//
+//	[from:to:when]  from, then to
+//	[to:when]       nothing, then to
+//	[from::when]    from, then nothing
+//	[a|b|c]         each for a step, in turns
+//
+// A when with a decimal point is a share of the steps, one without is a step. All of it nests, with brackets of attention
+// too. Steps less than 1 count as 1. The entries are in order of Until, the last one's being steps; a prompt without changes has
+// one. As in the reference, a prompt that does not follow the grammar, such as one with a '|' outside of brackets,
+// is left as it is. Where brackets do not balance, the reference sometimes leaves a well-formed piece beside them as text,
+// too; here a well-formed piece always counts. Errors are *LimitError.
+func Schedule(text string, steps int) ([]Entry, error) {
+	if err := checkLength(text); err != nil {
+		return nil, err
+	}
+	if steps > maxSteps {
+		return nil, &LimitError{What: "steps", Got: steps, Max: maxSteps}
+	}
+	steps = max(steps, 1)
+	s := scheduler{text: text, steps: steps, seen: map[int]*node{}, ends: map[int]bool{steps: true}}
+	nodes, err := s.top()
+	if err != nil {
+		return nil, err
+	}
+	if s.malformed {
+		return []Entry{{steps, text}}, nil
+	}
+	var out []Entry
+	size := 0
+	for _, step := range s.changes() {
+		var b strings.Builder
+		for _, n := range nodes {
+			n.write(&b, step)
+		}
+		if size += b.Len(); size > maxScheduled {
+			return nil, &LimitError{What: "bytes of scheduled text", Got: size, Max: maxScheduled}
+		}
+		out = append(out, Entry{step, b.String()})
+	}
+	return out, nil
+}
+
+// node is a piece of a prompt: plain text, or pieces of which each step takes one.
+type node struct {
+	text    string
+	choices [][]*node
+	when    int  // with two choices: the last step of the first
+	turns   bool // the choices take turns
+	end     int  // where in the prompt it ends
+}
+
+func (n *node) write(b *strings.Builder, step int) {
+	b.WriteString(n.text)
+	if len(n.choices) == 0 {
+		return
+	}
+	i := 0
+	switch {
+	case n.turns:
+		i = (step - 1) % len(n.choices)
+	case len(n.choices) == 2 && step > n.when:
+		i = 1
+	}
+	for _, c := range n.choices[i] {
+		c.write(b, step)
+	}
+}
+
+// scheduler parses by recursive descent. What a bracket starts is decided by the character behind its first piece, so
+// nothing is read twice but brackets that turn out to be text, and seen remembers those.
+type scheduler struct {
+	text  string
+	steps int
+
+	seen      map[int]*node // by the place of its bracket; nil for a bracket that is text
+	ends      map[int]bool  // steps behind which a text changes
+	turns     bool          // there are alternatives: every step has its own text
+	malformed bool
+	depth     int
+}
+
+// top reads the whole prompt, in which brackets and colons that form nothing are text.
+func (s *scheduler) top() ([]*node, error) {
+	var out []*node
+	for at := 0; at < len(s.text); {
+		nodes, end, err := s.sequence(at)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, nodes...)
+		for _, n := range nodes {
+			s.collect(n)
+		}
+		if at = end; at == len(s.text) {
+			break
+		}
+		if strings.IndexByte("[]():", s.text[at]) < 0 {
+			s.malformed = true
+			break
+		}
+		out = append(out, &node{text: s.text[at : at+1]})
+		at++
+	}
+	return out, nil
+}
+
+// changes returns the steps behind which the text changes, in order: all, where something takes turns.
+func (s *scheduler) changes() []int {
+	if s.turns {
+		for step := 1; step < s.steps; step++ {
+			s.ends[step] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(s.ends))
+}
+
+// collect notes the steps at which a piece of the prompt changes.
+func (s *scheduler) collect(n *node) {
+	if n.turns {
+		s.turns = true
+	} else if len(n.choices) == 2 && n.when >= 1 {
+		s.ends[n.when] = true
+	}
+	for _, choice := range n.choices {
+		for _, c := range choice {
+			s.collect(c)
+		}
+	}
+}
+
+// sequence reads text and bracketed pieces from at on, up to what is neither.
+func (s *scheduler) sequence(at int) (out []*node, end int, err error) {
+	for at < len(s.text) {
+		n, err := s.piece(at)
+		if err != nil {
+			return nil, 0, err
+		}
+		if n == nil {
+			break
+		}
+		out = append(out, n)
+		at = n.end
+	}
+	return out, at, nil
+}
+
+// piece reads one piece; nil means that none starts here.
+func (s *scheduler) piece(at int) (*node, error) {
+	switch s.text[at] {
+	case '(', '[':
+	case ']', ')', ':', '|':
+		return nil, nil
+	default:
+		return s.plain(at), nil
+	}
+	if n, seen := s.seen[at]; seen {
+		return n, nil
+	}
+	if s.depth == MaxDepth {
+		return nil, &LimitError{What: "nested brackets", Got: s.depth + 1, Max: MaxDepth}
+	}
+	s.depth++
+	n, err := s.bracket(at)
+	s.depth--
+	s.seen[at] = n
+	return n, err
+}
+
+// plain reads text without special characters; a backslash takes the character behind it along, if it is on the line.
+func (s *scheduler) plain(at int) *node {
+	end := at
+	for end < len(s.text) && strings.IndexByte(`[]():|`, s.text[end]) < 0 {
+		if s.text[end] == '\\' {
+			if end+1 == len(s.text) || s.text[end+1] == '\n' {
+				break
+			}
+			end++
+		}
+		end++
+	}
+	if end == at {
+		return nil
+	}
+	return &node{text: s.text[at:end], end: end}
+}
+
+// bracket reads what starts with a bracket; nil means that the bracket is text.
+func (s *scheduler) bracket(at int) (*node, error) {
+	first, end, err := s.sequence(at + 1)
+	if err != nil || end == len(s.text) {
+		return nil, err
+	}
+	round := s.text[at] == '('
+	switch c := s.text[end]; {
+	case c == ')' && round, c == ']' && !round:
+		return s.emphasis(at, end+1, first), nil
+	case c == ':' && round:
+		second, end2, err := s.sequence(end + 1)
+		if err != nil || end2 == len(s.text) || s.text[end2] != ')' {
+			return nil, err
+		}
+		colon := &node{text: ":"}
+		return s.emphasis(at, end2+1, append(append(first, colon), second...)), nil
+	case c == ':':
+		return s.change(end, first)
+	case c == '|' && !round:
+		return s.alternatives(end, first)
+	}
+	return nil, nil
+}
+
+// emphasis keeps the brackets, which Parse reads.
+func (s *scheduler) emphasis(at, end int, inner []*node) *node {
+	inner = append(inner, &node{text: s.text[end-1 : end]})
+	return &node{text: s.text[at : at+1], choices: [][]*node{inner}, end: end}
+}
+
+// change reads the rest of [from:to:when] or [to:when] from the first colon on.
+func (s *scheduler) change(colon int, first []*node) (*node, error) {
+	if when, end, ok := s.when(colon + 1); ok {
+		return &node{choices: [][]*node{nil, first}, when: when, end: end}, nil
+	}
+	second, end, err := s.sequence(colon + 1)
+	if err != nil || end == len(s.text) || s.text[end] != ':' {
+		return nil, err
+	}
+	when, end, ok := s.when(end + 1)
+	if !ok {
+		return nil, nil
+	}
+	return &node{choices: [][]*node{first, second}, when: when, end: end}, nil
+}
+
+func (s *scheduler) alternatives(bar int, first []*node) (*node, error) {
+	choices := [][]*node{first}
+	for end := bar; end < len(s.text); {
+		switch s.text[end] {
+		case '|':
+			next, end2, err := s.sequence(end + 1)
+			if err != nil {
+				return nil, err
+			}
+			choices, end = append(choices, next), end2
+		case ']':
+			return &node{choices: choices, turns: true, end: end + 1}, nil
+		default:
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+// when reads a number, white space around it, and the closing bracket, and returns the step that the number means.
+func (s *scheduler) when(at int) (step, end int, ok bool) {
+	number, _, closed := strings.Cut(s.text[at:min(len(s.text), at+64)], "]")
+	end = at + len(number) + 1
+	number = strings.TrimFunc(number, unicode.IsSpace)
+	if !closed || number == "" || strings.Trim(number, "+-.0123456789eE") != "" {
+		return 0, 0, false
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	if strings.Contains(number, ".") {
+		v *= float64(s.steps)
+	}
+	return int(math.Trunc(max(min(v, float64(s.steps)), -1))), end, true
+}
