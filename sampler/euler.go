@@ -1,0 +1,72 @@
+package sampler
+
+import (
+	"context"
+	"math"
+)
+
+// Euler follows the probability-flow ODE dx/dsigma = (x - x0)/sigma with
+// straight steps: first order, one evaluation a step. With SChurn > 0 it is
+// the stochastic sampler of algorithm 2 of Karras et al. 2022 without its
+// second-order correction, as k-diffusion's sample_euler.
+func Euler(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
+	if err != nil {
+		return err
+	}
+	denoised := l.slice()
+	for i := range l.n {
+		sigmaHat := l.churn(i, x)
+		if err := l.denoise(i, denoised, x, sigmaHat); err != nil {
+			return err
+		}
+		toward(x, x, denoised, sigmaHat, sigmas[i+1])
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ancestral splits a step from noise level sigma to sigmaNext: first down to a
+// lower level, then up again with fresh noise of standard deviation up. eta 1
+// is ancestral sampling of a DDPM (Ho et al. 2020) in this notation, 0 is the
+// ODE (k-diffusion's get_ancestral_step).
+func ancestral(sigma, sigmaNext, eta float64) (down, up float64) {
+	up = min(sigmaNext, eta*math.Sqrt(sigmaNext*sigmaNext*(sigma*sigma-sigmaNext*sigmaNext))/sigma)
+	return math.Sqrt(sigmaNext*sigmaNext - up*up), up
+}
+
+// EulerAncestral steps further down than asked and adds fresh noise to come
+// back up, as k-diffusion's sample_euler_ancestral.
+func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
+	if err != nil {
+		return err
+	}
+	denoised := l.slice()
+	for i := range l.n {
+		sigma, sigmaNext := sigmas[i], sigmas[i+1]
+		if err := l.denoise(i, denoised, x, sigma); err != nil {
+			return err
+		}
+		down, up := ancestral(sigma, sigmaNext, o.Eta)
+		toward(x, x, denoised, sigma, down)
+		l.addNoise(x, up, sigma, sigmaNext)
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DDIM is the sampler of Song, Meng and Ermon 2021 ("Denoising Diffusion
+// Implicit Models", arXiv:2010.02502) with their eta: 0 is DDIM, 1 is DDPM.
+//
+// In the notation of this package, where x is not shrunk by sqrt(alpha), the
+// paper's equation 12 becomes [EulerAncestral], and at eta 0 [Euler]; what
+// tells DDIM from them is the schedule, with which it is usually run
+// ([DDIMUniform]), and that its usual eta is 0.
+func DDIM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
+}

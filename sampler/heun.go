@@ -1,0 +1,108 @@
+package sampler
+
+import (
+	"context"
+	"math"
+)
+
+// Heun is algorithm 2 of Karras et al. 2022: an Euler step, then a second look
+// from where it led, and a step with the mean of both slopes. Second order,
+// two evaluations a step but the last.
+func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
+	if err != nil {
+		return err
+	}
+	denoised, x2, denoised2 := l.slice(), l.slice(), l.slice()
+	for i := range l.n {
+		sigmaHat, sigmaNext := l.churn(i, x), sigmas[i+1]
+		if err := l.denoise(i, denoised, x, sigmaHat); err != nil {
+			return err
+		}
+		toward(x2, x, denoised, sigmaHat, sigmaNext)
+		if sigmaNext == 0 {
+			copy(x, x2)
+		} else {
+			if err := l.denoise(i, denoised2, x2, sigmaNext); err != nil {
+				return err
+			}
+			// x + dt·(d + d2)/2, where x + dt·d is x2.
+			h := (sigmaNext - sigmaHat) / 2
+			for k, v := range x2 {
+				d := (float64(x[k]) - float64(denoised[k])) / sigmaHat
+				d2 := (float64(v) - float64(denoised2[k])) / sigmaNext
+				x[k] = float32(float64(x[k]) + h*(d+d2))
+			}
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DPM2 is the midpoint method in log(sigma), inspired by DPM-Solver-2 (Lu et
+// al. 2022, arXiv:2206.00927), as k-diffusion's sample_dpm_2. Second order,
+// two evaluations a step but the last.
+func DPM2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
+	if err != nil {
+		return err
+	}
+	denoised, x2, denoised2 := l.slice(), l.slice(), l.slice()
+	for i := range l.n {
+		sigmaHat := l.churn(i, x)
+		if err := l.denoise(i, denoised, x, sigmaHat); err != nil {
+			return err
+		}
+		if err := l.midpoint(i, denoised, x2, denoised2, sigmaHat, sigmas[i+1]); err != nil {
+			return err
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DPM2Ancestral is [DPM2] with ancestral noise, as k-diffusion's
+// sample_dpm_2_ancestral.
+func DPM2Ancestral(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
+	if err != nil {
+		return err
+	}
+	denoised, x2, denoised2 := l.slice(), l.slice(), l.slice()
+	for i := range l.n {
+		sigma, sigmaNext := sigmas[i], sigmas[i+1]
+		if err := l.denoise(i, denoised, x, sigma); err != nil {
+			return err
+		}
+		down, up := ancestral(sigma, sigmaNext, o.Eta)
+		if err := l.midpoint(i, denoised, x2, denoised2, sigma, down); err != nil {
+			return err
+		}
+		l.addNoise(x, up, sigma, sigmaNext)
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// midpoint takes the step of [DPM2] from sigma to sigmaNext, where the model
+// has answered already for x.
+func (l *loop) midpoint(i int, denoised, x2, denoised2 []float32, sigma, sigmaNext float64) error {
+	if sigmaNext == 0 {
+		toward(l.x, l.x, denoised, sigma, 0)
+		return nil
+	}
+	sigmaMid := math.Sqrt(sigma * sigmaNext)
+	toward(x2, l.x, denoised, sigma, sigmaMid)
+	if err := l.denoise(i, denoised2, x2, sigmaMid); err != nil {
+		return err
+	}
+	h := (sigmaNext - sigma) / sigmaMid
+	sum3(l.x, 1, l.x, h, x2, -h, denoised2)
+	return nil
+}

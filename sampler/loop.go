@@ -1,0 +1,106 @@
+package sampler
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// loop is what the steps of every sampler share: the model with its checks,
+// the noise, and the report of a step.
+type loop struct {
+	ctx    context.Context
+	model  Denoiser
+	x      []float32
+	sigmas []float64
+	n      int // steps
+	noise  Noise
+	path   IntervalNoise // noise, if it is one
+	eps    []float32     // the last noise drawn
+	o      Options
+}
+
+// begin checks a sampler's arguments. Only a stochastic run needs noise.
+func begin(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, stochastic bool) (*loop, error) {
+	if err := CheckSigmas(sigmas); err != nil {
+		return nil, err
+	}
+	l := &loop{ctx: ctx, model: denoise, x: x, sigmas: sigmas, n: len(sigmas) - 1, noise: noise, o: o}
+	return l, l.init(stochastic)
+}
+
+func (l *loop) init(stochastic bool) error {
+	if len(l.x) == 0 {
+		return &LengthError{"the latent", 0, 1}
+	}
+	if err := l.o.check(); err != nil {
+		return err
+	}
+	if !stochastic {
+		return nil
+	}
+	if l.noise == nil {
+		return ErrNoNoise
+	}
+	l.path, _ = l.noise.(IntervalNoise)
+	l.eps = l.slice()
+	return nil
+}
+
+// slice makes scratch memory for one more sample.
+func (l *loop) slice() []float32 { return make([]float32, len(l.x)) }
+
+// denoise asks the model, in step i.
+func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
+	err := l.ctx.Err()
+	if err == nil {
+		err = l.model(l.ctx, dst, x, sigma)
+	}
+	if err != nil {
+		return fmt.Errorf("step %d of %d: %w", i+1, l.n, err)
+	}
+	if k := nonFinite(dst); k >= 0 {
+		return &NonFiniteError{Step: i + 1, Of: l.n, Sigma: sigma, Index: k, Value: dst[k]}
+	}
+	return nil
+}
+
+// normal draws noise for the interval between two noise levels into l.eps.
+func (l *loop) normal(sigma, sigmaNext float64) []float32 {
+	if l.path != nil {
+		l.path.Interval(l.eps, sigma, sigmaNext)
+	} else {
+		l.noise.Normal(l.eps)
+	}
+	return l.eps
+}
+
+// addNoise adds fresh noise of the given standard deviation to x. It draws
+// nothing where there is none to add, so that a final step to sigma 0 leaves
+// the stream where it was.
+func (l *loop) addNoise(x []float32, std, sigma, sigmaNext float64) {
+	if std > 0 {
+		add(x, std*l.o.SNoise, l.normal(sigma, sigmaNext))
+	}
+}
+
+// churn raises x from the noise level of step i to a higher one, sigma hat
+// (algorithm 2 of Karras et al. 2022).
+func (l *loop) churn(i int, x []float32) (sigmaHat float64) {
+	sigma := l.sigmas[i]
+	if !(l.o.SChurn > 0 && l.o.STMin <= sigma && sigma <= l.o.STMax) {
+		return sigma
+	}
+	gamma := min(l.o.SChurn/float64(l.n), math.Sqrt2-1)
+	sigmaHat = sigma * (gamma + 1)
+	l.addNoise(x, math.Sqrt(sigmaHat*sigmaHat-sigma*sigma), sigma, sigmaHat)
+	return sigmaHat
+}
+
+// done reports that step i is done.
+func (l *loop) done(i int, denoised []float32) error {
+	if l.o.OnStep == nil {
+		return nil
+	}
+	return l.o.OnStep(Step{Index: i + 1, Of: l.n, Sigma: l.sigmas[i], SigmaNext: l.sigmas[i+1], X: l.x, Denoised: denoised})
+}

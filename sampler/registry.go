@@ -1,0 +1,149 @@
+package sampler
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Sampler is a sampling algorithm with what a program needs to know of it.
+type Sampler struct {
+	Name        string   // ours, as in "dpm++2m"
+	Aliases     []string // what other programs call it
+	Description string   // one line
+	Schedule    string   // the schedule it is normally run with
+	Stochastic  bool     // whether it draws noise with Options
+	Options     Options  // its usual options
+	Sample      Func
+}
+
+// A Schedule is a way to choose noise levels.
+type Schedule struct {
+	Name        string
+	Aliases     []string // what other programs call it
+	Description string   // one line
+	// Sigmas gives n+1 noise levels, strictly falling, the last of them 0.
+	Sigmas func(p Process, n int) ([]float64, error)
+}
+
+// UnknownError reports a name that is not in the registry.
+type UnknownError struct {
+	Kind    string // "sampler" or "schedule"
+	Name    string
+	Nearest string // the known name that is most like it
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("unknown %s %q; did you mean %q?", e.Kind, e.Name, e.Nearest)
+}
+
+// Samplers returns all samplers, the usual ones first.
+func Samplers() []Sampler { return samplers() }
+
+// Schedules returns all schedules, the usual ones first.
+func Schedules() []Schedule { return schedules() }
+
+// Lookup finds a sampler by its name or by the name that ComfyUI,
+// AUTOMATIC1111, diffusers or stable-diffusion.cpp have for it, in any case,
+// and with spaces, hyphens and underscores as they like. AUTOMATIC1111's names
+// that end in a schedule ("DPM++ 2M Karras") set the sampler's Schedule. The
+// error is an [*UnknownError].
+func Lookup(name string) (Sampler, error) {
+	all := samplers()
+	if s, ok := findSampler(all, name); ok {
+		return s, nil
+	}
+	words := strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == '_' || r == '-' })
+	if n := len(words) - 1; n > 0 {
+		s, ok := findSampler(all, strings.Join(words[:n], " "))
+		schedule, err := LookupSchedule(words[n])
+		if ok && err == nil {
+			s.Schedule = schedule.Name
+			return s, nil
+		}
+	}
+	var names []string
+	for _, s := range all {
+		names = append(append(names, s.Name), s.Aliases...)
+	}
+	return Sampler{}, &UnknownError{"sampler", name, nearest(name, names)}
+}
+
+func findSampler(all []Sampler, name string) (Sampler, bool) {
+	key := fold(name)
+	for _, s := range all {
+		if fold(s.Name) == key {
+			return s, true
+		}
+		for _, a := range s.Aliases {
+			if fold(a) == key {
+				return s, true
+			}
+		}
+	}
+	return Sampler{}, false
+}
+
+// LookupSchedule finds a schedule as [Lookup] finds a sampler.
+func LookupSchedule(name string) (Schedule, error) {
+	key := fold(name)
+	var names []string
+	for _, s := range schedules() {
+		for _, n := range append([]string{s.Name}, s.Aliases...) {
+			if fold(n) == key {
+				return s, nil
+			}
+			names = append(names, n)
+		}
+	}
+	return Schedule{}, &UnknownError{"schedule", name, nearest(name, names)}
+}
+
+// fold makes names comparable: lower case, without separators, and with
+// "dpmpp" for "dpm++".
+func fold(name string) string {
+	name = strings.ToLower(name)
+	name = strings.ReplaceAll(name, "++", "pp")
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" -_()\t", r) {
+			return -1
+		}
+		return r
+	}, name)
+}
+
+// nearest returns the name with the least edit distance; the first of equals.
+func nearest(name string, names []string) string {
+	best, least := "", 1<<30
+	key := fold(name)
+	if len(key) > 100 {
+		key = key[:100] // the rest can't matter, and the distance is quadratic
+	}
+	for _, n := range names {
+		if d := distance(key, fold(n)); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's: the insertions, deletions and substitutions of
+// bytes that turn a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(d, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

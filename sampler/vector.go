@@ -1,0 +1,53 @@
+package sampler
+
+// The arithmetic on samples. Coefficients and sums are float64: that costs
+// nothing beside a model, and rounds each element of a step once.
+
+// add does x += a·y.
+func add(x []float32, a float64, y []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		x[i] = float32(float64(v) + a*float64(y[i]))
+	}
+}
+
+// scale does x *= a.
+func scale(x []float32, a float64) {
+	for i, v := range x {
+		x[i] = float32(a * float64(v))
+	}
+}
+
+// sum2 does dst = a·x + b·y. dst may be x or y.
+func sum2(dst []float32, a float64, x []float32, b float64, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(a*float64(x[i]) + b*float64(y[i]))
+	}
+}
+
+// sum3 does dst = a·x + b·y + c·z. dst may be one of them.
+func sum3(dst []float32, a float64, x []float32, b float64, y []float32, c float64, z []float32) {
+	x, y, z = x[:len(dst)], y[:len(dst)], z[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(a*float64(x[i]) + b*float64(y[i]) + c*float64(z[i]))
+	}
+}
+
+// toward moves x along the straight line to the clean sample, from noise level
+// sigma to another: an Euler step, x + (x - denoised)/sigma·(sigmaNext - sigma).
+// dst may be x.
+func toward(dst, x, denoised []float32, sigma, sigmaNext float64) {
+	r := sigmaNext / sigma
+	sum2(dst, r, x, 1-r, denoised)
+}
+
+// nonFinite returns the index of the first NaN or infinity, or -1.
+func nonFinite(x []float32) int {
+	for i, v := range x {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}
