@@ -9,10 +9,10 @@ import (
 // unescape is Python's html.unescape: HTML5's rules, with and without the semicolon.
 func unescape(text string) string {
 	return eachReference(text, func(ref string) (string, int) {
-		if ref[1] == '#' {
+		if strings.HasPrefix(ref, "&#") {
 			return unescapeNumber(ref)
 		}
-		return html.UnescapeString(ref), len(ref)
+		return named(ref), len(ref)
 	})
 }
 
@@ -29,42 +29,43 @@ func unescapeStrict(text string) string {
 		var s string
 		if ref[1] == '#' {
 			s = unescape(ref)
-		} else if s = html.UnescapeString(ref); s == ref && ref == strings.ToUpper(ref) {
-			s = strings.ReplaceAll(strings.ToUpper(html.UnescapeString(strings.ToLower(ref))), "ß", "SS")
+		} else if s = named(ref); s == ref && ref == strings.ToUpper(ref) {
+			s = strings.ReplaceAll(strings.ToUpper(named(strings.ToLower(ref))), "ß", "SS")
 		}
-		if strings.HasSuffix(s, ";") && ref != "&semi;" {
+		if strings.HasSuffix(s, ";") && !strings.EqualFold(ref, "&semi;") {
 			s = ref // not a name, or one with more letters behind it
 		}
 		return s, end
 	})
 }
 
-// eachReference calls decode with each piece of text from an '&' to the next, which has two bytes or more, and puts
-// what it returns in place of the bytes it has read.
+// named decodes a reference by name. Go's table of them lacks two.
+func named(ref string) string {
+	return html.UnescapeString(missingNames.Replace(ref))
+}
+
+var missingNames = strings.NewReplacer("&nGt;", "\u226b\u20d2", "&nLt;", "\u226a\u20d2")
+
+// eachReference calls decode with each piece of text from an '&' to the next, and puts what it returns in place of the
+// bytes it has read, one or more.
 func eachReference(text string, decode func(ref string) (decoded string, read int)) string {
-	at := strings.IndexByte(text, '&')
-	if at < 0 {
-		return text
-	}
 	var b strings.Builder
-	for at >= 0 {
-		b.WriteString(text[:at])
-		text = text[at:]
-		if at = strings.IndexByte(text[1:], '&'); at < 0 {
-			at = len(text) - 1
+	for {
+		start := strings.IndexByte(text, '&')
+		if start < 0 {
+			b.WriteString(text)
+			return b.String()
 		}
-		if ref := text[:at+1]; len(ref) > 1 {
-			s, read := decode(ref)
-			b.WriteString(s)
-			text = text[read:]
-		} else {
-			b.WriteByte('&')
-			text = text[1:]
+		b.WriteString(text[:start])
+		text = text[start:]
+		ref := text
+		if next := strings.IndexByte(text[1:], '&'); next >= 0 {
+			ref = text[:1+next]
 		}
-		at = strings.IndexByte(text, '&')
+		decoded, read := decode(ref)
+		b.WriteString(decoded)
+		text = text[read:]
 	}
-	b.WriteString(text)
-	return b.String()
 }
 
 // unescapeNumber decodes a reference that starts with "&#" and says how many bytes it takes.
