@@ -28,11 +28,13 @@ type Entry struct {
 //	[from::when]    from, then nothing
 //	[a|b|c]         each for a step, in turns
 //
-// A when with a decimal point is a share of the steps, one without is a step. All of it nests, with brackets of attention
-// too. Steps less than 1 count as 1. The entries are in order of Until, the last one's being steps; a prompt without changes has
-// one. As in the reference, a prompt that does not follow the grammar, such as one with a '|' outside of brackets,
-// is left as it is. Where brackets do not balance, the reference sometimes leaves a well-formed piece beside them as text,
-// too; here a well-formed piece always counts. Errors are *LimitError.
+// A when with a decimal point is a share of the steps, one without is a step. All of it nests, with brackets of
+// attention too. Steps less than 1 count as 1. The entries are in order of Until, and the last one's is steps; a prompt
+// without changes has one entry.
+//
+// As in the reference, a prompt that does not follow the grammar, such as one with a '|' outside of brackets, is left as
+// it is. Where brackets do not balance, the reference sometimes leaves a well-formed piece beside them as text, too; here
+// a well-formed piece always counts. Errors are *LimitError.
 func Schedule(text string, steps int) ([]Entry, error) {
 	if err := checkLength(text); err != nil {
 		return nil, err
