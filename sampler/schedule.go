@@ -27,6 +27,16 @@ func KarrasRho(sigmaMin, sigmaMax, rho float64, n int) ([]float64, error) {
 	return build(n, func(i int) float64 { return math.Pow(hi+(lo-hi)*fraction(i, n), rho) })
 }
 
+// Exponential spaces log(sigma) evenly.
+func Exponential(p Process, n int) ([]float64, error) { return Polyexponential(p, 1, n) }
+
+// Polyexponential makes log(sigma) a polynomial of degree rho, as
+// k-diffusion's get_sigmas_polyexponential; with rho 1 it is [Exponential].
+func Polyexponential(p Process, rho float64, n int) ([]float64, error) {
+	lo, hi := math.Log(SigmaMin(p)), math.Log(SigmaMax(p))
+	return build(n, func(i int) float64 { return math.Exp(lo + (hi-lo)*math.Pow(1-fraction(i, n), rho)) })
+}
+
 // fraction goes from 0 to 1 as i goes from 0 to n-1.
 func fraction(i, n int) float64 {
 	if i == 0 {

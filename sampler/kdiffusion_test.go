@@ -1,0 +1,154 @@
+package sampler
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mixture is the exact denoiser of two Gaussians, at ±1 with deviation 0.3,
+// for each element on its own: the model of testdata/sampler/kdiffusion.py.
+func mixture(_ context.Context, dst, x []float32, sigma float64) error {
+	const c2 = 0.3 * 0.3
+	s2 := sigma * sigma
+	v := c2 + s2
+	for i, xi := range x {
+		dst[i] = float32((c2*float64(xi) + s2*math.Tanh(float64(xi)/v)) / v)
+	}
+	return nil
+}
+
+type kdiffusionGolden struct {
+	Schedules []struct {
+		Name   string
+		N      int
+		Sigmas []float64
+	}
+	Process struct {
+		AlphasCumprod []float64 `json:"alphas_cumprod"`
+		Levels, Times []float64
+		SigmaToT      []float64 `json:"sigma_to_t"`
+		TToSigma      []float64 `json:"t_to_sigma"`
+		X, Epsilon, V []float32
+		Sigma         float64
+	}
+	Runs []struct {
+		Sampler, Schedule string
+		N                 int
+		Seed              uint64
+		Options           map[string]float64
+		X                 []float32
+	}
+}
+
+// requireClose compares with a bound on the largest difference, relative to
+// the largest value, or to 1 if all are less.
+func requireClose[T float32 | float64](t *testing.T, want, got []T, tolerance float64, what string) {
+	t.Helper()
+	require.Len(t, got, len(want), what)
+	largest, worst := 1.0, 0.0
+	for i, w := range want {
+		d := math.Abs(float64(got[i]) - float64(w))
+		if !(d <= worst) {
+			worst = d // NaN stays
+		}
+		largest = max(largest, math.Abs(float64(w)))
+	}
+	if !(worst <= tolerance*largest) {
+		require.Failf(t, "too far off", "%s: off by %g of %g\nwant %v\ngot  %v", what, worst, largest, want[:min(len(want), 8)], got[:min(len(got), 8)])
+	}
+}
+
+func TestSchedulesOfKDiffusion(t *testing.T) {
+	var g kdiffusionGolden
+	golden(t, "kdiffusion.json", &g)
+	process := StableDiffusion()
+	for _, s := range g.Schedules {
+		if s.Name == "vp" {
+			continue
+		}
+		schedule, err := LookupSchedule(s.Name)
+		require.NoError(t, err)
+		sigmas, err := schedule.Sigmas(process, s.N)
+		require.NoError(t, err)
+		require.Len(t, sigmas, s.N+1)
+		for i, want := range s.Sigmas {
+			if !(math.Abs(sigmas[i]-want) <= 3e-6*want) {
+				t.Errorf("%s(%d)[%d] = %.9g, want %.9g", s.Name, s.N, i, sigmas[i], want)
+			}
+		}
+	}
+}
+
+func TestProcessOfKDiffusion(t *testing.T) {
+	var g kdiffusionGolden
+	golden(t, "kdiffusion.json", &g)
+	alphas := AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000))
+	for i, want := range g.Process.AlphasCumprod {
+		require.InEpsilon(t, want, alphas[i*111], 3e-7)
+	}
+	process := StableDiffusion()
+	for i, sigma := range g.Process.Levels {
+		require.InDelta(t, g.Process.SigmaToT[i], process.SigmaToT(sigma), 2e-4, "sigma %g", sigma)
+	}
+	for i, at := range g.Process.Times {
+		require.InEpsilon(t, g.Process.TToSigma[i], process.TToSigma(at), 2e-6, "t %g", at)
+	}
+	net := func(_ context.Context, dst, x []float32, t float64) error {
+		for i, v := range x {
+			dst[i] = float32(math.Tanh(float64(v)) + t/1000)
+		}
+		return nil
+	}
+	dst := make([]float32, len(g.Process.X))
+	require.NoError(t, NewDenoiser(PredictEpsilon, process, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
+	requireClose(t, g.Process.Epsilon, dst, 1e-6, "epsilon")
+	require.NoError(t, NewDenoiser(PredictV, process, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
+	requireClose(t, g.Process.V, dst, 1e-6, "v")
+}
+
+func TestSamplersOfKDiffusion(t *testing.T) {
+	var g kdiffusionGolden
+	golden(t, "kdiffusion.json", &g)
+	process := StableDiffusion()
+	for _, r := range g.Runs {
+		what := fmt.Sprintf("%s, %d steps of %s, %v", r.Sampler, r.N, r.Schedule, r.Options)
+		s, err := Lookup(r.Sampler)
+		require.NoError(t, err)
+		schedule, err := LookupSchedule(r.Schedule)
+		require.NoError(t, err)
+		sigmas, err := schedule.Sigmas(process, r.N)
+		require.NoError(t, err)
+		noise := NewTorch(r.Seed)
+		x := make([]float32, len(r.X))
+		AddNoise(x, sigmas[0], noise)
+		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, withOptions(t, s.Options, r.Options)), what)
+		requireClose(t, r.X, x, 1e-4, what)
+	}
+}
+
+// withOptions sets options by their names in k-diffusion.
+func withOptions(t *testing.T, o Options, set map[string]float64) Options {
+	for name, v := range set {
+		switch name {
+		case "eta":
+			o.Eta = v
+		case "s_noise":
+			o.SNoise = v
+		case "s_churn":
+			o.SChurn = v
+		case "rtol":
+			o.RTol = v
+		case "atol":
+			o.ATol = v
+		case "order":
+			o.Order = int(v)
+		default:
+			t.Fatalf("option %q", name)
+		}
+	}
+	return o
+}
