@@ -1,0 +1,106 @@
+"""Trains the autoencoder on whole scenes: absolute, squared and gradient error plus a small KL term."""
+
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import progress
+from scenes import Composer
+from vae import AutoencoderKL
+
+LATENT_SCALE = 0.18215  # what every program multiplies an SD 1.x latent by; rescale() makes it give unit variance
+
+
+def to_tensor(pictures):
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def held_out_icons(sprites):
+    """Every twentieth icon that is no thing: never shown to the autoencoder."""
+    return list(range(len(sprites.names), len(sprites.ids), 20))
+
+
+def draw_batch(composer, size, pool, thing_share):
+    rng, n = composer.rng, len(composer.sprites.names)
+    picks = [int(rng.integers(n)) if rng.random() < thing_share else int(rng.choice(pool)) for _ in range(size)]
+    return to_tensor([composer.draw(composer.scene(i)) for i in picks])
+
+
+def gradients(x):
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def loss_of(vae, x, kl_weight):
+    mean, logvar = vae.encode(x)
+    z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
+    y = vae.decode(z).float()
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    edges = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x)))
+    mse = F.mse_loss(y, x)
+    return F.l1_loss(y, x) + 4 * mse + 0.5 * edges + kl_weight * kl, mse, kl
+
+
+@torch.no_grad()
+def psnr(vae, x):
+    """Mean over pictures of the PSNR in dB of decode(encode(x)), pixels 0..1."""
+    out = []
+    for part in x.split(16):
+        y = vae.decode(vae.encode(part)[0]).float().clamp(-1, 1)
+        mse = ((y - part) / 2).square().mean(dim=(1, 2, 3))
+        out.append(-10 * torch.log10(mse))
+    return torch.cat(out).mean().item()
+
+
+def train(work, sprites, cfg, amp):
+    path, final = os.path.join(work, "vae.state.pt"), os.path.join(work, "vae.pt")
+    if os.path.exists(final):
+        return
+    torch.manual_seed(cfg.seed)
+    vae = AutoencoderKL().to(memory_format=torch.channels_last)
+    opt = torch.optim.AdamW(vae.parameters(), lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    ema, log, start = progress.Ema(vae, 0.998), progress.Log(os.path.join(work, "vae.log")), 0
+    if state := progress.load(path):
+        vae.load_state_dict(state["model"])
+        opt.load_state_dict(state["opt"])
+        ema.shadow, start = state["ema"], state["step"]
+    unseen = held_out_icons(sprites)
+    pool = sorted(set(range(len(sprites.names), len(sprites.ids))) - set(unseen))
+    check = Composer(sprites, 12345)
+    known_x, unseen_x = draw_batch(check, 64, pool, 1.0), draw_batch(check, 64, unseen, 0.0)
+    composer = Composer(sprites, cfg.seed + start)
+    for step in range(start, cfg.vae_steps):
+        for group in opt.param_groups:
+            group["lr"] = cfg.vae_lr * progress.cosine(step, cfg.vae_steps, 200)
+        x = draw_batch(composer, cfg.vae_batch, pool, 0.75)
+        opt.zero_grad(set_to_none=True)
+        with amp():
+            loss, mse, kl = loss_of(vae, x, cfg.kl_weight)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        opt.step()
+        ema.update(step)
+        if step % 50 == 0:
+            log(step=step, loss=loss.item(), mse=mse.item(), kl=kl.item())
+        if (step + 1) % 1000 == 0 or step + 1 == cfg.vae_steps:
+            progress.save(path, {"model": vae.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
+            eval_vae = AutoencoderKL().to(memory_format=torch.channels_last)
+            ema.copy_to(eval_vae)
+            with amp():
+                log(step=step + 1, psnr_things=psnr(eval_vae, known_x), psnr_unseen=psnr(eval_vae, unseen_x))
+    ema.copy_to(vae)
+    finish(vae, known_x, final, log)
+
+
+@torch.no_grad()
+def finish(vae, x, final, log):
+    """Rescales the latents so that LATENT_SCALE brings them to unit variance; checks that float32 still says the same."""
+    before = psnr(vae, x)
+    z = torch.cat([vae.encode(part)[0] for part in x.split(16)])
+    vae.rescale(1 / (LATENT_SCALE * z.std().item()))
+    log(psnr_f32=psnr(vae, x), psnr_before=before, latent_std=z.std().item(),
+        channel_mean=str([round(v, 3) for v in (z.mean(dim=(0, 2, 3)) / z.std()).tolist()]),
+        channel_std=str([round(v, 3) for v in (z.std(dim=(0, 2, 3)) / z.std()).tolist()]))
+    progress.save(final, vae.state_dict())
