@@ -1,6 +1,8 @@
 package sampler
 
-import "context"
+import (
+	"context"
+)
 
 // A Pair writes to cond the clean sample that the model expects behind x with
 // the prompt, and to uncond the one without it (or with the negative prompt),
@@ -29,6 +31,134 @@ func CFG(pair Pair, scale float64) Denoiser {
 			return err
 		}
 		sum2(dst, scale, dst, 1-scale, uncond)
+		return nil
+	}
+}
+
+// CFGPP is CFG++ (Chung et al. 2024, arXiv:2406.08070): the sample moves
+// towards the guided prediction, but its noise is that of the unguided one. A
+// step of [Euler], or of [EulerAncestral] with the same eta, of a denoiser
+//
+//	D* = uncond + scale/(1 - down/sigma)·(cond - uncond)
+//
+// does just that, where down is the noise level that the step goes down to; so
+// CFG++ is guidance whose scale depends on the step. sigmas are the sampler's.
+// Usual scales are 0.5 to 2.
+func CFGPP(pair Pair, scale float64, sigmas []float64, eta float64) Denoiser {
+	var uncond []float32
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		uncond = grow(uncond, len(x))
+		if err := pair(ctx, dst, uncond, x, sigma); err != nil {
+			return err
+		}
+		k := scale
+		if i := stepAt(sigmas, sigma); i+1 < len(sigmas) {
+			down, _ := ancestral(sigmas[i], sigmas[i+1], eta)
+			k /= 1 - down/sigmas[i]
+		}
+		sum2(dst, k, dst, 1-k, uncond)
+		return nil
+	}
+}
+
+// stepAt returns the step that a noise level belongs to: the last i with
+// sigmas[i] ≥ sigma, or 0.
+func stepAt(sigmas []float64, sigma float64) int {
+	i := 0
+	for i+2 < len(sigmas) && sigmas[i+1] >= sigma*(1-1e-9) {
+		i++
+	}
+	return i
+}
+
+// Interval uses one denoiser at noise levels in (lo, hi], and another outside:
+// guidance in a limited interval (Kynkäänniemi et al. 2024, arXiv:2404.07724)
+// with [CFG] inside and the conditional model alone outside.
+func Interval(lo, hi float64, inside, outside Denoiser) Denoiser {
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		if lo < sigma && sigma <= hi {
+			return inside(ctx, dst, x, sigma)
+		}
+		return outside(ctx, dst, x, sigma)
+	}
+}
+
+// Steps uses another denoiser in each step, counted from 0: prompt schedules,
+// with [PromptSwitch] and [PromptTurn]. sigmas are the sampler's. A step's
+// evaluations at lower noise levels than its end's belong to it.
+func Steps(sigmas []float64, at func(step int) Denoiser) Denoiser {
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		return at(stepAt(sigmas, sigma))(ctx, dst, x, sigma)
+	}
+}
+
+// PromptSwitch tells whether [a:b:when] stands for b in a step, counted from 0:
+// when below 1 is a fraction of the steps, else a number of steps, after
+// AUTOMATIC1111's grammar.
+func PromptSwitch(when float64, step, steps int) bool {
+	if when < 1 {
+		when *= float64(steps)
+	}
+	return step >= min(int(when), steps)
+}
+
+// PromptTurn tells which of n alternatives [a|b|…] stands for in a step,
+// counted from 0: they take turns.
+func PromptTurn(n, step int) int {
+	if n < 1 {
+		return 0
+	}
+	return step % n
+}
+
+// A Many writes the clean samples that the model expects behind x with several
+// conditions, one to each slice of dst.
+type Many func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error
+
+// Composable guides with several prompts at once (Liu et al. 2022,
+// "Compositional Visual Generation with Composable Diffusion Models",
+// arXiv:2206.01714; AUTOMATIC1111's AND):
+//
+//	D = uncond + scale·Σ weight_i·(cond_i - uncond)
+//
+// The model's first answer is uncond and the others follow the weights, which
+// may be negative.
+func Composable(many Many, weights []float64, scale float64) Denoiser {
+	coefficients := make([]float64, len(weights)+1)
+	coefficients[0] = 1
+	for i, w := range weights {
+		coefficients[i+1] = w * scale
+		coefficients[0] -= w * scale
+	}
+	return weighted(many, coefficients)
+}
+
+// Perturbed adds to classifier-free guidance the contrast to a worse version
+// of the model itself: with perturbed attention (Ahn et al. 2024,
+// arXiv:2403.17377), with layers skipped, or a smaller model (autoguidance,
+// Karras et al. 2024, arXiv:2406.02507).
+//
+//	D = uncond + scale·(cond - uncond) + contrast·(cond - worse)
+//
+// The model's answers are uncond, cond and worse.
+func Perturbed(many Many, scale, contrast float64) Denoiser {
+	return weighted(many, []float64{1 - scale, scale + contrast, -contrast})
+}
+
+// weighted sums a model's answers with coefficients.
+func weighted(many Many, coefficients []float64) Denoiser {
+	answers := make([][]float32, len(coefficients))
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		for i := range answers {
+			answers[i] = grow(answers[i], len(x))
+		}
+		if err := many(ctx, answers, x, sigma); err != nil {
+			return err
+		}
+		clear(dst)
+		for i, k := range coefficients {
+			add(dst, k, answers[i])
+		}
 		return nil
 	}
 }

@@ -19,25 +19,31 @@ func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, 
 		if err := l.denoise(i, denoised, x, sigmaHat); err != nil {
 			return err
 		}
-		toward(x2, x, denoised, sigmaHat, sigmaNext)
-		if sigmaNext == 0 {
-			copy(x, x2)
-		} else {
-			if err := l.denoise(i, denoised2, x2, sigmaNext); err != nil {
-				return err
-			}
-			// x + dt·(d + d2)/2, where x + dt·d is x2.
-			h := (sigmaNext - sigmaHat) / 2
-			for k, v := range x2 {
-				d := (float64(x[k]) - float64(denoised[k])) / sigmaHat
-				d2 := (float64(v) - float64(denoised2[k])) / sigmaNext
-				x[k] = float32(float64(x[k]) + h*(d+d2))
-			}
+		if err := l.heun(i, denoised, x2, denoised2, sigmaHat, sigmaNext); err != nil {
+			return err
 		}
 		if err := l.done(i, denoised); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// heun takes the step of [Heun] from sigma to sigmaNext, where the model has
+// answered already for x.
+func (l *loop) heun(i int, denoised, x2, denoised2 []float32, sigma, sigmaNext float64) error {
+	toward(x2, l.x, denoised, sigma, sigmaNext)
+	if sigmaNext == 0 {
+		copy(l.x, x2)
+		return nil
+	}
+	if err := l.denoise(i, denoised2, x2, sigmaNext); err != nil {
+		return err
+	}
+	// x + h·(d + d2)/2 with d = (x - denoised)/sigma, and so for x2.
+	h := (sigmaNext - sigma) / 2
+	sum3(l.x, 1+h/sigma, l.x, -h/sigma, denoised, h/sigmaNext, x2)
+	add(l.x, -h/sigmaNext, denoised2)
 	return nil
 }
 

@@ -104,3 +104,11 @@ func (l *loop) done(i int, denoised []float32) error {
 	}
 	return l.o.OnStep(Step{Index: i + 1, Of: l.n, Sigma: l.sigmas[i], SigmaNext: l.sigmas[i+1], X: l.x, Denoised: denoised})
 }
+
+// process is the process that the options name.
+func (o *Options) process() Process {
+	if o.Process == nil {
+		return StableDiffusion()
+	}
+	return o.Process
+}

@@ -1,38 +1,52 @@
 package sampler
 
-// AddNoise adds noise of standard deviation sigma to x. On a slice of zeros it
-// makes the start of a new picture; on a picture's latent, the start of
-// image-to-image at that noise level.
-func AddNoise(x []float32, sigma float64, noise Noise) {
-	eps := make([]float32, len(x))
-	noise.Normal(eps)
-	add(x, sigma, eps)
-}
-
-// Batch is noise for several pictures in one slice: each picture has its own
-// stream, so that a batch makes the pictures that single runs make.
-type Batch []Noise
-
-// NewBatch returns noise for n pictures whose seeds are seed, seed+1, ….
+// NewBatch returns noise for n pictures in one slice: each has its own stream,
+// with seeds seed, seed+1, …, so that a batch makes the pictures that single
+// runs make. Slices to fill should be a multiple of n long. If the streams are
+// [IntervalNoise], so is the batch.
 //
 //	noise := sampler.NewBatch(42, 4, sampler.NewTorch)
-func NewBatch[N Noise](seed uint64, n int, stream func(seed uint64) N) Batch {
-	b := make(Batch, max(n, 0))
-	for i := range b {
-		b[i] = stream(seed + uint64(i))
+func NewBatch[N Noise](seed uint64, n int, stream func(seed uint64) N) Noise {
+	streams := make([]Noise, max(n, 0))
+	paths := make([]IntervalNoise, 0, len(streams))
+	for i := range streams {
+		streams[i] = stream(seed + uint64(i))
+		if p, ok := streams[i].(IntervalNoise); ok {
+			paths = append(paths, p)
+		}
 	}
-	return b
+	if len(paths) > 0 {
+		return &batchPath{batch{streams}, paths}
+	}
+	return &batch{streams}
 }
 
-// Normal implements [Noise]. The length of dst should be a multiple of the
-// number of pictures; the last stream fills what is left over.
-func (b Batch) Normal(dst []float32) {
-	for i, s := range b {
-		part := dst
-		if left := len(b) - i; left > 1 {
-			part = dst[:len(dst)/left]
-		}
-		s.Normal(part)
-		dst = dst[len(part):]
+type batch struct{ streams []Noise }
+
+// Normal implements [Noise].
+func (b *batch) Normal(dst []float32) {
+	for i, s := range b.streams {
+		s.Normal(part(dst, i, len(b.streams)))
 	}
+}
+
+type batchPath struct {
+	batch
+	paths []IntervalNoise
+}
+
+// Interval implements [IntervalNoise].
+func (b *batchPath) Interval(dst []float32, sigma, sigmaNext float64) {
+	for i, p := range b.paths {
+		p.Interval(part(dst, i, len(b.paths)), sigma, sigmaNext)
+	}
+}
+
+// part gives the i-th of n equal parts; the last takes what is left over.
+func part(x []float32, i, n int) []float32 {
+	size := len(x) / n
+	if i == n-1 {
+		return x[i*size:]
+	}
+	return x[i*size : (i+1)*size]
 }

@@ -13,7 +13,8 @@ type Process interface {
 	// SigmaToT gives the timestep, as the model's net wants it, that belongs
 	// to a noise level, clamped to the trained range.
 	SigmaToT(sigma float64) float64
-	// TToSigma is the inverse of SigmaToT.
+	// TToSigma is the noise level at a time t of a schedule. It is the inverse
+	// of SigmaToT, except where a flow is shifted ([Flow]).
 	TToSigma(t float64) float64
 }
 

@@ -91,6 +91,9 @@ type Options struct {
 	Order int
 	// RTol and ATol are the error tolerances of the adaptive samplers.
 	RTol, ATol float64
+	// Process is where the samplers that think in timesteps (pndm, tcd) find
+	// them; nil is [StableDiffusion].
+	Process Process
 	// OnStep, if not nil, is called after each step. Its error ends the
 	// sampling and is returned as it is.
 	OnStep func(Step) error

@@ -11,8 +11,8 @@ func add(x []float32, a float64, y []float32) {
 	}
 }
 
-// scale does x *= a.
-func scale(x []float32, a float64) {
+// multiply does x *= a.
+func multiply(x []float32, a float64) {
 	for i, v := range x {
 		x[i] = float32(a * float64(v))
 	}

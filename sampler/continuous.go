@@ -1,0 +1,89 @@
+package sampler
+
+import "math"
+
+// Continuous is a process in continuous time.
+type Continuous struct {
+	levels             []float64
+	sigmaToT, tToSigma func(float64) float64
+}
+
+// Levels implements [Process].
+func (c *Continuous) Levels() []float64 { return c.levels }
+
+// SigmaToT implements [Process].
+func (c *Continuous) SigmaToT(sigma float64) float64 { return c.sigmaToT(sigma) }
+
+// TToSigma implements [Process].
+func (c *Continuous) TToSigma(t float64) float64 { return c.tToSigma(t) }
+
+// newContinuous makes 1000 levels at even times from first to last.
+func newContinuous(first, last float64, tToSigma, sigmaToT func(float64) float64) *Continuous {
+	const count = 1000
+	c := &Continuous{make([]float64, count), sigmaToT, tToSigma}
+	for i := range c.levels {
+		c.levels[i] = tToSigma(first + (last-first)*float64(i)/(count-1))
+	}
+	return c
+}
+
+// EDM is the process of Karras et al. 2022 between two noise levels (usually
+// 0.002 and 80): the net's timestep is log(sigma)/4.
+func EDM(sigmaMin, sigmaMax float64) *Continuous {
+	at := func(sigma float64) float64 { return math.Log(sigma) / 4 }
+	return newContinuous(at(sigmaMin), at(sigmaMax), func(t float64) float64 { return math.Exp(4 * t) }, at)
+}
+
+// VESDE is the variance-exploding SDE of Song et al. 2021 ("Score-Based
+// Generative Modeling through Stochastic Differential Equations",
+// arXiv:2011.13456): sigma rises geometrically with t from 0 to 1.
+func VESDE(sigmaMin, sigmaMax float64) *Continuous {
+	ratio := math.Log(sigmaMax / sigmaMin)
+	return newContinuous(0, 1,
+		func(t float64) float64 { return sigmaMin * math.Exp(ratio*t) },
+		func(sigma float64) float64 { return math.Log(sigma/sigmaMin) / ratio })
+}
+
+// The variance-preserving SDE's usual constants (Song et al. 2021, appendix C).
+const (
+	vpBetaMin, vpBetaD = 0.1, 19.9
+	vpEnd              = 1e-3
+)
+
+// VPSDE is the variance-preserving SDE of Song et al. 2021, the limit of DDPM
+// with linear betas: t from 0.001 to 1.
+func VPSDE() *Continuous {
+	return newContinuous(vpEnd, 1,
+		func(t float64) float64 { return math.Sqrt(math.Expm1(t * (vpBetaMin + vpBetaD*t/2))) },
+		func(sigma float64) float64 {
+			l := math.Log1p(sigma * sigma)
+			return (math.Sqrt(vpBetaMin*vpBetaMin+2*vpBetaD*l) - vpBetaMin) / vpBetaD
+		})
+}
+
+// Flow is the process of rectified flow (Liu et al. 2022, arXiv:2209.03003;
+// Lipman et al. 2022, arXiv:2210.02747),
+//
+//	x = (1 - sigma)·x0 + sigma·eps,   sigma from 0 to 1,
+//
+// with timesteps 1000·sigma for the net. shift > 1 moves the schedules'
+// steps to higher noise, for larger pictures (Esser et al. 2024,
+// arXiv:2403.03206): 1 for none, 3 for Stable Diffusion 3; see [DynamicShift].
+//
+// Samplers that only follow the ODE (euler, heun, lms, ipndm) take its sigmas
+// as they are. For all others see [FlowAsVE].
+func Flow(shift float64) *Continuous {
+	return newContinuous(1, 1000,
+		func(t float64) float64 { return Shift(t/1000, shift) },
+		func(sigma float64) float64 { return 1000 * sigma })
+}
+
+// Shift moves a flow's sigma towards 1.
+func Shift(sigma, shift float64) float64 { return shift * sigma / (1 + (shift-1)*sigma) }
+
+// DynamicShift is the shift for a picture of so many tokens (a sixteenth of a
+// latent's pixels in FLUX.1): exp of a line through base at 256 and top at
+// 4096 tokens, 0.5 and 1.15 in FLUX.1.
+func DynamicShift(tokens int, base, top float64) float64 {
+	return math.Exp(base + (top-base)*(float64(tokens)-256)/(4096-256))
+}

@@ -1,0 +1,73 @@
+package sampler
+
+import (
+	"context"
+	"math"
+)
+
+// DDPM is ancestral sampling with the posterior's variance ("fixed small",
+// Ho et al. 2020, arXiv:2006.11239, section 3.2): [EulerAncestral] with eta 1,
+// whatever Options says.
+func DDPM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	o.Eta = 1
+	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
+}
+
+// DDPMLarge is ancestral sampling with the forward process's variance ("fixed
+// large"): more noise than [DDPM], right for data that is noise itself.
+func DDPMLarge(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	return ddpm(ctx, func(ctx context.Context, dst, v, x []float32, sigma float64) error {
+		for i := range v {
+			v[i] = 1
+		}
+		return denoise(ctx, dst, x, sigma)
+	}, x, sigmas, noise, o)
+}
+
+// A VarianceDenoiser also writes to v, for each element, where between the
+// posterior's log variance (-1) and the forward process's (1) the step's
+// variance lies: "learned range" of Nichol and Dhariwal 2021,
+// arXiv:2102.09672, section 3.1.
+type VarianceDenoiser func(ctx context.Context, dst, v, x []float32, sigma float64) error
+
+// DDPMLearned makes ancestral sampling of a model that predicts its variance.
+// The denoiser given to the result is not used and may be nil.
+func DDPMLearned(model VarianceDenoiser) Func {
+	return func(ctx context.Context, _ Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+		return ddpm(ctx, model, x, sigmas, noise, o)
+	}
+}
+
+func ddpm(ctx context.Context, model VarianceDenoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	v := make([]float32, len(x))
+	denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
+		return model(ctx, dst, v, x, sigma)
+	}
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, len(sigmas) > 2)
+	if err != nil {
+		return err
+	}
+	denoised := l.slice()
+	for i := range l.n {
+		sigma, sigmaNext := sigmas[i], sigmas[i+1]
+		if err := l.denoise(i, denoised, x, sigma); err != nil {
+			return err
+		}
+		r := sigmaNext / sigma
+		sum2(x, r*r, x, 1-r*r, denoised) // the posterior's mean
+		if sigmaNext > 0 {
+			small := sigmaNext * math.Sqrt(1-r*r)
+			// beta of the step, in a process that keeps the variance at 1,
+			// divided by its alpha.
+			large := math.Sqrt((1 + sigmaNext*sigmaNext) * (sigma*sigma - sigmaNext*sigmaNext) / (1 + sigma*sigma))
+			for k, z := range l.normal(sigma, sigmaNext) {
+				w := (float64(v[k]) + 1) / 2
+				x[k] += float32(o.SNoise * math.Pow(small, 1-w) * math.Pow(large, w) * float64(z))
+			}
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package sampler
+
+import "context"
+
+// In this package's notation a step of DDIM is x + (sigmaNext - sigma)·eps, so
+// the pseudo numerical methods of Liu et al. 2022 (PNDM, arXiv:2202.09778) are
+// the classical ones with eps as the slope.
+
+// adamsBashforth has the coefficients for even steps by order, newest first.
+var adamsBashforth = [4][]float64{
+	{1},
+	{3.0 / 2, -1.0 / 2},
+	{23.0 / 12, -16.0 / 12, 5.0 / 12},
+	{55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24},
+}
+
+// IPNDM is the improved PNDM (Zhang and Chen 2023, arXiv:2204.13902):
+// Adams–Bashforth with coefficients for even steps, of an order that rises to
+// 4 as the history grows, as ComfyUI's sample_ipndm. One evaluation a step.
+func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	order, err := l.order(4, 4)
+	if err != nil {
+		return err
+	}
+	denoised, slopes := l.slice(), l.history(order)
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		slope(slopes.next(), x, denoised, sigmas[i])
+		if sigmas[i+1] == 0 {
+			copy(x, denoised)
+		} else {
+			slopes.march(x, adamsBashforth[min(i+1, order)-1], sigmas[i+1]-sigmas[i])
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// IPNDMV is [IPNDM] with the coefficients for the steps' real lengths, that
+// is [LMS] but for the last step to 0. (Other programs' ipndm_v take a
+// coefficient of order 3 and 4 that is right for even steps only.)
+func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	order, err := l.order(4, 4)
+	if err != nil {
+		return err
+	}
+	denoised, slopes := l.slice(), l.history(order)
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		slope(slopes.next(), x, denoised, sigmas[i])
+		if sigmas[i+1] == 0 {
+			copy(x, denoised)
+		} else {
+			now := min(i+1, order)
+			for j := range now {
+				add(x, lagrangeIntegral(sigmas, i, j, now), slopes.back(j))
+			}
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PLMS is the linear multistep form of PNDM, S-PNDM's first step and
+// F-PNDM's others, as in the first latent diffusion models, and the diffusers
+// library's PNDMScheduler with skip_prk_steps. The first step takes two
+// evaluations.
+func PLMS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	denoised, eps, x2 := l.slice(), l.history(4), l.slice()
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		slope(eps.next(), x, denoised, sigmas[i])
+		switch {
+		case i > 0:
+			eps.march(x, adamsBashforth[min(i+1, 4)-1], sigmas[i+1]-sigmas[i])
+		case sigmas[i+1] == 0:
+			copy(x, denoised)
+		default: // the mean of the slopes at both ends
+			toward(x2, x, denoised, sigmas[i], sigmas[i+1])
+			if err := l.denoise(i, denoised, x2, sigmas[i+1]); err != nil {
+				return err
+			}
+			h := (sigmas[i+1] - sigmas[i]) / 2
+			sum3(x, 1, x, h, eps.back(0), h/sigmas[i+1], x2)
+			add(x, -h/sigmas[i+1], denoised)
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// march takes a step of length h with weighted slopes, newest first.
+func (s *history) march(x []float32, weights []float64, h float64) {
+	for j, w := range weights {
+		add(x, w*h, s.back(j))
+	}
+}
+
+// PNDM is F-PNDM of Liu et al. 2022: three steps of the pseudo Runge–Kutta
+// method, with four evaluations each, start the linear multistep method. Needs
+// Options.Process for the timesteps halfway. Four steps at least make it
+// differ from Runge–Kutta.
+func PNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	process := o.process()
+	denoised, eps, x2, e2, mean := l.slice(), l.history(4), l.slice(), l.slice(), l.slice()
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		e1, h := eps.next(), sigmas[i+1]-sigmas[i]
+		slope(e1, x, denoised, sigmas[i])
+		if i >= 3 || sigmas[i+1] == 0 {
+			eps.march(x, adamsBashforth[min(i+1, 4)-1], h)
+			if err := l.done(i, denoised); err != nil {
+				return err
+			}
+			continue
+		}
+		mid := process.TToSigma((process.SigmaToT(sigmas[i]) + process.SigmaToT(sigmas[i+1])) / 2)
+		copy(mean, e1)
+		multiply(mean, 1.0/6)
+		before := e1
+		for _, stage := range [...]struct{ sigma, weight float64 }{{mid, 1.0 / 3}, {mid, 1.0 / 3}, {sigmas[i+1], 1.0 / 6}} {
+			sum2(x2, 1, x, stage.sigma-sigmas[i], before)
+			if err := l.denoise(i, e2, x2, stage.sigma); err != nil {
+				return err
+			}
+			sum2(e2, -1/stage.sigma, e2, 1/stage.sigma, x2)
+			add(mean, stage.weight, e2)
+			before = e2
+		}
+		add(x, h, mean)
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
