@@ -42,3 +42,33 @@ func DPMPP2M(ctx context.Context, denoise Denoiser, x []float32, sigmas []float6
 	}
 	return nil
 }
+
+// DPMPP2MV2 is [DPMPP2M] with the changed weights for uneven steps that
+// stable-diffusion.cpp calls dpm++2mv2. Below second order in general.
+func DPMPP2MV2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	denoised, old := l.slice(), l.slice()
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		ratio := sigmas[i+1] / sigmas[i]
+		if i == 0 || sigmas[i+1] == 0 {
+			sum2(x, ratio, x, 1-ratio, denoised)
+		} else {
+			h := math.Log(sigmas[i] / sigmas[i+1])
+			hLast := math.Log(sigmas[i-1] / sigmas[i])
+			k := min(h, hLast) / (2 * max(h, hLast))
+			b := -math.Expm1(-(h + hLast) / 2)
+			sum3(x, ratio, x, b*(1+k), denoised, -b*k, old)
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+		denoised, old = old, denoised
+	}
+	return nil
+}

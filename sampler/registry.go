@@ -12,8 +12,18 @@ type Sampler struct {
 	Description string   // one line
 	Schedule    string   // the schedule it is normally run with
 	Stochastic  bool     // whether it draws noise with Options
+	CFGPP       bool     // whether it is run with [CFGPP] guidance instead of [CFG]
 	Options     Options  // its usual options
 	Sample      Func
+}
+
+// Guide makes classifier-free guidance of a pair of predictions, in the form
+// that the sampler is run with. sigmas are the run's.
+func (s Sampler) Guide(pair Pair, scale float64, sigmas []float64) Denoiser {
+	if s.CFGPP {
+		return CFGPP(pair, scale, sigmas, s.Options.Eta)
+	}
+	return CFG(pair, scale)
 }
 
 // A Schedule is a way to choose noise levels.

@@ -91,6 +91,9 @@ type Options struct {
 	Order int
 	// RTol and ATol are the error tolerances of the adaptive samplers.
 	RTol, ATol float64
+	// Images is how many pictures x holds, for the samplers that measure them
+	// one by one (pc); 0 is one.
+	Images int
 	// Process is where the samplers that think in timesteps (pndm, tcd) find
 	// them; nil is [StableDiffusion].
 	Process Process
