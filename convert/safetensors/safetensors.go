@@ -1,0 +1,213 @@
+// Package safetensors reads and writes the safetensors format: a length, a
+// JSON header, and the tensors' bytes.
+//
+// The reader holds to every rule of the format
+// (https://github.com/huggingface/safetensors#format): the header is at most
+// 100,000,000 bytes and begins with '{', no name stands twice, every tensor's
+// bytes are its shape times its type, and the tensors cover the rest of the
+// file without a hole or an overlap. There is no laxer mode.
+package safetensors
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+)
+
+// MaxHeader is the largest header that the format allows, in bytes.
+const MaxHeader = 100_000_000
+
+// maxDims bounds a shape; PyTorch's own limit is 64, no model needs 8.
+const maxDims = 16
+
+const metadataKey = "__metadata__"
+
+// Tensor is one tensor of a file.
+type Tensor struct {
+	Name  string
+	DType string  // as the format writes it: "F32", "F16", "BF16", …
+	Shape []int64 // PyTorch's order; empty for a scalar
+	Data  []byte  // within the bytes given to Parse
+}
+
+// File is a parsed file.
+type File struct {
+	Metadata map[string]string
+	Tensors  []Tensor // in the order of their bytes
+}
+
+// bitsOf are the element sizes of the format's types, in bits.
+var bitsOf = map[string]int64{
+	"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+	"I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+	"I32": 32, "U32": 32, "F32": 32,
+	"I64": 64, "U64": 64, "F64": 64, "C64": 64,
+}
+
+// Looks reports whether data may be a safetensors file: whether a header that
+// begins with '{' fits into it.
+func Looks(data []byte) bool {
+	return len(data) > 8 && data[8] == '{' && binary.LittleEndian.Uint64(data) <= uint64(len(data)-8)
+}
+
+// Parse reads a file from its bytes, which the tensors go on using.
+func Parse(data []byte) (*File, error) {
+	if len(data) < 8 {
+		return nil, fmt.Errorf("safetensors: a file of %d bytes, at least 8 are needed for the header's length", len(data))
+	}
+	n := binary.LittleEndian.Uint64(data)
+	body := data[8:]
+	switch {
+	case n > MaxHeader:
+		return nil, fmt.Errorf("safetensors: a header of %d bytes, at most %d are allowed: this is no safetensors file or a damaged one", n, MaxHeader)
+	case n > uint64(len(body)):
+		return nil, fmt.Errorf("safetensors: a header of %d bytes in a file of %d: the file is cut off", n, len(data))
+	case n < 2 || body[0] != '{':
+		return nil, errors.New("safetensors: the header does not begin with '{'")
+	}
+	p, err := parseHeader(body[:n])
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	if err := p.place(body[n:]); err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	file := &File{Metadata: p.metadata, Tensors: make([]Tensor, len(p.tensors))}
+	for i, t := range p.tensors {
+		file.Tensors[i] = t.Tensor
+	}
+	return file, nil
+}
+
+// entry is a tensor's description in the header.
+type entry struct {
+	DType   *string   `json:"dtype"`
+	Shape   *[]int64  `json:"shape"`
+	Offsets *[]uint64 `json:"data_offsets"`
+}
+
+// placed is a tensor whose bytes are not yet checked.
+type placed struct {
+	Tensor
+	begin, end uint64
+}
+
+func parseHeader(header []byte) (*parsing, error) {
+	d := json.NewDecoder(bytes.NewReader(header))
+	if _, err := d.Token(); err != nil { // the '{' that is known to be there
+		return nil, headerError(err)
+	}
+	p := &parsing{}
+	seen := map[string]bool{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return nil, headerError(err)
+		}
+		name, ok := token.(string)
+		if !ok {
+			return nil, errors.New("the header is no JSON object")
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("the header names %q twice", name)
+		}
+		seen[name] = true
+		if name == metadataKey {
+			if err := d.Decode(&p.metadata); err != nil {
+				return nil, fmt.Errorf("%s must map strings to strings: %w", metadataKey, err)
+			}
+			continue
+		}
+		var e entry
+		if err := d.Decode(&e); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, headerError(err))
+		}
+		t, err := e.check(name)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		p.tensors = append(p.tensors, t)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, headerError(err)
+	}
+	if rest := bytes.TrimSpace(header[d.InputOffset():]); len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes behind the header's JSON", len(rest))
+	}
+	return p, nil
+}
+
+func headerError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the header's JSON ends too early")
+	}
+	return fmt.Errorf("the header is not as it should be: %w", err)
+}
+
+// check turns a description into a tensor, its size known to be right.
+func (e entry) check(name string) (placed, error) {
+	if e.DType == nil || e.Shape == nil || e.Offsets == nil || len(*e.Offsets) != 2 {
+		return placed{}, errors.New("dtype, shape and two data_offsets are wanted")
+	}
+	size, ok := bitsOf[*e.DType]
+	if !ok {
+		return placed{}, fmt.Errorf("unknown type %.20q", *e.DType)
+	}
+	if len(*e.Shape) > maxDims {
+		return placed{}, fmt.Errorf("%d dimensions, at most %d are possible", len(*e.Shape), maxDims)
+	}
+	total := uint64(size / 8)
+	for _, d := range *e.Shape {
+		if d < 0 {
+			return placed{}, fmt.Errorf("shape %v has a negative dimension", *e.Shape)
+		}
+		var high uint64
+		if high, total = bits.Mul64(total, uint64(d)); high != 0 {
+			return placed{}, fmt.Errorf("shape %v is larger than any file", *e.Shape)
+		}
+	}
+	begin, end := (*e.Offsets)[0], (*e.Offsets)[1]
+	if begin > end {
+		return placed{}, fmt.Errorf("its bytes end at %d, before they begin at %d", end, begin)
+	}
+	if end-begin != total {
+		return placed{}, fmt.Errorf("%d bytes for the shape %v of %s, which takes %d", end-begin, *e.Shape, *e.DType, total)
+	}
+	return placed{Tensor{Name: name, DType: *e.DType, Shape: *e.Shape}, begin, end}, nil
+}
+
+// parsing is a header that is read but not checked against the file's size.
+type parsing struct {
+	metadata map[string]string
+	tensors  []placed
+}
+
+// place gives the tensors their bytes.
+func (p *parsing) place(body []byte) error {
+	slices.SortStableFunc(p.tensors, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
+	})
+	at := uint64(0)
+	for i, t := range p.tensors {
+		switch {
+		case t.begin < at:
+			return fmt.Errorf("tensors %q and %q overlap", p.tensors[i-1].Name, t.Name)
+		case t.begin > at:
+			return fmt.Errorf("a hole of %d bytes before tensor %q", t.begin-at, t.Name)
+		case t.end > uint64(len(body)):
+			return fmt.Errorf("tensor %q ends at byte %d of %d: the file is cut off", t.Name, t.end, len(body))
+		}
+		p.tensors[i].Data = body[t.begin:t.end:t.end]
+		at = t.end
+	}
+	if at != uint64(len(body)) {
+		return fmt.Errorf("%d bytes behind the last tensor", uint64(len(body))-at)
+	}
+	return nil
+}
