@@ -13,7 +13,11 @@ import os
 import torch
 
 import data
+import export
+import latents
 import layers
+import prompts
+import train_diffusion
 import train_vae
 
 
@@ -23,10 +27,16 @@ def parse():
     p.add_argument("--until", default="export", choices=["data", "vae", "latents", "diffusion", "export"])
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--vae-steps", type=int, default=6000)
-    p.add_argument("--vae-batch", type=int, default=8)
-    p.add_argument("--vae-lr", type=float, default=1.5e-3)
+    p.add_argument("--vae-steps", type=int, default=8000)
+    p.add_argument("--vae-batch", type=int, default=4)
+    p.add_argument("--vae-lr", type=float, default=1e-3)
     p.add_argument("--kl-weight", type=float, default=2e-4)
+    p.add_argument("--merges", type=int, default=2000, help="how many of CLIP's merges the vocabulary keeps")
+    p.add_argument("--bank", type=int, default=80000, help="scenes encoded once")
+    p.add_argument("--steps", type=int, default=12000)
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--milestone", type=int, default=500, help="steps between saved states, each exported")
     return p.parse_args()
 
 
@@ -39,7 +49,16 @@ def main():
     sprites = data.prepare(cfg.work)
     if cfg.until == "data":
         return
+    prompts.prepare(sprites)
     train_vae.train(cfg.work, sprites, cfg, amp)
+    if cfg.until == "vae":
+        return
+    latents.prepare(cfg.work, sprites, cfg, amp)
+    if cfg.until == "latents":
+        return
+    train_diffusion.train(cfg.work, cfg, amp, milestone=lambda step: export.export(cfg.work, cfg, step))
+    if cfg.until == "export":
+        export.export(cfg.work, cfg, cfg.steps)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""Trains text encoder and UNet together: v-prediction (Salimans and Ho 2022) on q(x_t | x_0) of SD 1.x's schedule,
+min-SNR weights (Hang et al. 2023), dropped captions for classifier-free guidance, averaged weights."""
+
+import os
+
+import numpy as np
+import torch
+from torch import nn
+
+import progress
+from latents import CAPTIONS
+from text import TextEncoder, Tokenizer, read_merges
+from unet import UNet
+
+
+def alphas_cumprod():
+    """Scaled-linear betas, 1,000 steps, as every SD 1.x checkpoint."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0).float()
+
+
+class Denoiser(nn.Module):
+    """Text encoder and UNet as one module; v(x_t, t, token ids)."""
+
+    def __init__(self, vocab):
+        super().__init__()
+        self.text, self.unet = TextEncoder(vocab), UNet()
+
+    def forward(self, x, t, ids):
+        return self.unet(x.contiguous(memory_format=torch.channels_last), t, self.text(ids))
+
+
+def loss_of(model, x0, ids, abar, rng, gamma=5.0):
+    t = torch.randint(0, len(abar), (len(x0),), generator=rng)
+    a = abar[t][:, None, None, None]
+    noise = torch.randn(x0.shape, generator=rng)
+    x = a.sqrt() * x0 + (1 - a).sqrt() * noise
+    v = a.sqrt() * noise - (1 - a).sqrt() * x0
+    error = (model(x, t, ids) - v).square().mean(dim=(1, 2, 3))
+    snr = abar[t] / (1 - abar[t])
+    weight = snr.clamp(max=gamma) / (snr + 1)
+    return (weight * error).mean() / 0.35, error, t
+
+
+def build(cfg):
+    tokenizer = Tokenizer(read_merges(cfg.merges))
+    return Denoiser(len(tokenizer.ids)).to(memory_format=torch.channels_last), tokenizer
+
+
+def load_averaged(work, cfg):
+    """The averaged weights of the last milestone, and the tokenizer."""
+    model, tokenizer = build(cfg)
+    model.load_state_dict(progress.load(os.path.join(work, "denoiser.pt")))
+    return model.eval(), tokenizer
+
+
+def train(work, cfg, amp, milestone=lambda step: None):
+    path, final = os.path.join(work, "denoiser.state.pt"), os.path.join(work, "denoiser.pt")
+    torch.manual_seed(cfg.seed)
+    model, tokenizer = build(cfg)
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+    opt = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.99), fused=True)
+    ema, log, start = progress.Ema(model, 0.9993), progress.Log(os.path.join(work, "denoiser.log")), 0
+    if state := progress.load(path):
+        model.load_state_dict(state["model"])
+        opt.load_state_dict(state["opt"])
+        ema.shadow, start = state["ema"], state["step"]
+    if start >= cfg.steps:
+        return
+    bank = np.load(os.path.join(work, "bank.npz"))
+    latents, tokens = torch.from_numpy(bank["latents"]), torch.from_numpy(bank["tokens"])
+    empty, abar = tokenizer([""]), alphas_cumprod()
+    rng = torch.Generator().manual_seed(cfg.seed + start)
+    averaged, _ = build(cfg)
+    recent = []
+    for step in range(start, cfg.steps):
+        for group in opt.param_groups:
+            group["lr"] = cfg.lr * progress.cosine(step, cfg.steps, 300, floor=0.01)
+        pick = torch.randint(0, len(latents), (cfg.batch,), generator=rng)
+        ids = tokens[pick, torch.randint(0, CAPTIONS, (cfg.batch,), generator=rng)].long()
+        ids[torch.rand(cfg.batch, generator=rng) < 0.1] = empty
+        opt.zero_grad(set_to_none=True)
+        with amp():
+            loss, _, _ = loss_of(model, latents[pick].float(), ids, abar, rng)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        ema.update(step)
+        recent.append(loss.item())
+        if (step + 1) % 50 == 0:
+            log(step=step + 1, loss=sum(recent) / len(recent))
+            recent = []
+        if (step + 1) % cfg.milestone == 0 or step + 1 == cfg.steps:
+            progress.save(path, {"model": model.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
+            ema.copy_to(averaged)
+            progress.save(final, averaged.state_dict())
+            milestone(step + 1)
