@@ -64,7 +64,8 @@ func BongTangent(p Process, n int) ([]float64, error) {
 }
 
 // betaQuantile is the inverse of the beta distribution's cumulative function,
-// by bisection: u in [0, 1].
+// by bisection: u in [0, 1]. It is rounded to twelve digits, so that the median
+// of a symmetric one is 1/2.
 func betaQuantile(u, a, b float64) float64 {
 	lo, hi := 0.0, 1.0
 	for range 60 {
@@ -75,7 +76,7 @@ func betaQuantile(u, a, b float64) float64 {
 			hi = mid
 		}
 	}
-	return (lo + hi) / 2
+	return math.Round((lo+hi)/2*1e12) / 1e12
 }
 
 // betaCumulative is the regularized incomplete beta function, by its continued

@@ -1,0 +1,202 @@
+package sampler
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func processes() map[string]Process {
+	return map[string]Process{
+		"sd":    StableDiffusion(),
+		"edm":   EDM(0.002, 80),
+		"ve":    VESDE(0.01, 50),
+		"vp":    VPSDE(),
+		"flow":  Flow(1),
+		"flow3": Flow(3),
+	}
+}
+
+func TestEveryScheduleFallsToZero(t *testing.T) {
+	steps := []int{20_000}
+	for n := 1; n <= 60; n++ {
+		steps = append(steps, n)
+	}
+	steps = append(steps, 99, 100, 333, 500, 997, 998, 999, 1000, 1001, 1500)
+	for name, p := range processes() {
+		for _, s := range Schedules() {
+			for _, n := range steps {
+				sigmas, err := s.Sigmas(p, n)
+				require.NoError(t, err, "%s of %s, %d steps", s.Name, name, n)
+				require.Len(t, sigmas, n+1)
+				require.NoError(t, CheckSigmas(sigmas), "%s of %s, %d steps", s.Name, name, n)
+				require.Zero(t, sigmas[n])
+			}
+		}
+	}
+}
+
+func TestSchedulesBeginWithinTheTrainedRange(t *testing.T) {
+	p := StableDiffusion()
+	for _, s := range Schedules() {
+		if s.Name == "ays_svd" || s.Name == "vp" { // made for other models
+			continue
+		}
+		sigmas, err := s.Sigmas(p, 20)
+		require.NoError(t, err)
+		require.LessOrEqual(t, sigmas[0], SigmaMax(p)*(1+1e-6), s.Name)
+		require.GreaterOrEqual(t, sigmas[19], SigmaMin(p)*(1-1e-3), s.Name)
+	}
+}
+
+func TestScheduleRefusesNoSteps(t *testing.T) {
+	for _, s := range Schedules() {
+		for _, n := range []int{0, -1, math.MinInt, math.MaxInt, maxSteps + 1} {
+			_, err := s.Sigmas(StableDiffusion(), n)
+			var e *StepsError
+			require.ErrorAs(t, err, &e, "%s, %d steps", s.Name, n)
+			require.Equal(t, n, e.Steps)
+		}
+	}
+}
+
+func TestSchedulesOfComfyUI(t *testing.T) {
+	var g struct {
+		Schedules []struct {
+			Name   string
+			N      int
+			Sigmas []float64
+		}
+		Quantiles []struct{ A, B, U, X float64 }
+	}
+	golden(t, "schedules.json", &g)
+	require.NotEmpty(t, g.Schedules)
+	for _, want := range g.Schedules {
+		s, err := LookupSchedule(want.Name)
+		require.NoError(t, err)
+		sigmas, err := s.Sigmas(StableDiffusion(), want.N)
+		require.NoError(t, err)
+		require.Len(t, sigmas, len(want.Sigmas))
+		for i, w := range want.Sigmas {
+			if !(math.Abs(sigmas[i]-w) <= 3e-6*w) {
+				t.Errorf("%s(%d)[%d] = %.9g, want %.9g", want.Name, want.N, i, sigmas[i], w)
+			}
+		}
+	}
+	require.NotEmpty(t, g.Quantiles)
+	for _, q := range g.Quantiles {
+		require.InDelta(t, q.X, betaQuantile(q.U, q.A, q.B), 2e-12)
+	}
+}
+
+func TestTimestepSpacings(t *testing.T) {
+	p := StableDiffusion()
+	at := func(sigmas []float64) []int {
+		var ts []int
+		for _, s := range sigmas[:len(sigmas)-1] {
+			ts = append(ts, int(math.Round(p.SigmaToT(s))))
+		}
+		return ts
+	}
+	// table 2 of Lin et al. 2024 counts from 1
+	trailing, err := Trailing(p, 10)
+	require.NoError(t, err)
+	require.Equal(t, []int{999, 899, 799, 699, 599, 499, 399, 299, 199, 99}, at(trailing))
+	leading, err := Leading(p, 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, []int{900, 800, 700, 600, 500, 400, 300, 200, 100, 0}, at(leading))
+	ddim, err := DDIMUniform(p, 30) // ComfyUI's has 31 steps
+	require.NoError(t, err)
+	require.Equal(t, 958, at(ddim)[0])
+	require.Equal(t, 1, at(ddim)[29])
+}
+
+func TestCustomScheduleStretches(t *testing.T) {
+	schedule, err := Custom([]float64{10, 5, 1, 0})
+	require.NoError(t, err)
+	same, err := schedule(nil, 3)
+	require.NoError(t, err)
+	require.Equal(t, []float64{10, 5, 1, 0}, same)
+	more, err := schedule(nil, 6)
+	require.NoError(t, err)
+	require.InDelta(t, math.Sqrt(50), more[1], 1e-12)
+	require.InDelta(t, 5, more[2], 1e-12)
+	_, err = Custom([]float64{1, 2, 0})
+	var e *SigmasError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 1, e.Index)
+}
+
+func TestBetasOfDiffusers(t *testing.T) {
+	var g map[string][]float64
+	golden(t, "betas.json", &g)
+	for name, betas := range map[string][]float64{
+		"linear":        LinearBetas(0.0001, 0.02, 1000),
+		"scaled_linear": ScaledLinearBetas(0.00085, 0.012, 1000),
+		"cosine":        CosineBetas(1000),
+		"sigmoid":       SigmoidBetas(0.0001, 0.02, 1000),
+	} {
+		alphas := AlphasCumprod(betas)
+		require.NotEmpty(t, g[name])
+		for i, want := range g[name] {
+			require.InEpsilon(t, want, alphas[i*111], 2e-6, "%s %d", name, i)
+		}
+	}
+	zero := ZeroTerminalSNR(AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000)))
+	for i, want := range g["zero_snr"] {
+		require.InDelta(t, want, zero[i*111], 1e-6)
+	}
+	p, err := NewDiscrete(zero)
+	require.NoError(t, err)
+	require.InDelta(t, 4096, SigmaMax(p), 0.01)
+}
+
+func TestProcessesInvert(t *testing.T) {
+	for name, p := range processes() {
+		if name == "flow3" { // not by design: see Flow
+			continue
+		}
+		levels := p.Levels()
+		require.Len(t, levels, 1000)
+		for _, sigma := range levels {
+			require.InEpsilon(t, sigma, p.TToSigma(p.SigmaToT(sigma)), 1e-9, name)
+		}
+	}
+	require.Zero(t, StableDiffusion().SigmaToT(0))
+	require.Equal(t, 999.0, StableDiffusion().SigmaToT(math.Inf(1)))
+}
+
+func TestDynamicShiftOfFlux(t *testing.T) {
+	require.InEpsilon(t, math.Exp(0.5), DynamicShift(256, 0.5, 1.15), 1e-12)
+	require.InEpsilon(t, math.Exp(1.15), DynamicShift(4096, 0.5, 1.15), 1e-12)
+	require.InEpsilon(t, 0.75, Shift(0.5, 3), 1e-12)
+}
+
+func TestDiscreteRefusesBadAlphas(t *testing.T) {
+	for _, bad := range [][]float64{nil, {0.5}, {0.5, 0.6}, {0.5, 0}, {1, 0.5}, {0.9, math.NaN()}} {
+		_, err := NewDiscrete(bad)
+		require.Error(t, err, "%v", bad)
+	}
+}
+
+func FuzzCustomSchedule(f *testing.F) {
+	f.Add([]byte(`[10,5,1,0]`), 7)
+	f.Add([]byte(`[1,2]`), 0)
+	f.Fuzz(func(t *testing.T, data []byte, n int) {
+		var levels []float64
+		if json.Unmarshal(data, &levels) != nil || n > 5000 {
+			return
+		}
+		schedule, err := Custom(levels)
+		if err != nil {
+			return
+		}
+		sigmas, err := schedule(nil, n)
+		if err == nil {
+			require.Len(t, sigmas, n+1)
+			require.NoError(t, CheckSigmas(sigmas))
+		}
+	})
+}

@@ -1,0 +1,111 @@
+"""Noise schedules and betas, written again from their published formulas in NumPy and SciPy.
+
+python schedules.py schedules.json betas.json
+
+The schedules are those that ComfyUI's comfy/samplers.py and stable-diffusion.cpp's denoiser
+define; the betas are the diffusers library's own.
+"""
+
+import json
+import logging
+import sys
+
+import numpy as np
+import torch
+from scipy import stats
+
+logging.disable(logging.CRITICAL)
+from diffusers import DDIMScheduler, DDPMScheduler  # noqa: E402
+
+alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
+levels = (((1 - alphas) / alphas) ** 0.5).double().numpy()
+logs = np.log(levels)
+lo, hi = levels[0], levels[-1]
+
+
+def at(t):
+    return np.exp(np.interp(t, np.arange(1000), logs))
+
+
+def simple(n):
+    return [levels[-(1 + int(i * (1000 / n)))] for i in range(n)]
+
+
+def sgm_uniform(n):
+    return at(np.linspace(999, 0, n + 1)[:-1])
+
+
+def beta(n):
+    ts = np.rint(stats.beta.ppf(1 - np.linspace(0, 1, n, endpoint=False), 0.6, 0.6) * 999)
+    return [levels[int(t)] for t in ts]
+
+
+def kl_optimal(n):
+    i = np.arange(n) / (n - 1)
+    return np.tan(i * np.arctan(lo) + (1 - i) * np.arctan(hi))
+
+
+def linear_quadratic(n):
+    half = n // 2
+    head = [i * 0.025 / half for i in range(half)]
+    diff = half - 0.025 * n
+    rest = n - half
+    a, b = diff / (half * rest**2), 0.025 / half - 2 * diff / rest**2
+    return [hi * (1 - s) for s in head + [a * i**2 + b * i + a * half**2 for i in range(half, n)]]
+
+
+def smoothstep(n):
+    u = 1 - np.arange(n) / n
+    return at(np.floor(u * u * (3 - 2 * u) * 999 + 0.5))
+
+
+def trailing(n):
+    return [levels[int(t) - 1] for t in np.round(np.arange(1000, 0, -1000 / n))][:n]
+
+
+def lcm(n):
+    origin = (np.arange(1, 51) * 20 - 1)[::-1]
+    return [levels[origin[int(k)]] for k in np.floor(np.linspace(0, 50, n, endpoint=False))]
+
+
+def ays(n):
+    table = [14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092,
+             0.9642583904, 0.6523686016, 0.3977456272, 0.1515232662, 0.0291671582]
+    xs = np.linspace(0, 1, len(table))
+    return np.exp(np.interp(np.linspace(0, 1, n + 1), xs, np.log(table[::-1])))[::-1][:-1]
+
+
+def bong_tangent(n):
+    steps, mid_sigma = n + 2, lo + (hi - lo) / 2
+    mid, slope = int(steps * 0.6), 0.2 / (steps / 40)
+
+    def arc(count, centre, start, end):
+        v = (2 / np.pi * np.arctan(-slope * (np.arange(count) - centre)) + 1) / 2
+        return (v - v[-1]) / (v[0] - v[-1]) * (start - end) + end
+
+    return np.concatenate([arc(mid, mid, hi, mid_sigma)[:-1], arc(steps - mid, 0, mid_sigma, lo)])[:n]
+
+
+out = []
+for f in [simple, sgm_uniform, beta, kl_optimal, linear_quadratic, smoothstep, trailing, lcm, ays, bong_tangent]:
+    for n in (4, 10, 20, 33):
+        out.append({"name": f.__name__, "n": n, "sigmas": [float(s) for s in f(n)] + [0.0]})
+quantiles = [{"a": a, "b": b, "u": u, "x": float(stats.beta.ppf(u, a, b))}
+             for a, b in [(0.6, 0.6), (0.5, 0.7), (2, 5)] for u in (0.001, 0.1, 0.5, 0.77, 0.999)]
+with open(sys.argv[1], "w") as f:
+    json.dump({"schedules": out, "quantiles": quantiles}, f)
+
+
+def sampled(scheduler):
+    return [float(a) for a in scheduler.alphas_cumprod[::111]]
+
+
+with open(sys.argv[2], "w") as f:
+    json.dump({
+        "linear": sampled(DDPMScheduler(beta_schedule="linear")),
+        "scaled_linear": sampled(DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)),
+        "cosine": sampled(DDPMScheduler(beta_schedule="squaredcos_cap_v2")),
+        "sigmoid": sampled(DDPMScheduler(beta_schedule="sigmoid")),
+        "zero_snr": sampled(DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
+                                          rescale_betas_zero_snr=True))[:9],
+    }, f)
