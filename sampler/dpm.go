@@ -190,7 +190,7 @@ func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas []fl
 		return Euler(ctx, denoise, x, sigmas, noise, o)
 	}
 	d := newDPM(l)
-	l.n = 0 // not known
+	d.i, l.n = -1, 0 // their number is not known
 	low, high, last := l.slice(), l.slice(), l.slice()
 	copy(last, x)
 	h, exponent := 0.05, 1/float64(order)

@@ -41,8 +41,8 @@ type NonFiniteError struct {
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("step %d of %d (sigma %.4g): the model gave %v at element %d; a higher precision may help",
-		e.Step, e.Of, e.Sigma, e.Value, e.Index)
+	return fmt.Sprintf("%s (sigma %.4g): the model gave %v at element %d; a higher precision may help",
+		stepName(e.Step, e.Of), e.Sigma, e.Value, e.Index)
 }
 
 // OptionError reports an option out of its range.

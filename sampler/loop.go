@@ -57,12 +57,20 @@ func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
 		err = l.model(l.ctx, dst, x, sigma)
 	}
 	if err != nil {
-		return fmt.Errorf("step %d of %d: %w", i+1, l.n, err)
+		return fmt.Errorf("%s: %w", stepName(i+1, l.n), err)
 	}
 	if k := nonFinite(dst); k >= 0 {
 		return &NonFiniteError{Step: i + 1, Of: l.n, Sigma: sigma, Index: k, Value: dst[k]}
 	}
 	return nil
+}
+
+// stepName names a step in an error; adaptive samplers do not know of how many.
+func stepName(step, of int) string {
+	if of == 0 {
+		return fmt.Sprintf("step %d", step)
+	}
+	return fmt.Sprintf("step %d of %d", step, of)
 }
 
 // normal draws noise for the interval between two noise levels into l.eps.

@@ -13,7 +13,7 @@ func samplers() []Sampler {
 		{"euler", []string{"k_euler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"},
 			"first order, one evaluation a step; simple and dependable",
 			"discrete", false, false, still, Euler},
-		{"euler_a", []string{"euler a", "euler_ancestral", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscreteScheduler"},
+		{"euler_a", []string{"euler_ancestral", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscreteScheduler"},
 			"euler with fresh noise in each step; varied, changes with the step count",
 			"discrete", true, false, full, EulerAncestral},
 		{"heun", []string{"k_heun", "HeunDiscreteScheduler"},
