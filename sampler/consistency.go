@@ -65,8 +65,8 @@ func TCD(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, n
 		if err := l.denoise(i, denoised, x, sigma); err != nil {
 			return err
 		}
-		down := 0.0
-		if sigmaNext > 0 {
+		down := sigmaNext
+		if sigmaNext > 0 && o.Eta > 0 {
 			t := math.Floor((1 - o.Eta) * math.Round(process.SigmaToT(sigmaNext)))
 			down = min(process.TToSigma(t), sigmaNext)
 		}

@@ -38,7 +38,7 @@ func samplers() []Sampler {
 			"dpm++2m_sde with the exact second-order term",
 			"exponential", true, false, full, DPMPP2MSDEHeun},
 		{"dpm++3m_sde", []string{"dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "k_dpmpp_3m_sde"},
-			"stochastic third-order DPM-Solver++, for 30 steps and more",
+			"stochastic DPM-Solver++ with a longer history, for 30 steps and more",
 			"exponential", true, false, full, DPMPP3MSDE},
 		{"dpm++sde", []string{"dpmpp_sde", "dpmpp_sde_gpu", "k_dpmpp_sde", "DPMSolverSDEScheduler"},
 			"stochastic DPM-Solver++, two evaluations a step; good from 10 steps",
