@@ -5,10 +5,18 @@ import (
 	"math"
 )
 
+// Start writes to x where sampling begins at noise level sigma: x0, a picture's
+// latent, plus noise; nil stands for zeros, from which a new picture comes.
+func Start(x, x0 []float32, sigma float64, noise Noise) {
+	noise.Normal(x)
+	multiply(x, sigma)
+	if x0 != nil {
+		add(x, 1, x0)
+	}
+}
+
 // AddNoise is the forward process q(x_t | x_0): it adds noise of standard
-// deviation sigma to x. On a slice of zeros it makes the start of a new
-// picture; on a picture's latent, the start of image-to-image at that noise
-// level.
+// deviation sigma to x.
 func AddNoise(x []float32, sigma float64, noise Noise) {
 	eps := make([]float32, len(x))
 	noise.Normal(eps)
@@ -57,7 +65,7 @@ func (p Prediction) linear(sigma float64) (skip, gain float64) {
 
 // FlowAsVE turns the denoiser of a flow ([PredictFlow]) into one for this
 // package's notation, x0 + sigma·eps, so that every sampler can follow it. The
-// sigmas come from [FlowSigmas]; the start is [AddNoise] on zeros.
+// sigmas come from [FlowSigmas]; the start is [Start].
 func FlowAsVE(denoise Denoiser) Denoiser {
 	var scaled []float32
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {

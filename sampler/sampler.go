@@ -18,7 +18,7 @@
 //	if err != nil { … }
 //	noise := sampler.NewTorch(42)
 //	x := make([]float32, 4*64*64)
-//	sampler.AddNoise(x, sigmas[0], noise)
+//	sampler.Start(x, nil, sigmas[0], noise)
 //	err = sampler.DPMPP2M(ctx, denoise, x, sigmas, noise, sampler.DefaultOptions())
 //
 // # Memory

@@ -1,0 +1,242 @@
+package sampler
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+type guidanceGolden struct {
+	X, Cond, Uncond    []float32
+	Sigma, Scale       float64
+	Rescale            []float32
+	ZeroStar           []float32 `json:"zero_star"`
+	APG                [][]float32
+	Threshold, Columns []float32
+}
+
+// pair answers with what it holds.
+func (g *guidanceGolden) pair(_ context.Context, cond, uncond, _ []float32, _ float64) error {
+	copy(cond, g.Cond)
+	copy(uncond, g.Uncond)
+	return nil
+}
+
+func TestGuidanceOfDiffusers(t *testing.T) {
+	var g guidanceGolden
+	golden(t, "guidance.json", &g)
+	require.Len(t, g.X, 120)
+	dst := make([]float32, len(g.X))
+
+	require.NoError(t, CFGRescale(g.pair, PredictEpsilon, g.Scale, 0.7, 2)(t.Context(), dst, g.X, g.Sigma))
+	requireClose(t, g.Rescale, dst, 2e-6, "rescale")
+
+	require.NoError(t, CFGZeroStar(g.pair, PredictFlow, g.Scale, math.Inf(1), 2)(t.Context(), dst, g.X, g.Sigma))
+	requireClose(t, g.ZeroStar, dst, 2e-6, "zero star")
+	require.NoError(t, CFGZeroStar(g.pair, PredictFlow, g.Scale, 1, 2)(t.Context(), dst, g.X, g.Sigma))
+	require.Equal(t, g.X, dst, "no velocity above the limit")
+
+	apg := APG(g.pair, g.Scale, APGOptions{Momentum: -0.5, Threshold: 5, Parallel: 0.2}, 2)
+	for _, want := range g.APG {
+		require.NoError(t, apg(t.Context(), dst, g.X, g.Sigma))
+		requireClose(t, want, dst, 2e-6, "apg")
+	}
+
+	double := func(_ context.Context, dst, _ []float32, _ float64) error {
+		copy(dst, g.Cond)
+		multiply(dst, 2)
+		return nil
+	}
+	require.NoError(t, DynamicThreshold(double, 0.9, 1.5, 2)(t.Context(), dst, g.X, g.Sigma))
+	requireClose(t, g.Threshold, dst, 2e-6, "threshold")
+
+	part := make([]float32, len(g.Columns))
+	SlerpColumns(part, g.Cond[:60], g.Uncond[:60], 0.3, 4, 5)
+	requireClose(t, g.Columns, part, 2e-6, "columns")
+}
+
+// scalars is a pair that answers with constants, and counts what it is asked.
+type scalars struct {
+	cond, uncond         float32
+	condCalls, uncondCal int
+}
+
+func (s *scalars) pair(_ context.Context, cond, uncond, _ []float32, _ float64) error {
+	for i := range cond {
+		cond[i] = s.cond
+	}
+	for i := range uncond {
+		uncond[i] = s.uncond
+	}
+	if cond != nil {
+		s.condCalls++
+	}
+	if uncond != nil {
+		s.uncondCal++
+	}
+	return nil
+}
+
+func one(t *testing.T, d Denoiser, sigma float64) float64 {
+	t.Helper()
+	dst := make([]float32, 2)
+	require.NoError(t, d(t.Context(), dst, []float32{0.5, 0.5}, sigma))
+	require.Equal(t, dst[0], dst[1])
+	return float64(dst[0])
+}
+
+func TestCFG(t *testing.T) {
+	s := &scalars{cond: 3, uncond: 1}
+	require.InDelta(t, 1+7.5*2, one(t, CFG(s.pair, 7.5), 1), 1e-6)
+	require.InDelta(t, 1-0.5*2, one(t, CFG(s.pair, -0.5), 1), 1e-6)
+	*s = scalars{cond: 3, uncond: 1}
+	require.InDelta(t, 3, one(t, CFG(s.pair, 1), 1), 1e-6)
+	require.Zero(t, s.uncondCal, "scale 1 needs no uncond")
+	*s = scalars{cond: 3, uncond: 1}
+	require.InDelta(t, 1, one(t, CFG(s.pair, 0), 1), 1e-6)
+	require.Zero(t, s.condCalls, "scale 0 needs no cond")
+}
+
+// CFG++ by its definition: x' = D + (x - uncond)/sigma·down (+ noise).
+func TestCFGPPIsTheStepOfItsPaper(t *testing.T) {
+	sigmas := []float64{10, 4, 1.5, 0.4, 0}
+	pair := func(_ context.Context, cond, uncond, x []float32, sigma float64) error {
+		for i, v := range x {
+			if cond != nil {
+				cond[i] = v / float32(1+sigma)
+			}
+			uncond[i] = float32(math.Sin(float64(v))) / 2
+		}
+		return nil
+	}
+	const scale = 0.8
+	for _, eta := range []float64{0, 0.7} {
+		start := begun(16, sigmas[0], NewTorch(3))
+		want := append([]float32(nil), start...)
+		noise := NewTorch(4)
+		cond, uncond, z := make([]float32, 16), make([]float32, 16), make([]float32, 16)
+		for i := range 4 {
+			require.NoError(t, pair(t.Context(), cond, uncond, want, sigmas[i]))
+			down, up := ancestral(sigmas[i], sigmas[i+1], eta)
+			if up > 0 {
+				noise.Normal(z)
+			}
+			for k := range want {
+				d := float64(uncond[k]) + scale*float64(cond[k]-uncond[k])
+				want[k] = float32(d + down*float64(want[k]-uncond[k])/sigmas[i] + up*float64(z[k]))
+			}
+		}
+		s, err := Lookup("euler_a_cfg++")
+		require.NoError(t, err)
+		s.Options.Eta = eta
+		require.NoError(t, s.Sample(t.Context(), s.Guide(pair, scale, sigmas), start, sigmas, NewTorch(4), s.Options))
+		requireClose(t, want, start, 1e-5, "CFG++")
+	}
+}
+
+func constant(v float32) Denoiser {
+	return func(_ context.Context, dst, _ []float32, _ float64) error {
+		for i := range dst {
+			dst[i] = v
+		}
+		return nil
+	}
+}
+
+func TestIntervalAndSteps(t *testing.T) {
+	d := Interval(1, 5, constant(1), constant(2))
+	require.Equal(t, 2.0, one(t, d, 6))
+	require.Equal(t, 1.0, one(t, d, 5))
+	require.Equal(t, 1.0, one(t, d, 1.1))
+	require.Equal(t, 2.0, one(t, d, 1))
+
+	sigmas := []float64{10, 5, 2, 0}
+	at := Steps(sigmas, func(step int) Denoiser { return constant(float32(step)) })
+	for sigma, step := range map[float64]float64{12: 0, 10: 0, 7: 0, 5: 1, 3: 1, 2: 2, 0.1: 2} {
+		require.Equal(t, step, one(t, at, sigma), "sigma %g", sigma)
+	}
+}
+
+func TestPromptSchedules(t *testing.T) {
+	// [a:b:0.4] of 10 steps changes after four, [a:b:7] after seven.
+	for step := range 10 {
+		require.Equal(t, step >= 4, PromptSwitch(0.4, step, 10), step)
+		require.Equal(t, step >= 7, PromptSwitch(7, step, 10), step)
+		require.Equal(t, step%3, PromptTurn(3, step))
+	}
+	require.True(t, PromptSwitch(0, 0, 10), "[a:b:0] is b")
+	require.False(t, PromptSwitch(50, 9, 10), "[a:b:50] never comes")
+	require.Zero(t, PromptTurn(0, 3))
+}
+
+func TestComposableAndPerturbed(t *testing.T) {
+	many := func(values ...float32) Many {
+		return func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
+			for i, d := range dst {
+				for k := range d {
+					d[k] = values[i]
+				}
+			}
+			return nil
+		}
+	}
+	require.InDelta(t, 1+2*(0.5*(3-1)-0.25*(5-1)), one(t, Composable(many(1, 3, 5), []float64{0.5, -0.25}, 2), 1), 1e-6)
+	require.InDelta(t, 1+2*(3-1)+4*(3-0.5), one(t, Perturbed(many(1, 3, 0.5), 2, 4), 1), 1e-6)
+}
+
+// The classifier's gradient turns the denoiser of one Gaussian into that of
+// its product with another.
+func TestClassifierGuidanceIsBayes(t *testing.T) {
+	const sigma = 1.7
+	v := 1 + sigma*sigma // of x when x0 ~ N(0, 1)
+	prior := func(_ context.Context, dst, x []float32, sigma float64) error {
+		sum2(dst, 1/(1+sigma*sigma), x, 0, x)
+		return nil
+	}
+	// y = x0 + N(0, 1) was seen as 2: p(y|x) = N(2; x/v, 1 + sigma²/v).
+	grad := func(_ context.Context, dst, x, _ []float32, sigma float64) error {
+		for i, xi := range x {
+			dst[i] = float32((2 - float64(xi)/v) / (1 + sigma*sigma/v) / v)
+		}
+		return nil
+	}
+	// The posterior of x0 given x = 0.5 and y.
+	precision := 1 + 1/(sigma*sigma) + 1
+	want := (0.5/(sigma*sigma) + 2) / precision
+	require.InDelta(t, want, one(t, Classifier(prior, grad, 1), sigma), 1e-6)
+}
+
+func TestLossGuidance(t *testing.T) {
+	grad := func(_ context.Context, dst, _, denoised []float32, _ float64) error {
+		for i, d := range denoised {
+			dst[i] = 2 * (d - 1)
+		}
+		return nil
+	}
+	d := Loss(constant(3), grad, func(sigma float64) float64 { return 0.1 * sigma })
+	require.InDelta(t, 3-0.2*4, one(t, d, 2), 1e-6)
+}
+
+func TestClip(t *testing.T) {
+	require.Equal(t, 1.0, one(t, Clip(constant(3), 1), 1))
+	require.Equal(t, -1.0, one(t, Clip(constant(-3), 1), 1))
+	require.Equal(t, 0.25, one(t, Clip(constant(0.25), 1), 1))
+}
+
+func TestGuidanceDoesNotAllocate(t *testing.T) {
+	s := &scalars{cond: 3, uncond: 1}
+	many := func(_ context.Context, dst [][]float32, _ []float32, _ float64) error { return nil }
+	x, dst := make([]float32, 64), make([]float32, 64)
+	for name, d := range map[string]Denoiser{
+		"cfg": CFG(s.pair, 7), "cfg++": CFGPP(s.pair, 7, karras(t, 10), 0),
+		"rescale": CFGRescale(s.pair, PredictV, 7, 0.7, 2), "zero": CFGZeroStar(s.pair, PredictFlow, 7, 1, 2),
+		"apg": APG(s.pair, 7, APGOptions{Threshold: 1}, 2), "threshold": DynamicThreshold(constant(2), 0.9, 2, 2),
+		"composable": Composable(many, []float64{1, 2}, 7),
+		"denoiser":   NewDenoiser(PredictV, StableDiffusion(), dummyModel),
+	} {
+		require.NoError(t, d(t.Context(), dst, x, 0.9))
+		require.Zero(t, testing.AllocsPerRun(5, func() { _ = d(t.Context(), dst, x, 0.9) }), name)
+	}
+}
