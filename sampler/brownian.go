@@ -42,9 +42,6 @@ func (n *Brownian) Interval(dst []float32, sigma, sigmaNext float64) {
 	n.next = grow(n.next, len(dst))
 	n.value(n.next, sigmaNext)
 	k := 1 / math.Sqrt(math.Abs(sigmaNext-sigma))
-	if sigmaNext < sigma {
-		k = -k
-	}
 	sum2(dst, k, n.next, -k, n.w)
 	n.w, n.next = n.next, n.w
 	n.at = sigmaNext

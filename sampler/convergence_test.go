@@ -46,11 +46,11 @@ func (g gaussians) follow(x, sigma, to float64) float64 {
 }
 
 func TestSamplersReachTheDistribution(t *testing.T) {
-	const count = 20_000
+	const count = 8_000
 	data := gaussians{0.3}
 	for _, s := range Samplers() {
 		t.Run(s.Name, func(t *testing.T) {
-			n, model, o := 100, Denoiser(data.denoise), s.Options
+			n, model, o := 60, Denoiser(data.denoise), s.Options
 			switch s.Name {
 			case "lcm":
 				// its model is the map to the end of the ODE
@@ -63,7 +63,7 @@ func TestSamplersReachTheDistribution(t *testing.T) {
 			case "tcd":
 				o.Eta = 0 // else its model has to be distilled
 			case "ddpm", "ddpm_large", "pc":
-				n = 400
+				n = 300
 			case "dpm_adaptive":
 				o.RTol, o.ATol = 0.005, 0.001
 			}

@@ -198,7 +198,7 @@ func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas []fl
 		exponent = 1 / 1.5
 	}
 	for steps := 0; t < tEnd-1e-5; {
-		if d.i++; d.i > maxAdaptive {
+		if d.i++; d.i > maxAdaptive || !(t+h > t) {
 			return fmt.Errorf("at sigma %.4g after %d steps: %w", math.Exp(-t), steps, ErrStuck)
 		}
 		tNext := min(tEnd, t+h)
@@ -209,7 +209,7 @@ func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas []fl
 		inverse := 1 / (o.distance(low, high, last) + 1e-8)
 		factor := 1 + math.Atan(math.Pow(inverse, exponent)-1)
 		h *= factor
-		if factor < 0.81 {
+		if !(factor >= 0.81) {
 			continue
 		}
 		copy(last, low)

@@ -29,7 +29,7 @@ func ODE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, n
 	}
 	steps := 0
 	for tries := 0; u > uEnd; tries++ {
-		if tries > maxAdaptive {
+		if tries > maxAdaptive || !(u+h < u) {
 			return fmt.Errorf("at sigma %.4g after %d steps: %w", math.Exp(u), steps, ErrStuck)
 		}
 		h = max(h, uEnd-u)
