@@ -1,0 +1,365 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// Keys of metadata that win over what shapes tell: in GGUF files and in the
+// metadata of safetensors files. The configuration of a diffusers folder is
+// brought into the same form.
+const (
+	keyArch           = "general.architecture"
+	keyPrediction     = "sdgo.prediction"
+	keyModelSpec      = "modelspec.prediction_type"
+	keyNativeSize     = "sdgo.native_size"
+	keySampleSize     = "sdgo.unet.sample_size" // latent pixels
+	keyTextHeads      = "sdgo.text.heads"
+	keyTextActivation = "sdgo.text.activation"
+	keyTextEps        = "sdgo.text.eps"
+	keyTextFinal      = "sdgo.text.final_layer"
+	keyUNetHeads      = "sdgo.unet.heads"
+	keyUNetHeadDim    = "sdgo.unet.head_dim"
+	keyUNetHeadList   = "sdgo.unet.heads_by_level"
+	keyScaleFactor    = "sdgo.vae.scale_factor"
+	keyMerges         = "sdgo.tokenizer.merges"
+	keyGGUFMerges     = "tokenizer.ggml.merges"
+)
+
+// maxLevels bounds the resolutions of a network; Stable Diffusion has 4.
+const maxLevels = 8
+
+// detector reads a model's configuration off its tensors. It keeps the first
+// thing that is wrong.
+type detector struct {
+	m   *Model
+	err error
+}
+
+func (m *Model) detect() error {
+	d := &detector{m: m}
+	d.unet()
+	d.vae()
+	d.text()
+	d.family()
+	d.overrides()
+	if d.err == nil {
+		d.schedule()
+	}
+	if d.err == nil {
+		d.err = m.complete()
+	}
+	return d.err
+}
+
+func (d *detector) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (d *detector) has(name string) bool { _, ok := d.m.index[name]; return ok }
+
+// shape returns the shape of a tensor that must have `dims` dimensions, not
+// counting ones at the end.
+func (d *detector) shape(name string, dims int) []int {
+	s := []int{1, 1, 1, 1}
+	t, ok := d.m.Tensor(name)
+	if !ok {
+		d.fail("tensor %q is missing: %w", name, ErrUnrecognized)
+		return s
+	}
+	for i, v := range t.Shape {
+		if i >= dims && v != 1 || v > math.MaxInt32 {
+			d.fail("tensor %q has the shape %v; %d dimensions are wanted", name, t.Shape, dims)
+			return s
+		}
+		s[i] = int(v)
+	}
+	return s
+}
+
+// count is the number of the first n for which no tensor has the name.
+func (d *detector) count(format string) int {
+	n := 0
+	for n < 1000 && d.has(fmt.Sprintf(format, n)) {
+		n++
+	}
+	return n
+}
+
+func (d *detector) unet() {
+	c := &d.m.UNet
+	p := UNetPrefix
+	if d.has(p + "label_emb.0.0.weight") {
+		d.fail("a UNet with class or size conditioning, as Stable Diffusion XL has: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+		return
+	}
+	in := d.shape(p+"input_blocks.0.0.weight", 4)
+	c.ModelChannels, c.InChannels = in[0], in[1]
+	c.OutChannels = d.shape(p+"out.2.weight", 4)[0]
+
+	blocks := 0
+	for n := 1; d.err == nil; n++ {
+		name := fmt.Sprintf("%sinput_blocks.%d.", p, n)
+		down, res := d.has(name+"0.op.weight"), d.has(name+"0.in_layers.2.weight")
+		if !down && !res {
+			break
+		}
+		if res {
+			d.block(name, blocks)
+			blocks++
+			continue
+		}
+		d.level(blocks)
+		blocks = 0
+	}
+	d.level(blocks)
+	if len(c.ChannelMult) > maxLevels {
+		d.fail("a UNet with %d levels, at most %d are supported", len(c.ChannelMult), maxLevels)
+	}
+	c.MiddleDepth = d.count(p + "middle_block.1.transformer_blocks.%d.norm1.weight")
+	if d.err == nil && c.ContextDim == 0 {
+		d.fail("a UNet without cross-attention: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+	}
+	switch {
+	case c.InChannels == c.OutChannels:
+	case c.InChannels == 2*c.OutChannels+1, c.InChannels == 2*c.OutChannels:
+		d.fail("a UNet with %d input channels, for inpainting or editing: %w; those with as many as output channels are", c.InChannels, ErrUnrecognized)
+	default:
+		d.fail("a UNet with %d input and %d output channels: %w", c.InChannels, c.OutChannels, ErrUnrecognized)
+	}
+}
+
+// block notes a residual block of the way down: its width and its depth of
+// attention, which all blocks of a level share.
+func (d *detector) block(name string, index int) {
+	c := &d.m.UNet
+	width := d.shape(name+"0.in_layers.2.weight", 4)[0]
+	depth := d.count(name + "1.transformer_blocks.%d.norm1.weight")
+	if c.ModelChannels == 0 || width%c.ModelChannels != 0 {
+		d.fail("tensor %q: %d channels, a multiple of the first level's %d is wanted", name+"0.in_layers.2.weight", width, c.ModelChannels)
+		return
+	}
+	if depth > 0 {
+		c.ContextDim = d.shape(name+"1.transformer_blocks.0.attn2.to_k.weight", 2)[1]
+		t, _ := d.m.Tensor(name + "1.proj_in.weight")
+		c.LinearProjection = len(t.Shape) == 2
+	}
+	mult := width / c.ModelChannels
+	if index == 0 {
+		c.ChannelMult, c.TransformerDepth = append(c.ChannelMult, mult), append(c.TransformerDepth, depth)
+		return
+	}
+	last := len(c.ChannelMult) - 1
+	if c.ChannelMult[last] != mult || c.TransformerDepth[last] != depth {
+		d.fail("%s: blocks of one level differ in width or depth: %w", strings.TrimSuffix(name, "."), ErrUnrecognized)
+	}
+}
+
+// level ends a level of the way down that had n blocks.
+func (d *detector) level(n int) {
+	c := &d.m.UNet
+	if c.NumResBlocks == 0 {
+		c.NumResBlocks = n
+	}
+	if d.err == nil && (n == 0 || n != c.NumResBlocks) {
+		d.fail("a UNet whose levels have %d and %d blocks: %w", c.NumResBlocks, n, ErrUnrecognized)
+	}
+}
+
+func (d *detector) vae() {
+	c := &d.m.VAE
+	p := VAEPrefix + "decoder."
+	in, out := d.shape(p+"conv_in.weight", 4), d.shape(p+"conv_out.weight", 4)
+	c.ZChannels, c.ImageChannels, c.Channels = in[1], out[0], out[1]
+	levels := d.count(p + "up.%d.block.0.conv1.weight")
+	if d.err == nil && (levels == 0 || levels > maxLevels || c.Channels == 0) {
+		d.fail("an autoencoder with %d levels of %d channels: %w", levels, c.Channels, ErrUnrecognized)
+		return
+	}
+	for level := range levels {
+		name := fmt.Sprintf("%sup.%d.block.0.conv1.weight", p, level)
+		width := d.shape(name, 4)[0]
+		if c.Channels == 0 || width%c.Channels != 0 {
+			d.fail("tensor %q: %d channels, a multiple of %d is wanted", name, width, c.Channels)
+			return
+		}
+		c.ChannelMult = append(c.ChannelMult, width/c.Channels)
+	}
+	c.NumResBlocks = d.count(p+"up.0.block.%d.conv1.weight") - 1
+	c.EmbedDim = c.ZChannels
+	if d.has(VAEPrefix + "post_quant_conv.weight") {
+		c.QuantConv = true
+		c.EmbedDim = d.shape(VAEPrefix+"post_quant_conv.weight", 4)[1]
+	}
+	c.HasEncoder = d.has(VAEPrefix + "encoder.conv_in.weight")
+	c.ScaleFactor = 0.18215 // of Stable Diffusion 1 and 2
+	if d.err == nil && c.EmbedDim != d.m.UNet.OutChannels {
+		d.fail("an autoencoder with %d latent channels and a UNet with %d do not belong together", c.EmbedDim, d.m.UNet.OutChannels)
+	}
+}
+
+func (d *detector) text() {
+	c := &d.m.Text
+	p := TextPrefix + "text_model."
+	table := d.shape(p+"embeddings.token_embedding.weight", 2)
+	c.Vocabulary, c.Width = table[0], table[1]
+	c.ContextLength = d.shape(p+"embeddings.position_embedding.weight", 2)[0]
+	c.Layers = d.count(p + "encoder.layers.%d.layer_norm1.weight")
+	if d.err == nil && c.Layers == 0 {
+		d.fail("a text encoder without layers: %w", ErrUnrecognized)
+		return
+	}
+	c.FFN = d.shape(p+"encoder.layers.0.mlp.fc1.weight", 2)[0]
+	c.Heads = max(1, c.Width/64) // in every CLIP model
+	c.Eps = 1e-5
+	if d.err == nil && c.Width != d.m.UNet.ContextDim {
+		d.fail("a text encoder of width %d and a UNet that wants %d do not belong together", c.Width, d.m.UNet.ContextDim)
+	}
+}
+
+// family sets what is the same within a family and stands in no shape.
+func (d *detector) family() {
+	m := d.m
+	m.Arch, m.NativeSize = SD1, 512
+	if arch := m.Metadata[keyArch]; arch == SD2 || arch != SD1 && m.UNet.LinearProjection {
+		m.Arch = SD2
+	}
+	c := &m.Text
+	c.FinalLayer = c.Layers
+	if m.Arch == SD1 {
+		m.Prediction = "epsilon"
+		m.UNet.Heads = 8
+		c.Activation, c.ClipSkip = "quick_gelu", 1
+		return
+	}
+	m.UNet.HeadDim = 64
+	c.Activation, c.ClipSkip = "gelu", 2
+	// The diffusers library drops OpenCLIP's last layer, which is never used;
+	// the original files keep it.
+	if m.isOpenCLIP() || c.Layers == 24 {
+		c.FinalLayer = c.Layers - 1
+	}
+}
+
+// isOpenCLIP tells files in OpenCLIP's layout by the training head that they
+// alone carry.
+func (m *Model) isOpenCLIP() bool {
+	for _, name := range m.Ignored {
+		if strings.HasPrefix(name, "cond_stage_model.model.") {
+			return true
+		}
+	}
+	return false
+}
+
+// overrides applies what the file says about itself.
+func (d *detector) overrides() {
+	m := d.m
+	d.number(keyTextHeads, 1, 1<<10, func(v float64) { m.Text.Heads = int(v) })
+	d.number(keyTextEps, 1e-12, 1, func(v float64) { m.Text.Eps = v })
+	d.number(keyTextFinal, 1, float64(m.Text.Layers), func(v float64) { m.Text.FinalLayer = int(v) })
+	d.number(keyUNetHeads, 1, 1<<10, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = int(v), 0 })
+	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })
+	d.number(keyScaleFactor, 1e-6, 1e6, func(v float64) { m.VAE.ScaleFactor = float32(v) })
+	d.number(keySampleSize, 1, 1<<16, func(v float64) { m.NativeSize = int(v) * m.VAE.Factor() })
+	d.number(keyNativeSize, 8, 1<<16, func(v float64) { m.NativeSize = int(v) })
+	d.headList()
+	switch act := m.Metadata[keyTextActivation]; act {
+	case "":
+	case "quick_gelu", "gelu":
+		m.Text.Activation = act
+	default:
+		d.fail("text encoder: the activation %.20q is not supported; quick_gelu and gelu are", act)
+	}
+	for _, key := range []string{keyModelSpec, keyPrediction} {
+		switch p := m.Metadata[key]; p {
+		case "":
+		case "epsilon", "v":
+			m.Prediction = p
+		default:
+			d.fail("%s: the prediction type %.20q is not supported; epsilon and v are", key, p)
+		}
+	}
+	for _, key := range []string{keyMerges, keyGGUFMerges} {
+		if text := m.Metadata[key]; text != "" {
+			m.Merges = mergeList(text)
+			delete(m.Metadata, key) // thousands of lines
+		}
+	}
+}
+
+// number applies a setting, which must be from low to high.
+func (d *detector) number(key string, low, high float64, set func(float64)) {
+	text, ok := d.m.Metadata[key]
+	if !ok {
+		return
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v >= low && v <= high) {
+		d.fail("%s: %.20q, a number from %g to %g wanted", key, text, low, high)
+		return
+	}
+	set(v)
+}
+
+// headList reads the numbers of heads that diffusers lists for each level:
+// either they are one number, or the heads have one width.
+func (d *detector) headList() {
+	c := &d.m.UNet
+	text, ok := d.m.Metadata[keyUNetHeadList]
+	if !ok || d.err != nil {
+		return
+	}
+	heads, err := intList(text)
+	if err != nil || len(heads) != len(c.ChannelMult) || heads[0] < 1 {
+		d.fail("unet: heads %.40q for %d levels; a positive number for each is wanted", text, len(c.ChannelMult))
+		return
+	}
+	same, width := true, c.ModelChannels*c.ChannelMult[0]/heads[0]
+	for i, h := range heads {
+		same = same && h == heads[0]
+		if h*width != c.ModelChannels*c.ChannelMult[i] {
+			width = 0
+		}
+	}
+	switch {
+	case same:
+		c.Heads, c.HeadDim = heads[0], 0
+	case width > 0:
+		c.Heads, c.HeadDim = 0, width
+	default:
+		d.fail("unet: heads %s at widths that are no multiple of them: %w", text, ErrUnrecognized)
+	}
+}
+
+// schedule takes the noise schedule that a file carries.
+func (d *detector) schedule() {
+	t, ok := d.m.Tensor(scheduleName)
+	if !ok {
+		return
+	}
+	if t.Type != dtype.F32 || len(t.Shape) != 1 || t.Shape[0] < 2 || t.Shape[0] > 1<<16 {
+		d.fail("tensor %q is %s of shape %v; 1000 f32 numbers are wanted", scheduleName, t.Type, t.Shape)
+		return
+	}
+	values := make([]float32, t.Shape[0])
+	if err := t.Float32(values); err != nil {
+		d.fail("%w", err)
+		return
+	}
+	last := float32(1)
+	for i, v := range values {
+		if !(v > 0 && v < last) {
+			d.fail("tensor %q: element %d is %g; numbers that fall from 1 to 0 are wanted", scheduleName, i, v)
+			return
+		}
+		last = v
+		d.m.AlphasCumprod = append(d.m.AlphasCumprod, float64(v))
+	}
+}

@@ -1,0 +1,227 @@
+package convert
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxJSON bounds the configuration files of a diffusers folder, in bytes.
+const maxJSON = 8 << 20
+
+// settings is what a folder's configuration files say beyond the shapes.
+type settings struct {
+	text struct {
+		Heads      int     `json:"num_attention_heads"`
+		Activation string  `json:"hidden_act"`
+		Eps        float64 `json:"layer_norm_eps"`
+	}
+	unet struct {
+		HeadDim    any `json:"attention_head_dim"` // in fact the number of heads: a number, or one for each level
+		Heads      any `json:"num_attention_heads"`
+		SampleSize int `json:"sample_size"`
+	}
+	vae struct {
+		ScaleFactor float64 `json:"scaling_factor"`
+	}
+	scheduler struct {
+		Prediction string `json:"prediction_type"`
+	}
+}
+
+// part is one network's place in a diffusers folder.
+type part struct {
+	folder, base string
+	names        func(all []raw) func(string) (string, bool)
+}
+
+var parts = []part{
+	{"text_encoder", "model", textNames},
+	{"unet", "diffusion_pytorch_model", unetNames},
+	{"vae", "diffusion_pytorch_model", vaeNames},
+}
+
+func (m *Model) openDiffusers() error {
+	m.Format = "diffusers"
+	var index map[string]any
+	if err := readJSON(filepath.Join(m.Path, "model_index.json"), &index); err != nil {
+		return fmt.Errorf("a folder that is no diffusers model: %w", err)
+	}
+	if _, two := index["text_encoder_2"]; two {
+		return fmt.Errorf("two text encoders, as Stable Diffusion XL has: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+	}
+	if _, ok := index["unet"]; !ok {
+		return fmt.Errorf("model_index.json names no unet: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+	}
+	for _, p := range parts {
+		all, err := m.readPart(p)
+		if err == nil {
+			err = m.adopt(all, p.names(all))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.folder, err)
+		}
+	}
+	return m.readConfigs()
+}
+
+// readConfigs puts what the configuration files say where metadata of single
+// files would say it.
+func (m *Model) readConfigs() error {
+	var s settings
+	for _, f := range []struct {
+		path string
+		to   any
+	}{
+		{"text_encoder/config.json", &s.text}, {"unet/config.json", &s.unet}, {"vae/config.json", &s.vae},
+		{"scheduler/scheduler_config.json", &s.scheduler},
+	} {
+		if err := readJSON(filepath.Join(m.Path, filepath.FromSlash(f.path)), f.to); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+	}
+	m.Metadata = map[string]string{}
+	say := func(key string, set bool, value any) {
+		if set {
+			m.Metadata[key] = fmt.Sprint(value)
+		}
+	}
+	say(keyTextHeads, s.text.Heads > 0, s.text.Heads)
+	say(keyTextActivation, s.text.Activation != "", s.text.Activation)
+	say(keyTextEps, s.text.Eps > 0, s.text.Eps)
+	say(keyScaleFactor, s.vae.ScaleFactor != 0, s.vae.ScaleFactor)
+	say(keyPrediction, s.scheduler.Prediction != "", strings.TrimSuffix(s.scheduler.Prediction, "_prediction"))
+	say(keySampleSize, s.unet.SampleSize > 0, s.unet.SampleSize)
+	heads := s.unet.Heads
+	if heads == nil {
+		heads = s.unet.HeadDim
+	}
+	switch h := heads.(type) {
+	case float64:
+		say(keyUNetHeads, true, h)
+	case []any:
+		say(keyUNetHeadList, true, strings.Trim(fmt.Sprint(h...), "[]"))
+	}
+	merges, err := os.ReadFile(filepath.Join(m.Path, "tokenizer", "merges.txt"))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(merges) > maxJSON:
+		return fmt.Errorf("tokenizer/merges.txt: %d bytes, at most %d are read", len(merges), maxJSON)
+	}
+	m.Metadata[keyMerges] = string(merges)
+	return nil
+}
+
+func readJSON(path string, to any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxJSON || !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: %d bytes, a file of at most %d is wanted", filepath.Base(path), info.Size(), maxJSON)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// readPart reads a network's tensors: from one file, its half-precision
+// variant, or shards with an index.
+func (m *Model) readPart(p part) ([]raw, error) {
+	folder := filepath.Join(m.Path, p.folder)
+	for _, name := range []string{p.base + ".safetensors", p.base + ".fp16.safetensors"} {
+		all, err := m.readFile(filepath.Join(folder, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			return all, err
+		}
+	}
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	name := p.base + ".safetensors.index.json"
+	if err := readJSON(filepath.Join(folder, name), &index); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant or index is there", p.base)
+		}
+		return nil, err
+	}
+	return m.readShards(folder, name, index.WeightMap)
+}
+
+func (m *Model) readShards(folder, index string, weightMap map[string]string) ([]raw, error) {
+	var all []raw
+	read := map[string]bool{}
+	for tensor, shard := range weightMap {
+		if shard != filepath.Base(shard) || !strings.HasSuffix(shard, ".safetensors") || strings.ContainsAny(shard, `/\`) {
+			return nil, fmt.Errorf("%s puts %q into %q; a .safetensors file in the same folder is wanted", index, tensor, shard)
+		}
+		if read[shard] {
+			continue
+		}
+		read[shard] = true
+		part, err := m.readFile(filepath.Join(folder, shard))
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range part {
+			if weightMap[t.Name] != shard {
+				return nil, fmt.Errorf("%s holds %q, which %s puts elsewhere", shard, t.Name, index)
+			}
+		}
+		all = append(all, part...)
+	}
+	if len(all) != len(weightMap) {
+		return nil, fmt.Errorf("%s names %d tensors, its files hold %d", index, len(weightMap), len(all))
+	}
+	return all, nil
+}
+
+func (m *Model) readFile(path string) ([]raw, error) {
+	data, unmap, err := mapFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
+	}
+	m.closers = append(m.closers, unmap)
+	all, err := readSafetensors(data, map[string]string{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	return all, nil
+}
+
+// mergeList reads a merge table: a pair a line, after an optional heading.
+func mergeList(text string) []string {
+	var merges []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if line != "" && !strings.HasPrefix(line, "#version") {
+			merges = append(merges, line)
+		}
+	}
+	return merges
+}
+
+// intList reads whole numbers that spaces separate.
+func intList(text string) ([]int, error) {
+	var list []int
+	for _, field := range strings.Fields(text) {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}

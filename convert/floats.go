@@ -1,0 +1,91 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// Float32 converts the tensor's elements, of any type, to dst, whose length
+// must be theirs.
+func (t Tensor) Float32(dst []float32) error {
+	if int64(len(dst)) != t.Elements() {
+		return fmt.Errorf("tensor %q has %d elements, %d wanted", t.Name, t.Elements(), len(dst))
+	}
+	if err := dtype.Float32(t.Type, dst, t.Bytes); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Finite reports whether no element is NaN or infinite; for quantized types,
+// no scale is. It reads the bytes at the speed of memory.
+func (t Tensor) Finite() bool { return dtype.Finite(t.Type, t.Bytes) }
+
+// NotFiniteError says that weights are NaN or infinite.
+type NotFiniteError struct{ Tensor string }
+
+func (e *NotFiniteError) Error() string {
+	return fmt.Sprintf("tensor %q has elements that are NaN or infinite; finite numbers are wanted: the file is damaged", e.Tensor)
+}
+
+// CheckFinite looks for NaN and infinity in the tensors whose names begin with
+// a prefix, on all processors. The error is the first such tensor's
+// ([NotFiniteError]). It reads every byte: some 0.2 s for 2 GB that the system
+// has in memory, and as long as the disk takes for what it hasn't.
+func (m *Model) CheckFinite(ctx context.Context, prefix string) error {
+	var selected []Tensor
+	for _, t := range m.Tensors {
+		if len(t.Name) >= len(prefix) && t.Name[:len(prefix)] == prefix {
+			selected = append(selected, t)
+		}
+	}
+	return inParallel(ctx, len(selected), func(i int) error {
+		if !selected[i].Finite() {
+			return &NotFiniteError{selected[i].Name}
+		}
+		return nil
+	})
+}
+
+// inParallel calls work for 0 to n-1 on all processors, until one fails or
+// ctx is done, and returns the error of the lowest number.
+func inParallel(ctx context.Context, n int, work func(i int) error) error {
+	var (
+		all    sync.WaitGroup
+		mutex  sync.Mutex
+		next   int
+		failed = n
+		first  error
+	)
+	take := func() int {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if first != nil || next >= n || ctx.Err() != nil {
+			return -1
+		}
+		next++
+		return next - 1
+	}
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := take(); i >= 0; i = take() {
+				if err := work(i); err != nil {
+					mutex.Lock()
+					if i < failed {
+						failed, first = i, err
+					}
+					mutex.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	if first == nil {
+		return context.Cause(ctx)
+	}
+	return first
+}

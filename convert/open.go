@@ -1,0 +1,193 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/gguf"
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+// ErrUnrecognized is in the error for a file that is read but is no model that
+// this package knows.
+var ErrUnrecognized = errors.New("not a model that is supported")
+
+// Open opens a model. What path is, is found from its contents.
+func Open(path string) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Path: path}
+	if info.IsDir() {
+		err = m.openDiffusers()
+	} else {
+		err = m.openFile()
+	}
+	if err == nil {
+		err = m.detect()
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// raw is a tensor as a file has it.
+type raw struct {
+	Tensor
+	kind string // the file's word for its type, where Type is not Valid
+}
+
+func (m *Model) openFile() error {
+	data, unmap, err := mapFile(m.Path)
+	if err != nil {
+		return trimPath(err)
+	}
+	m.closers = append(m.closers, unmap)
+	var all []raw
+	said := map[string]string{}
+	switch {
+	case strings.HasPrefix(string(data[:min(len(data), 4)]), "GGUF"):
+		m.Format = "gguf"
+		all, err = readGGUF(data, said)
+	case strings.HasPrefix(string(data[:min(len(data), 4)]), "PK\x03\x04"), strings.HasPrefix(string(data[:min(len(data), 2)]), "\x80\x02"):
+		err = fmt.Errorf("a PyTorch checkpoint, which is a program as much as data; %w: save it as safetensors first", ErrUnrecognized)
+	default:
+		m.Format = "safetensors"
+		all, err = readSafetensors(data, said)
+	}
+	if err != nil {
+		return err
+	}
+	m.Metadata = said
+	return m.adopt(all, canonicalName)
+}
+
+// trimPath drops the path that the system's errors begin with: the caller adds
+// the model's.
+func trimPath(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// types are safetensors' types that are ggml's, too.
+var types = map[string]dtype.Type{
+	"F32": dtype.F32, "F16": dtype.F16, "BF16": dtype.BF16, "F64": dtype.F64,
+	"I8": dtype.I8, "I16": dtype.I16, "I32": dtype.I32, "I64": dtype.I64,
+}
+
+const noType = dtype.Type(1 << 16) // not Valid
+
+func readSafetensors(data []byte, said map[string]string) ([]raw, error) {
+	file, err := safetensors.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range file.Metadata {
+		said[k] = v
+	}
+	all := make([]raw, len(file.Tensors))
+	for i, t := range file.Tensors {
+		typ, ok := types[t.DType]
+		if !ok {
+			typ = noType
+		}
+		all[i] = raw{Tensor{t.Name, typ, t.Shape, t.Data}, t.DType}
+	}
+	return all, nil
+}
+
+func readGGUF(data []byte, said map[string]string) ([]raw, error) {
+	file, err := gguf.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, kv := range file.Meta {
+		if list, ok := kv.Value.([]string); ok {
+			said[kv.Key] = strings.Join(list, "\n")
+		} else {
+			said[kv.Key] = fmt.Sprint(kv.Value)
+		}
+	}
+	all := make([]raw, len(file.Tensors))
+	for i, t := range file.Tensors {
+		all[i] = raw{Tensor{t.Name, t.Type, t.Shape, t.Data}, t.Type.String()}
+	}
+	return all, nil
+}
+
+// adopt takes tensors in under their canonical names. rename gives the name,
+// or "" for a tensor that is passed over, or false for one that is unknown.
+func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error {
+	if m.index == nil {
+		m.index = map[string]int{}
+	}
+	var unknown []string
+	for _, t := range all {
+		name, ok := rename(t.Name)
+		if !ok {
+			unknown = append(unknown, t.Name)
+			continue
+		}
+		if name == "" {
+			m.Ignored = append(m.Ignored, t.Name)
+			continue
+		}
+		if !t.Type.Float() {
+			return fmt.Errorf("tensor %q is of type %s; f32, f16, bf16, f64 or a quantized type is wanted", t.Name, t.kind)
+		}
+		if len(t.Shape) == 0 || len(t.Shape) > 4 || slices.Contains(t.Shape, 0) {
+			return fmt.Errorf("tensor %q has the shape %v; one to four dimensions, none of them 0, are wanted", t.Name, t.Shape)
+		}
+		for _, part := range split(name, t.Tensor) {
+			if _, twice := m.index[part.Name]; twice {
+				return fmt.Errorf("tensor %q and another one are both %q", t.Name, part.Name)
+			}
+			m.index[part.Name] = len(m.Tensors)
+			m.Tensors = append(m.Tensors, part)
+		}
+	}
+	if len(unknown) > 0 {
+		return unknownTensors(unknown, len(all))
+	}
+	return nil
+}
+
+// unknownTensors tells a model of another kind from one with something extra.
+func unknownTensors(unknown []string, of int) error {
+	for _, k := range otherKinds {
+		for _, name := range unknown {
+			if strings.Contains(name, k.part) {
+				return fmt.Errorf("tensor %q looks like %s: %w; Stable Diffusion 1.x and 2.x are", name, k.what, ErrUnrecognized)
+			}
+		}
+	}
+	slices.Sort(unknown)
+	some := unknown[:min(len(unknown), 3)]
+	if len(unknown) == of {
+		return fmt.Errorf("%w: none of its %d tensors is known (%q, …); Stable Diffusion 1.x and 2.x are", ErrUnrecognized, of, unknown[0])
+	}
+	return fmt.Errorf("%d of %d tensors belong to no part of the model: %q; a file with only a text encoder, UNet and autoencoder is wanted",
+		len(unknown), of, some)
+}
+
+// otherKinds are traces of models that are recognised but not run.
+var otherKinds = []struct{ part, what string }{
+	{"conditioner.embedders.", "Stable Diffusion XL"},
+	{"double_blocks.", "FLUX"},
+	{"joint_blocks.", "Stable Diffusion 3"},
+	{"lora_", "a LoRA"},
+	{".lora_", "a LoRA"},
+	{"control_model.", "a ControlNet"},
+	{"zero_convs.", "a ControlNet"},
+	{"string_to_param", "a textual inversion"},
+}

@@ -1,0 +1,23 @@
+package convert
+
+import "fmt"
+
+// weights are those of CLIP's text encoder, as the transformers library names
+// them (CLIPTextModel).
+func (c TextConfig) weights() []wanted {
+	w := &wants{prefix: TextPrefix + "text_model."}
+	w.add("embeddings.token_embedding.weight", c.Vocabulary, c.Width)
+	w.add("embeddings.position_embedding.weight", c.ContextLength, c.Width)
+	for i := range c.Layers {
+		layer := fmt.Sprintf("encoder.layers.%d.", i)
+		for _, p := range []string{"q_proj", "k_proj", "v_proj", "out_proj"} {
+			w.linear(layer+"self_attn."+p, c.Width, c.Width)
+		}
+		w.norm(layer+"layer_norm1", c.Width)
+		w.linear(layer+"mlp.fc1", c.FFN, c.Width)
+		w.linear(layer+"mlp.fc2", c.Width, c.FFN)
+		w.norm(layer+"layer_norm2", c.Width)
+	}
+	w.norm("final_layer_norm", c.Width)
+	return w.all
+}

@@ -1,0 +1,257 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/gguf"
+)
+
+// Quantizer converts src, rows of rowLen elements, to a quantized type in dst,
+// which has exactly the size of the result. importance is nil or has a weight
+// for each column. cgo.Quantize is one: ggml's own.
+type Quantizer func(typ uint32, dst []byte, src []float32, rowLen int, importance []float32) error
+
+// Options says how a model is converted.
+type Options struct {
+	// Type is what the weights become; see [TypeFor]. Keep leaves all of them as
+	// they are instead.
+	Type dtype.Type
+	Keep bool
+
+	// Quantize is needed if any tensor is to be quantized.
+	Quantize Quantizer
+
+	// Progress is called now and then with the bytes of weights that have been
+	// read, and all there are. Calls do not overlap.
+	Progress func(done, total int64)
+
+	create func(path string) (file, error) // in tests
+}
+
+// file is what a model is written to.
+type file interface {
+	io.WriterAt
+	Sync() error
+	Close() error
+}
+
+// chunkElements is how much of a tensor one processor converts at a time. It
+// bounds the memory that converting takes: six bytes an element and processor.
+const chunkElements = 4 << 20
+
+// Convert writes a model to a GGUF file. There is never a part of a file at
+// path: the bytes go to a temporary file in the same folder, which is renamed
+// when it is complete and on the disk, and removed when anything fails or ctx
+// is done. Memory stays at some 24 MB for each processor.
+func Convert(ctx context.Context, m *Model, path string, o Options) error {
+	p, err := newPlan(m, o)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: not a regular file", path)
+	}
+	if err := p.write(ctx, path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, trimPath(err))
+	}
+	return nil
+}
+
+// plan is a file that is to be written.
+type plan struct {
+	options Options
+	source  []Tensor
+	target  []gguf.Tensor
+	layout  *gguf.Layout
+	total   int64 // bytes of source
+
+	mutex sync.Mutex
+	done  int64
+}
+
+func newPlan(m *Model, o Options) (*plan, error) {
+	p := &plan{options: o, source: m.Tensors}
+	for _, t := range m.Tensors {
+		to := t.Type
+		if !o.Keep {
+			to = TypeFor(t, o.Type)
+		}
+		if to.Quantized() && to != t.Type && o.Quantize == nil {
+			return nil, fmt.Errorf("tensor %q: this program was built without ggml, which quantizes to %s", t.Name, to)
+		}
+		p.target = append(p.target, gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape})
+		p.total += int64(len(t.Bytes))
+	}
+	var err error
+	p.layout, err = gguf.NewLayout(m.keyValues(p.target), p.target)
+	return p, err
+}
+
+func (p *plan) write(ctx context.Context, path string) (err error) {
+	create := p.options.create
+	if create == nil {
+		create = func(path string) (file, error) {
+			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		}
+	}
+	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32()))
+	f, err := create(temporary)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temporary)
+		}
+	}()
+	err = p.fill(ctx, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return rename(temporary, path)
+}
+
+// rename leaves out the temporary file's name in errors.
+func rename(from, to string) error {
+	err := os.Rename(from, to)
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return &fs.PathError{Op: "rename", Path: to, Err: link.Err}
+	}
+	return err
+}
+
+// fill writes the header and all tensors, in pieces.
+func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
+	if _, err := f.WriteAt(p.layout.Header, 0); err != nil {
+		return err
+	}
+	// The last tensor's padding makes the file as long as it should be.
+	if end := p.layout.Size; end > int64(len(p.layout.Header)) {
+		if _, err := f.WriteAt([]byte{0}, end-1); err != nil {
+			return err
+		}
+	}
+	var pieces []piece
+	for i := range p.source {
+		pieces = append(pieces, p.pieces(i)...)
+	}
+	buffers := sync.Pool{New: func() any { return &buffer{} }}
+	return inParallel(ctx, len(pieces), func(i int) error {
+		b := buffers.Get().(*buffer)
+		defer buffers.Put(b)
+		t := p.source[pieces[i].tensor]
+		if err := p.convert(f, pieces[i], b); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		release(pieces[i].bytes)
+		p.advance(int64(len(pieces[i].bytes)))
+		return nil
+	})
+}
+
+// piece is a run of rows of one tensor.
+type piece struct {
+	tensor int
+	bytes  []byte // of the source
+	count  int    // elements
+	row    int    // elements of a row
+	at     int64  // where the result goes
+}
+
+// pieces cuts a tensor into runs of whole rows.
+func (p *plan) pieces(i int) []piece {
+	t, to := p.source[i], p.target[i].Type
+	row := int64(1)
+	if n := len(t.Shape); n > 0 {
+		row = t.Shape[n-1]
+	}
+	// Plain types need no whole rows, and rows may be as short as 1.
+	step := max(1, chunkElements/row) * row
+	if !t.Type.Quantized() && !to.Quantized() {
+		step = chunkElements
+	}
+	var all []piece
+	for begin := int64(0); begin < t.Elements(); begin += step {
+		end := min(begin+step, t.Elements())
+		from, _ := t.Type.Size(begin, 1*t.Type.BlockSize())
+		until, _ := t.Type.Size(end, 1*t.Type.BlockSize())
+		offset, _ := to.Size(begin, 1*to.BlockSize())
+		all = append(all, piece{i, t.Bytes[from:until], int(end - begin), int(row), p.layout.Offsets[i] + offset})
+	}
+	return all
+}
+
+// buffer is what one conversion needs.
+type buffer struct {
+	floats []float32
+	bytes  []byte
+}
+
+func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
+	from, to := p.source[c.tensor].Type, p.target[c.tensor].Type
+	if from == to {
+		_, err := f.WriteAt(c.bytes, c.at)
+		return err
+	}
+	size, ok := to.Size(int64(c.count), to.BlockSize())
+	if !ok {
+		return fmt.Errorf("%d elements do not divide into blocks of %s", c.count, to)
+	}
+	if cap(b.floats) < c.count {
+		b.floats = make([]float32, c.count)
+	}
+	if int64(cap(b.bytes)) < size {
+		b.bytes = make([]byte, size)
+	}
+	floats, bytes := b.floats[:c.count], b.bytes[:size]
+	if err := dtype.Float32(from, floats, c.bytes); err != nil {
+		return err
+	}
+	if !dtype.Finite(from, c.bytes) {
+		return errors.New("it has elements that are NaN or infinite; finite numbers are wanted: the file is damaged")
+	}
+	if err := p.encode(to, bytes, floats, c.row); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(bytes, c.at)
+	return err
+}
+
+func (p *plan) encode(to dtype.Type, dst []byte, src []float32, row int) error {
+	if to.Quantized() {
+		return p.options.Quantize(uint32(to), dst, src, row, nil)
+	}
+	if err := dtype.Encode(to, dst, src); err != nil {
+		return err
+	}
+	if !dtype.Finite(to, dst) {
+		return fmt.Errorf("it has numbers that are too large for %s; bf16 and f32 hold them", to)
+	}
+	return nil
+}
+
+func (p *plan) advance(n int64) {
+	if p.options.Progress == nil {
+		return
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.done += n
+	p.options.Progress(p.done, p.total)
+}
