@@ -98,9 +98,7 @@ func NewPair(p Prediction, process Process, model ModelPair) Pair {
 // scaleInto writes a·x to dst, which it makes if it is too short.
 func scaleInto(dst, x []float32, a float64) []float32 {
 	dst = grow(dst, len(x))
-	for i, v := range x {
-		dst[i] = float32(a * float64(v))
-	}
+	sum2(dst, a, x, 0, x)
 	return dst
 }
 
