@@ -1,0 +1,206 @@
+// The CPU kernels: the arithmetic that diffusion nets spend their time in.
+//
+// Activations are float32 and channels-last: an image is [N][H][W][C], tokens
+// are [N][L][C], so that a linear layer reads both alike. Weights stay where
+// they are, in the order and type of the model's file, and are converted tile
+// by tile while they are used.
+//
+// A kernel call is described by a struct and runs on the threads of a pool:
+//
+//     Conv2d c;                       // fill in what is wanted
+//     run_on(pool, c, scratch);       // scratch: scratch_bytes(c, pool.threads()), 64-byte aligned
+//
+// Nothing here allocates, throws or keeps state. The result is the same, bit
+// for bit, for any number of threads: each sum has one fixed order.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace sdgo::kernels {
+
+// Instruction sets, slowest first. `generic` is the compiler's default target
+// (SSE2 on x86-64, NEON on arm64).
+enum class Isa { best, generic, avx2, avx512, amx };
+constexpr int isa_count = 5;
+
+bool isa_available(Isa isa); // does this machine have it? always true for best and generic
+Isa best_isa();              // the fastest available
+const char *isa_name(Isa isa);
+
+// Element types. `block` is anything else that ggml knows.
+enum class Type { f32, f16, bf16, block };
+
+// A vector of parameters (bias, norm weight); no data means there is none.
+struct Vector {
+    const void *data = nullptr;
+    Type type = Type::f32; // not block
+};
+
+// A matrix of weights: one row for each output, `in` weights in a row; for a
+// 3x3 convolution a row is [in][3][3].
+struct Matrix {
+    const void *data = nullptr;
+    Type type = Type::f32;
+    size_t row_bytes = 0; // from one row to the next
+    // For Type::block only: n weights from a place where a block starts
+    // (ggml's type traits), a block's length and its size.
+    void (*to_float)(const void *from, float *to, int64_t n) = nullptr;
+    int64_t block_length = 0;
+    size_t block_bytes = 0;
+};
+
+enum class Act { none, silu, gelu, gelu_tanh, quick_gelu };
+
+// A normalisation applied to a kernel's input while it is read:
+// x·scale + shift, then SiLU if wanted. See GroupNormStats.
+struct InputNorm {
+    const float *scale = nullptr; // [N][C]; none: no normalisation
+    const float *shift = nullptr; // [N][C]
+    bool silu = false;
+};
+
+// What the threads that run one kernel call share.
+struct Team {
+    int threads = 1;
+    void *scratch = nullptr;
+    std::atomic<int64_t> next{0}; // the next piece of work of the phase; zero when a phase starts
+};
+
+// y[m][n] = act(Σ_k x[m][k]·w[n][k] + bias[n]) + residual[m][n]
+// With geglu, w has 2·out rows, values above gates:
+// y[m][n] = (x·w[n] + bias[n]) · gelu(x·w[out+n] + bias[out+n]) + residual[m][n]
+struct Linear {
+    const float *x = nullptr; // [rows][in]
+    int64_t x_stride = 0;     // floats from one row to the next; 0: in
+    int64_t rows = 0, in = 0, out = 0;
+    InputNorm norm;             // of images of rows_per_image rows
+    int64_t rows_per_image = 0; // 0: rows
+    Matrix w;
+    Vector bias;
+    Act act = Act::none;
+    bool geglu = false;
+    const float *residual = nullptr;
+    int64_t residual_stride = 0; // 0: out
+    float *y = nullptr;          // may be residual, not x
+    int64_t y_stride = 0;        // 0: out
+    Isa isa = Isa::best;
+};
+
+// y = act(conv(x) + bias + channel_add) + residual
+// The input is x with channels c1, followed by x2 with channels c2 (a skip
+// connection); 3x3 kernels pad by one on each side, or on the right and the
+// bottom only (pad_end), so that y has ceil(size / stride) rows and columns
+// of the input, enlarged by two if `upsample`; sizes are the input's own.
+struct Conv2d {
+    const float *x = nullptr;  // [n][h][w][c1]
+    const float *x2 = nullptr; // [n][h][w][c2]
+    int64_t n = 0, h = 0, w = 0, c1 = 0, c2 = 0, out = 0;
+    int kernel = 3;        // 3 or 1
+    int stride = 1;        // 1 or 2
+    bool pad_end = false;  // with stride 2: floor(size / 2) rows and columns
+    bool upsample = false; // nearest neighbour, before the convolution
+    int64_t up_h = 0;      // with upsample: cut to this size; 0: 2·h, 2·w
+    int64_t up_w = 0;
+    InputNorm norm; // [n][c1 + c2]
+    Matrix weight;  // [out][c1 + c2][kernel][kernel]
+    Vector bias;
+    const float *channel_add = nullptr; // [n][out], the time embedding's
+    int64_t channel_add_stride = 0;     // 0: out
+    Act act = Act::none;
+    const float *residual = nullptr; // [n][out_h][out_w][out]
+    float *y = nullptr;              // may be residual, not x
+    Isa isa = Isa::best;
+};
+int64_t out_height(const Conv2d &c);
+int64_t out_width(const Conv2d &c);
+
+// Heads of tokens: element (n, l, h, d) is at n·batch + l·token + h·head + d.
+struct Heads {
+    const float *data = nullptr;
+    int64_t batch = 0, token = 0, head = 0;
+};
+
+// y[n][l][h] = Σ_j softmax_j(scale · q[n][l][h]·k[n][j][h]) v[n][j][h]
+// With causal, j ≤ l only.
+struct Attention {
+    Heads q, k, v;
+    int64_t n = 0, heads = 0, dim = 0, q_length = 0, k_length = 0;
+    float scale = 1;
+    bool causal = false;
+    float *y = nullptr;  // [n][q_length][heads][dim]
+    int64_t y_token = 0; // floats from one token to the next; 0: heads·dim
+    Isa isa = Isa::best;
+};
+
+// The scale and shift [n][c1 + c2] that make InputNorm a group normalisation
+// of x (and x2, its further channels), for kernels to fuse.
+struct GroupNormStats {
+    const float *x = nullptr, *x2 = nullptr; // [n][rows][c1], [n][rows][c2]
+    int64_t n = 0, rows = 0, c1 = 0, c2 = 0, groups = 32;
+    float eps = 1e-5f;
+    Vector weight, bias; // [c1 + c2]
+    float *scale = nullptr, *shift = nullptr;
+    Isa isa = Isa::best;
+};
+
+// y = x·scale + shift by image and channel, then SiLU if wanted: what other
+// kernels fuse, for where nothing can fuse it. y may be x.
+struct Normalize {
+    const float *x = nullptr, *x2 = nullptr; // as GroupNormStats
+    int64_t n = 0, rows = 0, c1 = 0, c2 = 0;
+    InputNorm norm;
+    float *y = nullptr; // [n][rows][c1 + c2]
+    Isa isa = Isa::best;
+};
+
+// Each row to zero mean and unit variance, then weight and bias. y may be x.
+struct LayerNorm {
+    const float *x = nullptr; // [rows][dim]
+    int64_t rows = 0, dim = 0;
+    float eps = 1e-5f;
+    Vector weight, bias; // [dim]
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
+// y = act(a + b); b may be none; y may be a or b.
+struct Elementwise {
+    const float *a = nullptr, *b = nullptr;
+    int64_t size = 0;
+    Act act = Act::none;
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
+// For each kernel: its number of phases, the memory that its threads share,
+// and a thread's part of a phase. A phase begins when all of the phase before
+// is done. A thread that comes late finds its work done by the others.
+#define SDGO_KERNEL(Args)                                                                                    \
+    int phases(const Args &args);                                                                            \
+    size_t scratch_bytes(const Args &args, int threads);                                                     \
+    void run(const Args &args, int phase, int thread, Team &team);
+SDGO_KERNEL(Linear)
+SDGO_KERNEL(Conv2d)
+SDGO_KERNEL(Attention)
+SDGO_KERNEL(GroupNormStats)
+SDGO_KERNEL(Normalize)
+SDGO_KERNEL(LayerNorm)
+SDGO_KERNEL(Elementwise)
+#undef SDGO_KERNEL
+
+// Runs all of a kernel on a pool: pool.run(n, task) calls task(0) … task(n-1)
+// on its threads, pool.threads() says how many there are.
+template <class Args, class Pool> void run_on(Pool &pool, const Args &args, void *scratch) {
+    Team team;
+    team.threads = pool.threads();
+    team.scratch = scratch;
+    const int n = phases(args);
+    for (int phase = 0; phase < n; phase++) {
+        team.next.store(0, std::memory_order_relaxed);
+        pool.run(team.threads, [&](int thread) { run(args, phase, thread, team); });
+    }
+}
+
+} // namespace sdgo::kernels
