@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"context"
+	"math"
 )
 
 // A Pair writes to cond the clean sample that the model expects behind x with
@@ -99,7 +100,7 @@ func PromptSwitch(when float64, step, steps int) bool {
 	if when < 1 {
 		when *= float64(steps)
 	}
-	return step >= min(int(when), steps)
+	return float64(step) >= math.Floor(min(when, float64(steps)))
 }
 
 // PromptTurn tells which of n alternatives [a|b|…] stands for in a step,

@@ -168,6 +168,7 @@ func TestPromptSchedules(t *testing.T) {
 	}
 	require.True(t, PromptSwitch(0, 0, 10), "[a:b:0] is b")
 	require.False(t, PromptSwitch(50, 9, 10), "[a:b:50] never comes")
+	require.False(t, PromptSwitch(1e300, 9, 10))
 	require.Zero(t, PromptTurn(0, 3))
 }
 
@@ -223,6 +224,23 @@ func TestClip(t *testing.T) {
 	require.Equal(t, 1.0, one(t, Clip(constant(3), 1), 1))
 	require.Equal(t, -1.0, one(t, Clip(constant(-3), 1), 1))
 	require.Equal(t, 0.25, one(t, Clip(constant(0.25), 1), 1))
+}
+
+func TestGuidanceSurvivesOddArguments(t *testing.T) {
+	s := &scalars{cond: 3, uncond: 1}
+	x, dst := make([]float32, 10), make([]float32, 10)
+	for _, images := range []int{-1, 0, 3, 100} {
+		for _, odd := range []float64{-1, 0, 2, math.NaN(), math.Inf(1)} {
+			for _, d := range []Denoiser{
+				CFG(s.pair, odd), CFGPP(s.pair, odd, nil, odd), CFGPP(s.pair, 1, []float64{1, 0}, odd),
+				CFGRescale(s.pair, PredictEpsilon, odd, odd, images), CFGZeroStar(s.pair, PredictFlow, odd, odd, images),
+				APG(s.pair, odd, APGOptions{odd, odd, odd}, images), DynamicThreshold(constant(2), odd, odd, images),
+				Clip(constant(1), odd), Interval(odd, odd, constant(1), constant(2)), Composable(func(context.Context, [][]float32, []float32, float64) error { return nil }, nil, odd),
+			} {
+				require.NoError(t, d(t.Context(), dst, x, 0.9))
+			}
+		}
+	}
 }
 
 func TestGuidanceDoesNotAllocate(t *testing.T) {

@@ -44,39 +44,6 @@ func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64,
 	return nil
 }
 
-// IPNDMV is [IPNDM] with the coefficients for the steps' real lengths, that
-// is [LMS] but for the last step to 0. (Other programs' ipndm_v take a
-// coefficient of order 3 and 4 that is right for even steps only.)
-func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
-	if err != nil {
-		return err
-	}
-	order, err := l.order(4, 4)
-	if err != nil {
-		return err
-	}
-	denoised, slopes := l.slice(), l.history(order)
-	for i := range l.n {
-		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
-			return err
-		}
-		slope(slopes.next(), x, denoised, sigmas[i])
-		if sigmas[i+1] == 0 {
-			copy(x, denoised)
-		} else {
-			now := min(i+1, order)
-			for j := range now {
-				add(x, lagrangeIntegral(sigmas, i, j, now), slopes.back(j))
-			}
-		}
-		if err := l.done(i, denoised); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // PLMS is the linear multistep form of PNDM, S-PNDM's first step and
 // F-PNDM's others, as in the first latent diffusion models, and the diffusers
 // library's PNDMScheduler with skip_prk_steps. The first step takes two

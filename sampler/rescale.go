@@ -152,8 +152,16 @@ func dot(x, y []float32) (sum float64) {
 	return sum
 }
 
-// quantile sorts x and interpolates, as torch.quantile does.
+// quantile sorts x and interpolates, as torch.quantile does. q outside of 0 to
+// 1 gives the nearer end, and an empty x 0.
 func quantile(x []float32, q float64) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	if !(q > 0) {
+		q = 0
+	}
+	q = min(q, 1)
 	slices.Sort(x)
 	k, f := math.Modf(q * float64(len(x)-1))
 	lo, hi := x[int(k)], x[min(int(k)+1, len(x)-1)]
