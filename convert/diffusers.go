@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -122,14 +124,14 @@ func (m *Model) readConfigs() error {
 func readJSON(path string, to any) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
 	}
 	if info.Size() > maxJSON || !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: %d bytes, a file of at most %d is wanted", filepath.Base(path), info.Size(), maxJSON)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
 	}
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(path), err)
@@ -147,30 +149,32 @@ func (m *Model) readPart(p part) ([]raw, error) {
 			return all, err
 		}
 	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	name := p.base + ".safetensors.index.json"
-	if err := readJSON(filepath.Join(folder, name), &index); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant or index is there", p.base)
+	for _, name := range []string{p.base + ".safetensors.index.json", p.base + ".safetensors.index.fp16.json"} {
+		var index struct {
+			WeightMap map[string]string `json:"weight_map"`
 		}
-		return nil, err
+		err := readJSON(filepath.Join(folder, name), &index)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return m.readShards(folder, name, index.WeightMap)
 	}
-	return m.readShards(folder, name, index.WeightMap)
+	return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant or index is there", p.base)
 }
 
 func (m *Model) readShards(folder, index string, weightMap map[string]string) ([]raw, error) {
-	var all []raw
-	read := map[string]bool{}
+	shards := map[string]bool{}
 	for tensor, shard := range weightMap {
 		if shard != filepath.Base(shard) || !strings.HasSuffix(shard, ".safetensors") || strings.ContainsAny(shard, `/\`) {
 			return nil, fmt.Errorf("%s puts %q into %q; a .safetensors file in the same folder is wanted", index, tensor, shard)
 		}
-		if read[shard] {
-			continue
-		}
-		read[shard] = true
+		shards[shard] = true
+	}
+	var all []raw
+	for _, shard := range slices.Sorted(maps.Keys(shards)) {
 		part, err := m.readFile(filepath.Join(folder, shard))
 		if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -22,18 +23,18 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is no regular file", path)
+		return nil, nil, errors.New("no regular file")
 	}
 	size := info.Size()
 	if size == 0 {
 		return nil, func() error { return nil }, nil
 	}
 	if size != int64(int(size)) {
-		return nil, nil, fmt.Errorf("%s: %d bytes are more than this machine can address", path, size)
+		return nil, nil, fmt.Errorf("%d bytes are more than this machine can address", size)
 	}
 	data, err = unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: mapping it into memory: %w", path, err)
+		return nil, nil, fmt.Errorf("mapping it into memory: %w", err)
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
 }

@@ -37,18 +37,18 @@ func tiny2() *Model {
 	return m
 }
 
-func (m *Model) weights() []wanted {
-	return append(append(m.Text.weights(), m.UNet.weights()...), m.VAE.weights()...)
+func allWeights(m *Model) []Weight {
+	return append(append(m.Text.Weights(), m.UNet.Weights()...), m.VAE.Weights()...)
 }
 
 // fill makes up a model's weights: the same for the same names.
-func fill(all []wanted, typ string) []safetensors.Tensor {
+func fill(all []Weight, typ string) []safetensors.Tensor {
 	var tensors []safetensors.Tensor
 	for _, w := range all {
 		h := fnv.New64a()
-		h.Write([]byte(w.name))
+		h.Write([]byte(w.Name))
 		rng := rand.New(rand.NewPCG(h.Sum64(), 0))
-		n := Tensor{Shape: w.shape}.Elements()
+		n := Tensor{Shape: w.Shape}.Elements()
 		values := make([]float32, n)
 		for i := range values {
 			values[i] = float32(rng.NormFloat64()) / 8
@@ -58,7 +58,7 @@ func fill(all []wanted, typ string) []safetensors.Tensor {
 		if err := dtype.Encode(t, data, values); err != nil {
 			panic(err)
 		}
-		tensors = append(tensors, safetensors.Tensor{Name: w.name, DType: typ, Shape: w.shape, Data: data})
+		tensors = append(tensors, safetensors.Tensor{Name: w.Name, DType: typ, Shape: w.Shape, Data: data})
 	}
 	return tensors
 }
@@ -102,7 +102,7 @@ func requireSame(t *testing.T, want, got *Model) {
 func TestOpenSingleFile(t *testing.T) {
 	for _, want := range []*Model{tiny(), tiny2()} {
 		t.Run(want.Arch, func(t *testing.T) {
-			tensors := fill(want.weights(), "F16")
+			tensors := fill(allWeights(want), "F16")
 			tensors = append(tensors, surplus()...)
 			got := open(t, save(t, filepath.Join(t.TempDir(), "x.bin"), map[string]string{"modelspec.title": "Tiny"}, tensors))
 			require.Equal(t, "safetensors", got.Format)
@@ -141,8 +141,8 @@ func surplus() []safetensors.Tensor {
 }
 
 func TestPrefixes(t *testing.T) {
-	for _, w := range tiny().weights() {
-		require.True(t, strings.HasPrefix(w.name, TextPrefix) || strings.HasPrefix(w.name, UNetPrefix) || strings.HasPrefix(w.name, VAEPrefix))
-		require.GreaterOrEqual(t, partOf(w.name), 0)
+	for _, w := range allWeights(tiny()) {
+		require.True(t, strings.HasPrefix(w.Name, TextPrefix) || strings.HasPrefix(w.Name, UNetPrefix) || strings.HasPrefix(w.Name, VAEPrefix))
+		require.GreaterOrEqual(t, partOf(w.Name), 0)
 	}
 }

@@ -20,7 +20,7 @@ var ErrUnrecognized = errors.New("not a model that is supported")
 func Open(path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, trimPath(err))
 	}
 	m := &Model{Path: path}
 	if info.IsDir() {
@@ -50,6 +50,11 @@ func (m *Model) openFile() error {
 		return trimPath(err)
 	}
 	m.closers = append(m.closers, unmap)
+	return m.readBytes(data)
+}
+
+// readBytes takes in what a file has.
+func (m *Model) readBytes(data []byte) (err error) {
 	var all []raw
 	said := map[string]string{}
 	switch {

@@ -2,9 +2,9 @@ package convert
 
 import "fmt"
 
-// weights are those of CLIP's text encoder, as the transformers library names
+// Weights are those of CLIP's text encoder, as the transformers library names
 // them (CLIPTextModel).
-func (c TextConfig) weights() []wanted {
+func (c TextConfig) Weights() []Weight {
 	w := &wants{prefix: TextPrefix + "text_model."}
 	w.add("embeddings.token_embedding.weight", c.Vocabulary, c.Width)
 	w.add("embeddings.position_embedding.weight", c.ContextLength, c.Width)

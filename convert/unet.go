@@ -2,9 +2,9 @@ package convert
 
 import "fmt"
 
-// weights are those of latent diffusion's UNet, as CompVis names them
+// Weights are those of latent diffusion's UNet, as CompVis names them
 // (ldm/modules/diffusionmodules/openaimodel.py, UNetModel).
-func (c UNetConfig) weights() []wanted {
+func (c UNetConfig) Weights() []Weight {
 	w := &unetWants{wants{prefix: UNetPrefix}, c}
 	width := func(level int) int { return c.ModelChannels * c.ChannelMult[level] }
 	levels := len(c.ChannelMult)

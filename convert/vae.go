@@ -2,9 +2,9 @@ package convert
 
 import "fmt"
 
-// weights are those of latent diffusion's autoencoder, as CompVis names them
+// Weights are those of latent diffusion's autoencoder, as CompVis names them
 // (ldm/modules/diffusionmodules/model.py, Encoder and Decoder).
-func (c VAEConfig) weights() []wanted {
+func (c VAEConfig) Weights() []Weight {
 	w := &vaeWants{wants{prefix: VAEPrefix}, c}
 	levels := len(c.ChannelMult)
 	top := c.Channels * c.ChannelMult[levels-1]

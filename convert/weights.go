@@ -5,17 +5,16 @@ import (
 	"slices"
 )
 
-// wanted is a weight that a network of some configuration has, and its shape
-// in the original layout.
-type wanted struct {
-	name  string
-	shape []int64
+// Weight is a weight that a network of some configuration has.
+type Weight struct {
+	Name  string  // canonical
+	Shape []int64 // as in the original layout
 }
 
 // wants collects the weights of a network, by the layers that they belong to.
 type wants struct {
 	prefix string
-	all    []wanted
+	all    []Weight
 }
 
 func (w *wants) add(name string, shape ...int) {
@@ -23,7 +22,7 @@ func (w *wants) add(name string, shape ...int) {
 	for i, d := range shape {
 		s[i] = int64(d)
 	}
-	w.all = append(w.all, wanted{w.prefix + name, s})
+	w.all = append(w.all, Weight{w.prefix + name, s})
 }
 
 // linear is a matrix and its bias.
@@ -47,19 +46,19 @@ func (w *wants) norm(name string, channels int) {
 // shapes, and no others. It gives the tensors the original layout's shapes.
 func (m *Model) complete() error {
 	known := map[string]bool{scheduleName: true}
-	for _, all := range [][]wanted{m.Text.weights(), m.UNet.weights(), m.VAE.weights()} {
+	for _, all := range [][]Weight{m.Text.Weights(), m.UNet.Weights(), m.VAE.Weights()} {
 		for _, w := range all {
-			known[w.name] = true
-			i, ok := m.index[w.name]
+			known[w.Name] = true
+			i, ok := m.index[w.Name]
 			if !ok {
-				return fmt.Errorf("tensor %q is missing; one of shape %v is wanted", w.name, w.shape)
+				return fmt.Errorf("tensor %q is missing; one of shape %v is wanted", w.Name, w.Shape)
 			}
 			t := &m.Tensors[i]
-			if !sameButForOnes(t.Shape, w.shape) {
-				return fmt.Errorf("tensor %q has the shape %v; %v is wanted", w.name, t.Shape, w.shape)
+			if !sameButForOnes(t.Shape, w.Shape) {
+				return fmt.Errorf("tensor %q has the shape %v; %v is wanted", w.Name, t.Shape, w.Shape)
 			}
 			if !t.Type.Quantized() { // whose rows depend on the shape
-				t.Shape = w.shape
+				t.Shape = w.Shape
 			}
 		}
 	}

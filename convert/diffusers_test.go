@@ -1,0 +1,249 @@
+package convert
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+// pair is a line of names.tsv, which testdata/convert/names.py makes with the
+// diffusers library's converters and models.
+type pair struct {
+	folder, ldm, diffusers string
+	shape                  []int64
+}
+
+func pairsOf(t testing.TB, which string) (pairs []pair) {
+	text, err := os.ReadFile("../testdata/convert/names.tsv")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		require.Len(t, f, 5)
+		if f[0] != which {
+			continue
+		}
+		p := pair{folder: f[1], ldm: f[2], diffusers: f[3]}
+		for d := range strings.SplitSeq(f[4], ",") {
+			n, err := strconv.ParseInt(d, 10, 64)
+			require.NoError(t, err)
+			p.shape = append(p.shape, n)
+		}
+		pairs = append(pairs, p)
+	}
+	require.NotEmpty(t, pairs)
+	return pairs
+}
+
+func TestDiffusersNames(t *testing.T) {
+	for _, which := range []string{"sd1", "odd"} {
+		byFolder := map[string][]raw{}
+		pairs := pairsOf(t, which)
+		for _, p := range pairs {
+			byFolder[p.folder] = append(byFolder[p.folder], raw{Tensor: Tensor{Name: p.diffusers, Shape: p.shape}})
+		}
+		rename := map[string]func(string) (string, bool){}
+		for _, p := range parts {
+			rename[p.folder] = p.names(byFolder[p.folder])
+		}
+		seen := map[string]bool{}
+		for _, p := range pairs {
+			got, ok := rename[p.folder](p.diffusers)
+			require.True(t, ok, p.diffusers)
+			require.Equal(t, p.ldm, got)
+			require.False(t, seen[got])
+			seen[got] = true
+		}
+		for _, stray := range []string{"conv_in", "up_blocks.9.resnets.0.norm1.weight", "nothing.weight", ""} {
+			_, ok := rename["unet"](stray)
+			require.False(t, ok, stray)
+		}
+	}
+}
+
+// folder writes the "odd" model of names.tsv as the diffusers library does, and
+// as a single file. edit may change either's tensors.
+func folder(t *testing.T, edit func(path string, all []safetensors.Tensor) []safetensors.Tensor) (dir, single string) {
+	dir = t.TempDir()
+	parts := map[string][]safetensors.Tensor{}
+	var whole []safetensors.Tensor
+	shapes := map[string][]int64{}
+	for _, w := range append(append(odd.Text.Weights(), odd.UNet.Weights()...), odd.VAE.Weights()...) {
+		shapes[w.Name] = w.Shape
+	}
+	for _, p := range pairsOf(t, "odd") {
+		x := fill([]Weight{{p.ldm, p.shape}}, "F16")[0]
+		renamed := x
+		renamed.Name = p.diffusers
+		x.Shape = shapes[x.Name]
+		whole = append(whole, x)
+		parts[p.folder] = append(parts[p.folder], renamed)
+	}
+	for name, all := range parts {
+		file := "diffusion_pytorch_model.safetensors"
+		if name == "text_encoder" {
+			file = "model.safetensors"
+		}
+		if edit != nil {
+			all = edit(name, all)
+		}
+		if all != nil {
+			save(t, filepath.Join(dir, name, file), map[string]string{"format": "pt"}, all)
+		}
+	}
+	writeJSON(t, dir, "model_index.json", map[string]any{"_class_name": "StableDiffusionPipeline", "unet": []string{"diffusers", "UNet2DConditionModel"},
+		"text_encoder": []string{"transformers", "CLIPTextModel"}, "vae": []string{"diffusers", "AutoencoderKL"}})
+	writeJSON(t, dir, "unet/config.json", map[string]any{"attention_head_dim": []int{2, 4, 6}, "sample_size": 16})
+	writeJSON(t, dir, "vae/config.json", map[string]any{"scaling_factor": 0.5})
+	writeJSON(t, dir, "text_encoder/config.json", map[string]any{"num_attention_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-6})
+	writeJSON(t, dir, "scheduler/scheduler_config.json", map[string]any{"prediction_type": "v_prediction"})
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "tokenizer"), 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer", "merges.txt"), []byte("#version: 0.2\ni n\nt h</w>\n"), 0o666))
+	single = save(t, filepath.Join(t.TempDir(), "single"), map[string]string{
+		keyUNetHeadDim: "32", keyNativeSize: "64", keyScaleFactor: "0.5", keyTextHeads: "2", keyTextActivation: "gelu", keyTextEps: "1e-06",
+		keyPrediction: "v", keyMerges: "i n\nt h</w>",
+	}, whole)
+	return dir, single
+}
+
+// odd is what names/main.go calls so.
+var odd = Model{
+	Text: TextConfig{Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
+	UNet: UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 64, ChannelMult: []int{1, 2, 3}, NumResBlocks: 1,
+		TransformerDepth: []int{0, 2, 1}, MiddleDepth: 1, ContextDim: 64, HeadDim: 32, LinearProjection: true},
+	VAE: VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4,
+		QuantConv: true, HasEncoder: true},
+}
+
+func writeJSON(t testing.TB, dir, name string, v any) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+	require.NoError(t, os.WriteFile(path, text, 0o666))
+}
+
+func TestOpenDiffusers(t *testing.T) {
+	dir, single := folder(t, nil)
+	got := open(t, dir)
+	require.Equal(t, "diffusers", got.Format)
+	require.Equal(t, "v", got.Prediction)
+	require.Equal(t, []string{"i n", "t h</w>"}, got.Merges)
+	require.Equal(t, 64, got.NativeSize)
+	requireSame(t, open(t, single), got)
+}
+
+// The library's older names and files: attention of the autoencoder as
+// query/key/value, the level text_model, half-precision variants.
+func TestOpenOlderDiffusers(t *testing.T) {
+	old := strings.NewReplacer(".to_q.", ".query.", ".to_k.", ".key.", ".to_v.", ".value.", ".to_out.0.", ".proj_attn.")
+	dir, single := folder(t, func(part string, all []safetensors.Tensor) []safetensors.Tensor {
+		for i := range all {
+			switch part {
+			case "vae":
+				all[i].Name = old.Replace(all[i].Name)
+			case "text_encoder":
+				all[i].Name = "text_model." + all[i].Name
+			}
+		}
+		if part == "text_encoder" {
+			all = append(all, safetensors.Tensor{Name: "text_model.embeddings.position_ids", DType: "I64", Shape: []int64{1, 1}, Data: make([]byte, 8)})
+		}
+		return all
+	})
+	for _, name := range []string{"unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.Rename(path+".safetensors", path+".fp16.safetensors"))
+	}
+	requireSame(t, open(t, single), open(t, dir))
+}
+
+// shard splits the UNet's file in two, with an index that edit may change.
+func shard(t *testing.T, edit func(index map[string]string)) (dir, single string) {
+	var two [2][]safetensors.Tensor
+	dir, single = folder(t, func(part string, all []safetensors.Tensor) []safetensors.Tensor {
+		if part == "unet" {
+			two = [2][]safetensors.Tensor{all[:len(all)/2], all[len(all)/2:]}
+			return nil
+		}
+		return all
+	})
+	index := map[string]string{}
+	for i, all := range two {
+		name := fmt.Sprintf("diffusion_pytorch_model-%05d-of-00002.safetensors", i+1)
+		save(t, filepath.Join(dir, "unet", name), nil, all)
+		for _, x := range all {
+			index[x.Name] = name
+		}
+	}
+	if edit != nil {
+		edit(index)
+	}
+	writeJSON(t, dir, "unet/diffusion_pytorch_model.safetensors.index.json", map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": index})
+	return dir, single
+}
+
+func TestShards(t *testing.T) {
+	dir, single := shard(t, nil)
+	requireSame(t, open(t, single), open(t, dir))
+	for _, c := range []struct {
+		edit func(index map[string]string)
+		want string
+	}{
+		{func(x map[string]string) { x["conv_in.bias"] = "../../secret.safetensors" }, `puts "conv_in.bias" into "../../secret.safetensors"; a .safetensors file in the same folder is wanted`},
+		{func(x map[string]string) { x["conv_in.bias"] = "/etc/passwd" }, "in the same folder is wanted"},
+		{func(x map[string]string) { x["conv_in.bias"] = "diffusion_pytorch_model-00000.safetensors" }, "model-00000.safetensors: no such file"},
+		{func(x map[string]string) { delete(x, "conv_in.bias") }, `holds "conv_in.bias", which`},
+		{func(x map[string]string) { x["more.bias"] = x["conv_in.bias"] }, "names 387 tensors, its files hold 386"},
+	} {
+		dir, _ := shard(t, c.edit)
+		_, err := Open(dir)
+		require.ErrorContains(t, err, c.want)
+	}
+}
+
+func TestDiffusersErrors(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(dir string) error
+		want string
+	}{
+		{"no index", func(dir string) error { return os.Remove(filepath.Join(dir, "model_index.json")) }, "a folder that is no diffusers model"},
+		{"no unet", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "unet")) },
+			"unet: neither diffusion_pytorch_model.safetensors nor its fp16 variant or index is there"},
+		{"bad index", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte("{"), 0o666)
+		}, "model_index.json: unexpected end of JSON"},
+		{"prediction", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"prediction_type":"sample"}`), 0o666)
+		}, `the prediction type "sample" is not supported; epsilon and v are`},
+		{"activation", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "text_encoder/config.json"), []byte(`{"hidden_act":"relu"}`), 0o666)
+		}, `the activation "relu" is not supported`},
+		{"heads", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "unet/config.json"), []byte(`{"attention_head_dim":[1,2]}`), 0o666)
+		}, "for 3 levels; a positive number for each is wanted"},
+		{"heads that do not fit", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "unet/config.json"), []byte(`{"attention_head_dim":[3,5,7]}`), 0o666)
+		}, "heads 3 5 7"},
+		{"xl", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte(`{"unet":[],"text_encoder_2":[]}`), 0o666)
+		}, "Stable Diffusion XL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, _ := folder(t, nil)
+			require.NoError(t, c.do(dir))
+			_, err := Open(dir)
+			require.ErrorContains(t, err, c.want)
+			require.True(t, strings.HasPrefix(err.Error(), dir+": "), err)
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
