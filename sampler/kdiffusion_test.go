@@ -152,3 +152,25 @@ func withOptions(t *testing.T, o Options, set map[string]float64) Options {
 	}
 	return o
 }
+
+// testdata/sampler/others.py is a second implementation of what no package
+// carries.
+func TestOtherSamplers(t *testing.T) {
+	var g kdiffusionGolden
+	golden(t, "others.json", &g)
+	require.NotEmpty(t, g.Runs)
+	for _, r := range g.Runs {
+		s, err := Lookup(r.Sampler)
+		require.NoError(t, err)
+		sigmas := karras(t, r.N)
+		noise := NewTorch(r.Seed)
+		x := make([]float32, len(r.X))
+		Start(x, nil, sigmas[0], noise)
+		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options))
+		tolerance := 2e-4
+		if r.Sampler == "lcm" {
+			tolerance = 2e-3 // each step amplifies the rounding of the ones before
+		}
+		requireClose(t, r.X, x, tolerance, fmt.Sprintf("%s, %d steps", r.Sampler, r.N))
+	}
+}

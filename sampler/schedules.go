@@ -15,7 +15,7 @@ func schedules() []Schedule {
 		{"sgm_uniform", nil,
 			"timesteps evenly, without the first: a longer step to 0", SGMUniform},
 		{"simple", nil,
-			"every so-manieth trained noise level from the top down", Simple},
+			"every k-th trained noise level from the top down", Simple},
 		{"trailing", nil,
 			"the ends of equal parts of the timesteps", Trailing},
 		{"ddim_uniform", []string{"ddim", "leading"},

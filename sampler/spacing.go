@@ -16,7 +16,7 @@ func Linear(p Process, n int) ([]float64, error) {
 	return fromTimesteps(p, n, func(i int) float64 { return last * (1 - float64(i)/float64(n)) })
 }
 
-// Simple takes every so-manieth trained noise level from the top down:
+// Simple takes every k-th trained noise level from the top down, k = 1000/n:
 // ComfyUI's and AUTOMATIC1111's "simple".
 func Simple(p Process, n int) ([]float64, error) {
 	last := len(p.Levels()) - 1
