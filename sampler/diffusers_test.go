@@ -21,8 +21,6 @@ import (
 //     v is averaged, or taken at the lower noise level, before it becomes eps.
 //   - test_scheduler_ddim_inverse, full_loop_with_no_set_alpha_to_one: clips
 //     the sample but not the eps that it came from.
-//   - test_scheduler_edm_dpmsolver_multistep: its loop leaves out the scaling
-//     of the model's input; the method is that of test_scheduler_dpm_multi.
 //   - test_scheduler_ipndm: its process starts where alpha is 0, with sigma
 //     infinite (the published mean is 2,540,529). The method is compared with
 //     its coefficients and by its order instead.
@@ -288,6 +286,10 @@ func TestPublishedResultsOfDiffusers(t *testing.T) {
 func otherPublished() []published {
 	return []published{
 		{source: "edm_euler: full_loop_no_noise", sum: 34.1855, mean: 0.044, loop: edmEuler},
+		{source: "edm_dpmsolver_multistep: full_loop_no_noise", mean: 0.0001, loop: edmMultistep(0, PredictEDM, false)},
+		{source: "edm_dpmsolver_multistep: full_loop_with_noise", sum: 8.1661, mean: 0.0106, loop: edmMultistep(5, PredictEDM, false)},
+		{source: "edm_dpmsolver_multistep: full_loop_no_noise_thres", mean: 0.0080, loop: edmMultistep(0, PredictEDM, true)},
+		{source: "edm_dpmsolver_multistep: full_loop_with_v_prediction", mean: 0.0092, loop: edmMultistep(0, PredictV, false)},
 		{source: "consistency_model: full_loop_no_noise_onestep", sum: 192.7614, mean: 0.2510, loop: consistencyModel(0)},
 		{source: "consistency_model: full_loop_no_noise_multistep", sum: 347.6357, mean: 0.4527, loop: consistencyModel(0, 106)},
 		{source: "score_sde_ve: full_loop_no_noise", sum: 14372758528, mean: 18714530, loop: scoreSDE},
@@ -301,6 +303,32 @@ func edmEuler(t *testing.T) ([]float32, error) {
 	x := dummySample(false)
 	multiply(x, math.Sqrt(80*80+1))
 	return x, Euler(t.Context(), EDMDenoiser(PredictEDM, process, 0.5, dummyModel), x, sigmas, nil, DefaultOptions())
+}
+
+// edmMultistep: the tests leave out the scaling of the sample and of the
+// model's input.
+func edmMultistep(start int, predict Prediction, threshold bool) func(t *testing.T) ([]float32, error) {
+	return func(t *testing.T) ([]float32, error) {
+		sigmas, err := Karras(EDM(0.002, 80), 10)
+		require.NoError(t, err)
+		sigmas[10] = sigmas[9] * (1 - 1e-9) // a last step of no length
+		denoise := Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
+			cSkip, cOut, _ := predict.Scalings(sigma, 0.5)
+			if err := dummyModel(ctx, dst, x, math.Log(sigma)/4); err != nil {
+				return err
+			}
+			sum2(dst, cOut, dst, cSkip, x)
+			return nil
+		})
+		if threshold {
+			denoise = DynamicThreshold(denoise, 0.87, 0.5, 4)
+		}
+		x := dummySample(false)
+		if start > 0 {
+			AddNoise(x, sigmas[start], given(dummySample(true)))
+		}
+		return x, DPMPP2M(t.Context(), denoise, x, sigmas[start:], nil, DefaultOptions())
+	}
 }
 
 // consistencyModel samples at steps of 201 along the schedule of Karras et al.

@@ -166,6 +166,16 @@ for t in scheduler.timesteps:
     x = scheduler.step(model(scheduler.scale_model_input(x, t), t), t, x).prev_sample
 keep("edm_euler: full_loop_no_noise", x)
 
+w = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "num_train_timesteps": 1000, "solver_order": 2,
+     "algorithm_type": "dpmsolver++", "solver_type": "midpoint", "lower_order_final": False,
+     "euler_at_final": False, "final_sigmas_type": "sigma_min"}
+W = D.EDMDPMSolverMultistepScheduler
+keep("edm_dpmsolver_multistep: full_loop_no_noise", loop(W(**w)))
+keep("edm_dpmsolver_multistep: full_loop_with_noise", loop(W(**w), start=5))
+keep("edm_dpmsolver_multistep: full_loop_no_noise_thres",
+     loop(W(**w, thresholding=True, dynamic_thresholding_ratio=0.87, sample_max_value=0.5)))
+keep("edm_dpmsolver_multistep: full_loop_with_v_prediction", loop(W(**w, **v)))
+
 for name, options in [("onestep", {"num_inference_steps": 1}), ("multistep", {"timesteps": [106, 0]})]:
     scheduler = D.CMStochasticIterativeScheduler(num_train_timesteps=201, sigma_min=0.002, sigma_max=80.0)
     scheduler.set_timesteps(**options)
