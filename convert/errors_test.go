@@ -202,3 +202,35 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// One tensor of a model replaced by another, and one left out: detection never
+// panics, and what it accepts can be written.
+func FuzzDetect(f *testing.F) {
+	all := append(allWeights(tiny2()), Weight{scheduleName, []int64{4}})
+	f.Add(uint16(0), uint16(1000), all[0].Name, uint8(2), int64(1), int64(64), int64(1), int64(1))
+	f.Add(uint16(90), uint16(1), UNetPrefix+"input_blocks.1.0.in_layers.2.weight", uint8(4), int64(0), int64(-1), int64(1<<40), int64(3))
+	f.Add(uint16(50), uint16(1), VAEPrefix+"decoder.up.7.block.0.conv1.weight", uint8(1), int64(1<<62), int64(4), int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, at, drop uint16, name string, dims uint8, a, b, c, d int64) {
+		m := &Model{Metadata: map[string]string{keyUNetHeadList: "1 2 3"}}
+		var tensors []raw
+		for i, w := range all {
+			if i == int(at)%len(all) {
+				w = Weight{name, []int64{a, b, c, d}[:dims%5]}
+			}
+			if i != int(drop) {
+				tensors = append(tensors, raw{Tensor: Tensor{Name: w.Name, Shape: slices.Clone(w.Shape)}})
+			}
+		}
+		if m.adopt(tensors, canonicalName) != nil {
+			return
+		}
+		if _, scheduled := m.index[scheduleName]; scheduled {
+			m.Tensors[m.index[scheduleName]].Bytes = make([]byte, 16)
+		}
+		if m.detect() == nil {
+			if _, err := newPlan(m, Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
