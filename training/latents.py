@@ -16,7 +16,8 @@ CAPTIONS = 4
 
 def load_vae(work):
     vae = AutoencoderKL().to(memory_format=torch.channels_last).eval()
-    vae.load_state_dict(progress.load(os.path.join(work, "vae.pt")))
+    refined = progress.load(os.path.join(work, "vae.refined.pt"))
+    vae.load_state_dict(refined or progress.load(os.path.join(work, "vae.pt")))
     return vae
 
 
@@ -39,6 +40,6 @@ def prepare(work, sprites, cfg, amp):
         words = [composer.caption(s) for s in scenes for _ in range(CAPTIONS)]
         tokens[at : at + 64] = tokenizer(words).view(len(scenes), CAPTIONS, LENGTH).numpy()
         if at % 6400 == 0:
-            print(f"bank: {at} of {cfg.bank} scenes, latent std {latents[at : at + 64].std():.3f}", flush=True)
+            print(f"bank: {at} of {cfg.bank} scenes, latent std {latents[at : at + 64].astype(np.float32).std():.3f}", flush=True)
     np.savez(path + ".tmp.npz", latents=latents, tokens=tokens)
     os.replace(path + ".tmp.npz", path)

@@ -24,16 +24,18 @@ import train_vae
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work", help="folder for downloads, states and logs (several GB)")
-    p.add_argument("--until", default="export", choices=["data", "vae", "latents", "diffusion", "export"])
+    p.add_argument("--until", default="export", choices=["data", "vae", "latents", "refine", "diffusion", "export"])
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--vae-steps", type=int, default=8000)
     p.add_argument("--vae-batch", type=int, default=4)
     p.add_argument("--vae-lr", type=float, default=1e-3)
     p.add_argument("--kl-weight", type=float, default=2e-4)
+    p.add_argument("--refine-steps", type=int, default=1500)
+    p.add_argument("--refine-lr", type=float, default=4e-4)
     p.add_argument("--merges", type=int, default=2000, help="how many of CLIP's merges the vocabulary keeps")
-    p.add_argument("--bank", type=int, default=80000, help="scenes encoded once")
-    p.add_argument("--steps", type=int, default=12000)
+    p.add_argument("--bank", type=int, default=48000, help="scenes encoded once")
+    p.add_argument("--steps", type=int, default=7500)
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--milestone", type=int, default=500, help="steps between saved states, each exported")
@@ -56,8 +58,11 @@ def main():
     latents.prepare(cfg.work, sprites, cfg, amp)
     if cfg.until == "latents":
         return
+    if cfg.until == "refine":
+        return train_vae.refine(cfg.work, sprites, cfg, amp)
     train_diffusion.train(cfg.work, cfg, amp, milestone=lambda step: export.export(cfg.work, cfg, step))
     if cfg.until == "export":
+        train_vae.refine(cfg.work, sprites, cfg, amp)
         export.export(cfg.work, cfg, cfg.steps)
 
 

@@ -1,5 +1,6 @@
-"""Trains text encoder and UNet together: v-prediction (Salimans and Ho 2022) on q(x_t | x_0) of SD 1.x's schedule,
-min-SNR weights (Hang et al. 2023), dropped captions for classifier-free guidance, averaged weights."""
+"""Trains text encoder and UNet together: v-prediction (Salimans and Ho 2022) on q(x_t | x_0) of SD 1.x's schedule, weights
+capped at low noise (as min-SNR of Hang et al. 2023, but not lowered at high noise, where text decides what and which colour),
+dropped captions for classifier-free guidance, averaged weights."""
 
 import os
 
@@ -37,9 +38,8 @@ def loss_of(model, x0, ids, abar, rng, gamma=5.0):
     x = a.sqrt() * x0 + (1 - a).sqrt() * noise
     v = a.sqrt() * noise - (1 - a).sqrt() * x0
     error = (model(x, t, ids) - v).square().mean(dim=(1, 2, 3))
-    snr = abar[t] / (1 - abar[t])
-    weight = snr.clamp(max=gamma) / (snr + 1)
-    return (weight * error).mean() / 0.35, error, t
+    snr1 = 1 / (1 - abar[t])  # SNR + 1: the weight of the error of x_0 that the error of v stands for
+    return (snr1.clamp(max=gamma) / snr1 * error).mean()
 
 
 def build(cfg):
@@ -82,7 +82,7 @@ def train(work, cfg, amp, milestone=lambda step: None):
         ids[torch.rand(cfg.batch, generator=rng) < 0.1] = empty
         opt.zero_grad(set_to_none=True)
         with amp():
-            loss, _, _ = loss_of(model, latents[pick].float(), ids, abar, rng)
+            loss = loss_of(model, latents[pick].float(), ids, abar, rng)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()

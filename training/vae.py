@@ -150,10 +150,12 @@ class AutoencoderKL(nn.Module):
         return self.decoder(self.post_quant_conv(z))
 
     @torch.no_grad()
-    def rescale(self, factor):
-        """Makes every latent `factor` times as large, in encoder and decoder both, so that the function stays the same."""
+    def recentre(self, mean, factor):
+        """Makes the latents (z - mean) * factor, channel by channel, in encoder and decoder both, so that pictures stay the same."""
         z = self.post_quant_conv.in_channels
-        self.quant_conv.weight[:z] *= factor
-        self.quant_conv.bias[:z] *= factor
-        self.quant_conv.bias[z:] += 2 * torch.log(torch.tensor(factor)).to(self.quant_conv.bias)
-        self.post_quant_conv.weight /= factor
+        self.quant_conv.weight[:z] *= factor[:, None, None, None]
+        self.quant_conv.bias[:z] = (self.quant_conv.bias[:z] - mean) * factor
+        self.quant_conv.bias[z:] += 2 * factor.log()
+        weight = self.post_quant_conv.weight
+        self.post_quant_conv.bias += weight[:, :, 0, 0] @ mean
+        weight /= factor[None, :, None, None]
