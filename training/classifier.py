@@ -42,7 +42,7 @@ def single(composer, thing):
             return scene
 
 
-def prepare(work, sprites, amp, steps=2500, batch=64):
+def prepare(work, sprites, amp, steps=1200, batch=64):
     """Trains work/classifier.pt on training pairs unless it is there; returns it."""
     path = os.path.join(work, "classifier.pt")
     net = Classifier(len(sprites.names)).to(memory_format=torch.channels_last)

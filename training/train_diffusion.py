@@ -10,8 +10,10 @@ from torch import nn
 
 import progress
 from latents import CAPTIONS
-from text import TextEncoder, Tokenizer, read_merges
-from unet import UNet
+from text import EncoderLayer, TextEncoder, Tokenizer, read_merges
+from unet import BasicTransformerBlock, UNet
+
+EMA_EVERY = 4
 
 
 def alphas_cumprod():
@@ -61,13 +63,17 @@ def train(work, cfg, amp, milestone=lambda step: None):
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
     opt = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.99), fused=True)
-    ema, log, start = progress.Ema(model, 0.9993), progress.Log(os.path.join(work, "denoiser.log")), 0
+    ema, log, start = progress.Ema(model, 0.9993**EMA_EVERY), progress.Log(os.path.join(work, "denoiser.log")), 0
     if state := progress.load(path):
         model.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
         ema.shadow, start = state["ema"], state["step"]
     if start >= cfg.steps:
         return
+    if cfg.compile:
+        for module in model.modules():
+            if isinstance(module, (BasicTransformerBlock, EncoderLayer)):
+                module.compile(dynamic=False)
     bank = np.load(os.path.join(work, "bank.npz"))
     latents, tokens = torch.from_numpy(bank["latents"]), torch.from_numpy(bank["tokens"])
     empty, abar = tokenizer([""]), alphas_cumprod()
@@ -86,7 +92,8 @@ def train(work, cfg, amp, milestone=lambda step: None):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
-        ema.update(step)
+        if step % EMA_EVERY == 0:
+            ema.update(step)
         recent.append(loss.item())
         if (step + 1) % 50 == 0:
             log(step=step + 1, loss=sum(recent) / len(recent))
