@@ -1,0 +1,319 @@
+// Package checkpoint reads the tensors of PyTorch checkpoints (.ckpt, .pt,
+// .pth, .bin): both the zip archives that torch.save has written since version
+// 1.6 and the older plain format.
+//
+// Such a file holds a pickle, a program for a stack machine that may call any
+// Python function. The interpreter here has no functions to call: it knows
+// numbers, strings, containers and how torch writes tensors. Everything else in
+// the pickle is refused by its name ([RefusedError]). There is no laxer mode.
+package checkpoint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+// Tensor is one tensor of a checkpoint.
+type Tensor struct {
+	Name  string
+	DType string  // as safetensors files write it: "F32", "F16", "BF16", …
+	Shape []int64 // empty for a scalar
+	Data  []byte  // in the shape's order; within the bytes given to Parse, or a copy if they are in another order there
+}
+
+// RefusedError says that a pickle names something that is neither a tensor nor
+// a plain container. Loading such a file with Python would import it, and
+// could run it.
+type RefusedError struct {
+	Name string // such as "os.system"
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("its pickle refers to %.100q, which is no part of a tensor: files that do so can run programs when Python loads them; "+
+		"a file with only tensors, or better a .safetensors file, is wanted", e.Name)
+}
+
+// Looks reports whether data may be a checkpoint.
+func Looks(data []byte) bool {
+	return len(data) > 4 && (string(data[:4]) == "PK\x03\x04" || data[0] == opProto && data[1] <= maxProtocol)
+}
+
+// Parse reads a checkpoint from its bytes, which the tensors go on using. Of a
+// training checkpoint it gives the model's tensors ("state_dict"); nested names
+// are joined with dots.
+func Parse(data []byte) ([]Tensor, error) {
+	all, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	return all, nil
+}
+
+func parse(data []byte) ([]Tensor, error) {
+	switch {
+	case !Looks(data):
+		return nil, errors.New("the file is neither a zip archive nor a pickle")
+	case data[0] == 'P':
+		return parseZip(data)
+	}
+	return parseLegacy(data)
+}
+
+// storage is a run of elements that tensors are views of.
+type storage struct {
+	element
+	key   string
+	count int64  // of elements
+	data  []byte // nil until it is found
+}
+
+// element is a type of elements: its name in safetensors files and its bytes.
+type element struct {
+	dtype string
+	size  int64
+}
+
+// storageTypes are torch's classes of storages.
+var storageTypes = map[string]element{
+	"DoubleStorage": {"F64", 8}, "FloatStorage": {"F32", 4}, "HalfStorage": {"F16", 2}, "BFloat16Storage": {"BF16", 2},
+	"LongStorage": {"I64", 8}, "IntStorage": {"I32", 4}, "ShortStorage": {"I16", 2}, "CharStorage": {"I8", 1},
+	"ByteStorage": {"U8", 1}, "BoolStorage": {"BOOL", 1},
+}
+
+// elementTypes are torch's types of elements, for storages without one.
+var elementTypes = map[string]element{
+	"float64": {"F64", 8}, "float32": {"F32", 4}, "float16": {"F16", 2}, "bfloat16": {"BF16", 2}, "int64": {"I64", 8}, "int32": {"I32", 4},
+	"int16": {"I16", 2}, "int8": {"I8", 1}, "uint8": {"U8", 1}, "bool": {"BOOL", 1}, "uint16": {"U16", 2}, "uint32": {"U32", 4},
+	"uint64": {"U64", 8}, "float8_e4m3fn": {"F8_E4M3", 1}, "float8_e5m2": {"F8_E5M2", 1},
+}
+
+// view is a tensor as a pickle describes it.
+type view struct {
+	element
+	storage *storage
+	offset  int64 // in elements, as are the strides
+	shape   []int64
+	strides []int64
+}
+
+// newView checks that all of a view's elements are in its storage.
+func newView(s *storage, e element, offset int64, shape, strides []int64) (*view, error) {
+	available := s.count * s.size / e.size
+	if len(shape) != len(strides) || len(shape) > 16 {
+		return nil, fmt.Errorf("a tensor with the shape %v and the strides %v", shape, strides)
+	}
+	if offset < 0 || offset > available {
+		return nil, fmt.Errorf("a tensor that begins at element %d of a storage of %d", offset, available)
+	}
+	v := &view{e, s, offset, shape, strides}
+	last, count := uint64(offset), uint64(1)
+	for i, d := range shape {
+		if d < 0 || strides[i] < 0 {
+			return nil, fmt.Errorf("a tensor with the shape %v and the strides %v", shape, strides)
+		}
+		var high uint64
+		if high, count = bits.Mul64(count, uint64(d)); high != 0 || count > uint64(available) {
+			return nil, fmt.Errorf("a tensor of shape %v on a storage of %d elements", shape, available)
+		}
+	}
+	if count == 0 {
+		return v, nil
+	}
+	for i, d := range shape {
+		high, reach := bits.Mul64(uint64(d-1), uint64(strides[i]))
+		if last += reach; high != 0 || last < reach || last >= uint64(available) {
+			return nil, fmt.Errorf("a tensor of shape %v with strides %v from element %d on exceeds its storage of %d", shape, strides, offset, available)
+		}
+	}
+	if last >= uint64(available) {
+		return nil, fmt.Errorf("a tensor at element %d of a storage of %d", offset, available)
+	}
+	return v, nil
+}
+
+func (v *view) elements() int64 {
+	n := int64(1)
+	for _, d := range v.shape {
+		n *= d
+	}
+	return n
+}
+
+func (v *view) contiguous() bool {
+	want := int64(1)
+	for i := len(v.shape) - 1; i >= 0; i-- {
+		if v.shape[i] != 1 && v.strides[i] != want {
+			return false
+		}
+		want *= v.shape[i]
+	}
+	return true
+}
+
+// bytes are the tensor's elements in the shape's order. The copies it has to
+// make come out of budget.
+func (v *view) bytes(budget *int64) ([]byte, error) {
+	s, n := v.storage, v.elements()
+	if n == 0 {
+		return nil, nil
+	}
+	if s.data == nil {
+		return nil, fmt.Errorf("its storage %q is missing", cut(s.key))
+	}
+	if v.contiguous() {
+		from := v.offset * v.size
+		return s.data[from : from+n*v.size : from+n*v.size], nil
+	}
+	if *budget -= n * v.size; *budget < 0 {
+		return nil, errors.New("tensors in other than their natural order take more than the file itself")
+	}
+	out := make([]byte, 0, n*v.size)
+	at := make([]int64, len(v.shape))
+	for range n {
+		from := v.offset
+		for i, k := range at {
+			from += k * v.strides[i]
+		}
+		out = append(out, s.data[from*v.size:(from+1)*v.size]...)
+		for i := len(at) - 1; i >= 0; i-- {
+			if at[i]++; at[i] < v.shape[i] {
+				break
+			}
+			at[i] = 0
+		}
+	}
+	return out, nil
+}
+
+// modelKeys are where checkpoints of training and of upscalers keep the model.
+var modelKeys = []string{"state_dict", "params_ema", "params"}
+
+// collect gathers the tensors of an object, with their names.
+func collect(object any, size int) ([]Tensor, error) {
+	root, ok := object.(*dict)
+	if !ok {
+		return nil, errors.New("the file holds no dictionary of tensors")
+	}
+	for _, key := range modelKeys {
+		if inner, ok := root.get(key).(*dict); ok {
+			root = inner
+			break
+		}
+	}
+	c := &collector{budget: int64(size), seen: map[string]bool{}, visits: maxSteps}
+	if err := c.walk("", root, 0); err != nil {
+		return nil, err
+	}
+	if len(c.all) == 0 {
+		return nil, errors.New("the file holds no tensors")
+	}
+	return c.all, nil
+}
+
+// maxName bounds a tensor's name, in bytes.
+const maxName = 1000
+
+type collector struct {
+	all    []Tensor
+	budget int64
+	seen   map[string]bool
+	visits int
+}
+
+// walk visits dictionaries down to a few levels; lists (of optimizers and the
+// like) hold no part of a model.
+func (c *collector) walk(prefix string, d *dict, depth int) error {
+	for i, key := range d.keys {
+		if c.visits--; c.visits < 0 {
+			return errors.New("its dictionaries are entangled")
+		}
+		name, ok := key.(string)
+		if !ok {
+			continue
+		}
+		if len(prefix)+len(name) > maxName {
+			return fmt.Errorf("a name of %d bytes, at most %d are possible", len(prefix)+len(name), maxName)
+		}
+		switch value := d.values[i].(type) {
+		case *dict:
+			if depth < 3 {
+				if err := c.walk(prefix+name+".", value, depth+1); err != nil {
+					return err
+				}
+			}
+		case *view:
+			name = prefix + name
+			if c.seen[name] {
+				return fmt.Errorf("two tensors are named %q", name)
+			}
+			c.seen[name] = true
+			data, err := value.bytes(&c.budget)
+			if err != nil {
+				return fmt.Errorf("tensor %q: %w", name, err)
+			}
+			c.all = append(c.all, Tensor{name, value.dtype, slices.Clone(value.shape), data})
+		}
+	}
+	return nil
+}
+
+// parseLegacy reads the format before 1.6: pickles of a magic number, a
+// protocol's number, the system's description, the object and the storages'
+// keys, then for each storage its length and elements.
+func parseLegacy(data []byte) ([]Tensor, error) {
+	m := newMachine(data)
+	magic, err := m.run()
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := magic.(opaque); !ok || b != "long 6cfc9c46f9206aa85019" {
+		return nil, errors.New("a pickle that torch.save did not write; its magic number is missing")
+	}
+	var object, keys any
+	for i, to := range []*any{nil, nil, &object, &keys} {
+		value, err := m.run()
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 && value != any(int64(1001)) {
+			return nil, fmt.Errorf("torch's protocol %v; 1001 is wanted", value)
+		}
+		if to != nil {
+			*to = value
+		}
+	}
+	list, ok := keys.(*list)
+	if !ok {
+		return nil, errors.New("the list of storages is missing")
+	}
+	rest := data[m.at:]
+	for _, k := range list.items {
+		key, _ := k.(string)
+		s := m.storages[key]
+		if s == nil || s.data != nil {
+			return nil, fmt.Errorf("the list of storages has %.40q, which no tensor uses or which it had before", fmt.Sprint(k))
+		}
+		if len(rest) < 8 {
+			return nil, errors.New("the file is cut off within its storages")
+		}
+		count := int64(binary.LittleEndian.Uint64(rest))
+		rest = rest[8:]
+		if count != s.count || count > int64(len(rest))/s.size {
+			return nil, fmt.Errorf("storage %q has %d elements, %d are wanted, and %d bytes are left", key, count, s.count, len(rest))
+		}
+		s.data, rest = rest[:count*s.size:count*s.size], rest[count*s.size:]
+	}
+	return collect(object, len(data))
+}
+
+// cut shortens a name from a file for an error.
+func cut(s string) string {
+	if len(s) > 60 {
+		return strings.ToValidUTF8(s[:60], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,495 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// maxProtocol is the newest protocol that is read. torch writes 2.
+const maxProtocol = 5
+
+// maxSteps bounds the instructions of a file. A checkpoint of Stable Diffusion
+// takes some 50,000, one with its optimizer's state ten times as many. Every
+// instruction costs a bounded amount of memory beyond the bytes it reads.
+const maxSteps = 2 << 20
+
+// The instructions of pickles, as Python's pickletools lists them.
+const (
+	opMark           = '('
+	opStop           = '.'
+	opPop            = '0'
+	opPopMark        = '1'
+	opDup            = '2'
+	opFloat          = 'F'
+	opInt            = 'I'
+	opBinInt         = 'J'
+	opBinInt1        = 'K'
+	opLong           = 'L'
+	opBinInt2        = 'M'
+	opNone           = 'N'
+	opPersID         = 'P'
+	opBinPersID      = 'Q'
+	opReduce         = 'R'
+	opBinString      = 'T'
+	opShortBinString = 'U'
+	opUnicode        = 'V'
+	opBinUnicode     = 'X'
+	opAppend         = 'a'
+	opBuild          = 'b'
+	opGlobal         = 'c'
+	opDict           = 'd'
+	opEmptyDict      = '}'
+	opAppends        = 'e'
+	opGet            = 'g'
+	opBinGet         = 'h'
+	opLongBinGet     = 'j'
+	opList           = 'l'
+	opEmptyList      = ']'
+	opPut            = 'p'
+	opBinPut         = 'q'
+	opLongBinPut     = 'r'
+	opSetItem        = 's'
+	opTuple          = 't'
+	opEmptyTuple     = ')'
+	opSetItems       = 'u'
+	opBinFloat       = 'G'
+
+	opProto           = 0x80
+	opNewObj          = 0x81
+	opTuple1          = 0x85
+	opTuple2          = 0x86
+	opTuple3          = 0x87
+	opNewTrue         = 0x88
+	opNewFalse        = 0x89
+	opLong1           = 0x8a
+	opLong4           = 0x8b
+	opBinBytes        = 'B'
+	opShortBinBytes   = 'C'
+	opShortBinUnicode = 0x8c
+	opBinUnicode8     = 0x8d
+	opBinBytes8       = 0x8e
+	opEmptySet        = 0x8f
+	opAddItems        = 0x90
+	opFrozenSet       = 0x91
+	opStackGlobal     = 0x93
+	opMemoize         = 0x94
+	opFrame           = 0x95
+)
+
+// The values of the machine are nil, bool, int64, float64, string, []byte,
+// tuple and what follows.
+type (
+	tuple  []any
+	opaque string // something that was read and is of no use, such as a very long number
+	mark   struct{}
+	global struct{ module, name string }
+	list   struct{ items []any }
+	dict   struct{ keys, values []any }
+)
+
+// get finds the last value of a key that is a string.
+func (d *dict) get(key string) any {
+	for i := len(d.keys) - 1; i >= 0; i-- {
+		if d.keys[i] == any(key) {
+			return d.values[i]
+		}
+	}
+	return nil
+}
+
+// machine interprets pickles one after the other. It never calls anything.
+type machine struct {
+	data     []byte
+	at       int
+	stack    []any
+	memo     map[int64]any
+	steps    int
+	storages map[string]*storage
+}
+
+func newMachine(data []byte) *machine {
+	return &machine{data: data, memo: map[int64]any{}, storages: map[string]*storage{}}
+}
+
+var errEnd = errors.New("the pickle ends too early")
+
+// run interprets one pickle and returns its value.
+func (m *machine) run() (any, error) {
+	m.stack, m.memo = m.stack[:0], map[int64]any{}
+	for {
+		if m.steps++; m.steps > maxSteps {
+			return nil, fmt.Errorf("a pickle of more than %d instructions", maxSteps)
+		}
+		op, err := m.read(1)
+		if err != nil {
+			return nil, err
+		}
+		if op[0] == opStop {
+			return m.pop()
+		}
+		if err := m.step(op[0]); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (m *machine) read(n uint64) ([]byte, error) {
+	if n > uint64(len(m.data)-m.at) {
+		return nil, errEnd
+	}
+	b := m.data[m.at : m.at+int(n)]
+	m.at += int(n)
+	return b, nil
+}
+
+// sized reads a little-endian length of n bytes and as many bytes as it says.
+func (m *machine) sized(n uint64) ([]byte, error) {
+	b, err := m.read(n)
+	if err != nil {
+		return nil, err
+	}
+	return m.read(little(b))
+}
+
+func little(b []byte) uint64 {
+	var full [8]byte
+	copy(full[:], b)
+	return binary.LittleEndian.Uint64(full[:])
+}
+
+// line reads to the end of a line.
+func (m *machine) line() (string, error) {
+	n := bytes.IndexByte(m.data[m.at:], '\n')
+	if n < 0 {
+		return "", errEnd
+	}
+	s := string(m.data[m.at : m.at+n])
+	m.at += n + 1
+	return s, nil
+}
+
+func (m *machine) push(v any) error {
+	m.stack = append(m.stack, v)
+	return nil
+}
+
+func (m *machine) pop() (any, error) {
+	if len(m.stack) == 0 {
+		return nil, errors.New("the pickle takes more from its stack than is there")
+	}
+	v := m.stack[len(m.stack)-1]
+	m.stack = m.stack[:len(m.stack)-1]
+	return v, nil
+}
+
+// popMark takes what is above the topmost mark, and the mark.
+func (m *machine) popMark() ([]any, error) {
+	for i := len(m.stack) - 1; i >= 0; i-- {
+		if m.stack[i] == any(mark{}) {
+			items := slices.Clone(m.stack[i+1:])
+			m.stack = m.stack[:i]
+			return items, nil
+		}
+	}
+	return nil, errors.New("the pickle looks for a mark that is not there")
+}
+
+// top is the container that an instruction adds to.
+func top[T any](m *machine) (T, error) {
+	if n := len(m.stack); n > 0 {
+		if v, ok := m.stack[n-1].(T); ok {
+			return v, nil
+		}
+	}
+	var zero T
+	return zero, fmt.Errorf("the pickle adds to something that is no %T", zero)
+}
+
+// step interprets one instruction. The groups are by what they do.
+func (m *machine) step(op byte) error {
+	switch op {
+	case opProto:
+		version, err := m.read(1)
+		if err == nil && version[0] > maxProtocol {
+			err = fmt.Errorf("pickle protocol %d, at most %d is read", version[0], maxProtocol)
+		}
+		return err
+	case opFrame:
+		_, err := m.read(8)
+		return err
+	case opMark:
+		return m.push(mark{})
+	case opPop:
+		_, err := m.pop()
+		return err
+	case opPopMark:
+		_, err := m.popMark()
+		return err
+	case opDup:
+		v, err := top[any](m)
+		if err != nil {
+			return err
+		}
+		return m.push(v)
+	case opGlobal, opStackGlobal:
+		return m.global(op)
+	case opPersID, opBinPersID:
+		return m.persistent(op)
+	case opReduce, opNewObj:
+		return m.call()
+	case opBuild:
+		return m.build()
+	}
+	for _, group := range []func(*machine, byte) (bool, error){(*machine).scalar, (*machine).text, (*machine).memory, (*machine).container} {
+		if done, err := group(m, op); done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("pickle instruction %#02x is not known", op)
+}
+
+// scalar pushes numbers and the like.
+func (m *machine) scalar(op byte) (bool, error) {
+	switch op {
+	case opNone:
+		return true, m.push(nil)
+	case opNewTrue, opNewFalse:
+		return true, m.push(op == opNewTrue)
+	case opBinInt1, opBinInt2, opBinInt:
+		size := map[byte]uint64{opBinInt1: 1, opBinInt2: 2, opBinInt: 4}[op]
+		b, err := m.read(size)
+		if err != nil {
+			return true, err
+		}
+		v := int64(little(b))
+		if op == opBinInt {
+			v = int64(int32(v))
+		}
+		return true, m.push(v)
+	case opBinFloat:
+		b, err := m.read(8)
+		if err != nil {
+			return true, err
+		}
+		return true, m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
+	case opLong1, opLong4:
+		size := map[byte]uint64{opLong1: 1, opLong4: 4}[op]
+		b, err := m.sized(size)
+		if err != nil {
+			return true, err
+		}
+		return true, m.push(long(b))
+	case opInt, opLong, opFloat:
+		s, err := m.line()
+		if err != nil {
+			return true, err
+		}
+		return true, m.number(op, s)
+	}
+	return false, nil
+}
+
+// long is a little-endian number in two's complement.
+func long(b []byte) any {
+	if len(b) > 8 {
+		return opaque(fmt.Sprintf("long %x", b[:min(len(b), 64)]))
+	}
+	v := int64(little(b))
+	if n := len(b); n > 0 && n < 8 && b[n-1] >= 0x80 {
+		v -= 1 << (8 * n)
+	}
+	return v
+}
+
+func (m *machine) number(op byte, s string) error {
+	switch {
+	case op == opFloat:
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return fmt.Errorf("the number %.20q in the pickle", s)
+		}
+		return m.push(v)
+	case op == opInt && (s == "00" || s == "01"):
+		return m.push(s == "01")
+	}
+	if n := len(s); op == opLong && n > 0 && s[n-1] == 'L' {
+		s = s[:n-1]
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return m.push(opaque("a long number"))
+	}
+	if err != nil {
+		return fmt.Errorf("the number %.20q in the pickle", s)
+	}
+	return m.push(v)
+}
+
+// text pushes strings and bytes.
+func (m *machine) text(op byte) (bool, error) {
+	sizes := map[byte]uint64{opShortBinUnicode: 1, opBinUnicode: 4, opBinUnicode8: 8, opShortBinString: 1, opBinString: 4,
+		opShortBinBytes: 1, opBinBytes: 4, opBinBytes8: 8}
+	if op == opUnicode {
+		s, err := m.line()
+		if err != nil {
+			return true, err
+		}
+		return true, m.push(s)
+	}
+	size, ok := sizes[op]
+	if !ok {
+		return false, nil
+	}
+	b, err := m.sized(size)
+	if err != nil {
+		return true, err
+	}
+	if op == opShortBinBytes || op == opBinBytes || op == opBinBytes8 {
+		return true, m.push(b)
+	}
+	return true, m.push(string(b))
+}
+
+// memory keeps values under numbers and brings them back.
+func (m *machine) memory(op byte) (bool, error) {
+	var key int64
+	switch op {
+	case opMemoize:
+		key = int64(len(m.memo))
+	case opBinGet, opBinPut, opLongBinGet, opLongBinPut:
+		size := map[byte]uint64{opBinGet: 1, opBinPut: 1, opLongBinGet: 4, opLongBinPut: 4}[op]
+		b, err := m.read(size)
+		if err != nil {
+			return true, err
+		}
+		key = int64(little(b))
+	case opGet, opPut:
+		s, err := m.line()
+		if err != nil {
+			return true, err
+		}
+		if key, err = strconv.ParseInt(s, 10, 64); err != nil {
+			return true, fmt.Errorf("the memo's key %.20q in the pickle", s)
+		}
+	default:
+		return false, nil
+	}
+	switch op {
+	case opBinGet, opLongBinGet, opGet:
+		v, ok := m.memo[key]
+		if !ok {
+			return true, fmt.Errorf("the pickle asks for memo %d, which is empty", key)
+		}
+		return true, m.push(v)
+	}
+	v, err := top[any](m)
+	if err == nil {
+		m.memo[key] = v
+	}
+	return true, err
+}
+
+// container makes tuples, lists, dictionaries and sets, and fills them.
+func (m *machine) container(op byte) (bool, error) {
+	switch op {
+	case opEmptyTuple:
+		return true, m.push(tuple{})
+	case opTuple1, opTuple2, opTuple3:
+		n := int(op-opTuple1) + 1
+		if len(m.stack) < n {
+			return true, errors.New("the pickle takes more from its stack than is there")
+		}
+		items := tuple(slices.Clone(m.stack[len(m.stack)-n:]))
+		m.stack = m.stack[:len(m.stack)-n]
+		return true, m.push(items)
+	case opEmptyList, opEmptySet:
+		return true, m.push(&list{})
+	case opEmptyDict:
+		return true, m.push(&dict{})
+	case opTuple, opList, opFrozenSet, opDict:
+		items, err := m.popMark()
+		if err != nil {
+			return true, err
+		}
+		switch op {
+		case opTuple:
+			return true, m.push(tuple(items))
+		case opDict:
+			d := &dict{}
+			return true, errors.Join(d.set(items), m.push(d))
+		}
+		return true, m.push(&list{items})
+	case opAppend, opSetItem:
+		return true, m.addOne(op)
+	case opAppends, opAddItems:
+		items, err := m.popMark()
+		if err != nil {
+			return true, err
+		}
+		l, err := top[*list](m)
+		if err == nil {
+			l.items = append(l.items, items...)
+		}
+		return true, err
+	case opSetItems:
+		items, err := m.popMark()
+		if err != nil {
+			return true, err
+		}
+		d, err := top[*dict](m)
+		if err == nil {
+			err = d.set(items)
+		}
+		return true, err
+	}
+	return false, nil
+}
+
+func (m *machine) addOne(op byte) error {
+	v, err := m.pop()
+	if err != nil {
+		return err
+	}
+	if op == opAppend {
+		l, err := top[*list](m)
+		if err == nil {
+			l.items = append(l.items, v)
+		}
+		return err
+	}
+	k, err := m.pop()
+	if err != nil {
+		return err
+	}
+	d, err := top[*dict](m)
+	if err == nil {
+		err = d.set([]any{k, v})
+	}
+	return err
+}
+
+// set adds keys and values that follow each other.
+func (d *dict) set(items []any) error {
+	if len(items)%2 != 0 {
+		return errors.New("the pickle has a dictionary with a key that lacks its value")
+	}
+	for i := 0; i < len(items); i += 2 {
+		d.keys = append(d.keys, hashable(items[i]))
+		d.values = append(d.values, items[i+1])
+	}
+	return nil
+}
+
+// hashable replaces keys that Go cannot compare; no tensor has such a one.
+func hashable(key any) any {
+	switch key.(type) {
+	case tuple, []byte:
+		return opaque("key")
+	}
+	return key
+}

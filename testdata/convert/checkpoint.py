@@ -1,0 +1,55 @@
+"""Writes small PyTorch checkpoints in every format that torch.save has had since
+2017, and what is in them (checkpoint/expected.json).
+
+    python testdata/convert/checkpoint.py
+"""
+import collections
+import json
+import pathlib
+
+import numpy as np
+import torch
+
+out = pathlib.Path(__file__).with_name("checkpoint")
+out.mkdir(exist_ok=True)
+expected = {}
+TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32",
+         torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3",
+         torch.float8_e5m2: "F8_E5M2"}
+
+
+def write(name, value, tensors, **options):
+    torch.save(value, out / name, **options)
+    expected[name] = {k: {"dtype": TYPES[t.dtype], "shape": list(t.shape),
+                          "data": t.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes().hex()} for k, t in tensors.items()}
+
+
+torch.manual_seed(3)
+base = torch.randn(4, 6)
+every = {
+    "a.weight": torch.randn(2, 3), "half": torch.randn(5).half(), "brain": torch.randn(3).bfloat16(), "double": torch.randn(1, 2).double(),
+    "long": torch.arange(3), "int": torch.arange(3, dtype=torch.int32), "short": torch.arange(2, dtype=torch.int16),
+    "char": torch.tensor([-1, 2], dtype=torch.int8), "byte": torch.tensor([200], dtype=torch.uint8), "bool": torch.tensor([True, False]),
+    "scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3),
+    "view": base[1:3], "transposed": base.t(), "strided": base[:, ::2], "whole": base, "parameter": torch.nn.Parameter(torch.randn(2, 2)),
+}
+zipped = dict(every)
+write("zip.pt", zipped, zipped)
+write("legacy.pt", every, every, _use_new_zipfile_serialization=False)
+write("protocol4.pt", every, every, pickle_protocol=4)
+write("ordered.pt", collections.OrderedDict(every), every)
+f8 = {"e4m3": torch.tensor([0.5, -448.0]).to(torch.float8_e4m3fn), "e5m2": torch.tensor([1.75, 57344.0]).to(torch.float8_e5m2)}
+write("fp8.pt", f8, f8)
+
+# As trainers write it: the model among an optimizer's state, counters, numpy
+# numbers.
+write("trainer.ckpt", {
+    "epoch": 3, "global_step": 1 << 40, "pytorch-lightning_version": "1.4.2", "ratio": 0.5, "flag": True, "nothing": None,
+    "best": np.float64(0.25), "callbacks": {"a": {"monitor": None, "best_model_score": torch.tensor(1.0)}},
+    "optimizer_states": [{"state": {0: {"step": 1, "exp_avg": torch.randn(2)}}, "param_groups": [{"lr": 1e-4, "betas": (0.9, 0.999), "params": [0, 1]}]}],
+    "state_dict": every, "hyper_parameters": {"set": {1, 2}, "big": 1 << 100, "bytes": b"\x00\xff"},
+}, every)
+write("upscaler.pth", {"params_ema": {"conv_first.weight": base}, "params": {"other": base}}, {"conv_first.weight": base})
+write("embedding.pt", {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": base}, "name": "x", "step": 9},
+      {"string_to_token.*": torch.tensor(265), "string_to_param.*": base})
+(out / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
