@@ -1,0 +1,105 @@
+// Which instruction set's kernels run.
+#include "kernels.h"
+
+#include "kernel_table.h"
+
+namespace sdgo::kernels {
+
+namespace {
+
+#if defined(__x86_64__)
+bool has_avx2() {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#else
+bool has_avx2() {
+    return false;
+}
+bool has_avx512() {
+    return false;
+}
+#endif
+
+Isa detect() {
+    return has_avx512() ? Isa::avx512 : has_avx2() ? Isa::avx2 : Isa::generic;
+}
+
+// What is asked for, or the best there is if this machine lacks it.
+const Table &table(Isa isa) {
+    if (isa == Isa::best || isa > best_isa()) {
+        isa = best_isa();
+    }
+#if defined(__x86_64__)
+    if (isa == Isa::avx512) {
+        return avx512_table();
+    }
+    if (isa == Isa::avx2) {
+        return avx2_table();
+    }
+#endif
+    return generic_table();
+}
+
+} // namespace
+
+Isa best_isa() {
+    static const Isa isa = detect();
+    return isa;
+}
+
+bool isa_available(Isa isa) {
+    return isa <= best_isa();
+}
+
+const char *isa_name(Isa isa) {
+    switch (isa) {
+    case Isa::best:
+        return isa_name(best_isa());
+    case Isa::generic:
+        return "generic";
+    case Isa::avx2:
+        return "avx2";
+    case Isa::avx512:
+        return "avx512";
+    case Isa::amx:
+        return "amx";
+    }
+    return "unknown";
+}
+
+int64_t out_height(const Conv2d &c) {
+    const int64_t h = !c.upsample ? c.h : c.up_h ? c.up_h : 2 * c.h;
+    return c.pad_end ? (h + 1 - c.kernel) / c.stride + 1 : (h - 1) / c.stride + 1;
+}
+
+int64_t out_width(const Conv2d &c) {
+    const int64_t w = !c.upsample ? c.w : c.up_w ? c.up_w : 2 * c.w;
+    return c.pad_end ? (w + 1 - c.kernel) / c.stride + 1 : (w - 1) / c.stride + 1;
+}
+
+#define SDGO_KERNEL(Args, member)                                                                            \
+    int phases(const Args &args) {                                                                           \
+        return table(args.isa).member.phases(args);                                                          \
+    }                                                                                                        \
+    size_t scratch_bytes(const Args &args, int threads) {                                                    \
+        return table(args.isa).member.scratch(args, threads);                                                \
+    }                                                                                                        \
+    void run(const Args &args, int phase, int thread, Team &team) {                                          \
+        table(args.isa).member.run(args, phase, thread, team);                                               \
+    }
+SDGO_KERNEL(Linear, linear)
+SDGO_KERNEL(Conv2d, conv2d)
+SDGO_KERNEL(Attention, attention)
+SDGO_KERNEL(GroupNormStats, group_norm_stats)
+SDGO_KERNEL(Normalize, normalize)
+SDGO_KERNEL(LayerNorm, layer_norm)
+SDGO_KERNEL(Elementwise, elementwise)
+#undef SDGO_KERNEL
+
+} // namespace sdgo::kernels

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Builds the kernels' test twice and runs it: plain, and under the address and
+# undefined-behaviour sanitizers.
+set -e
+cd "$(dirname "$0")/.."
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+CXX=${CXX:-g++}
+
+build_and_run() { # name, flags
+    for file in kernel*.cpp test/kernels_test.cpp; do
+        # shellcheck disable=SC2086
+        $CXX -std=c++17 -Wall -Wextra $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
+        pids="$pids $!"
+    done
+    for pid in $pids; do
+        wait "$pid"
+    done
+    pids=
+    # shellcheck disable=SC2086
+    $CXX $2 "$build/$1"-*.o -lpthread -o "$build/$1"
+    "$build/$1"
+}
+
+build_and_run plain "-O3"
+build_and_run sanitized "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
