@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sdgo/sdgo/convert/checkpoint"
 )
 
 // maxJSON bounds the configuration files of a diffusers folder, in bytes.
@@ -140,7 +142,7 @@ func readJSON(path string, to any) error {
 }
 
 // readPart reads a network's tensors: from one file, its half-precision
-// variant, or shards with an index.
+// variant, shards with an index, or a PyTorch checkpoint.
 func (m *Model) readPart(p part) ([]raw, error) {
 	folder := filepath.Join(m.Path, p.folder)
 	for _, name := range []string{p.base + ".safetensors", p.base + ".fp16.safetensors"} {
@@ -162,7 +164,13 @@ func (m *Model) readPart(p part) ([]raw, error) {
 		}
 		return m.readShards(folder, name, index.WeightMap)
 	}
-	return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant or index is there", p.base)
+	for _, name := range []string{p.base + ".bin", "pytorch_model.bin"} {
+		all, err := m.readFile(filepath.Join(folder, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			return all, err
+		}
+	}
+	return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant, index or .bin is there", p.base)
 }
 
 func (m *Model) readShards(folder, index string, weightMap map[string]string) ([]raw, error) {
@@ -197,8 +205,13 @@ func (m *Model) readFile(path string) ([]raw, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
 	}
-	m.closers = append(m.closers, unmap)
-	all, err := readSafetensors(data, map[string]string{})
+	m.closers, m.maps = append(m.closers, unmap), append(m.maps, data)
+	var all []raw
+	if checkpoint.Looks(data) {
+		all, err = readCheckpoint(data)
+	} else {
+		all, err = readSafetensors(data, map[string]string{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}

@@ -217,7 +217,7 @@ func TestDiffusersErrors(t *testing.T) {
 	}{
 		{"no index", func(dir string) error { return os.Remove(filepath.Join(dir, "model_index.json")) }, "a folder that is no diffusers model"},
 		{"no unet", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "unet")) },
-			"unet: neither diffusion_pytorch_model.safetensors nor its fp16 variant or index is there"},
+			"unet: neither diffusion_pytorch_model.safetensors nor its fp16 variant, index or .bin is there"},
 		{"bad index", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte("{"), 0o666)
 		}, "model_index.json: unexpected end of JSON"},

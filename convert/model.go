@@ -42,8 +42,8 @@ const (
 // Close; everything else stays. It does not change after Open and may be used
 // by several goroutines.
 type Model struct {
-	// Path is what Open was given; Format is "safetensors", "diffusers" or
-	// "gguf".
+	// Path is what Open was given; Format is "safetensors", "diffusers",
+	// "gguf" or "checkpoint" (of PyTorch).
 	Path, Format string
 
 	Arch string // SD1 or SD2
@@ -79,6 +79,7 @@ type Model struct {
 	Metadata map[string]string
 
 	index   map[string]int
+	maps    [][]byte // the files that are mapped into memory
 	closers []func() error
 }
 
@@ -179,7 +180,7 @@ func (m *Model) Close() error {
 	for _, unmap := range m.closers {
 		errs = append(errs, unmap())
 	}
-	m.closers = nil
+	m.closers, m.maps = nil, nil
 	return errors.Join(errs...)
 }
 

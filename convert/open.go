@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdgo/sdgo/convert/checkpoint"
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/safetensors"
@@ -49,7 +50,7 @@ func (m *Model) openFile() error {
 	if err != nil {
 		return trimPath(err)
 	}
-	m.closers = append(m.closers, unmap)
+	m.closers, m.maps = append(m.closers, unmap), append(m.maps, data)
 	return m.readBytes(data)
 }
 
@@ -58,11 +59,12 @@ func (m *Model) readBytes(data []byte) (err error) {
 	var all []raw
 	said := map[string]string{}
 	switch {
-	case strings.HasPrefix(string(data[:min(len(data), 4)]), "GGUF"):
+	case gguf.Looks(data):
 		m.Format = "gguf"
 		all, err = readGGUF(data, said)
-	case strings.HasPrefix(string(data[:min(len(data), 4)]), "PK\x03\x04"), strings.HasPrefix(string(data[:min(len(data), 2)]), "\x80\x02"):
-		err = fmt.Errorf("a PyTorch checkpoint, which is a program as much as data; %w: save it as safetensors first", ErrUnrecognized)
+	case checkpoint.Looks(data):
+		m.Format = "checkpoint"
+		all, err = readCheckpoint(data)
 	default:
 		m.Format = "safetensors"
 		all, err = readSafetensors(data, said)
@@ -126,6 +128,22 @@ func readGGUF(data []byte, said map[string]string) ([]raw, error) {
 	all := make([]raw, len(file.Tensors))
 	for i, t := range file.Tensors {
 		all[i] = raw{Tensor{t.Name, t.Type, t.Shape, t.Data}, t.Type.String()}
+	}
+	return all, nil
+}
+
+func readCheckpoint(data []byte) ([]raw, error) {
+	tensors, err := checkpoint.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]raw, len(tensors))
+	for i, t := range tensors {
+		typ, ok := types[t.DType]
+		if !ok {
+			typ = noType
+		}
+		all[i] = raw{Tensor{t.Name, typ, t.Shape, t.Data}, t.DType}
 	}
 	return all, nil
 }

@@ -69,6 +69,7 @@ func Convert(ctx context.Context, m *Model, path string, o Options) error {
 // plan is a file that is to be written.
 type plan struct {
 	options Options
+	maps    [][]byte
 	source  []Tensor
 	target  []gguf.Tensor
 	layout  *gguf.Layout
@@ -79,7 +80,7 @@ type plan struct {
 }
 
 func newPlan(m *Model, o Options) (*plan, error) {
-	p := &plan{options: o, source: m.Tensors}
+	p := &plan{options: o, maps: m.maps, source: m.Tensors}
 	for _, t := range m.Tensors {
 		to := t.Type
 		if !o.Keep {
@@ -159,10 +160,20 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		if err := p.convert(f, pieces[i], b); err != nil {
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
-		release(pieces[i].bytes)
+		p.release(pieces[i].bytes)
 		p.advance(int64(len(pieces[i].bytes)))
 		return nil
 	})
+}
+
+// release gives memory back that is a part of a mapped file. Nothing else: a
+// checkpoint's tensors may be copies.
+func (p *plan) release(b []byte) {
+	for _, m := range p.maps {
+		if within(m, b) {
+			release(b)
+		}
+	}
 }
 
 // piece is a run of rows of one tensor.
