@@ -42,9 +42,12 @@ type detector struct {
 
 func (m *Model) detect() error {
 	d := &detector{m: m}
+	if !isDiffusion(m.Arch) {
+		return nil
+	}
 	d.unet()
 	d.vae()
-	d.text()
+	d.texts()
 	d.family()
 	d.overrides()
 	if d.err == nil {
@@ -96,8 +99,7 @@ func (d *detector) unet() {
 	c := &d.m.UNet
 	p := UNetPrefix
 	if d.has(p + "label_emb.0.0.weight") {
-		d.fail("a UNet with class or size conditioning, as Stable Diffusion XL has: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
-		return
+		c.ADMChannels = d.shape(p+"label_emb.0.0.weight", 2)[1]
 	}
 	in := d.shape(p+"input_blocks.0.0.weight", 4)
 	c.ModelChannels, c.InChannels = in[0], in[1]
@@ -124,12 +126,14 @@ func (d *detector) unet() {
 	}
 	c.MiddleDepth = d.count(p + "middle_block.1.transformer_blocks.%d.norm1.weight")
 	if d.err == nil && c.ContextDim == 0 {
-		d.fail("a UNet without cross-attention: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+		d.fail("a UNet without cross-attention: %w", ErrUnrecognized)
 	}
 	switch {
 	case c.InChannels == c.OutChannels:
-	case c.InChannels == 2*c.OutChannels+1, c.InChannels == 2*c.OutChannels:
-		d.fail("a UNet with %d input channels, for inpainting or editing: %w; those with as many as output channels are", c.InChannels, ErrUnrecognized)
+	case c.InChannels == 2*c.OutChannels+1:
+		d.m.Variant = "inpaint"
+	case c.InChannels == 2*c.OutChannels:
+		d.m.Variant = "edit"
 	default:
 		d.fail("a UNet with %d input and %d output channels: %w", c.InChannels, c.OutChannels, ErrUnrecognized)
 	}
@@ -198,53 +202,80 @@ func (d *detector) vae() {
 		c.EmbedDim = d.shape(VAEPrefix+"post_quant_conv.weight", 4)[1]
 	}
 	c.HasEncoder = d.has(VAEPrefix + "encoder.conv_in.weight")
-	c.ScaleFactor = 0.18215 // of Stable Diffusion 1 and 2
+	c.ScaleFactor = 0.18215 // of Stable Diffusion 1 and 2; family knows of others
 	if d.err == nil && c.EmbedDim != d.m.UNet.OutChannels {
 		d.fail("an autoencoder with %d latent channels and a UNet with %d do not belong together", c.EmbedDim, d.m.UNet.OutChannels)
 	}
 }
 
-func (d *detector) text() {
-	c := &d.m.Text
-	p := TextPrefix + "text_model."
+func (d *detector) texts() {
+	m := d.m
+	width := 0
+	switch m.Arch {
+	case SDXL:
+		m.Text, m.Text2 = d.text(text1Prefix), d.text(text2Prefix)
+		width = m.Text.Width + m.Text2.Width
+	case SDXLRefiner:
+		m.Text = d.text(text1Prefix)
+		width = m.Text.Width
+	default:
+		m.Text = d.text(TextPrefix)
+		width = m.Text.Width
+	}
+	if d.err == nil && width != m.UNet.ContextDim {
+		d.fail("a text encoder of width %d and a UNet that wants %d do not belong together", width, m.UNet.ContextDim)
+	}
+}
+
+func (d *detector) text(prefix string) (c TextConfig) {
+	c.Prefix = prefix
+	p := prefix + "text_model."
 	table := d.shape(p+"embeddings.token_embedding.weight", 2)
 	c.Vocabulary, c.Width = table[0], table[1]
 	c.ContextLength = d.shape(p+"embeddings.position_embedding.weight", 2)[0]
 	c.Layers = d.count(p + "encoder.layers.%d.layer_norm1.weight")
 	if d.err == nil && c.Layers == 0 {
 		d.fail("a text encoder without layers: %w", ErrUnrecognized)
-		return
+		return c
 	}
 	c.FFN = d.shape(p+"encoder.layers.0.mlp.fc1.weight", 2)[0]
 	c.Heads = max(1, c.Width/64) // in every CLIP model
-	c.Eps = 1e-5
-	if d.err == nil && c.Width != d.m.UNet.ContextDim {
-		d.fail("a text encoder of width %d and a UNet that wants %d do not belong together", c.Width, d.m.UNet.ContextDim)
-	}
+	c.FinalLayer, c.ClipSkip, c.Eps = c.Layers, 1, 1e-5
+	c.Activation = "quick_gelu"
+	return c
 }
 
 // family sets what is the same within a family and stands in no shape.
 func (d *detector) family() {
 	m := d.m
-	m.Arch, m.NativeSize = SD1, 512
-	if arch := m.Metadata[keyArch]; arch == SD2 || arch != SD1 && m.UNet.LinearProjection {
-		m.Arch = SD2
+	m.NativeSize = 512
+	second := func(c *TextConfig) { c.FinalLayer, c.ClipSkip = max(1, c.Layers-1), 2 }
+	switch {
+	case m.Arch == SDXL || m.Arch == SDXLRefiner:
+		m.NativeSize, m.Prediction, m.UNet.HeadDim, m.VAE.ScaleFactor = 1024, "epsilon", 64, 0.13025
+		for _, c := range []*TextConfig{&m.Text, &m.Text2} {
+			second(c)
+			c.NoFinalNorm = true
+		}
+		m.Text2.Activation = "gelu"
+		if m.Arch == SDXLRefiner {
+			m.Text.Activation = "gelu"
+		} else if m.Text2.Layers == 0 {
+			d.fail("Stable Diffusion XL without its second text encoder")
+		}
+	case m.Metadata[keyArch] == SD2 || m.Metadata[keyArch] != SD1 && m.UNet.LinearProjection:
+		m.Arch, m.What = SD2, "Stable Diffusion 2.x"
+		m.UNet.HeadDim = 64
+		m.Text.Activation, m.Text.ClipSkip = "gelu", 2
+		// The diffusers library drops OpenCLIP's last layer, which is never used;
+		// the original files keep it.
+		if m.isOpenCLIP() || m.Text.Layers == 24 {
+			second(&m.Text)
+		}
+	default:
+		m.Arch, m.What, m.Prediction, m.UNet.Heads = SD1, "Stable Diffusion 1.x", "epsilon", 8
 	}
-	c := &m.Text
-	c.FinalLayer = c.Layers
-	if m.Arch == SD1 {
-		m.Prediction = "epsilon"
-		m.UNet.Heads = 8
-		c.Activation, c.ClipSkip = "quick_gelu", 1
-		return
-	}
-	m.UNet.HeadDim = 64
-	c.Activation, c.ClipSkip = "gelu", 2
-	// The diffusers library drops OpenCLIP's last layer, which is never used;
-	// the original files keep it.
-	if m.isOpenCLIP() || c.Layers == 24 {
-		c.FinalLayer = c.Layers - 1
-	}
+	m.What += map[string]string{"inpaint": " for inpainting", "edit": " for editing pictures"}[m.Variant]
 }
 
 // isOpenCLIP tells files in OpenCLIP's layout by the training head that they

@@ -37,16 +37,28 @@ type settings struct {
 	}
 }
 
-// part is one network's place in a diffusers folder.
+// part is one network's place in a diffusers folder. names gives a function
+// that renames its tensors, which may depend on what they all are.
 type part struct {
 	folder, base string
 	names        func(all []raw) func(string) (string, bool)
 }
 
-var parts = []part{
-	{"text_encoder", "model", textNames},
-	{"unet", "diffusion_pytorch_model", unetNames},
-	{"vae", "diffusion_pytorch_model", vaeNames},
+const (
+	textBase = "model"
+	netBase  = "diffusion_pytorch_model"
+)
+
+// partsOf are the networks of a family that is read down to its configuration.
+func partsOf(arch string) []part {
+	nets := []part{{"unet", netBase, unetNames}, {"vae", netBase, vaeNames}}
+	switch arch {
+	case SDXL:
+		return append(nets, part{"text_encoder", textBase, textNames(text1Prefix)}, part{"text_encoder_2", textBase, textNames(text2Prefix)})
+	case SDXLRefiner:
+		return append(nets, part{"text_encoder_2", textBase, textNames(text1Prefix)})
+	}
+	return append(nets, part{"text_encoder", textBase, textNames(TextPrefix)})
 }
 
 func (m *Model) openDiffusers() error {
@@ -55,13 +67,24 @@ func (m *Model) openDiffusers() error {
 	if err := readJSON(filepath.Join(m.Path, "model_index.json"), &index); err != nil {
 		return fmt.Errorf("a folder that is no diffusers model: %w", err)
 	}
-	if _, two := index["text_encoder_2"]; two {
-		return fmt.Errorf("two text encoders, as Stable Diffusion XL has: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+	has := func(name string) bool { // the library writes [null, null] for what is left out
+		classes, ok := index[name].([]any)
+		return ok && (len(classes) == 0 || classes[0] != nil)
 	}
-	if _, ok := index["unet"]; !ok {
-		return fmt.Errorf("model_index.json names no unet: %w; Stable Diffusion 1.x and 2.x are", ErrUnrecognized)
+	m.Arch, m.What = SD1, "Stable Diffusion"
+	switch {
+	case has("transformer"):
+		return m.openTransformer(has)
+	case !has("unet"):
+		return fmt.Errorf("model_index.json names neither a unet nor a transformer: %w", ErrUnrecognized)
+	case has("text_encoder") && has("text_encoder_2"):
+		m.Arch, m.What = SDXL, "Stable Diffusion XL"
+	case has("text_encoder_2"):
+		m.Arch, m.What = SDXLRefiner, "Stable Diffusion XL's refiner"
+	case !has("text_encoder"):
+		return m.openPart("unet", netBase, func(k kind) string { m.Arch, m.What = k.arch, k.what; return "" })
 	}
-	for _, p := range parts {
+	for _, p := range partsOf(m.Arch) {
 		all, err := m.readPart(p)
 		if err == nil {
 			err = m.adopt(all, p.names(all))
@@ -71,6 +94,46 @@ func (m *Model) openDiffusers() error {
 		}
 	}
 	return m.readConfigs()
+}
+
+// openTransformer opens what has a transformer in place of a UNet: FLUX, SD3,
+// DiT. Its tensors keep the library's names, behind a prefix for each part.
+func (m *Model) openTransformer(has func(string) bool) error {
+	err := m.openPart("transformer", netBase, func(k kind) string { m.Arch, m.What = k.arch, k.what; return UNetPrefix })
+	for _, folder := range []string{"text_encoder", "text_encoder_2", "text_encoder_3"} {
+		if err == nil && has(folder) {
+			err = m.openPart(folder, textBase, func(k kind) string {
+				switch {
+				case k.arch == T5:
+					return "text_encoders.t5xxl.transformer."
+				case folder == "text_encoder":
+					return "text_encoders.clip_l.transformer."
+				}
+				return "text_encoders.clip_g.transformer."
+			})
+		}
+	}
+	if err == nil && has("vae") {
+		err = m.openPart("vae", netBase, func(kind) string { return VAEPrefix })
+	}
+	return err
+}
+
+// openPart takes in a network whose tensors keep their names behind a prefix.
+func (m *Model) openPart(folder, base string, prefix func(kind) string) error {
+	all, err := m.readPart(part{folder: folder, base: base})
+	var k kind
+	if err == nil {
+		k, err = recognise(all)
+	}
+	if err == nil {
+		front := prefix(k)
+		err = m.adopt(all, func(name string) (string, bool) { return front + name, true })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", folder, err)
+	}
+	return nil
 }
 
 // readConfigs puts what the configuration files say where metadata of single

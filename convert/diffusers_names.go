@@ -78,6 +78,8 @@ func unetNames(all []raw) func(string) (string, bool) {
 		{"conv_in", "input_blocks.0.0", nil},
 		{"time_embedding.linear_1", "time_embed.0", nil},
 		{"time_embedding.linear_2", "time_embed.2", nil},
+		{"add_embedding.linear_1", "label_emb.0.0", nil},
+		{"add_embedding.linear_2", "label_emb.0.2", nil},
 		{"mid_block.resnets.0", "middle_block.0", unetResnet},
 		{"mid_block.attentions.0", "middle_block.1", nil},
 		{"mid_block.resnets.1", "middle_block.2", unetResnet},
@@ -134,11 +136,13 @@ func vaeNames(all []raw) func(string) (string, bool) {
 	return renamer(VAEPrefix, modules)
 }
 
-func textNames([]raw) func(string) (string, bool) {
-	return func(name string) (string, bool) {
+// textNames are those of a text encoder whose original names have a prefix.
+func textNames(prefix string) func([]raw) func(string) (string, bool) {
+	rename := func(name string) (string, bool) {
 		if !strings.HasPrefix(name, "text_model.") && !strings.HasPrefix(name, "text_projection") {
 			name = "text_model." + name // transformers 5 leaves the level out
 		}
-		return canonicalName(TextPrefix + name)
+		return canonicalName(prefix + name)
 	}
+	return func([]raw) func(string) (string, bool) { return rename }
 }

@@ -50,7 +50,7 @@ func TestDiffusersNames(t *testing.T) {
 			byFolder[p.folder] = append(byFolder[p.folder], raw{Tensor: Tensor{Name: p.diffusers, Shape: p.shape}})
 		}
 		rename := map[string]func(string) (string, bool){}
-		for _, p := range parts {
+		for _, p := range partsOf(SD1) {
 			rename[p.folder] = p.names(byFolder[p.folder])
 		}
 		seen := map[string]bool{}
@@ -115,7 +115,7 @@ func folder(t *testing.T, edit func(path string, all []safetensors.Tensor) []saf
 
 // odd is what names/main.go calls so.
 var odd = Model{
-	Text: TextConfig{Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
+	Text: TextConfig{Prefix: TextPrefix, Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
 	UNet: UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 64, ChannelMult: []int{1, 2, 3}, NumResBlocks: 1,
 		TransformerDepth: []int{0, 2, 1}, MiddleDepth: 1, ContextDim: 64, HeadDim: 32, LinearProjection: true},
 	VAE: VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4,
@@ -235,7 +235,10 @@ func TestDiffusersErrors(t *testing.T) {
 		}, "heads 3 5 7"},
 		{"xl", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte(`{"unet":[],"text_encoder_2":[]}`), 0o666)
-		}, "Stable Diffusion XL"},
+		}, "text_encoder_2: neither model.safetensors"},
+		{"nothing", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte(`{"unet":[null,null]}`), 0o666)
+		}, "names neither a unet nor a transformer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, _ := folder(t, nil)

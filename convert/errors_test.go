@@ -31,7 +31,7 @@ func TestNoModel(t *testing.T) {
 		{write("page.safetensors", "<!DOCTYPE html><html>"), "this is no safetensors file or a damaged one"},
 		{write("long.safetensors", header(1000, "{}")), "a header of 1000 bytes in a file of 10: the file is cut off"},
 		{write("huge.safetensors", header(1<<63, "{}")), "a header of 9223372036854775808 bytes, at most 100000000 are allowed"},
-		{write("none.safetensors", header(2, "{}")), "is missing"},
+		{write("none.safetensors", header(2, "{}")), "a file without tensors: not a model"},
 		{write("short.gguf", "GGUF\x03\x00"), "gguf: the file ends within its header"},
 	} {
 		_, err := Open(c.path)
@@ -76,8 +76,8 @@ func TestWrongTensors(t *testing.T) {
 	}{
 		{"missing", without(key), `tensor "` + key + `" is missing; one of shape [64 64] is wanted`},
 		{"no VAE", without(VAEPrefix), `tensor "first_stage_model.decoder.conv_in.weight" is missing`},
-		{"no text encoder", without(TextPrefix), `text_model.embeddings.token_embedding.weight" is missing`},
-		{"no UNet", without(UNetPrefix), `tensor "model.diffusion_model.input_blocks.0.0.weight" is missing`},
+		{"no text encoder", without(TextPrefix), "a UNet of latent diffusion: not a model that is supported"},
+		{"no UNet", without(UNetPrefix), "a CLIP text encoder: not a model that is supported"},
 		{"surplus in a part", add(zeros(UNetPrefix+"input_blocks.7.0.op.weight", "F16", 2)), "1 tensors are surplus"},
 		{"surplus", add(zeros("something.else", "F16", 2)), `1 of 369 tensors belong to no part of the model: ["something.else"]`},
 		{"shape", replace(zeros(key, "F16", 64, 63)), `has the shape [64 63]; [64 64] is wanted`},
@@ -90,9 +90,9 @@ func TestWrongTensors(t *testing.T) {
 		{"context", replace(zeros(UNetPrefix+"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", "F16", 32, 65)), "a text encoder of width 64 and a UNet that wants 65"},
 		{"schedule", add(zeros("alphas_cumprod", "F32", 5)), "element 0 is 0; numbers that fall from 1 to 0 are wanted"},
 		{"schedule's type", add(zeros("alphas_cumprod", "F16", 5)), "1000 f32 numbers are wanted"},
-		{"inpainting", replace(zeros(UNetPrefix+"input_blocks.0.0.weight", "F16", 32, 9, 3, 3)), "a UNet with 9 input channels, for inpainting"},
-		{"classes", add(zeros(UNetPrefix+"label_emb.0.0.weight", "F16", 4, 4)), "class or size conditioning"},
-		{"xl", add(zeros("conditioner.embedders.0.transformer.text_model.x", "F16", 4)), "Stable Diffusion XL"},
+		{"inpainting", replace(zeros(UNetPrefix+"input_blocks.0.0.weight", "F16", 32, 9, 3, 3)), "Stable Diffusion 1.x for inpainting: not a model that is supported"},
+		{"classes", add(zeros(UNetPrefix+"label_emb.0.0.weight", "F16", 4, 4)), "tensor \"model.diffusion_model.label_emb.0.0.weight\" has the shape [4 4]; [128 4] is wanted"},
+		{"another text encoder", add(zeros("conditioner.embedders.0.transformer.text_model.x", "F16", 4)), "tensors are surplus"},
 		{"lora", func([]safetensors.Tensor) []safetensors.Tensor {
 			return []safetensors.Tensor{zeros("lora_unet_mid_block.lora_up.weight", "F16", 4, 4)}
 		}, "a LoRA"},
@@ -221,7 +221,7 @@ func FuzzDetect(f *testing.F) {
 				tensors = append(tensors, raw{Tensor: Tensor{Name: w.Name, Shape: slices.Clone(w.Shape)}})
 			}
 		}
-		if m.adopt(tensors, canonicalName) != nil {
+		if m.take(tensors) != nil || !isDiffusion(m.Arch) {
 			return
 		}
 		if _, scheduled := m.index[scheduleName]; scheduled {

@@ -30,12 +30,9 @@ const (
 	TextPrefix = "cond_stage_model.transformer."
 	UNetPrefix = "model.diffusion_model."
 	VAEPrefix  = "first_stage_model."
-)
 
-// Families of models.
-const (
-	SD1 = "sd1" // Stable Diffusion 1.x: CLIP ViT-L as text encoder, 1x1 convolutions around the transformers
-	SD2 = "sd2" // Stable Diffusion 2.x: OpenCLIP ViT-H, linear layers
+	text1Prefix = "conditioner.embedders.0.transformer." // of SDXL
+	text2Prefix = "conditioner.embedders.1.transformer."
 )
 
 // Model is an open model. Its tensors' bytes belong to it and are gone after
@@ -46,7 +43,13 @@ type Model struct {
 	// "gguf" or "checkpoint" (of PyTorch).
 	Path, Format string
 
-	Arch string // SD1 or SD2
+	// Arch is the family: SD1, SD2 … What says it in words.
+	Arch, What string
+
+	// Variant is what the UNet is for beside drawing from text: "" for nothing
+	// else, "inpaint" (its input has a mask and a masked picture's latent, too)
+	// or "edit" (a picture's latent, as in instruct-pix2pix).
+	Variant string
 
 	// Prediction is what the UNet predicts, "epsilon" or "v", or empty where
 	// the file does not say: SD 2.x single files look the same either way.
@@ -56,9 +59,11 @@ type Model struct {
 	// trained on, if the file says; 512 otherwise.
 	NativeSize int
 
-	Text TextConfig
-	UNet UNetConfig
-	VAE  VAEConfig
+	// What follows is known of the families of Stable Diffusion only.
+	Text  TextConfig
+	Text2 TextConfig // of SDXL: OpenCLIP ViT-bigG, whose output is joined to Text's; its Layers are 0 elsewhere
+	UNet  UNetConfig
+	VAE   VAEConfig
 
 	// Merges is the tokenizer that the file brings along: byte-pair merges
 	// "a b", best rank first. It is nil where there is none: then it is CLIP's.
@@ -105,6 +110,7 @@ func (t Tensor) Elements() int64 {
 
 // TextConfig describes a CLIP text encoder.
 type TextConfig struct {
+	Prefix        string // of its tensors' names
 	Vocabulary    int
 	ContextLength int // tokens: 77
 	Width         int // of a token's embedding: 768, 1024
@@ -122,6 +128,10 @@ type TextConfig struct {
 	// encoder as it was trained, 2 for the one before.
 	ClipSkip int
 
+	// NoFinalNorm says that what FinalLayer gives does not go through the final
+	// norm, as in SDXL.
+	NoFinalNorm bool
+
 	Activation string  // "quick_gelu", which is x·σ(1.702x), or "gelu"
 	Eps        float64 // of the layer norms
 }
@@ -135,7 +145,8 @@ type UNetConfig struct {
 	NumResBlocks     int   // residual blocks of each level on the way down: 2; one more on the way up
 	TransformerDepth []int // transformer blocks after each of them; 0 where a level has no attention
 	MiddleDepth      int   // transformer blocks in the middle
-	ContextDim       int   // width of the text's embedding
+	ContextDim       int   // width of the text's embedding; 0 where nothing attends to text
+	ADMChannels      int   // width of the vector of sizes and pooled text that SDXL adds to the time's embedding; 0 elsewhere
 
 	// Exactly one of Heads, the same at every level, and HeadDim, of which each
 	// level has as many as fit its channels, is not 0.
@@ -195,12 +206,12 @@ type Part struct {
 
 // Parts lists the networks that the model has, with their sizes.
 func (m *Model) Parts() []Part {
-	parts := []Part{{Name: "text encoder"}, {Name: "UNet"}, {Name: "VAE encoder"}, {Name: "VAE decoder"}}
+	parts := []Part{{Name: "text encoder"}, {Name: "text encoder 2"}, {Name: "UNet"}, {Name: "VAE encoder"}, {Name: "VAE decoder"}, {Name: "other"}}
 	for _, t := range m.Tensors {
-		i := partOf(t.Name)
-		if i < 0 {
+		if t.Name == scheduleName {
 			continue
 		}
+		i := partOf(t.Name)
 		p := &parts[i]
 		if p.Types == nil {
 			p.Types = map[dtype.Type]int64{}
@@ -219,17 +230,19 @@ func (m *Model) Parts() []Part {
 	return present
 }
 
-// partOf is a tensor's place in Parts, or -1.
+// partOf is a tensor's place in Parts.
 func partOf(name string) int {
 	switch {
-	case strings.HasPrefix(name, TextPrefix):
+	case strings.HasPrefix(name, TextPrefix), strings.HasPrefix(name, text1Prefix):
 		return 0
-	case strings.HasPrefix(name, UNetPrefix):
+	case strings.HasPrefix(name, text2Prefix):
 		return 1
-	case strings.HasPrefix(name, VAEPrefix+"encoder."), strings.HasPrefix(name, VAEPrefix+"quant_conv."):
+	case strings.HasPrefix(name, UNetPrefix):
 		return 2
-	case strings.HasPrefix(name, VAEPrefix):
+	case strings.HasPrefix(name, VAEPrefix+"encoder."), strings.HasPrefix(name, VAEPrefix+"quant_conv."):
 		return 3
+	case strings.HasPrefix(name, VAEPrefix):
+		return 4
 	}
-	return -1
+	return 5
 }

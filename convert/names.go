@@ -14,18 +14,19 @@ var passedOver = []*regexp.Regexp{
 	regexp.MustCompile(`^(optimizer_states|lr_schedulers|callbacks|loops|denoiser)\b`),
 	regexp.MustCompile(`^first_stage_model\.loss\.`),
 	regexp.MustCompile(`^first_stage_model\.model_ema\.`),
-	regexp.MustCompile(`^cond_stage_model\.(model\.)?(logit_scale|text_projection|attn_mask)$`),
-	regexp.MustCompile(`^cond_stage_model\.transformer\.(text_model\.)?embeddings\.position_ids$`),
-	regexp.MustCompile(`^cond_stage_model\.transformer\.(text_model\.)?(logit_scale|text_projection(\.weight)?)$`),
+	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.(model\.)?(logit_scale|attn_mask)$`),
+	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.transformer\.(text_model\.)?(embeddings\.position_ids|logit_scale)$`),
+	regexp.MustCompile(`^cond_stage_model\.(model\.text_projection|transformer\.(text_model\.)?text_projection(\.weight)?)$`),
+	regexp.MustCompile(`^(v_pred|ztsnr)$`),
 }
 
 // scheduleName is the one constant of training that sampling needs, too.
 const scheduleName = "alphas_cumprod"
 
 var (
-	networkName = regexp.MustCompile(`^(model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.transformer\.text_model\.)`)
-	bareCLIP    = regexp.MustCompile(`^cond_stage_model\.transformer\.(embeddings|encoder|final_layer_norm)\.`)
-	openCLIP    = regexp.MustCompile(`^cond_stage_model\.model\.(.*)$`)
+	networkName = regexp.MustCompile(`^(model\.diffusion_model\.|first_stage_model\.|(cond_stage_model|conditioner\.embedders\.[01])\.transformer\.(text_model\.|text_projection\.weight$))`)
+	bareCLIP    = regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.transformer\.(embeddings|encoder|final_layer_norm)\.`)
+	openCLIP    = regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.model\.(.*)$`)
 	resblock    = regexp.MustCompile(`^transformer\.resblocks\.(\d+)\.(.*)$`)
 )
 
@@ -41,13 +42,25 @@ func canonicalName(name string) (string, bool) {
 		}
 	}
 	if m := openCLIP.FindStringSubmatch(name); m != nil {
-		return openCLIPName(m[1])
+		return openCLIPName(m[1]+".transformer.text_model.", m[2])
 	}
 	if bareCLIP.MatchString(name) {
 		// Saved by transformers from 4.31 on, which leaves one level out.
 		return strings.Replace(name, "transformer.", "transformer.text_model.", 1), true
 	}
 	return name, networkName.MatchString(name)
+}
+
+// canonicalXLName is canonicalName for SDXL, whose text encoders
+// stable-diffusion.cpp names otherwise.
+func canonicalXLName(name string) (string, bool) {
+	if rest, ok := strings.CutPrefix(name, "cond_stage_model."); ok {
+		name = "conditioner.embedders.0." + rest
+		if rest, ok := strings.CutPrefix(rest, "1."); ok {
+			name = "conditioner.embedders.1." + rest
+		}
+	}
+	return canonicalName(name)
 }
 
 // OpenCLIP's names of a text encoder, and transformers' for the same.
@@ -57,6 +70,7 @@ var (
 		"positional_embedding":   "embeddings.position_embedding.weight",
 		"ln_final.weight":        "final_layer_norm.weight",
 		"ln_final.bias":          "final_layer_norm.bias",
+		"text_projection":        "text_projection",
 	}
 	openCLIPLayer = map[string]string{
 		"ln_1":          "layer_norm1",
@@ -71,8 +85,7 @@ var (
 // fusedQKV stands for q_proj, k_proj and v_proj until split takes it apart.
 const fusedQKV = "{q,k,v}_proj"
 
-func openCLIPName(name string) (string, bool) {
-	const prefix = TextPrefix + "text_model."
+func openCLIPName(prefix, name string) (string, bool) {
 	if to, ok := openCLIPTop[name]; ok {
 		return prefix + to, true
 	}

@@ -17,8 +17,24 @@ import (
 // this package knows.
 var ErrUnrecognized = errors.New("not a model that is supported")
 
-// Open opens a model. What path is, is found from its contents.
+// Open opens a model that package sd runs: Stable Diffusion 1.x or 2.x. What
+// path is, is found from its contents.
 func Open(path string) (*Model, error) {
+	m, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if m.Arch != SD1 && m.Arch != SD2 || m.Variant != "" {
+		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x and 2.x are", path, m.What, ErrUnrecognized)
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Load opens a file of any kind that is recognised, to look at it or to convert
+// it.
+func Load(path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, trimPath(err))
@@ -73,8 +89,32 @@ func (m *Model) readBytes(data []byte) (err error) {
 		return err
 	}
 	m.Metadata = said
-	return m.adopt(all, canonicalName)
+	return m.take(all)
 }
+
+// take finds out what a file is and adopts its tensors.
+func (m *Model) take(all []raw) error {
+	k, err := recognise(all)
+	if err != nil {
+		return err
+	}
+	m.Arch, m.What = k.arch, k.what
+	switch k.arch {
+	case SD1, SD2:
+		return m.adopt(all, canonicalName)
+	case SDXL, SDXLRefiner:
+		for _, t := range all {
+			if t.Name == "v_pred" && m.Metadata[keyPrediction] == "" {
+				m.Metadata[keyPrediction] = "v"
+			}
+		}
+		return m.adopt(all, canonicalXLName)
+	}
+	return m.adopt(all, ownName)
+}
+
+// ownName leaves a tensor its name.
+func ownName(name string) (string, bool) { return name, name != "" }
 
 // trimPath drops the path that the system's errors begin with: the caller adds
 // the model's.
@@ -185,32 +225,9 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 	return nil
 }
 
-// unknownTensors tells a model of another kind from one with something extra.
+// unknownTensors is the error for what belongs to no network.
 func unknownTensors(unknown []string, of int) error {
-	for _, k := range otherKinds {
-		for _, name := range unknown {
-			if strings.Contains(name, k.part) {
-				return fmt.Errorf("tensor %q looks like %s: %w; Stable Diffusion 1.x and 2.x are", name, k.what, ErrUnrecognized)
-			}
-		}
-	}
 	slices.Sort(unknown)
-	some := unknown[:min(len(unknown), 3)]
-	if len(unknown) == of {
-		return fmt.Errorf("%w: none of its %d tensors is known (%q, …); Stable Diffusion 1.x and 2.x are", ErrUnrecognized, of, unknown[0])
-	}
-	return fmt.Errorf("%d of %d tensors belong to no part of the model: %q; a file with only a text encoder, UNet and autoencoder is wanted",
-		len(unknown), of, some)
-}
-
-// otherKinds are traces of models that are recognised but not run.
-var otherKinds = []struct{ part, what string }{
-	{"conditioner.embedders.", "Stable Diffusion XL"},
-	{"double_blocks.", "FLUX"},
-	{"joint_blocks.", "Stable Diffusion 3"},
-	{"lora_", "a LoRA"},
-	{".lora_", "a LoRA"},
-	{"control_model.", "a ControlNet"},
-	{"zero_convs.", "a ControlNet"},
-	{"string_to_param", "a textual inversion"},
+	return fmt.Errorf("%d of %d tensors belong to no part of the model: %q; a file with only text encoders, UNet and autoencoder is wanted",
+		len(unknown), of, unknown[:min(len(unknown), 3)])
 }

@@ -5,7 +5,10 @@ import "fmt"
 // Weights are those of CLIP's text encoder, as the transformers library names
 // them (CLIPTextModel).
 func (c TextConfig) Weights() []Weight {
-	w := &wants{prefix: TextPrefix + "text_model."}
+	if c.Layers == 0 {
+		return nil
+	}
+	w := &wants{prefix: c.Prefix + "text_model."}
 	w.add("embeddings.token_embedding.weight", c.Vocabulary, c.Width)
 	w.add("embeddings.position_embedding.weight", c.ContextLength, c.Width)
 	for i := range c.Layers {
@@ -21,3 +24,10 @@ func (c TextConfig) Weights() []Weight {
 	w.norm("final_layer_norm", c.Width)
 	return w.all
 }
+
+// A text encoder may end in a projection of its pooled output: a matrix P for
+// x·P in OpenCLIP's layout, a linear layer of the transformers library (x·Pᵀ).
+const (
+	openCLIPProjection = "text_model.text_projection"
+	projection         = "text_projection.weight"
+)

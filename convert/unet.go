@@ -11,6 +11,10 @@ func (c UNetConfig) Weights() []Weight {
 
 	w.linear("time_embed.0", 4*c.ModelChannels, c.ModelChannels)
 	w.linear("time_embed.2", 4*c.ModelChannels, 4*c.ModelChannels)
+	if c.ADMChannels > 0 {
+		w.linear("label_emb.0.0", 4*c.ModelChannels, c.ADMChannels)
+		w.linear("label_emb.0.2", 4*c.ModelChannels, 4*c.ModelChannels)
+	}
 	w.conv("input_blocks.0.0", c.ModelChannels, c.InChannels, 3)
 	skips, channels, n := []int{c.ModelChannels}, c.ModelChannels, 1
 	for level := range levels {

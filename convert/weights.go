@@ -46,7 +46,10 @@ func (w *wants) norm(name string, channels int) {
 // shapes, and no others. It gives the tensors the original layout's shapes.
 func (m *Model) complete() error {
 	known := map[string]bool{scheduleName: true}
-	for _, all := range [][]Weight{m.Text.Weights(), m.UNet.Weights(), m.VAE.Weights()} {
+	for _, prefix := range []string{m.Text.Prefix, m.Text2.Prefix} {
+		known[prefix+openCLIPProjection], known[prefix+projection] = true, true
+	}
+	for _, all := range [][]Weight{m.Text.Weights(), m.Text2.Weights(), m.UNet.Weights(), m.VAE.Weights()} {
 		for _, w := range all {
 			known[w.Name] = true
 			i, ok := m.index[w.Name]

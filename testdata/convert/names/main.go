@@ -25,19 +25,19 @@ func main() {
 		QuantConv: true, HasEncoder: true}
 	cases := map[string]model{
 		"sd1": {
-			Text: convert.TextConfig{Vocabulary: 49408, ContextLength: 77, Width: 768, FFN: 3072, Layers: 12},
+			Text: convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: 49408, ContextLength: 77, Width: 768, FFN: 3072, Layers: 12},
 			UNet: convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 320, ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2,
 				TransformerDepth: []int{1, 1, 1, 0}, MiddleDepth: 1, ContextDim: 768, Heads: 8},
 			VAE: vae,
 		},
 		"sd2": {
-			Text: convert.TextConfig{Vocabulary: 49408, ContextLength: 77, Width: 1024, FFN: 4096, Layers: 23},
+			Text: convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: 49408, ContextLength: 77, Width: 1024, FFN: 4096, Layers: 23},
 			UNet: convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 320, ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2,
 				TransformerDepth: []int{1, 1, 1, 0}, MiddleDepth: 1, ContextDim: 1024, HeadDim: 64, LinearProjection: true},
 			VAE: vae,
 		},
 		"odd": {
-			Text: convert.TextConfig{Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
+			Text: convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
 			UNet: convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 64, ChannelMult: []int{1, 2, 3}, NumResBlocks: 1,
 				TransformerDepth: []int{0, 2, 1}, MiddleDepth: 1, ContextDim: 64, HeadDim: 32, LinearProjection: true},
 			VAE: convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4,
