@@ -43,7 +43,7 @@ func pairsOf(t testing.TB, which string) (pairs []pair) {
 }
 
 func TestDiffusersNames(t *testing.T) {
-	for _, which := range []string{"sd1", "odd"} {
+	for _, which := range []string{"sd1", "odd", "xl"} {
 		byFolder := map[string][]raw{}
 		pairs := pairsOf(t, which)
 		for _, p := range pairs {

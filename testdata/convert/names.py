@@ -31,7 +31,11 @@ def models(c):
             down_block_types=["CrossAttnDownBlock2D" if d else "DownBlock2D" for d in depth],
             up_block_types=["CrossAttnUpBlock2D" if d else "UpBlock2D" for d in reversed(depth)],
             transformer_layers_per_block=[max(d, 1) for d in depth], cross_attention_dim=u["ContextDim"], attention_head_dim=heads,
-            use_linear_projection=u["LinearProjection"])
+            use_linear_projection=u["LinearProjection"],
+            **(dict(addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=u["ADMChannels"])
+               if u["ADMChannels"] else {}))
+        if not v["Channels"]:
+            return {"unet": unet}
         levels = len(v["ChannelMult"])
         vae = AutoencoderKL(
             block_out_channels=[v["Channels"] * m for m in v["ChannelMult"]], layers_per_block=v["NumResBlocks"],
@@ -76,6 +80,8 @@ for case, c in sorted(cases.items()):
     built = models(c)
     for folder, prefix, convert in [("text_encoder", "cond_stage_model.transformer.", text), ("unet", "model.diffusion_model.", unet),
                                     ("vae", "first_stage_model.", vae)]:
+        if folder not in built:
+            continue
         for old, new, shape in sorted(pairs(c["Weights"], prefix, built[folder], convert)):
             if case != "sd2":  # the same names as SD 1's
                 lines.append("\t".join([case, folder, old, new, ",".join(map(str, shape))]))

@@ -36,6 +36,10 @@ func main() {
 				TransformerDepth: []int{1, 1, 1, 0}, MiddleDepth: 1, ContextDim: 1024, HeadDim: 64, LinearProjection: true},
 			VAE: vae,
 		},
+		"xl": {
+			UNet: convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 64, ChannelMult: []int{1, 2, 4}, NumResBlocks: 2,
+				TransformerDepth: []int{0, 2, 3}, MiddleDepth: 3, ContextDim: 96, ADMChannels: 100, HeadDim: 32, LinearProjection: true},
+		},
 		"odd": {
 			Text: convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: 300, ContextLength: 20, Width: 64, FFN: 96, Layers: 1},
 			UNet: convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 64, ChannelMult: []int{1, 2, 3}, NumResBlocks: 1,
@@ -46,10 +50,12 @@ func main() {
 	}
 	for name, c := range cases {
 		c.Weights = weights{}
-		for _, all := range [][]convert.Weight{c.Text.Weights(), c.UNet.Weights(), c.VAE.Weights()} {
-			for _, w := range all {
-				c.Weights[w.Name] = w.Shape
-			}
+		all := append(c.Text.Weights(), c.UNet.Weights()...)
+		if c.VAE.Channels > 0 {
+			all = append(all, c.VAE.Weights()...)
+		}
+		for _, w := range all {
+			c.Weights[w.Name] = w.Shape
 		}
 		cases[name] = c
 	}
