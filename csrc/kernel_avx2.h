@@ -11,6 +11,7 @@ constexpr int MR = 4;                      // rows of a register tile
 constexpr int NV = 3;                      // vectors in a row of a register tile
 constexpr int64_t kPanelBytes = 144 << 10; // of packed weights that stay in the cache
 constexpr int64_t kRowBlock = 256;         // rows that share packed weights
+constexpr int64_t kWinogradTiles = 48;     // that share transformed filters
 
 inline __m256i first(int64_t n) {
     alignas(32) static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};

@@ -11,6 +11,7 @@ constexpr int MR = 8;                      // rows of a register tile
 constexpr int NV = 3;                      // vectors in a row of a register tile
 constexpr int64_t kPanelBytes = 448 << 10; // of packed weights that stay in the cache
 constexpr int64_t kRowBlock = 512;         // rows that share packed weights
+constexpr int64_t kWinogradTiles = 64;     // that share transformed filters
 
 inline __mmask16 first(int64_t n) {
     return __mmask16((1u << n) - 1);

@@ -23,6 +23,7 @@ constexpr int NV = 2;
 #endif
 constexpr int64_t kPanelBytes = 144 << 10; // of packed weights that stay in the cache
 constexpr int64_t kRowBlock = 256;         // rows that share packed weights
+constexpr int64_t kWinogradTiles = 48;     // that share transformed filters
 
 inline V broadcast(float x) {
     return V{x, x, x, x};

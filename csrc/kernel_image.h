@@ -45,33 +45,32 @@ inline void normalize(const float *x, int64_t n, const float *scale, const float
     }
 }
 
-inline void copy(const float *x, int64_t n, float *to) {
-    __builtin_memcpy(to, x, size_t(n) * sizeof(float));
-}
-
-// Channels of pixel (y, x) of an image of the enlarged source.
-inline void read_pixel(const Source &s, int64_t image, int64_t y, int64_t x, float *to) {
+// Channels [from, from + n) of pixel (y, x) of an image of the enlarged source.
+inline void read_pixel(const Source &s, int64_t image, int64_t y, int64_t x, int64_t from, int64_t n,
+                       float *to) {
     if (y < 0 || y >= s.up_h || x < 0 || x >= s.up_w) {
-        __builtin_memset(to, 0, size_t(s.channels()) * sizeof(float));
+        __builtin_memset(to, 0, size_t(n) * sizeof(float));
         return;
     }
     if (s.upsample) {
         y /= 2, x /= 2;
     }
     const int64_t pixel = (image * s.h + y) * s.w + x;
-    const float *a = s.x + pixel * s.x_stride;
-    const float *b = s.c2 ? s.x2 + pixel * s.c2 : nullptr;
-    if (!s.norm.scale) {
-        copy(a, s.c1, to);
-        if (b) {
-            copy(b, s.c2, to + s.c1);
+    const auto read = [&](const float *channels, int64_t first, int64_t count) {
+        if (s.norm.scale) {
+            const int64_t c = image * s.channels() + first;
+            normalize(channels, count, s.norm.scale + c, s.norm.shift + c, s.norm.silu, to + first - from);
+        } else {
+            __builtin_memcpy(to + first - from, channels, size_t(count) * sizeof(float));
         }
-        return;
+    };
+    const int64_t end = from + n;
+    if (from < s.c1) {
+        read(s.x + pixel * s.x_stride + from, from, lesser(end, s.c1) - from);
     }
-    const float *scale = s.norm.scale + image * s.channels(), *shift = s.norm.shift + image * s.channels();
-    normalize(a, s.c1, scale, shift, s.norm.silu, to);
-    if (b) {
-        normalize(b, s.c2, scale + s.c1, shift + s.c1, s.norm.silu, to + s.c1);
+    if (end > s.c1) {
+        const int64_t first = greater(from, s.c1);
+        read(s.x2 + pixel * s.c2 + first - s.c1, first, end - first);
     }
 }
 
@@ -89,7 +88,7 @@ inline void pad_task(const Source &s, const Band &b, int64_t out_w, int64_t task
     const int64_t image = b.image + line / lines, y = b.line * s.stride + line % lines - s.pad;
     to += (line * width + from) * s.channels();
     for (int64_t x = from; x < lesser(width, from + kPixelsPerTask); x++) {
-        read_pixel(s, image, y, x - s.pad, to);
+        read_pixel(s, image, y, x - s.pad, 0, s.channels(), to);
         to += s.channels();
     }
 }

@@ -4,6 +4,7 @@
 #include "kernel_attention.h"
 #include "kernel_norm.h"
 #include "kernel_table.h"
+#include "kernel_winograd.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 
@@ -13,15 +14,33 @@ template <class Args> int one_phase(const Args &) {
 template <class Args> size_t no_scratch(const Args &, int) {
     return 0;
 }
-template <class Args> int matrix_phases(const Args &a) {
-    return plan_phases(plan(a));
+inline int linear_phases(const Linear &l) {
+    return plan_phases(plan(l));
 }
-template <class Args> size_t matrix_scratch(const Args &a, int threads) {
-    return plan_scratch(plan(a), threads);
+inline size_t linear_scratch(const Linear &l, int threads) {
+    return plan_scratch(plan(l), threads);
 }
-template <class Args> void run_matrix(const Args &a, int phase, int thread, Team &team) {
-    run_plan(plan(a), phase, thread, team);
+inline void run_linear(const Linear &l, int phase, int thread, Team &team) {
+    run_plan(plan(l), phase, thread, team);
 }
+
+inline int conv2d_phases(const Conv2d &c) {
+    const Plan p = plan(c);
+    return use_winograd(p) ? int(2 * winograd_plan(p).bands) : plan_phases(p);
+}
+inline size_t conv2d_scratch(const Conv2d &c, int threads) {
+    const Plan p = plan(c);
+    return use_winograd(p) ? winograd_scratch(winograd_plan(p), threads) : plan_scratch(p, threads);
+}
+inline void run_conv2d(const Conv2d &c, int phase, int thread, Team &team) {
+    const Plan p = plan(c);
+    if (use_winograd(p)) {
+        run_winograd(winograd_plan(p), phase, thread, team);
+    } else {
+        run_plan(p, phase, thread, team);
+    }
+}
+
 template <class Args> int two_phases(const Args &) {
     return 2;
 }
@@ -36,8 +55,8 @@ inline size_t stats_scratch(const GroupNormStats &g, int) {
 
 inline const Table &table() {
     static constexpr Table all = {
-        {matrix_phases<Linear>, matrix_scratch<Linear>, run_matrix<Linear>},
-        {matrix_phases<Conv2d>, matrix_scratch<Conv2d>, run_matrix<Conv2d>},
+        {linear_phases, linear_scratch, run_linear},
+        {conv2d_phases, conv2d_scratch, run_conv2d},
         {two_phases<Attention>, attention_scratch, run_attention},
         {two_phases<GroupNormStats>, stats_scratch, run_stats},
         {one_phase<Normalize>, no_scratch<Normalize>, run_normalize},

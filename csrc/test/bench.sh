@@ -1,0 +1,14 @@
+#!/bin/sh
+# Builds the benchmark of the kernels and runs it: bench.sh [-t THREADS]
+# [-r ROUNDS] [-i ISA] [NAME…]. With libdnnl-dev installed, beside oneDNN.
+set -e
+cd "$(dirname "$0")/.."
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+CXX=${CXX:-g++}
+onednn=
+if echo '#include <dnnl.hpp>' | $CXX -std=c++17 -fsyntax-only -x c++ - 2>/dev/null; then
+    onednn=-ldnnl
+fi
+$CXX -std=c++17 -O3 kernel*.cpp pool.cpp test/bench.cpp $onednn -lpthread -o "$build/bench"
+"$build/bench" "$@"
