@@ -27,6 +27,7 @@ const (
 	keyUNetHeadList   = "sdgo.unet.heads_by_level"
 	keyScaleFactor    = "sdgo.vae.scale_factor"
 	keyMerges         = "sdgo.tokenizer.merges"
+	keySourceHash     = "sdgo.source.sha256"
 	keyGGUFMerges     = "tokenizer.ggml.merges"
 )
 

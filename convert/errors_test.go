@@ -163,7 +163,7 @@ func TestOpenCLIP(t *testing.T) {
 		safetensors.Tensor{Name: "cond_stage_model.model.text_projection", DType: "F16", Shape: []int64{1, 1}, Data: make([]byte, 2)})
 	got := open(t, save(t, filepath.Join(t.TempDir(), "x"), nil, theirs))
 	for _, x := range all {
-		want.Tensors = append(want.Tensors, Tensor{x.Name, types[x.DType], x.Shape, x.Data})
+		want.Tensors = append(want.Tensors, Tensor{Name: x.Name, Type: types[x.DType], Shape: x.Shape, Bytes: x.Data})
 	}
 	requireSame(t, want, got)
 }

@@ -18,7 +18,23 @@ func (t Tensor) Float32(dst []float32) error {
 	if err := dtype.Float32(t.Type, dst, t.Bytes); err != nil {
 		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
+	t.rescale(dst, 0)
 	return nil
+}
+
+// rescale multiplies elements with their scale; begin is the first one's place.
+func (t Tensor) rescale(elements []float32, begin int64) {
+	switch {
+	case len(t.Scale) == 1:
+		for i := range elements {
+			elements[i] *= t.Scale[0]
+		}
+	case len(t.Scale) > 1:
+		row := t.Elements() / int64(len(t.Scale))
+		for i := range elements {
+			elements[i] *= t.Scale[(begin+int64(i))/row]
+		}
+	}
 }
 
 // Finite reports whether no element is NaN or infinite; for quantized types,

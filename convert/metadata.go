@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -11,14 +12,13 @@ import (
 // keyValues is the metadata of a GGUF file: general.* as GGUF's specification
 // has it, sdgo.* for what a reader could not find out from the tensors or
 // people may like to see.
-func (m *Model) keyValues(tensors []gguf.Tensor) []gguf.KV {
+func (m *Model) keyValues(tensors []Change) []gguf.KV {
 	kvs := []gguf.KV{
 		{Key: keyArch, Value: m.Arch},
 		{Key: "general.quantization_version", Value: uint32(2)}, // ggml's GGML_QNT_VERSION
 		{Key: "general.file_type", Value: fileType(tensors)},
 	}
 	add := func(key string, value any) { kvs = append(kvs, gguf.KV{Key: key, Value: value}) }
-	number := func(key string, v int) { add(key, uint32(v)) }
 
 	for key, general := range map[string]string{"modelspec.title": "general.name", "modelspec.license": "general.license",
 		"modelspec.author": "general.author", "modelspec.description": "general.description"} {
@@ -29,9 +29,19 @@ func (m *Model) keyValues(tensors []gguf.Tensor) []gguf.KV {
 			}
 		}
 	}
+	if isDiffusion(m.Arch) {
+		m.addDiffusion(add)
+	}
+	slices.SortFunc(kvs, func(a, b gguf.KV) int { return strings.Compare(a.Key, b.Key) })
+	return kvs
+}
+
+// addDiffusion adds what is known of a model of Stable Diffusion's families.
+func (m *Model) addDiffusion(add func(key string, value any)) {
 	if m.Prediction != "" {
 		add(keyPrediction, m.Prediction)
 	}
+	number := func(key string, v int) { add(key, uint32(v)) }
 	number(keyNativeSize, m.NativeSize)
 
 	number("sdgo.text.width", m.Text.Width)
@@ -61,8 +71,14 @@ func (m *Model) keyValues(tensors []gguf.Tensor) []gguf.KV {
 	if len(m.Merges) > 0 {
 		add(keyGGUFMerges, m.Merges)
 	}
-	slices.SortFunc(kvs, func(a, b gguf.KV) int { return strings.Compare(a.Key, b.Key) })
-	return kvs
+}
+
+// text writes a value as safetensors' metadata has it.
+func text(value any) string {
+	if lines, ok := value.([]string); ok {
+		return strings.Join(lines, "\n")
+	}
+	return strings.Trim(fmt.Sprint(value), "[]")
 }
 
 func list(values []int) []int32 {
@@ -82,11 +98,11 @@ var fileTypes = map[dtype.Type]uint32{
 
 // fileType is the number of the type that quantized tensors have, or else that
 // most matrices have.
-func fileType(tensors []gguf.Tensor) uint32 {
+func fileType(tensors []Change) uint32 {
 	count := map[dtype.Type]int{}
 	for _, t := range tensors {
 		if len(t.Shape) > 1 {
-			count[t.Type]++
+			count[t.To]++
 		}
 	}
 	best, most := dtype.F32, 0

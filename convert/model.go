@@ -97,6 +97,19 @@ type Tensor struct {
 	// Bytes are the tensor's bytes in the file, not a copy. They must not be
 	// changed.
 	Bytes []byte
+
+	// Scale is what the elements of some 8-bit types are multiplied with: one
+	// number, or one for each row (of the first dimension). It is nil elsewhere.
+	Scale []float32
+}
+
+// Native is the type that networks compute with, if the tensor's own is none:
+// f32 for f64, f16 for 8-bit types.
+func (t Tensor) Native() dtype.Type {
+	if t.Scale != nil {
+		return dtype.F16
+	}
+	return t.Type.Native()
 }
 
 // Elements is the number of elements.

@@ -117,7 +117,11 @@ func split(name string, t Tensor) []Tensor {
 	n := len(t.Bytes) / 3
 	var parts []Tensor
 	for i, p := range []string{"q_proj", "k_proj", "v_proj"} {
-		parts = append(parts, Tensor{strings.Replace(name, fusedQKV, p, 1), t.Type, shape, t.Bytes[i*n : (i+1)*n]})
+		third := Tensor{strings.Replace(name, fusedQKV, p, 1), t.Type, shape, t.Bytes[i*n : (i+1)*n], t.Scale}
+		if rows := len(t.Scale) / 3; len(t.Scale) > 1 {
+			third.Scale = t.Scale[i*rows : (i+1)*rows]
+		}
+		parts = append(parts, third)
 	}
 	return parts
 }

@@ -126,9 +126,10 @@ func trimPath(err error) error {
 	return err
 }
 
-// types are safetensors' types that are ggml's, too.
+// types are the types of safetensors files that weights can have.
 var types = map[string]dtype.Type{
 	"F32": dtype.F32, "F16": dtype.F16, "BF16": dtype.BF16, "F64": dtype.F64,
+	"F8_E4M3": dtype.F8_E4M3, "F8_E5M2": dtype.F8_E5M2,
 	"I8": dtype.I8, "I16": dtype.I16, "I32": dtype.I32, "I64": dtype.I64,
 }
 
@@ -148,7 +149,7 @@ func readSafetensors(data []byte, said map[string]string) ([]raw, error) {
 		if !ok {
 			typ = noType
 		}
-		all[i] = raw{Tensor{t.Name, typ, t.Shape, t.Data}, t.DType}
+		all[i] = raw{Tensor{Name: t.Name, Type: typ, Shape: t.Shape, Bytes: t.Data}, t.DType}
 	}
 	return all, nil
 }
@@ -167,7 +168,7 @@ func readGGUF(data []byte, said map[string]string) ([]raw, error) {
 	}
 	all := make([]raw, len(file.Tensors))
 	for i, t := range file.Tensors {
-		all[i] = raw{Tensor{t.Name, t.Type, t.Shape, t.Data}, t.Type.String()}
+		all[i] = raw{Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Bytes: t.Data}, t.Type.String()}
 	}
 	return all, nil
 }
@@ -183,7 +184,7 @@ func readCheckpoint(data []byte) ([]raw, error) {
 		if !ok {
 			typ = noType
 		}
-		all[i] = raw{Tensor{t.Name, typ, t.Shape, t.Data}, t.DType}
+		all[i] = raw{Tensor{Name: t.Name, Type: typ, Shape: t.Shape, Bytes: t.Data}, t.DType}
 	}
 	return all, nil
 }
@@ -193,6 +194,10 @@ func readCheckpoint(data []byte) ([]raw, error) {
 func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error {
 	if m.index == nil {
 		m.index = map[string]int{}
+	}
+	all, err := scaled(all)
+	if err != nil {
+		return err
 	}
 	var unknown []string
 	for _, t := range all {
@@ -205,7 +210,7 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 			m.Ignored = append(m.Ignored, t.Name)
 			continue
 		}
-		if !t.Type.Float() {
+		if !t.Type.Float() && t.Scale == nil {
 			return fmt.Errorf("tensor %q is of type %s; f32, f16, bf16, f64 or a quantized type is wanted", t.Name, t.kind)
 		}
 		if len(t.Shape) == 0 || len(t.Shape) > 4 || slices.Contains(t.Shape, 0) {

@@ -28,10 +28,7 @@ var sensitive = []string{
 // quantizes them there, at an error of less than 0.4 %, and its pictures and
 // ours are to be the same bits.
 func TypeFor(t Tensor, want dtype.Type) dtype.Type {
-	own := t.Type
-	if own == dtype.F64 {
-		own = dtype.F32
-	}
+	own := t.Native()
 	divides := len(t.Shape) > 0 && t.Shape[len(t.Shape)-1]%max(1, want.BlockSize()) == 0
 	if len(t.Shape) <= 1 {
 		if want == dtype.Q8_0 && divides && strings.HasSuffix(t.Name, ".weight") {

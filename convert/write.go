@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/sdgo/sdgo/convert/dtype"
-	"github.com/sdgo/sdgo/convert/gguf"
 )
 
 // Quantizer converts src, rows of rowLen elements, to a quantized type in dst,
@@ -23,12 +23,24 @@ type Quantizer func(typ uint32, dst []byte, src []float32, rowLen int, importanc
 // Options says how a model is converted.
 type Options struct {
 	// Type is what the weights become; see [TypeFor]. Keep leaves all of them as
-	// they are instead.
+	// they are instead, as far as the format has their types.
 	Type dtype.Type
 	Keep bool
 
-	// Quantize is needed if any tensor is to be quantized.
-	Quantize Quantizer
+	// Rules come before Type and Keep: the first one that matches counts.
+	Rules []Rule
+
+	// Safetensors writes a safetensors file and not a GGUF file.
+	Safetensors bool
+
+	// Hash puts the SHA-256 of a source that is a single file into the metadata
+	// (sdgo.source.sha256). It is computed while the weights are converted.
+	Hash bool
+
+	// Quantize is needed if any tensor is to be quantized. Importance is what it
+	// is given for tensors that it has an entry for: a weight for each column.
+	Quantize   Quantizer
+	Importance map[string][]float32
 
 	// Progress is called now and then with the bytes of weights that have been
 	// read, and all there are. Calls do not overlap.
@@ -48,7 +60,7 @@ type file interface {
 // bounds the memory that converting takes: six bytes an element and processor.
 const chunkElements = 4 << 20
 
-// Convert writes a model to a GGUF file. There is never a part of a file at
+// Convert writes a model to a file. There is never a part of a file at
 // path: the bytes go to a temporary file in the same folder, which is renamed
 // when it is complete and on the disk, and removed when anything fails or ctx
 // is done. Memory stays at some 24 MB for each processor.
@@ -64,37 +76,6 @@ func Convert(ctx context.Context, m *Model, path string, o Options) error {
 		return fmt.Errorf("writing %s: %w", path, trimPath(err))
 	}
 	return nil
-}
-
-// plan is a file that is to be written.
-type plan struct {
-	options Options
-	maps    [][]byte
-	source  []Tensor
-	target  []gguf.Tensor
-	layout  *gguf.Layout
-	total   int64 // bytes of source
-
-	mutex sync.Mutex
-	done  int64
-}
-
-func newPlan(m *Model, o Options) (*plan, error) {
-	p := &plan{options: o, maps: m.maps, source: m.Tensors}
-	for _, t := range m.Tensors {
-		to := t.Type
-		if !o.Keep {
-			to = TypeFor(t, o.Type)
-		}
-		if to.Quantized() && to != t.Type && o.Quantize == nil {
-			return nil, fmt.Errorf("tensor %q: this program was built without ggml, which quantizes to %s", t.Name, to)
-		}
-		p.target = append(p.target, gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape})
-		p.total += int64(len(t.Bytes))
-	}
-	var err error
-	p.layout, err = gguf.NewLayout(m.keyValues(p.target), p.target)
-	return p, err
 }
 
 func (p *plan) write(ctx context.Context, path string) (err error) {
@@ -137,14 +118,13 @@ func rename(from, to string) error {
 	return err
 }
 
-// fill writes the header and all tensors, in pieces.
+// fill writes all tensors, in pieces, and then the header, which may have the
+// source's hash in it.
 func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
-	if _, err := f.WriteAt(p.layout.Header, 0); err != nil {
-		return err
-	}
+	hashed := p.hash(ctx)
 	// The last tensor's padding makes the file as long as it should be.
-	if end := p.layout.Size; end > int64(len(p.layout.Header)) {
-		if _, err := f.WriteAt([]byte{0}, end-1); err != nil {
+	if p.size > int64(len(p.header)) {
+		if _, err := f.WriteAt([]byte{0}, p.size-1); err != nil {
 			return err
 		}
 	}
@@ -153,7 +133,7 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		pieces = append(pieces, p.pieces(i)...)
 	}
 	buffers := sync.Pool{New: func() any { return &buffer{} }}
-	return inParallel(ctx, len(pieces), func(i int) error {
+	err := inParallel(ctx, len(pieces), func(i int) error {
 		b := buffers.Get().(*buffer)
 		defer buffers.Put(b)
 		t := p.source[pieces[i].tensor]
@@ -164,6 +144,15 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		p.advance(int64(len(pieces[i].bytes)))
 		return nil
 	})
+	sum := <-hashed
+	if err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(bytes.Replace(p.header, []byte(noHash), []byte(sum), 1), 0)
+	return err
 }
 
 // release gives memory back that is a part of a mapped file. Nothing else: a
@@ -182,12 +171,13 @@ type piece struct {
 	bytes  []byte // of the source
 	count  int    // elements
 	row    int    // elements of a row
+	begin  int64  // the first element's place
 	at     int64  // where the result goes
 }
 
 // pieces cuts a tensor into runs of whole rows.
 func (p *plan) pieces(i int) []piece {
-	t, to := p.source[i], p.target[i].Type
+	t, to := p.source[i], p.target[i].To
 	row := int64(1)
 	if n := len(t.Shape); n > 0 {
 		row = t.Shape[n-1]
@@ -200,10 +190,10 @@ func (p *plan) pieces(i int) []piece {
 	var all []piece
 	for begin := int64(0); begin < t.Elements(); begin += step {
 		end := min(begin+step, t.Elements())
-		from, _ := t.Type.Size(begin, 1*t.Type.BlockSize())
-		until, _ := t.Type.Size(end, 1*t.Type.BlockSize())
-		offset, _ := to.Size(begin, 1*to.BlockSize())
-		all = append(all, piece{i, t.Bytes[from:until], int(end - begin), int(row), p.layout.Offsets[i] + offset})
+		from, _ := t.Type.Size(begin, t.Type.BlockSize())
+		until, _ := t.Type.Size(end, t.Type.BlockSize())
+		offset, _ := to.Size(begin, to.BlockSize())
+		all = append(all, piece{i, t.Bytes[from:until], int(end - begin), int(row), begin, p.offsets[i] + offset})
 	}
 	return all
 }
@@ -215,8 +205,9 @@ type buffer struct {
 }
 
 func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
-	from, to := p.source[c.tensor].Type, p.target[c.tensor].Type
-	if from == to {
+	source, to := p.source[c.tensor], p.target[c.tensor].To
+	from := source.Type
+	if from == to && source.Scale == nil {
 		_, err := f.WriteAt(c.bytes, c.at)
 		return err
 	}
@@ -230,23 +221,24 @@ func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
 	if int64(cap(b.bytes)) < size {
 		b.bytes = make([]byte, size)
 	}
-	floats, bytes := b.floats[:c.count], b.bytes[:size]
+	floats, encoded := b.floats[:c.count], b.bytes[:size]
 	if err := dtype.Float32(from, floats, c.bytes); err != nil {
 		return err
 	}
 	if !dtype.Finite(from, c.bytes) {
 		return errors.New("it has elements that are NaN or infinite; finite numbers are wanted: the file is damaged")
 	}
-	if err := p.encode(to, bytes, floats, c.row); err != nil {
+	source.rescale(floats, c.begin)
+	if err := p.encode(source.Name, to, encoded, floats, c.row); err != nil {
 		return err
 	}
-	_, err := f.WriteAt(bytes, c.at)
+	_, err := f.WriteAt(encoded, c.at)
 	return err
 }
 
-func (p *plan) encode(to dtype.Type, dst []byte, src []float32, row int) error {
+func (p *plan) encode(name string, to dtype.Type, dst []byte, src []float32, row int) error {
 	if to.Quantized() {
-		return p.options.Quantize(uint32(to), dst, src, row, nil)
+		return p.options.Quantize(uint32(to), dst, src, row, p.options.Importance[name])
 	}
 	if err := dtype.Encode(to, dst, src); err != nil {
 		return err

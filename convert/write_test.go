@@ -56,7 +56,7 @@ func convertOneByOne(t *testing.T, m *Model, typ dtype.Type) (all []Tensor) {
 		require.True(t, ok)
 		data := make([]byte, size)
 		require.NoError(t, dtype.Encode(to, data, values))
-		all = append(all, Tensor{x.Name, to, x.Shape, data})
+		all = append(all, Tensor{Name: x.Name, Type: to, Shape: x.Shape, Bytes: data})
 	}
 	return all
 }

@@ -47,6 +47,12 @@ const (
 	MXFP4   Type = 39
 )
 
+// Types that ggml lacks. Files of other formats have them.
+const (
+	F8_E4M3 Type = 1000 + iota // no infinities: torch's float8_e4m3fn
+	F8_E5M2
+)
+
 type layout struct {
 	name         string
 	block, bytes int64
@@ -60,6 +66,7 @@ var layouts = map[Type]layout{
 	Q2_K: {"q2_K", 256, 84}, Q3_K: {"q3_K", 256, 110}, Q4_K: {"q4_K", 256, 144}, Q5_K: {"q5_K", 256, 176}, Q6_K: {"q6_K", 256, 210},
 	IQ2_XXS: {"iq2_xxs", 256, 66}, IQ2_XS: {"iq2_xs", 256, 74}, IQ3_XXS: {"iq3_xxs", 256, 98}, IQ1_S: {"iq1_s", 256, 50},
 	IQ4_NL: {"iq4_nl", 32, 18}, IQ3_S: {"iq3_s", 256, 110}, IQ2_S: {"iq2_s", 256, 82}, IQ4_XS: {"iq4_xs", 256, 136},
+	F8_E4M3: {"f8_e4m3", 1, 1}, F8_E5M2: {"f8_e5m2", 1, 1},
 	IQ1_M: {"iq1_m", 256, 56}, TQ1_0: {"tq1_0", 256, 54}, TQ2_0: {"tq2_0", 256, 66}, MXFP4: {"mxfp4", 32, 17},
 }
 
@@ -83,6 +90,21 @@ func (t Type) BlockBytes() int64 { return layouts[t].bytes }
 
 // Quantized reports whether elements of t are stored in blocks.
 func (t Type) Quantized() bool { return t.BlockSize() > 1 }
+
+// InGGML reports whether ggml has this type, and so GGUF files.
+func (t Type) InGGML() bool { return t < 1000 && t.Valid() }
+
+// Native is the type that networks compute with in place of t: f32 for f64, f16
+// for 8-bit floats, t itself otherwise.
+func (t Type) Native() Type {
+	switch t {
+	case F64:
+		return F32
+	case F8_E4M3, F8_E5M2:
+		return F16
+	}
+	return t
+}
 
 // Float reports whether weights can have this type: a floating-point or
 // quantized one.
@@ -112,7 +134,7 @@ func (t Type) Size(elements, row int64) (int64, bool) {
 // Parse finds a type by its name, in either case.
 func Parse(name string) (Type, error) {
 	for t, l := range layouts {
-		if strings.EqualFold(name, l.name) {
+		if strings.EqualFold(name, l.name) && t.InGGML() {
 			return t, nil
 		}
 	}
@@ -123,7 +145,7 @@ func Parse(name string) (Type, error) {
 func Names() []string {
 	var names []string
 	for t, l := range layouts {
-		if t.Float() {
+		if t.Float() && t.InGGML() {
 			names = append(names, l.name)
 		}
 	}

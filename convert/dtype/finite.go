@@ -15,6 +15,10 @@ func Finite(t Type, data []byte) bool {
 		return finite(data, 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000)
 	case F64:
 		return finite(data, 0x7ff0000000000000, 0x0010000000000000, 0x8000000000000000)
+	case F8_E5M2:
+		return finite(data, 0x7c7c7c7c_7c7c7c7c, 0x04040404_04040404, 0x80808080_80808080)
+	case F8_E4M3:
+		return finite(data, 0x7f7f7f7f_7f7f7f7f, 0x01010101_01010101, 0x80808080_80808080)
 	}
 	for _, at := range scales[t] {
 		for b := at; b+2 <= len(data); b += int(t.BlockBytes()) {

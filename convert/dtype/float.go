@@ -33,6 +33,14 @@ func Float32(t Type, dst []float32, src []byte) error {
 		for i := range dst {
 			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
 		}
+	case F8_E4M3:
+		for i := range dst {
+			dst[i] = e4m3[src[i]]
+		}
+	case F8_E5M2: // the upper byte of an f16
+		for i := range dst {
+			dst[i] = fromF16(uint16(src[i]) << 8)
+		}
 	default:
 		return integers(t, dst, src)
 	}
@@ -131,3 +139,23 @@ func (t Type) fits(n int, data []byte) error {
 	}
 	return nil
 }
+
+// e4m3 are the values of the 8-bit floats of Micikevicius et al. 2022
+// (arXiv:2209.05433): no infinities, NaN where all bits but the sign are set.
+var e4m3 = func() (values [256]float32) {
+	for i := range values {
+		exponent, fraction := i>>3&15, float64(i&7)/8
+		v := math.Ldexp(1+fraction, exponent-7)
+		switch {
+		case i&0x7f == 0x7f:
+			v = math.NaN()
+		case exponent == 0:
+			v = math.Ldexp(fraction, -6)
+		}
+		if i&0x80 != 0 {
+			v = -v
+		}
+		values[i] = float32(v)
+	}
+	return values
+}()

@@ -90,6 +90,42 @@ func TestIntegersAndDoubles(t *testing.T) {
 	}
 }
 
+// The values of torch's float8 types at the edges of their ranges, as
+// torch.finfo and the paper have them, and all the bytes between.
+func TestF8(t *testing.T) {
+	for _, c := range []struct {
+		t    Type
+		b    byte
+		want float64
+	}{
+		{F8_E4M3, 0x00, 0}, {F8_E4M3, 0x01, 0x1p-9}, {F8_E4M3, 0x07, 0x1.cp-7}, {F8_E4M3, 0x08, 0x1p-6}, {F8_E4M3, 0x38, 1},
+		{F8_E4M3, 0x7e, 448}, {F8_E4M3, 0xfe, -448}, {F8_E4M3, 0x7f, math.NaN()}, {F8_E4M3, 0xff, math.NaN()},
+		{F8_E5M2, 0x01, 0x1p-16}, {F8_E5M2, 0x04, 0x1p-14}, {F8_E5M2, 0x3c, 1}, {F8_E5M2, 0x7b, 57344}, {F8_E5M2, 0x7c, math.Inf(1)},
+		{F8_E5M2, 0xfd, math.NaN()},
+	} {
+		one := make([]float32, 1)
+		require.NoError(t, Float32(c.t, one, []byte{c.b}))
+		finite := !math.IsNaN(c.want) && !math.IsInf(c.want, 0)
+		if math.IsNaN(c.want) {
+			require.True(t, one[0] != one[0], "%v %#02x", c.t, c.b)
+		} else {
+			require.Equal(t, float32(c.want), one[0], "%v %#02x", c.t, c.b)
+		}
+		require.Equal(t, finite, Finite(c.t, []byte{c.b}))
+	}
+	for _, typ := range []Type{F8_E4M3, F8_E5M2} {
+		last := float32(-1)
+		for b := range 0x7c {
+			one := make([]float32, 1)
+			require.NoError(t, Float32(typ, one, []byte{byte(b)}))
+			require.Greater(t, one[0], last)
+			last = one[0]
+		}
+		_, err := Parse(typ.String())
+		require.Error(t, err)
+	}
+}
+
 // testdata/convert/quants.py made the numbers with the gguf package's
 // dequantizers, which compute in float32 as ggml does.
 func TestDequantize(t *testing.T) {

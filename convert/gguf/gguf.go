@@ -91,7 +91,7 @@ func size(t dtype.Type, shape []int64) (int64, error) {
 	}
 	bytes, ok := t.Size(n, row)
 	switch {
-	case !t.Valid():
+	case !t.InGGML():
 		return 0, fmt.Errorf("the type %d, which is not known", uint32(t))
 	case !ok && row%t.BlockSize() != 0:
 		return 0, fmt.Errorf("rows of %d elements, which do not divide into the blocks of %d that %v has", row, t.BlockSize(), t)

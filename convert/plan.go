@@ -1,0 +1,213 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/gguf"
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+// Rule gives tensors a type by their names.
+type Rule struct {
+	// Pattern is looked for in a tensor's canonical name, and in the same name
+	// with the part's name, "vae.", "unet.", "text." or "text2.", in place of its
+	// prefix.
+	Pattern *regexp.Regexp
+	Type    dtype.Type
+}
+
+// ParseRule reads a rule such as "vae\\..*=f16".
+func ParseRule(s string) (Rule, error) {
+	at := strings.LastIndexByte(s, '=')
+	if at < 1 {
+		return Rule{}, fmt.Errorf("rule %q: PATTERN=TYPE is wanted, such as vae=f16", s)
+	}
+	pattern, err := regexp.Compile(s[:at])
+	if err != nil {
+		return Rule{}, fmt.Errorf("rule %q: %w", s, err)
+	}
+	t, err := dtype.Parse(s[at+1:])
+	if err != nil {
+		return Rule{}, fmt.Errorf("rule %q: %w", s, err)
+	}
+	return Rule{pattern, t}, nil
+}
+
+// shortNames are the parts' names in rules.
+var shortNames = []struct{ prefix, short string }{
+	{VAEPrefix, "vae."}, {UNetPrefix, "unet."}, {TextPrefix, "text."}, {text1Prefix, "text."}, {text2Prefix, "text2."},
+}
+
+func (r Rule) matches(name string) bool {
+	if r.Pattern.MatchString(name) {
+		return true
+	}
+	for _, s := range shortNames {
+		if rest, ok := strings.CutPrefix(name, s.prefix); ok {
+			return r.Pattern.MatchString(s.short + rest)
+		}
+	}
+	return false
+}
+
+// typeOf is the type that a tensor gets. A rule with a plain type is followed
+// to the letter; under one with a quantized type [TypeFor] says what can be.
+func (o Options) typeOf(t Tensor) dtype.Type {
+	for _, r := range o.Rules {
+		if r.matches(t.Name) {
+			if r.Type.Quantized() {
+				return TypeFor(t, r.Type)
+			}
+			return r.Type
+		}
+	}
+	if o.Keep {
+		if t.Scale != nil || !t.Type.InGGML() && !o.Safetensors {
+			return t.Native()
+		}
+		return t.Type
+	}
+	return TypeFor(t, o.Type)
+}
+
+// Change is what becomes of one tensor.
+type Change struct {
+	Name     string
+	Shape    []int64
+	From, To dtype.Type
+	Bytes    int64 // of the result
+}
+
+// Preview says what Convert would do: to each tensor, and the size of the file
+// in bytes.
+func Preview(m *Model, o Options) ([]Change, int64, error) {
+	p, err := newPlan(m, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p.target, p.size, nil
+}
+
+// plan is a file that is to be written.
+type plan struct {
+	options Options
+	maps    [][]byte
+	source  []Tensor
+	target  []Change
+	total   int64 // bytes of source
+
+	header  []byte
+	offsets []int64 // of the tensors in the file
+	size    int64   // of the file
+
+	mutex sync.Mutex
+	done  int64
+}
+
+func newPlan(m *Model, o Options) (*plan, error) {
+	p := &plan{options: o, maps: m.maps, source: m.Tensors}
+	for _, t := range m.Tensors {
+		to := o.typeOf(t)
+		switch {
+		case to.Quantized() && o.Safetensors:
+			return nil, fmt.Errorf("tensor %q: safetensors files have no %s; f32, f16 and bf16 are possible, or a GGUF file", t.Name, to)
+		case to.Quantized() && to != t.Type && o.Quantize == nil:
+			return nil, fmt.Errorf("tensor %q: this program was built without ggml, which quantizes to %s", t.Name, to)
+		}
+		if n := len(o.Importance[t.Name]); n > 0 && int64(n) != t.Shape[len(t.Shape)-1] {
+			return nil, fmt.Errorf("tensor %q: an importance matrix of %d columns for rows of %d", t.Name, n, t.Shape[len(t.Shape)-1])
+		}
+		size, ok := to.Size(t.Elements(), to.BlockSize())
+		if !ok {
+			return nil, fmt.Errorf("tensor %q of shape %v does not divide into blocks of %s", t.Name, t.Shape, to)
+		}
+		p.target = append(p.target, Change{t.Name, t.Shape, t.Type, to, size})
+		p.total += int64(len(t.Bytes))
+	}
+	kvs := m.keyValues(p.target)
+	if o.Hash && len(m.maps) == 1 {
+		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: noHash})
+	}
+	if o.Safetensors {
+		return p, p.layoutSafetensors(kvs)
+	}
+	return p, p.layoutGGUF(kvs)
+}
+
+func (p *plan) layoutGGUF(kvs []gguf.KV) error {
+	tensors := make([]gguf.Tensor, len(p.target))
+	for i, t := range p.target {
+		tensors[i] = gguf.Tensor{Name: t.Name, Type: t.To, Shape: t.Shape}
+	}
+	l, err := gguf.NewLayout(kvs, tensors)
+	if err != nil {
+		return err
+	}
+	p.header, p.offsets, p.size = l.Header, l.Offsets, l.Size
+	return nil
+}
+
+// layoutSafetensors puts the metadata into the header's strings: lists as
+// lines.
+func (p *plan) layoutSafetensors(kvs []gguf.KV) error {
+	metadata := map[string]string{"format": "pt"}
+	for _, kv := range kvs {
+		metadata[kv.Key] = text(kv.Value)
+	}
+	tensors := make([]safetensors.Tensor, len(p.target))
+	sizes := make([]int64, len(p.target))
+	for i, t := range p.target {
+		tensors[i] = safetensors.Tensor{Name: t.Name, DType: safetensorsName(t.To), Shape: t.Shape}
+		sizes[i] = t.Bytes
+	}
+	header, err := safetensors.Header(metadata, tensors, sizes)
+	if err != nil {
+		return err
+	}
+	p.header, p.size = header, int64(len(header))
+	for _, n := range sizes {
+		p.offsets = append(p.offsets, p.size)
+		p.size += n
+	}
+	return nil
+}
+
+func safetensorsName(t dtype.Type) string {
+	for name, typ := range types {
+		if typ == t {
+			return name
+		}
+	}
+	return t.String()
+}
+
+// noHash stands in a header for a hash that is not known yet.
+var noHash = strings.Repeat("0", 2*sha256.Size)
+
+// hash computes the source's hash, if it is wanted.
+func (p *plan) hash(ctx context.Context) <-chan string {
+	result := make(chan string, 1)
+	if !bytes.Contains(p.header, []byte(noHash)) {
+		result <- noHash
+		return result
+	}
+	go func() {
+		h := sha256.New()
+		for rest := p.maps[0]; len(rest) > 0 && ctx.Err() == nil; {
+			n := min(len(rest), 16<<20)
+			h.Write(rest[:n])
+			release(rest[:n])
+			rest = rest[n:]
+		}
+		result <- hex.EncodeToString(h.Sum(nil))
+	}()
+	return result
+}
