@@ -1,0 +1,104 @@
+package convert
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// Deviation is how far a converted tensor is from its source.
+type Deviation struct {
+	Name     string
+	From, To dtype.Type
+	Max      float64 // largest difference of an element
+	RMS      float64 // root of the mean squared difference
+	Scale    float64 // root mean square of the source
+}
+
+// Relative is the RMS difference in proportion to the source's own size.
+func (d Deviation) Relative() float64 {
+	if d.Scale == 0 {
+		return d.RMS
+	}
+	return d.RMS / d.Scale
+}
+
+// Verify reads a file back and compares each tensor with the model that it was
+// converted from, on all processors. It fails where the file lacks a tensor,
+// has another shape, or holds NaN or infinity. The worst come first.
+func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error) {
+	converted, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	defer converted.Close()
+	if len(converted.Tensors) != len(source.Tensors) {
+		return nil, fmt.Errorf("%s: %d tensors, %d are wanted", path, len(converted.Tensors), len(source.Tensors))
+	}
+	all := make([]Deviation, len(source.Tensors))
+	err = inParallel(ctx, len(all), func(i int) error {
+		from := source.Tensors[i]
+		to, ok := converted.Tensor(from.Name)
+		if !ok {
+			return fmt.Errorf("%s: tensor %q is missing", path, from.Name)
+		}
+		if !sameButForOnes(from.Shape, to.Shape) {
+			return fmt.Errorf("%s: tensor %q has the shape %v; %v is wanted", path, to.Name, to.Shape, from.Shape)
+		}
+		if !to.Finite() {
+			return fmt.Errorf("%s: %w", path, &NotFiniteError{to.Name})
+		}
+		var err error
+		all[i], err = deviation(from, to)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b Deviation) int { return cmp.Compare(b.Relative(), a.Relative()) })
+	return all, nil
+}
+
+// deviation compares two tensors piece by piece.
+func deviation(a, b Tensor) (Deviation, error) {
+	d := Deviation{Name: a.Name, From: a.Type, To: b.Type}
+	const step = 1 << 18 // a multiple of every block
+	x, y := make([]float32, step), make([]float32, step)
+	var squares, total float64
+	for begin := int64(0); begin < a.Elements(); begin += step {
+		n := min(step, a.Elements()-begin)
+		if err := a.slice(x[:n], begin); err != nil {
+			return d, err
+		}
+		if err := b.slice(y[:n], begin); err != nil {
+			return d, err
+		}
+		for i, v := range x[:n] {
+			diff := float64(y[i]) - float64(v)
+			d.Max = max(d.Max, math.Abs(diff))
+			squares += diff * diff
+			total += float64(v) * float64(v)
+		}
+	}
+	n := float64(a.Elements())
+	d.RMS, d.Scale = math.Sqrt(squares/n), math.Sqrt(total/n)
+	return d, nil
+}
+
+// slice converts elements from begin on, a whole number of blocks.
+func (t Tensor) slice(dst []float32, begin int64) error {
+	from, _ := t.Type.Size(begin, t.Type.BlockSize())
+	until, ok := t.Type.Size(begin+int64(len(dst)), t.Type.BlockSize())
+	if !ok || until > int64(len(t.Bytes)) {
+		return fmt.Errorf("tensor %q has %d bytes of %s for the shape %v", t.Name, len(t.Bytes), t.Type, t.Shape)
+	}
+	if err := dtype.Float32(t.Type, dst, t.Bytes[from:until]); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	t.rescale(dst, begin)
+	return nil
+}
