@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/sdgo/sdgo/convert/checkpoint"
 )
 
 // maxJSON bounds the configuration files of a diffusers folder, in bytes.
@@ -270,7 +268,7 @@ func (m *Model) readFile(path string) ([]raw, error) {
 	}
 	m.closers, m.maps = append(m.closers, unmap), append(m.maps, data)
 	var all []raw
-	if checkpoint.Looks(data) {
+	if isCheckpoint(data) {
 		all, err = readCheckpoint(data)
 	} else {
 		all, err = readSafetensors(data, map[string]string{})

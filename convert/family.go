@@ -42,7 +42,7 @@ type kind struct {
 var kinds = []kind{
 	{LoRA, "a LoRA with kohya's names", []string{"lora_*.lora_up.weight"}},
 	{LoRA, "a LoRA with PEFT's names", []string{"*.lora_A.*weight"}},
-	{LoRA, "a LoRA with the diffusers library's names", []string{"*lora.up.weight"}},
+	{LoRA, "a LoRA with the diffusers library's names", []string{"*.lora.up.weight"}},
 	{LoRA, "a LoRA with the diffusers library's older names", []string{"*_lora.up.weight"}},
 	{LoRA, "a LoRA with the diffusers library's older names", []string{"*.lora_linear_layer.up.weight"}},
 	{LoRA, "a LoHa", []string{"*.hada_w1_a"}},

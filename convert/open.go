@@ -78,7 +78,7 @@ func (m *Model) readBytes(data []byte) (err error) {
 	case gguf.Looks(data):
 		m.Format = "gguf"
 		all, err = readGGUF(data, said)
-	case checkpoint.Looks(data):
+	case isCheckpoint(data):
 		m.Format = "checkpoint"
 		all, err = readCheckpoint(data)
 	default:
@@ -171,6 +171,12 @@ func readGGUF(data []byte, said map[string]string) ([]raw, error) {
 		all[i] = raw{Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Bytes: t.Data}, t.Type.String()}
 	}
 	return all, nil
+}
+
+// isCheckpoint tells checkpoints from safetensors files, whose header's length
+// may begin like anything, but whose header begins with '{'.
+func isCheckpoint(data []byte) bool {
+	return checkpoint.Looks(data) && (len(data) < 9 || data[8] != '{')
 }
 
 func readCheckpoint(data []byte) ([]raw, error) {
