@@ -75,6 +75,7 @@ var kinds = []kind{
 	{PixelUNet, "a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*time_embed.0.weight"}},
 	{PixelUNet, "a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
 	{CLIP, "a CLIP text encoder", []string{"*text_model.encoder.layers.0.self_attn.q_proj.weight"}},
+	{CLIP, "a CLIP text encoder", []string{"encoder.layers.0.self_attn.q_proj.weight", "embeddings.token_embedding.weight"}}, // transformers 5
 	{CLIP, "a CLIP text encoder in OpenCLIP's layout", []string{"*transformer.resblocks.0.attn.in_proj_weight"}},
 	{ESRGAN, "an ESRGAN upscaler", []string{"conv_first.weight", "body.0.rdb1.conv1.weight"}},
 	{ESRGAN, "an ESRGAN upscaler with its older names", []string{"model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"}},
