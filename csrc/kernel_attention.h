@@ -96,11 +96,9 @@ inline float soften(float *scores, int64_t n, float scale, Running &r) {
 inline void attend(const Attention &a, const AttentionPlan &p, const float *const *q, int64_t query,
                    int64_t valid, int64_t from, int64_t n, const float *packed, float *scores, float *out,
                    Running *running) {
-    const int64_t no_offset = 0;
     for (int64_t j = 0; j < n; j += kPanel) {
         const int64_t width = lesser(kPanel, round_up(n - j, W));
-        multiply(int(width / W), q, &no_offset, 1, 0, a.dim, packed + (from + j) * a.dim, scores + j, p.keys,
-                 true);
+        multiply(int(width / W), q, nullptr, a.dim, packed + (from + j) * a.dim, scores + j, p.keys, true);
     }
     const float *rows[MR];
     for (int64_t m = 0; m < MR; m++) {
@@ -121,7 +119,7 @@ inline void attend(const Attention &a, const AttentionPlan &p, const float *cons
     const float *v = packed + p.k_floats;
     for (int64_t d = 0; d < a.dim; d += kPanel) {
         const int64_t width = lesser(kPanel, p.wide - d);
-        multiply(int(width / W), rows, &no_offset, 1, 0, n, v + from * width, out + d, p.wide, false);
+        multiply(int(width / W), rows, nullptr, n, v + from * width, out + d, p.wide, false);
         v += width * a.k_length;
     }
 }

@@ -51,6 +51,7 @@ struct Blocking {
     int64_t stride; // of the sums' buffer: columns, twice for GEGLU
 };
 
+constexpr int64_t kLine = 16;         // floats in a line of the cache
 constexpr int64_t kSliceLength = 576; // sums in a slice: taps · channels
 
 inline int64_t slice_depth(int64_t depth, int taps, const Matrix &w) {
@@ -88,9 +89,13 @@ inline int64_t gemm_floats(const Gemm &g, const Blocking &b) {
 }
 
 // Adds MR rows times a panel of N vectors to c; starts from zero if `fresh`.
+// Meanwhile it asks for the rows that come next, if any, a few at a time: more
+// than the processor has buffers for would make it wait.
+// Not inlined: among other code its row pointers would not stay in registers.
 template <int N>
-void multiply(const float *const *rows, const int64_t *tap_offset, int taps, int64_t from, int64_t depth,
-              const float *b, float *c, int64_t stride, bool fresh) {
+__attribute__((noinline)) void multiply(const float *const *rows, const float *const *next,
+                                        const int64_t *tap_offset, int taps, int64_t depth, const float *b,
+                                        float *c, int64_t stride, bool fresh) {
     V sum[MR][N];
 #pragma GCC unroll 8
     for (int m = 0; m < MR; m++) {
@@ -103,21 +108,28 @@ void multiply(const float *const *rows, const int64_t *tap_offset, int taps, int
         const float *a[MR];
 #pragma GCC unroll 8
         for (int m = 0; m < MR; m++) {
-            a[m] = rows[m] + tap_offset[t] + from;
+            a[m] = rows[m] + tap_offset[t];
         }
-        for (int64_t k = 0; k < depth; k++) {
-            V bv[N];
-#pragma GCC unroll 4
-            for (int n = 0; n < N; n++) {
-                bv[n] = load(b + n * W);
+        for (int64_t k = 0; k < depth;) {
+            if (next) {
+                for (int m = 0; m < MR; m++) {
+                    __builtin_prefetch(next[m] + tap_offset[t] + k);
+                }
             }
-            b += N * W;
-#pragma GCC unroll 8
-            for (int m = 0; m < MR; m++) {
-                const V av = broadcast(a[m][k]);
+            for (const int64_t end = lesser(k + kLine, depth); k < end; k++) {
+                V bv[N];
 #pragma GCC unroll 4
                 for (int n = 0; n < N; n++) {
-                    sum[m][n] = fma(av, bv[n], sum[m][n]);
+                    bv[n] = load(b + n * W);
+                }
+                b += N * W;
+#pragma GCC unroll 8
+                for (int m = 0; m < MR; m++) {
+                    const V av = broadcast(a[m][k]);
+#pragma GCC unroll 4
+                    for (int n = 0; n < N; n++) {
+                        sum[m][n] = fma(av, bv[n], sum[m][n]);
+                    }
                 }
             }
         }
@@ -131,24 +143,33 @@ void multiply(const float *const *rows, const int64_t *tap_offset, int taps, int
     }
 }
 
-inline void multiply(int vectors, const float *const *rows, const int64_t *tap_offset, int taps, int64_t from,
-                     int64_t depth, const float *b, float *c, int64_t stride, bool fresh) {
+inline void multiply(int vectors, const float *const *rows, const float *const *next,
+                     const int64_t *tap_offset, int taps, int64_t depth, const float *b, float *c,
+                     int64_t stride, bool fresh) {
     static_assert(NV <= 3, "one case for each width");
     if (vectors == NV) {
-        multiply<NV>(rows, tap_offset, taps, from, depth, b, c, stride, fresh);
+        multiply<NV>(rows, next, tap_offset, taps, depth, b, c, stride, fresh);
     } else if (vectors == 2) {
-        multiply<2>(rows, tap_offset, taps, from, depth, b, c, stride, fresh);
+        multiply<2>(rows, next, tap_offset, taps, depth, b, c, stride, fresh);
     } else {
-        multiply<1>(rows, tap_offset, taps, from, depth, b, c, stride, fresh);
+        multiply<1>(rows, next, tap_offset, taps, depth, b, c, stride, fresh);
     }
 }
 
-// MR rows times n columns of panels.
-inline void multiply_panels(const float *const *rows, const Gemm &g, int64_t from, int64_t depth, int64_t n,
-                            const float *b, float *c, int64_t stride, bool fresh) {
+// The same for one tap.
+inline void multiply(int vectors, const float *const *rows, const float *const *next, int64_t depth,
+                     const float *b, float *c, int64_t stride, bool fresh) {
+    const int64_t no_offset = 0;
+    multiply(vectors, rows, next, &no_offset, 1, depth, b, c, stride, fresh);
+}
+
+// MR rows times n columns of panels. `next`: the rows to come, if not none.
+inline void multiply_panels(const float *const *rows, const float *const *next, const Gemm &g, int64_t depth,
+                            int64_t n, const float *b, float *c, int64_t stride, bool fresh) {
     for (int64_t p = 0; p < n; p += kPanel) {
         const int64_t width = lesser(kPanel, round_up(n - p, W));
-        multiply(int(width / W), rows, g.tap_offset, g.taps, from, depth, b, c + p, stride, fresh);
+        multiply(int(width / W), rows, p == 0 ? next : nullptr, g.tap_offset, g.taps, depth, b, c + p, stride,
+                 fresh);
         b += width * depth * g.taps;
     }
 }
@@ -180,6 +201,13 @@ inline void finish_row(const Gemm &g, int64_t m, int64_t column, int64_t n, cons
     }
 }
 
+// Channel k of the rows [m, m + MR), the last one again beyond the end.
+inline void row_pointers(const Gemm &g, int64_t m, int64_t end, int64_t k, const float **rows) {
+    for (int i = 0; i < MR; i++) {
+        rows[i] = g.a.at(lesser(m + i, end - 1)) + k;
+    }
+}
+
 // One block of rows by one block of columns.
 inline void gemm_task(const Gemm &g, const Blocking &b, int64_t task, float *memory) {
     const int64_t row = task % b.row_blocks * b.rows, column = task / b.row_blocks * b.columns;
@@ -200,15 +228,17 @@ inline void gemm_task(const Gemm &g, const Blocking &b, int64_t task, float *mem
         if (g.geglu) {
             pack_panels(g.w, g.out + column, columns, k, depth, g.taps, gate_panels, dequantized);
         }
+        const float *a[2][MR]; // this tile's rows and the next one's
+        row_pointers(g, row, row + rows, k, a[0]);
         for (int64_t m = 0; m < rows; m += MR) {
-            const float *a[MR];
-            for (int i = 0; i < MR; i++) {
-                a[i] = g.a.at(row + lesser(m + i, rows - 1));
-            }
-            float *c = sums + m * b.stride;
-            multiply_panels(a, g, k, depth, columns, memory, c, b.stride, k == 0);
+            const float *const *now = a[m / MR % 2];
+            const float **next = a[1 - m / MR % 2];
+            row_pointers(g, row + lesser(m + MR, rows - 1), row + rows, k, next);
+            // Sums that are finished at once need not be kept.
+            float *c = b.depth < g.depth ? sums + m * b.stride : sums;
+            multiply_panels(now, next, g, depth, columns, memory, c, b.stride, k == 0);
             if (g.geglu) {
-                multiply_panels(a, g, k, depth, columns, gate_panels, c + gates, b.stride, k == 0);
+                multiply_panels(now, nullptr, g, depth, columns, gate_panels, c + gates, b.stride, k == 0);
             }
             if (k + depth == g.depth) {
                 for (int64_t i = 0; i < lesser(MR, rows - m); i++) {

@@ -16,7 +16,16 @@ constexpr int kInput = 6;              // of a tile of the input
 constexpr int kPoints = 36;            // products of a tile
 constexpr int64_t kWinogradDepth = 64; // channels in a slice
 constexpr int64_t kSegment = 16;       // tiles that are transformed together
+// Between the places of two points: 36 places a multiple of 4096 bytes apart
+// would fall into the same few lines of the first-level cache.
+constexpr int64_t kGap = 16;
 constexpr int64_t kSegmentWidth = kSide * kSegment + kInput - kSide;
+
+// Makes the compiler compute addresses from this pointer as they come, where
+// it would keep 36 of its own and have no registers for them.
+template <class T> void keep(T *&pointer) {
+    __asm__("" : "+r"(pointer));
+}
 
 // One dimension of the transforms, for the points 0, 1, -1, 2, -2 and ∞.
 inline void transform_input(const V (&d)[kInput], V (&o)[kInput]) {
@@ -81,6 +90,16 @@ inline int64_t lines_in_band(const WinogradPlan &w, int64_t band) {
     return lesser(w.band_lines, w.tile_lines - band * w.band_lines);
 }
 
+// Where a slice of a band's transformed tiles begins: [slice][point][tile][channel of the slice].
+inline int64_t slice_begin(int64_t tiles, int64_t channel) {
+    return kPoints * (tiles * channel + channel / kWinogradDepth * kGap);
+}
+
+inline int64_t tiles_floats(const WinogradPlan &w) {
+    const int64_t c = w.plan.source.channels();
+    return round_up(kPoints * (w.band_lines * w.tiles_x * c + ceil_div(c, kWinogradDepth) * kGap), 16);
+}
+
 inline int64_t transform_floats() {
     return kInput * kSegmentWidth * kWinogradDepth;
 }
@@ -89,26 +108,33 @@ inline int64_t transform_floats() {
 inline void transform_tile(const float *pixels, int64_t depth, float *to, int64_t stride) {
     for (int64_t c = 0; c < depth; c += W) {
         V half[kInput][kInput];
+        float *place = to + c;
+        keep(place);
+#pragma GCC unroll 6
         for (int x = 0; x < kInput; x++) {
             V d[kInput], o[kInput];
+#pragma GCC unroll 6
             for (int y = 0; y < kInput; y++) {
                 d[y] = load(pixels + (y * kSegmentWidth + x) * kWinogradDepth + c);
             }
             transform_input(d, o);
+#pragma GCC unroll 6
             for (int y = 0; y < kInput; y++) {
                 half[y][x] = o[y];
             }
         }
+#pragma GCC unroll 6
         for (int y = 0; y < kInput; y++) {
             V o[kInput];
             transform_input(half[y], o);
+#pragma GCC unroll 6
             for (int x = 0; x < kInput; x++) {
-                float *place = to + (y * kInput + x) * stride + c;
                 if (c + W <= depth) {
                     store(place, o[x]);
                 } else {
                     store(place, o[x], depth - c);
                 }
+                place += stride;
             }
         }
     }
@@ -119,8 +145,7 @@ inline int64_t transform_tasks(const WinogradPlan &w, int64_t band) {
            ceil_div(w.plan.source.channels(), kWinogradDepth);
 }
 
-// A piece of a line of tiles, a slice of the channels. The band's tiles are
-// laid out [slice][point][tile][channel of the slice].
+// A piece of a line of tiles, a slice of the channels.
 inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, float *pixels, float *to) {
     const Source &s = w.plan.source;
     const int64_t slices = ceil_div(s.channels(), kWinogradDepth), pieces = ceil_div(w.tiles_x, kSegment);
@@ -136,9 +161,9 @@ inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, fl
         }
     }
     const int64_t in_band = lines_in_band(w, band) * w.tiles_x;
-    to += in_band * kPoints * channel + (line * w.tiles_x + first) * depth;
+    to += slice_begin(in_band, channel) + (line * w.tiles_x + first) * depth;
     for (int64_t t = 0; t < tiles; t++) {
-        transform_tile(pixels + t * kSide * kWinogradDepth, depth, to + t * depth, in_band * depth);
+        transform_tile(pixels + t * kSide * kWinogradDepth, depth, to + t * depth, in_band * depth + kGap);
     }
 }
 
@@ -146,20 +171,26 @@ inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, fl
 // panels [point][channel][width].
 inline void transform_filters(const Matrix &w, int64_t row, int64_t n, int64_t channel, int64_t depth,
                               float *taps, float *dequantized, float *to) {
-    const int64_t width = round_up(n, W);
+    const int64_t width = round_up(n, W), stride = depth * width + kGap;
     for (int64_t column = 0; column < width; column += W) {
         pack_column(w, row + column, lesser(W, n - column), channel, depth, 9, taps, W, dequantized);
         for (int64_t k = 0; k < depth; k++) {
             V half[3][kInput];
+            float *place = to + k * width + column;
+            keep(place);
+#pragma GCC unroll 6
             for (int x = 0; x < 3; x++) {
                 const auto tap = [&](int y) { return load(taps + ((3 * y + x) * depth + k) * W); };
                 transform_filter(tap(0), tap(1), tap(2), half[x]);
             }
+#pragma GCC unroll 6
             for (int y = 0; y < kInput; y++) {
                 V o[kInput];
                 transform_filter(half[0][y], half[1][y], half[2][y], o);
+#pragma GCC unroll 6
                 for (int x = 0; x < kInput; x++) {
-                    store(to + ((y * kInput + x) * depth + k) * width + column, o[x]);
+                    store(place, o[x]);
+                    place += stride;
                 }
             }
         }
@@ -173,19 +204,24 @@ inline void finish_tile(const WinogradPlan &w, int64_t all_line, int64_t tile_x,
     float out[kSide * kSide][kPanel];
     for (int64_t c = 0; c < n; c += W) {
         V half[kSide][kInput];
+#pragma GCC unroll 6
         for (int x = 0; x < kInput; x++) {
             V m[kInput], o[kSide];
+#pragma GCC unroll 6
             for (int y = 0; y < kInput; y++) {
                 m[y] = load(products + (y * kInput + x) * stride + c);
             }
             transform_output(m, o);
+#pragma GCC unroll 6
             for (int y = 0; y < kSide; y++) {
                 half[y][x] = o[y];
             }
         }
+#pragma GCC unroll 6
         for (int y = 0; y < kSide; y++) {
             V o[kSide];
             transform_output(half[y], o);
+#pragma GCC unroll 6
             for (int x = 0; x < kSide; x++) {
                 store(out[y * kSide + x] + c, o[x]);
             }
@@ -200,13 +236,13 @@ inline void finish_tile(const WinogradPlan &w, int64_t all_line, int64_t tile_x,
     }
 }
 
-struct WinogradMemory {
-    float *filters, *products, *taps, *bias, *dequantized;
-};
+// A thread's transformed filters and products.
+constexpr int64_t kFilterFloats = kPoints * (kPanel * kWinogradDepth + kGap);
+constexpr int64_t kProductStride = kPanel * kWinogradTiles + kGap;
 
 inline int64_t winograd_floats(const WinogradPlan &w) {
-    const int64_t most = kPoints * kPanel * (kWinogradDepth + kWinogradTiles) + 9 * kWinogradDepth * W +
-                         kPanel + dequantize_floats(w.plan.gemm.w, 9 * kWinogradDepth);
+    const int64_t most = kFilterFloats + kPoints * kProductStride + 9 * kWinogradDepth * W + kPanel +
+                         dequantize_floats(w.plan.gemm.w, 9 * kWinogradDepth);
     return round_up(greater(most, transform_floats()), 16);
 }
 
@@ -217,42 +253,43 @@ inline void winograd_task(const WinogradPlan &w, int64_t band, int64_t task, con
     const int64_t in_band = lines_in_band(w, band) * w.tiles_x, blocks = ceil_div(in_band, kWinogradTiles);
     const int64_t first = task % blocks * kWinogradTiles, count = lesser(kWinogradTiles, in_band - first);
     const int64_t column = task / blocks * kPanel, n = lesser(kPanel, g.out - column), width = round_up(n, W);
-    float *products = memory + kPoints * kPanel * kWinogradDepth;
-    float *taps = products + kPoints * kPanel * kWinogradTiles;
+    float *products = memory + kFilterFloats;
+    float *taps = products + kPoints * kProductStride;
     float *bias = taps + 9 * kWinogradDepth * W;
     float *dequantized = bias + kPanel;
 
     load_vector(g.bias, column, n, bias, 0);
     for (int64_t k = 0; k < g.depth; k += kWinogradDepth) {
-        const int64_t depth = lesser(kWinogradDepth, g.depth - k), no_offset = 0;
+        const int64_t depth = lesser(kWinogradDepth, g.depth - k);
         transform_filters(g.w, column, n, k, depth, taps, dequantized, memory);
         for (int64_t point = 0; point < kPoints; point++) {
-            const float *a = tiles + in_band * kPoints * k + (point * in_band + first) * depth;
+            const float *a =
+                tiles + slice_begin(in_band, k) + point * (in_band * depth + kGap) + first * depth;
             for (int64_t m = 0; m < count; m += MR) {
-                const float *rows[MR];
+                const float *rows[MR], *next[MR];
                 for (int i = 0; i < MR; i++) {
                     rows[i] = a + lesser(m + i, count - 1) * depth;
+                    next[i] = a + lesser(m + MR + i, count - 1) * depth;
                 }
-                multiply(int(width / W), rows, &no_offset, 1, 0, depth, memory + point * depth * width,
-                         products + (point * kWinogradTiles + m) * width, width, k == 0);
+                multiply(int(width / W), rows, next, depth, memory + point * (depth * width + kGap),
+                         products + point * kProductStride + m * width, width, k == 0);
             }
         }
     }
     for (int64_t t = 0; t < count; t++) {
         finish_tile(w, band * w.band_lines + (first + t) / w.tiles_x, (first + t) % w.tiles_x, column, n,
-                    products + t * width, kWinogradTiles * width, bias);
+                    products + t * width, kProductStride, bias);
     }
 }
 
 inline size_t winograd_scratch(const WinogradPlan &w, int threads) {
-    const int64_t tiles = w.band_lines * w.tiles_x * kPoints * w.plan.source.channels();
-    return size_t(round_up(tiles, 16) + threads * winograd_floats(w)) * sizeof(float);
+    return size_t(tiles_floats(w) + threads * winograd_floats(w)) * sizeof(float);
 }
 
 inline void run_winograd(const WinogradPlan &w, int phase, int thread, Team &team) {
-    const int64_t floats = w.band_lines * w.tiles_x * kPoints * w.plan.source.channels(), band = phase / 2;
+    const int64_t band = phase / 2;
     float *tiles = static_cast<float *>(team.scratch);
-    float *memory = tiles + round_up(floats, 16) + thread * winograd_floats(w);
+    float *memory = tiles + tiles_floats(w) + thread * winograd_floats(w);
     if (phase % 2 == 0) {
         take_tasks(team, transform_tasks(w, band),
                    [&](int64_t i) { transform_task(w, band, i, memory, tiles); });

@@ -8,7 +8,8 @@
 // A kernel call is described by a struct and runs on the threads of a pool:
 //
 //     Conv2d c;                       // fill in what is wanted
-//     run_on(pool, c, scratch);       // scratch: scratch_bytes(c, pool.threads()), 64-byte aligned
+//     run_on(pool, c, scratch);       // scratch: scratch_bytes(c, pool.threads()), 64-byte aligned;
+//                                     // see kernel_memory.h
 //
 // Nothing here allocates, throws or keeps state. The result is the same, bit
 // for bit, for any number of threads: each sum has one fixed order.

@@ -2,11 +2,13 @@
 // time in, for each instruction set and, where oneDNN's headers are installed
 // (libdnnl-dev), beside its float32 and bfloat16. See bench.sh.
 //
-//     bench [-t THREADS] [-r ROUNDS] [-i ISA] [NAME…]
+//     bench [-t THREADS] [-r ROUNDS] [-i ISA] [-p] [NAME…]
 //
 // prints a Markdown table of GFLOP/s: medians of ROUNDS rounds, each of which
 // runs every column once, so that all see the same machine. The work counted is
-// that of the plain algorithm, whatever the kernel really multiplies.
+// that of the plain algorithm, whatever the kernel really multiplies. With -p
+// it is one thread's processor time that counts: for a machine that is busy.
+#include "../kernel_memory.h"
 #include "../kernels.h"
 #include "../pool.h"
 
@@ -15,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <random>
@@ -32,6 +35,7 @@ using Floats = std::vector<float>;
 struct Settings {
     int threads = 2;
     int rounds = 5;
+    bool processor_time = false;
     std::string isa;
     std::vector<std::string> names;
 };
@@ -63,10 +67,11 @@ Matrix half_matrix(const std::vector<uint16_t> &w, int64_t columns) {
     return m;
 }
 
-double seconds(const std::function<void()> &f) {
-    const auto start = std::chrono::steady_clock::now();
-    f();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+double now(bool processor_time) {
+    if (processor_time) {
+        return double(std::clock()) / CLOCKS_PER_SEC;
+    }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 double median(std::vector<double> v) {
@@ -189,17 +194,16 @@ class Bench {
     }
 
     template <class Args> void *scratch(const Args &args) {
-        const size_t size = scratch_bytes(args, pool_.threads()) + 64;
-        if (memory_.size() < size) {
-            memory_.resize(size);
-        }
-        return reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(memory_.data()) + 63) / 64 * 64);
+        memory_.reserve(scratch_bytes(args, pool_.threads()));
+        return memory_.data();
     }
 
     void row(const char *name, double gflop, std::vector<Column> &columns) {
         for (int round = -1; round < settings_.rounds; round++) {
             for (Column &c : columns) {
-                const double t = seconds(c.run);
+                const double start = now(settings_.processor_time);
+                c.run();
+                const double t = now(settings_.processor_time) - start;
                 if (round >= 0) { // the first one warms up
                     c.times.push_back(t);
                 }
@@ -216,7 +220,7 @@ class Bench {
     Settings settings_;
     sdgo::Pool pool_;
     std::vector<Isa> isas_;
-    std::vector<char> memory_;
+    Memory memory_;
 };
 
 void all(Bench &b) {
@@ -271,6 +275,9 @@ int main(int argc, char **argv) {
             s.rounds = std::max(1, std::atoi(argv[++i]));
         } else if (value && !std::strcmp(argv[i], "-i")) {
             s.isa = argv[++i];
+        } else if (!std::strcmp(argv[i], "-p")) {
+            s.processor_time = true;
+            s.threads = 1;
         } else {
             s.names.push_back(argv[i]);
         }
