@@ -250,3 +250,37 @@ func TestDiffusersErrors(t *testing.T) {
 		})
 	}
 }
+
+// The JSON files of a folder: what is in them never panics, and no shard is
+// read from elsewhere.
+func FuzzDiffusers(f *testing.F) {
+	f.Add(`{"unet":["diffusers","UNet2DConditionModel"],"text_encoder":["transformers","CLIPTextModel"]}`, `{"attention_head_dim":[5,10]}`, `{"weight_map":{"conv_in.weight":"a.safetensors"}}`)
+	f.Add(`{"transformer":[null,null],"unet":[]}`, `{"attention_head_dim":8,"sample_size":-1}`, `{"weight_map":{"x":"../outside.safetensors"}}`)
+	f.Add(`{"transformer":["a"]}`, `[]`, `{"weight_map":{"x":"..\\outside.safetensors"}}`)
+	f.Add(`{"unet":{"a":1}}`, `{"attention_head_dim":"8"}`, `{"weight_map":{"x":"/outside.safetensors"}}`)
+	f.Add(`null`, `{"attention_head_dim":[[[]]],"num_attention_heads":1e400}`, `{"weight_map":null}`)
+	root := f.TempDir()
+	save(f, filepath.Join(root, "outside.safetensors"), nil, fill([]Weight{{"outside", []int64{1}}}, "F32"))
+	dir := filepath.Join(root, "model")
+	save(f, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
+	f.Fuzz(func(t *testing.T, model, config, index string) {
+		for name, text := range map[string]string{"model_index.json": model, "unet/config.json": config,
+			"unet/diffusion_pytorch_model.safetensors.index.json": index} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o666))
+		}
+		m := &Model{Path: dir}
+		defer m.Close()
+		_ = m.openDiffusers()
+		for _, x := range m.Tensors {
+			if strings.Contains(x.Name, "outside") {
+				t.Fatal("a file outside of the folder was read")
+			}
+		}
+		m.Tensors = nil
+		_ = m.readConfigs()
+		d := &detector{m: m}
+		m.UNet = odd.UNet
+		m.VAE = odd.VAE
+		d.overrides()
+	})
+}

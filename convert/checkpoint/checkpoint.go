@@ -39,8 +39,11 @@ func (e *RefusedError) Error() string {
 
 // Looks reports whether data may be a checkpoint.
 func Looks(data []byte) bool {
-	return len(data) > 4 && (string(data[:4]) == "PK\x03\x04" || data[0] == opProto && data[1] <= maxProtocol)
+	return len(data) > 4 && (string(data[:4]) == "PK\x03\x04" || data[0] == opProto && data[1] <= maxProtocol) || isTar(data)
 }
+
+// isTar finds archives of the format before 2017 by the mark in their header.
+func isTar(data []byte) bool { return len(data) > 512 && string(data[257:262]) == "ustar" }
 
 // Parse reads a checkpoint from its bytes, which the tensors go on using. Of a
 // training checkpoint it gives the model's tensors ("state_dict"); nested names
@@ -59,6 +62,8 @@ func parse(data []byte) ([]Tensor, error) {
 		return nil, errors.New("the file is neither a zip archive nor a pickle")
 	case data[0] == 'P':
 		return parseZip(data)
+	case isTar(data):
+		return nil, errors.New("a tar archive, as PyTorch wrote before version 0.2; saving it again with a newer one is wanted")
 	}
 	return parseLegacy(data)
 }

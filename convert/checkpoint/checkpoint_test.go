@@ -163,6 +163,7 @@ func TestDamaged(t *testing.T) {
 		{"key without value", archive(t, "x/data.pkl", "\x80\x02}(K\x01u."), "lacks its value"},
 		{"legacy without magic", []byte("\x80\x02K\x01."), "magic number is missing"},
 		{"self", archive(t, "x/data.pkl", "\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."), "no tensors"},
+		{"tar", append(append(make([]byte, 257), "ustar"...), make([]byte, 512)...), "a tar archive"},
 		{"text", []byte("hello, world"), "neither a zip archive nor a pickle"},
 		{"empty", nil, "neither a zip archive nor a pickle"},
 	} {
