@@ -68,6 +68,24 @@ func TestDiffusersNames(t *testing.T) {
 	}
 }
 
+// The way back, for the same models.
+func TestDiffusersNamesInverse(t *testing.T) {
+	sd1 := &Model{Text: TextConfig{Prefix: TextPrefix}, UNet: UNetConfig{ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2, TransformerDepth: []int{1, 1, 1, 0}},
+		VAE: VAEConfig{ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2}}
+	xl := &Model{Arch: SDXL, UNet: UNetConfig{ChannelMult: []int{1, 2, 4}, NumResBlocks: 2, TransformerDepth: []int{0, 2, 3}}, VAE: sd1.VAE}
+	for which, m := range map[string]*Model{"sd1": sd1, "xl": xl, "odd": &odd} {
+		theirs := DiffusersNames(m)
+		for _, p := range pairsOf(t, which) {
+			folder, name, ok := theirs(p.ldm)
+			require.True(t, ok, p.ldm)
+			require.Equal(t, p.folder, folder)
+			require.Equal(t, p.diffusers, name)
+		}
+	}
+	_, _, ok := DiffusersNames(sd1)("something.else")
+	require.False(t, ok)
+}
+
 // folder writes the "odd" model of names.tsv as the diffusers library does, and
 // as a single file. edit may change either's tensors.
 func folder(t *testing.T, edit func(path string, all []safetensors.Tensor) []safetensors.Tensor) (dir, single string) {

@@ -124,8 +124,8 @@ func parseHeader(header []byte) (*parsing, error) {
 			}
 			continue
 		}
-		var e entry
-		if err := d.Decode(&e); err != nil {
+		e, err := decodeEntry(d)
+		if err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, headerError(err))
 		}
 		t, err := e.check(name)
@@ -141,6 +141,44 @@ func parseHeader(header []byte) (*parsing, error) {
 		return nil, fmt.Errorf("%d bytes behind the header's JSON", len(rest))
 	}
 	return p, nil
+}
+
+// decodeEntry reads a description with each field once, by its exact name:
+// Go's decoder alone would take "DType" for "dtype", and the last of two.
+func decodeEntry(d *json.Decoder) (e entry, err error) {
+	token, err := d.Token()
+	if err != nil {
+		return e, err
+	}
+	if token != json.Delim('{') {
+		return e, errors.New("it is described by something that is no JSON object")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return e, err
+		}
+		name, _ := token.(string)
+		if seen[name] {
+			return e, fmt.Errorf("field %.40q stands twice", name)
+		}
+		seen[name] = true
+		var to any = &json.RawMessage{}
+		switch name {
+		case "dtype":
+			to = &e.DType
+		case "shape":
+			to = &e.Shape
+		case "data_offsets":
+			to = &e.Offsets
+		}
+		if err := d.Decode(to); err != nil {
+			return e, err
+		}
+	}
+	_, err = d.Token()
+	return e, err
 }
 
 func headerError(err error) error {
