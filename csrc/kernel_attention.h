@@ -59,34 +59,38 @@ inline void pack_keys_task(const Attention &a, const AttentionPlan &p, int64_t t
     Matrix m;
     m.data = k;
     m.row_bytes = size_t(a.k.token) * sizeof(float);
-    pack_panels(m, from, n, 0, a.dim, 1, packed + from * a.dim, nullptr);
+    float *keys = packed + from * a.dim;
+    pack_panels(m, from, n, 0, a.dim, 1, keys, nullptr);
+    const V scale = broadcast(a.scale * 1.44269504f); // scores to the base of 2
+    for (int64_t i = 0; i < round_up(n, W) * a.dim; i += W) {
+        store(keys + i, load(keys + i) * scale);
+    }
     pack_values(v, a.v.token, a.k_length, from, n, a.dim, packed + p.k_floats);
 }
 
 // What an online softmax remembers of a row: the largest score so far and the
-// sum of exponentials relative to it.
+// sum of powers relative to it.
 struct Running {
     float max, sum;
 };
 
-// Scores of a row to exponentials relative to the new maximum; the factor by
+// Scores of a row to powers of two relative to the new maximum; the factor by
 // which what came before shrinks. n is a whole number of vectors.
-inline float soften(float *scores, int64_t n, float scale, Running &r) {
+inline float soften(float *scores, int64_t n, Running &r) {
     V top = broadcast(r.max);
     for (int64_t j = 0; j < n; j += W) {
-        const V x = load(scores + j) * broadcast(scale);
-        store(scores + j, x);
-        top = max(top, x);
+        top = max(top, load(scores + j));
     }
     const float new_max = maximum(top);
+    const V minus = broadcast(new_max);
     V total = zero();
     for (int64_t j = 0; j < n; j += W) {
-        const V e = exp(load(scores + j) - broadcast(new_max));
+        const V e = exp2_negative(load(scores + j) - minus);
         store(scores + j, e);
         total = total + e;
     }
     alignas(64) float shrink[W];
-    store(shrink, exp(broadcast(r.max - new_max)));
+    store(shrink, exp2_negative(broadcast(r.max - new_max)));
     r.sum = r.sum * shrink[0] + sdgo::kernels::SDGO_ISA::sum(total);
     r.max = new_max;
     return shrink[0];
@@ -109,10 +113,10 @@ inline void attend(const Attention &a, const AttentionPlan &p, const float *cons
         }
         const int64_t seen = a.causal ? lesser(n, query + m + 1 - from) : n;
         for (int64_t j = greater(seen, 0); j < round_up(n, W); j++) {
-            s[j] = -__builtin_inff() / a.scale; // a score of -infinity
+            s[j] = -__builtin_inff();
         }
-        const float shrink = soften(s, round_up(n, W), a.scale, running[m]);
-        for (int64_t d = 0; d < p.wide; d += W) {
+        const float shrink = soften(s, round_up(n, W), running[m]);
+        for (int64_t d = 0; shrink != 1 && d < p.wide; d += W) {
             store(out + m * p.wide + d, load(out + m * p.wide + d) * broadcast(shrink));
         }
     }

@@ -20,9 +20,23 @@ inline int64_t round_up(int64_t a, int64_t b) {
     return ceil_div(a, b) * b;
 }
 
-// e^x within 2 units in the last place: x = n·ln 2 + r, e^r by its series to
-// the 6th power (|r| < 0.35), times 2^n. Beyond the range of normal floats it
-// saturates; NaN stays NaN.
+// 2^x for x ≤ 0, within 2 units in the last place: 2^n·2^r, |r| ≤ 1/2, and 2^r
+// by the series of e^(r·ln 2). Below -126 it stays at 2^-126, which nobody
+// misses in a sum that has a 1; NaN stays NaN.
+inline V exp2_negative(V x) {
+    x = max(broadcast(-126), x);
+    const V n = round(x), r = x - n;
+    V p = fma(r, broadcast(1.540353039e-4f), broadcast(1.333355815e-3f));
+    p = fma(p, r, broadcast(9.618129108e-3f));
+    p = fma(p, r, broadcast(5.550410866e-2f));
+    p = fma(p, r, broadcast(2.402265070e-1f));
+    p = fma(p, r, broadcast(6.931471806e-1f));
+    p = fma(p, r, broadcast(1));
+    return scale_by_power(p, n);
+}
+
+// e^x within 2 units in the last place, likewise: x = n·ln 2 + r. Beyond the
+// range of normal floats it saturates; NaN stays NaN.
 inline V exp(V x) {
     x = min(broadcast(88.0f), max(broadcast(-87.0f), x));
     const V n = round(x * broadcast(1.44269504f));
