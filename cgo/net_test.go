@@ -326,6 +326,13 @@ func TestQuantize(t *testing.T) {
 		got := int8(dst[2+i])
 		require.InDelta(t, src[i]/scale, got, 0.51)
 	}
+	back := make([]float32, 64)
+	require.NoError(t, Dequantize(q8_0, back, dst))
+	for i := range src {
+		require.InDelta(t, src[i], back[i], float64(scale))
+	}
+	require.ErrorContains(t, Dequantize(q8_0, back[1:], dst), "bytes")
+	require.ErrorContains(t, Dequantize(27, back, dst), "type 27")
 	require.ErrorContains(t, Quantize(q8_0, dst, src, 16, nil), "blocks")
 	require.ErrorContains(t, Quantize(q8_0, dst[1:], src, 64, nil), "bytes")
 	require.ErrorContains(t, Quantize(q8_0, dst, src, 48, nil), "rows")

@@ -26,3 +26,13 @@ func Quantize(typ uint32, dst []byte, src []float32, rowLen int, importance []fl
 	}
 	return nil
 }
+
+// Dequantize converts src, of ggml type typ, to floats: as many as dst holds.
+func Dequantize(typ uint32, dst []float32, src []byte) error {
+	var e C.sdgo_error
+	if !C.sdgo_dequantize(C.int(typ), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src)),
+		(*C.float)(unsafe.SliceData(dst)), C.int64_t(len(dst)), &e) {
+		return newError(context.Background(), &e)
+	}
+	return nil
+}

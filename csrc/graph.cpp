@@ -5,7 +5,7 @@ namespace sdgo {
 namespace {
 
 // Nodes of the largest net that the architectures' limits allow, with room.
-constexpr size_t kMaxNodes = 1 << 16;
+constexpr size_t kMaxNodes = 1 << 14;
 
 } // namespace
 

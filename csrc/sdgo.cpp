@@ -145,3 +145,17 @@ bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t r
         }
     });
 }
+
+bool sdgo_dequantize(int type, const void *src, size_t size, float *dst, int64_t count, sdgo_error *err) {
+    return guarded(err, [&] {
+        const ggml_type_traits *t =
+            type >= 0 && type < GGML_TYPE_COUNT ? ggml_get_type_traits(ggml_type(type)) : nullptr;
+        if (!t || t->type_size == 0 || t->blck_size == 0 || !t->to_float) {
+            invalid("type %d cannot be dequantized", type);
+        }
+        if (count < 0 || count % t->blck_size != 0 || size != size_t(count / t->blck_size) * t->type_size) {
+            invalid("%zu bytes for %lld elements of type %s", size, (long long)count, t->type_name);
+        }
+        t->to_float(src, dst, count);
+    });
+}

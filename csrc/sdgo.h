@@ -137,6 +137,9 @@ void sdgo_value_free(sdgo_value *value);
 bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
                    const float *importance, sdgo_error *err);
 
+// Converts `count` elements of ggml type `type`, `size` bytes, to floats.
+bool sdgo_dequantize(int type, const void *src, size_t size, float *dst, int64_t count, sdgo_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,95 @@
+package sd
+
+import (
+	"context"
+	"image"
+
+	"github.com/sdgo/sdgo/cgo"
+)
+
+// Tiles for pictures that are too large to decode at once, in latent pixels:
+// the size that the autoencoder was trained at, or half of it, with a quarter
+// shared between neighbours.
+var tilings = []tiling{{size: 64, overlap: 16}, {size: 32, overlap: 8}}
+
+// decode turns a latent [channels, h, w] into a picture, whole if memory
+// allows and in tiles otherwise.
+func (m *Model) decode(ctx context.Context, latent plane, done func(index, of int) error) (*image.NRGBA, error) {
+	net, err := m.decoder.get()
+	if err != nil {
+		return nil, err
+	}
+	z := plane{make([]float32, len(latent.data)), latent.channels, latent.height, latent.width}
+	for i, v := range latent.data {
+		z.data[i] = v / m.weights.VAE.ScaleFactor
+	}
+	scale := 1 << (len(m.weights.VAE.ChannelMult) - 1)
+	one := func(ctx context.Context, z plane) (plane, error) {
+		out := newPlane(3, z.height*scale, z.width*scale)
+		err := net.Run(ctx, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
+		return out, err
+	}
+	t, err := m.chooseTiling(ctx, net, z)
+	if err != nil {
+		return nil, err
+	}
+	var pixels plane
+	if t == nil {
+		if pixels, err = one(ctx, z); err == nil {
+			err = done(1, 1)
+		}
+	} else {
+		pixels, err = t.decodeTiled(ctx, z, scale, one, done)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !finite(pixels.data) {
+		return nil, m.notFinite("the autoencoder", m.decoder)
+	}
+	return toImage(pixels), nil
+}
+
+// chooseTiling returns nil where the latent can be decoded at once, else the
+// largest tiles that fit the memory at hand.
+func (m *Model) chooseTiling(ctx context.Context, net *cgo.Net, z plane) (*tiling, error) {
+	available := m.availableMemory()
+	fits := func(height, width int) (bool, error) {
+		in := []cgo.Input{{Name: "z", Shape: []int64{1, int64(z.channels), int64(height), int64(width)}}}
+		need, err := net.Estimate(ctx, in, []cgo.Output{{Name: "image"}})
+		return need <= available, err
+	}
+	if ok, err := fits(z.height, z.width); ok || err != nil {
+		return nil, err
+	}
+	for _, t := range tilings {
+		if z.height <= t.size && z.width <= t.size {
+			continue
+		}
+		if ok, err := fits(min(t.size, z.height), min(t.size, z.width)); ok || err != nil {
+			return &t, err
+		}
+	}
+	// Nothing is sure to fit. The smallest tiles are the best chance; running
+	// out of memory is an error of its own.
+	return &tilings[len(tilings)-1], nil
+}
+
+// shape is the plane's as a batch of one.
+func (p plane) shape() []int64 {
+	return []int64{1, int64(p.channels), int64(p.height), int64(p.width)}
+}
+
+// toImage maps [-1, 1] to 0 … 255, rounding half up to the even neighbour as
+// the diffusers library does.
+func toImage(p plane) *image.NRGBA {
+	img := image.NewNRGBA(image.Rect(0, 0, p.width, p.height))
+	n := p.width * p.height
+	for i := range n {
+		for c := range 3 {
+			img.Pix[i*4+c] = toByte(p.data[c*n+i])
+		}
+		img.Pix[i*4+3] = 255
+	}
+	return img
+}

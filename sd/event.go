@@ -1,0 +1,43 @@
+package sd
+
+import (
+	"image"
+	"time"
+)
+
+// Stage is a part of the work that a request causes.
+type Stage string
+
+// The stages, in their order.
+const (
+	StageText   Stage = "text"   // prompts are encoded
+	StageSample Stage = "sample" // one denoising step is done
+	StageDecode Stage = "decode" // a tile of a picture is decoded
+	StageImage  Stage = "image"  // a picture is finished
+)
+
+// Event tells of progress: step Index (counting from 1) of Of of a stage is
+// done, Elapsed after the stage began.
+type Event struct {
+	Stage   Stage
+	Picture int // which picture of the request, from 0
+	Index   int
+	Of      int
+	Elapsed time.Duration
+	Image   *Image // the finished picture, with StageImage
+}
+
+// Image is a generated picture with all that is needed to make it again.
+type Image struct {
+	Image  *image.NRGBA
+	Params Params
+}
+
+// Result is what a request gave. When Generate ends early its pictures are
+// those that were finished.
+type Result struct {
+	Images []Image
+	Text   time.Duration // time spent encoding prompts,
+	Sample time.Duration // denoising, and
+	Decode time.Duration // decoding
+}

@@ -1,0 +1,104 @@
+package sd
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// Generate makes the pictures that a request describes. The whole request is
+// checked first ([RequestError]). When it ends early, because ctx is done or
+// something fails, the result still holds the pictures that were finished.
+func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
+	result := &Result{}
+	q, err := r.resolve(m.NativeSize())
+	if err != nil {
+		return result, err
+	}
+	if _, err := m.layers(q.ClipSkip); err != nil {
+		return result, err
+	}
+	if q.Seed == RandomSeed {
+		q.Seed = int64(rand.Uint32())
+	}
+	c, err := m.conditioning(ctx, q, result)
+	if err != nil {
+		return result, err
+	}
+	for i := range q.Count {
+		img, err := m.picture(ctx, q, c, i, result)
+		if err != nil {
+			return result, err
+		}
+		result.Images = append(result.Images, img)
+		if err := q.event(Event{Stage: StageImage, Picture: i, Index: i + 1, Of: q.Count, Image: &img}); err != nil {
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+// NativeSize is the side of the pictures that the model was trained on, in
+// pixels.
+func (m *Model) NativeSize() int { return m.weights.NativeSize }
+
+// event reports progress to the request's owner.
+func (q resolved) event(e Event) error {
+	if q.OnEvent == nil {
+		return nil
+	}
+	return q.OnEvent(e)
+}
+
+// conditioning encodes the prompts that the guidance scale needs.
+func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c conditioning, err error) {
+	start := time.Now()
+	defer func() { result.Text += time.Since(start) }()
+	if q.guidance != 0 {
+		if c.cond, err = m.encode(ctx, q.Prompt, q.ClipSkip); err != nil {
+			return c, inField(err, "Prompt")
+		}
+	}
+	if q.guidance != 1 {
+		if c.uncond, err = m.encode(ctx, q.NegativePrompt, q.ClipSkip); err != nil {
+			return c, inField(err, "NegativePrompt")
+		}
+	}
+	return c, q.event(Event{Stage: StageText, Index: 1, Of: 1, Elapsed: time.Since(start)})
+}
+
+// picture makes picture i of a request.
+func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, result *Result) (Image, error) {
+	seed := q.Seed + int64(i)
+	start := time.Now()
+	latent, err := m.sample(ctx, q, c, seed, func(s sampler.Step) error {
+		return q.event(Event{Stage: StageSample, Picture: i, Index: s.Index, Of: s.Of, Elapsed: time.Since(start)})
+	})
+	result.Sample += time.Since(start)
+	if err != nil {
+		return Image{}, err
+	}
+	start = time.Now()
+	img, err := m.decode(ctx, latent, func(index, of int) error {
+		return q.event(Event{Stage: StageDecode, Picture: i, Index: index, Of: of, Elapsed: time.Since(start)})
+	})
+	result.Decode += time.Since(start)
+	if err != nil {
+		return Image{}, err
+	}
+	return Image{Image: img, Params: m.params(q, seed)}, nil
+}
+
+// params are the parameters of the picture with one seed.
+func (m *Model) params(q resolved, seed int64) Params {
+	return Params{
+		Prompt: q.Prompt, NegativePrompt: q.NegativePrompt,
+		Width: q.Width, Height: q.Height,
+		Steps: q.Steps, Guidance: q.guidance,
+		Sampler: q.sampler.Name, Schedule: q.schedule.Name,
+		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip,
+		Model: m.name,
+	}
+}

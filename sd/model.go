@@ -1,0 +1,159 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/tokenizer"
+)
+
+// Options says how a model is opened. The zero value is fast and exact for
+// the file's own types.
+type Options struct {
+	// Threads is the number of CPU threads; 0 means one for each physical core.
+	Threads int
+
+	// Backend is the device to compute on: "cpu", or empty for the best one.
+	Backend string
+
+	// Type converts the weights while loading: f32, f16, bf16, q8_0, q4_0 or
+	// another that ggml quantizes to. Empty uses them as they are in the file,
+	// without a copy.
+	Type string
+
+	// Prediction is what the UNet predicts, "epsilon" or "v". Empty takes what
+	// the file says; where it says nothing, as SD 2.x files do, a trial run of
+	// the UNet tells.
+	Prediction string
+
+	// Kernels chooses the CPU operators: empty for this library's kernels,
+	// "ggml" for ggml's own, which are slow and simple. The environment variable
+	// SDGO_KERNELS is its default.
+	Kernels string
+
+	// MaxMemory bounds the memory that decoding a picture takes beside the
+	// weights, in bytes; larger pictures are decoded in tiles. 0 means what
+	// the device has free.
+	MaxMemory uint64
+}
+
+// Model is an open model. Its methods may be called from any goroutine.
+type Model struct {
+	options   Options
+	name      string
+	weights   *convert.Model
+	tokenizer *tokenizer.Tokenizer
+	device    cgo.DeviceInfo
+	process   *sampler.Discrete
+
+	text, unet, decoder *part
+	prediction          once[sampler.Prediction]
+}
+
+// Open opens a model: a .safetensors file in the original layout, a folder in
+// the diffusers library's layout, or a .gguf file. The weights stay in the
+// file, mapped into memory; each network is set up when it is first needed.
+func Open(path string, o Options) (*Model, error) {
+	if path == "" {
+		return nil, errors.New("no model is given: name a .safetensors or .gguf file or a diffusers folder")
+	}
+	// More threads than processors only wait for one another.
+	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
+		o.Threads = cgo.Threads()
+	}
+	if o.Kernels == "" {
+		o.Kernels = os.Getenv("SDGO_KERNELS")
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	device, err := chooseDevice(o.Backend)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := convert.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{options: o, weights: weights, device: device}
+	m.name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	if err := m.init(); err != nil {
+		weights.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func (o Options) check() error {
+	if o.Threads < 1 || o.Threads > 512 {
+		return fmt.Errorf("%d threads, 1 to 512 wanted", o.Threads)
+	}
+	if o.Type != "" {
+		if _, err := dtype.Parse(o.Type); err != nil {
+			return err
+		}
+	}
+	if o.Kernels != "" && o.Kernels != "ggml" {
+		return fmt.Errorf("kernels %q: %q wanted, or nothing", o.Kernels, "ggml")
+	}
+	switch o.Prediction {
+	case "", "epsilon", "v":
+		return nil
+	}
+	return fmt.Errorf("prediction %q: epsilon or v wanted", o.Prediction)
+}
+
+func chooseDevice(backend string) (cgo.DeviceInfo, error) {
+	var names []string
+	for _, d := range cgo.Devices() {
+		if backend == "" && d.Kind == cgo.CPU || strings.EqualFold(backend, d.Name) {
+			return d, nil
+		}
+		names = append(names, strings.ToLower(d.Name))
+	}
+	return cgo.DeviceInfo{}, fmt.Errorf("backend %q is not here; there is: %s", backend, strings.Join(names, ", "))
+}
+
+// Close frees the networks and unmaps the file. No method may run or be called
+// afterwards.
+func (m *Model) Close() error {
+	m.closeParts()
+	return m.weights.Close()
+}
+
+// once computes a value when it is first asked for. A failure is not kept: a
+// cancelled request must not spoil the next one.
+type once[T any] struct {
+	lock  chan struct{} // holds one token while a goroutine computes
+	value T
+	done  bool
+}
+
+func newOnce[T any]() once[T] { return once[T]{lock: make(chan struct{}, 1)} }
+
+func (o *once[T]) get(ctx context.Context, compute func() (T, error)) (T, error) {
+	select {
+	case o.lock <- struct{}{}:
+	case <-ctx.Done():
+		var zero T
+		return zero, context.Cause(ctx)
+	}
+	defer func() { <-o.lock }()
+	if o.done {
+		return o.value, nil
+	}
+	v, err := compute()
+	if err == nil {
+		o.value, o.done = v, true
+	}
+	return v, err
+}

@@ -1,0 +1,57 @@
+package sd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// TextKeyword is the keyword of the PNG text chunk that galleries read
+// generation parameters from.
+const TextKeyword = "parameters"
+
+// Params are a picture's parameters with every default resolved.
+type Params struct {
+	Prompt, NegativePrompt string
+	Width, Height          int
+	Steps                  int
+	Guidance               float64
+	Sampler, Schedule      string
+	Seed                   int64
+	RNG                    RNG
+	ClipSkip               int
+	Model                  string // the file's name without its folder and ending
+	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
+}
+
+// Text returns the parameters in AUTOMATIC1111's layout: the prompt, a line
+// for the negative prompt if there is one, and a line of settings.
+func (p Params) Text() string {
+	var b strings.Builder
+	b.WriteString(p.Prompt)
+	if p.NegativePrompt != "" {
+		b.WriteString("\nNegative prompt: " + p.NegativePrompt)
+	}
+	fmt.Fprintf(&b, "\nSteps: %d, Sampler: %s, Schedule type: %s, CFG scale: %s, Seed: %d, Size: %dx%d",
+		p.Steps, p.Sampler, p.Schedule, strconv.FormatFloat(p.Guidance, 'g', -1, 64), p.Seed, p.Width, p.Height)
+	if p.ModelHash != "" {
+		b.WriteString(", Model hash: " + p.ModelHash)
+	}
+	if p.Model != "" {
+		b.WriteString(", Model: " + quoted(p.Model))
+	}
+	if p.ClipSkip > 1 {
+		fmt.Fprintf(&b, ", Clip skip: %d", p.ClipSkip)
+	}
+	fmt.Fprintf(&b, ", RNG: %s, Version: sdgo %s", p.RNG, Version)
+	return b.String()
+}
+
+// quoted writes a setting's value as AUTOMATIC1111 does: as a JSON string
+// where it would otherwise end the setting.
+func quoted(s string) string {
+	if strings.ContainsAny(s, ",:\n\"") {
+		return strconv.Quote(s)
+	}
+	return s
+}

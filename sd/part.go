@@ -1,0 +1,159 @@
+package sd
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// part is one network of a model. Its net is created with the model, to check
+// that the file has all of its weights; they are bound when it is first used.
+type part struct {
+	prefix  string
+	net     *cgo.Net
+	weights *convert.Model
+	typ     string // Options.Type
+
+	mutex  sync.Mutex
+	loaded bool
+}
+
+func (m *Model) newPart(arch, prefix string, params cgo.Params) (*part, error) {
+	net, err := cgo.NewNet(arch, params, cgo.Config{
+		Device: m.device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &part{prefix: prefix, net: net, weights: m.weights, typ: m.options.Type}
+	for _, w := range net.Weights() {
+		if _, err := p.find(w); err != nil {
+			net.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// find returns the tensor for a weight, its shape known to be right.
+func (p *part) find(w cgo.Weight) (convert.Tensor, error) {
+	t, ok := p.weights.Tensor(p.prefix + w.Name)
+	if !ok {
+		return t, fmt.Errorf("tensor %q is missing: shape %v is wanted", p.prefix+w.Name, w.Shape)
+	}
+	// A 1x1 convolution and a matrix hold the same numbers.
+	if !slices.Equal(withoutOnes(t.Shape), withoutOnes(w.Shape)) {
+		return t, fmt.Errorf("tensor %q has the shape %v, %v wanted", t.Name, t.Shape, w.Shape)
+	}
+	return t, nil
+}
+
+func withoutOnes(shape []int64) []int64 {
+	n := len(shape)
+	for n > 1 && shape[n-1] == 1 {
+		n--
+	}
+	return shape[:n]
+}
+
+// get returns the net with its weights bound.
+func (p *part) get() (*cgo.Net, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.loaded {
+		return p.net, nil
+	}
+	tensors := make([]convert.Tensor, 0, 1024)
+	for _, w := range p.net.Weights() {
+		t, err := p.find(w)
+		if err != nil {
+			return nil, err
+		}
+		tensors = append(tensors, t)
+	}
+	if err := p.convertAll(tensors); err != nil {
+		return nil, err
+	}
+	for i, t := range tensors {
+		if err := p.net.Bind(i, uint32(t.Type), t.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.net.Load(); err != nil {
+		return nil, err
+	}
+	p.loaded = true
+	return p.net, nil
+}
+
+func (p *part) close() {
+	if p != nil {
+		p.net.Close()
+	}
+}
+
+// convertAll replaces the tensors that need another type by copies of it, on
+// all processors.
+func (p *part) convertAll(tensors []convert.Tensor) error {
+	next := make(chan int)
+	errs := make(chan error, 1)
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for i := range next {
+				if err := p.convert(&tensors[i]); err != nil {
+					select {
+					case errs <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for i := range tensors {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return nil
+	}
+}
+
+// convert gives a tensor the type it is to be computed with.
+func (p *part) convert(t *convert.Tensor) error {
+	want := t.Native()
+	if p.typ != "" {
+		typ, err := dtype.Parse(p.typ)
+		if err != nil {
+			return err
+		}
+		want = convert.TypeFor(*t, typ)
+	}
+	if want == t.Type && t.Scale == nil {
+		return nil
+	}
+	values := make([]float32, t.Elements())
+	if err := t.Float32(values); err != nil {
+		return err
+	}
+	row := t.Shape[len(t.Shape)-1]
+	size, ok := want.Size(t.Elements(), row)
+	if !ok {
+		return fmt.Errorf("tensor %q: rows of %d elements do not divide into blocks of %s", t.Name, row, want)
+	}
+	bytes := make([]byte, size)
+	if err := cgo.Quantize(uint32(want), bytes, values, int(row), nil); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	t.Type, t.Bytes, t.Scale = want, bytes, nil
+	return nil
+}

@@ -1,0 +1,176 @@
+package sd
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// RandomSeed as [Request.Seed] draws a seed, which the result reports.
+const RandomSeed = -1
+
+// Limits of a request.
+const (
+	MaxSteps = 1000
+	MaxSide  = 8192 // pixels
+	MaxCount = 1024 // pictures
+	maxScale = 1000
+)
+
+// RNG names a generator of noise: with the same name, seed, sampler and model
+// the program that it comes from makes the same picture.
+type RNG string
+
+// The generators.
+const (
+	TorchRNG  RNG = "torch"  // PyTorch's CPU generator: diffusers, ComfyUI
+	PhiloxRNG RNG = "philox" // CUDA's generator: AUTOMATIC1111, stable-diffusion.cpp
+)
+
+// Request describes pictures to generate. Its zero value, with a prompt, is a
+// sensible request.
+type Request struct {
+	// Prompt and NegativePrompt are in AUTOMATIC1111's grammar: (word:1.3),
+	// ((word)), [word], BREAK, and backslashes before literal brackets. An empty
+	// prompt is a prompt.
+	Prompt, NegativePrompt string
+
+	// Width and Height are in pixels, multiples of 8. 0 means the size that
+	// the model was trained at.
+	Width, Height int
+
+	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20.
+	Steps int
+
+	// Guidance is the classifier-free guidance scale (Ho & Salimans 2022): 1
+	// follows the prompt without contrast to the negative prompt, 0 ignores it.
+	// nil means 7. See [Scale].
+	Guidance *float64
+
+	// Sampler and Schedule are names that package sampler knows. Empty means
+	// "euler_a" and "discrete".
+	Sampler, Schedule string
+
+	// Seed is the seed of the first picture; picture i of a request has
+	// Seed + i. RandomSeed draws one.
+	Seed int64
+
+	// RNG is the generator of noise; empty means TorchRNG.
+	RNG RNG
+
+	// ClipSkip n takes the text encoder's state before its last n-1 layers. 0
+	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x.
+	ClipSkip int
+
+	// Count is the number of pictures; 0 means 1.
+	Count int
+
+	// OnEvent, if not nil, is told of progress, from the goroutine that called
+	// Generate. An error that it returns ends the request.
+	OnEvent func(Event) error
+}
+
+// Scale makes a [Request.Guidance].
+func Scale(s float64) *float64 { return &s }
+
+// RequestError lists everything that is wrong with a request.
+type RequestError struct {
+	Problems []Problem
+}
+
+// Problem is one field of a request that cannot be.
+type Problem struct {
+	Field string // the field's name in [Request]
+	Text  string // what is wrong and what would be right
+}
+
+func (p Problem) String() string { return p.Field + ": " + p.Text }
+
+func (e *RequestError) Error() string {
+	all := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		all[i] = p.String()
+	}
+	return strings.Join(all, "; ")
+}
+
+func (e *RequestError) add(field, format string, args ...any) {
+	e.Problems = append(e.Problems, Problem{field, fmt.Sprintf(format, args...)})
+}
+
+// resolved is a request with every default filled in.
+type resolved struct {
+	Request
+	guidance float64
+	sampler  sampler.Sampler
+	schedule sampler.Schedule
+}
+
+// resolve fills in defaults for model m and checks everything that can be
+// checked without it.
+func (r Request) resolve(native int) (resolved, error) {
+	q := resolved{Request: r, guidance: 7}
+	fill(&q.Width, native)
+	fill(&q.Height, native)
+	fill(&q.Steps, 20)
+	fill(&q.Count, 1)
+	fill(&q.Sampler, "euler_a")
+	fill(&q.Schedule, "discrete")
+	fill(&q.RNG, TorchRNG)
+	if r.Guidance != nil {
+		q.guidance = *r.Guidance
+	}
+
+	var e RequestError
+	checkSide(&e, "Width", q.Width)
+	checkSide(&e, "Height", q.Height)
+	checkRange(&e, "Steps", q.Steps, 1, MaxSteps)
+	checkRange(&e, "Count", q.Count, 1, MaxCount)
+	if !(q.guidance >= 0 && q.guidance <= maxScale) {
+		e.add("Guidance", "%g, 0 to %d wanted", q.guidance, maxScale)
+	}
+	if q.Seed < RandomSeed {
+		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
+	} else if q.Seed > math.MaxInt64-MaxCount {
+		e.add("Seed", "%d, at most %d wanted", q.Seed, math.MaxInt64-MaxCount)
+	}
+	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
+		e.add("RNG", "%q, %q or %q wanted", q.RNG, TorchRNG, PhiloxRNG)
+	}
+	if q.ClipSkip < 0 {
+		e.add("ClipSkip", "%d, 1 or more wanted, or 0 for the model's own", q.ClipSkip)
+	}
+	var err error
+	if q.sampler, err = sampler.Lookup(q.Sampler); err != nil {
+		e.add("Sampler", "%v", err)
+	}
+	if q.schedule, err = sampler.LookupSchedule(q.Schedule); err != nil {
+		e.add("Schedule", "%v", err)
+	}
+	if len(e.Problems) > 0 {
+		return q, &e
+	}
+	return q, nil
+}
+
+// fill replaces a zero value by a default.
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func checkRange(e *RequestError, field string, v, low, high int) {
+	if v < low || v > high {
+		e.add(field, "%d, %d to %d wanted", v, low, high)
+	}
+}
+
+func checkSide(e *RequestError, field string, v int) {
+	if v < 8 || v > MaxSide || v%8 != 0 {
+		e.add(field, "%d, a multiple of 8 from 8 to %d wanted", v, MaxSide)
+	}
+}

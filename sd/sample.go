@@ -1,0 +1,132 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// conditioning is what a picture is guided by.
+type conditioning struct {
+	cond, uncond embedding
+}
+
+// sample draws a latent [channels, h, w]: noise from the seed's stream, then
+// the sampler.
+func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int64, onStep func(sampler.Step) error) (plane, error) {
+	prediction, err := m.predictionType(ctx)
+	if err != nil {
+		return plane{}, err
+	}
+	sigmas, err := q.schedule.Sigmas(m.process, q.Steps)
+	if err != nil {
+		return plane{}, err
+	}
+	factor := 1 << (len(m.weights.VAE.ChannelMult) - 1)
+	x := newPlane(m.weights.UNet.InChannels, q.Height/factor, q.Width/factor)
+	noise := newNoise(q.RNG, seed)
+	sampler.Start(x.data, nil, sigmas[0], noise)
+
+	pair := sampler.NewPair(prediction, m.process, m.evaluate(x, c))
+	options := q.sampler.Options
+	options.OnStep = onStep
+	err = q.sampler.Sample(ctx, q.sampler.Guide(pair, q.guidance, sigmas), x.data, sigmas, noise, options)
+	var bad *sampler.NonFiniteError
+	if errors.As(err, &bad) {
+		// Weights that are damaged are the likely reason, and can be named.
+		err = fmt.Errorf("%w: %w", m.notFinite("the UNet", m.unet), err)
+	}
+	return x, err
+}
+
+func newNoise(rng RNG, seed int64) sampler.Noise {
+	if rng == PhiloxRNG {
+		return sampler.NewPhilox(uint64(seed))
+	}
+	return sampler.NewTorch(uint64(seed))
+}
+
+// evaluate returns the UNet as the samplers see it, for latents of one shape.
+// The two conditionings go through it as one batch when they have the same
+// length, so that its weights are read once.
+func (m *Model) evaluate(shape plane, c conditioning) sampler.ModelPair {
+	channels, n := int64(shape.channels), len(shape.data)
+	both := make([]float32, 0, 2*n)
+	out := make([]float32, 2*n)
+	context2 := append(append([]float32(nil), c.cond.data...), c.uncond.data...)
+
+	run := func(ctx context.Context, dst, x, context []float32, batch int64, e embedding, t float64) error {
+		net, err := m.unet.get()
+		if err != nil {
+			return err
+		}
+		ts := [2]float32{float32(t), float32(t)}
+		return net.Run(ctx, []cgo.Input{
+			{Name: "x", Shape: []int64{batch, channels, int64(shape.height), int64(shape.width)}, F32: x},
+			{Name: "t", Shape: []int64{batch}, F32: ts[:batch]},
+			{Name: "context", Shape: []int64{batch, int64(e.length), int64(e.dim)}, F32: context},
+		}, []cgo.Output{{Name: "out", Data: dst}})
+	}
+	return func(ctx context.Context, cond, uncond, x []float32, t float64) error {
+		if cond != nil && uncond != nil && c.cond.length == c.uncond.length {
+			both = append(append(both[:0], x...), x...)
+			if err := run(ctx, out, both, context2, 2, c.cond, t); err != nil {
+				return err
+			}
+			copy(cond, out[:n])
+			copy(uncond, out[n:])
+			return nil
+		}
+		if cond != nil {
+			if err := run(ctx, cond, x, c.cond.data, 1, c.cond, t); err != nil {
+				return err
+			}
+		}
+		if uncond != nil {
+			return run(ctx, uncond, x, c.uncond.data, 1, c.uncond, t)
+		}
+		return nil
+	}
+}
+
+// predictionType is what the UNet predicts: as the caller or the file says,
+// else what a trial run tells.
+func (m *Model) predictionType(ctx context.Context) (sampler.Prediction, error) {
+	for _, known := range []string{m.options.Prediction, m.weights.Prediction} {
+		if known != "" {
+			return sampler.Prediction(known), nil
+		}
+	}
+	return m.prediction.get(ctx, func() (sampler.Prediction, error) { return m.probePrediction(ctx) })
+}
+
+// probePrediction tells epsilon from v where a file doesn't say, as
+// AUTOMATIC1111 does for SD 2.x: at the last timestep, where all is noise, a
+// UNet that predicts epsilon returns its input, one that predicts v something
+// far below it. The trial input is 0.5 everywhere, the threshold -1.
+func (m *Model) probePrediction(ctx context.Context) (sampler.Prediction, error) {
+	const side, length, value = 8, 2, 0.5
+	dim := m.weights.UNet.ContextDim
+	x := newPlane(m.weights.UNet.InChannels, side, side)
+	e := embedding{make([]float32, length*dim), length, dim}
+	for _, s := range [][]float32{x.data, e.data} {
+		for i := range s {
+			s[i] = value
+		}
+	}
+	out := make([]float32, len(x.data))
+	if err := m.evaluate(x, conditioning{cond: e})(ctx, out, nil, x.data, 999); err != nil {
+		return "", err
+	}
+	var mean float64
+	for i := range out {
+		mean += float64(out[i]-x.data[i]) / float64(len(out))
+	}
+	if mean < -1 {
+		return sampler.PredictV, nil
+	}
+	return sampler.PredictEpsilon, nil
+}
