@@ -25,6 +25,7 @@ const Table &generic_table();
 #if defined(__x86_64__)
 const Table &avx2_table();
 const Table &avx512_table();
+const Table &amx_table();
 #endif
 
 } // namespace sdgo::kernels

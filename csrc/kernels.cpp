@@ -3,6 +3,14 @@
 
 #include "kernel_table.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 namespace sdgo::kernels {
 
 namespace {
@@ -17,18 +25,32 @@ bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+
+// AMX with bfloat16, and the system's permission to use its registers: asked
+// for once, it holds for all threads of the process.
+bool has_amx() {
+#if defined(__linux__)
+    constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, avx512_bf16 = 1u << 5;
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    unsigned a, b, c, d;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tile)) != (bf16 | tile)) {
+        return false;
+    }
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16) &&
+           syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
-bool has_avx2() {
     return false;
-}
-bool has_avx512() {
-    return false;
-}
 #endif
+}
 
 Isa detect() {
-    return has_avx512() ? Isa::avx512 : has_avx2() ? Isa::avx2 : Isa::generic;
+    return has_amx() ? Isa::amx : has_avx512() ? Isa::avx512 : has_avx2() ? Isa::avx2 : Isa::generic;
 }
+#else
+Isa detect() {
+    return Isa::generic;
+}
+#endif
 
 // What is asked for, or the best there is if this machine lacks it.
 const Table &table(Isa isa) {
@@ -36,6 +58,9 @@ const Table &table(Isa isa) {
         isa = best_isa();
     }
 #if defined(__x86_64__)
+    if (isa == Isa::amx) {
+        return amx_table();
+    }
     if (isa == Isa::avx512) {
         return avx512_table();
     }
