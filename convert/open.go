@@ -169,8 +169,33 @@ func readGGUF(data []byte, said map[string]string) ([]raw, error) {
 	all := make([]raw, len(file.Tensors))
 	for i, t := range file.Tensors {
 		all[i] = raw{Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Bytes: t.Data}, t.Type.String()}
+		if original, ok := file.Get(keyOriginalShape + t.Name).([]int32); ok {
+			if err := all[i].reshape(original); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return all, nil
+}
+
+// keyOriginalShape begins the keys under which ComfyUI-GGUF keeps the shapes of
+// tensors that it flattens, so that their rows divide into blocks.
+const keyOriginalShape = "comfy.gguf.orig_shape."
+
+// reshape gives a tensor another shape of as many elements.
+func (t *raw) reshape(original []int32) error {
+	n, shape := int64(1), make([]int64, len(original))
+	for i, d := range original {
+		if shape[i] = int64(d); d < 1 || n > t.Elements() {
+			n = 0
+		}
+		n *= shape[i]
+	}
+	if len(shape) > 4 || n != t.Elements() {
+		return fmt.Errorf("tensor %q has the shape %v, which cannot have been %.40q", t.Name, t.Shape, fmt.Sprint(original))
+	}
+	t.Shape = shape
+	return nil
 }
 
 // isCheckpoint tells checkpoints from safetensors files, whose header's length

@@ -249,3 +249,44 @@ func FuzzImportance(f *testing.F) {
 		}
 	})
 }
+
+// A convolution that ComfyUI-GGUF has flattened gets its shape back.
+func TestFlattened(t *testing.T) {
+	make1 := func(original []int32) string {
+		l, err := gguf.NewLayout([]gguf.KV{{Key: "comfy.gguf.orig_shape.conv_first.weight", Value: original}}, []gguf.Tensor{
+			{Name: "conv_first.weight", Type: dtype.Q8_0, Shape: []int64{2, 288}}, {Name: "body.0.rdb1.conv1.weight", Type: dtype.F32, Shape: []int64{1}}})
+		require.NoError(t, err)
+		data := append(l.Header, make([]byte, l.Size-int64(len(l.Header)))...)
+		for i := range 18 { // blocks of scale i and values 0 … 31
+			block := data[l.Offsets[0]+int64(34*i):]
+			require.NoError(t, dtype.Encode(dtype.F16, block[:2], []float32{float32(i)}))
+			for k := range 32 {
+				block[2+k] = byte(k)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "x")
+		require.NoError(t, os.WriteFile(path, data, 0o666))
+		return path
+	}
+	m, err := Load(make1([]int32{2, 32, 3, 3}))
+	require.NoError(t, err)
+	defer m.Close()
+	for _, o := range []Options{{Keep: true}, {Type: dtype.F32}, {Type: dtype.Q4_0}} {
+		out := filepath.Join(t.TempDir(), "out")
+		require.NoError(t, Convert(t.Context(), m, out, o))
+		got, err := Load(out)
+		require.NoError(t, err)
+		x, _ := got.Tensor("conv_first.weight")
+		require.Equal(t, []int64{2, 32, 3, 3}, x.Shape)
+		values := make([]float32, 576)
+		require.NoError(t, x.Float32(values))
+		for i, v := range values {
+			require.Equal(t, float32(i/32*(i%32)), v)
+		}
+		require.NoError(t, got.Close())
+	}
+	for _, wrong := range [][]int32{{2, 32, 3}, {0, 0}, {-2, -288}, {1 << 30, 1 << 30, 1 << 30, 1 << 30}, {1, 1, 2, 1, 288}, nil} {
+		_, err := Load(make1(wrong))
+		require.ErrorContains(t, err, "which cannot have been")
+	}
+}

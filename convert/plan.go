@@ -58,9 +58,20 @@ func (r Rule) matches(name string) bool {
 	return false
 }
 
-// typeOf is the type that a tensor gets. A rule with a plain type is followed
-// to the letter; under one with a quantized type [TypeFor] says what can be.
+// typeOf is the type that a tensor gets. A quantized one needs rows that divide
+// into blocks, which those of a flattened convolution do no longer.
 func (o Options) typeOf(t Tensor) dtype.Type {
+	to := o.chosen(t)
+	if row := t.Shape[len(t.Shape)-1]; to.Quantized() && (row%to.BlockSize() != 0 || row%t.Type.BlockSize() != 0) {
+		return dtype.F16
+	}
+	return to
+}
+
+// chosen is the type that the options ask for. A rule with a plain type is
+// followed to the letter; under one with a quantized type [TypeFor] says what
+// can be.
+func (o Options) chosen(t Tensor) dtype.Type {
 	for _, r := range o.Rules {
 		if r.matches(t.Name) {
 			if r.Type.Quantized() {

@@ -182,10 +182,11 @@ func (p *plan) pieces(i int) []piece {
 	if n := len(t.Shape); n > 0 {
 		row = t.Shape[n-1]
 	}
-	// Plain types need no whole rows, and rows may be as short as 1.
-	step := max(1, chunkElements/row) * row
-	if !t.Type.Quantized() && !to.Quantized() {
-		step = chunkElements
+	// Only quantizing needs whole rows; chunkElements are whole blocks of any
+	// type.
+	step := int64(chunkElements)
+	if to.Quantized() && to != t.Type {
+		step = max(1, step/row) * row
 	}
 	var all []piece
 	for begin := int64(0); begin < t.Elements(); begin += step {
