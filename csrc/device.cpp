@@ -12,9 +12,11 @@ void no_log(ggml_log_level, const char *, void *) {}
 
 } // namespace
 
-void silence_ggml() { ggml_log_set(no_log, nullptr); }
+void silence_ggml() {
+    ggml_log_set(no_log, nullptr);
+}
 
-Device::Device(size_t index, int threads) : threads_(threads) {
+Device::Device(size_t index, int threads) {
     silence_ggml();
     if (index >= ggml_backend_dev_count()) {
         invalid("device %zu does not exist: there are %zu", index, ggml_backend_dev_count());
@@ -31,11 +33,17 @@ Device::Device(size_t index, int threads) : threads_(threads) {
     }
     cpu_ = ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU;
     if (cpu_) {
-        ggml_backend_cpu_set_n_threads(backend_, threads);
+        set_threads(threads);
     }
 }
 
-Device::~Device() { ggml_backend_free(backend_); }
+void Device::set_threads(int threads) {
+    ggml_backend_cpu_set_n_threads(backend_, threads);
+}
+
+Device::~Device() {
+    ggml_backend_free(backend_);
+}
 
 void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     if (cpu_) {

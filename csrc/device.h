@@ -15,7 +15,7 @@ class Device {
     Device &operator=(const Device &) = delete;
 
     bool is_cpu() const { return cpu_; }
-    int threads() const { return threads_; }
+    void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }
 
     // Computes the graph; throws SDGO_CANCELLED once *cancel is not zero.
@@ -24,7 +24,6 @@ class Device {
   private:
     ggml_backend_t backend_ = nullptr;
     bool cpu_ = false;
-    int threads_;
 };
 
 // Replaces ggml's logging, which writes to standard error, by silence: what

@@ -17,7 +17,8 @@ class Graph {
   public:
     // Builds the graph without memory for its tensors. Weights that are not
     // sealed are declared on the way.
-    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, int threads, bool plain);
+    // Without a pool its operators are ggml's own.
+    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool);
     ~Graph();
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;

@@ -37,7 +37,8 @@ class Architecture {
     // The largest token id that may come in, exclusive; 0 without such inputs.
     virtual int64_t vocabulary() const { return 0; }
 
-    virtual Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &outputs) const = 0;
+    virtual Tensors forward(Ops &ops, const Tensors &inputs,
+                            const std::vector<std::string> &outputs) const = 0;
 };
 
 std::unique_ptr<Architecture> clip_text(const Params &p);

@@ -27,7 +27,9 @@ class ClipText : public Architecture {
     }
 
     Shapes nominal_inputs() const override { return {{"tokens", {1, length_}}}; }
-    std::vector<std::string> nominal_outputs() const override { return {"hidden." + std::to_string(layers_)}; }
+    std::vector<std::string> nominal_outputs() const override {
+        return {"hidden." + std::to_string(layers_)};
+    }
     bool is_integer(const std::string &) const override { return true; }
     int output_dims() const override { return 3; }
     int64_t vocabulary() const override { return vocabulary_; }
@@ -44,8 +46,8 @@ class ClipText : public Architecture {
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &outputs) const override {
-        Tensor x = ops.embedding(inputs.at("tokens"), "text_model.embeddings.token_embedding.weight", vocabulary_,
-                                 width_);
+        Tensor x = ops.embedding(inputs.at("tokens"), "text_model.embeddings.token_embedding.weight",
+                                 vocabulary_, width_);
         x = ops.positions(x, "text_model.embeddings.position_embedding.weight", length_);
 
         int deepest = 0;
@@ -83,7 +85,8 @@ class ClipText : public Architecture {
     // The K of "hidden.K".
     int depth(const std::string &output) const {
         const std::string prefix = "hidden.";
-        const int k = output.compare(0, prefix.size(), prefix) == 0 ? atoi(output.c_str() + prefix.size()) : 0;
+        const int k =
+            output.compare(0, prefix.size(), prefix) == 0 ? atoi(output.c_str() + prefix.size()) : 0;
         if (k < 1 || k > layers_) {
             invalid("clip_text: no output %s; hidden.1 to hidden.%d exist", output.c_str(), layers_);
         }
@@ -97,6 +100,8 @@ class ClipText : public Architecture {
 
 } // namespace
 
-std::unique_ptr<Architecture> clip_text(const Params &p) { return std::make_unique<ClipText>(p); }
+std::unique_ptr<Architecture> clip_text(const Params &p) {
+    return std::make_unique<ClipText>(p);
+}
 
 } // namespace sdgo

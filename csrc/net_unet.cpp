@@ -25,14 +25,16 @@ class UNet : public Architecture {
           middle_depth_(p.integer("middle_depth", 0, 32)), context_(p.integer("context_dim", 1, 1 << 14)),
           heads_(p.integer("heads", 0, 1 << 10)), head_dim_(p.integer("head_dim", 0, 1 << 12)) {
         if (mult_.size() > 8 || depth_.size() != mult_.size()) {
-            invalid("unet: %zu levels and %zu transformer depths; as many, at most 8, are wanted", mult_.size(),
-                    depth_.size());
+            invalid("unet: %zu levels and %zu transformer depths; as many, at most 8, are wanted",
+                    mult_.size(), depth_.size());
         }
         if (width_ % 32 != 0) {
-            invalid("unet: model_channels is %d, a multiple of 32 (the number of norm groups) wanted", int(width_));
+            invalid("unet: model_channels is %d, a multiple of 32 (the number of norm groups) wanted",
+                    int(width_));
         }
         for (size_t level = 0; level < mult_.size(); level++) {
-            const int depth = level + 1 == mult_.size() ? std::max(depth_[level], middle_depth_) : depth_[level];
+            const int depth =
+                level + 1 == mult_.size() ? std::max(depth_[level], middle_depth_) : depth_[level];
             if (depth > 0) {
                 heads_at(width_ * mult_[level]);
             }
@@ -168,7 +170,8 @@ class UNet : public Architecture {
         return ops.linear(h, name + ".ff.net.2", {c, true, Act::none, x});
     }
 
-    Tensor attention(Ops &ops, Tensor x, Tensor context, Tensor residual, const std::string &name, int heads) const {
+    Tensor attention(Ops &ops, Tensor x, Tensor context, Tensor residual, const std::string &name,
+                     int heads) const {
         const int64_t c = x->ne[0];
         Tensor q = ops.linear(x, name + ".to_q", {c, false});
         Tensor k = ops.linear(context, name + ".to_k", {c, false});
@@ -180,7 +183,8 @@ class UNet : public Architecture {
     int heads_at(int channels) const {
         const int heads = heads_ > 0 ? heads_ : head_dim_ > 0 ? channels / head_dim_ : 0;
         if (heads < 1 || channels % heads != 0) {
-            invalid("unet: %d channels do not divide into heads (heads %d, head_dim %d)", channels, heads_, head_dim_);
+            invalid("unet: %d channels do not divide into heads (heads %d, head_dim %d)", channels, heads_,
+                    head_dim_);
         }
         return heads;
     }
@@ -195,6 +199,8 @@ class UNet : public Architecture {
 
 } // namespace
 
-std::unique_ptr<Architecture> unet(const Params &p) { return std::make_unique<UNet>(p); }
+std::unique_ptr<Architecture> unet(const Params &p) {
+    return std::make_unique<UNet>(p);
+}
 
 } // namespace sdgo

@@ -27,10 +27,12 @@ class Autoencoder : public Architecture {
             invalid("autoencoder: %zu levels, at most 8 are possible", mult_.size());
         }
         if (width_ % 32 != 0) {
-            invalid("autoencoder: channels is %d, a multiple of 32 (the number of norm groups) wanted", int(width_));
+            invalid("autoencoder: channels is %d, a multiple of 32 (the number of norm groups) wanted",
+                    int(width_));
         }
         if (!quant_ && embed_ != z_) {
-            invalid("autoencoder: without quant_conv embed_dim (%d) and z_channels (%d) must agree", embed_, z_);
+            invalid("autoencoder: without quant_conv embed_dim (%d) and z_channels (%d) must agree", embed_,
+                    z_);
         }
     }
 
@@ -101,7 +103,8 @@ class Decoder : public Autoencoder {
         for (int level = int(mult_.size()) - 1; level >= 0; level--) {
             const std::string name = "decoder.up." + std::to_string(level);
             for (int block = 0; block <= blocks_; block++) {
-                h = res_block(ops, h, name + ".block." + std::to_string(block), width_ * mult_[size_t(level)]);
+                h = res_block(ops, h, name + ".block." + std::to_string(block),
+                              width_ * mult_[size_t(level)]);
             }
             if (level > 0) {
                 Conv up{ops.channels(h)};
@@ -129,8 +132,8 @@ class Encoder : public Autoencoder {
         const int64_t f = int64_t(1) << (mult_.size() - 1);
         const Shape &s = inputs.at("image");
         if (s[2] % f != 0 || s[3] % f != 0) {
-            invalid("vae_encoder: an image of %lldx%lld, multiples of %lld wanted", (long long)s[3], (long long)s[2],
-                    (long long)f);
+            invalid("vae_encoder: an image of %lldx%lld, multiples of %lld wanted", (long long)s[3],
+                    (long long)s[2], (long long)f);
         }
     }
 
@@ -160,7 +163,11 @@ class Encoder : public Autoencoder {
 
 } // namespace
 
-std::unique_ptr<Architecture> vae_decoder(const Params &p) { return std::make_unique<Decoder>(p); }
-std::unique_ptr<Architecture> vae_encoder(const Params &p) { return std::make_unique<Encoder>(p); }
+std::unique_ptr<Architecture> vae_decoder(const Params &p) {
+    return std::make_unique<Decoder>(p);
+}
+std::unique_ptr<Architecture> vae_encoder(const Params &p) {
+    return std::make_unique<Encoder>(p);
+}
 
 } // namespace sdgo

@@ -15,9 +15,13 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     return ggml_new_tensor(ctx_, GGML_TYPE_F32, int(shape.size()), ne);
 }
 
-Tensor Ops::silu(Tensor x) { return ggml_silu(ctx_, x); }
+Tensor Ops::silu(Tensor x) {
+    return ggml_silu(ctx_, x);
+}
 
-Tensor Ops::add(Tensor a, Tensor b) { return ggml_add(ctx_, a, b); }
+Tensor Ops::add(Tensor a, Tensor b) {
+    return ggml_add(ctx_, a, b);
+}
 
 Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {
     const int64_t length = ids->ne[0], batch = ids->ne[1];
@@ -31,7 +35,8 @@ Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
     if (table->type != GGML_TYPE_F32) {
         table = ggml_cast(ctx_, table, GGML_TYPE_F32);
     }
-    table = ggml_view_3d(ctx_, table, x->ne[0], x->ne[1], 1, table->nb[1], table->nb[1] * size_t(x->ne[1]), 0);
+    table =
+        ggml_view_3d(ctx_, table, x->ne[0], x->ne[1], 1, table->nb[1], table->nb[1] * size_t(x->ne[1]), 0);
     return ggml_add(ctx_, x, table);
 }
 

@@ -18,14 +18,14 @@ enum class Act { none, silu, gelu, quick_gelu };
 
 // A convolution: everything that can be fused into it.
 struct Conv {
-    int64_t out = 0;                // output channels
-    int kernel = 3;                 // 1 or 3, padded to keep the size
-    int stride = 1;                 // 1 or 2
-    bool pad_end = false;           // pad right and bottom only (the VAE encoder's downsampling)
-    int64_t up_width = 0;           // not 0: nearest-neighbour 2x before the convolution,
-    int64_t up_height = 0;          // cut to this size (twice the input's or one less)
-    Tensor add_channels = nullptr;  // [C, N], added to every position
-    Tensor add = nullptr;           // an image of the output's shape
+    int64_t out = 0;               // output channels
+    int kernel = 3;                // 1 or 3, padded to keep the size
+    int stride = 1;                // 1 or 2
+    bool pad_end = false;          // pad right and bottom only (the VAE encoder's downsampling)
+    int64_t up_width = 0;          // not 0: nearest-neighbour 2x before the convolution,
+    int64_t up_height = 0;         // cut to this size (twice the input's or one less)
+    Tensor add_channels = nullptr; // [C, N], added to every position
+    Tensor add = nullptr;          // an image of the output's shape
 };
 
 struct Linear {
@@ -63,9 +63,11 @@ class Ops {
     // The same in every implementation.
     Tensor silu(Tensor x);
     Tensor add(Tensor a, Tensor b);
-    Tensor embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width); // ids [L, N] → [width, L, N]
-    Tensor positions(Tensor x, const std::string &name, int64_t length); // adds a learned row to each of [C, L, N]
-    Tensor timestep_embedding(Tensor t, int64_t dim);                    // [N] → [dim, N], cosines first
+    Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
+                     int64_t width); // ids [L, N] → [width, L, N]
+    Tensor positions(Tensor x, const std::string &name,
+                     int64_t length);                 // adds a learned row to each of [C, L, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
 
     // Memory beside the graph's that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
@@ -81,7 +83,8 @@ class Ops {
 // ggml's own operators, on any device.
 std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights);
 
-// The CPU kernels, for a pool of `threads` threads.
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, int threads);
+// The CPU kernels, on a pool's threads.
+class Pool;
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool);
 
 } // namespace sdgo

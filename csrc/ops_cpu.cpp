@@ -1,4 +1,218 @@
+// Nets' operators in terms of the CPU kernels, as ggml custom operators.
+// Images are channels-last, ne = [C, W, H, N], so an image's tokens are a view.
 #include "ops.h"
+
+#include "kernel_memory.h"
+#include "kernels.h"
+#include "pool.h"
+
+#include <algorithm>
+#include <cmath>
+
 namespace sdgo {
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, int) { return ggml_ops(ctx, weights); }
+
+namespace {
+
+using kernels::Vector;
+
+float *data(Tensor t) {
+    return static_cast<float *>(t->data);
+}
+
+kernels::Act act_of(Act act) {
+    switch (act) {
+    case Act::none:
+        return kernels::Act::none;
+    case Act::silu:
+        return kernels::Act::silu;
+    case Act::gelu:
+        return kernels::Act::gelu;
+    case Act::quick_gelu:
+        return kernels::Act::quick_gelu;
+    }
+    return kernels::Act::none;
+}
+
+// `in` weights a row.
+kernels::Matrix matrix(Tensor w, int64_t in) {
+    kernels::Matrix m;
+    m.data = w->data;
+    switch (w->type) {
+    case GGML_TYPE_F32:
+        m.type = kernels::Type::f32;
+        break;
+    case GGML_TYPE_F16:
+        m.type = kernels::Type::f16;
+        break;
+    case GGML_TYPE_BF16:
+        m.type = kernels::Type::bf16;
+        break;
+    default: {
+        const ggml_type_traits *t = ggml_get_type_traits(w->type);
+        m.type = kernels::Type::block;
+        m.to_float = t->to_float;
+        m.block_length = t->blck_size;
+        m.block_bytes = t->type_size;
+    }
+    }
+    m.row_bytes = ggml_row_size(w->type, in);
+    return m;
+}
+
+// Vectors are float32: Weights sees to it.
+Vector vector(Tensor t) {
+    return t ? Vector{t->data, kernels::Type::f32} : Vector{};
+}
+
+class CpuOps : public Ops {
+  public:
+    CpuOps(ggml_context *ctx, Weights &weights, Pool &pool) : Ops(ctx, weights), pool_(pool) {}
+
+    uint64_t scratch_size() const override { return scratch_size_; }
+    bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
+
+    Tensor image_in(Tensor nchw) override {
+        return ggml_cont(ctx_, ggml_permute(ctx_, nchw, 1, 2, 0, 3)); // [C, W, H, N]
+    }
+    Tensor image_out(Tensor image) override {
+        return ggml_cont(ctx_, ggml_permute(ctx_, image, 2, 0, 1, 3)); // [W, H, C, N]
+    }
+    int64_t width(Tensor image) const override { return image->ne[1]; }
+    int64_t height(Tensor image) const override { return image->ne[2]; }
+    int64_t channels(Tensor image) const override { return image->ne[0]; }
+
+    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
+        Tensor w = weight(name + ".weight", {c.out, x->ne[0], c.kernel, c.kernel});
+        Tensor b = weight(name + ".bias", {c.out});
+        const auto arguments = [=](Tensor dst) {
+            kernels::Conv2d k;
+            k.x = data(x);
+            k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.c1 = x->ne[0], k.out = c.out;
+            k.kernel = c.kernel, k.stride = c.stride, k.pad_end = c.pad_end;
+            k.upsample = c.up_width > 0, k.up_w = c.up_width, k.up_h = c.up_height;
+            k.weight = matrix(w, x->ne[0] * c.kernel * c.kernel);
+            k.bias = vector(b);
+            k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
+            k.residual = c.add ? data(c.add) : nullptr;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        };
+        const kernels::Conv2d shape = arguments(nullptr);
+        return node({c.out, kernels::out_width(shape), kernels::out_height(shape), x->ne[3]},
+                    {x, w, b, c.add_channels, c.add}, arguments);
+    }
+
+    Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
+        const int64_t c = x->ne[0], n = x->ne[3];
+        Tensor w = weight(name + ".weight", {c}), b = weight(name + ".bias", {c});
+        // Scales above shifts, [C, N] each.
+        Tensor stats = node({c, n, 2, 1}, {x, w, b}, [=](Tensor dst) {
+            kernels::GroupNormStats k;
+            k.x = data(x), k.n = n, k.rows = x->ne[1] * x->ne[2], k.c1 = c, k.eps = eps;
+            k.weight = vector(w), k.bias = vector(b);
+            k.scale = dst ? data(dst) : nullptr;
+            k.shift = dst ? data(dst) + c * n : nullptr;
+            return k;
+        });
+        return node({c, x->ne[1], x->ne[2], n}, {x, stats}, [=](Tensor dst) {
+            kernels::Normalize k;
+            k.x = data(x), k.n = n, k.rows = x->ne[1] * x->ne[2], k.c1 = c;
+            k.norm.scale = data(stats);
+            k.norm.shift = stats->data ? data(stats) + c * n : nullptr;
+            k.norm.silu = silu;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 0); }
+
+    Tensor tokens(Tensor x) override {
+        return ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
+    }
+    Tensor image(Tensor x, int64_t width, int64_t height) override {
+        return ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
+    }
+
+    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
+        return gemm(x, name, l, false);
+    }
+    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
+        return gemm(x, name, {out}, true);
+    }
+
+    Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
+        Tensor w = weight(name + ".weight", {x->ne[0]}), b = weight(name + ".bias", {x->ne[0]});
+        return node({x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w, b}, [=](Tensor dst) {
+            kernels::LayerNorm k;
+            k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.eps = eps;
+            k.weight = vector(w), k.bias = vector(b);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
+        const int64_t c = q->ne[0], dim = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
+        return node({c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
+            kernels::Attention a;
+            a.q = {data(q), lq * c, c, dim};
+            a.k = {data(k), lk * c, c, dim};
+            a.v = {data(v), lk * c, c, dim};
+            a.n = n, a.heads = heads, a.dim = dim, a.q_length = lq, a.k_length = lk;
+            a.scale = 1 / std::sqrt(float(dim));
+            a.causal = causal;
+            a.y = dst ? data(dst) : nullptr;
+            return a;
+        });
+    }
+
+  private:
+    // What a custom operator runs: it makes the kernel's arguments of its
+    // result, whose memory is known only when the graph is computed.
+    using Job = std::function<void(Tensor dst)>;
+
+    static void compute(Tensor dst, int, int, void *job) { (*static_cast<const Job *>(job))(dst); }
+
+    // A node of shape ne for a kernel. `arguments(nullptr)` must do to tell the
+    // scratch memory that the kernel needs.
+    template <class F> Tensor node(std::vector<int64_t> ne, std::vector<Tensor> sources, F arguments) {
+        sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
+        scratch_size_ =
+            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(arguments(nullptr), pool_.threads())));
+        jobs_.push_back(
+            [this, arguments](Tensor dst) { kernels::run_on(pool_, arguments(dst), scratch_.data()); });
+        return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
+                              int(sources.size()), compute, 1, &jobs_.back());
+    }
+
+    Tensor gemm(Tensor x, const std::string &name, const Linear &l, bool geglu) {
+        const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
+        Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
+        Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
+        return node({l.out, x->ne[1], x->ne[2], x->ne[3]}, {x, w, b, l.add}, [=](Tensor dst) {
+            kernels::Linear k;
+            k.x = data(x), k.rows = rows, k.in = in, k.out = l.out;
+            k.w = matrix(w, in);
+            k.bias = vector(b);
+            k.act = act_of(l.act);
+            k.geglu = geglu;
+            k.residual = l.add ? data(l.add) : nullptr;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Pool &pool_;
+    std::deque<Job> jobs_; // at addresses that stay
+    uint64_t scratch_size_ = 0;
+    kernels::Memory scratch_;
+};
+
+} // namespace
+
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool) {
+    return std::make_unique<CpuOps>(ctx, weights, pool);
+}
+
 } // namespace sdgo

@@ -76,7 +76,8 @@ class GgmlOps : public Ops {
     Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
         x = linear(x, name, {2 * out});
         Tensor value = ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], 0);
-        Tensor gate = ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], size_t(out) * x->nb[0]);
+        Tensor gate =
+            ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], size_t(out) * x->nb[0]);
         return ggml_mul(ctx_, ggml_gelu_erf(ctx_, ggml_cont(ctx_, gate)), value);
     }
 
@@ -96,8 +97,8 @@ class GgmlOps : public Ops {
             s = ggml_diag_mask_inf(ctx_, s, 0);
         }
         s = ggml_soft_max_ext(ctx_, s, nullptr, 1.0f / std::sqrt(float(d)), 0.0f);
-        Tensor y = ggml_mul_mat(ctx_, ggml_cont(ctx_, v), s);      // [D, Lq, heads, N]
-        y = ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 2, 1, 3));    // [D, heads, Lq, N]
+        Tensor y = ggml_mul_mat(ctx_, ggml_cont(ctx_, v), s);   // [D, Lq, heads, N]
+        y = ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 2, 1, 3)); // [D, heads, Lq, N]
         return ggml_reshape_3d(ctx_, y, c, lq, n);
     }
 

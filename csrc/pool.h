@@ -28,7 +28,8 @@ class Pool {
     // Calls task(0) … task(n-1), each once, on all threads; returns when all
     // are done. One call at a time.
     template <class F> void run(int n, const F &task) {
-        run(n, [](const void *f, int i) { (*static_cast<const F *>(f))(i); }, &task);
+        run(
+            n, [](const void *f, int i) { (*static_cast<const F *>(f))(i); }, &task);
     }
 
   private:

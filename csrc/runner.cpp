@@ -86,9 +86,14 @@ sdgo_value::~sdgo_value() {
 }
 
 sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, bool plain)
-    : device_(device, threads), plain_(plain || !device_.is_cpu()), arch_(architecture(arch, params)) {
+    : device_(device, threads), arch_(architecture(arch, params)) {
+    if (device_.is_cpu() && !plain) {
+        // The kernels bring their own threads; ggml walks the graph with one.
+        pool_ = std::make_unique<Pool>(threads);
+        device_.set_threads(1);
+    }
     // The declaring pass: building the graph once asks for every weight.
-    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, threads, true);
+    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr);
     weights_.seal();
 }
 
@@ -109,7 +114,8 @@ GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_out
 }
 
 Graph &sdgo_net::graph(const GraphKey &key) {
-    const auto found = std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
+    const auto found =
+        std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
     if (found != graphs_.end()) {
         graphs_.splice(graphs_.begin(), graphs_, found);
         return graphs_.front();
@@ -117,7 +123,7 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     while (graphs_.size() >= kKeptGraphs) {
         graphs_.pop_back();
     }
-    graphs_.emplace_front(*arch_, weights_, key, device_.threads(), plain_);
+    graphs_.emplace_front(*arch_, weights_, key, pool_.get());
     try {
         graphs_.front().allocate(device_);
     } catch (...) {
@@ -172,7 +178,8 @@ void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
 void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
     if (out.data) {
         if (int64_t(out.count) != ggml_nelements(t)) {
-            invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t), out.count);
+            invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t),
+                    out.count);
         }
         ggml_backend_tensor_get(t, out.data, 0, ggml_nbytes(t));
         return;
@@ -194,6 +201,5 @@ uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdg
     if (!weights_.loaded()) {
         invalid("the net is not loaded");
     }
-    return Graph(*arch_, weights_, key(inputs, n_inputs, outputs, n_outputs), device_.threads(), plain_)
-        .size(device_);
+    return Graph(*arch_, weights_, key(inputs, n_inputs, outputs, n_outputs), pool_.get()).size(device_);
 }

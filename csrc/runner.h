@@ -2,6 +2,7 @@
 #pragma once
 
 #include "graph.h"
+#include "pool.h"
 
 struct sdgo_value {
     ggml_context *ctx = nullptr;
@@ -21,7 +22,8 @@ struct sdgo_net {
     void load() { weights_.load(device_.backend(), device_.is_cpu()); }
     void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
              const int32_t *cancel);
-    uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
+    uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                      size_t n_outputs);
     void trim() { graphs_.clear(); }
 
   private:
@@ -32,7 +34,7 @@ struct sdgo_net {
     void fetch(sdgo::Tensor t, sdgo_output &out) const;
 
     sdgo::Device device_;
-    bool plain_;
+    std::unique_ptr<sdgo::Pool> pool_; // none: ggml's own operators
     std::unique_ptr<sdgo::Architecture> arch_;
     sdgo::Weights weights_;
     std::list<sdgo::Graph> graphs_; // most recently used first

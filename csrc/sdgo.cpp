@@ -54,16 +54,20 @@ bool sdgo_device_at(size_t index, sdgo_device_info *info) {
     return true;
 }
 
-sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device, int threads,
-                       bool plain, sdgo_error *err) {
+sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
+                       int threads, bool plain, sdgo_error *err) {
     sdgo_net *net = nullptr;
     guarded(err, [&] { net = new sdgo_net(arch, Params(params, n_params), device, threads, plain); });
     return net;
 }
 
-void sdgo_net_free(sdgo_net *net) { delete net; }
+void sdgo_net_free(sdgo_net *net) {
+    delete net;
+}
 
-size_t sdgo_net_weight_count(const sdgo_net *net) { return net->weights().all().size(); }
+size_t sdgo_net_weight_count(const sdgo_net *net) {
+    return net->weights().all().size();
+}
 
 bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight) {
     if (index >= sdgo_net_weight_count(net)) {
@@ -83,8 +87,8 @@ bool sdgo_net_load(sdgo_net *net, sdgo_error *err) {
     return guarded(err, [&] { net->load(); });
 }
 
-bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
-                  const int32_t *cancel, sdgo_error *err) {
+bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
+                  size_t n_outputs, const int32_t *cancel, sdgo_error *err) {
     for (size_t i = 0; i < n_outputs; i++) {
         outputs[i].value = nullptr;
     }
@@ -103,7 +107,9 @@ bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs,
     return guarded(err, [&] { *bytes = net->estimate(inputs, n_inputs, outputs, n_outputs); });
 }
 
-void sdgo_net_trim(sdgo_net *net) { net->trim(); }
+void sdgo_net_trim(sdgo_net *net) {
+    net->trim();
+}
 
 void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]) {
     *n_dims = int(value->shape.size());
@@ -113,13 +119,16 @@ void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_M
 bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_error *err) {
     return guarded(err, [&] {
         if (int64_t(count) != ggml_nelements(value->tensor)) {
-            invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor), count);
+            invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor),
+                    count);
         }
         ggml_backend_tensor_get(value->tensor, data, 0, ggml_nbytes(value->tensor));
     });
 }
 
-void sdgo_value_free(sdgo_value *value) { delete value; }
+void sdgo_value_free(sdgo_value *value) {
+    delete value;
+}
 
 bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
                    const float *importance, sdgo_error *err) {
@@ -130,8 +139,8 @@ bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t r
             invalid("type %d cannot be quantized to", type);
         }
         if (rows < 0 || row_length < 1 || row_length % t->blck_size != 0) {
-            invalid("rows of %lld elements do not divide into blocks of %lld (type %s)", (long long)row_length,
-                    (long long)t->blck_size, t->type_name);
+            invalid("rows of %lld elements do not divide into blocks of %lld (type %s)",
+                    (long long)row_length, (long long)t->blck_size, t->type_name);
         }
         const size_t row = ggml_row_size(ggml_type(type), row_length);
         if (size / row != size_t(rows) || size % row != 0) {

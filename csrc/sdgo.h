@@ -71,8 +71,8 @@ typedef struct sdgo_net sdgo_net;
 // "vae_encoder") on device `device`. `threads` is the number of CPU threads of
 // a run. `plain` chooses ggml's own operators on the CPU too, instead of this
 // library's kernels. Hyperparameters are documented with each architecture.
-sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device, int threads,
-                       bool plain, sdgo_error *err);
+sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
+                       int threads, bool plain, sdgo_error *err);
 void sdgo_net_free(sdgo_net *net);
 
 typedef struct {
@@ -115,8 +115,8 @@ typedef struct {
 
 // Runs the net. The outputs asked for decide how much of it runs. `cancel`
 // (may be NULL) is polled between the graph's nodes.
-bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
-                  const int32_t *cancel, sdgo_error *err);
+bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
+                  size_t n_outputs, const int32_t *cancel, sdgo_error *err);
 
 // The bytes that the graph for such a run takes beside the weights, without
 // allocating them. Only names and shapes of the inputs and names of the

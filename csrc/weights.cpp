@@ -80,8 +80,8 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
         run *= w.shape[d - 1];
     }
     if (run % traits->blck_size != 0) {
-        invalid("weight %s: rows of %lld elements do not divide into blocks of %lld (type %s)", w.name.c_str(),
-                (long long)run, (long long)traits->blck_size, traits->type_name);
+        invalid("weight %s: rows of %lld elements do not divide into blocks of %lld (type %s)",
+                w.name.c_str(), (long long)run, (long long)traits->blck_size, traits->type_name);
     }
     const size_t want = ggml_row_size(type, run) * size_t(n / run);
     if (size != want) {
