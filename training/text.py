@@ -74,8 +74,8 @@ class Embeddings(nn.Module):
     def __init__(self, vocab, dim):
         super().__init__()
         self.token_embedding, self.position_embedding = nn.Embedding(vocab, dim), nn.Embedding(LENGTH, dim)
-        nn.init.normal_(self.token_embedding.weight, std=0.5)
-        nn.init.normal_(self.position_embedding.weight, std=0.1)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.position_embedding.weight, std=0.01)
 
     def forward(self, ids):
         return self.token_embedding(ids) + self.position_embedding.weight

@@ -18,13 +18,14 @@ import latents
 import layers
 import prompts
 import train_diffusion
+import train_text
 import train_vae
 
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work", help="folder for downloads, states and logs (several GB)")
-    p.add_argument("--until", default="export", choices=["data", "vae", "latents", "refine", "diffusion", "export"])
+    p.add_argument("--until", default="export", choices=["data", "vae", "latents", "text", "refine", "diffusion", "export"])
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--vae-steps", type=int, default=8000)
@@ -35,6 +36,8 @@ def parse():
     p.add_argument("--refine-lr", type=float, default=4e-4)
     p.add_argument("--merges", type=int, default=2000, help="how many of CLIP's merges the vocabulary keeps")
     p.add_argument("--bank", type=int, default=48000, help="scenes encoded once")
+    p.add_argument("--text-steps", type=int, default=1200)
+    p.add_argument("--text-lr", type=float, default=1e-3)
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--batch", type=int, default=48)
     p.add_argument("--lr", type=float, default=1e-3)
@@ -58,6 +61,9 @@ def main():
         return
     latents.prepare(cfg.work, sprites, cfg, amp)
     if cfg.until == "latents":
+        return
+    train_text.train(cfg.work, sprites, cfg, amp)
+    if cfg.until == "text":
         return
     if cfg.until == "refine":
         return train_vae.refine(cfg.work, sprites, cfg, amp)

@@ -13,7 +13,8 @@ from latents import CAPTIONS
 from text import EncoderLayer, TextEncoder, Tokenizer, read_merges
 from unet import BasicTransformerBlock, UNet
 
-EMA_EVERY = 4
+AVERAGE_EVERY = 8  # steps between averages, of processes and over time
+TEXT_LR_SHARE = 0.2  # the text encoder comes trained
 
 
 def alphas_cumprod():
@@ -34,7 +35,7 @@ class Denoiser(nn.Module):
 
 
 def loss_of(model, x0, ids, abar, rng, gamma=5.0):
-    t = torch.randint(0, len(abar), (len(x0),), generator=rng)
+    t = (len(abar) * torch.rand(len(x0), generator=rng) ** 0.75).long()  # more often at high noise: there the thing is decided
     a = abar[t][:, None, None, None]
     noise = torch.randn(x0.shape, generator=rng)
     x = a.sqrt() * x0 + (1 - a).sqrt() * noise
@@ -56,14 +57,39 @@ def load_averaged(work, cfg):
     return model.eval(), tokenizer
 
 
+class Workers:
+    """Local SGD (Stich 2019) for `torchrun --nproc-per-node N train.py --threads 1`: each process trains on its own, their weights are
+    averaged every few steps. On cores that other programs use too, this loses far less than threads that wait for each other."""
+
+    def __init__(self, model):
+        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.weights = list(model.parameters())
+        if self.count > 1:
+            torch.distributed.init_process_group("gloo")
+
+    @torch.no_grad()
+    def average(self):
+        if self.count == 1:
+            return
+        flat = torch.cat([p.flatten() for p in self.weights])
+        torch.distributed.all_reduce(flat)
+        at = 0
+        for p in self.weights:
+            p.copy_(flat[at : at + p.numel()].view_as(p) / self.count)
+            at += p.numel()
+
+
 def train(work, cfg, amp, milestone=lambda step: None):
     path, final = os.path.join(work, "denoiser.state.pt"), os.path.join(work, "denoiser.pt")
     torch.manual_seed(cfg.seed)
     model, tokenizer = build(cfg)
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+    model.text.load_state_dict(progress.load(os.path.join(work, "text.pt")))
+    groups = [
+        {"params": [p for p in part.parameters() if (p.ndim > 1) == big], "weight_decay": 0.01 if big else 0.0, "share": share}
+        for part, share in ((model.unet, 1.0), (model.text, TEXT_LR_SHARE)) for big in (True, False)
+    ]
     opt = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.99), fused=True)
-    ema, log, start = progress.Ema(model, 0.9993**EMA_EVERY), progress.Log(os.path.join(work, "denoiser.log")), 0
+    ema, log, start = progress.Ema(model, 0.998**AVERAGE_EVERY), progress.Log(os.path.join(work, "denoiser.log")), 0
     if state := progress.load(path):
         model.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
@@ -77,12 +103,13 @@ def train(work, cfg, amp, milestone=lambda step: None):
     bank = np.load(os.path.join(work, "bank.npz"))
     latents, tokens = torch.from_numpy(bank["latents"]), torch.from_numpy(bank["tokens"])
     empty, abar = tokenizer([""]), alphas_cumprod()
-    rng = torch.Generator().manual_seed(cfg.seed + start)
+    workers = Workers(model)
+    rng = torch.Generator().manual_seed(cfg.seed + start + 1000003 * workers.rank)
     averaged, _ = build(cfg)
     recent = []
     for step in range(start, cfg.steps):
         for group in opt.param_groups:
-            group["lr"] = cfg.lr * progress.cosine(step, cfg.steps, 300, floor=0.01)
+            group["lr"] = group["share"] * cfg.lr * progress.cosine(step, cfg.steps, 300, floor=0.01)
         pick = torch.randint(0, len(latents), (cfg.batch,), generator=rng)
         ids = tokens[pick, torch.randint(0, CAPTIONS, (cfg.batch,), generator=rng)].long()
         ids[torch.rand(cfg.batch, generator=rng) < 0.1] = empty
@@ -92,9 +119,12 @@ def train(work, cfg, amp, milestone=lambda step: None):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
-        if step % EMA_EVERY == 0:
+        if step % AVERAGE_EVERY == 0 or step + 1 == cfg.steps:
+            workers.average()
             ema.update(step)
         recent.append(loss.item())
+        if workers.rank > 0:
+            continue
         if (step + 1) % 50 == 0:
             log(step=step + 1, loss=sum(recent) / len(recent))
             recent = []
