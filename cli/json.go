@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/sdgo/sdgo/sd"
+)
+
+// events reports as JSON, one object a line. docs/cli.md documents the fields,
+// which other programs depend on.
+type events struct{ w io.Writer }
+
+type loadEvent struct {
+	Event   string  `json:"event"` // "load"
+	Model   string  `json:"model"`
+	Seconds float64 `json:"seconds"`
+}
+
+type progressEvent struct {
+	Event   string  `json:"event"`             // "text", "step" or "decode"
+	Picture int     `json:"picture,omitempty"` // from 1; not with "text"
+	Index   int     `json:"index"`             // from 1
+	Of      int     `json:"of"`
+	Seconds float64 `json:"seconds"` // since the stage began
+}
+
+type imageEvent struct {
+	Event   string     `json:"event"`   // "image"
+	Picture int        `json:"picture"` // from 1
+	Of      int        `json:"of"`
+	Path    string     `json:"path"`
+	Seed    int64      `json:"seed"`
+	Params  jsonParams `json:"params"`
+}
+
+// jsonParams are a picture's parameters, named like the flags.
+type jsonParams struct {
+	Prompt   string  `json:"prompt"`
+	Negative string  `json:"negative"`
+	Width    int     `json:"width"`
+	Height   int     `json:"height"`
+	Steps    int     `json:"steps"`
+	CFGScale float64 `json:"cfg_scale"`
+	Sampler  string  `json:"sampler"`
+	Schedule string  `json:"schedule"`
+	Seed     int64   `json:"seed"`
+	RNG      string  `json:"rng"`
+	ClipSkip int     `json:"clip_skip"` // 0: the model's own
+	Model    string  `json:"model"`
+}
+
+type doneEvent struct {
+	Event   string  `json:"event"` // "done"
+	Images  int     `json:"images"`
+	Timings timings `json:"timings"`
+}
+
+// writeEvent writes one line. What can't be written, r.out remembers.
+func writeEvent(w io.Writer, event any) {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(event)
+}
+
+func (r *events) loaded(model string, after time.Duration) {
+	writeEvent(r.w, loadEvent{"load", model, seconds(after)})
+}
+
+func (r *events) progress(e sd.Event) {
+	p := progressEvent{Event: string(e.Stage), Picture: e.Picture + 1, Index: e.Index, Of: e.Of, Seconds: seconds(e.Elapsed)}
+	switch e.Stage {
+	case sd.StageText:
+		p.Picture = 0
+	case sd.StageSample:
+		p.Event = "step"
+	}
+	writeEvent(r.w, p)
+}
+
+func (r *events) saved(e sd.Event, path string) {
+	p := e.Image.Params
+	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, jsonParams{
+		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
+		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
+		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Model: p.Model,
+	}})
+}
+
+func (r *events) done(n int, t timings) { writeEvent(r.w, doneEvent{"done", n, t}) }
+func (r *events) close()                {}

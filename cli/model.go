@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/sd"
+)
+
+// modelFlags say which model a command runs, and how.
+func modelFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, or a diffusers folder"},
+		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one a physical core)"},
+		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on (sdgo devices lists them)"},
+		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
+		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: found out)"},
+	}
+}
+
+// modelOptions checks the flags of modelFlags.
+func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
+	o := sd.Options{
+		Threads:    c.Int("threads"),
+		Backend:    c.String("backend"),
+		Type:       c.String("type"),
+		Prediction: c.String("prediction"),
+	}
+	var problems []problem
+	wrong := func(name, format string, args ...any) {
+		problems = append(problems, problem{r.flagName(name), fmt.Sprintf(format, args...)})
+	}
+	if c.IsSet("threads") && (o.Threads < 1 || o.Threads > 512) {
+		wrong("threads", "%d, 1 to 512 wanted", o.Threads)
+	}
+	if c.IsSet("backend") && !slices.Contains(backends(), strings.ToLower(o.Backend)) {
+		wrong("backend", "%q is not here; there is: %s", o.Backend, strings.Join(backends(), ", "))
+	}
+	if c.IsSet("type") {
+		if _, err := dtype.Parse(o.Type); err != nil {
+			wrong("type", "%v", err)
+		}
+	}
+	if c.IsSet("prediction") && o.Prediction != "epsilon" && o.Prediction != "v" {
+		wrong("prediction", "%q, epsilon or v wanted", o.Prediction)
+	}
+	if len(problems) > 0 {
+		return o, usageProblems(problems)
+	}
+	return o, nil
+}
+
+// backends are the names that --backend takes.
+func backends() []string {
+	var names []string
+	for _, d := range cgo.Devices() {
+		names = append(names, strings.ToLower(d.Name))
+	}
+	return names
+}
+
+// openModel opens a model. Without a name it asks package sd for the one that
+// comes with it.
+func (r *run) openModel(ctx context.Context, name string, o sd.Options) (*sd.Model, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	m, err := sd.Open(name, o)
+	if err != nil && name == "" {
+		return nil, usagef("no model: -m FILE names one, such as a Stable Diffusion 1.5 checkpoint in .safetensors form from huggingface.co or civitai.com")
+	}
+	return m, err
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/sdgo/sdgo/sd"
+)
+
+// reporter shows a request's progress: as a bar, in lines, as JSON events
+// (json.go) or not at all.
+type reporter interface {
+	loaded(model string, after time.Duration)
+	progress(e sd.Event)           // every stage but StageImage
+	saved(e sd.Event, path string) // a picture is in its file
+	done(pictures int, t timings)  // all went well
+	close()                        // whatever happened; nothing comes after it
+}
+
+// timings are what the parts of a request took, in seconds.
+type timings struct {
+	Load   float64 `json:"load"`
+	Text   float64 `json:"text"`
+	Sample float64 `json:"sample"`
+	Decode float64 `json:"decode"`
+	Total  float64 `json:"total"`
+}
+
+// seconds rounds to milliseconds.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
+// newReporter chooses how to report.
+func (r *run) newReporter(quiet bool) reporter {
+	switch {
+	case r.json:
+		return &events{w: r.out}
+	case quiet:
+		return silence{}
+	case isTerminal(r.err):
+		return &bars{w: r.err}
+	}
+	return &lines{w: r.err}
+}
+
+// silence reports nothing.
+type silence struct{}
+
+func (silence) loaded(string, time.Duration) {}
+func (silence) progress(sd.Event)            {}
+func (silence) saved(sd.Event, string)       {}
+func (silence) done(int, timings)            {}
+func (silence) close()                       {}
+
+// lines reports in lines, at most one a second.
+type lines struct {
+	w    io.Writer
+	last time.Time
+}
+
+func (l *lines) loaded(model string, after time.Duration) {
+	fmt.Fprintf(l.w, "loaded %s in %.1f s\n", printable(model), after.Seconds())
+}
+
+func (l *lines) progress(e sd.Event) {
+	if e.Stage != sd.StageSample || e.Index != e.Of && time.Since(l.last) < time.Second {
+		return
+	}
+	l.last = time.Now()
+	each := e.Elapsed / time.Duration(e.Index)
+	fmt.Fprintf(l.w, "picture %d, step %d", e.Picture+1, e.Index)
+	if e.Of > 0 {
+		fmt.Fprintf(l.w, " of %d", e.Of)
+	}
+	fmt.Fprintf(l.w, ", %s a step", short(each))
+	if left := each * time.Duration(e.Of-e.Index); left > 0 {
+		fmt.Fprintf(l.w, ", %s left", short(left))
+	}
+	fmt.Fprintln(l.w)
+}
+
+func (l *lines) saved(e sd.Event, path string) { writeSaved(l.w, e, path) }
+func (l *lines) done(n int, t timings)         { writeDone(l.w, n, t) }
+func (l *lines) close()                        {}
+
+// writeSaved says what a picture was made with.
+func writeSaved(w io.Writer, e sd.Event, path string) {
+	p := e.Image.Params
+	fmt.Fprintf(w, "%s: seed %d, %dx%d, %d steps of %s\n", printable(path), p.Seed, p.Width, p.Height, p.Steps, p.Sampler)
+}
+
+func writeDone(w io.Writer, n int, t timings) {
+	fmt.Fprintf(w, "%s in %.1f s: load %.1f, text %.1f, sampling %.1f, decoding %.1f\n",
+		plural(n, "picture"), t.Total, t.Load, t.Text, t.Sample, t.Decode)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// short is a duration with about two digits.
+func short(d time.Duration) string {
+	switch {
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// bars reports on a terminal, with a bar for each picture's steps and one for
+// its decoding.
+type bars struct {
+	w     io.Writer
+	bar   *progressbar.ProgressBar
+	count int // steps of the bar
+}
+
+// begin replaces the bar by another of n parts; n is 0 if that is not known.
+func (b *bars) begin(description string, n int) {
+	b.close()
+	b.count = n
+	if n == 0 {
+		n = -1
+	}
+	b.bar = progressbar.NewOptions(n,
+		progressbar.OptionSetWriter(b.w),
+		progressbar.OptionSetDescription(description),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionSetElapsedTime(true),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetRenderBlankState(true),
+	)
+}
+
+func (b *bars) loaded(string, time.Duration) { b.begin("text", 1) }
+
+func (b *bars) progress(e sd.Event) {
+	switch e.Stage {
+	case sd.StageSample:
+		picture := fmt.Sprintf("picture %d", e.Picture+1)
+		if e.Index == 1 || b.bar == nil {
+			b.begin(picture, e.Of)
+		}
+		b.bar.Describe(picture + ", " + short(e.Elapsed/time.Duration(e.Index)) + "/step")
+		b.bar.Set(e.Index)
+		if e.Index == e.Of {
+			b.begin("decoding", 1)
+		}
+	case sd.StageDecode:
+		if e.Of != b.count || b.bar == nil {
+			b.begin("decoding", e.Of)
+		}
+		b.bar.Set(e.Index)
+	}
+}
+
+func (b *bars) saved(e sd.Event, path string) {
+	b.close()
+	writeSaved(b.w, e, path)
+}
+
+func (b *bars) done(n int, t timings) { writeDone(b.w, n, t) }
+
+// close wipes the bar off the terminal.
+func (b *bars) close() {
+	if b.bar != nil {
+		b.bar.Clear()
+		b.bar = nil
+	}
+}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// target is where pictures go: what -o says.
+//
+//	out.png       one picture; several become out-1.png, out-2.png …
+//	out-%03d.png  the picture's number in place of %03d
+//	folder/       the picture's seed as its name; nothing is overwritten
+//	-             standard output
+type target struct {
+	name   string
+	count  int
+	folder bool
+}
+
+// numberVerb is the place of a picture's number in a name.
+var numberVerb = regexp.MustCompile(`%(0[1-9])?d`)
+
+// newTarget checks what -o says, written as flag, for count pictures. It
+// creates nothing, but makes sure that files can be created.
+func newTarget(flag, name string, count int, stdout io.Writer) (*target, error) {
+	t := &target{name: name, count: count}
+	switch {
+	case name == "-" && count > 1:
+		return nil, usagef("%s -: one picture fits standard output, not %d", flag, count)
+	case name == "-" && isTerminal(stdout):
+		return nil, usagef("%s -: standard output is a terminal; redirect it, or name a file", flag)
+	case name == "-":
+		return t, nil
+	case name == "":
+		return nil, usagef("%s: a file name is wanted, such as out.png", flag)
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() || os.IsPathSeparator(name[len(name)-1]) {
+		t.folder = true
+	} else if ext := filepath.Ext(name); !strings.EqualFold(ext, ".png") {
+		return nil, usagef("%s %s: pictures are written as PNG: %s.png", flag, name, strings.TrimSuffix(name, ext))
+	} else if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %s: not a regular file", flag, name)
+	}
+	if err := checkFolder(flag, t.path(1, 0)); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// path is the file for a picture, counting from 1.
+func (t *target) path(picture int, seed int64) string {
+	if t.folder {
+		for i := 1; ; i++ {
+			name := strconv.FormatInt(seed, 10)
+			if i > 1 {
+				name += "-" + strconv.Itoa(i)
+			}
+			path := filepath.Join(t.name, name+".png")
+			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || i == 1<<20 {
+				return path
+			}
+		}
+	}
+	folder, name := filepath.Split(t.name)
+	if at := numberVerb.FindStringIndex(name); at != nil {
+		return folder + name[:at[0]] + fmt.Sprintf(name[at[0]:at[1]], picture) + name[at[1]:]
+	}
+	if t.count == 1 {
+		return t.name
+	}
+	ext := filepath.Ext(name)
+	return folder + strings.TrimSuffix(name, ext) + "-" + strconv.Itoa(picture) + ext
+}
+
+// checkFolder makes sure that a file can be created at path, by creating
+// another beside it for a moment.
+func checkFolder(flag, path string) error {
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: the folder %s does not exist", flag, folder)
+	} else if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s: %s is not a folder", flag, folder)
+	}
+	f, err := createBeside(path)
+	if err != nil {
+		return fmt.Errorf("%s: no file can be created in the folder %s: %w", flag, folder, cause(err))
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// writeFile creates the file at path with what write gives. There is never a
+// part of a file at path: everything goes to a temporary file beside it, which
+// is renamed when it is complete and removed when anything fails.
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := createBeside(path)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, cause(err))
+	}
+	err = write(f)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("writing %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// createBeside creates a temporary file in path's folder, with the permissions
+// that a file at path would get.
+func createBeside(path string) (*os.File, error) {
+	for {
+		name := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+}
+
+// cause takes a file error's cause out of it: the temporary file's name would
+// only confuse.
+func cause(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
+}
