@@ -173,7 +173,8 @@ inline void transform_filters(const Matrix &w, int64_t row, int64_t n, int64_t c
                               float *taps, float *dequantized, float *to) {
     const int64_t width = round_up(n, W), stride = depth * width + kGap;
     for (int64_t column = 0; column < width; column += W) {
-        pack_column(w, row + column, lesser(W, n - column), channel, depth, 9, taps, W, dequantized);
+        pack_column(w, row + column, lesser(W, n - column), channel, depth, 9, taps, W, dequantized,
+                    column + 2 * W <= n);
         for (int64_t k = 0; k < depth; k++) {
             V half[3][kInput];
             float *place = to + k * width + column;
