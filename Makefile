@@ -1,6 +1,7 @@
 # make        builds ./sdgo
-# make run    builds it and draws a picture
-# make test   runs every test
+# make run MODEL=FILE   builds it and draws a picture
+# make test   runs the tests; make check adds the race detector, the sanitizers,
+#             the C++ kernels' own tests and a moment of fuzzing
 # make lint   checks formatting and runs the linters
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
@@ -16,15 +17,17 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
 CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/test/*.cpp csrc/test/*.h)
 FUZZ_TIME  ?= 5s
 
-.PHONY: sdgo run test unit race asan kernels fuzz lint bench clean
+.PHONY: sdgo run test check unit race asan kernels fuzz lint bench clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
 
 run: sdgo
-	./sdgo txt2img -p "a red apple on a yellow background" -o out.png
+	./sdgo txt2img -m "$(MODEL)" -p "a red apple on a yellow background" -o out.png
 
-test: unit race asan kernels fuzz
+test: unit
+
+check: test race asan kernels fuzz
 
 unit:
 	go test ./...
