@@ -14,20 +14,46 @@ inline int64_t stats_chunks(const GroupNormStats &g) {
     return ceil_div(g.rows, kStatsRows);
 }
 
-// Sums and sums of squares of channels of a run of rows, to[0 … c) and to[all … all + c).
-inline void sum_rows(const float *x, const float *pivot, int64_t rows, int64_t c, int64_t all, float *to) {
-    for (int64_t i = 0; i < c; i += W) {
-        const int64_t n = lesser(W, c - i);
-        const auto read = [&](const float *p) { return n == W ? load(p + i) : load(p + i, n); };
-        const V first = read(pivot);
-        V s = zero(), squares = zero();
-        for (int64_t r = 0; r < rows; r++) {
-            const V d = read(x + r * c) - first;
-            s = s + d;
-            squares = fma(d, d, squares);
+// Sums and sums of squares of N vectors of channels of a run of rows, to[0 …]
+// and to[all …]; n: the channels, less than a vector's if N is 1.
+template <int N>
+void sum_columns(const float *x, const float *pivot, int64_t rows, int64_t c, int64_t n, int64_t all,
+                 float *to) {
+    const auto read = [&](const float *p, int i) { return n >= W ? load(p + i * W) : load(p, n); };
+    V first[N], sums[N], squares[N];
+    for (int i = 0; i < N; i++) {
+        first[i] = read(pivot, i);
+        sums[i] = squares[i] = zero();
+    }
+    for (int64_t r = 0; r < rows; r++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < N; i++) {
+            const V d = read(x + r * c, i) - first[i];
+            sums[i] = sums[i] + d;
+            squares[i] = fma(d, d, squares[i]);
         }
-        store(to + i, s, n);
-        store(to + all + i, squares, n);
+    }
+    for (int i = 0; i < N; i++) {
+        if (n >= W) {
+            store(to + i * W, sums[i]);
+            store(to + all + i * W, squares[i]);
+        } else {
+            store(to, sums[i], n);
+            store(to + all, squares[i], n);
+        }
+    }
+}
+
+// The same for c channels. Some vectors at a time: longer pieces of a row are
+// what the memory is good at.
+inline void sum_rows(const float *x, const float *pivot, int64_t rows, int64_t c, int64_t all, float *to) {
+    constexpr int many = NV > 2 && MR > 4 ? 8 : 4; // that fit into the registers
+    int64_t i = 0;
+    for (; i + many * W <= c; i += many * W) {
+        sum_columns<many>(x + i, pivot + i, rows, c, many * W, all, to + i);
+    }
+    for (; i < c; i += W) {
+        sum_columns<1>(x + i, pivot + i, rows, c, lesser(W, c - i), all, to + i);
     }
 }
 

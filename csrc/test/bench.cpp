@@ -80,7 +80,6 @@ double median(std::vector<double> v) {
 }
 
 struct Column {
-    std::string name;
     std::function<void()> run;
     std::vector<double> times{};
 };
@@ -129,9 +128,8 @@ class Bench {
         }
         std::vector<Column> columns = kernels(c);
         const int64_t h = upsample ? 2 * size : size;
-        onednn::conv2d(n, h, in, out, stride, [&](const char *type, std::function<void()> f) {
-            columns.push_back({type, std::move(f)});
-        });
+        onednn::conv2d(n, h, in, out, stride,
+                       [&](std::function<void()> f) { columns.push_back({std::move(f)}); });
         row(name, 2e-9 * double(positions) * double(out) * double(in) * 9, columns);
     }
 
@@ -149,9 +147,8 @@ class Bench {
         l.bias.data = bias.data();
         l.y = y.data();
         std::vector<Column> columns = kernels(l);
-        onednn::linear(rows, in, columns_of_w, [&](const char *type, std::function<void()> f) {
-            columns.push_back({type, std::move(f)});
-        });
+        onednn::linear(rows, in, columns_of_w,
+                       [&](std::function<void()> f) { columns.push_back({std::move(f)}); });
         row(name, 2e-9 * double(rows) * double(in) * double(columns_of_w), columns);
     }
 
@@ -175,7 +172,40 @@ class Bench {
         row(name, 4e-9 * double(n * q_length) * double(k_length) * double(width), columns);
     }
 
+    void group_norm(const char *name, int64_t n, int64_t rows, int64_t c) {
+        if (!wanted(name)) {
+            return;
+        }
+        const Floats x = random_floats(n * rows * c);
+        Floats scale(size_t(n * c)), shift(size_t(n * c));
+        GroupNormStats g;
+        g.x = x.data(), g.n = n, g.rows = rows, g.c1 = c;
+        g.scale = scale.data(), g.shift = shift.data();
+        std::vector<Column> columns = kernels(g);
+        copy_column(columns, x);
+        row(name, 4e-9 * double(x.size()), columns);
+    }
+
+    void layer_norm(const char *name, int64_t rows, int64_t dim) {
+        if (!wanted(name)) {
+            return;
+        }
+        const Floats x = random_floats(rows * dim), weight = random_floats(dim);
+        Floats y(x.size());
+        LayerNorm l;
+        l.x = x.data(), l.rows = rows, l.dim = dim, l.y = y.data();
+        l.weight.data = l.bias.data = weight.data();
+        std::vector<Column> columns = kernels(l);
+        copy_column(columns, x);
+        row(name, 8e-9 * double(x.size()), columns);
+    }
+
   private:
+    void copy_column(std::vector<Column> &columns, const Floats &x) {
+        copy_.resize(x.size());
+        columns.push_back({[this, &x] { std::memcpy(copy_.data(), x.data(), x.size() * sizeof(float)); }});
+    }
+
     bool wanted(const std::string &name) const {
         bool found = settings_.names.empty();
         for (const std::string &part : settings_.names) {
@@ -188,7 +218,7 @@ class Bench {
         std::vector<Column> columns;
         for (Isa isa : isas_) {
             args.isa = isa;
-            columns.push_back({isa_name(isa), [this, args] { run_on(pool_, args, scratch(args)); }});
+            columns.push_back({[this, args] { run_on(pool_, args, scratch(args)); }});
         }
         return columns;
     }
@@ -221,6 +251,7 @@ class Bench {
     sdgo::Pool pool_;
     std::vector<Isa> isas_;
     Memory memory_;
+    Floats copy_;
 };
 
 void all(Bench &b) {
@@ -261,6 +292,11 @@ void all(Bench &b) {
     b.conv2d("conv 256 → 128, 512²", 1, 512, 256, 0, 128);
     b.conv2d("conv 128, 512²", 1, 512, 128, 0, 128);
     b.conv2d("conv 128 → 3, 512²", 1, 512, 128, 0, 3);
+    // Limited by memory: gigabytes a second, read and written, and the part of
+    // them that a thread's memcpy takes as long for.
+    b.group_norm("group_norm statistics 320, 64²", 2, 64 * 64, 320);
+    b.group_norm("group_norm statistics 128, 512²", 1, 512 * 512, 128);
+    b.layer_norm("layer_norm 320, 8192 rows", 8192, 320);
 }
 
 } // namespace

@@ -1,5 +1,5 @@
-// oneDNN's columns of the benchmark: its own choice of layouts and algorithm,
-// weights reordered beforehand, which is the best it does. Without its headers
+// oneDNN's columns of the benchmark: its own choice of layouts, weights
+// reordered beforehand, which is the best it does. Without its headers
 // there are no such columns.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace onednn {
 
-using Add = std::function<void(const char *type, std::function<void()> run)>;
+using Add = std::function<void(std::function<void()> run)>;
 
 #if __has_include(<dnnl.hpp>)
 } // namespace onednn
@@ -17,9 +17,9 @@ using Add = std::function<void(const char *type, std::function<void()> run)>;
 
 namespace onednn {
 
-constexpr int column_count = 2;
+constexpr int column_count = 3;
 inline const char *columns() {
-    return " oneDNN f32 | oneDNN bf16 |";
+    return " oneDNN f32 | oneDNN bf16 | oneDNN f32 Winograd |";
 }
 
 inline void start(int threads) {
@@ -55,20 +55,27 @@ template <class Desc> std::function<void()> runner(const Desc &pd, bool bias) {
     };
 }
 
-inline void conv2d(int64_t n, int64_t size, int64_t in, int64_t out, int stride, const Add &add) {
+inline void add_conv2d(dnnl::memory::data_type type, dnnl::algorithm algorithm, int64_t n, int64_t size,
+                       int64_t in, int64_t out, int stride, const Add &add) {
     using tag = dnnl::memory::format_tag;
-    for (const auto type : {dnnl::memory::data_type::f32, dnnl::memory::data_type::bf16}) {
-        const auto any = [&](const dims &d) { return dnnl::memory::desc(d, type, tag::any); };
-        const int64_t to = (size - 1) / stride + 1;
-        const bool f32 = type == dnnl::memory::data_type::f32;
+    const auto any = [&](const dims &d) { return dnnl::memory::desc(d, type, tag::any); };
+    const int64_t to = (size - 1) / stride + 1;
+    try {
         const dnnl::convolution_forward::desc d(
-            dnnl::prop_kind::forward_inference,
-            f32 ? dnnl::algorithm::convolution_auto : dnnl::algorithm::convolution_direct,
-            any({n, in, size, size}), any({out, in, 3, 3}),
+            dnnl::prop_kind::forward_inference, algorithm, any({n, in, size, size}), any({out, in, 3, 3}),
             dnnl::memory::desc({out}, dnnl::memory::data_type::f32, tag::x), any({n, out, to, to}),
             dims{stride, stride}, dims{1, 1}, dims{1, 1});
-        add(f32 ? "f32" : "bf16", runner(dnnl::convolution_forward::primitive_desc(d, engine()), true));
+        add(runner(dnnl::convolution_forward::primitive_desc(d, engine()), true));
+    } catch (const dnnl::error &) { // it has no such kernel
     }
+}
+
+inline void conv2d(int64_t n, int64_t size, int64_t in, int64_t out, int stride, const Add &add) {
+    using type = dnnl::memory::data_type;
+    using algorithm = dnnl::algorithm;
+    add_conv2d(type::f32, algorithm::convolution_direct, n, size, in, out, stride, add);
+    add_conv2d(type::bf16, algorithm::convolution_direct, n, size, in, out, stride, add);
+    add_conv2d(type::f32, algorithm::convolution_winograd, n, size, in, out, stride, add);
 }
 
 inline void linear(int64_t rows, int64_t in, int64_t out, const Add &add) {
@@ -77,8 +84,7 @@ inline void linear(int64_t rows, int64_t in, int64_t out, const Add &add) {
         const dnnl::matmul::desc d(dnnl::memory::desc({rows, in}, type, tag::ab),
                                    dnnl::memory::desc({in, out}, type, tag::any),
                                    dnnl::memory::desc({rows, out}, type, tag::ab));
-        const bool f32 = type == dnnl::memory::data_type::f32;
-        add(f32 ? "f32" : "bf16", runner(dnnl::matmul::primitive_desc(d, engine()), false));
+        add(runner(dnnl::matmul::primitive_desc(d, engine()), false));
     }
 }
 #else
