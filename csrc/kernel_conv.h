@@ -71,9 +71,7 @@ inline Plan plan(const Linear &l) {
     g.y = l.y;
     g.y_stride = l.y_stride ? l.y_stride : l.out;
     g.a = {l.x, l.rows, 1, s.x_stride, 0, 0};
-    if (p.copied) {
-        set_bands(p);
-    }
+    set_bands(p);
     return p;
 }
 
@@ -105,9 +103,7 @@ inline Plan plan(const Conv2d &c) {
     g.residual_stride = g.y_stride = c.out;
     g.y = c.y;
     g.a = {c.x, g.rows, 1, s.x_stride, 0, 0};
-    if (p.copied) {
-        set_bands(p);
-    }
+    set_bands(p);
     return p;
 }
 
@@ -127,9 +123,6 @@ inline Gemm band_gemm(const Plan &p, const Band &b, const float *copy) {
 
 // The largest copy of a band, in floats.
 inline int64_t copy_floats(const Plan &p) {
-    if (!p.copied) {
-        return 0;
-    }
     const Source &s = p.source;
     const Band b{0, p.band_images, 0, p.band_lines};
     return round_up(b.images * padded_lines(s, b) * padded_width(s, p.out_w) * s.channels(), W);
@@ -139,19 +132,20 @@ inline int plan_phases(const Plan &p) {
     return p.copied ? int(2 * p.bands) : 1;
 }
 
-// A thread's memory, in floats: what the band with most rows needs.
+// A thread's memory, in floats: the most that any band needs, the last ones of
+// an image and of all being smaller and cut in another way.
 inline int64_t plan_thread_floats(const Plan &p, int threads) {
-    Gemm g = p.copied ? band_gemm(p, band(p, 0), nullptr) : p.gemm;
-    int64_t most = gemm_floats(g, block(g, threads));
-    if (p.copied) { // the last band may be smaller and cut in another way
-        g = band_gemm(p, band(p, p.bands - 1), nullptr);
-        most = greater(most, gemm_floats(g, block(g, threads)));
-        g = band_gemm(p, band(p, ceil_div(p.out_h, p.band_lines) - 1), nullptr);
+    int64_t most = gemm_floats(p.gemm, block(p.gemm, threads));
+    const int64_t kinds[] = {0, ceil_div(p.out_h, p.band_lines) - 1, p.bands - 1};
+    for (int64_t i : kinds) {
+        const Gemm g = band_gemm(p, band(p, i), nullptr);
         most = greater(most, gemm_floats(g, block(g, threads)));
     }
     return round_up(most, 16);
 }
 
+// Room for the copy whether there will be one or not: that hangs on pointers,
+// which a caller may not have yet when it asks for the size.
 inline size_t plan_scratch(const Plan &p, int threads) {
     return size_t(copy_floats(p) + 16 + threads * plan_thread_floats(p, threads)) * sizeof(float);
 }

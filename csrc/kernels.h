@@ -175,8 +175,9 @@ struct Elementwise {
     Isa isa = Isa::best;
 };
 
-// For each kernel: its number of phases, the memory that its threads share,
-// and a thread's part of a phase. A phase begins when all of the phase before
+// For each kernel: its number of phases, the memory that its threads share
+// (a function of sizes and types: the pointers may still be none), and a
+// thread's part of a phase. A phase begins when all of the phase before
 // is done. A thread that comes late finds its work done by the others.
 #define SDGO_KERNEL(Args)                                                                                    \
     int phases(const Args &args);                                                                            \
