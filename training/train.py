@@ -41,6 +41,7 @@ def parse():
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--batch", type=int, default=48)
     p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--plain-share", type=float, default=0.0, help="share of samples that show one thing in the middle: names are learnt first")
     p.add_argument("--compile", action="store_true", help="compile the transformer blocks: a sixth faster, half a minute to start")
     p.add_argument("--milestone", type=int, default=500, help="steps between saved states, each exported")
     return p.parse_args()

@@ -3,6 +3,7 @@ capped at low noise (as min-SNR of Hang et al. 2023, but not lowered at high noi
 dropped captions for classifier-free guidance, averaged weights."""
 
 import os
+import re
 
 import numpy as np
 import torch
@@ -43,6 +44,14 @@ def loss_of(model, x0, ids, abar, rng, gamma=5.0):
     error = (model(x, t, ids) - v).square().mean(dim=(1, 2, 3))
     snr1 = 1 / (1 - abar[t])  # SNR + 1: the weight of the error of x_0 that the error of v stands for
     return (snr1.clamp(max=gamma) / snr1 * error).mean()
+
+
+def plain_scenes(tokens, tokenizer):
+    """Indices of the scenes whose caption names one thing and no size or side."""
+    words = {i: token for token, i in tokenizer.ids.items()}
+    other = re.compile(r"\b(small|tiny|little|big|large|huge|left|right|at the top|at the bottom|and)\b")
+    captions = ("".join(words[i] for i in row if i < tokenizer.start).replace("</w>", " ") for row in tokens[:, 0].tolist())
+    return torch.tensor([n for n, caption in enumerate(captions) if not other.search(caption)])
 
 
 def build(cfg):
@@ -102,6 +111,7 @@ def train(work, cfg, amp, milestone=lambda step: None):
                 module.compile(dynamic=False)
     bank = np.load(os.path.join(work, "bank.npz"))
     latents, tokens = torch.from_numpy(bank["latents"]), torch.from_numpy(bank["tokens"])
+    plain = plain_scenes(tokens, tokenizer)
     empty, abar = tokenizer([""]), alphas_cumprod()
     workers = Workers(model)
     rng = torch.Generator().manual_seed(cfg.seed + start + 1000003 * workers.rank)
@@ -111,6 +121,9 @@ def train(work, cfg, amp, milestone=lambda step: None):
         for group in opt.param_groups:
             group["lr"] = group["share"] * cfg.lr * progress.cosine(step, cfg.steps, 300, floor=0.01)
         pick = torch.randint(0, len(latents), (cfg.batch,), generator=rng)
+        share = cfg.plain_share * min(1.0, 1.6 - 1.2 * step / cfg.steps)  # whole for half the training, then down to 0.4 of it
+        easy = torch.rand(cfg.batch, generator=rng) < share
+        pick = torch.where(easy, plain[torch.randint(0, len(plain), (cfg.batch,), generator=rng)], pick)
         ids = tokens[pick, torch.randint(0, CAPTIONS, (cfg.batch,), generator=rng)].long()
         ids[torch.rand(cfg.batch, generator=rng) < 0.1] = empty
         opt.zero_grad(set_to_none=True)
