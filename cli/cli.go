@@ -51,17 +51,17 @@ type run struct {
 
 func (r *run) app() *urfave.App {
 	return &urfave.App{
-		Name:            "sdgo",
-		Usage:           "pictures from text with Stable Diffusion models",
-		Version:         sd.Version,
-		HideHelp:        true, // help.go
-		HideVersion:     true,
-		Writer:          r.out,
-		ErrWriter:       r.err,
-		ExitErrHandler:  func(*urfave.Context, error) {}, // errors.go
-		OnUsageError:    usageFromFlags,
-		CommandNotFound: nil,
-		Action:          func(c *urfave.Context) error { return writeAppHelp(r.out, c.App) },
+		Name:                      "sdgo",
+		Usage:                     "pictures from text with Stable Diffusion models",
+		Version:                   sd.Version,
+		HideHelp:                  true, // help.go
+		HideVersion:               true,
+		Writer:                    r.out,
+		ErrWriter:                 r.err,
+		ExitErrHandler:            func(*urfave.Context, error) {}, // errors.go
+		OnUsageError:              usageFromFlags,
+		DisableSliceFlagSeparator: true, // commas belong to regular expressions
+		Action:                    func(c *urfave.Context) error { return writeAppHelp(r.out, c.App) },
 		Commands: []*urfave.Command{
 			r.txt2img(),
 			r.convert(),

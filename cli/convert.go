@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -16,84 +21,258 @@ import (
 func (r *run) convert() *urfave.Command {
 	return &urfave.Command{
 		Name:      "convert",
-		Usage:     "writes a model as GGUF, in another type if wanted",
-		UsageText: "convert -o OUT.gguf [--type q8_0] MODEL",
+		Usage:     "writes a model in another type, as GGUF or safetensors",
+		UsageText: "convert -o OUT.gguf [--type q8_0] [flags] [MODEL]",
 		HideHelp:  true,
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` the file to write"},
-			&urfave.StringFlag{Name: "type", Value: "f16", Usage: "`TYPE` what the weights become: f32, f16, bf16, q8_0, q4_0 …"},
-			&urfave.BoolFlag{Name: "force", Usage: "replace the file if it is there"},
-			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing but errors"},
+			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` the file to write, .gguf or .safetensors"},
+			&urfave.StringFlag{Name: "type", Value: "f16", Usage: "`TYPE` of the weights: f32, f16, bf16, q8_0, q4_0, q4_K … (default: f16)"},
+			&urfave.StringSliceFlag{Name: "tensor-type", Usage: "`REGEXP=TYPE` of the tensors whose names match, such as vae=f16; may be repeated, the first match counts"},
+			&urfave.StringFlag{Name: "imatrix", Usage: "`FILE` an importance matrix for the quantizer"},
+			&urfave.StringFlag{Name: "unet", Usage: "`FILE` to take the UNet from"},
+			&urfave.StringFlag{Name: "vae", Usage: "`FILE` to take the autoencoder from"},
+			&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` to take the text encoder from (of SDXL: the first)"},
+			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's second text encoder from"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "say what would be written, and write nothing"},
+			&urfave.BoolFlag{Name: "verify", Usage: "read the file back and report each tensor's error"},
+			&urfave.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
+			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
+			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 		},
 		Action: r.runConvert,
+		Description: `
+MODEL is a safetensors file, a diffusers folder, a PyTorch checkpoint (nothing
+in it is executed) or a GGUF file. Vectors and a few delicate tensors stay more
+precise than TYPE.
+
+Examples:
+  sdgo convert -o sd15-q8.gguf --type q8_0 sd15.safetensors
+  sdgo convert -o sd15-q4.gguf --type q4_K --tensor-type vae=f16 --verify sd15/
+  sdgo convert -o mine.gguf --vae better-vae.safetensors sd15.safetensors`,
 	}
 }
 
 func (r *run) runConvert(c *urfave.Context) error {
-	if err := arguments(c, 1, "the model to convert"); err != nil {
-		return err
+	r.json = c.Bool("json")
+	s := convert.Sources{Model: c.Args().First(), UNet: c.String("unet"), VAE: c.String("vae"), ClipL: c.String("clip-l"), ClipG: c.String("clip-g")}
+	parts := s
+	parts.Model = ""
+	if whole := parts == (convert.Sources{}); whole || c.NArg() > 1 {
+		if err := arguments(c, 1, "the model to convert"); err != nil {
+			return err
+		}
 	}
-	in, out := c.Args().First(), c.String("output")
-	if out == "" {
-		return usagef("-o is missing: name the file to write")
-	}
-	typ, err := dtype.Parse(c.String("type"))
+	out, dry := c.String("output"), c.Bool("dry-run")
+	o, err := r.convertOptions(c, out, dry)
 	if err != nil {
-		return usageProblems([]problem{{r.flagName("type"), err.Error()}})
-	}
-	if err := checkConvertTarget(in, out, c.Bool("force")); err != nil {
 		return err
 	}
-	m, err := convert.Load(in)
+	if !dry {
+		if err := r.checkConvertTarget(s, out, c.Bool("force")); err != nil {
+			return err
+		}
+	}
+	m, err := loadSources(s, parts)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	o := convert.Options{Type: typ, Quantize: cgo.Quantize}
-	if !c.Bool("quiet") {
-		o.Progress = r.convertProgress()
+	if dry {
+		return r.previewConvert(m, o)
 	}
-	start := time.Now()
-	if err := convert.Convert(c.Context, m, out, o); err != nil {
-		return err
-	}
-	if info, err := os.Stat(out); err == nil && !c.Bool("quiet") {
-		fmt.Fprintf(r.err, "%s: %s, %s, in %s\n", out, typ, byteSize(uint64(info.Size())), short(time.Since(start)))
-	}
-	return nil
+	return r.writeConverted(c.Context, m, out, o, c.Bool("verify"), c.Bool("quiet"))
 }
 
-// checkConvertTarget keeps the source and, unless forced, a file that is there.
-func checkConvertTarget(in, out string, force bool) error {
-	if err := checkFolder("-o", out); err != nil {
+// loadSources opens one model, of any kind, or puts one together.
+func loadSources(s, parts convert.Sources) (*convert.Model, error) {
+	if parts == (convert.Sources{}) {
+		return convert.Load(s.Model)
+	}
+	return convert.LoadSources(s)
+}
+
+// convertOptions checks the flags that say what is written.
+func (r *run) convertOptions(c *urfave.Context, out string, dry bool) (convert.Options, error) {
+	o := convert.Options{Quantize: cgo.Quantize, Hash: true}
+	switch ext := strings.ToLower(filepath.Ext(out)); {
+	case out == "" && !dry:
+		return o, usagef("convert: -o FILE is missing: the file to write")
+	case ext == ".safetensors":
+		o.Safetensors = true
+	case ext != ".gguf" && out != "":
+		return o, usagef("%s %s: a name that ends in .gguf or .safetensors wanted", r.flagName("output"), out)
+	}
+	var problems []problem
+	var err error
+	if o.Type, err = dtype.Parse(c.String("type")); err != nil {
+		problems = append(problems, problem{r.flagName("type"), err.Error()})
+	}
+	for _, s := range c.StringSlice("tensor-type") {
+		rule, err := convert.ParseRule(s)
+		if err != nil {
+			problems = append(problems, problem{r.flagName("tensor-type"), err.Error()})
+		}
+		o.Rules = append(o.Rules, rule)
+	}
+	if len(problems) > 0 {
+		return o, usageProblems(problems)
+	}
+	if path := c.String("imatrix"); path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return o, fmt.Errorf("%s %s: %w", r.flagName("imatrix"), path, cause(err))
+		}
+		if o.Importance, err = convert.ParseImportance(data); err != nil {
+			return o, fmt.Errorf("%s %s: %w", r.flagName("imatrix"), path, err)
+		}
+	}
+	return o, nil
+}
+
+// checkConvertTarget keeps the sources and, unless forced, a file that exists.
+func (r *run) checkConvertTarget(s convert.Sources, out string, force bool) error {
+	flag := r.flagName("output")
+	if err := checkFolder(flag, out); err != nil {
 		return err
 	}
 	there, err := os.Stat(out)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s %s: %w", flag, out, cause(err))
 	}
-	if source, err := os.Stat(in); err == nil && os.SameFile(source, there) {
-		return fmt.Errorf("%s: the model cannot be written over itself; another name for -o is wanted", out)
+	for _, in := range []string{s.Model, s.UNet, s.VAE, s.ClipL, s.ClipG} {
+		source, err := os.Stat(in)
+		if err == nil && (os.SameFile(source, there) || source.IsDir() && within(in, out)) {
+			return fmt.Errorf("%s %s: a model cannot be written over itself; give the file another name", flag, out)
+		}
 	}
 	if there.IsDir() {
-		return fmt.Errorf("%s: a folder; the name of a file is wanted for -o", out)
+		return fmt.Errorf("%s %s: a folder; the name of a file is wanted", flag, out)
 	}
 	if !force {
-		return fmt.Errorf("%s: there already; --force replaces it", out)
+		return fmt.Errorf("%s %s: the file exists; --force replaces it", flag, out)
 	}
 	return nil
 }
 
-// convertProgress tells every tenth of the way.
-func (r *run) convertProgress() func(done, total int64) {
-	told := int64(0)
-	return func(done, total int64) {
-		if tenth := done * 10 / max(total, 1); tenth > told {
-			told = tenth
-			fmt.Fprintf(r.err, "converting: %d%%\n", tenth*10)
+// within reports whether a file lies in a folder.
+func within(folder, file string) bool {
+	a, errA := filepath.EvalSymlinks(folder)
+	b, errB := filepath.EvalSymlinks(file)
+	if errA != nil || errB != nil {
+		return false
+	}
+	a, errA = filepath.Abs(a)
+	b, errB = filepath.Abs(b)
+	path, err := filepath.Rel(a, b)
+	return errA == nil && errB == nil && err == nil && filepath.IsLocal(path)
+}
+
+func (r *run) writeConverted(ctx context.Context, m *convert.Model, out string, o convert.Options, verify, quiet bool) error {
+	progress := r.newByteProgress(quiet)
+	defer progress.close()
+	o.Progress = progress.advance
+	start := time.Now()
+	if err := convert.Convert(ctx, m, out, o); err != nil {
+		return err
+	}
+	progress.close()
+	var worst []convert.Deviation
+	if verify {
+		var err error
+		if worst, err = convert.Verify(ctx, m, out); err != nil {
+			return err
 		}
 	}
+	info, err := os.Stat(out)
+	if err != nil {
+		return fmt.Errorf("%s: %w", out, cause(err))
+	}
+	if r.json {
+		writeEvent(r.out, convertedEvent{"converted", out, o.Type.String(), info.Size(), seconds(time.Since(start)), deviations(worst)})
+		return nil
+	}
+	if verify {
+		if err := r.writeDeviations(worst); err != nil {
+			return err
+		}
+	}
+	if !quiet {
+		fmt.Fprintf(r.err, "%s: %s, %s, in %s\n", printable(out), o.Type, byteSize(uint64(info.Size())), short(time.Since(start)))
+	}
+	return nil
+}
+
+// convertedEvent is the end of a conversion under --json.
+type convertedEvent struct {
+	Event   string          `json:"event"` // "converted"
+	Path    string          `json:"path"`
+	Type    string          `json:"type"`
+	Bytes   int64           `json:"bytes"`
+	Seconds float64         `json:"seconds"`
+	Tensors []jsonDeviation `json:"tensors,omitempty"` // with --verify, the worst first
+}
+
+type jsonDeviation struct {
+	Name     string  `json:"name"`
+	From     string  `json:"from"`
+	To       string  `json:"to"`
+	Max      float64 `json:"max"`
+	RMS      float64 `json:"rms"`
+	Relative float64 `json:"relative"`
+}
+
+func deviations(all []convert.Deviation) []jsonDeviation {
+	var out []jsonDeviation
+	for _, d := range all {
+		out = append(out, jsonDeviation{d.Name, d.From.String(), d.To.String(), d.Max, d.RMS, d.Relative()})
+	}
+	return out
+}
+
+func (r *run) writeDeviations(all []convert.Deviation) error {
+	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TENSOR\tFROM\tTO\tMAX\tRMS\tRELATIVE")
+	for _, d := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.3g\t%.3g\t%.3g\n", printable(d.Name), d.From, d.To, d.Max, d.RMS, d.Relative())
+	}
+	return t.Flush()
+}
+
+// previewEvent is the outcome of --dry-run under --json.
+type previewEvent struct {
+	Event   string       `json:"event"` // "preview"
+	Bytes   int64        `json:"bytes"`
+	Tensors []jsonChange `json:"tensors"`
+}
+
+type jsonChange struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// previewConvert says what a conversion would do.
+func (r *run) previewConvert(m *convert.Model, o convert.Options) error {
+	changes, size, err := convert.Preview(m, o)
+	if err != nil {
+		return err
+	}
+	if r.json {
+		e := previewEvent{Event: "preview", Bytes: size}
+		for _, c := range changes {
+			e.Tensors = append(e.Tensors, jsonChange{c.Name, c.From.String(), c.To.String()})
+		}
+		writeEvent(r.out, e)
+		return nil
+	}
+	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TENSOR\tFROM\tTO")
+	for _, c := range changes {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", printable(c.Name), c.From, c.To)
+	}
+	fmt.Fprintf(t, "\n%s in all\n", byteSize(uint64(size)))
+	return t.Flush()
 }

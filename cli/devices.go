@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -39,9 +38,7 @@ func (r *run) runDevices(c *urfave.Context) error {
 		all = append(all, device{strings.ToLower(d.Name), d.Kind.String(), d.Description, d.Free, d.Total})
 	}
 	if c.Bool("json") {
-		e := json.NewEncoder(r.out)
-		e.SetIndent("", "  ")
-		return e.Encode(all)
+		return r.writeJSON(all)
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tKIND\tMEMORY\tDESCRIPTION")

@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/png"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -13,14 +16,13 @@ import (
 
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
-	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
 func (r *run) info() *urfave.Command {
 	return &urfave.Command{
 		Name:      "info",
-		Usage:     "says what a file is: a model, or a picture and how it was made",
+		Usage:     "says what a model is, or how a picture was made",
 		UsageText: "info [--tensors] [--json] FILE",
 		HideHelp:  true,
 		Flags: []urfave.Flag{
@@ -28,6 +30,10 @@ func (r *run) info() *urfave.Command {
 			&urfave.BoolFlag{Name: "json", Usage: "as JSON"},
 		},
 		Action: r.runInfo,
+		Description: `
+Examples:
+  sdgo info sd15.safetensors
+  sdgo info --json out.png`,
 	}
 }
 
@@ -36,9 +42,9 @@ func (r *run) runInfo(c *urfave.Context) error {
 		return err
 	}
 	path := c.Args().First()
-	texts, err := pictureTexts(path)
+	p, err := readPicture(path)
 	if err == nil {
-		return r.pictureInfo(path, texts, c.Bool("json"))
+		return r.pictureInfo(p, c.Bool("json"))
 	}
 	if !errors.Is(err, pngtext.ErrNotPNG) {
 		return fmt.Errorf("%s: %w", path, cause(err))
@@ -54,8 +60,20 @@ func (r *run) runInfo(c *urfave.Context) error {
 	return r.modelInfo(m, c.Bool("tensors"))
 }
 
-// pictureTexts reads a PNG file's texts; folders are no pictures.
-func pictureTexts(path string) ([]pngtext.Text, error) {
+// picture is what a PNG file says about itself.
+type picture struct {
+	File   string            `json:"file"`
+	Kind   string            `json:"kind"` // "picture"
+	Width  int               `json:"width"`
+	Height int               `json:"height"`
+	Texts  map[string]string `json:"texts"` // such as "parameters"
+
+	order []pngtext.Text
+}
+
+// readPicture reads a PNG file's header and texts, and no pixels. Whatever is
+// no PNG file, folders among them, gives pngtext.ErrNotPNG.
+func readPicture(path string) (*picture, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -64,29 +82,42 @@ func pictureTexts(path string) ([]pngtext.Text, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, pngtext.ErrNotPNG
 	}
-	return pngtext.Decode(f)
+	texts, err := pngtext.Decode(f)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	size, err := png.DecodeConfig(f)
+	if err != nil {
+		return nil, err
+	}
+	p := &picture{File: path, Kind: "picture", Width: size.Width, Height: size.Height, Texts: map[string]string{}, order: texts}
+	for _, t := range texts {
+		p.Texts[t.Keyword] = t.Value
+	}
+	return p, nil
 }
 
-func (r *run) pictureInfo(path string, texts []pngtext.Text, asJSON bool) error {
+func (r *run) pictureInfo(p *picture, asJSON bool) error {
 	if asJSON {
-		all := map[string]string{}
-		for _, t := range texts {
-			all[t.Keyword] = t.Value
-		}
-		return json.NewEncoder(r.out).Encode(map[string]any{"file": path, "kind": "picture", "texts": all})
+		return r.writeJSON(p)
 	}
-	for _, t := range texts {
-		if t.Keyword != sd.TextKeyword {
-			fmt.Fprintf(r.out, "%s: ", printable(t.Keyword))
-		}
-		for line := range strings.Lines(t.Value + "\n") {
-			fmt.Fprintln(r.out, printable(strings.TrimRight(line, "\n")))
+	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "file\t%s\n", printable(p.File))
+	fmt.Fprintf(t, "picture\tPNG, %dx%d\n", p.Width, p.Height)
+	for _, text := range p.order {
+		name := printable(text.Keyword)
+		for line := range strings.Lines(text.Value + "\n") {
+			fmt.Fprintf(t, "%s\t%s\n", name, printable(line))
+			name = ""
 		}
 	}
-	if len(texts) == 0 {
-		return fmt.Errorf("%s: a picture that does not say how it was made", path)
+	if len(p.order) == 0 {
+		fmt.Fprintln(t, "parameters\tnone")
 	}
-	return nil
+	return t.Flush()
 }
 
 // typeList names the types of a part, most bytes first.
@@ -95,7 +126,9 @@ func typeList(types map[dtype.Type]int64) string {
 	for t := range types {
 		all = append(all, t)
 	}
-	slices.SortFunc(all, func(a, b dtype.Type) int { return int(max(-1, min(1, types[b]-types[a]))) })
+	slices.SortFunc(all, func(a, b dtype.Type) int {
+		return cmp.Or(cmp.Compare(types[b], types[a]), cmp.Compare(a, b))
+	})
 	names := make([]string, len(all))
 	for i, t := range all {
 		names[i] = t.String()
@@ -112,63 +145,101 @@ func (r *run) modelInfo(m *convert.Model, tensors bool) error {
 	line("format", "%s", m.Format)
 	line("model", "%s", m.What)
 	if m.Arch == convert.SD1 || m.Arch == convert.SD2 {
-		prediction := m.Prediction
-		if prediction == "" {
-			prediction = "not said"
-		}
-		line("prediction", "%s", prediction)
-		line("native size", "%d", m.NativeSize)
+		line("prediction", "%s", cmp.Or(m.Prediction, "not said in the file"))
+		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
 		line("text encoder", "%d layers of width %d, %d heads, %s, vocabulary %d", m.Text.Layers, m.Text.Width, m.Text.Heads, m.Text.Activation, m.Text.Vocabulary)
 		line("UNet", "%d channels x %v, %d blocks a level, attention %v, context %d", m.UNet.ModelChannels, m.UNet.ChannelMult, m.UNet.NumResBlocks, m.UNet.TransformerDepth, m.UNet.ContextDim)
 		line("VAE", "%d channels x %v, latent %d, scale %g", m.VAE.Channels, m.VAE.ChannelMult, m.VAE.EmbedDim, m.VAE.ScaleFactor)
 	}
+	fmt.Fprintln(t)
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(t, "\nPART\tTENSORS\tWEIGHTS\tSIZE\tTYPES")
+	fmt.Fprintln(t, "PART\tTENSORS\tWEIGHTS\tSIZE\tTYPES")
 	for _, p := range m.Parts() {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", p.Name, p.Tensors, p.Elements, byteSize(uint64(p.Bytes)), typeList(p.Types))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", p.Name, p.Tensors, count(p.Elements), byteSize(uint64(p.Bytes)), typeList(p.Types))
 	}
 	if tensors {
-		fmt.Fprintln(t, "\nTENSOR\tTYPE\tSHAPE")
+		fmt.Fprintln(t)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(t, "TENSOR\tTYPE\tSHAPE")
 		for _, tensor := range m.Tensors {
-			fmt.Fprintf(t, "%s\t%s\t%v\n", printable(tensor.Name), tensor.Type, tensor.Shape)
+			shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(tensor.Shape), "[]"), " ", "x")
+			fmt.Fprintf(t, "%s\t%s\t%s\n", printable(tensor.Name), tensor.Type, shape)
 		}
 	}
 	return t.Flush()
 }
 
-func (r *run) modelJSON(m *convert.Model, tensors bool) error {
-	type part struct {
-		Name    string           `json:"name"`
-		Tensors int              `json:"tensors"`
-		Weights int64            `json:"weights"`
-		Bytes   int64            `json:"bytes"`
-		Types   map[string]int64 `json:"types"`
+// count is a number of weights in thousands or millions.
+func count(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprint(n)
+	case n < 10_000_000:
+		return fmt.Sprintf("%d k", (n+500)/1000)
 	}
-	var parts []part
+	return fmt.Sprintf("%d M", (n+500_000)/1_000_000)
+}
+
+// jsonModel is what info --json says of a model.
+type jsonModel struct {
+	File       string              `json:"file"`
+	Kind       string              `json:"kind"` // "model"
+	Format     string              `json:"format"`
+	Arch       string              `json:"arch"`
+	Model      string              `json:"model"` // arch in words
+	Prediction string              `json:"prediction,omitempty"`
+	NativeSize int                 `json:"native_size,omitempty"`
+	Text       *convert.TextConfig `json:"text,omitempty"`
+	UNet       *convert.UNetConfig `json:"unet,omitempty"`
+	VAE        *convert.VAEConfig  `json:"vae,omitempty"`
+	Metadata   map[string]string   `json:"metadata"`
+	Parts      []jsonPart          `json:"parts"`
+	Tensors    []jsonTensor        `json:"tensors,omitempty"`
+}
+
+type jsonPart struct {
+	Name    string           `json:"name"`
+	Tensors int              `json:"tensors"`
+	Weights int64            `json:"weights"`
+	Bytes   int64            `json:"bytes"`
+	Types   map[string]int64 `json:"types"` // bytes of each
+}
+
+type jsonTensor struct {
+	Name  string  `json:"name"`
+	Type  string  `json:"type"`
+	Shape []int64 `json:"shape"`
+}
+
+func (r *run) modelJSON(m *convert.Model, tensors bool) error {
+	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: m.Metadata}
+	if m.Arch == convert.SD1 || m.Arch == convert.SD2 {
+		out.Prediction, out.NativeSize = m.Prediction, m.NativeSize
+		out.Text, out.UNet, out.VAE = &m.Text, &m.UNet, &m.VAE
+	}
 	for _, p := range m.Parts() {
 		types := map[string]int64{}
 		for t, n := range p.Types {
 			types[t.String()] = n
 		}
-		parts = append(parts, part{p.Name, p.Tensors, p.Elements, p.Bytes, types})
+		out.Parts = append(out.Parts, jsonPart{p.Name, p.Tensors, p.Elements, p.Bytes, types})
 	}
-	out := map[string]any{"file": m.Path, "kind": "model", "format": m.Format, "arch": m.Arch, "what": m.What,
-		"prediction": m.Prediction, "native_size": m.NativeSize, "text": m.Text, "unet": m.UNet, "vae": m.VAE, "parts": parts}
 	if tensors {
-		type entry struct {
-			Name  string  `json:"name"`
-			Type  string  `json:"type"`
-			Shape []int64 `json:"shape"`
-		}
-		var all []entry
 		for _, t := range m.Tensors {
-			all = append(all, entry{t.Name, t.Type.String(), t.Shape})
+			out.Tensors = append(out.Tensors, jsonTensor{t.Name, t.Type.String(), t.Shape})
 		}
-		out["tensors"] = all
 	}
+	return r.writeJSON(out)
+}
+
+// writeJSON writes a value for people and programs to read.
+func (r *run) writeJSON(value any) error {
 	e := json.NewEncoder(r.out)
+	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return e.Encode(value)
 }

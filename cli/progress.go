@@ -56,15 +56,21 @@ func (silence) close()                       {}
 
 // lines reports in lines, at most one a second.
 type lines struct {
-	w    io.Writer
-	last time.Time
+	w     io.Writer
+	begun bool
+	intro string // waits for the first event: a refused request is one line
+	last  time.Time
 }
 
 func (l *lines) loaded(model string, after time.Duration) {
-	fmt.Fprintf(l.w, "loaded %s in %.1f s\n", printable(model), after.Seconds())
+	l.intro = fmt.Sprintf("loaded %s in %s", printable(model), short(after))
 }
 
 func (l *lines) progress(e sd.Event) {
+	if !l.begun {
+		l.begun = true
+		fmt.Fprintln(l.w, l.intro)
+	}
 	if e.Stage != sd.StageSample || e.Index != e.Of && time.Since(l.last) < time.Second {
 		return
 	}
@@ -153,7 +159,7 @@ func (b *bars) progress(e sd.Event) {
 			b.begin(picture, e.Of)
 		}
 		b.bar.Describe(picture + ", " + short(e.Elapsed/time.Duration(e.Index)) + "/step")
-		b.bar.Set(e.Index)
+		_ = b.bar.Set(e.Index) // a terminal that is gone shows nothing
 		if e.Index == e.Of {
 			b.begin("decoding", 1)
 		}
@@ -161,7 +167,7 @@ func (b *bars) progress(e sd.Event) {
 		if e.Of != b.count || b.bar == nil {
 			b.begin("decoding", e.Of)
 		}
-		b.bar.Set(e.Index)
+		_ = b.bar.Set(e.Index)
 	}
 }
 
@@ -175,7 +181,7 @@ func (b *bars) done(n int, t timings) { writeDone(b.w, n, t) }
 // close wipes the bar off the terminal.
 func (b *bars) close() {
 	if b.bar != nil {
-		b.bar.Clear()
+		_ = b.bar.Clear()
 		b.bar = nil
 	}
 }

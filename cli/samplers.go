@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -50,9 +49,7 @@ func (r *run) runSamplers(c *urfave.Context) error {
 		list.Schedules = append(list.Schedules, listing{s.Name, s.Aliases, s.Description, ""})
 	}
 	if c.Bool("json") {
-		e := json.NewEncoder(r.out)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return r.writeJSON(list)
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	for _, section := range []struct {

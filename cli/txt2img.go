@@ -156,6 +156,10 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, q sd.Requ
 			saved++
 			report.saved(e, path)
 		}
+		// For scripts. On a terminal the report has just named the file.
+		if err == nil && path != "-" && !r.json && !isTerminal(r.out) {
+			fmt.Fprintln(r.out, path)
+		}
 		return err
 	}
 	result, err := m.Generate(ctx, q)
@@ -172,7 +176,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, q sd.Requ
 	return nil
 }
 
-// save writes a finished picture, and its name to standard output.
+// save writes a finished picture.
 func (r *run) save(e sd.Event, to *target) (path string, err error) {
 	write := func(w io.Writer) error {
 		return pngtext.Encode(w, e.Image.Image, pngtext.Text{Keyword: sd.TextKeyword, Value: e.Image.Params.Text()})
@@ -183,9 +187,6 @@ func (r *run) save(e sd.Event, to *target) (path string, err error) {
 	path = to.path(e.Picture+1, e.Image.Params.Seed)
 	if err := writeFile(path, write); err != nil {
 		return "", err
-	}
-	if !r.json {
-		fmt.Fprintln(r.out, path)
 	}
 	return path, nil
 }
