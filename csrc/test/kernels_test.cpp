@@ -130,7 +130,7 @@ struct Test {
           y[size_t(i / y_gap * (out + y_gap) + out + i % y_gap)];
       expect(beside == kGuard, "writes beside its rows", name);
     }
-    compare(got.data(), want, matrix_tolerance(type, 1e-6), name);
+    compare(got.data(), want, matrix_tolerance(type, 2e-6), name);
   }
 
   // Calls f for every row and column, or some of them if they are many.
