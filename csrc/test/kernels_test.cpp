@@ -12,393 +12,353 @@ int failures = 0;
 double worst = 0; // error as a part of what is allowed, of the kernel at hand
 
 void expect(bool ok, const char *what, const std::string &name) {
-  if (!ok) {
-    failures++;
-    std::printf("FAIL %s: %s\n", name.c_str(), what);
-  }
+    if (!ok) {
+        failures++;
+        std::printf("FAIL %s: %s\n", name.c_str(), what);
+    }
 }
 
 // `tolerance` bounds the error's RMS relative to the values' RMS; single
 // values may be off by twenty times that.
-void compare(const float *got, const Doubles &want, double tolerance,
-             const std::string &name) {
-  double error = 0, size = 0, largest = 0;
-  for (size_t i = 0; i < want.size(); i++) {
-    const double d = double(got[i]) - want[i];
-    error += d * d;
-    size += want[i] * want[i];
-    largest = d * d >= largest ? d * d : largest;
-  }
-  const double allowed = tolerance * tolerance * size,
-               ratio = std::sqrt(error / allowed);
-  worst = ratio > worst ? ratio : worst;
-  if (!(error <= allowed && largest <= 400 * allowed / double(want.size()))) {
-    std::printf("relative RMS error %.3g, tolerance %.3g, largest error %.3g\n",
-                std::sqrt(error / size), tolerance, std::sqrt(largest));
-    expect(false, "differs from the plain loop", name);
-  }
+void compare(const float *got, const Doubles &want, double tolerance, const std::string &name) {
+    double error = 0, size = 0, largest = 0;
+    for (size_t i = 0; i < want.size(); i++) {
+        const double d = double(got[i]) - want[i];
+        error += d * d;
+        size += want[i] * want[i];
+        largest = d * d >= largest ? d * d : largest;
+    }
+    const double allowed = tolerance * tolerance * size, ratio = std::sqrt(error / allowed);
+    worst = ratio > worst ? ratio : worst;
+    if (!(error <= allowed && largest <= 400 * allowed / double(want.size()))) {
+        std::printf("relative RMS error %.3g, tolerance %.3g, largest error %.3g\n", std::sqrt(error / size),
+                    tolerance, std::sqrt(largest));
+        expect(false, "differs from the plain loop", name);
+    }
 }
 
 const float kGuard = 12345.5f; // what lies between rows must stay
 
 std::string shape(std::initializer_list<int64_t> numbers) {
-  std::string s;
-  for (int64_t n : numbers) {
-    s += (s.empty() ? "" : "x") + std::to_string(n);
-  }
-  return s;
+    std::string s;
+    for (int64_t n : numbers) {
+        s += (s.empty() ? "" : "x") + std::to_string(n);
+    }
+    return s;
 }
 
 const char *type_name(Type t) {
-  return t == Type::f32    ? "f32"
-         : t == Type::f16  ? "f16"
-         : t == Type::bf16 ? "bf16"
-                           : "block";
+    return t == Type::f32 ? "f32" : t == Type::f16 ? "f16" : t == Type::bf16 ? "bf16" : "block";
 }
 
-Type any_type(Random &r) { return Type(r.between(0, 3)); }
-Type vector_type(Random &r) { return Type(r.between(0, 2)); }
+Type any_type(Random &r) {
+    return Type(r.between(0, 3));
+}
+Type vector_type(Random &r) {
+    return Type(r.between(0, 2));
+}
 
 struct Test {
-  Isa isa;
-  Random random{};
+    Isa isa;
+    Random random{};
 
-  // Runs on 1 and on several threads: the same bits.
-  template <class Args>
-  void run(Args args, const Floats &y, const std::string &name) {
-    args.isa = isa;
-    const Floats before = y;
-    run_with(args, 1);
-    const Floats once = y;
-    std::memcpy(args.y, before.data(), before.size() * sizeof(float));
-    run_with(args, 3);
-    expect(std::memcmp(once.data(), y.data(), y.size() * sizeof(float)) == 0,
-           "depends on threads", name);
-  }
+    // Runs on 1 and on several threads: the same bits.
+    template <class Args> void run(Args args, const Floats &y, const std::string &name) {
+        args.isa = isa;
+        const Floats before = y;
+        run_with(args, 1);
+        const Floats once = y;
+        std::memcpy(args.y, before.data(), before.size() * sizeof(float));
+        run_with(args, 3);
+        expect(std::memcmp(once.data(), y.data(), y.size() * sizeof(float)) == 0, "depends on threads", name);
+    }
 
-  InputNorm input_norm(Floats &memory, int64_t images, int64_t channels) {
-    memory = random.floats(2 * images * channels, 0.5f, 1.5f);
-    return {memory.data(), memory.data() + images * channels, random.coin()};
-  }
+    InputNorm input_norm(Floats &memory, int64_t images, int64_t channels) {
+        memory = random.floats(2 * images * channels, 0.5f, 1.5f);
+        return {memory.data(), memory.data() + images * channels, random.coin()};
+    }
 
-  void linear(int64_t images, int64_t per_image, int64_t in, int64_t out,
-              Type type, bool geglu) {
-    Linear l;
-    const int64_t rows = images * per_image;
-    l.rows = rows, l.in = in, l.out = out;
-    l.geglu = geglu;
-    l.act = geglu ? Act::none : Act(random.between(0, 4));
-    const int64_t x_gap = random.between(0, 5), y_gap = random.between(0, 5);
-    if (x_gap) {
-      l.x_stride = in + x_gap;
+    void linear(int64_t images, int64_t per_image, int64_t in, int64_t out, Type type, bool geglu) {
+        Linear l;
+        const int64_t rows = images * per_image;
+        l.rows = rows, l.in = in, l.out = out;
+        l.geglu = geglu;
+        l.act = geglu ? Act::none : Act(random.between(0, 4));
+        const int64_t x_gap = random.between(0, 5), y_gap = random.between(0, 5);
+        if (x_gap) {
+            l.x_stride = in + x_gap;
+        }
+        if (y_gap) {
+            l.y_stride = out + y_gap;
+        }
+        const Weights w = weights(random, type, geglu ? 2 * out : out, in);
+        const Weights bias = weights(random, vector_type(random), 1, geglu ? 2 * out : out);
+        const Floats x = random.floats(rows * (in + x_gap)), residual = random.floats(rows * (out + 3));
+        Floats y(size_t(rows * (out + y_gap)), kGuard), norm;
+        l.x = x.data(), l.w = w.matrix, l.y = y.data();
+        const bool with_bias = random.coin();
+        if (with_bias) {
+            l.bias = bias.vector();
+        }
+        if (random.coin()) {
+            l.residual = residual.data();
+            l.residual_stride = out + 3;
+        }
+        if (random.coin()) {
+            l.norm = input_norm(norm, images, in);
+            l.rows_per_image = per_image;
+        }
+        const std::string name = std::string("linear ") + isa_name(isa) + " " + type_name(type) + " " +
+                                 shape({rows, in, out}) + (geglu ? " geglu" : "");
+        run(l, y, name);
+        Floats got;
+        Doubles want;
+        sample(rows, out, [&](int64_t m, int64_t n) {
+            got.push_back(y[size_t(m * (out + y_gap) + n)]);
+            want.push_back(reference::linear(l, w.values, with_bias ? bias.values : Doubles(), m, n));
+        });
+        for (int64_t i = 0; i < rows * y_gap; i++) {
+            const float beside = y[size_t(i / y_gap * (out + y_gap) + out + i % y_gap)];
+            expect(beside == kGuard, "writes beside its rows", name);
+        }
+        compare(got.data(), want, matrix_tolerance(type, 2e-6), name);
     }
-    if (y_gap) {
-      l.y_stride = out + y_gap;
-    }
-    const Weights w = weights(random, type, geglu ? 2 * out : out, in);
-    const Weights bias =
-        weights(random, vector_type(random), 1, geglu ? 2 * out : out);
-    const Floats x = random.floats(rows * (in + x_gap)),
-                 residual = random.floats(rows * (out + 3));
-    Floats y(size_t(rows * (out + y_gap)), kGuard), norm;
-    l.x = x.data(), l.w = w.matrix, l.y = y.data();
-    const bool with_bias = random.coin();
-    if (with_bias) {
-      l.bias = bias.vector();
-    }
-    if (random.coin()) {
-      l.residual = residual.data();
-      l.residual_stride = out + 3;
-    }
-    if (random.coin()) {
-      l.norm = input_norm(norm, images, in);
-      l.rows_per_image = per_image;
-    }
-    const std::string name = std::string("linear ") + isa_name(isa) + " " +
-                             type_name(type) + " " + shape({rows, in, out}) +
-                             (geglu ? " geglu" : "");
-    run(l, y, name);
-    Floats got;
-    Doubles want;
-    sample(rows, out, [&](int64_t m, int64_t n) {
-      got.push_back(y[size_t(m * (out + y_gap) + n)]);
-      want.push_back(reference::linear(
-          l, w.values, with_bias ? bias.values : Doubles(), m, n));
-    });
-    for (int64_t i = 0; i < rows * y_gap; i++) {
-      const float beside =
-          y[size_t(i / y_gap * (out + y_gap) + out + i % y_gap)];
-      expect(beside == kGuard, "writes beside its rows", name);
-    }
-    compare(got.data(), want, matrix_tolerance(type, 2e-6), name);
-  }
 
-  // Calls f for every row and column, or some of them if they are many.
-  template <class F> void sample(int64_t rows, int64_t columns, F f) {
-    const bool all = rows * columns <= 8000;
-    for (int64_t i = 0; i < (all ? rows * columns : 100); i++) {
-      const int64_t at =
-          all ? i : int64_t(random.engine() % uint32_t(rows * columns));
-      f(at / columns, at % columns);
+    // Calls f for every row and column, or some of them if they are many.
+    template <class F> void sample(int64_t rows, int64_t columns, F f) {
+        const bool all = rows * columns <= 8000;
+        for (int64_t i = 0; i < (all ? rows * columns : 100); i++) {
+            const int64_t at = all ? i : int64_t(random.engine() % uint32_t(rows * columns));
+            f(at / columns, at % columns);
+        }
     }
-  }
 
-  void conv2d(Conv2d c, Type type) {
-    const int64_t channels = c.c1 + c.c2;
-    const Weights w =
-        weights(random, type, c.out, channels * c.kernel * c.kernel);
-    const Weights bias = weights(random, vector_type(random), 1, c.out);
-    const Floats x = random.floats(c.n * c.h * c.w * c.c1),
-                 x2 = random.floats(c.n * c.h * c.w * c.c2);
-    const int64_t size = c.n * out_height(c) * out_width(c) * c.out;
-    const Floats residual = random.floats(size),
-                 add = random.floats(c.n * (c.out + 2));
-    Floats y(size_t(size), kGuard), norm;
-    c.x = x.data(), c.x2 = x2.data(), c.weight = w.matrix, c.y = y.data();
-    c.act = random.coin() ? Act::silu : Act::none;
-    const bool with_bias = random.coin();
-    if (with_bias) {
-      c.bias = bias.vector();
+    void conv2d(Conv2d c, Type type) {
+        const int64_t channels = c.c1 + c.c2;
+        const Weights w = weights(random, type, c.out, channels * c.kernel * c.kernel);
+        const Weights bias = weights(random, vector_type(random), 1, c.out);
+        const Floats x = random.floats(c.n * c.h * c.w * c.c1), x2 = random.floats(c.n * c.h * c.w * c.c2);
+        const int64_t size = c.n * out_height(c) * out_width(c) * c.out;
+        const Floats residual = random.floats(size), add = random.floats(c.n * (c.out + 2));
+        Floats y(size_t(size), kGuard), norm;
+        c.x = x.data(), c.x2 = x2.data(), c.weight = w.matrix, c.y = y.data();
+        c.act = random.coin() ? Act::silu : Act::none;
+        const bool with_bias = random.coin();
+        if (with_bias) {
+            c.bias = bias.vector();
+        }
+        if (random.coin()) {
+            c.channel_add = add.data();
+            c.channel_add_stride = c.out + 2;
+        }
+        if (random.coin()) {
+            c.residual = residual.data();
+        }
+        if (random.coin()) {
+            c.norm = input_norm(norm, c.n, channels);
+        }
+        const std::string name = std::string("conv2d ") + isa_name(isa) + " " + type_name(type) + " " +
+                                 shape({c.n, c.h, c.w, c.c1, c.c2, c.out}) + " kernel " +
+                                 shape({c.kernel, c.kernel}) + (c.stride == 2 ? " stride 2" : "") +
+                                 (c.pad_end ? " pad_end" : "") + (c.upsample ? " upsample" : "");
+        run(c, y, name);
+        Floats got;
+        Doubles want;
+        sample(size / c.out, c.out, [&](int64_t i, int64_t o) {
+            got.push_back(y[size_t(i * c.out + o)]);
+            want.push_back(reference::conv2d(c, w.values, with_bias ? bias.values : Doubles(), i, o));
+        });
+        compare(got.data(), want, matrix_tolerance(type, 4e-6), name);
     }
-    if (random.coin()) {
-      c.channel_add = add.data();
-      c.channel_add_stride = c.out + 2;
-    }
-    if (random.coin()) {
-      c.residual = residual.data();
-    }
-    if (random.coin()) {
-      c.norm = input_norm(norm, c.n, channels);
-    }
-    const std::string name =
-        std::string("conv2d ") + isa_name(isa) + " " + type_name(type) + " " +
-        shape({c.n, c.h, c.w, c.c1, c.c2, c.out}) + " kernel " +
-        shape({c.kernel, c.kernel}) + (c.stride == 2 ? " stride 2" : "") +
-        (c.pad_end ? " pad_end" : "") + (c.upsample ? " upsample" : "");
-    run(c, y, name);
-    Floats got;
-    Doubles want;
-    sample(size / c.out, c.out, [&](int64_t i, int64_t o) {
-      got.push_back(y[size_t(i * c.out + o)]);
-      want.push_back(reference::conv2d(
-          c, w.values, with_bias ? bias.values : Doubles(), i, o));
-    });
-    compare(got.data(), want, matrix_tolerance(type, 4e-6), name);
-  }
 
-  // AMX multiplies numbers of 16 bits of mantissa, except for float32 weights.
-  double matrix_tolerance(Type type, double f32) const {
-    return isa == Isa::amx && type != Type::f32 ? 1e-5 : f32;
-  }
-
-  void attention(int64_t n, int64_t heads, int64_t dim, int64_t q_length,
-                 int64_t k_length, bool causal) {
-    Attention a;
-    a.n = n, a.heads = heads, a.dim = dim, a.q_length = q_length,
-    a.k_length = k_length;
-    a.causal = causal;
-    a.scale = 1 / std::sqrt(float(dim));
-    const int64_t width = heads * dim, gap = random.between(0, 3);
-    const Floats q = random.floats(n * q_length * width, -4,
-                                   4); // q alone, k and v side by side
-    const Floats kv = random.floats(n * k_length * (2 * width + gap), -2, 2);
-    const int64_t token = 2 * width + gap;
-    a.q = {q.data(), q_length * width, width, dim};
-    a.k = {kv.data(), k_length * token, token, dim};
-    a.v = {kv.data() + width, k_length * token, token, dim};
-    Floats y(size_t(n * q_length * width), kGuard);
-    a.y = y.data();
-    const std::string name = std::string("attention ") + isa_name(isa) + " " +
-                             shape({n, heads, dim, q_length, k_length}) +
-                             (causal ? " causal" : "");
-    run(a, y, name);
-    compare(y.data(), reference::attention(a), 2e-6, name);
-  }
-
-  void group_norm(int64_t n, int64_t rows, int64_t c1, int64_t c2,
-                  int64_t groups) {
-    const int64_t all = c1 + c2;
-    const float mean = random.uniform(-30, 30);
-    const Floats x = random.floats(n * rows * c1, mean - 1, mean + 1);
-    const Floats x2 = random.floats(n * rows * c2, mean - 1, mean + 1);
-    const Weights weight = weights(random, vector_type(random), 1, all);
-    const Weights bias = weights(random, vector_type(random), 1, all);
-    Floats scale(size_t(n * all)), shift(size_t(n * all)),
-        y(size_t(n * rows * all), kGuard);
-    GroupNormStats g;
-    g.x = x.data(), g.x2 = x2.data();
-    g.n = n, g.rows = rows, g.c1 = c1, g.c2 = c2, g.groups = groups;
-    g.weight = weight.vector(), g.bias = bias.vector();
-    g.scale = scale.data(), g.shift = shift.data();
-    g.isa = isa;
-    run_with(g, 2);
-    Normalize a;
-    a.x = g.x, a.x2 = g.x2, a.n = n, a.rows = rows, a.c1 = c1, a.c2 = c2;
-    a.norm = {scale.data(), shift.data(), random.coin()};
-    a.y = y.data();
-    const std::string name = std::string("group_norm ") + isa_name(isa) + " " +
-                             shape({n, rows, c1, c2, groups});
-    run(a, y, name);
-
-    Doubles joined;
-    for (int64_t r = 0; r < n * rows; r++) {
-      joined.insert(joined.end(), x.data() + r * c1, x.data() + (r + 1) * c1);
-      joined.insert(joined.end(), x2.data() + r * c2, x2.data() + (r + 1) * c2);
+    // AMX multiplies numbers of 16 bits of mantissa, except for float32 weights.
+    double matrix_tolerance(Type type, double f32) const {
+        return isa == Isa::amx && type != Type::f32 ? 1e-5 : f32;
     }
-    Doubles want = normalized(joined, n, rows, all, groups, 1e-5, weight.values,
-                              bias.values);
-    for (double &v : want) {
-      v = reference::activate(v, a.norm.silu ? Act::silu : Act::none);
-    }
-    // A mean of 30 with a spread of 0.6: x·scale cancels against shift.
-    compare(y.data(), want, 1e-5, name);
-  }
 
-  void layer_norm(int64_t rows, int64_t dim) {
-    const float mean = random.uniform(-3, 3);
-    const Floats x = random.floats(rows * dim, mean - 1, mean + 1);
-    const Weights weight = weights(random, vector_type(random), 1, dim);
-    const Weights bias = weights(random, vector_type(random), 1, dim);
-    Floats y(size_t(rows * dim), kGuard);
-    LayerNorm l;
-    l.x = x.data(), l.rows = rows, l.dim = dim, l.y = y.data();
-    l.weight = weight.vector(), l.bias = bias.vector();
-    const std::string name =
-        std::string("layer_norm ") + isa_name(isa) + " " + shape({rows, dim});
-    run(l, y, name);
-    const Doubles values(x.begin(), x.end());
-    compare(
-        y.data(),
-        normalized(values, rows, 1, dim, 1, 1e-5, weight.values, bias.values),
-        2e-6, name);
-  }
-
-  void elementwise(int64_t size, Act act, float range) {
-    const Floats a = random.floats(size, -range, range),
-                 b = random.floats(size, -range, range);
-    Floats y(size_t(size), kGuard);
-    Elementwise e;
-    e.a = a.data(), e.size = size, e.act = act, e.y = y.data();
-    e.b = random.coin() ? b.data() : nullptr;
-    const std::string name = std::string("elementwise ") + isa_name(isa) + " " +
-                             shape({size, int(act)});
-    run(e, y, name);
-    Doubles want;
-    for (size_t i = 0; i < a.size(); i++) {
-      want.push_back(
-          reference::activate(double(e.b ? a[i] + b[i] : a[i]), act));
+    void attention(int64_t n, int64_t heads, int64_t dim, int64_t q_length, int64_t k_length, bool causal) {
+        Attention a;
+        a.n = n, a.heads = heads, a.dim = dim, a.q_length = q_length, a.k_length = k_length;
+        a.causal = causal;
+        a.scale = 1 / std::sqrt(float(dim));
+        const int64_t width = heads * dim, gap = random.between(0, 3);
+        const Floats q = random.floats(n * q_length * width, -4,
+                                       4); // q alone, k and v side by side
+        const Floats kv = random.floats(n * k_length * (2 * width + gap), -2, 2);
+        const int64_t token = 2 * width + gap;
+        a.q = {q.data(), q_length * width, width, dim};
+        a.k = {kv.data(), k_length * token, token, dim};
+        a.v = {kv.data() + width, k_length * token, token, dim};
+        Floats y(size_t(n * q_length * width), kGuard);
+        a.y = y.data();
+        const std::string name = std::string("attention ") + isa_name(isa) + " " +
+                                 shape({n, heads, dim, q_length, k_length}) + (causal ? " causal" : "");
+        run(a, y, name);
+        compare(y.data(), reference::attention(a), 2e-6, name);
     }
-    compare(y.data(), want, 1e-6, name);
-  }
 
-  void report(const char *kernel) {
-    std::printf("%-8s %-12s largest error: %3.0f %% of what is allowed\n",
-                isa_name(isa), kernel, 100 * worst);
-    worst = 0;
-  }
+    void group_norm(int64_t n, int64_t rows, int64_t c1, int64_t c2, int64_t groups) {
+        const int64_t all = c1 + c2;
+        const float mean = random.uniform(-30, 30);
+        const Floats x = random.floats(n * rows * c1, mean - 1, mean + 1);
+        const Floats x2 = random.floats(n * rows * c2, mean - 1, mean + 1);
+        const Weights weight = weights(random, vector_type(random), 1, all);
+        const Weights bias = weights(random, vector_type(random), 1, all);
+        Floats scale(size_t(n * all)), shift(size_t(n * all)), y(size_t(n * rows * all), kGuard);
+        GroupNormStats g;
+        g.x = x.data(), g.x2 = x2.data();
+        g.n = n, g.rows = rows, g.c1 = c1, g.c2 = c2, g.groups = groups;
+        g.weight = weight.vector(), g.bias = bias.vector();
+        g.scale = scale.data(), g.shift = shift.data();
+        g.isa = isa;
+        run_with(g, 2);
+        Normalize a;
+        a.x = g.x, a.x2 = g.x2, a.n = n, a.rows = rows, a.c1 = c1, a.c2 = c2;
+        a.norm = {scale.data(), shift.data(), random.coin()};
+        a.y = y.data();
+        const std::string name =
+            std::string("group_norm ") + isa_name(isa) + " " + shape({n, rows, c1, c2, groups});
+        run(a, y, name);
 
-  void linears() {
-    for (int i = 0; i < 60; i++) {
-      const Type type = any_type(random);
-      const int64_t in = type == Type::block ? 32 * random.between(1, 24)
-                                             : random.between(1, 700);
-      linear(random.between(1, 2), random.between(1, 70), in,
-             random.between(1, 130), type, i % 3 == 0);
+        Doubles joined;
+        for (int64_t r = 0; r < n * rows; r++) {
+            joined.insert(joined.end(), x.data() + r * c1, x.data() + (r + 1) * c1);
+            joined.insert(joined.end(), x2.data() + r * c2, x2.data() + (r + 1) * c2);
+        }
+        Doubles want = normalized(joined, n, rows, all, groups, 1e-5, weight.values, bias.values);
+        for (double &v : want) {
+            v = reference::activate(v, a.norm.silu ? Act::silu : Act::none);
+        }
+        // A mean of 30 with a spread of 0.6: x·scale cancels against shift.
+        compare(y.data(), want, 1e-5, name);
     }
-    linear(1, 1, 320, 1280, Type::f16, false);
-    linear(2, 77, 768, 320, Type::f16, false);
-    linear(1, 600, 64, 240, Type::f32, true);
-    linear(4, 2000, 1100, 40, Type::f16, false); // several bands of rows
-    report("linear");
-  }
 
-  void conv2ds() {
-    for (int i = 0; i < 60; i++) {
-      Conv2d c;
-      const Type type = any_type(random);
-      c.n = random.between(1, 3), c.h = random.between(2, 14),
-      c.w = random.between(2, 14);
-      c.c1 = random.between(1, 40),
-      c.c2 = random.coin() ? random.between(1, 40) : 0;
-      if (type == Type::block) {
-        c.c1 = 32 * random.between(1, 3), c.c2 = random.coin() ? 32 : 0;
-      }
-      c.out = random.between(1, 70);
-      c.kernel = random.between(0, 3) ? 3 : 1;
-      c.stride = random.between(0, 3) ? 1 : 2;
-      c.pad_end = c.kernel == 3 && c.stride == 2 && random.coin();
-      c.upsample = c.stride == 1 && random.between(0, 3) == 0;
-      if (c.upsample && random.coin()) {
-        c.up_h = 2 * c.h - random.between(0, 1),
-        c.up_w = 2 * c.w - random.between(0, 1);
-      }
-      conv2d(c, type);
+    void layer_norm(int64_t rows, int64_t dim) {
+        const float mean = random.uniform(-3, 3);
+        const Floats x = random.floats(rows * dim, mean - 1, mean + 1);
+        const Weights weight = weights(random, vector_type(random), 1, dim);
+        const Weights bias = weights(random, vector_type(random), 1, dim);
+        Floats y(size_t(rows * dim), kGuard);
+        LayerNorm l;
+        l.x = x.data(), l.rows = rows, l.dim = dim, l.y = y.data();
+        l.weight = weight.vector(), l.bias = bias.vector();
+        const std::string name = std::string("layer_norm ") + isa_name(isa) + " " + shape({rows, dim});
+        run(l, y, name);
+        const Doubles values(x.begin(), x.end());
+        compare(y.data(), normalized(values, rows, 1, dim, 1, 1e-5, weight.values, bias.values), 2e-6, name);
     }
-    Conv2d many; // several bands: of images, and of lines of an image
-    many.n = 35, many.h = many.w = 8, many.c1 = 400, many.c2 = 600,
-    many.out = 33;
-    conv2d(many, Type::f16);
-    many.stride = 2, many.kernel = 3;
-    conv2d(many, Type::f16);
-    many.n = 2, many.stride = 1, many.h = 100, many.w = 90, many.c1 = 300,
-    many.c2 = 0;
-    conv2d(many, Type::f16);
-    many.stride = 2, many.h = 200;
-    conv2d(many, Type::bf16);
-    report("conv2d");
-  }
 
-  void attentions() {
-    for (int i = 0; i < 30; i++) {
-      attention(random.between(1, 2), random.between(1, 4),
-                random.between(1, 90), random.between(1, 150),
-                random.between(1, 300), random.coin());
+    void elementwise(int64_t size, Act act, float range) {
+        const Floats a = random.floats(size, -range, range), b = random.floats(size, -range, range);
+        Floats y(size_t(size), kGuard);
+        Elementwise e;
+        e.a = a.data(), e.size = size, e.act = act, e.y = y.data();
+        e.b = random.coin() ? b.data() : nullptr;
+        const std::string name = std::string("elementwise ") + isa_name(isa) + " " + shape({size, int(act)});
+        run(e, y, name);
+        Doubles want;
+        for (size_t i = 0; i < a.size(); i++) {
+            want.push_back(reference::activate(double(e.b ? a[i] + b[i] : a[i]), act));
+        }
+        compare(y.data(), want, 1e-6, name);
     }
-    attention(1, 2, 40, 300, 300, false);
-    attention(1, 1, 512, 70, 130, false);
-    attention(2, 8, 160, 64, 77, false);
-    attention(1, 12, 64, 77, 77, true);
-    report("attention");
-  }
 
-  void norms() {
-    for (int i = 0; i < 20; i++) {
-      const int64_t groups = random.between(1, 32), size = random.between(1, 8);
-      const int64_t c2 =
-          random.coin()
-              ? random.between(1, int(groups * size) - 1 + (groups * size == 1))
-              : 0;
-      const int64_t c1 = groups * size - c2;
-      if (c1 > 0) {
-        group_norm(random.between(1, 2), random.between(1, 300), c1, c2,
-                   groups);
-      }
-      layer_norm(random.between(1, 40), random.between(2, 800));
+    void report(const char *kernel) {
+        std::printf("%-8s %-12s largest error: %3.0f %% of what is allowed\n", isa_name(isa), kernel,
+                    100 * worst);
+        worst = 0;
     }
-    report("norms");
-    for (int act = 0; act < 5; act++) {
-      elementwise(random.between(1, 40000), Act(act), 1);
-      elementwise(random.between(1, 40000), Act(act), 50);
+
+    void linears() {
+        for (int i = 0; i < 60; i++) {
+            const Type type = any_type(random);
+            const int64_t in = type == Type::block ? 32 * random.between(1, 24) : random.between(1, 700);
+            linear(random.between(1, 2), random.between(1, 70), in, random.between(1, 130), type, i % 3 == 0);
+        }
+        linear(1, 1, 320, 1280, Type::f16, false);
+        linear(2, 77, 768, 320, Type::f16, false);
+        linear(1, 600, 64, 240, Type::f32, true);
+        linear(4, 2000, 1100, 40, Type::f16, false); // several bands of rows
+        report("linear");
     }
-    report("elementwise");
-  }
+
+    void conv2ds() {
+        for (int i = 0; i < 60; i++) {
+            Conv2d c;
+            const Type type = any_type(random);
+            c.n = random.between(1, 3), c.h = random.between(2, 14), c.w = random.between(2, 14);
+            c.c1 = random.between(1, 40), c.c2 = random.coin() ? random.between(1, 40) : 0;
+            if (type == Type::block) {
+                c.c1 = 32 * random.between(1, 3), c.c2 = random.coin() ? 32 : 0;
+            }
+            c.out = random.between(1, 70);
+            c.kernel = random.between(0, 3) ? 3 : 1;
+            c.stride = random.between(0, 3) ? 1 : 2;
+            c.pad_end = c.kernel == 3 && c.stride == 2 && random.coin();
+            c.upsample = c.stride == 1 && random.between(0, 3) == 0;
+            if (c.upsample && random.coin()) {
+                c.up_h = 2 * c.h - random.between(0, 1), c.up_w = 2 * c.w - random.between(0, 1);
+            }
+            conv2d(c, type);
+        }
+        Conv2d many; // several bands: of images, and of lines of an image
+        many.n = 35, many.h = many.w = 8, many.c1 = 400, many.c2 = 600, many.out = 33;
+        conv2d(many, Type::f16);
+        many.stride = 2, many.kernel = 3;
+        conv2d(many, Type::f16);
+        many.n = 2, many.stride = 1, many.h = 100, many.w = 90, many.c1 = 300, many.c2 = 0;
+        conv2d(many, Type::f16);
+        many.stride = 2, many.h = 200;
+        conv2d(many, Type::bf16);
+        report("conv2d");
+    }
+
+    void attentions() {
+        for (int i = 0; i < 30; i++) {
+            attention(random.between(1, 2), random.between(1, 4), random.between(1, 90),
+                      random.between(1, 150), random.between(1, 300), random.coin());
+        }
+        attention(1, 2, 40, 300, 300, false);
+        attention(1, 1, 512, 70, 130, false);
+        attention(2, 8, 160, 64, 77, false);
+        attention(1, 12, 64, 77, 77, true);
+        report("attention");
+    }
+
+    void norms() {
+        for (int i = 0; i < 20; i++) {
+            const int64_t groups = random.between(1, 32), size = random.between(1, 8);
+            const int64_t c2 =
+                random.coin() ? random.between(1, int(groups * size) - 1 + (groups * size == 1)) : 0;
+            const int64_t c1 = groups * size - c2;
+            if (c1 > 0) {
+                group_norm(random.between(1, 2), random.between(1, 300), c1, c2, groups);
+            }
+            layer_norm(random.between(1, 40), random.between(2, 800));
+        }
+        report("norms");
+        for (int act = 0; act < 5; act++) {
+            elementwise(random.between(1, 40000), Act(act), 1);
+            elementwise(random.between(1, 40000), Act(act), 50);
+        }
+        report("elementwise");
+    }
 };
 
 } // namespace
 
 int main() {
-  for (int i = int(Isa::generic); i < isa_count; i++) {
-    if (!isa_available(Isa(i))) {
-      std::printf("%-8s not on this machine\n", isa_name(Isa(i)));
-      continue;
+    for (int i = int(Isa::generic); i < isa_count; i++) {
+        if (!isa_available(Isa(i))) {
+            std::printf("%-8s not on this machine\n", isa_name(Isa(i)));
+            continue;
+        }
+        Test test{Isa(i)};
+        test.linears();
+        test.conv2ds();
+        test.attentions();
+        test.norms();
     }
-    Test test{Isa(i)};
-    test.linears();
-    test.conv2ds();
-    test.attentions();
-    test.norms();
-  }
-  std::printf("%s\n",
-              failures ? "FAILED" : "all kernels agree with plain loops");
-  return failures ? 1 : 0;
+    std::printf("%s\n", failures ? "FAILED" : "all kernels agree with plain loops");
+    return failures ? 1 : 0;
 }

@@ -19,274 +19,244 @@ using Doubles = std::vector<double>;
 
 // A pool that starts its threads for each run.
 struct Threads {
-  int n;
+    int n;
 
-  int threads() const { return n; }
-  template <class F> void run(int count, const F &task) {
-    std::vector<std::thread> others;
-    for (int i = 1; i < count; i++) {
-      others.emplace_back([&task, i] { task(i); });
+    int threads() const { return n; }
+    template <class F> void run(int count, const F &task) {
+        std::vector<std::thread> others;
+        for (int i = 1; i < count; i++) {
+            others.emplace_back([&task, i] { task(i); });
+        }
+        task(0);
+        for (std::thread &t : others) {
+            t.join();
+        }
     }
-    task(0);
-    for (std::thread &t : others) {
-      t.join();
-    }
-  }
 };
 
 // Runs a kernel with memory of exactly the size that it asks for.
 template <class Args> void run_with(const Args &args, int threads) {
-  const size_t size = scratch_bytes(args, threads);
-  std::vector<char> memory(size + 64);
-  char *aligned = memory.data() +
-                  (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-  Threads pool{threads};
-  run_on(pool, args, size ? aligned : nullptr);
+    const size_t size = scratch_bytes(args, threads);
+    std::vector<char> memory(size + 64);
+    char *aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+    Threads pool{threads};
+    run_on(pool, args, size ? aligned : nullptr);
 }
 
 struct Random {
-  std::mt19937 engine{20240229};
+    std::mt19937 engine{20240229};
 
-  int between(int low, int high) {
-    return int(low + engine() % uint32_t(high - low + 1));
-  }
-  bool coin() { return engine() % 2 == 0; }
-  float uniform(float low, float high) {
-    return low + (high - low) * float(engine() % 65536) / 65535;
-  }
-  Floats floats(int64_t n, float low = -1, float high = 1) {
-    Floats v(static_cast<size_t>(n));
-    for (float &x : v) {
-      x = uniform(low, high);
+    int between(int low, int high) { return int(low + engine() % uint32_t(high - low + 1)); }
+    bool coin() { return engine() % 2 == 0; }
+    float uniform(float low, float high) { return low + (high - low) * float(engine() % 65536) / 65535; }
+    Floats floats(int64_t n, float low = -1, float high = 1) {
+        Floats v(static_cast<size_t>(n));
+        for (float &x : v) {
+            x = uniform(low, high);
+        }
+        return v;
     }
-    return v;
-  }
 };
 
 inline double f16_value(uint16_t h) {
-  const int exponent = h >> 10 & 31, mantissa = h & 1023;
-  const double x = exponent ? std::ldexp(1024 + mantissa, exponent - 25)
-                            : std::ldexp(mantissa, -24);
-  return h & 0x8000 ? -x : x;
+    const int exponent = h >> 10 & 31, mantissa = h & 1023;
+    const double x = exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24);
+    return h & 0x8000 ? -x : x;
 }
 
 inline double bf16_value(uint16_t h) {
-  const uint32_t bits = uint32_t(h) << 16;
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
+    const uint32_t bits = uint32_t(h) << 16;
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 // A made-up quantized type: 32 signed bytes and their scale.
 struct Block {
-  float scale;
-  int8_t q[32];
+    float scale;
+    int8_t q[32];
 };
 
 inline void block_to_float(const void *from, float *to, int64_t n) {
-  const Block *b = static_cast<const Block *>(from);
-  for (int64_t i = 0; i < n; i++) {
-    to[i] = b[i / 32].scale * float(b[i / 32].q[i % 32]);
-  }
+    const Block *b = static_cast<const Block *>(from);
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = b[i / 32].scale * float(b[i / 32].q[i % 32]);
+    }
 }
 
 // Weights of any type: their memory, exactly as long as it must be, and values.
 struct Weights {
-  std::vector<char> memory;
-  Doubles values; // [rows][columns]
-  Matrix matrix;
-  Vector vector() const { return {matrix.data, matrix.type}; }
+    std::vector<char> memory;
+    Doubles values; // [rows][columns]
+    Matrix matrix;
+    Vector vector() const { return {matrix.data, matrix.type}; }
 };
 
 // `columns` must divide by 32 for Type::block.
-inline Weights weights(Random &random, Type type, int64_t rows,
-                       int64_t columns) {
-  Weights w;
-  const int64_t size = rows * columns;
-  w.values.resize(size_t(size));
-  w.matrix.type = type;
-  if (type == Type::block) {
-    w.matrix.row_bytes = size_t(columns / 32) * sizeof(Block);
-    w.matrix.to_float = block_to_float;
-    w.matrix.block_length = 32;
-    w.matrix.block_bytes = sizeof(Block);
-  } else {
-    w.matrix.row_bytes = size_t(columns) * (type == Type::f32 ? 4 : 2);
-  }
-  w.memory.resize(size_t(rows) * w.matrix.row_bytes);
-  w.matrix.data = w.memory.data();
-  for (int64_t i = 0; i < size; i++) {
-    if (type == Type::f32) {
-      const float x = random.uniform(-1, 1);
-      std::memcpy(w.memory.data() + i * 4, &x, 4);
-      w.values[size_t(i)] = double(x);
-    } else if (type == Type::block) {
-      Block &b = reinterpret_cast<Block *>(w.memory.data())[i / 32];
-      b.scale = 1 / 128.0f;
-      b.q[i % 32] = int8_t(random.between(-127, 127));
-      w.values[size_t(i)] = double(b.scale) * b.q[i % 32];
+inline Weights weights(Random &random, Type type, int64_t rows, int64_t columns) {
+    Weights w;
+    const int64_t size = rows * columns;
+    w.values.resize(size_t(size));
+    w.matrix.type = type;
+    if (type == Type::block) {
+        w.matrix.row_bytes = size_t(columns / 32) * sizeof(Block);
+        w.matrix.to_float = block_to_float;
+        w.matrix.block_length = 32;
+        w.matrix.block_bytes = sizeof(Block);
     } else {
-      // Exponents up to that of 1; for f16 from subnormal ones on.
-      uint16_t bits = uint16_t(random.engine());
-      bits = type == Type::f16
-                 ? uint16_t((bits & 0x83ff) | random.between(0, 14) << 10)
-                 : uint16_t((bits & 0x807f) | random.between(110, 126) << 7);
-      std::memcpy(w.memory.data() + i * 2, &bits, 2);
-      w.values[size_t(i)] =
-          type == Type::f16 ? f16_value(bits) : bf16_value(bits);
+        w.matrix.row_bytes = size_t(columns) * (type == Type::f32 ? 4 : 2);
     }
-  }
-  return w;
+    w.memory.resize(size_t(rows) * w.matrix.row_bytes);
+    w.matrix.data = w.memory.data();
+    for (int64_t i = 0; i < size; i++) {
+        if (type == Type::f32) {
+            const float x = random.uniform(-1, 1);
+            std::memcpy(w.memory.data() + i * 4, &x, 4);
+            w.values[size_t(i)] = double(x);
+        } else if (type == Type::block) {
+            Block &b = reinterpret_cast<Block *>(w.memory.data())[i / 32];
+            b.scale = 1 / 128.0f;
+            b.q[i % 32] = int8_t(random.between(-127, 127));
+            w.values[size_t(i)] = double(b.scale) * b.q[i % 32];
+        } else {
+            // Exponents up to that of 1; for f16 from subnormal ones on.
+            uint16_t bits = uint16_t(random.engine());
+            bits = type == Type::f16 ? uint16_t((bits & 0x83ff) | random.between(0, 14) << 10)
+                                     : uint16_t((bits & 0x807f) | random.between(110, 126) << 7);
+            std::memcpy(w.memory.data() + i * 2, &bits, 2);
+            w.values[size_t(i)] = type == Type::f16 ? f16_value(bits) : bf16_value(bits);
+        }
+    }
+    return w;
 }
 
 inline double activate(double x, Act act) {
-  switch (act) {
-  case Act::none:
-    return x;
-  case Act::silu:
-    return x / (1 + std::exp(-x));
-  case Act::gelu:
-    return x / 2 * std::erfc(-x / std::sqrt(2.0));
-  case Act::gelu_tanh:
-    return x / 2 *
-           (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-  case Act::quick_gelu:
-    return x / (1 + std::exp(-1.702 * x));
-  }
-  return NAN;
+    switch (act) {
+    case Act::none:
+        return x;
+    case Act::silu:
+        return x / (1 + std::exp(-x));
+    case Act::gelu:
+        return x / 2 * std::erfc(-x / std::sqrt(2.0));
+    case Act::gelu_tanh:
+        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Act::quick_gelu:
+        return x / (1 + std::exp(-1.702 * x));
+    }
+    return NAN;
 }
 
 // Output n of row m; w and bias: the values of l.w and l.bias.
-inline double linear(const Linear &l, const Doubles &w, const Doubles &bias,
-                     int64_t m, int64_t n) {
-  const int64_t stride = l.x_stride ? l.x_stride : l.in;
-  const int64_t per_image = l.rows_per_image ? l.rows_per_image : l.rows;
-  const auto sum = [&](int64_t row) {
-    double sum = bias.empty() ? 0 : bias[size_t(row)];
-    for (int64_t k = 0; k < l.in; k++) {
-      double x = double(l.x[m * stride + k]);
-      if (l.norm.scale) {
-        const int64_t c = m / per_image * l.in + k;
-        x = x * double(l.norm.scale[c]) + double(l.norm.shift[c]);
-        x = activate(x, l.norm.silu ? Act::silu : Act::none);
-      }
-      sum += x * w[size_t(row * l.in + k)];
+inline double linear(const Linear &l, const Doubles &w, const Doubles &bias, int64_t m, int64_t n) {
+    const int64_t stride = l.x_stride ? l.x_stride : l.in;
+    const int64_t per_image = l.rows_per_image ? l.rows_per_image : l.rows;
+    const auto sum = [&](int64_t row) {
+        double sum = bias.empty() ? 0 : bias[size_t(row)];
+        for (int64_t k = 0; k < l.in; k++) {
+            double x = double(l.x[m * stride + k]);
+            if (l.norm.scale) {
+                const int64_t c = m / per_image * l.in + k;
+                x = x * double(l.norm.scale[c]) + double(l.norm.shift[c]);
+                x = activate(x, l.norm.silu ? Act::silu : Act::none);
+            }
+            sum += x * w[size_t(row * l.in + k)];
+        }
+        return sum;
+    };
+    double y = l.geglu ? sum(n) * activate(sum(l.out + n), Act::gelu) : activate(sum(n), l.act);
+    if (l.residual) {
+        y += double(l.residual[m * (l.residual_stride ? l.residual_stride : l.out) + n]);
     }
-    return sum;
-  };
-  double y = l.geglu ? sum(n) * activate(sum(l.out + n), Act::gelu)
-                     : activate(sum(n), l.act);
-  if (l.residual) {
-    y += double(
-        l.residual[m * (l.residual_stride ? l.residual_stride : l.out) + n]);
-  }
-  return y;
+    return y;
 }
 
-inline double input(const Conv2d &c, int64_t image, int64_t y, int64_t x,
-                    int64_t channel) {
-  const int64_t up = c.upsample ? 2 : 1;
-  const int64_t h = c.upsample && c.up_h ? c.up_h : up * c.h,
-                w = c.upsample && c.up_w ? c.up_w : up * c.w;
-  if (y < 0 || x < 0 || y >= h || x >= w) {
-    return 0;
-  }
-  const int64_t pixel = (image * c.h + y / up) * c.w + x / up;
-  double v = double(channel < c.c1 ? c.x[pixel * c.c1 + channel]
-                                   : c.x2[pixel * c.c2 + channel - c.c1]);
-  if (c.norm.scale) {
-    const int64_t i = image * (c.c1 + c.c2) + channel;
-    v = activate(v * double(c.norm.scale[i]) + double(c.norm.shift[i]),
-                 c.norm.silu ? Act::silu : Act::none);
-  }
-  return v;
+inline double input(const Conv2d &c, int64_t image, int64_t y, int64_t x, int64_t channel) {
+    const int64_t up = c.upsample ? 2 : 1;
+    const int64_t h = c.upsample && c.up_h ? c.up_h : up * c.h, w = c.upsample && c.up_w ? c.up_w : up * c.w;
+    if (y < 0 || x < 0 || y >= h || x >= w) {
+        return 0;
+    }
+    const int64_t pixel = (image * c.h + y / up) * c.w + x / up;
+    double v = double(channel < c.c1 ? c.x[pixel * c.c1 + channel] : c.x2[pixel * c.c2 + channel - c.c1]);
+    if (c.norm.scale) {
+        const int64_t i = image * (c.c1 + c.c2) + channel;
+        v = activate(v * double(c.norm.scale[i]) + double(c.norm.shift[i]),
+                     c.norm.silu ? Act::silu : Act::none);
+    }
+    return v;
 }
 
 // Output o of pixel i of all images; weight and bias: the values of c's.
-inline double conv2d(const Conv2d &c, const Doubles &weight,
-                     const Doubles &bias, int64_t i, int64_t o) {
-  const int64_t channels = c.c1 + c.c2,
-                pad = c.kernel == 3 && !c.pad_end ? 1 : 0;
-  const int64_t height = out_height(c), width = out_width(c);
-  const int64_t image = i / (height * width), y = i / width % height,
-                x = i % width;
-  double sum = bias.empty() ? 0 : bias[size_t(o)];
-  for (int64_t k = 0; k < channels; k++) {
-    for (int t = 0; t < c.kernel * c.kernel; t++) {
-      sum += input(c, image, y * c.stride + t / c.kernel - pad,
-                   x * c.stride + t % c.kernel - pad, k) *
-             weight[size_t((o * channels + k) * c.kernel * c.kernel + t)];
+inline double conv2d(const Conv2d &c, const Doubles &weight, const Doubles &bias, int64_t i, int64_t o) {
+    const int64_t channels = c.c1 + c.c2, pad = c.kernel == 3 && !c.pad_end ? 1 : 0;
+    const int64_t height = out_height(c), width = out_width(c);
+    const int64_t image = i / (height * width), y = i / width % height, x = i % width;
+    double sum = bias.empty() ? 0 : bias[size_t(o)];
+    for (int64_t k = 0; k < channels; k++) {
+        for (int t = 0; t < c.kernel * c.kernel; t++) {
+            sum += input(c, image, y * c.stride + t / c.kernel - pad, x * c.stride + t % c.kernel - pad, k) *
+                   weight[size_t((o * channels + k) * c.kernel * c.kernel + t)];
+        }
     }
-  }
-  if (c.channel_add) {
-    sum += double(
-        c.channel_add[image * (c.channel_add_stride ? c.channel_add_stride
-                                                    : c.out) +
-                      o]);
-  }
-  sum = activate(sum, c.act);
-  return c.residual ? sum + double(c.residual[i * c.out + o]) : sum;
+    if (c.channel_add) {
+        sum += double(c.channel_add[image * (c.channel_add_stride ? c.channel_add_stride : c.out) + o]);
+    }
+    sum = activate(sum, c.act);
+    return c.residual ? sum + double(c.residual[i * c.out + o]) : sum;
 }
 
 inline Doubles attention(const Attention &a) {
-  Doubles y(size_t(a.n * a.q_length * a.heads * a.dim));
-  for (int64_t i = 0; i < a.n * a.heads * a.q_length; i++) {
-    const int64_t n = i / (a.heads * a.q_length), h = i / a.q_length % a.heads,
-                  l = i % a.q_length;
-    const auto at = [&](const Heads &x, int64_t token, int64_t d) {
-      return double(x.data[n * x.batch + token * x.token + h * x.head + d]);
-    };
-    Doubles out(size_t(a.dim));
-    double total = 0;
-    const int64_t seen = a.causal ? std::min(l + 1, a.k_length) : a.k_length;
-    for (int64_t j = 0; j < seen; j++) {
-      double score = 0;
-      for (int64_t d = 0; d < a.dim; d++) {
-        score += at(a.q, l, d) * at(a.k, j, d);
-      }
-      const double e = std::exp(score * double(a.scale));
-      total += e;
-      for (int64_t d = 0; d < a.dim; d++) {
-        out[size_t(d)] += e * at(a.v, j, d);
-      }
+    Doubles y(size_t(a.n * a.q_length * a.heads * a.dim));
+    for (int64_t i = 0; i < a.n * a.heads * a.q_length; i++) {
+        const int64_t n = i / (a.heads * a.q_length), h = i / a.q_length % a.heads, l = i % a.q_length;
+        const auto at = [&](const Heads &x, int64_t token, int64_t d) {
+            return double(x.data[n * x.batch + token * x.token + h * x.head + d]);
+        };
+        Doubles out(size_t(a.dim));
+        double total = 0;
+        const int64_t seen = a.causal ? std::min(l + 1, a.k_length) : a.k_length;
+        for (int64_t j = 0; j < seen; j++) {
+            double score = 0;
+            for (int64_t d = 0; d < a.dim; d++) {
+                score += at(a.q, l, d) * at(a.k, j, d);
+            }
+            const double e = std::exp(score * double(a.scale));
+            total += e;
+            for (int64_t d = 0; d < a.dim; d++) {
+                out[size_t(d)] += e * at(a.v, j, d);
+            }
+        }
+        for (int64_t d = 0; d < a.dim; d++) {
+            y[size_t(((n * a.q_length + l) * a.heads + h) * a.dim + d)] = out[size_t(d)] / total;
+        }
     }
-    for (int64_t d = 0; d < a.dim; d++) {
-      y[size_t(((n * a.q_length + l) * a.heads + h) * a.dim + d)] =
-          out[size_t(d)] / total;
-    }
-  }
-  return y;
+    return y;
 }
 
 // Group normalisation (one group a row, one row an image: layer normalisation).
-inline Doubles normalized(const Doubles &x, int64_t images, int64_t rows,
-                          int64_t channels, int64_t groups, double eps,
-                          const Doubles &weight, const Doubles &bias) {
-  Doubles y(x.size());
-  const int64_t size = channels / groups;
-  for (int64_t i = 0; i < images * groups; i++) {
-    const int64_t base = i / groups * rows * channels,
-                  first = i % groups * size;
-    const auto each = [&](auto f) {
-      for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = first; c < first + size; c++) {
-          f(size_t(base + r * channels + c), size_t(c));
-        }
-      }
-    };
-    double mean = 0, variance = 0;
-    const double count = double(rows * size);
-    each([&](size_t k, size_t) { mean += x[k] / count; });
-    each([&](size_t k, size_t) {
-      variance += (x[k] - mean) * (x[k] - mean) / count;
-    });
-    each([&](size_t k, size_t c) {
-      y[k] = (x[k] - mean) / std::sqrt(variance + eps) *
-                 (weight.empty() ? 1 : weight[c]) +
-             (bias.empty() ? 0 : bias[c]);
-    });
-  }
-  return y;
+inline Doubles normalized(const Doubles &x, int64_t images, int64_t rows, int64_t channels, int64_t groups,
+                          double eps, const Doubles &weight, const Doubles &bias) {
+    Doubles y(x.size());
+    const int64_t size = channels / groups;
+    for (int64_t i = 0; i < images * groups; i++) {
+        const int64_t base = i / groups * rows * channels, first = i % groups * size;
+        const auto each = [&](auto f) {
+            for (int64_t r = 0; r < rows; r++) {
+                for (int64_t c = first; c < first + size; c++) {
+                    f(size_t(base + r * channels + c), size_t(c));
+                }
+            }
+        };
+        double mean = 0, variance = 0;
+        const double count = double(rows * size);
+        each([&](size_t k, size_t) { mean += x[k] / count; });
+        each([&](size_t k, size_t) { variance += (x[k] - mean) * (x[k] - mean) / count; });
+        each([&](size_t k, size_t c) {
+            y[k] = (x[k] - mean) / std::sqrt(variance + eps) * (weight.empty() ? 1 : weight[c]) +
+                   (bias.empty() ? 0 : bias[c]);
+        });
+    }
+    return y;
 }
 
 } // namespace reference
