@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -92,21 +93,21 @@ func (r *run) finish(ctx context.Context, err error) int {
 // printable makes one line of text that is safe to show: names in hostile
 // files may hold newlines and terminal escapes.
 func printable(s string) string {
-	return strings.Join(strings.FieldsFunc(escape(s), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-}
-
-// escape replaces everything unprintable but newlines by Go's escapes.
-func escape(s string) string {
 	var b strings.Builder
-	for _, c := range s {
-		switch {
-		case unicode.IsPrint(c) || c == '\n':
-			b.WriteRune(c)
-		case c == '\t':
-			b.WriteByte(' ')
-		default:
-			quoted := fmt.Sprintf("%+q", c)
-			b.WriteString(quoted[1 : len(quoted)-1])
+	for _, line := range strings.FieldsFunc(s, func(c rune) bool { return c == '\n' || c == '\r' }) {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		for _, c := range line {
+			switch {
+			case unicode.IsPrint(c):
+				b.WriteRune(c)
+			case c == '\t':
+				b.WriteByte(' ')
+			default:
+				quoted := strconv.QuoteRuneToASCII(c)
+				b.WriteString(quoted[1 : len(quoted)-1])
+			}
 		}
 	}
 	return b.String()

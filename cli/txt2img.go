@@ -121,6 +121,7 @@ func (r *run) runTxt2img(c *urfave.Context) error {
 	}
 	out := c.String("output")
 	if out == "-" && r.json {
+		r.json = false
 		return usagef("%s - and %s both want standard output", r.flagName("output"), r.flagName("json"))
 	}
 	to, err := newTarget(r.flagName("output"), out, q.Count, r.out)
