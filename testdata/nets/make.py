@@ -54,11 +54,22 @@ WORDS = 512 + MERGES + 2
 
 
 def randomise(model, seed):
-    """Biases and norms away from 0 and 1, and every weight exact in float16."""
+    """Biases and norms away from 0 and 1, and every weight exact in float16.
+
+    The libraries' initial weights make attention almost uniform and weak; with
+    these it chooses, and a mistake in it or in the prompt shows. The embeddings'
+    mean, by which emphasis divides, is kept away from 0.
+    """
     g = torch.Generator().manual_seed(seed)
-    for p in model.parameters():
+    for name, p in model.named_parameters():
         if p.ndim == 1:
             p.data += 0.2 * torch.randn(p.shape, generator=g)
+            if name.endswith("final_layer_norm.bias"):
+                p.data += 0.25
+        elif re.search(r"to_[qk]\.|[qk]_proj\.", name):
+            p.data *= 3
+        elif re.search(r"to_(v|out\.0)\.|(v|out)_proj\.|proj_out\.", name):
+            p.data *= 2
         mantissa, exponent = torch.frexp(p.data)
         p.data = torch.ldexp((mantissa * 16).round() / 16, exponent).half().float()
     return model.eval()
@@ -201,7 +212,7 @@ def save_original(name, unet, vae, text, metadata):
         k = vae_name(k)
         # The original attention is made of 1x1 convolutions.
         tensors[k] = v[:, :, None, None] if "attn_1" in k and v.ndim == 2 else v
-    save_file(half(tensors), HERE / name, {"sdgo.tokenizer.merges": "\n".join(merges())} | metadata)
+    save_file(half(tensors), HERE / name, {"sdgo.tokenizer.merges": "\n".join(merges()), "sdgo.native_size": "64"} | metadata)
 
 
 def write_json(path, value):
