@@ -134,6 +134,7 @@ func TestDamagedModels(t *testing.T) {
 		"unknown type":        crafted(`{"a":{"dtype":"F12","shape":[4],"data_offsets":[0,6]}}`, 6),
 		"escapes in a name":   crafted(`{"\u001b[31m\nred":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}`, 8),
 		"GGUF, cut":           []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\x7f"),
+		"PNG, no header":      []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x00IEND\xae\x42\x60\x82"),
 		"PNG, cut":            []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"),
 		"missing tensor": changed(t, func(all []safetensors.Tensor) []safetensors.Tensor {
 			i := find(all, "middle_block.0.in_layers.2.weight")

@@ -1,11 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image/png"
 	"io"
 	"os"
 	"slices"
@@ -33,7 +34,8 @@ func (r *run) info() *urfave.Command {
 		Description: `
 Examples:
   sdgo info sd15.safetensors
-  sdgo info --json out.png`,
+  sdgo info --json out.png
+  sdgo txt2img -q -m sd15.safetensors -p "a fox" -o - | sdgo info -`,
 	}
 }
 
@@ -42,12 +44,15 @@ func (r *run) runInfo(c *urfave.Context) error {
 		return err
 	}
 	path := c.Args().First()
-	p, err := readPicture(path)
+	p, err := r.readPicture(path)
 	if err == nil {
 		return r.pictureInfo(p, c.Bool("json"))
 	}
 	if !errors.Is(err, pngtext.ErrNotPNG) {
 		return fmt.Errorf("%s: %w", path, cause(err))
+	}
+	if path == "-" {
+		return fmt.Errorf("standard input: %w; models are read from files", err)
 	}
 	m, err := convert.Load(path)
 	if err != nil {
@@ -72,8 +77,12 @@ type picture struct {
 }
 
 // readPicture reads a PNG file's header and texts, and no pixels. Whatever is
-// no PNG file, folders among them, gives pngtext.ErrNotPNG.
-func readPicture(path string) (*picture, error) {
+// no PNG file, folders among them, gives pngtext.ErrNotPNG. The path "-" is
+// standard input.
+func (r *run) readPicture(path string) (*picture, error) {
+	if path == "-" {
+		return decodePicture(path, r.in)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -82,18 +91,25 @@ func readPicture(path string) (*picture, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, pngtext.ErrNotPNG
 	}
-	texts, err := pngtext.Decode(f)
+	return decodePicture(path, f)
+}
+
+func decodePicture(path string, r io.Reader) (*picture, error) {
+	// The signature, and the header chunk's length, name, width and height.
+	var head [24]byte
+	n, err := io.ReadFull(r, head[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	texts, err := pngtext.Decode(io.MultiReader(bytes.NewReader(head[:n]), r))
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
+	width, height := binary.BigEndian.Uint32(head[16:]), binary.BigEndian.Uint32(head[20:])
+	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
+		return nil, errors.New("png: no header with the picture's size")
 	}
-	size, err := png.DecodeConfig(f)
-	if err != nil {
-		return nil, err
-	}
-	p := &picture{File: path, Kind: "picture", Width: size.Width, Height: size.Height, Texts: map[string]string{}, order: texts}
+	p := &picture{File: path, Kind: "picture", Width: int(width), Height: int(height), Texts: map[string]string{}, order: texts}
 	for _, t := range texts {
 		p.Texts[t.Keyword] = t.Value
 	}

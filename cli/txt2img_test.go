@@ -45,6 +45,13 @@ func TestPictureAndItsParameters(t *testing.T) {
 		"CFG scale: 7", "Seed: 42", "Size: 64x32", "Model: tiny", "RNG: torch"} {
 		require.Contains(t, o.out, s)
 	}
+	var piped, stderr bytes.Buffer
+	file, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, ExitOK, Run(context.Background(), []string{"info", "-"}, bytes.NewReader(file), &piped, &stderr), stderr.String())
+	require.Equal(t, strings.Split(o.out, "\n")[1:], strings.Split(piped.String(), "\n")[1:])
+	sdgo(t, "info", "-").requireError(t, ExitFailure, "not a PNG")
+
 	o = sdgo(t, "info", out, "--json")
 	var p picture
 	require.NoError(t, json.Unmarshal([]byte(o.out), &p))
