@@ -56,6 +56,7 @@ type Model struct {
 	process   *sampler.Discrete
 
 	text, unet, decoder *part
+	encoder             *part // nil where the file has none
 	prediction          once[sampler.Prediction]
 }
 

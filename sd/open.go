@@ -69,7 +69,11 @@ func (m *Model) initParts() (err error) {
 		{&m.text, "clip_text", strings.TrimSuffix(t.Prefix, "text_model."), text},
 		{&m.unet, "unet", "model.diffusion_model.", unet},
 		{&m.decoder, "vae_decoder", "first_stage_model.", vae},
+		{&m.encoder, "vae_encoder", "first_stage_model.", vae},
 	} {
+		if p.to == &m.encoder && !v.HasEncoder {
+			continue
+		}
 		if *p.to, err = m.newPart(p.arch, p.prefix, p.params); err != nil {
 			m.closeParts()
 			return err
@@ -79,7 +83,7 @@ func (m *Model) initParts() (err error) {
 }
 
 func (m *Model) closeParts() {
-	for _, p := range []*part{m.text, m.unet, m.decoder} {
+	for _, p := range []*part{m.text, m.unet, m.decoder, m.encoder} {
 		p.close()
 	}
 }
