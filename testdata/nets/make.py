@@ -205,6 +205,18 @@ def half(tensors):
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
 
 
+def save(tensors, path, metadata):
+    """A safetensors file whose metadata is in order, so that every run makes the same bytes."""
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata)
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
 def save_original(name, unet, vae, text, metadata):
     """One file in the layout of the original releases, which carries its own tokenizer."""
     tensors = {unet_name(k): v for k, v in unet.state_dict().items()} | text
@@ -212,7 +224,7 @@ def save_original(name, unet, vae, text, metadata):
         k = vae_name(k)
         # The original attention is made of 1x1 convolutions.
         tensors[k] = v[:, :, None, None] if "attn_1" in k and v.ndim == 2 else v
-    save_file(half(tensors), HERE / name, {"sdgo.tokenizer.merges": "\n".join(merges()), "sdgo.native_size": "64"} | metadata)
+    save(half(tensors), HERE / name, {"sdgo.tokenizer.merges": "\n".join(merges()), "sdgo.native_size": "64"} | metadata)
 
 
 def write_json(path, value):

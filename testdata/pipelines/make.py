@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 HERE = Path(__file__).resolve().parent
@@ -158,7 +158,7 @@ def main():
     # OpenCLIP pads with token 0; the last of the three layers is not used.
     out |= {f"sd2.{k}": v for k, v in pipeline(*nets.make_sd2(), "v", layer=2, pad=0).items()}
     texts = {"prompt": PROMPT, "negative": NEGATIVE, "long": LONG, "weighted": "a (red:1.3) apple on a ((table))"}
-    save_file({k: v.contiguous() for k, v in out.items()}, HERE / "pipeline.safetensors", texts)
+    nets.save(out, HERE / "pipeline.safetensors", texts)
 
 
 if __name__ == "__main__":
