@@ -56,9 +56,10 @@ type Tensor struct {
 
 // File is a parsed file.
 type File struct {
-	Version uint32
-	Meta    []KV
-	Tensors []Tensor // in the order of their bytes
+	Version   uint32
+	Meta      []KV
+	Tensors   []Tensor // in the order of their bytes
+	Alignment int64    // of the tensors in the file, in bytes: a power of two
 }
 
 // Get returns the metadata with a key, or nil.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ var sampleMeta = []KV{
 	{"u32", uint32(1 << 31)}, {"i32", int32(-1)}, {"u64", uint64(1 << 63)}, {"i64", int64(-1 << 62)}, {"f32", float32(0.5)},
 	{"f64", math.Pi}, {"yes", true}, {"no", false}, {"empty", ""}, {"texts", []string{"a b", "", "ü"}}, {"no texts", []string{}},
 	{"floats", []float32{1, -2}}, {"ints", []int32{3, 4, 5}}, {"bools", []bool{true, false}}, {"doubles", []float64{1e300}},
+	{"u8s", []uint8{0, 255}}, {"i8s", []int8{-128, 127}}, {"u16s", []uint16{65535}}, {"i16s", []int16{-32768, 1}}, {"u32s", []uint32{math.MaxUint32}},
+	{"u64s", []uint64{math.MaxUint64, 1}}, {"i64s", []int64{math.MinInt64, 1}}, {"none", []uint64{}},
 }
 
 // write makes a file whose tensors are filled with their number.
@@ -138,6 +141,14 @@ var attacks = []struct {
 	{"one tensor too many", func(f *fields) { f.tensors = 2 }, "begins at byte 0 of the data; 128 is wanted"},
 	{"metadata count", func(f *fields) { f.metas = math.MaxUint64 }, "entries of metadata do not fit"},
 	{"key length", func(f *fields) { f.keyLen = math.MaxUint64 - 3 }, "the key of metadata entry 0: a length of"},
+	{"key of 65536", func(f *fields) { f.keyLen = 65536; f.key = strings.Repeat("k", 65536) }, "a length of 65536 bytes, at most 65535"},
+	{"version 4", func(f *fields) { f.version = 4 }, "version 4; 2 or 3 is wanted"},
+	{"big-endian version 2", func(f *fields) { f.version = 2 << 24 }, "big-endian"},
+	{"array of an unknown type", func(f *fields) { f.kind = 9; f.value = 13; f.extra = strings.Repeat("\x00", 8) }, "type 13 is not known"},
+	{"string length", func(f *fields) { f.kind = 8; f.value = math.MaxUint32; f.extra = "\x00\x00\x00\x00" }, `metadata "general.alignment": a length of`},
+	{"alignment 2^21", func(f *fields) { f.value = 1 << 21 }, "general.alignment is 2097152"},
+	{"unaligned offset", func(f *fields) { f.offset = 1 }, "begins at byte 1 of the data; 0 is wanted"},
+	{"name of 1025", func(f *fields) { f.nameLen = 1025; f.name = strings.Repeat("n", 1025) }, "a length of 1025 bytes, at most 1024"},
 	{"key beyond the file", func(f *fields) { f.keyLen = 60000 }, "the file ends too early"},
 	{"metadata type", func(f *fields) { f.kind = 13 }, "type 13 is not known"},
 	{"alignment 0", func(f *fields) { f.value = 0 }, "general.alignment is 0; a power of two"},
@@ -221,6 +232,9 @@ func TestLayoutErrors(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(write(f, sampleMeta, sample))
 	f.Add(byHand(nil))
+	data, err := os.ReadFile(reference)
+	require.NoError(f, err)
+	f.Add(data)
 	for _, c := range attacks {
 		f.Add(byHand(c.edit))
 	}

@@ -39,15 +39,15 @@ func parse(data []byte) (*File, error) {
 	if err := r.metadata(f, metas); err != nil {
 		return nil, err
 	}
-	alignment, err := f.alignment()
-	if err != nil {
+	var err error
+	if f.Alignment, err = f.alignment(); err != nil {
 		return nil, err
 	}
 	offsets, err := r.table(f, tensors)
 	if err != nil {
 		return nil, err
 	}
-	return f, f.place(data, int64(r.at)+pad(int64(r.at), alignment), offsets, alignment)
+	return f, f.place(data, int64(r.at)+pad(int64(r.at), f.Alignment), offsets)
 }
 
 // reader reads values one after the other. It never reads beyond data.
@@ -330,7 +330,7 @@ func (r *reader) tensor() (t Tensor, offset uint64, err error) {
 
 // place gives the tensors their bytes, which must lie one after the other from
 // start on.
-func (f *File) place(data []byte, start int64, offsets []uint64, alignment int64) error {
+func (f *File) place(data []byte, start int64, offsets []uint64) error {
 	at, end := start, start
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
@@ -346,7 +346,7 @@ func (f *File) place(data []byte, start int64, offsets []uint64, alignment int64
 		}
 		end = at + n
 		t.Data = data[at:end:end]
-		at = end + pad(end, alignment)
+		at = end + pad(end, f.Alignment)
 	}
 	if int64(len(data)) > at {
 		return fmt.Errorf("%d bytes behind the last tensor", int64(len(data))-end)
