@@ -1,7 +1,7 @@
 # make        builds ./sdgo
 # make run MODEL=FILE   builds it and draws a picture
-# make test   runs the tests; make check adds the race detector, the sanitizers,
-#             the C++ kernels' own tests and a moment of fuzzing
+# make test   runs every test: with the race detector and the sanitizers, too,
+#             and every fuzz target for a moment
 # make lint   checks formatting and runs the linters
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
@@ -15,9 +15,9 @@ endif
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
 CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/test/*.cpp csrc/test/*.h)
-FUZZ_TIME  ?= 5s
+FUZZ_TIME  ?= 3s
 
-.PHONY: sdgo run test check unit race asan kernels fuzz lint bench clean
+.PHONY: sdgo run test unit race asan kernels fuzz lint bench clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -25,9 +25,7 @@ sdgo:
 run: sdgo
 	./sdgo txt2img -m "$(MODEL)" -p "a red apple on a yellow background" -o out.png
 
-test: unit
-
-check: test race asan kernels fuzz
+test: unit race asan kernels fuzz
 
 unit:
 	go test ./...

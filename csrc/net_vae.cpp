@@ -20,7 +20,7 @@ class Autoencoder : public Architecture {
   public:
     explicit Autoencoder(const Params &p)
         : width_(p.integer("channels", 32, 1 << 12)), mult_(p.integers("channel_mult", 1, 64)),
-          blocks_(p.integer("num_res_blocks", 1, 16)), z_(p.integer("z_channels", 1, 256)),
+          blocks_(p.integer("num_res_blocks", 0, 16)), z_(p.integer("z_channels", 1, 256)),
           embed_(p.integer("embed_dim", 1, 256)), image_(p.integer("image_channels", 1, 64)),
           quant_(p.integer("quant_conv", 0, 1) == 1) {
         if (mult_.size() > 8) {

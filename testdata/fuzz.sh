@@ -7,6 +7,6 @@ for package in $(go list ./...); do
     folder=$(go list -f '{{.Dir}}' "$package")
     for target in $(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$folder"/*_test.go | sed 's/func //'); do
         echo "fuzz $package $target"
-        go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+        go test -run "^$" -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package"
     done
 done

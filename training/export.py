@@ -34,7 +34,8 @@ def export(work, cfg, step=0):
         "modelspec.license": "Apache-2.0 (pictures: Noto Emoji, Google)",
         "modelspec.resolution": "128x128",
         "modelspec.prediction_type": "v",
-        "tokenizer.merges": merges,
+        "sdgo.tokenizer.merges": merges,
+        "sdgo.native_size": "128",
     }
     tensors = state_dict(work, cfg)
     for name, dtype in (("sdgo-noto.safetensors", torch.float16), ("sdgo-noto-f32.safetensors", torch.float32)):
