@@ -1,5 +1,5 @@
 # make        builds ./sdgo
-# make run MODEL=FILE   builds it and draws a picture
+# make run    builds it and draws a picture with the built-in model
 # make test   runs every test: with the race detector and the sanitizers, too,
 #             and every fuzz target for a moment
 # make lint   checks formatting and runs the linters
@@ -23,7 +23,7 @@ sdgo:
 	go build -o sdgo ./cli/sdgo
 
 run: sdgo
-	./sdgo txt2img -m "$(MODEL)" -p "a red apple on a yellow background" -o out.png
+	./sdgo txt2img -p "a red apple on a yellow background" -s 1 -o out.png
 
 test: unit race asan kernels fuzz
 

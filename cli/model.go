@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func (r *run) openModel(ctx context.Context, name string, o sd.Options) (*sd.Mod
 		return nil, context.Cause(ctx)
 	}
 	m, err := sd.Open(name, o)
-	if err != nil && name == "" {
+	if errors.Is(err, sd.ErrNoModel) {
 		return nil, usagef("no model: -m FILE names one, such as a Stable Diffusion 1.5 checkpoint in .safetensors form from huggingface.co or civitai.com")
 	}
 	return m, err

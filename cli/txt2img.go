@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -144,7 +143,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, q sd.Requ
 	}
 	defer m.Close()
 	t := timings{Load: seconds(time.Since(start))}
-	report.loaded(filepath.Base(name), time.Since(start))
+	report.loaded(m.Name(), time.Since(start))
 
 	saved := 0
 	q.OnEvent = func(e sd.Event) error {

@@ -24,8 +24,23 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.runnable()
+}
+
+// OpenBytes is Open for a file that is in memory: its name is for messages.
+// The bytes must stay as they are until Close.
+func OpenBytes(name string, data []byte) (*Model, error) {
+	m := &Model{Path: name}
+	if err := m.opened(m.readBytes(data)); err != nil {
+		return nil, err
+	}
+	return m.runnable()
+}
+
+// runnable passes on the models that package sd runs and closes the others.
+func (m *Model) runnable() (*Model, error) {
 	if m.Arch != SD1 && m.Arch != SD2 || m.Variant != "" {
-		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x and 2.x are", path, m.What, ErrUnrecognized)
+		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x and 2.x are", m.Path, m.What, ErrUnrecognized)
 		m.Close()
 		return nil, err
 	}
@@ -45,14 +60,23 @@ func Load(path string) (*Model, error) {
 	} else {
 		err = m.openFile()
 	}
+	if err := m.opened(err); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// opened works out the configuration of a model whose tensors are read, if
+// they are (err), or closes it.
+func (m *Model) opened(err error) error {
 	if err == nil {
 		err = m.detect()
 	}
 	if err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", m.Path, err)
 	}
-	return m, nil
+	return nil
 }
 
 // raw is a tensor as a file has it.

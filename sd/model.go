@@ -2,7 +2,6 @@ package sd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,10 +62,22 @@ type Model struct {
 // Open opens a model: a .safetensors file in the original layout, a folder in
 // the diffusers library's layout, or a .gguf file. The weights stay in the
 // file, mapped into memory; each network is set up when it is first needed.
+//
+// An empty path opens the model that package builtin brings along, in programs
+// that import it.
 func Open(path string, o Options) (*Model, error) {
 	if path == "" {
-		return nil, errors.New("no model is given: name a .safetensors or .gguf file or a diffusers folder")
+		b := registered()
+		if b == nil {
+			return nil, ErrNoModel
+		}
+		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytes(b.name, b.data) })
 	}
+	name := filepath.Base(path)
+	return open(strings.TrimSuffix(name, filepath.Ext(name)), o, func() (*convert.Model, error) { return convert.Open(path) })
+}
+
+func open(name string, o Options, read func() (*convert.Model, error)) (*Model, error) {
 	// More threads than processors only wait for one another.
 	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
 		o.Threads = cgo.Threads()
@@ -81,18 +92,21 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	weights, err := convert.Open(path)
+	weights, err := read()
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{options: o, weights: weights, device: device}
-	m.name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	m := &Model{options: o, name: name, weights: weights, device: device}
 	if err := m.init(); err != nil {
 		weights.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", weights.Path, err)
 	}
 	return m, nil
 }
+
+// Name is the model's name in the parameters of pictures: its file's, without
+// folder and ending.
+func (m *Model) Name() string { return m.name }
 
 func (o Options) check() error {
 	if o.Threads < 1 || o.Threads > 512 {

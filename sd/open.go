@@ -12,9 +12,6 @@ import (
 
 // init sets up everything that the file's configuration decides.
 func (m *Model) init() error {
-	if v := m.weights.Variant; v != "" {
-		return fmt.Errorf("the UNet is for %s: models that draw from text alone are supported so far", v)
-	}
 	if err := m.initTokenizer(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	_ "github.com/sdgo/sdgo/builtin" // the model without -m
 	"github.com/sdgo/sdgo/cli"
 )
 
