@@ -82,15 +82,19 @@ class CpuOps : public Ops {
     int64_t channels(Tensor image) const override { return image->ne[0]; }
 
     Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
-        Tensor w = weight(name + ".weight", {c.out, x->ne[0], c.kernel, c.kernel});
+        const int64_t in = x->ne[0];
+        Tensor w = weight(name + ".weight", {c.out, in, c.kernel, c.kernel});
         Tensor b = weight(name + ".bias", {c.out});
+        const Source from = source(x);
         const auto arguments = [=](Tensor dst) {
             kernels::Conv2d k;
-            k.x = data(x);
-            k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.c1 = x->ne[0], k.out = c.out;
+            k.x = data(from.x), k.c1 = from.x->ne[0];
+            k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+            k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = c.out;
+            k.norm = norm(from);
             k.kernel = c.kernel, k.stride = c.stride, k.pad_end = c.pad_end;
             k.upsample = c.up_width > 0, k.up_w = c.up_width, k.up_h = c.up_height;
-            k.weight = matrix(w, x->ne[0] * c.kernel * c.kernel);
+            k.weight = matrix(w, in * c.kernel * c.kernel);
             k.bias = vector(b);
             k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
             k.residual = c.add ? data(c.add) : nullptr;
@@ -99,36 +103,52 @@ class CpuOps : public Ops {
         };
         const kernels::Conv2d shape = arguments(nullptr);
         return node({c.out, kernels::out_width(shape), kernels::out_height(shape), x->ne[3]},
-                    {x, w, b, c.add_channels, c.add}, arguments);
+                    {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
     }
 
     Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
         const int64_t c = x->ne[0], n = x->ne[3];
         Tensor w = weight(name + ".weight", {c}), b = weight(name + ".bias", {c});
-        // Scales above shifts, [C, N] each.
-        Tensor stats = node({c, n, 2, 1}, {x, w, b}, [=](Tensor dst) {
+        Source from = joined(x);
+        const Source plain = from;
+        // Scales, then shifts: [C, N] each.
+        from.stats = node({c, n, 2, 1}, {from.x, from.x2, w, b}, [=](Tensor dst) {
             kernels::GroupNormStats k;
-            k.x = data(x), k.n = n, k.rows = x->ne[1] * x->ne[2], k.c1 = c, k.eps = eps;
+            k.x = data(plain.x), k.c1 = plain.x->ne[0];
+            k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
+            k.n = n, k.rows = x->ne[1] * x->ne[2], k.eps = eps;
             k.weight = vector(w), k.bias = vector(b);
             k.scale = dst ? data(dst) : nullptr;
             k.shift = dst ? data(dst) + c * n : nullptr;
             return k;
         });
-        return node({c, x->ne[1], x->ne[2], n}, {x, stats}, [=](Tensor dst) {
+        from.silu = silu;
+        Tensor y = node({c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
             kernels::Normalize k;
-            k.x = data(x), k.n = n, k.rows = x->ne[1] * x->ne[2], k.c1 = c;
-            k.norm.scale = data(stats);
-            k.norm.shift = stats->data ? data(stats) + c * n : nullptr;
-            k.norm.silu = silu;
+            k.x = data(from.x), k.c1 = from.x->ne[0];
+            k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+            k.n = n, k.rows = x->ne[1] * x->ne[2];
+            k.norm = norm(from);
             k.y = dst ? data(dst) : nullptr;
             return k;
         });
+        normalized_[y] = from;
+        return y;
     }
 
-    Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 0); }
+    Tensor concat(Tensor a, Tensor b) override {
+        Tensor y = ggml_concat(ctx_, a, b, 0);
+        joined_[y] = {a, b};
+        return y;
+    }
 
     Tensor tokens(Tensor x) override {
-        return ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
+        Tensor y = ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
+        const auto n = normalized_.find(x);
+        if (n != normalized_.end() && !n->second.x2) {
+            normalized_[y] = n->second;
+        }
+        return y;
     }
     Tensor image(Tensor x, int64_t width, int64_t height) override {
         return ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
@@ -168,6 +188,33 @@ class CpuOps : public Ops {
     }
 
   private:
+    // Where a kernel finds its input. Joining channels and normalising leave
+    // notes here, and a kernel that can do both while it reads takes the
+    // originals; the tensors of the notes are then never computed.
+    struct Source {
+        Tensor x = nullptr, x2 = nullptr; // further channels
+        Tensor stats = nullptr;           // group_norm's scales and shifts
+        bool silu = false;
+    };
+
+    Source joined(Tensor x) const {
+        const auto found = joined_.find(x);
+        return found == joined_.end() ? Source{x} : found->second;
+    }
+    Source source(Tensor x) const {
+        const auto found = normalized_.find(x);
+        return found == normalized_.end() ? joined(x) : found->second;
+    }
+    static kernels::InputNorm norm(const Source &from) {
+        kernels::InputNorm n;
+        if (from.stats) {
+            n.scale = data(from.stats);
+            n.shift = from.stats->data ? data(from.stats) + from.stats->ne[0] * from.stats->ne[1] : nullptr;
+            n.silu = from.silu;
+        }
+        return n;
+    }
+
     // What a custom operator runs: it makes the kernel's arguments of its
     // result, whose memory is known only when the graph is computed.
     using Job = std::function<void(Tensor dst)>;
@@ -190,20 +237,25 @@ class CpuOps : public Ops {
         const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
         Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
         Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
-        return node({l.out, x->ne[1], x->ne[2], x->ne[3]}, {x, w, b, l.add}, [=](Tensor dst) {
-            kernels::Linear k;
-            k.x = data(x), k.rows = rows, k.in = in, k.out = l.out;
-            k.w = matrix(w, in);
-            k.bias = vector(b);
-            k.act = act_of(l.act);
-            k.geglu = geglu;
-            k.residual = l.add ? data(l.add) : nullptr;
-            k.y = dst ? data(dst) : nullptr;
-            return k;
-        });
+        const Source from = source(x);
+        return node({l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
+                    [=](Tensor dst) {
+                        kernels::Linear k;
+                        k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
+                        k.norm = norm(from);
+                        k.rows_per_image = from.stats ? x->ne[1] : 0;
+                        k.w = matrix(w, in);
+                        k.bias = vector(b);
+                        k.act = act_of(l.act);
+                        k.geglu = geglu;
+                        k.residual = l.add ? data(l.add) : nullptr;
+                        k.y = dst ? data(dst) : nullptr;
+                        return k;
+                    });
     }
 
     Pool &pool_;
+    std::unordered_map<Tensor, Source> joined_, normalized_;
     std::deque<Job> jobs_; // at addresses that stay
     uint64_t scratch_size_ = 0;
     kernels::Memory scratch_;
