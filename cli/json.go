@@ -30,7 +30,7 @@ type imageEvent struct {
 	Event   string     `json:"event"`   // "image"
 	Picture int        `json:"picture"` // from 1
 	Of      int        `json:"of"`
-	Path    string     `json:"path"`
+	Path    string     `json:"path"` // empty on a contact sheet
 	Seed    int64      `json:"seed"`
 	Params  jsonParams `json:"params"`
 }
@@ -49,6 +49,12 @@ type jsonParams struct {
 	RNG      string  `json:"rng"`
 	ClipSkip int     `json:"clip_skip"` // 0: the model's own
 	Model    string  `json:"model"`
+}
+
+type sheetEvent struct {
+	Event  string `json:"event"` // "sheet"
+	Images int    `json:"images"`
+	Path   string `json:"path"`
 }
 
 type doneEvent struct {
@@ -87,6 +93,8 @@ func (r *events) saved(e sd.Event, path string) {
 		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Model: p.Model,
 	}})
 }
+
+func (r *events) sheet(n int, path string) { writeEvent(r.w, sheetEvent{"sheet", n, path}) }
 
 func (r *events) done(n int, t timings) { writeEvent(r.w, doneEvent{"done", n, t}) }
 func (r *events) close()                {}

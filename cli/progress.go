@@ -15,9 +15,10 @@ import (
 type reporter interface {
 	loaded(model string, after time.Duration)
 	progress(e sd.Event)           // every stage but StageImage
-	saved(e sd.Event, path string) // a picture is in its file
-	done(pictures int, t timings)  // all went well
-	close()                        // whatever happened; nothing comes after it
+	saved(e sd.Event, path string) // a picture is in its file, or on the sheet, whose path is ""
+	sheet(pictures int, path string)
+	done(pictures int, t timings) // all went well
+	close()                       // whatever happened; nothing comes after it
 }
 
 // timings are what the parts of a request took, in seconds.
@@ -51,6 +52,7 @@ type silence struct{}
 func (silence) loaded(string, time.Duration) {}
 func (silence) progress(sd.Event)            {}
 func (silence) saved(sd.Event, string)       {}
+func (silence) sheet(int, string)            {}
 func (silence) done(int, timings)            {}
 func (silence) close()                       {}
 
@@ -88,13 +90,22 @@ func (l *lines) progress(e sd.Event) {
 }
 
 func (l *lines) saved(e sd.Event, path string) { writeSaved(l.w, e, path) }
+func (l *lines) sheet(n int, path string)      { writeSheet(l.w, n, path) }
 func (l *lines) done(n int, t timings)         { writeDone(l.w, n, t) }
 func (l *lines) close()                        {}
 
 // writeSaved says what a picture was made with.
 func writeSaved(w io.Writer, e sd.Event, path string) {
 	p := e.Image.Params
+	if path == "" {
+		path = fmt.Sprintf("picture %d of %d", e.Picture+1, e.Of)
+	}
 	fmt.Fprintf(w, "%s: seed %d, %dx%d, %d steps of %s\n", printable(path), p.Seed, p.Width, p.Height, p.Steps, p.Sampler)
+}
+
+// writeSheet says where the contact sheet is.
+func writeSheet(w io.Writer, n int, path string) {
+	fmt.Fprintf(w, "%s: %s\n", printable(path), plural(n, "picture"))
 }
 
 func writeDone(w io.Writer, n int, t timings) {
@@ -175,6 +186,8 @@ func (b *bars) saved(e sd.Event, path string) {
 	b.close()
 	writeSaved(b.w, e, path)
 }
+
+func (b *bars) sheet(n int, path string) { writeSheet(b.w, n, path) }
 
 func (b *bars) done(n int, t timings) { writeDone(b.w, n, t) }
 

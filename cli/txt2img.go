@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -17,6 +17,7 @@ import (
 func (r *run) txt2img() *urfave.Command {
 	request := []urfave.Flag{
 		&urfave.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` what to draw; - reads it from standard input"},
+		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` draw each of its lines; - is standard input"},
 		&urfave.StringFlag{Name: "negative", Aliases: []string{"n"}, Usage: "`TEXT` what not to draw"},
 		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "out.png", Usage: "`FILE` the picture, a folder, or - (default: out.png)"},
 		&urfave.IntFlag{Name: "width", Aliases: []string{"W"}, Usage: "`PIXELS` a multiple of 8 (default: the model's)"},
@@ -28,7 +29,8 @@ func (r *run) txt2img() *urfave.Command {
 		&urfave.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: sd.RandomSeed, Usage: "`N` the same seed gives the same picture (default: -1, random)"},
 		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
 		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},
-		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures, with seeds one after the other (default: 1)"},
+		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures of each prompt, with seeds one after the other (default: 1)"},
+		&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet, with as many pictures a row, instead of a file a picture"},
 	}
 	output := []urfave.Flag{
 		&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
@@ -47,7 +49,8 @@ func (r *run) txt2img() *urfave.Command {
 Examples:
   sdgo txt2img -m sd15.safetensors -p "a lighthouse at dusk" -o lighthouse.png
   sdgo txt2img -m sd15.safetensors -p "(red:1.3) fox" -n "blurry" -s 42 --sampler dpm++2m --schedule karras
-  sdgo txt2img -m sd15.gguf -p "a teapot" -b 4 -o teapots/`,
+  sdgo txt2img -m sd15.gguf -p "a teapot" -b 4 -o teapots/
+  sdgo txt2img -m sd15.gguf --prompts list.txt --grid 8 -s 1 -o sheet.png`,
 	}
 }
 
@@ -62,22 +65,12 @@ var requestFlags = map[string]string{
 // here, because the request would take it for its default.
 func (r *run) request(c *urfave.Context) (sd.Request, error) {
 	q := sd.Request{
-		Prompt: c.String("prompt"), NegativePrompt: c.String("negative"),
-		Width: c.Int("width"), Height: c.Int("height"),
+		NegativePrompt: c.String("negative"),
+		Width:          c.Int("width"), Height: c.Int("height"),
 		Steps: c.Int("steps"), Guidance: sd.Scale(c.Float64("cfg-scale")),
 		Sampler: c.String("sampler"), Schedule: c.String("schedule"),
 		Seed: c.Int64("seed"), RNG: sd.RNG(c.String("rng")),
 		ClipSkip: c.Int("clip-skip"), Count: c.Int("count"),
-	}
-	if !c.IsSet("prompt") {
-		return q, usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
-	}
-	if q.Prompt == "-" {
-		text, err := io.ReadAll(io.LimitReader(r.in, 1<<20))
-		if err != nil {
-			return q, fmt.Errorf("reading the prompt from standard input: %w", err)
-		}
-		q.Prompt = strings.TrimRight(string(text), "\r\n")
 	}
 	sides := fmt.Sprintf("a multiple of 8 from 8 to %d wanted", sd.MaxSide)
 	var problems []problem
@@ -99,11 +92,25 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 			problems = append(problems, problem{r.flagName(f.name), f.want})
 		}
 	}
+	if columns := c.Int("grid"); c.IsSet("grid") && (columns < 1 || columns > sd.MaxCount) {
+		problems = append(problems, problem{r.flagName("grid"), fmt.Sprintf("%d, 1 to %d columns wanted", columns, sd.MaxCount)})
+	}
 	if len(problems) > 0 {
 		return q, usageProblems(problems)
 	}
 	return q, nil
 }
+
+// drawing is what a command line asks to draw: each prompt with one request.
+type drawing struct {
+	prompts []string
+	request sd.Request
+	grid    *grid // nil without a contact sheet
+	to      *target
+}
+
+// pictures is their number.
+func (d *drawing) pictures() int { return len(d.prompts) * d.request.Count }
 
 func (r *run) runTxt2img(c *urfave.Context) error {
 	r.json = c.Bool("json")
@@ -118,24 +125,32 @@ func (r *run) runTxt2img(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	d := drawing{request: q}
+	if d.prompts, err = r.prompts(c); err != nil {
+		return err
+	}
+	files := d.pictures()
+	if c.IsSet("grid") {
+		d.grid = &grid{columns: c.Int("grid"), count: files}
+		files = 1
+	}
 	out := c.String("output")
 	if out == "-" && r.json {
 		r.json = false
 		return usagef("%s - and %s both want standard output", r.flagName("output"), r.flagName("json"))
 	}
-	to, err := newTarget(r.flagName("output"), out, q.Count, r.out)
-	if err != nil {
+	if d.to, err = newTarget(r.flagName("output"), out, files, r.out); err != nil {
 		return err
 	}
 	report := r.newReporter(c.Bool("quiet"))
 	defer report.close()
-	err = r.generate(c.Context, c.String("model"), o, q, to, report)
+	err = r.generate(c.Context, c.String("model"), o, d, report)
 	return r.inFlags(err, requestFlags)
 }
 
-// generate opens the model, runs the request and saves each picture as soon
-// as it is there.
-func (r *run) generate(ctx context.Context, name string, o sd.Options, q sd.Request, to *target, report reporter) error {
+// generate opens the model and draws; what is finished is kept, however it
+// ends.
+func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing, report reporter) error {
 	start := time.Now()
 	m, err := r.openModel(ctx, name, o)
 	if err != nil {
@@ -144,36 +159,88 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, q sd.Requ
 	defer m.Close()
 	t := timings{Load: seconds(time.Since(start))}
 	report.loaded(m.Name(), time.Since(start))
-
-	saved := 0
-	q.OnEvent = func(e sd.Event) error {
-		if e.Stage != sd.StageImage {
-			report.progress(e)
-			return nil
+	if d.grid != nil {
+		width, height := cmp.Or(d.request.Width, m.NativeSize()), cmp.Or(d.request.Height, m.NativeSize())
+		if err := d.grid.check(r.flagName("grid"), width, height); err != nil {
+			return err
 		}
-		path, err := r.save(e, to)
-		if err == nil {
-			saved++
-			report.saved(e, path)
-		}
-		// For scripts. On a terminal the report has just named the file.
-		if err == nil && path != "-" && !r.json && !isTerminal(r.out) {
-			fmt.Fprintln(r.out, path)
-		}
-		return err
 	}
-	result, err := m.Generate(ctx, q)
+
+	finished, spent, err := r.draw(ctx, m, d, report)
 	report.close()
+	if d.grid != nil && len(d.grid.pictures) > 0 {
+		path, problem := r.saveGrid(d.grid, d.to)
+		if problem == nil {
+			report.sheet(len(d.grid.pictures), path)
+			r.name(path)
+		} else if err == nil {
+			err = problem
+		}
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return &interrupted{fmt.Sprintf("%d of %s finished", saved, plural(q.Count, "picture"))}
+		return &interrupted{fmt.Sprintf("%d of %s finished", finished, plural(d.pictures(), "picture"))}
 	}
 	if err != nil {
 		return err
 	}
-	t.Text, t.Sample, t.Decode = seconds(result.Text), seconds(result.Sample), seconds(result.Decode)
+	t.Text, t.Sample, t.Decode = seconds(spent.Text), seconds(spent.Sample), seconds(spent.Decode)
 	t.Total = seconds(time.Since(start))
-	report.done(saved, t)
+	report.done(finished, t)
 	return nil
+}
+
+// draw runs the request with each prompt, and saves each picture as soon as
+// it is there. It returns how many there were, and the time they took.
+func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter) (finished int, spent sd.Result, err error) {
+	for i, prompt := range d.prompts {
+		q := d.request
+		q.Prompt = prompt
+		q.OnEvent = func(e sd.Event) error {
+			e.Picture += i * q.Count
+			if e.Stage != sd.StageImage {
+				report.progress(e)
+				return nil
+			}
+			e.Of = d.pictures()
+			if err := r.keep(e, d, report); err != nil {
+				return err
+			}
+			finished++
+			return nil
+		}
+		result, err := m.Generate(ctx, q)
+		spent.Text += result.Text
+		spent.Sample += result.Sample
+		spent.Decode += result.Decode
+		if err != nil {
+			return finished, spent, err
+		}
+	}
+	return finished, spent, nil
+}
+
+// keep saves a finished picture, or puts it on the contact sheet.
+func (r *run) keep(e sd.Event, d drawing, report reporter) error {
+	if d.grid != nil {
+		d.grid.pictures = append(d.grid.pictures, *e.Image)
+		report.saved(e, "")
+		return nil
+	}
+	path, err := r.save(e, d.to)
+	if err != nil {
+		return err
+	}
+	report.saved(e, path)
+	r.name(path)
+	return nil
+}
+
+// name prints a file's name for scripts. On a terminal the report has just
+// named it.
+func (r *run) name(path string) {
+	if path != "-" && !r.json && !isTerminal(r.out) {
+		fmt.Fprintln(r.out, path)
+	}
 }
 
 // save writes a finished picture.

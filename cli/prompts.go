@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// maxPromptBytes bounds what is read as prompts.
+const maxPromptBytes = 1 << 20
+
+// prompts are the prompts to draw: --prompt's, or the lines of --prompts.
+func (r *run) prompts(c *urfave.Context) ([]string, error) {
+	one, file := r.flagName("prompt"), r.flagName("prompts")
+	switch {
+	case c.IsSet("prompt") && c.IsSet("prompts"):
+		return nil, usagef("%s and %s both say what to draw; one of them is wanted", one, file)
+	case c.IsSet("prompts"):
+		return r.readPrompts(file, c.String("prompts"))
+	case !c.IsSet("prompt"):
+		return nil, usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
+	case c.String("prompt") == "-":
+		text, err := readText(r.in, "standard input")
+		return []string{strings.TrimRight(text, "\r\n")}, err
+	}
+	return []string{c.String("prompt")}, nil
+}
+
+// readPrompts reads a file with a prompt a line. Empty lines don't count.
+func (r *run) readPrompts(flag, name string) ([]string, error) {
+	in, from := r.in, "standard input"
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", flag, name, cause(err))
+		}
+		defer f.Close()
+		in, from = f, name
+	}
+	text, err := readText(in, from)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s: no prompts, one a line wanted", from)
+	}
+	return list, nil
+}
+
+func readText(in io.Reader, from string) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxPromptBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("reading prompts from %s: %w", from, cause(err))
+	}
+	if len(text) > maxPromptBytes {
+		return "", fmt.Errorf("%s: more than %s of prompts", from, byteSize(maxPromptBytes))
+	}
+	return string(text), nil
+}
