@@ -54,7 +54,9 @@ func TestGridOfPromptsAndSeeds(t *testing.T) {
 	o = sdgo(t, with("txt2img", "-q", "-m", model, "-p", "a teapot", "-o", alone)...)
 	require.Equal(t, ExitOK, o.code, o.errors)
 
-	whole := readPNG(t, sheet).(interface{ SubImage(image.Rectangle) image.Image })
+	whole := readPNG(t, sheet).(interface {
+		SubImage(image.Rectangle) image.Image
+	})
 	for i := range 8 { // the last two places are empty
 		at := image.Pt(i%4*64, i/4*32)
 		place := whole.SubImage(image.Rectangle{at, at.Add(image.Pt(64, 32))})
