@@ -25,7 +25,7 @@ func (r *run) txt2img() *urfave.Command {
 		&urfave.IntFlag{Name: "steps", Value: 20, Usage: "`N` denoising steps (default: 20)"},
 		&urfave.Float64Flag{Name: "cfg-scale", Value: 7, Usage: "`X` how strictly to follow the prompt; 1 is without guidance (default: 7)"},
 		&urfave.StringFlag{Name: "sampler", Value: "euler_a", Usage: "`NAME` (default: euler_a; sdgo samplers lists them)"},
-		&urfave.StringFlag{Name: "schedule", Value: "discrete", Usage: "`NAME` of the noise levels (default: discrete)"},
+		&urfave.StringFlag{Name: "schedule", Usage: "`NAME` of the noise levels (default: discrete, or what the sampler needs)"},
 		&urfave.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: sd.RandomSeed, Usage: "`N` the same seed gives the same picture (default: -1, random)"},
 		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
 		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},

@@ -10,7 +10,8 @@ type Sampler struct {
 	Name        string   // ours, as in "dpm++2m"
 	Aliases     []string // what other programs call it
 	Description string   // one line
-	Schedule    string   // the schedule it is normally run with
+	Schedule    string   // the schedule that suits it best
+	OwnSchedule bool     // whether a run that names no schedule takes Schedule, not "discrete"
 	Stochastic  bool     // whether it draws noise with Options
 	CFGPP       bool     // whether it is run with [CFGPP] guidance instead of [CFG]
 	Options     Options  // its usual options
@@ -55,8 +56,8 @@ func Schedules() []Schedule { return schedules() }
 // Lookup finds a sampler by its name or by the name that ComfyUI,
 // AUTOMATIC1111, diffusers or stable-diffusion.cpp have for it, in any case,
 // and with spaces, hyphens and underscores as they like. AUTOMATIC1111's names
-// that end in a schedule ("DPM++ 2M Karras") set the sampler's Schedule. The
-// error is an [*UnknownError].
+// that end in a schedule ("DPM++ 2M Karras") set the sampler's Schedule and
+// OwnSchedule. The error is an [*UnknownError].
 func Lookup(name string) (Sampler, error) {
 	all := samplers()
 	if s, ok := findSampler(all, name); ok {
@@ -67,7 +68,7 @@ func Lookup(name string) (Sampler, error) {
 		s, ok := findSampler(all, strings.Join(words[:n], " "))
 		schedule, err := LookupSchedule(words[n])
 		if ok && err == nil {
-			s.Schedule = schedule.Name
+			s.Schedule, s.OwnSchedule = schedule.Name, true
 			return s, nil
 		}
 	}
@@ -91,6 +92,16 @@ func findSampler(all []Sampler, name string) (Sampler, bool) {
 		}
 	}
 	return Sampler{}, false
+}
+
+// DefaultSchedule is the name of the schedule of a run that names none:
+// "discrete", except for samplers of distilled models, which know only their
+// own noise levels, and for names that say which.
+func (s Sampler) DefaultSchedule() string {
+	if s.OwnSchedule {
+		return s.Schedule
+	}
+	return "discrete"
 }
 
 // LookupSchedule finds a schedule as [Lookup] finds a sampler.

@@ -157,3 +157,20 @@ func FuzzLookup(f *testing.F) {
 		}
 	})
 }
+
+// A run that names no schedule takes "discrete", unless the sampler knows
+// only its own noise levels or its name says another.
+func TestDefaultSchedule(t *testing.T) {
+	for name, want := range map[string]string{
+		"euler_a": "discrete", "dpm++2m": "discrete", "ddim": "discrete", "ddim_trailing": "simple",
+		"lcm": "lcm", "TCDScheduler": "lcm", "DPM++ 2M Karras": "karras", "DPM++ 3M SDE Exponential": "exponential",
+	} {
+		s, err := Lookup(name)
+		require.NoError(t, err)
+		require.Equal(t, want, s.DefaultSchedule(), name)
+	}
+	for _, s := range Samplers() {
+		_, err := LookupSchedule(s.DefaultSchedule())
+		require.NoError(t, err, s.Name)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -214,4 +215,19 @@ func TestParamsText(t *testing.T) {
 		"Size: 512x768, Model: \"v1,5\", Clip skip: 2, RNG: torch, Version: sdgo "+Version, p.Text())
 	require.Equal(t, "\nSteps: 1, Sampler: s, Schedule type: d, CFG scale: 0, Seed: 0, Size: 8x8, RNG: philox, Version: sdgo "+Version,
 		Params{Width: 8, Height: 8, Steps: 1, Sampler: "s", Schedule: "d", RNG: PhiloxRNG}.Text())
+}
+
+// Whatever is not said is filled in; a sampler may bring its schedule.
+func TestRequestDefaults(t *testing.T) {
+	q, err := Request{}.resolve(512)
+	require.NoError(t, err)
+	require.Equal(t, "euler_a discrete 512 512 20 1", fmt.Sprint(q.sampler.Name, " ", q.schedule.Name, " ", q.Width, " ", q.Height, " ", q.Steps, " ", q.Count))
+	for name, want := range map[string]string{"lcm": "lcm", "DPM++ 2M Karras": "karras", "dpm++2m": "discrete"} {
+		q, err := Request{Sampler: name}.resolve(512)
+		require.NoError(t, err)
+		require.Equal(t, want, q.schedule.Name)
+	}
+	q, err = Request{Sampler: "lcm", Schedule: "simple"}.resolve(512)
+	require.NoError(t, err)
+	require.Equal(t, "simple", q.schedule.Name)
 }

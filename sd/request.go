@@ -50,7 +50,7 @@ type Request struct {
 	Guidance *float64
 
 	// Sampler and Schedule are names that package sampler knows. Empty means
-	// "euler_a" and "discrete".
+	// "euler_a" and the sampler's DefaultSchedule, nearly always "discrete".
 	Sampler, Schedule string
 
 	// Seed is the seed of the first picture; picture i of a request has
@@ -117,7 +117,6 @@ func (r Request) resolve(native int) (resolved, error) {
 	fill(&q.Steps, 20)
 	fill(&q.Count, 1)
 	fill(&q.Sampler, "euler_a")
-	fill(&q.Schedule, "discrete")
 	fill(&q.RNG, TorchRNG)
 	if r.Guidance != nil {
 		q.guidance = *r.Guidance
@@ -146,6 +145,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	if q.sampler, err = sampler.Lookup(q.Sampler); err != nil {
 		e.add("Sampler", "%v", err)
 	}
+	fill(&q.Schedule, q.sampler.DefaultSchedule())
 	if q.schedule, err = sampler.LookupSchedule(q.Schedule); err != nil {
 		e.add("Schedule", "%v", err)
 	}
