@@ -23,13 +23,16 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 	for i, v := range latent.data {
 		z.data[i] = v / m.weights.VAE.ScaleFactor
 	}
-	scale := 1 << (len(m.weights.VAE.ChannelMult) - 1)
+	scale := m.factor()
 	one := func(ctx context.Context, z plane) (plane, error) {
 		out := newPlane(3, z.height*scale, z.width*scale)
 		err := net.Run(ctx, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
 		return out, err
 	}
-	t, err := m.chooseTiling(ctx, net, z)
+	t, err := m.chooseTiling(z.height, z.width, func(height, width int) (uint64, error) {
+		in := []cgo.Input{{Name: "z", Shape: []int64{1, int64(z.channels), int64(height), int64(width)}}}
+		return net.Estimate(ctx, in, []cgo.Output{{Name: "image"}})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +53,23 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 	return toImage(pixels), nil
 }
 
-// chooseTiling returns nil where the latent can be decoded at once, else the
-// largest tiles that fit the memory at hand.
-func (m *Model) chooseTiling(ctx context.Context, net *cgo.Net, z plane) (*tiling, error) {
+// chooseTiling returns nil where a latent can be decoded, or encoded to, at
+// once, else the largest tiles that fit the memory at hand. estimate says what
+// a latent of some size takes.
+func (m *Model) chooseTiling(height, width int, estimate func(height, width int) (uint64, error)) (*tiling, error) {
 	available := m.availableMemory()
 	fits := func(height, width int) (bool, error) {
-		in := []cgo.Input{{Name: "z", Shape: []int64{1, int64(z.channels), int64(height), int64(width)}}}
-		need, err := net.Estimate(ctx, in, []cgo.Output{{Name: "image"}})
+		need, err := estimate(height, width)
 		return need <= available, err
 	}
-	if ok, err := fits(z.height, z.width); ok || err != nil {
+	if ok, err := fits(height, width); ok || err != nil {
 		return nil, err
 	}
 	for _, t := range tilings {
-		if z.height <= t.size && z.width <= t.size {
+		if height <= t.size && width <= t.size {
 			continue
 		}
-		if ok, err := fits(min(t.size, z.height), min(t.size, z.width)); ok || err != nil {
+		if ok, err := fits(min(t.size, height), min(t.size, width)); ok || err != nil {
 			return &t, err
 		}
 	}

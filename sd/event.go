@@ -38,6 +38,7 @@ type Image struct {
 type Result struct {
 	Images []Image
 	Text   time.Duration // time spent encoding prompts,
+	Encode time.Duration // encoding the picture to begin with,
 	Sample time.Duration // denoising, and
 	Decode time.Duration // decoding
 }

@@ -20,12 +20,23 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	if _, err := m.layers(q.ClipSkip); err != nil {
 		return result, err
 	}
+	if q.Image != nil && m.encoder == nil {
+		return result, &RequestError{[]Problem{{"Image", "the model's file has no encoder for pictures (first_stage_model.encoder)"}}}
+	}
 	if q.Seed == RandomSeed {
 		q.Seed = int64(rand.Uint32())
 	}
 	c, err := m.conditioning(ctx, q, result)
 	if err != nil {
 		return result, err
+	}
+	if q.Image != nil {
+		start := time.Now()
+		c.source, err = m.newSource(ctx, q)
+		result.Encode = time.Since(start)
+		if err != nil {
+			return result, err
+		}
 	}
 	for i := range q.Count {
 		img, err := m.picture(ctx, q, c, i, result)
@@ -88,12 +99,15 @@ func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, 
 	if err != nil {
 		return Image{}, err
 	}
+	if c.source != nil {
+		c.source.keep(img)
+	}
 	return Image{Image: img, Params: m.params(q, seed)}, nil
 }
 
 // params are the parameters of the picture with one seed.
 func (m *Model) params(q resolved, seed int64) Params {
-	return Params{
+	p := Params{
 		Prompt: q.Prompt, NegativePrompt: q.NegativePrompt,
 		Width: q.Width, Height: q.Height,
 		Steps: q.Steps, Guidance: q.guidance,
@@ -101,4 +115,8 @@ func (m *Model) params(q resolved, seed int64) Params {
 		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip,
 		Model: m.name,
 	}
+	if q.Image != nil {
+		p.Strength = q.strength
+	}
+	return p
 }

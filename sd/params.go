@@ -20,8 +20,9 @@ type Params struct {
 	Seed                   int64
 	RNG                    RNG
 	ClipSkip               int
-	Model                  string // the file's name without its folder and ending
-	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
+	Strength               float64 // how much of a picture was painted anew; 0 without one
+	Model                  string  // the file's name without its folder and ending
+	ModelHash              string  // the first ten hexadecimal digits of its SHA-256, if known
 }
 
 // Text returns the parameters in AUTOMATIC1111's layout: the prompt, a line
@@ -34,6 +35,9 @@ func (p Params) Text() string {
 	}
 	fmt.Fprintf(&b, "\nSteps: %d, Sampler: %s, Schedule type: %s, CFG scale: %s, Seed: %d, Size: %dx%d",
 		p.Steps, p.Sampler, p.Schedule, strconv.FormatFloat(p.Guidance, 'g', -1, 64), p.Seed, p.Width, p.Height)
+	if p.Strength > 0 {
+		b.WriteString(", Denoising strength: " + strconv.FormatFloat(p.Strength, 'g', -1, 64))
+	}
 	if p.ModelHash != "" {
 		b.WriteString(", Model hash: " + p.ModelHash)
 	}

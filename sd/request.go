@@ -2,6 +2,7 @@ package sd
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"strings"
 
@@ -38,8 +39,23 @@ type Request struct {
 	Prompt, NegativePrompt string
 
 	// Width and Height are in pixels, multiples of 8. 0 means the size that
-	// the model was trained at.
+	// the model was trained at, or with an Image that picture's, to the nearest
+	// multiple of 8; a picture with a side more than twice as long as those
+	// that the model was trained on is brought down to such a length.
 	Width, Height int
+
+	// Image is the picture to begin with, and nil is noise alone. It is scaled
+	// to cover Width x Height and cropped around its middle; what is
+	// transparent becomes white.
+	Image image.Image
+
+	// Strength is how much of Image is painted anew, 0 to 1: of Steps steps
+	// the last int(Steps·Strength)+1 are made. nil means 0.75. See [Scale].
+	Strength *float64
+
+	// Mask is white where Image is to be painted anew and black where it stays
+	// as it is, to the pixel; nil is white everywhere. It has Image's size.
+	Mask image.Image
 
 	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20.
 	Steps int
@@ -104,6 +120,7 @@ func (e *RequestError) add(field, format string, args ...any) {
 type resolved struct {
 	Request
 	guidance float64
+	strength float64
 	sampler  sampler.Sampler
 	schedule sampler.Schedule
 }
@@ -111,15 +128,22 @@ type resolved struct {
 // resolve fills in defaults for model m and checks everything that can be
 // checked without it.
 func (r Request) resolve(native int) (resolved, error) {
-	q := resolved{Request: r, guidance: 7}
-	fill(&q.Width, native)
-	fill(&q.Height, native)
+	q := resolved{Request: r, guidance: 7, strength: 0.75}
+	width, height := native, native
+	if r.Image != nil {
+		width, height = sidesOf(r.Image, native)
+	}
+	fill(&q.Width, width)
+	fill(&q.Height, height)
 	fill(&q.Steps, 20)
 	fill(&q.Count, 1)
 	fill(&q.Sampler, "euler_a")
 	fill(&q.RNG, TorchRNG)
 	if r.Guidance != nil {
 		q.guidance = *r.Guidance
+	}
+	if r.Strength != nil {
+		q.strength = *r.Strength
 	}
 
 	var e RequestError
@@ -130,6 +154,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	if !(q.guidance >= 0 && q.guidance <= maxScale) {
 		e.add("Guidance", "%g, 0 to %d wanted", q.guidance, maxScale)
 	}
+	q.checkImage(&e)
 	if q.Seed < RandomSeed {
 		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
 	} else if q.Seed > math.MaxInt64-MaxCount {
@@ -153,6 +178,42 @@ func (r Request) resolve(native int) (resolved, error) {
 		return q, &e
 	}
 	return q, nil
+}
+
+// sidesOf are the sides that a picture is drawn at unless a request says
+// otherwise.
+func sidesOf(img image.Image, native int) (width, height int) {
+	size := img.Bounds().Size()
+	scale := min(1, 2*float64(native)/float64(max(size.X, size.Y, 1)))
+	side := func(n int) int { return max(8, int(math.Round(float64(n)*scale/8))*8) }
+	return side(size.X), side(size.Y)
+}
+
+// checkImage checks the picture that a request begins with.
+func (q *resolved) checkImage(e *RequestError) {
+	if !(q.strength >= 0 && q.strength <= 1) {
+		e.add("Strength", "%g, 0 to 1 wanted", q.strength)
+	}
+	if q.Image == nil {
+		if q.Mask != nil {
+			e.add("Mask", "a mask without an Image")
+		}
+		if q.Strength != nil {
+			e.add("Strength", "a strength without an Image")
+		}
+		return
+	}
+	size := q.Image.Bounds().Size()
+	if size.X < 1 || size.Y < 1 {
+		e.add("Image", "%dx%d pixels, at least one wanted", size.X, size.Y)
+	}
+	if size.X > MaxSide*MaxSide || size.Y > MaxSide*MaxSide || size.X*size.Y > MaxSide*MaxSide {
+		e.add("Image", "%dx%d pixels, at most %d in all wanted", size.X, size.Y, MaxSide*MaxSide)
+	}
+	if q.Mask != nil && q.Mask.Bounds().Size() != size {
+		m := q.Mask.Bounds().Size()
+		e.add("Mask", "%dx%d pixels, the picture's %dx%d wanted", m.X, m.Y, size.X, size.Y)
+	}
 }
 
 // fill replaces a zero value by a default.

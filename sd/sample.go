@@ -12,10 +12,11 @@ import (
 // conditioning is what a picture is guided by.
 type conditioning struct {
 	cond, uncond embedding
+	source       *source // nil without a picture to begin with
 }
 
-// sample draws a latent [channels, h, w]: noise from the seed's stream, then
-// the sampler.
+// sample draws a latent [channels, h, w]: noise from the seed's stream on the
+// picture to begin with, then the sampler.
 func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int64, onStep func(sampler.Step) error) (plane, error) {
 	prediction, err := m.predictionType(ctx)
 	if err != nil {
@@ -25,15 +26,25 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	if err != nil {
 		return plane{}, err
 	}
-	factor := 1 << (len(m.weights.VAE.ChannelMult) - 1)
-	x := newPlane(m.weights.UNet.InChannels, q.Height/factor, q.Width/factor)
 	noise := newNoise(q.RNG, seed)
-	sampler.Start(x.data, nil, sigmas[0], noise)
+	var x plane
+	if c.source == nil {
+		x = newPlane(m.weights.UNet.InChannels, q.Height/m.factor(), q.Width/m.factor())
+		sampler.Start(x.data, nil, sigmas[0], noise)
+	} else {
+		sigmas = sampler.Strength(sigmas, q.strength)
+		x = newPlane(c.source.latent.channels, c.source.latent.height, c.source.latent.width)
+		sampler.Start(x.data, c.source.latent.data, sigmas[0], noise)
+	}
 
 	pair := sampler.NewPair(prediction, m.process, m.evaluate(x, c))
+	denoise := q.sampler.Guide(pair, q.guidance, sigmas)
+	if c.source != nil && c.source.cells != nil {
+		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells)
+	}
 	options := q.sampler.Options
 	options.OnStep = onStep
-	err = q.sampler.Sample(ctx, q.sampler.Guide(pair, q.guidance, sigmas), x.data, sigmas, noise, options)
+	err = q.sampler.Sample(ctx, denoise, x.data, sigmas, noise, options)
 	var bad *sampler.NonFiniteError
 	if errors.As(err, &bad) {
 		// Weights that are damaged are the likely reason, and can be named.

@@ -78,18 +78,26 @@ func (p plane) crop(ys, xs span) plane {
 // as wide and high, and blends the seams. done is called after each tile.
 func (t tiling) decodeTiled(ctx context.Context, z plane, scale int,
 	decode func(context.Context, plane) (plane, error), done func(index, of int) error) (plane, error) {
-	ys, xs := t.spans(z.height), t.spans(z.width)
+	one := func(ys, xs span) (plane, error) { return decode(ctx, z.crop(ys, xs)) }
+	return t.cover(z.height, z.width, scale, one, done)
+}
+
+// cover makes a plane scale times as high and wide as a latent of height and
+// width, out of what one gives for each tile.
+func (t tiling) cover(height, width, scale int,
+	one func(ys, xs span) (plane, error), done func(index, of int) error) (plane, error) {
+	ys, xs := t.spans(height), t.spans(width)
 	var out plane
-	weight := make([]float32, z.height*scale*z.width*scale)
+	weight := make([]float32, height*scale*width*scale)
 	for i, y := range ys {
 		wy := ramp(ys, i, scale)
 		for j, x := range xs {
-			tile, err := decode(ctx, z.crop(y, x))
+			tile, err := one(y, x)
 			if err != nil {
 				return plane{}, err
 			}
 			if out.data == nil {
-				out = newPlane(tile.channels, z.height*scale, z.width*scale)
+				out = newPlane(tile.channels, height*scale, width*scale)
 			}
 			out.blend(tile, weight, y.start*scale, x.start*scale, wy, ramp(xs, j, scale))
 			if err := done(i*len(xs)+j+1, len(ys)*len(xs)); err != nil {

@@ -119,6 +119,40 @@ def draw(unet, vae, prediction, context):
     return out
 
 
+# Pictures as input.
+
+
+def start_picture():
+    """A picture to begin with and a mask, [64, 64, 3] and [64, 64], 8 bits: slopes, and a block that is white."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    picture = torch.stack([x * 4, y * 4, 255 - (x + y) * 2], dim=-1).to(torch.uint8)
+    mask = torch.zeros(64, 64, dtype=torch.uint8)
+    mask[13:45, 20:56] = 255
+    return picture, mask
+
+
+def redraw(unet, vae, prediction, context, inpaint):
+    """From a picture: a draw from the encoder's distribution and noise, both from SEED, then the last int(STEPS*0.6)+1 steps."""
+    picture, mask = start_picture()
+    pixels = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+    seeded = lambda: torch.Generator().manual_seed(SEED)
+    x0 = vae.encode(pixels).latent_dist.sample(generator=seeded()) * 0.18215
+    cells = torch.nn.functional.max_pool2d(mask[None, None].float() / 255, 8)
+    t, sigmas = schedule()
+    first = STEPS - int(STEPS * 0.6) - 1
+    x = x0 + torch.randn(x0.shape, generator=seeded()) * sigmas[first]
+    for i in range(first, STEPS):
+        clean = denoise(unet, prediction, x, sigmas[i], t[i], context)
+        if inpaint:
+            clean = clean * cells + x0 * (1 - cells)
+        x = x + (x - clean) / sigmas[i] * (sigmas[i + 1] - sigmas[i])
+    image = (vae.decode(x / 0.18215).sample / 2 + 0.5).clamp(0, 1)
+    drawn = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+    if inpaint:
+        drawn = torch.where(mask[..., None] > 0, drawn, picture)
+    return {"start": picture, "mask": mask, "source": x0, "latent": x, "pixels": drawn}
+
+
 # Pipelines.
 
 
@@ -153,6 +187,9 @@ def main():
     torch.set_num_threads(1)
     sd1, end = load_sd1(), tokenizer.eos_token_id
     out = {f"sd1.{k}": v for k, v in pipeline(*sd1, "epsilon", layer=2, pad=end).items()}
+    context = torch.cat([out["sd1.uncond.embedding"], out["sd1.cond.embedding"]])
+    for name in ("img2img", "inpaint"):
+        out |= {f"sd1.{name}.{k}": v for k, v in redraw(*sd1[:2], "epsilon", context, name == "inpaint").items()}
     ids, mult = chunks([(PROMPT, 1.0)], end)
     out["sd1.skip.embedding"] = embed(sd1[2], 1, ids, mult)
     # OpenCLIP pads with token 0; the last of the three layers is not used.

@@ -1,0 +1,41 @@
+package sampler
+
+import "context"
+
+// Inpaint holds a part of the sample to a known one: the prediction is x0
+// where mask is 0 and the model's own where it is 1. Begun at x0 plus noise
+// ([Start]), every sampler then keeps the known part at x0 plus the noise of
+// its level, and ends there with x0 itself (Lugmayr et al. 2022,
+// arXiv:2201.09865, without resampling; as ComfyUI and stable-diffusion.cpp).
+//
+// x0 has the sample's length; mask has one value, 0 to 1, for each place, and
+// serves every channel: len(x0) is a multiple of len(mask).
+func Inpaint(denoise Denoiser, x0, mask []float32) Denoiser {
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		if len(x0) != len(x) {
+			return &LengthError{"x0", len(x0), len(x)}
+		}
+		if len(mask) == 0 || len(x0)%len(mask) != 0 {
+			return &LengthError{"the mask", len(mask), len(x0)}
+		}
+		if err := denoise(ctx, dst, x, sigma); err != nil {
+			return err
+		}
+		for at := 0; at < len(dst); at += len(mask) {
+			known, out := x0[at:][:len(mask)], dst[at:][:len(mask)]
+			for i, m := range mask {
+				out[i] = known[i] + m*(out[i]-known[i])
+			}
+		}
+		return nil
+	}
+}
+
+// Strength leaves out the first noise levels of a run that begins with a
+// picture, as AUTOMATIC1111 and stable-diffusion.cpp count them: of n steps
+// the last int(n·strength)+1 are taken, at most all. A strength of 1 begins
+// with nearly pure noise, 0 makes the last step alone.
+func Strength(sigmas []float64, strength float64) []float64 {
+	n := len(sigmas) - 1
+	return sigmas[max(n-1-int(float64(n)*strength), 0):]
+}

@@ -1,0 +1,158 @@
+package sd
+
+import (
+	"context"
+	"image"
+	"math"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// source is the picture that a request begins with, as the networks see it.
+type source struct {
+	picture *image.NRGBA // Width x Height, opaque
+	latent  plane        // its latent, in the UNet's scale
+
+	// mask is 1 where a pixel is to be painted anew and 0 where it stays, one
+	// value a pixel; nil is 1 everywhere. cells is the same for the latent.
+	mask, cells []float32
+}
+
+// newSource fits a request's picture to its size and encodes it.
+func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
+	s := &source{picture: opaque(fit(q.Image, q.Width, q.Height))}
+	if q.Mask != nil {
+		s.mask = coverage(fit(q.Mask, q.Width, q.Height))
+		s.cells = cells(s.mask, q.Width, m.factor())
+	}
+	var err error
+	s.latent, err = m.encodePicture(ctx, toPlane(s.picture), newNoise(q.RNG, q.Seed))
+	return s, err
+}
+
+// fit scales a picture until it covers a size, and crops it around its middle.
+func fit(img image.Image, width, height int) *image.NRGBA {
+	if size := img.Bounds().Size(); size == image.Pt(width, height) {
+		return imaging.Clone(img)
+	}
+	return imaging.Fill(img, width, height, imaging.Center, imaging.Lanczos)
+}
+
+// opaque puts what is transparent on white.
+func opaque(img *image.NRGBA) *image.NRGBA {
+	for i := 0; i < len(img.Pix); i += 4 {
+		alpha := uint32(img.Pix[i+3])
+		for c := range 3 {
+			v := &img.Pix[i+c]
+			*v = uint8((uint32(*v)*alpha + 255*(255-alpha) + 127) / 255)
+		}
+		img.Pix[i+3] = 255
+	}
+	return img
+}
+
+// coverage is how far each pixel of a mask is white, 0 to 1. What is
+// transparent counts as black.
+func coverage(img *image.NRGBA) []float32 {
+	out := make([]float32, len(img.Pix)/4)
+	for i := range out {
+		p := img.Pix[4*i:][:4]
+		// The luma of Rec. 601, as Pillow turns colours to grey.
+		luma := 0.299*float64(p[0]) + 0.587*float64(p[1]) + 0.114*float64(p[2])
+		out[i] = float32(math.Round(luma) / 255 * float64(p[3]) / 255)
+	}
+	return out
+}
+
+// cells reduces a mask to the latent's size: a cell is painted anew if any of
+// its pixels is more than half to be.
+func cells(mask []float32, width, factor int) []float32 {
+	columns := width / factor
+	out := make([]float32, len(mask)/(factor*factor))
+	for i, v := range mask {
+		if v > 0.5 {
+			out[i/width/factor*columns+i%width/factor] = 1
+		}
+	}
+	return out
+}
+
+// toPlane maps 0 … 255 to [-1, 1].
+func toPlane(img *image.NRGBA) plane {
+	p := newPlane(3, img.Rect.Dy(), img.Rect.Dx())
+	n := p.width * p.height
+	for i := range n {
+		for c := range 3 {
+			p.data[c*n+i] = float32(img.Pix[4*i+c])/127.5 - 1
+		}
+	}
+	return p
+}
+
+// keep puts the picture's own pixels back where nothing was to be painted, and
+// mixes both where the mask is grey.
+func (s *source) keep(img *image.NRGBA) {
+	for i, v := range s.mask {
+		for c := range 3 {
+			at := 4*i + c
+			old := float32(s.picture.Pix[at])
+			img.Pix[at] = uint8(math.RoundToEven(float64(old + v*(float32(img.Pix[at])-old))))
+		}
+	}
+}
+
+// factor is the number of pixels along a latent pixel's side.
+func (m *Model) factor() int { return 1 << (len(m.weights.VAE.ChannelMult) - 1) }
+
+// encodePicture turns pixels [3, H, W] in [-1, 1] into a latent in the UNet's
+// scale: a draw from the normal distribution that the encoder gives, as
+// AUTOMATIC1111, diffusers and stable-diffusion.cpp take it.
+func (m *Model) encodePicture(ctx context.Context, pixels plane, noise sampler.Noise) (plane, error) {
+	moments, err := m.moments(ctx, pixels)
+	if err != nil {
+		return plane{}, err
+	}
+	if !finite(moments.data) {
+		return plane{}, m.notFinite("the autoencoder's encoder", m.encoder)
+	}
+	z := newPlane(moments.channels/2, moments.height, moments.width)
+	noise.Normal(z.data)
+	for i, eps := range z.data {
+		mean, logVariance := moments.data[i], float64(moments.data[len(z.data)+i])
+		deviation := math.Exp(0.5 * min(max(logVariance, -30), 20))
+		z.data[i] = (mean + float32(deviation)*eps) * m.weights.VAE.ScaleFactor
+	}
+	return z, nil
+}
+
+// moments runs the encoder, in tiles where memory wants it: means, then
+// logarithms of variances.
+func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
+	net, err := m.encoder.get()
+	if err != nil {
+		return plane{}, err
+	}
+	factor := m.factor()
+	one := func(ys, xs span) (plane, error) {
+		part := pixels.crop(span{ys.start * factor, ys.end * factor}, span{xs.start * factor, xs.end * factor})
+		out := newPlane(2*m.weights.VAE.EmbedDim, ys.end-ys.start, xs.end-xs.start)
+		err := net.Run(ctx, []cgo.Input{{Name: "image", Shape: part.shape(), F32: part.data}},
+			[]cgo.Output{{Name: "moments", Data: out.data}})
+		return out, err
+	}
+	height, width := pixels.height/factor, pixels.width/factor
+	t, err := m.chooseTiling(height, width, func(height, width int) (uint64, error) {
+		in := []cgo.Input{{Name: "image", Shape: []int64{1, 3, int64(height * factor), int64(width * factor)}}}
+		return net.Estimate(ctx, in, []cgo.Output{{Name: "moments"}})
+	})
+	if err != nil {
+		return plane{}, err
+	}
+	if t == nil {
+		return one(span{0, height}, span{0, width})
+	}
+	return t.cover(height, width, 1, one, func(int, int) error { return nil })
+}
