@@ -141,7 +141,7 @@ func arguments(c *urfave.Context, n int, want string) error {
 		return usagef("%s: %s is missing: sdgo %s", c.Command.Name, want, c.Command.UsageText)
 	case c.NArg() > n:
 		hint := ""
-		if c.Command.Name == "txt2img" {
+		if findFlag(c.Command, "prompt") != nil {
 			hint = "; put the prompt in quotes behind -p"
 		}
 		return usagef("%s: %q is one argument too many%s", c.Command.Name, c.Args().Get(n), hint)

@@ -64,6 +64,8 @@ func (r *run) app() *urfave.App {
 		Action:                    func(c *urfave.Context) error { return writeAppHelp(r.out, c.App) },
 		Commands: []*urfave.Command{
 			r.txt2img(),
+			r.img2img(),
+			r.inpaint(),
 			r.convert(),
 			r.info(),
 			r.samplers(),

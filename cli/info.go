@@ -44,7 +44,7 @@ func (r *run) runInfo(c *urfave.Context) error {
 		return err
 	}
 	path := c.Args().First()
-	p, err := r.readPicture(path)
+	p, err := r.readPictureFacts(path)
 	if err == nil {
 		return r.pictureInfo(p, c.Bool("json"))
 	}
@@ -65,8 +65,8 @@ func (r *run) runInfo(c *urfave.Context) error {
 	return r.modelInfo(m, c.Bool("tensors"))
 }
 
-// picture is what a PNG file says about itself.
-type picture struct {
+// pictureFacts are what a PNG file says about itself.
+type pictureFacts struct {
 	File   string            `json:"file"`
 	Kind   string            `json:"kind"` // "picture"
 	Width  int               `json:"width"`
@@ -79,7 +79,7 @@ type picture struct {
 // readPicture reads a PNG file's header and texts, and no pixels. Whatever is
 // no PNG file, folders among them, gives pngtext.ErrNotPNG. The path "-" is
 // standard input.
-func (r *run) readPicture(path string) (*picture, error) {
+func (r *run) readPictureFacts(path string) (*pictureFacts, error) {
 	if path == "-" {
 		return decodePicture(path, r.in)
 	}
@@ -94,7 +94,7 @@ func (r *run) readPicture(path string) (*picture, error) {
 	return decodePicture(path, f)
 }
 
-func decodePicture(path string, r io.Reader) (*picture, error) {
+func decodePicture(path string, r io.Reader) (*pictureFacts, error) {
 	// The signature, and the header chunk's length, name, width and height.
 	var head [24]byte
 	n, err := io.ReadFull(r, head[:])
@@ -109,14 +109,14 @@ func decodePicture(path string, r io.Reader) (*picture, error) {
 	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
 		return nil, errors.New("png: no header with the picture's size")
 	}
-	p := &picture{File: path, Kind: "picture", Width: int(width), Height: int(height), Texts: map[string]string{}, order: texts}
+	p := &pictureFacts{File: path, Kind: "picture", Width: int(width), Height: int(height), Texts: map[string]string{}, order: texts}
 	for _, t := range texts {
 		p.Texts[t.Keyword] = t.Value
 	}
 	return p, nil
 }
 
-func (r *run) pictureInfo(p *picture, asJSON bool) error {
+func (r *run) pictureInfo(p *pictureFacts, asJSON bool) error {
 	if asJSON {
 		return r.writeJSON(p)
 	}

@@ -48,6 +48,7 @@ type jsonParams struct {
 	Seed     int64   `json:"seed"`
 	RNG      string  `json:"rng"`
 	ClipSkip int     `json:"clip_skip"` // 0: the model's own
+	Strength float64 `json:"strength,omitempty"`
 	Model    string  `json:"model"`
 }
 
@@ -90,7 +91,7 @@ func (r *events) saved(e sd.Event, path string) {
 	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, jsonParams{
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
-		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Model: p.Model,
+		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Strength: p.Strength, Model: p.Model,
 	}})
 }
 

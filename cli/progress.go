@@ -25,6 +25,7 @@ type reporter interface {
 type timings struct {
 	Load   float64 `json:"load"`
 	Text   float64 `json:"text"`
+	Encode float64 `json:"encode,omitempty"` // of a picture to begin with
 	Sample float64 `json:"sample"`
 	Decode float64 `json:"decode"`
 	Total  float64 `json:"total"`

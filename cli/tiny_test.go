@@ -25,7 +25,7 @@ var tinyTensors = sync.OnceValue(func() []safetensors.Tensor {
 	text := convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: 49408, ContextLength: 77, Width: 64, FFN: 128, Layers: 2}
 	unet := convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 32, ChannelMult: []int{1, 2}, NumResBlocks: 1,
 		TransformerDepth: []int{1, 0}, MiddleDepth: 1, ContextDim: 64}
-	vae := convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4, QuantConv: true}
+	vae := convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4, QuantConv: true, HasEncoder: true}
 	var all []safetensors.Tensor
 	for _, w := range append(append(text.Weights(), unet.Weights()...), vae.Weights()...) {
 		h := fnv.New64a()

@@ -53,7 +53,7 @@ func TestPictureAndItsParameters(t *testing.T) {
 	sdgo(t, "info", "-").requireError(t, ExitFailure, "not a PNG")
 
 	o = sdgo(t, "info", out, "--json")
-	var p picture
+	var p pictureFacts
 	require.NoError(t, json.Unmarshal([]byte(o.out), &p))
 	require.Equal(t, 64, p.Width)
 	require.Contains(t, p.Texts[sd.TextKeyword], "Seed: 42")

@@ -2,11 +2,16 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/sdgo/sdgo/sampler"
 )
+
+// ErrNoEncoder is what a request that begins with a picture gets from a model
+// whose file has only the autoencoder's decoder.
+var ErrNoEncoder = errors.New("the model can't begin with a picture: its file has no autoencoder's encoder (first_stage_model.encoder)")
 
 // Generate makes the pictures that a request describes. The whole request is
 // checked first ([RequestError]). When it ends early, because ctx is done or
@@ -21,7 +26,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 		return result, err
 	}
 	if q.Image != nil && m.encoder == nil {
-		return result, &RequestError{[]Problem{{"Image", "the model's file has no encoder for pictures (first_stage_model.encoder)"}}}
+		return result, ErrNoEncoder
 	}
 	if q.Seed == RandomSeed {
 		q.Seed = int64(rand.Uint32())

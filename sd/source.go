@@ -9,6 +9,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // source is the picture that a request begins with, as the networks see it.
@@ -25,7 +26,7 @@ type source struct {
 func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 	s := &source{picture: opaque(fit(q.Image, q.Width, q.Height))}
 	if q.Mask != nil {
-		s.mask = coverage(fit(q.Mask, q.Width, q.Height))
+		s.mask = coverage(picture.Mask(fit(q.Mask, q.Width, q.Height)))
 		s.cells = cells(s.mask, q.Width, m.factor())
 	}
 	var err error
@@ -54,15 +55,11 @@ func opaque(img *image.NRGBA) *image.NRGBA {
 	return img
 }
 
-// coverage is how far each pixel of a mask is white, 0 to 1. What is
-// transparent counts as black.
-func coverage(img *image.NRGBA) []float32 {
-	out := make([]float32, len(img.Pix)/4)
-	for i := range out {
-		p := img.Pix[4*i:][:4]
-		// The luma of Rec. 601, as Pillow turns colours to grey.
-		luma := 0.299*float64(p[0]) + 0.587*float64(p[1]) + 0.114*float64(p[2])
-		out[i] = float32(math.Round(luma) / 255 * float64(p[3]) / 255)
+// coverage is how far each pixel of a mask is white, 0 to 1.
+func coverage(mask *image.Gray) []float32 {
+	out := make([]float32, len(mask.Pix))
+	for i, v := range mask.Pix {
+		out[i] = float32(v) / 255
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // startPicture is the picture of testdata/pipelines that runs begin with, and
@@ -25,14 +26,14 @@ func startPicture(ref reference) (*image.NRGBA, *image.Gray) {
 
 func TestPictureToPictureAgrees(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	picture, mask := startPicture(ref)
+	start, mask := startPicture(ref)
 	for _, name := range []string{"sd1.img2img", "sd1.inpaint"} {
 		for _, kernels := range []string{"", "ggml"} {
 			t.Run(name+" "+kernels, func(t *testing.T) {
 				m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Kernels: kernels})
 				r := pipelineRequest(ref)
 				r.Width, r.Height = 0, 0
-				r.Image, r.Strength = picture, Scale(0.6)
+				r.Image, r.Strength = start, Scale(0.6)
 				if name == "sd1.inpaint" {
 					r.Mask = mask
 				}
@@ -61,15 +62,15 @@ func TestPictureToPictureAgrees(t *testing.T) {
 // seed; inside it is another.
 func TestInpaintingKeepsPixels(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	picture, mask := startPicture(ref)
+	start, mask := startPicture(ref)
 	m := openTiny(t, "sd1.safetensors", Options{})
 	for _, name := range []string{"euler_a", "dpm++2m", "lcm"} {
-		result, err := m.Generate(context.Background(), Request{Image: picture, Mask: mask, Sampler: name, Steps: 3, Strength: Scale(1), Count: 2})
+		result, err := m.Generate(context.Background(), Request{Image: start, Mask: mask, Sampler: name, Steps: 3, Strength: Scale(1), Count: 2})
 		require.NoError(t, err)
 		for _, drawn := range result.Images {
 			changed := 0
 			for i, v := range mask.Pix {
-				got, was := drawn.Image.Pix[4*i:][:4], picture.Pix[4*i:][:4]
+				got, was := drawn.Image.Pix[4*i:][:4], start.Pix[4*i:][:4]
 				if v == 0 {
 					require.Equal(t, was, got, "pixel %d", i)
 				} else if got[0] != was[0] || got[1] != was[1] {
@@ -84,10 +85,10 @@ func TestInpaintingKeepsPixels(t *testing.T) {
 // More strength moves further away from the picture.
 func TestStrength(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	picture, _ := startPicture(ref)
+	start, _ := startPicture(ref)
 	m := openTiny(t, "sd1.safetensors", Options{})
 	steps := func(strength float64) (n int) {
-		_, err := m.Generate(context.Background(), Request{Image: picture, Steps: 10, Strength: Scale(strength), OnEvent: func(e Event) error {
+		_, err := m.Generate(context.Background(), Request{Image: start, Steps: 10, Strength: Scale(strength), OnEvent: func(e Event) error {
 			if e.Stage == StageSample {
 				n++
 				require.Equal(t, n, e.Index)
@@ -181,7 +182,7 @@ func TestTransparencyAndMasks(t *testing.T) {
 	copy(mask.Pix[4*9:], []uint8{255, 255, 255, 255}) // one pixel of the second cell
 	copy(mask.Pix[4*3:], []uint8{255, 255, 255, 0})   // white, but transparent
 	copy(mask.Pix[4*2:], []uint8{100, 100, 100, 255}) // dark grey
-	full := coverage(mask)
+	full := coverage(picture.Mask(mask))
 	require.Equal(t, float32(1), full[9])
 	require.Equal(t, float32(0), full[3])
 	require.InDelta(t, 100.0/255, full[2], 1e-6)

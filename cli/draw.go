@@ -14,7 +14,9 @@ import (
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
-func (r *run) txt2img() *urfave.Command {
+// drawFlags are the flags of every command that draws, with those of its own,
+// if any, behind the model's.
+func drawFlags(own ...urfave.Flag) []urfave.Flag {
 	request := []urfave.Flag{
 		&urfave.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` what to draw; - reads it from standard input"},
 		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` draw each of its lines; - is standard input"},
@@ -37,14 +39,18 @@ func (r *run) txt2img() *urfave.Command {
 		&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 	}
 	model := modelFlags()
-	flags := append(append(append(model[:1:1], request...), model[1:]...), output...)
+	flags := append(model[:1:1], own...)
+	return append(append(append(flags, request...), model[1:]...), output...)
+}
+
+func (r *run) txt2img() *urfave.Command {
 	return &urfave.Command{
 		Name:      "txt2img",
 		Usage:     "makes pictures from a text",
 		UsageText: "txt2img -m MODEL -p PROMPT [flags]",
 		HideHelp:  true,
-		Flags:     flags,
-		Action:    r.runTxt2img,
+		Flags:     drawFlags(),
+		Action:    r.runDraw,
 		Description: `
 Examples:
   sdgo txt2img -m sd15.safetensors -p "a lighthouse at dusk" -o lighthouse.png
@@ -59,6 +65,7 @@ var requestFlags = map[string]string{
 	"Prompt": "prompt", "NegativePrompt": "negative", "Width": "width", "Height": "height",
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "Count": "count",
+	"Image": "input", "Mask": "mask", "Strength": "strength",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error
@@ -112,7 +119,8 @@ type drawing struct {
 // pictures is their number.
 func (d *drawing) pictures() int { return len(d.prompts) * d.request.Count }
 
-func (r *run) runTxt2img(c *urfave.Context) error {
+// runDraw is what txt2img, img2img and inpaint do.
+func (r *run) runDraw(c *urfave.Context) error {
 	r.json = c.Bool("json")
 	if err := arguments(c, 0, ""); err != nil {
 		return err
@@ -123,6 +131,9 @@ func (r *run) runTxt2img(c *urfave.Context) error {
 	}
 	o, err := r.modelOptions(c)
 	if err != nil {
+		return err
+	}
+	if err := r.pictures(c, &q); err != nil {
 		return err
 	}
 	d := drawing{request: q}
@@ -183,7 +194,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 	if err != nil {
 		return err
 	}
-	t.Text, t.Sample, t.Decode = seconds(spent.Text), seconds(spent.Sample), seconds(spent.Decode)
+	t.Text, t.Encode, t.Sample, t.Decode = seconds(spent.Text), seconds(spent.Encode), seconds(spent.Sample), seconds(spent.Decode)
 	t.Total = seconds(time.Since(start))
 	report.done(finished, t)
 	return nil
@@ -210,6 +221,7 @@ func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter)
 		}
 		result, err := m.Generate(ctx, q)
 		spent.Text += result.Text
+		spent.Encode += result.Encode
 		spent.Sample += result.Sample
 		spent.Decode += result.Decode
 		if err != nil {
