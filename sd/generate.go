@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/prompt"
 )
 
 // ErrNoEncoder is what a request that begins with a picture gets from a model
@@ -68,21 +69,56 @@ func (q resolved) event(e Event) error {
 	return q.OnEvent(e)
 }
 
-// conditioning encodes the prompts that the guidance scale needs.
+// conditioning encodes the prompts that the guidance scale needs, with all
+// that they become from step to step.
 func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c conditioning, err error) {
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
-	if q.guidance != 0 {
-		if c.cond, err = m.encode(ctx, q.Prompt, q.ClipSkip); err != nil {
-			return c, inField(err, "Prompt")
-		}
+	encode := m.encodeOnce(q.ClipSkip)
+	cond, err := prompt.Schedule(q.Prompt, q.steps())
+	if err != nil {
+		return c, inField(err, "Prompt")
 	}
-	if q.guidance != 1 {
-		if c.uncond, err = m.encode(ctx, q.NegativePrompt, q.ClipSkip); err != nil {
-			return c, inField(err, "NegativePrompt")
+	uncond, err := prompt.Schedule(q.NegativePrompt, q.steps())
+	if err != nil {
+		return c, inField(err, "NegativePrompt")
+	}
+	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
+		p := phase{until: min(cond[i].Until, uncond[k].Until)}
+		if q.guidance != 0 {
+			if p.cond, err = encode(ctx, cond[i].Text); err != nil {
+				return c, inField(err, "Prompt")
+			}
+		}
+		if q.guidance != 1 {
+			if p.uncond, err = encode(ctx, uncond[k].Text); err != nil {
+				return c, inField(err, "NegativePrompt")
+			}
+		}
+		c.phases = append(c.phases, p)
+		if cond[i].Until == p.until {
+			i++
+		}
+		if uncond[k].Until == p.until {
+			k++
 		}
 	}
 	return c, q.event(Event{Stage: StageText, Index: 1, Of: 1, Elapsed: time.Since(start)})
+}
+
+// encodeOnce returns a function that encodes each text once.
+func (m *Model) encodeOnce(clipSkip int) func(context.Context, string) (embedding, error) {
+	known := map[string]embedding{}
+	return func(ctx context.Context, text string) (embedding, error) {
+		if e, ok := known[text]; ok {
+			return e, nil
+		}
+		e, err := m.encode(ctx, text, clipSkip)
+		if err == nil {
+			known[text] = e
+		}
+		return e, err
+	}
 }
 
 // picture makes picture i of a request.

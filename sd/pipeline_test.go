@@ -232,3 +232,33 @@ func TestLayouts(t *testing.T) {
 	_, err := Open(filepath.Join(netsFolder, "reference.safetensors"), Options{})
 	require.Error(t, err)
 }
+
+// A prompt that changes during sampling: up to the change every step is that
+// of the first prompt, to the bit, and behind it no longer.
+func TestPromptsThatChange(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	steps := func(positive, negative string) (all [][]float32) {
+		q, err := Request{Prompt: positive, NegativePrompt: negative, Width: 64, Height: 64, Steps: 5, Sampler: "heun", Seed: 42}.resolve(64)
+		require.NoError(t, err)
+		c, err := m.conditioning(context.Background(), q, &Result{})
+		require.NoError(t, err)
+		_, err = m.sample(context.Background(), q, c, q.Seed, func(s sampler.Step) error {
+			all = append(all, slices.Clone(s.X))
+			return nil
+		})
+		require.NoError(t, err)
+		return all
+	}
+	apple, table := steps("a red apple", ""), steps("a table", "")
+	require.NotEqual(t, apple[0], table[0])
+	for text, same := range map[string]int{"[a red apple:a table:3]": 3, "[a red apple:a table:0.4]": 2, "a [red apple:table:1]": 1, "[a red apple|a table]": 1} {
+		got := steps(text, "")
+		require.Equal(t, apple[:same], got[:same], text)
+		require.NotEqual(t, apple[same], got[same], text)
+	}
+	require.Equal(t, table, steps("[a red apple:a table:0]", ""))
+	require.Equal(t, apple, steps("[a red apple:a table:5]", ""))
+	negative := steps("a red apple", "[:a table:2]")
+	require.Equal(t, apple[:2], negative[:2])
+	require.NotEqual(t, apple[2], negative[2])
+}

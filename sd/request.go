@@ -34,8 +34,8 @@ const (
 // sensible request.
 type Request struct {
 	// Prompt and NegativePrompt are in AUTOMATIC1111's grammar: (word:1.3),
-	// ((word)), [word], BREAK, and backslashes before literal brackets. An empty
-	// prompt is a prompt.
+	// ((word)), [word], BREAK, [a:b:0.4], [a|b], and backslashes before literal
+	// brackets (package prompt). An empty prompt is a prompt.
 	Prompt, NegativePrompt string
 
 	// Width and Height are in pixels, multiples of 8. 0 means the size that
@@ -123,6 +123,15 @@ type resolved struct {
 	strength float64
 	sampler  sampler.Sampler
 	schedule sampler.Schedule
+}
+
+// steps is the number of steps that are made: fewer than Steps where a picture
+// to begin with saves the first of them.
+func (q resolved) steps() int {
+	if q.Image == nil {
+		return q.Steps
+	}
+	return len(sampler.Strength(make([]float64, q.Steps+1), q.strength)) - 1
 }
 
 // resolve fills in defaults for model m and checks everything that can be

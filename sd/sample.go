@@ -11,8 +11,15 @@ import (
 
 // conditioning is what a picture is guided by.
 type conditioning struct {
+	phases []phase
+	source *source // nil without a picture to begin with
+}
+
+// phase is what guides the steps up to `until`, counted from 1, behind the
+// phase before. The last one reaches to the end.
+type phase struct {
+	until        int
 	cond, uncond embedding
-	source       *source // nil without a picture to begin with
 }
 
 // sample draws a latent [channels, h, w]: noise from the seed's stream on the
@@ -37,13 +44,27 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 		sampler.Start(x.data, c.source.latent.data, sigmas[0], noise)
 	}
 
-	pair := sampler.NewPair(prediction, m.process, m.evaluate(x, c))
-	denoise := q.sampler.Guide(pair, q.guidance, sigmas)
+	guided := make([]sampler.Denoiser, len(c.phases))
+	for i, p := range c.phases {
+		pair := sampler.NewPair(prediction, m.process, m.evaluate(x, p))
+		guided[i] = q.sampler.Guide(pair, q.guidance, sigmas)
+	}
+	made := 0 // steps; a step's second evaluation may be at the next one's noise level
+	denoise := sampler.Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
+		i := 0
+		for i+1 < len(guided) && made >= c.phases[i].until {
+			i++
+		}
+		return guided[i](ctx, dst, x, sigma)
+	})
 	if c.source != nil && c.source.cells != nil {
 		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells)
 	}
 	options := q.sampler.Options
-	options.OnStep = onStep
+	options.OnStep = func(s sampler.Step) error {
+		made = s.Index
+		return onStep(s)
+	}
 	err = q.sampler.Sample(ctx, denoise, x.data, sigmas, noise, options)
 	var bad *sampler.NonFiniteError
 	if errors.As(err, &bad) {
@@ -63,7 +84,7 @@ func newNoise(rng RNG, seed int64) sampler.Noise {
 // evaluate returns the UNet as the samplers see it, for latents of one shape.
 // The two conditionings go through it as one batch when they have the same
 // length, so that its weights are read once.
-func (m *Model) evaluate(shape plane, c conditioning) sampler.ModelPair {
+func (m *Model) evaluate(shape plane, c phase) sampler.ModelPair {
 	channels, n := int64(shape.channels), len(shape.data)
 	both := make([]float32, 0, 2*n)
 	out := make([]float32, 2*n)
@@ -129,7 +150,7 @@ func (m *Model) probePrediction(ctx context.Context) (sampler.Prediction, error)
 		}
 	}
 	out := make([]float32, len(x.data))
-	if err := m.evaluate(x, conditioning{cond: e})(ctx, out, nil, x.data, 999); err != nil {
+	if err := m.evaluate(x, phase{cond: e})(ctx, out, nil, x.data, 999); err != nil {
 		return "", err
 	}
 	var mean float64
