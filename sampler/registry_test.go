@@ -40,7 +40,7 @@ func TestNamesOfOtherPrograms(t *testing.T) {
 		"exp_heun":                {"exp_heun_2_x0"},
 		"exp_heun_sde":            {"exp_heun_2_x0_sde"},
 		"heun++":                  {"heunpp2"},
-		"euler_cfg++":             {"euler_cfg_pp"},
+		"euler_cfg++":             {"euler_cfg_pp", "DDIM CFG++"},
 		"euler_a_cfg++":           {"euler_ancestral_cfg_pp", "euler_a_cfg_pp"},
 		"ddim":                    {"ddim", "DDIM", "DDIMScheduler"},
 		"ddim_trailing":           {"ddim_trailing"},

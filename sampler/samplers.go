@@ -133,7 +133,7 @@ func samplers() []Sampler {
 		{"pc", []string{"predictor_corrector", "ScoreSdeVeScheduler"},
 			"predictor-corrector of the score SDE, two evaluations a step; wants hundreds of steps",
 			"exponential", false, true, false, full, PC},
-		{"euler_cfg++", []string{"euler_cfg_pp"},
+		{"euler_cfg++", []string{"euler_cfg_pp", "DDIM CFG++"},
 			"euler with CFG++ guidance: scales of 0.5 to 2",
 			"discrete", false, false, true, still, Euler},
 		{"euler_a_cfg++", []string{"euler_ancestral_cfg_pp", "euler_a_cfg_pp"},
