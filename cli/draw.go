@@ -65,7 +65,7 @@ var requestFlags = map[string]string{
 	"Prompt": "prompt", "NegativePrompt": "negative", "Width": "width", "Height": "height",
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "Count": "count",
-	"Image": "input", "Mask": "mask", "Strength": "strength",
+	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error

@@ -32,12 +32,14 @@ func (r *run) img2img() *urfave.Command {
 		Usage:     "makes pictures from a picture and a text",
 		UsageText: "img2img -m MODEL -i PICTURE -p PROMPT [flags]",
 		HideHelp:  true,
-		Flags:     drawFlags(inputFlags(0.75)...),
+		Flags: drawFlags(append(inputFlags(0.75),
+			&urfave.Float64Flag{Name: "image-cfg-scale", Usage: "`X` how strictly a model for editing (instruct-pix2pix) keeps to the picture (default: 1.5)"})...),
 		Action:    r.runDraw,
 		Description: `
 Examples:
   sdgo img2img -m sd15.safetensors -i sketch.png -p "a lighthouse at dusk, oil painting" -o lighthouse.png
-  sdgo img2img -m sd15.safetensors -i photo.jpg -p "a watercolour" --strength 0.4 -W 768 -H 512`,
+  sdgo img2img -m sd15.safetensors -i photo.jpg -p "a watercolour" --strength 0.4 -W 768 -H 512
+  sdgo img2img -m instruct-pix2pix.safetensors -i photo.jpg -p "make it snow" --image-cfg-scale 1.2`,
 	}
 }
 
@@ -75,8 +77,10 @@ func (r *run) pictures(c *urfave.Context, q *sd.Request) (err error) {
 	if q.Image, err = r.readPicture("input", c.String("input")); err != nil {
 		return err
 	}
-	strength := c.Float64("strength")
-	q.Strength = &strength
+	q.Strength = sd.Scale(c.Float64("strength"))
+	if c.IsSet("image-cfg-scale") {
+		q.ImageGuidance = sd.Scale(c.Float64("image-cfg-scale"))
+	}
 	if findFlag(c.Command, "mask") == nil {
 		return nil
 	}

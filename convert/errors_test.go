@@ -90,7 +90,7 @@ func TestWrongTensors(t *testing.T) {
 		{"context", replace(zeros(UNetPrefix+"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", "F16", 32, 65)), "a text encoder of width 64 and a UNet that wants 65"},
 		{"schedule", add(zeros("alphas_cumprod", "F32", 5)), "element 0 is 0; numbers that fall from 1 to 0 are wanted"},
 		{"schedule's type", add(zeros("alphas_cumprod", "F16", 5)), "1000 f32 numbers are wanted"},
-		{"inpainting", replace(zeros(UNetPrefix+"input_blocks.0.0.weight", "F16", 32, 9, 3, 3)), "Stable Diffusion 1.x for inpainting: not a model that is supported"},
+		{"channels", replace(zeros(UNetPrefix+"input_blocks.0.0.weight", "F16", 32, 7, 3, 3)), "a UNet with 7 input and 4 output channels"},
 		{"classes", add(zeros(UNetPrefix+"label_emb.0.0.weight", "F16", 4, 4)), "tensor \"model.diffusion_model.label_emb.0.0.weight\" has the shape [4 4]; [128 4] is wanted"},
 		{"another text encoder", add(zeros("conditioner.embedders.0.transformer.text_model.x", "F16", 4)), "tensors are surplus"},
 		{"lora", func([]safetensors.Tensor) []safetensors.Tensor {

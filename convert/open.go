@@ -39,7 +39,7 @@ func OpenBytes(name string, data []byte) (*Model, error) {
 
 // runnable passes on the models that package sd runs and closes the others.
 func (m *Model) runnable() (*Model, error) {
-	if m.Arch != SD1 && m.Arch != SD2 || m.Variant != "" {
+	if m.Arch != SD1 && m.Arch != SD2 {
 		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x and 2.x are", m.Path, m.What, ErrUnrecognized)
 		m.Close()
 		return nil, err

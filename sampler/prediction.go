@@ -95,6 +95,26 @@ func NewPair(p Prediction, process Process, model ModelPair) Pair {
 	}
 }
 
+// A ModelMany evaluates the net for several conditions at once, one for each
+// slice of dst.
+type ModelMany func(ctx context.Context, dst [][]float32, x []float32, t float64) error
+
+// NewMany is [NewPair] for any number of conditions.
+func NewMany(p Prediction, process Process, model ModelMany) Many {
+	var scaled []float32
+	return func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
+		cSkip, cOut, cIn := p.Scalings(sigma, 1)
+		scaled = scaleInto(scaled, x, cIn)
+		if err := model(ctx, dst, scaled, process.SigmaToT(sigma)); err != nil {
+			return err
+		}
+		for _, d := range dst {
+			sum2(d, cOut, d, cSkip, x[:len(d)])
+		}
+		return nil
+	}
+}
+
 // scaleInto writes a·x to dst, which it makes if it is too short.
 func scaleInto(dst, x []float32, a float64) []float32 {
 	dst = grow(dst, len(x))

@@ -23,6 +23,9 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	if err != nil {
 		return result, err
 	}
+	if err := q.suit(m.weights.Variant); err != nil {
+		return result, err
+	}
 	if _, err := m.layers(q.ClipSkip); err != nil {
 		return result, err
 	}
@@ -75,6 +78,7 @@ func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
 	encode := m.encodeOnce(q.ClipSkip)
+	editing := m.weights.Variant == "edit" // guidance between three answers
 	cond, err := prompt.Schedule(q.Prompt, q.steps())
 	if err != nil {
 		return c, inField(err, "Prompt")
@@ -85,12 +89,12 @@ func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c
 	}
 	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
 		p := phase{until: min(cond[i].Until, uncond[k].Until)}
-		if q.guidance != 0 {
+		if q.guidance != 0 || editing {
 			if p.cond, err = encode(ctx, cond[i].Text); err != nil {
 				return c, inField(err, "Prompt")
 			}
 		}
-		if q.guidance != 1 {
+		if q.guidance != 1 || editing {
 			if p.uncond, err = encode(ctx, uncond[k].Text); err != nil {
 				return c, inField(err, "NegativePrompt")
 			}

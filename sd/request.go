@@ -53,6 +53,10 @@ type Request struct {
 	// the last int(Steps·Strength)+1 are made. nil means 0.75. See [Scale].
 	Strength *float64
 
+	// ImageGuidance is how strictly a model for editing (instruct-pix2pix) keeps
+	// to Image; other models take none. nil means 1.5.
+	ImageGuidance *float64
+
 	// Mask is white where Image is to be painted anew and black where it stays
 	// as it is, to the pixel; nil is white everywhere. It has Image's size.
 	Mask image.Image
@@ -121,8 +125,10 @@ type resolved struct {
 	Request
 	guidance float64
 	strength float64
-	sampler  sampler.Sampler
-	schedule sampler.Schedule
+
+	imageGuidance float64
+	sampler       sampler.Sampler
+	schedule      sampler.Schedule
 }
 
 // steps is the number of steps that are made: fewer than Steps where a picture
@@ -137,7 +143,7 @@ func (q resolved) steps() int {
 // resolve fills in defaults for model m and checks everything that can be
 // checked without it.
 func (r Request) resolve(native int) (resolved, error) {
-	q := resolved{Request: r, guidance: 7, strength: 0.75}
+	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5}
 	width, height := native, native
 	if r.Image != nil {
 		width, height = sidesOf(r.Image, native)
@@ -153,6 +159,9 @@ func (r Request) resolve(native int) (resolved, error) {
 	}
 	if r.Strength != nil {
 		q.strength = *r.Strength
+	}
+	if r.ImageGuidance != nil {
+		q.imageGuidance = *r.ImageGuidance
 	}
 
 	var e RequestError
@@ -198,10 +207,38 @@ func sidesOf(img image.Image, native int) (width, height int) {
 	return side(size.X), side(size.Y)
 }
 
+// suit checks that a request gives a model what it is for, and no more: variant
+// is that of [convert.Model].
+func (q *resolved) suit(variant string) error {
+	var e RequestError
+	switch {
+	case variant == "inpaint" && (q.Image == nil || q.Mask == nil):
+		e.add("Mask", "the model is made for inpainting: a picture and a mask are wanted")
+	case variant == "edit" && q.Image == nil:
+		e.add("Image", "the model is made for editing pictures: a picture is wanted")
+	case variant == "edit" && q.Mask != nil:
+		e.add("Mask", "the model is made for editing whole pictures: none is wanted")
+	case variant == "edit" && q.sampler.CFGPP:
+		e.add("Sampler", "%s brings its own guidance, which a model for editing can't take", q.sampler.Name)
+	}
+	if variant == "edit" {
+		q.strength = 1 // it sees the picture beside the latent
+	} else if q.ImageGuidance != nil {
+		e.add("ImageGuidance", "only models for editing (instruct-pix2pix) have it")
+	}
+	if len(e.Problems) > 0 {
+		return &e
+	}
+	return nil
+}
+
 // checkImage checks the picture that a request begins with.
 func (q *resolved) checkImage(e *RequestError) {
 	if !(q.strength >= 0 && q.strength <= 1) {
 		e.add("Strength", "%g, 0 to 1 wanted", q.strength)
+	}
+	if !(q.imageGuidance >= 0 && q.imageGuidance <= maxScale) {
+		e.add("ImageGuidance", "%g, 0 to %d wanted", q.imageGuidance, maxScale)
 	}
 	if q.Image == nil {
 		if q.Mask != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 )
 
@@ -34,20 +33,17 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 		return plane{}, err
 	}
 	noise := newNoise(q.RNG, seed)
-	var x plane
-	if c.source == nil {
-		x = newPlane(m.weights.UNet.InChannels, q.Height/m.factor(), q.Width/m.factor())
-		sampler.Start(x.data, nil, sigmas[0], noise)
-	} else {
+	x := newPlane(m.weights.UNet.OutChannels, q.Height/m.factor(), q.Width/m.factor())
+	var x0 []float32
+	if c.source != nil {
 		sigmas = sampler.Strength(sigmas, q.strength)
-		x = newPlane(c.source.latent.channels, c.source.latent.height, c.source.latent.width)
-		sampler.Start(x.data, c.source.latent.data, sigmas[0], noise)
+		x0 = c.source.latent.data // nothing with a model for editing
 	}
+	sampler.Start(x.data, x0, sigmas[0], noise)
 
 	guided := make([]sampler.Denoiser, len(c.phases))
 	for i, p := range c.phases {
-		pair := sampler.NewPair(prediction, m.process, m.evaluate(x, p))
-		guided[i] = q.sampler.Guide(pair, q.guidance, sigmas)
+		guided[i] = m.guide(q, c.source, prediction, x, p, sigmas)
 	}
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
 	denoise := sampler.Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
@@ -57,7 +53,7 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 		}
 		return guided[i](ctx, dst, x, sigma)
 	})
-	if c.source != nil && c.source.cells != nil {
+	if c.source != nil && c.source.cells != nil && c.source.beside == nil {
 		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells)
 	}
 	options := q.sampler.Options
@@ -81,49 +77,6 @@ func newNoise(rng RNG, seed int64) sampler.Noise {
 	return sampler.NewTorch(uint64(seed))
 }
 
-// evaluate returns the UNet as the samplers see it, for latents of one shape.
-// The two conditionings go through it as one batch when they have the same
-// length, so that its weights are read once.
-func (m *Model) evaluate(shape plane, c phase) sampler.ModelPair {
-	channels, n := int64(shape.channels), len(shape.data)
-	both := make([]float32, 0, 2*n)
-	out := make([]float32, 2*n)
-	context2 := append(append([]float32(nil), c.cond.data...), c.uncond.data...)
-
-	run := func(ctx context.Context, dst, x, context []float32, batch int64, e embedding, t float64) error {
-		net, err := m.unet.get()
-		if err != nil {
-			return err
-		}
-		ts := [2]float32{float32(t), float32(t)}
-		return net.Run(ctx, []cgo.Input{
-			{Name: "x", Shape: []int64{batch, channels, int64(shape.height), int64(shape.width)}, F32: x},
-			{Name: "t", Shape: []int64{batch}, F32: ts[:batch]},
-			{Name: "context", Shape: []int64{batch, int64(e.length), int64(e.dim)}, F32: context},
-		}, []cgo.Output{{Name: "out", Data: dst}})
-	}
-	return func(ctx context.Context, cond, uncond, x []float32, t float64) error {
-		if cond != nil && uncond != nil && c.cond.length == c.uncond.length {
-			both = append(append(both[:0], x...), x...)
-			if err := run(ctx, out, both, context2, 2, c.cond, t); err != nil {
-				return err
-			}
-			copy(cond, out[:n])
-			copy(uncond, out[n:])
-			return nil
-		}
-		if cond != nil {
-			if err := run(ctx, cond, x, c.cond.data, 1, c.cond, t); err != nil {
-				return err
-			}
-		}
-		if uncond != nil {
-			return run(ctx, uncond, x, c.uncond.data, 1, c.uncond, t)
-		}
-		return nil
-	}
-}
-
 // predictionType is what the UNet predicts: as the caller or the file says,
 // else what a trial run tells.
 func (m *Model) predictionType(ctx context.Context) (sampler.Prediction, error) {
@@ -142,15 +95,16 @@ func (m *Model) predictionType(ctx context.Context) (sampler.Prediction, error) 
 func (m *Model) probePrediction(ctx context.Context) (sampler.Prediction, error) {
 	const side, length, value = 8, 2, 0.5
 	dim := m.weights.UNet.ContextDim
-	x := newPlane(m.weights.UNet.InChannels, side, side)
+	x := newPlane(m.weights.UNet.OutChannels, side, side)
+	beside := make([]float32, (m.weights.UNet.InChannels-x.channels)*side*side)
 	e := embedding{make([]float32, length*dim), length, dim}
-	for _, s := range [][]float32{x.data, e.data} {
+	for _, s := range [][]float32{x.data, e.data, beside} {
 		for i := range s {
 			s[i] = value
 		}
 	}
 	out := make([]float32, len(x.data))
-	if err := m.evaluate(x, phase{cond: e})(ctx, out, nil, x.data, 999); err != nil {
+	if err := m.evaluate(x, view{e, beside})(ctx, [][]float32{out}, x.data, 999); err != nil {
 		return "", err
 	}
 	var mean float64

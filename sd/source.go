@@ -15,11 +15,15 @@ import (
 // source is the picture that a request begins with, as the networks see it.
 type source struct {
 	picture *image.NRGBA // Width x Height, opaque
-	latent  plane        // its latent, in the UNet's scale
+	latent  plane        // its latent, in the UNet's scale; empty with a model for editing
 
 	// mask is 1 where a pixel is to be painted anew and 0 where it stays, one
 	// value a pixel; nil is 1 everywhere. cells is the same for the latent.
 	mask, cells []float32
+
+	// beside are the channels that the UNets of models for inpainting and
+	// editing see beside the latent: [channels, h, w]; nil with other models.
+	beside []float32
 }
 
 // newSource fits a request's picture to its size and encodes it.
@@ -29,9 +33,45 @@ func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 		s.mask = coverage(picture.Mask(fit(q.Mask, q.Width, q.Height)))
 		s.cells = cells(s.mask, q.Width, m.factor())
 	}
+	noise := newNoise(q.RNG, q.Seed)
+	pixels := toPlane(s.picture)
 	var err error
-	s.latent, err = m.encodePicture(ctx, toPlane(s.picture), newNoise(q.RNG, q.Seed))
+	if m.weights.Variant == "edit" {
+		s.beside, err = m.besideEditing(ctx, pixels)
+		return s, err
+	}
+	if s.latent, err = m.encodePicture(ctx, pixels, noise); err == nil && m.weights.Variant == "inpaint" {
+		s.beside, err = m.besideInpainting(ctx, s, pixels, noise)
+	}
 	return s, err
+}
+
+// besideInpainting are the channels that a model for inpainting wants beside
+// the latent: the mask, and the latent of the picture with grey where the mask
+// is white.
+func (m *Model) besideInpainting(ctx context.Context, s *source, pixels plane, noise sampler.Noise) ([]float32, error) {
+	masked := newPlane(pixels.channels, pixels.height, pixels.width)
+	n := len(s.mask)
+	for i, v := range pixels.data {
+		if s.mask[i%n] <= 0.5 {
+			masked.data[i] = v
+		}
+	}
+	latent, err := m.encodePicture(ctx, masked, noise)
+	return append(append([]float32(nil), s.cells...), latent.data...), err
+}
+
+// besideEditing are the channels that instruct-pix2pix wants beside the
+// latent: the means of the picture's encoding, without the UNet's scale.
+func (m *Model) besideEditing(ctx context.Context, pixels plane) ([]float32, error) {
+	moments, err := m.moments(ctx, pixels)
+	if err == nil && !finite(moments.data) {
+		err = m.notFinite("the autoencoder's encoder", m.encoder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return moments.data[:len(moments.data)/2], nil
 }
 
 // fit scales a picture until it covers a size, and crops it around its middle.

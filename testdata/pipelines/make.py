@@ -153,6 +153,45 @@ def redraw(unet, vae, prediction, context, inpaint):
     return {"start": picture, "mask": mask, "source": x0, "latent": x, "pixels": drawn}
 
 
+def widen(unet, channels, seed):
+    """The UNet with more input channels, and its new first weight, exact in float16."""
+    old = unet.conv_in
+    extra = torch.randn(old.weight.shape[0], channels - 4, 3, 3, generator=torch.Generator().manual_seed(seed)) * 0.1
+    mantissa, exponent = torch.frexp(extra)
+    extra = torch.ldexp((mantissa * 16).round() / 16, exponent).half().float()
+    wide = torch.nn.Conv2d(channels, old.weight.shape[0], 3, padding=1)
+    wide.weight.data, wide.bias = torch.cat([old.weight, extra], dim=1), old.bias
+    unet.conv_in = wide
+    return old, wide.weight.data
+
+
+def redraw_beside(unet, vae, context, kind):
+    """As StableDiffusionInpaintPipeline (9 channels) and StableDiffusionInstructPix2PixPipeline (8) of diffusers have it,
+    with Euler's method, every draw from SEED, and the encoder's draw of the masked picture behind that of the whole."""
+    picture, mask = start_picture()
+    pixels = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+    rng = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(SEED))
+    t, sigmas = schedule()
+    if kind == "nine":
+        x0 = vae.encode(pixels).latent_dist.sample(generator=rng) * 0.18215
+        masked = vae.encode(torch.where(mask > 0, 0.0, pixels)).latent_dist.sample(generator=rng) * 0.18215
+        beside = torch.cat([torch.nn.functional.max_pool2d(mask[None, None].float() / 255, 8), masked], dim=1)
+        views, first = [beside] * 2, STEPS - int(STEPS * 0.6) - 1
+        mix = lambda out: out[0] + GUIDANCE * (out[1] - out[0])
+    else:
+        x0, beside, first = torch.zeros_like(noise), vae.encode(pixels).latent_dist.mode(), 0
+        context = torch.cat([context[:1], context])
+        views = [torch.zeros_like(beside), beside, beside]
+        mix = lambda out: out[0] + 1.5 * (out[1] - out[0]) + GUIDANCE * (out[2] - out[1])
+    x = x0 + noise * sigmas[first]
+    for i in range(first, STEPS):
+        scaled = x / (sigmas[i] ** 2 + 1).sqrt()
+        eps = unet(torch.cat([torch.cat([scaled, v], dim=1) for v in views]), t[i].repeat(len(views)), context).sample
+        x = x + mix(eps)[None] * (sigmas[i + 1] - sigmas[i])
+    return x
+
+
 # Pipelines.
 
 
@@ -190,6 +229,10 @@ def main():
     context = torch.cat([out["sd1.uncond.embedding"], out["sd1.cond.embedding"]])
     for name in ("img2img", "inpaint"):
         out |= {f"sd1.{name}.{k}": v for k, v in redraw(*sd1[:2], "epsilon", context, name == "inpaint").items()}
+    for name, channels in (("nine", 9), ("eight", 8)):
+        narrow, weight = widen(sd1[0], channels, seed=channels)
+        out |= {f"sd1.{name}.conv_in": weight, f"sd1.{name}.latent": redraw_beside(*sd1[:2], context, name)}
+        sd1[0].conv_in = narrow
     ids, mult = chunks([(PROMPT, 1.0)], end)
     out["sd1.skip.embedding"] = embed(sd1[2], 1, ids, mult)
     # OpenCLIP pads with token 0; the last of the three layers is not used.

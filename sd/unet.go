@@ -1,0 +1,91 @@
+package sd
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// view is one of the conditions that the UNet answers for.
+type view struct {
+	text   embedding
+	beside []float32 // the channels beside the latent; nil if there are none
+}
+
+// guide makes the denoiser of one phase: the guidance between the UNet's
+// answers, for latents of x's shape.
+func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c phase, sigmas []float64) sampler.Denoiser {
+	var beside []float32
+	if s != nil {
+		beside = s.beside
+	}
+	if m.weights.Variant == "edit" {
+		// Brooks et al. 2023 (InstructPix2Pix, arXiv:2211.09800), eq. 3: from
+		// neither picture nor text to the picture, and on to the text.
+		nothing := view{c.uncond, make([]float32, len(beside))}
+		many := sampler.NewMany(p, m.process, m.evaluate(x, nothing, view{c.uncond, beside}, view{c.cond, beside}))
+		return sampler.Composable(many, []float64{q.imageGuidance - q.guidance, q.guidance}, 1)
+	}
+	run := m.evaluate(x, view{c.cond, beside}, view{c.uncond, beside})
+	pair := sampler.NewPair(p, m.process, func(ctx context.Context, cond, uncond, x []float32, t float64) error {
+		return run(ctx, [][]float32{cond, uncond}, x, t)
+	})
+	return q.sampler.Guide(pair, q.guidance, sigmas)
+}
+
+// evaluate returns the UNet as the samplers see it, for latents of one shape:
+// dst has a slice for each view, nil where its answer is not wanted. Views whose
+// texts have the same length go through the UNet as one batch, so that its
+// weights are read once.
+func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
+	n := len(shape.data)
+	var xs, contexts, out []float32
+	return func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
+		done := make([]bool, len(views))
+		for first := range views {
+			if done[first] || dst[first] == nil {
+				continue
+			}
+			var batch []int
+			xs, contexts = xs[:0], contexts[:0]
+			for i := first; i < len(views); i++ {
+				if v := views[i]; dst[i] != nil && !done[i] && v.text.length == views[first].text.length {
+					xs = append(append(xs, x...), v.beside...)
+					contexts = append(contexts, v.text.data...)
+					batch = append(batch, i)
+					done[i] = true
+				}
+			}
+			if len(out) < len(views)*n {
+				out = make([]float32, len(views)*n)
+			}
+			if err := m.runUNet(ctx, out[:len(batch)*n], xs, contexts, shape, len(batch), views[first].text, t); err != nil {
+				return err
+			}
+			for k, i := range batch {
+				copy(dst[i], out[k*n:][:n])
+			}
+		}
+		return nil
+	}
+}
+
+// runUNet runs the UNet on a batch of latents of one shape, each with the
+// channels beside it, and of texts of one length.
+func (m *Model) runUNet(ctx context.Context, dst, xs, contexts []float32, shape plane, batch int, text embedding, t float64) error {
+	net, err := m.unet.get()
+	if err != nil {
+		return err
+	}
+	ts := make([]float32, batch)
+	for i := range ts {
+		ts[i] = float32(t)
+	}
+	n := int64(batch)
+	return net.Run(ctx, []cgo.Input{
+		{Name: "x", Shape: []int64{n, int64(m.weights.UNet.InChannels), int64(shape.height), int64(shape.width)}, F32: xs},
+		{Name: "t", Shape: []int64{n}, F32: ts},
+		{Name: "context", Shape: []int64{n, int64(text.length), int64(text.dim)}, F32: contexts},
+	}, []cgo.Output{{Name: "out", Data: dst}})
+}
