@@ -34,7 +34,7 @@ func (r *run) img2img() *urfave.Command {
 		HideHelp:  true,
 		Flags: drawFlags(append(inputFlags(0.75),
 			&urfave.Float64Flag{Name: "image-cfg-scale", Usage: "`X` how strictly a model for editing (instruct-pix2pix) keeps to the picture (default: 1.5)"})...),
-		Action:    r.runDraw,
+		Action: r.runDraw,
 		Description: `
 Examples:
   sdgo img2img -m sd15.safetensors -i sketch.png -p "a lighthouse at dusk, oil painting" -o lighthouse.png
