@@ -70,6 +70,7 @@ func (r *run) app() *urfave.App {
 			r.info(),
 			r.samplers(),
 			r.sigmas(),
+			r.bench(),
 			r.devices(),
 			r.version(),
 		},

@@ -9,7 +9,8 @@ constexpr size_t kMaxNodes = 1 << 14;
 
 } // namespace
 
-Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool) : key_(key) {
+Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile)
+    : key_(key) {
     const size_t size = kMaxNodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(kMaxNodes, false);
     ctx_ = ggml_init({size, nullptr, true});
     if (!ctx_) {
@@ -26,7 +27,7 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
             ggml_set_input(t);
             inputs_[name] = t;
         }
-        ops_ = pool ? cpu_ops(ctx_, weights, *pool) : ggml_ops(ctx_, weights);
+        ops_ = pool ? cpu_ops(ctx_, weights, *pool, profile) : ggml_ops(ctx_, weights);
         outputs_ = arch.forward(*ops_, inputs_, key.outputs);
         graph_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
         for (auto &[name, t] : outputs_) {

@@ -17,8 +17,9 @@ class Graph {
   public:
     // Builds the graph without memory for its tensors. Weights that are not
     // sealed are declared on the way.
-    // Without a pool its operators are ggml's own.
-    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool);
+    // Without a pool its operators are ggml's own. What the kernels do is added
+    // to a profile.
+    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile);
     ~Graph();
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
@@ -27,6 +28,7 @@ class Graph {
     uint64_t size(const Device &device) const;
     void allocate(const Device &device);
 
+    double flop() const { return ops_->flop(); }
     const GraphKey &key() const { return key_; }
     ggml_cgraph *cgraph() const { return graph_; }
     Tensor input(const std::string &name) const { return inputs_.at(name); }

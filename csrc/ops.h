@@ -8,6 +8,7 @@
 // Weights are named where they are used; each use states the shape it wants.
 #pragma once
 
+#include "profile.h"
 #include "weights.h"
 
 #include <functional>
@@ -69,6 +70,9 @@ class Ops {
                      int64_t length);                 // adds a learned row to each of [C, L, N]
     Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
 
+    // The arithmetic of the whole graph, in floating-point operations.
+    double flop() const { return flop_; }
+
     // Memory beside the graph's that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
@@ -76,15 +80,24 @@ class Ops {
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
 
+    // Counts an operator's arithmetic, 2 for a product that is added up.
+    double count(double flop) {
+        flop_ += flop;
+        return flop;
+    }
+
     ggml_context *ctx_;
     Weights &weights_;
+
+  private:
+    double flop_ = 0;
 };
 
 // ggml's own operators, on any device.
 std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights);
 
-// The CPU kernels, on a pool's threads.
+// The CPU kernels, on a pool's threads; each call of one is added to a profile.
 class Pool;
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool);
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile);
 
 } // namespace sdgo

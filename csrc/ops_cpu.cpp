@@ -66,7 +66,8 @@ Vector vector(Tensor t) {
 
 class CpuOps : public Ops {
   public:
-    CpuOps(ggml_context *ctx, Weights &weights, Pool &pool) : Ops(ctx, weights), pool_(pool) {}
+    CpuOps(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile)
+        : Ops(ctx, weights), pool_(pool), profile_(profile) {}
 
     uint64_t scratch_size() const override { return scratch_size_; }
     bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
@@ -102,7 +103,10 @@ class CpuOps : public Ops {
             return k;
         };
         const kernels::Conv2d shape = arguments(nullptr);
-        return node({c.out, kernels::out_width(shape), kernels::out_height(shape), x->ne[3]},
+        const int64_t width = kernels::out_width(shape), height = kernels::out_height(shape);
+        const double flop =
+            2.0 * double(width * height * x->ne[3] * c.out) * double(in * c.kernel * c.kernel);
+        return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
                     {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
     }
 
@@ -112,7 +116,7 @@ class CpuOps : public Ops {
         Source from = joined(x);
         const Source plain = from;
         // Scales, then shifts: [C, N] each.
-        from.stats = node({c, n, 2, 1}, {from.x, from.x2, w, b}, [=](Tensor dst) {
+        from.stats = node("group_norm", 0, {c, n, 2, 1}, {from.x, from.x2, w, b}, [=](Tensor dst) {
             kernels::GroupNormStats k;
             k.x = data(plain.x), k.c1 = plain.x->ne[0];
             k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
@@ -123,15 +127,16 @@ class CpuOps : public Ops {
             return k;
         });
         from.silu = silu;
-        Tensor y = node({c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
-            kernels::Normalize k;
-            k.x = data(from.x), k.c1 = from.x->ne[0];
-            k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
-            k.n = n, k.rows = x->ne[1] * x->ne[2];
-            k.norm = norm(from);
-            k.y = dst ? data(dst) : nullptr;
-            return k;
-        });
+        Tensor y =
+            node("group_norm", 0, {c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
+                kernels::Normalize k;
+                k.x = data(from.x), k.c1 = from.x->ne[0];
+                k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+                k.n = n, k.rows = x->ne[1] * x->ne[2];
+                k.norm = norm(from);
+                k.y = dst ? data(dst) : nullptr;
+                return k;
+            });
         normalized_[y] = from;
         return y;
     }
@@ -163,7 +168,7 @@ class CpuOps : public Ops {
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
         Tensor w = weight(name + ".weight", {x->ne[0]}), b = weight(name + ".bias", {x->ne[0]});
-        return node({x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w, b}, [=](Tensor dst) {
+        return node("layer_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w, b}, [=](Tensor dst) {
             kernels::LayerNorm k;
             k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.eps = eps;
             k.weight = vector(w), k.bias = vector(b);
@@ -174,7 +179,8 @@ class CpuOps : public Ops {
 
     Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
         const int64_t c = q->ne[0], dim = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
-        return node({c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
+        const double flop = 4.0 * double(c * n) * double(lq * lk);
+        return node("attention", flop, {c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
             kernels::Attention a;
             a.q = {data(q), lq * c, c, dim};
             a.k = {data(k), lk * c, c, dim};
@@ -223,12 +229,18 @@ class CpuOps : public Ops {
 
     // A node of shape ne for a kernel. `arguments(nullptr)` must do to tell the
     // scratch memory that the kernel needs.
-    template <class F> Tensor node(std::vector<int64_t> ne, std::vector<Tensor> sources, F arguments) {
+    template <class F>
+    Tensor node(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
+                F arguments) {
+        count(flop);
         sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
         scratch_size_ =
             std::max(scratch_size_, uint64_t(kernels::scratch_bytes(arguments(nullptr), pool_.threads())));
-        jobs_.push_back(
-            [this, arguments](Tensor dst) { kernels::run_on(pool_, arguments(dst), scratch_.data()); });
+        jobs_.push_back([this, op, flop, arguments](Tensor dst) {
+            const Stopwatch watch;
+            kernels::run_on(pool_, arguments(dst), scratch_.data());
+            profile_.add(op, flop, watch.seconds());
+        });
         return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
                               int(sources.size()), compute, 1, &jobs_.back());
     }
@@ -238,7 +250,8 @@ class CpuOps : public Ops {
         Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
         Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
         const Source from = source(x);
-        return node({l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
+        const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
+        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
                     [=](Tensor dst) {
                         kernels::Linear k;
                         k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
@@ -255,6 +268,7 @@ class CpuOps : public Ops {
     }
 
     Pool &pool_;
+    Profile &profile_;
     std::unordered_map<Tensor, Source> joined_, normalized_;
     std::deque<Job> jobs_; // at addresses that stay
     uint64_t scratch_size_ = 0;
@@ -263,8 +277,8 @@ class CpuOps : public Ops {
 
 } // namespace
 
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool) {
-    return std::make_unique<CpuOps>(ctx, weights, pool);
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile) {
+    return std::make_unique<CpuOps>(ctx, weights, pool, profile);
 }
 
 } // namespace sdgo

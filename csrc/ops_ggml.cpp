@@ -33,7 +33,9 @@ class GgmlOps : public Ops {
             x = ggml_pad(ctx_, x, pad, pad, 0, 0);
             pad = 0;
         }
+        const int64_t in = x->ne[2];
         x = ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1);
+        count(2.0 * double(ggml_nelements(x)) * double(in * c.kernel * c.kernel));
         x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
         if (c.add_channels) {
             x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, c.add_channels, 1, 1, c.out, c.add_channels->ne[1]));
@@ -65,7 +67,9 @@ class GgmlOps : public Ops {
 
     Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
         Tensor w = weight(name + ".weight", {l.out, x->ne[0]});
+        const int64_t in = x->ne[0];
         x = ggml_mul_mat(ctx_, w, x);
+        count(2.0 * double(ggml_nelements(x)) * double(in));
         if (l.bias) {
             x = ggml_add(ctx_, x, weight(name + ".bias", {l.out}));
         }
@@ -89,6 +93,7 @@ class GgmlOps : public Ops {
 
     Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
         const int64_t c = q->ne[0], d = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
+        count(4.0 * double(c * n) * double(lq * lk));
         q = ggml_permute(ctx_, ggml_reshape_4d(ctx_, q, d, heads, lq, n), 0, 2, 1, 3); // [D, Lq, heads, N]
         k = ggml_permute(ctx_, ggml_reshape_4d(ctx_, k, d, heads, lk, n), 0, 2, 1, 3); // [D, Lk, heads, N]
         v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 1, 2, 0, 3); // [Lk, D, heads, N]

@@ -93,7 +93,7 @@ sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int th
         device_.set_threads(1);
     }
     // The declaring pass: building the graph once asks for every weight.
-    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr);
+    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr, profile_);
     weights_.seal();
 }
 
@@ -123,7 +123,7 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     while (graphs_.size() >= kKeptGraphs) {
         graphs_.pop_back();
     }
-    graphs_.emplace_front(*arch_, weights_, key, pool_.get());
+    graphs_.emplace_front(*arch_, weights_, key, pool_.get(), profile_);
     try {
         graphs_.front().allocate(device_);
     } catch (...) {
@@ -142,7 +142,9 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     for (size_t i = 0; i < n_inputs; i++) {
         feed(g.input(inputs[i].name), inputs[i]);
     }
+    const Stopwatch watch;
     device_.compute(g.cgraph(), cancel);
+    profile_.add("", g.flop(), watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
         fetch(g.output(outputs[i].name), outputs[i]);
     }
@@ -201,5 +203,6 @@ uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdg
     if (!weights_.loaded()) {
         invalid("the net is not loaded");
     }
-    return Graph(*arch_, weights_, key(inputs, n_inputs, outputs, n_outputs), pool_.get()).size(device_);
+    const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
+    return Graph(*arch_, weights_, k, pool_.get(), profile_).size(device_);
 }

@@ -25,6 +25,7 @@ struct sdgo_net {
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                       size_t n_outputs);
     void trim() { graphs_.clear(); }
+    sdgo::Profile &profile() { return profile_; }
 
   private:
     sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
@@ -37,5 +38,6 @@ struct sdgo_net {
     std::unique_ptr<sdgo::Pool> pool_; // none: ggml's own operators
     std::unique_ptr<sdgo::Architecture> arch_;
     sdgo::Weights weights_;
+    sdgo::Profile profile_;
     std::list<sdgo::Graph> graphs_; // most recently used first
 };

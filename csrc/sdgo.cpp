@@ -111,6 +111,21 @@ void sdgo_net_trim(sdgo_net *net) {
     net->trim();
 }
 
+size_t sdgo_net_profile(sdgo_net *net, sdgo_work *work, size_t capacity) {
+    size_t n = 0;
+    for (const auto &[op, w] : net->profile().work()) {
+        if (n < capacity) {
+            snprintf(work[n].op, sizeof work[n].op, "%s", op.c_str());
+            work[n].calls = w.calls;
+            work[n].flop = w.flop;
+            work[n].seconds = w.seconds;
+        }
+        n++;
+    }
+    net->profile().clear();
+    return n;
+}
+
 void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]) {
     *n_dims = int(value->shape.size());
     std::copy(value->shape.begin(), value->shape.end(), shape);

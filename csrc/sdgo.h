@@ -127,6 +127,19 @@ bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs,
 // Frees the buffers of all kept graphs. The next run builds them again.
 void sdgo_net_trim(sdgo_net *net);
 
+// What one kind of operator did since the last call of sdgo_net_profile.
+typedef struct {
+    char op[16]; // "conv 3x3", "linear", …; "" is all of them, and all that is beside them
+    uint64_t calls;
+    double flop;    // floating-point operations of the plain algorithm
+    double seconds; // wall time
+} sdgo_work;
+
+// Writes at most `capacity` entries, returns how many there are, and begins
+// anew. Only this library's kernels report kinds; with ggml's operators and on
+// other devices there is the whole.
+size_t sdgo_net_profile(sdgo_net *net, sdgo_work *work, size_t capacity);
+
 void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]);
 bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_error *err);
 void sdgo_value_free(sdgo_value *value);

@@ -108,6 +108,9 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 // folder and ending.
 func (m *Model) Name() string { return m.name }
 
+// Threads is the number of CPU threads that the model computes with.
+func (m *Model) Threads() int { return m.options.Threads }
+
 func (o Options) check() error {
 	if o.Threads < 1 || o.Threads > 512 {
 		return fmt.Errorf("%d threads, 1 to 512 wanted", o.Threads)
