@@ -65,9 +65,6 @@ func (m *Model) besideInpainting(ctx context.Context, s *source, pixels plane, n
 // latent: the means of the picture's encoding, without the UNet's scale.
 func (m *Model) besideEditing(ctx context.Context, pixels plane) ([]float32, error) {
 	moments, err := m.moments(ctx, pixels)
-	if err == nil && !finite(moments.data) {
-		err = m.notFinite("the autoencoder's encoder", m.encoder)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +149,6 @@ func (m *Model) encodePicture(ctx context.Context, pixels plane, noise sampler.N
 	if err != nil {
 		return plane{}, err
 	}
-	if !finite(moments.data) {
-		return plane{}, m.notFinite("the autoencoder's encoder", m.encoder)
-	}
 	z := newPlane(moments.channels/2, moments.height, moments.width)
 	noise.Normal(z.data)
 	for i, eps := range z.data {
@@ -166,7 +160,7 @@ func (m *Model) encodePicture(ctx context.Context, pixels plane, noise sampler.N
 }
 
 // moments runs the encoder, in tiles where memory wants it: means, then
-// logarithms of variances.
+// logarithms of variances, all of them finite.
 func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
 	net, err := m.encoder.get()
 	if err != nil {
@@ -188,8 +182,14 @@ func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
 	if err != nil {
 		return plane{}, err
 	}
+	var moments plane
 	if t == nil {
-		return one(span{0, height}, span{0, width})
+		moments, err = one(span{0, height}, span{0, width})
+	} else {
+		moments, err = t.cover(height, width, 1, one, func(int, int) error { return nil })
 	}
-	return t.cover(height, width, 1, one, func(int, int) error { return nil })
+	if err == nil && !finite(moments.data) {
+		err = m.notFinite("the autoencoder's encoder", m.encoder)
+	}
+	return moments, err
 }
