@@ -21,7 +21,7 @@ import (
 func unetParams() Params {
 	return Params{"in_channels": {4}, "out_channels": {4}, "model_channels": {32}, "channel_mult": {1, 2},
 		"num_res_blocks": {1}, "transformer_depth": {1, 0}, "middle_depth": {1}, "context_dim": {16},
-		"heads": {4}, "head_dim": {0}}
+		"adm_channels": {0}, "heads": {4}, "head_dim": {0}}
 }
 
 // randomNet returns a loaded net with small random weights.

@@ -19,6 +19,7 @@ const (
 	keyNativeSize     = "sdgo.native_size"
 	keySampleSize     = "sdgo.unet.sample_size" // latent pixels
 	keyTextHeads      = "sdgo.text.heads"
+	keyText2Heads     = "sdgo.text2.heads"
 	keyTextActivation = "sdgo.text.activation"
 	keyTextEps        = "sdgo.text.eps"
 	keyTextFinal      = "sdgo.text.final_layer"
@@ -226,6 +227,9 @@ func (d *detector) texts() {
 	if d.err == nil && width != m.UNet.ContextDim {
 		d.fail("a text encoder of width %d and a UNet that wants %d do not belong together", width, m.UNet.ContextDim)
 	}
+	if d.err == nil && m.Text2.Layers > 0 && m.Text2.ContextLength != m.Text.ContextLength {
+		d.fail("text encoders of %d and %d tokens do not belong together", m.Text.ContextLength, m.Text2.ContextLength)
+	}
 }
 
 func (d *detector) text(prefix string) (c TextConfig) {
@@ -243,7 +247,25 @@ func (d *detector) text(prefix string) (c TextConfig) {
 	c.Heads = max(1, c.Width/64) // in every CLIP model
 	c.FinalLayer, c.ClipSkip, c.Eps = c.Layers, 1, 1e-5
 	c.Activation = "quick_gelu"
+	d.projection(&c)
 	return c
+}
+
+// projection finds the matrix of a text encoder's pooled output.
+func (d *detector) projection(c *TextConfig) {
+	in := 0 // the dimension of the encoder's width
+	switch {
+	case d.has(c.Prefix + openCLIPProjection):
+		c.Projection = c.Prefix + openCLIPProjection
+	case d.has(c.Prefix + projection):
+		c.Projection, c.ProjectionLinear, in = c.Prefix+projection, true, 1
+	default:
+		return
+	}
+	shape := d.shape(c.Projection, 2)
+	if c.Pooled = shape[1-in]; d.err == nil && shape[in] != c.Width {
+		d.fail("tensor %q has the shape %v; one of a text encoder of width %d is wanted", c.Projection, shape[:2], c.Width)
+	}
 }
 
 // family sets what is the same within a family and stands in no shape.
@@ -295,6 +317,9 @@ func (d *detector) overrides() {
 	m := d.m
 	d.number(keyTextHeads, 1, 1<<10, func(v float64) { m.Text.Heads = int(v) })
 	d.number(keyTextEps, 1e-12, 1, func(v float64) { m.Text.Eps = v })
+	if m.Text2.Layers > 0 {
+		d.number(keyText2Heads, 1, 1<<10, func(v float64) { m.Text2.Heads = int(v) })
+	}
 	d.number(keyTextFinal, 1, float64(m.Text.Layers), func(v float64) { m.Text.FinalLayer = int(v) })
 	d.number(keyUNetHeads, 1, 1<<10, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = int(v), 0 })
 	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })

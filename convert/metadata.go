@@ -50,6 +50,11 @@ func (m *Model) addDiffusion(add func(key string, value any)) {
 	number(keyTextFinal, m.Text.FinalLayer)
 	add(keyTextActivation, m.Text.Activation)
 	add(keyTextEps, m.Text.Eps)
+	if m.Text2.Layers > 0 {
+		number("sdgo.text2.width", m.Text2.Width)
+		number("sdgo.text2.layers", m.Text2.Layers)
+		number(keyText2Heads, m.Text2.Heads)
+	}
 
 	number("sdgo.unet.in_channels", m.UNet.InChannels)
 	number("sdgo.unet.model_channels", m.UNet.ModelChannels)

@@ -147,6 +147,13 @@ type TextConfig struct {
 
 	Activation string  // "quick_gelu", which is x·σ(1.702x), or "gelu"
 	Eps        float64 // of the layer norms
+
+	// Projection names the matrix of the pooled output, if the file has one: P
+	// [Width, n] for x·P or, where ProjectionLinear, [n, Width] for x·Pᵀ.
+	// Pooled is n.
+	Projection       string
+	ProjectionLinear bool
+	Pooled           int
 }
 
 // UNetConfig describes the UNet of latent diffusion.

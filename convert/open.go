@@ -17,8 +17,8 @@ import (
 // this package knows.
 var ErrUnrecognized = errors.New("not a model that is supported")
 
-// Open opens a model that package sd runs: Stable Diffusion 1.x or 2.x. What
-// path is, is found from its contents.
+// Open opens a model that package sd runs: Stable Diffusion 1.x, 2.x, XL or
+// XL's refiner. What path is, is found from its contents.
 func Open(path string) (*Model, error) {
 	m, err := Load(path)
 	if err != nil {
@@ -39,8 +39,8 @@ func OpenBytes(name string, data []byte) (*Model, error) {
 
 // runnable passes on the models that package sd runs and closes the others.
 func (m *Model) runnable() (*Model, error) {
-	if m.Arch != SD1 && m.Arch != SD2 {
-		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x and 2.x are", m.Path, m.What, ErrUnrecognized)
+	if !isDiffusion(m.Arch) {
+		err := fmt.Errorf("%s: %s: %w; Stable Diffusion 1.x, 2.x and XL are", m.Path, m.What, ErrUnrecognized)
 		m.Close()
 		return nil, err
 	}

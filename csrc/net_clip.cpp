@@ -6,6 +6,7 @@
 // Input: tokens, whole numbers [N, context_length].
 // Outputs: hidden.K for K = 1 … layers, the state after K layers, through the
 // final layer norm, [N, context_length, width]. "Clip skip s" is hidden.(layers+1-s).
+// state.K is the same without the norm, as SDXL takes it.
 #include "net.h"
 
 #include <cstdlib>
@@ -57,10 +58,9 @@ class ClipText : public Architecture {
         Tensors out;
         for (int i = 0; i < deepest; i++) {
             x = layer(ops, x, "text_model.encoder.layers." + std::to_string(i));
-            const std::string name = "hidden." + std::to_string(i + 1);
-            for (const std::string &wanted : outputs) {
-                if (wanted == name) {
-                    out[name] = ops.layer_norm(x, "text_model.final_layer_norm", eps_);
+            for (const std::string &name : outputs) {
+                if (depth(name) == i + 1) {
+                    out[name] = is_state(name) ? x : ops.layer_norm(x, "text_model.final_layer_norm", eps_);
                 }
             }
         }
@@ -82,13 +82,15 @@ class ClipText : public Architecture {
         return ops.linear(h, name + ".mlp.fc2", {width_, true, Act::none, x});
     }
 
-    // The K of "hidden.K".
+    static bool is_state(const std::string &output) { return output.compare(0, 6, "state.") == 0; }
+
+    // The K of "hidden.K" and "state.K".
     int depth(const std::string &output) const {
-        const std::string prefix = "hidden.";
-        const int k =
-            output.compare(0, prefix.size(), prefix) == 0 ? atoi(output.c_str() + prefix.size()) : 0;
+        const size_t prefix = is_state(output) ? 6 : output.compare(0, 7, "hidden.") == 0 ? 7 : 0;
+        const int k = prefix > 0 ? atoi(output.c_str() + prefix) : 0;
         if (k < 1 || k > layers_) {
-            invalid("clip_text: no output %s; hidden.1 to hidden.%d exist", output.c_str(), layers_);
+            invalid("clip_text: no output %s; hidden.1 to hidden.%d exist, and state.1 to state.%d",
+                    output.c_str(), layers_, layers_);
         }
         return k;
     }

@@ -1,12 +1,15 @@
 // The UNet of latent diffusion (Rombach et al. 2022) with cross-attention, as
-// in Stable Diffusion 1.x and 2.x, of any width and depth.
+// in Stable Diffusion 1.x, 2.x and XL (Podell et al. 2023), of any width and
+// depth.
 //
 // Hyperparameters: in_channels, out_channels, model_channels, channel_mult
 // (one for each level), num_res_blocks, transformer_depth (one for each level;
-// 0 where a level has no attention), middle_depth, context_dim, and either
-// heads (the same at every level) or head_dim with heads = 0.
+// 0 where a level has no attention), middle_depth, context_dim, adm_channels (0
+// but for SDXL), and either heads (the same at every level) or head_dim with
+// heads = 0.
 // Inputs: x, the scaled noisy latent [N, in_channels, H, W]; t, the timestep
-// [N], fractions allowed; context, the text's embedding [N, L, context_dim].
+// [N], fractions allowed; context, the text's embedding [N, L, context_dim];
+// with adm_channels y, what is known of the whole picture [N, adm_channels].
 // Output: out, the prediction [N, out_channels, H, W].
 #include "net.h"
 
@@ -23,7 +26,8 @@ class UNet : public Architecture {
           width_(p.integer("model_channels", 32, 1 << 13)), mult_(p.integers("channel_mult", 1, 64)),
           blocks_(p.integer("num_res_blocks", 1, 16)), depth_(p.integers("transformer_depth", 0, 32)),
           middle_depth_(p.integer("middle_depth", 0, 32)), context_(p.integer("context_dim", 1, 1 << 14)),
-          heads_(p.integer("heads", 0, 1 << 10)), head_dim_(p.integer("head_dim", 0, 1 << 12)) {
+          adm_(p.integer("adm_channels", 0, 1 << 14)), heads_(p.integer("heads", 0, 1 << 10)),
+          head_dim_(p.integer("head_dim", 0, 1 << 12)) {
         if (mult_.size() > 8 || depth_.size() != mult_.size()) {
             invalid("unet: %zu levels and %zu transformer depths; as many, at most 8, are wanted",
                     mult_.size(), depth_.size());
@@ -43,12 +47,17 @@ class UNet : public Architecture {
 
     Shapes nominal_inputs() const override {
         const int64_t side = int64_t(1) << mult_.size();
-        return {{"x", {1, in_, side, side}}, {"t", {1}}, {"context", {1, 4, context_}}};
+        Shapes s{{"x", {1, in_, side, side}}, {"t", {1}}, {"context", {1, 4, context_}}};
+        if (adm_ > 0) {
+            s["y"] = {1, adm_};
+        }
+        return s;
     }
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs(inputs, {"x", "t", "context"});
+        adm_ > 0 ? expect_inputs(inputs, {"x", "t", "context", "y"})
+                 : expect_inputs(inputs, {"x", "t", "context"});
         const Shape &x = inputs.at("x"), &t = inputs.at("t"), &context = inputs.at("context");
         if (x.size() != 4 || x[1] != in_) {
             invalid("unet: x must have the shape [N, %d, H, W]", in_);
@@ -59,6 +68,10 @@ class UNet : public Architecture {
         if (context.size() != 3 || context[0] != x[0] || context[2] != context_) {
             invalid("unet: context must have the shape [%lld, L, %d]", (long long)x[0], context_);
         }
+        if (adm_ > 0 &&
+            (inputs.at("y").size() != 2 || inputs.at("y")[0] != x[0] || inputs.at("y")[1] != adm_)) {
+            invalid("unet: y must have the shape [%lld, %d]", (long long)x[0], adm_);
+        }
         for (const std::string &name : outputs) {
             if (name != "out") {
                 invalid("unet: no output %s; out exists", name.c_str());
@@ -67,7 +80,8 @@ class UNet : public Architecture {
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
-        Pass p{ops, time_embedding(ops, inputs.at("t")), inputs.at("context")};
+        const Tensor y = adm_ > 0 ? inputs.at("y") : nullptr;
+        Pass p{ops, time_embedding(ops, inputs.at("t"), y), inputs.at("context")};
         const int levels = int(mult_.size());
 
         std::vector<Tensor> skips;
@@ -120,11 +134,16 @@ class UNet : public Architecture {
         Tensor context; // [context_dim, L, N]
     };
 
-    Tensor time_embedding(Ops &ops, Tensor t) const {
+    // Every residual block begins with the SiLU of the embedding, which this is.
+    Tensor time_embedding(Ops &ops, Tensor t, Tensor y) const {
         Tensor e = ops.timestep_embedding(t, width_);
         e = ops.linear(e, "time_embed.0", {4 * width_, true, Act::silu});
-        // Every residual block begins with the SiLU of this.
-        return ops.linear(e, "time_embed.2", {4 * width_, true, Act::silu});
+        if (y == nullptr) {
+            return ops.linear(e, "time_embed.2", {4 * width_, true, Act::silu});
+        }
+        Tensor label = ops.linear(y, "label_emb.0.0", {4 * width_, true, Act::silu});
+        label = ops.linear(label, "label_emb.0.2", {4 * width_});
+        return ops.silu(ops.linear(e, "time_embed.2", {4 * width_, true, Act::none, label}));
     }
 
     // A residual block and, where the level has attention, its transformer.
@@ -194,7 +213,7 @@ class UNet : public Architecture {
     std::vector<int> mult_;
     int blocks_;
     std::vector<int> depth_;
-    int middle_depth_, context_, heads_, head_dim_;
+    int middle_depth_, context_, adm_, heads_, head_dim_;
 };
 
 } // namespace

@@ -23,11 +23,13 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	if err != nil {
 		return result, err
 	}
-	if err := q.suit(m.weights.Variant); err != nil {
+	if err := q.suit(m.weights); err != nil {
 		return result, err
 	}
-	if _, err := m.layers(q.ClipSkip); err != nil {
-		return result, err
+	for _, t := range m.texts {
+		if _, err := layers(t.config, q.ClipSkip); err != nil {
+			return result, err
+		}
 	}
 	if q.Image != nil && m.encoder == nil {
 		return result, ErrNoEncoder
@@ -38,6 +40,13 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	c, err := m.conditioning(ctx, q, result)
 	if err != nil {
 		return result, err
+	}
+	if q.Refiner != nil {
+		refined, err := q.Refiner.conditioning(ctx, q, result)
+		if err != nil {
+			return result, err
+		}
+		c.refined = refined.phases
 	}
 	if q.Image != nil {
 		start := time.Now()
@@ -93,11 +102,13 @@ func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c
 			if p.cond, err = encode(ctx, cond[i].Text); err != nil {
 				return c, inField(err, "Prompt")
 			}
+			p.cond = m.describe(p.cond, q, false)
 		}
 		if q.guidance != 1 || editing {
 			if p.uncond, err = encode(ctx, uncond[k].Text); err != nil {
 				return c, inField(err, "NegativePrompt")
 			}
+			p.uncond = m.describe(m.silence(p.uncond, uncond[k].Text), q, true)
 		}
 		c.phases = append(c.phases, p)
 		if cond[i].Until == p.until {
@@ -162,6 +173,9 @@ func (m *Model) params(q resolved, seed int64) Params {
 	}
 	if q.Image != nil {
 		p.Strength = q.strength
+	}
+	if q.Refiner != nil {
+		p.Refiner, p.RefinerAt = q.Refiner.name, q.refinerAt
 	}
 	return p
 }

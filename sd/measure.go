@@ -2,6 +2,7 @@ package sd
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sdgo/sdgo/cgo"
@@ -39,32 +40,63 @@ func (m *Model) Measure(ctx context.Context, width, height int) ([]Measurement, 
 	beside := make([]float32, (m.weights.UNet.InChannels-latent.channels)*latent.height*latent.width)
 	stages := []struct {
 		name string
-		part *part
+		nets []*part
 		run  func() error
 	}{
-		{"text", m.text, func() (err error) {
+		{"text", m.textParts(), func() (err error) {
 			e, err = m.encode(ctx, "a lighthouse at dusk", 0)
+			e = m.describe(e, q, false)
 			return err
 		}},
-		{"step", m.unet, func() error {
+		{"step", []*part{m.unet}, func() error {
 			out := [][]float32{make([]float32, len(latent.data)), make([]float32, len(latent.data))}
 			return m.evaluate(latent, view{e, beside}, view{e, beside})(ctx, out, latent.data, 500)
 		}},
-		{"decode", m.decoder, func() error {
+		{"decode", []*part{m.decoder}, func() error {
 			_, err := m.decode(ctx, latent, func(int, int) error { return nil })
 			return err
 		}},
 	}
 	var out []Measurement
 	for _, s := range stages {
-		s.part.net.Profile()
+		for _, p := range s.nets {
+			p.net.Profile()
+		}
 		start := time.Now()
 		if err := s.run(); err != nil {
 			return nil, err
 		}
-		out = append(out, measurement(s.name, time.Since(start), s.part.net.Profile()))
+		took := time.Since(start)
+		var work []cgo.Work
+		for _, p := range s.nets {
+			work = addWork(work, p.net.Profile())
+		}
+		out = append(out, measurement(s.name, took, work))
 	}
 	return out, nil
+}
+
+func (m *Model) textParts() []*part {
+	var parts []*part
+	for _, t := range m.texts {
+		parts = append(parts, t.part)
+	}
+	return parts
+}
+
+// addWork adds what another network did.
+func addWork(all, more []cgo.Work) []cgo.Work {
+	for _, w := range more {
+		i := slices.IndexFunc(all, func(a cgo.Work) bool { return a.Op == w.Op })
+		if i < 0 {
+			all = append(all, w)
+			continue
+		}
+		all[i].Calls += w.Calls
+		all[i].FLOP += w.FLOP
+		all[i].Seconds += w.Seconds
+	}
+	return all
 }
 
 // measurement sums up what a stage's network did.

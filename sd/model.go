@@ -54,9 +54,10 @@ type Model struct {
 	device    cgo.DeviceInfo
 	process   *sampler.Discrete
 
-	text, unet, decoder *part
-	encoder             *part // nil where the file has none
-	prediction          once[sampler.Prediction]
+	texts         []*textEncoder
+	unet, decoder *part
+	encoder       *part // nil where the file has none
+	prediction    once[sampler.Prediction]
 }
 
 // Open opens a model: a .safetensors file in the original layout, a folder in

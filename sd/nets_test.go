@@ -44,7 +44,7 @@ type netCase struct {
 }
 
 func netCases(model string) []netCase {
-	text := func(m *Model) *part { return m.text }
+	text := func(m *Model) *part { return m.texts[0].part }
 	unet := func(m *Model) *part { return m.unet }
 	hidden := []int{1, 2}
 	if model == "sd2" {

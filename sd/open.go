@@ -3,9 +3,9 @@ package sd
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/tokenizer"
 )
@@ -24,7 +24,14 @@ func (m *Model) init() error {
 		m.process = process
 	}
 	m.prediction = newOnce[sampler.Prediction]()
-	return m.initParts()
+	err := m.initTexts()
+	if err == nil {
+		err = m.initParts()
+	}
+	if err != nil {
+		m.closeParts()
+	}
+	return err
 }
 
 func (m *Model) initTokenizer() (err error) {
@@ -34,28 +41,25 @@ func (m *Model) initTokenizer() (err error) {
 			return err
 		}
 	}
-	if have, need := m.weights.Text.Vocabulary, m.tokenizer.Size(); have < need {
-		return fmt.Errorf("the text encoder knows %d tokens and its tokenizer makes %d", have, need)
+	for _, c := range []convert.TextConfig{m.weights.Text, m.weights.Text2} {
+		if need := m.tokenizer.Size(); c.Layers > 0 && c.Vocabulary < need {
+			return fmt.Errorf("the text encoder knows %d tokens and its tokenizer makes %d", c.Vocabulary, need)
+		}
 	}
 	return nil
 }
 
 func (m *Model) initParts() (err error) {
-	t, u, v := m.weights.Text, m.weights.UNet, m.weights.VAE
-	activation := 0.0
-	if t.Activation == "gelu" {
-		activation = 1
-	}
+	u, v := m.weights.UNet, m.weights.VAE
 	quant := 0.0
 	if v.QuantConv {
 		quant = 1
 	}
 	one := func(v int) []float64 { return []float64{float64(v)} }
-	text := cgo.Params{"vocabulary": one(t.Vocabulary), "width": one(t.Width), "heads": one(t.Heads), "layers": one(t.Layers),
-		"ffn": one(t.FFN), "context_length": one(t.ContextLength), "activation": {activation}, "eps": {t.Eps}}
 	unet := cgo.Params{"in_channels": one(u.InChannels), "out_channels": one(u.OutChannels), "model_channels": one(u.ModelChannels),
 		"channel_mult": floats(u.ChannelMult), "num_res_blocks": one(u.NumResBlocks), "transformer_depth": floats(u.TransformerDepth),
-		"middle_depth": one(u.MiddleDepth), "context_dim": one(u.ContextDim), "heads": one(u.Heads), "head_dim": one(u.HeadDim)}
+		"middle_depth": one(u.MiddleDepth), "context_dim": one(u.ContextDim), "adm_channels": one(u.ADMChannels),
+		"heads": one(u.Heads), "head_dim": one(u.HeadDim)}
 	vae := cgo.Params{"channels": one(v.Channels), "channel_mult": floats(v.ChannelMult), "num_res_blocks": one(v.NumResBlocks),
 		"z_channels": one(v.ZChannels), "embed_dim": one(v.EmbedDim), "image_channels": one(v.ImageChannels), "quant_conv": {quant}}
 	for _, p := range []struct {
@@ -63,7 +67,6 @@ func (m *Model) initParts() (err error) {
 		arch, prefix string
 		params       cgo.Params
 	}{
-		{&m.text, "clip_text", strings.TrimSuffix(t.Prefix, "text_model."), text},
 		{&m.unet, "unet", "model.diffusion_model.", unet},
 		{&m.decoder, "vae_decoder", "first_stage_model.", vae},
 		{&m.encoder, "vae_encoder", "first_stage_model.", vae},
@@ -72,15 +75,41 @@ func (m *Model) initParts() (err error) {
 			continue
 		}
 		if *p.to, err = m.newPart(p.arch, p.prefix, p.params); err != nil {
-			m.closeParts()
 			return err
 		}
 	}
 	return nil
 }
 
+// initTexts sets up the text encoders: SDXL has two.
+func (m *Model) initTexts() error {
+	for _, c := range []convert.TextConfig{m.weights.Text, m.weights.Text2} {
+		if c.Layers == 0 {
+			continue
+		}
+		// OpenAI trained CLIP with end tokens behind a text, OpenCLIP, which
+		// has the other activation, with zeros.
+		padding, activation := m.tokenizer.EOS(), 0
+		if c.Activation == "gelu" {
+			padding, activation = 0, 1
+		}
+		one := func(v int) []float64 { return []float64{float64(v)} }
+		p, err := m.newPart("clip_text", c.Prefix, cgo.Params{"vocabulary": one(c.Vocabulary), "width": one(c.Width),
+			"heads": one(c.Heads), "layers": one(c.Layers), "ffn": one(c.FFN), "context_length": one(c.ContextLength),
+			"activation": one(activation), "eps": {c.Eps}})
+		if err != nil {
+			return err
+		}
+		m.texts = append(m.texts, &textEncoder{part: p, config: c, padding: padding})
+	}
+	return m.initXL()
+}
+
 func (m *Model) closeParts() {
-	for _, p := range []*part{m.text, m.unet, m.decoder, m.encoder} {
+	for _, t := range m.texts {
+		t.close()
+	}
+	for _, p := range []*part{m.unet, m.decoder, m.encoder} {
 		p.close()
 	}
 }
@@ -91,32 +120,6 @@ func floats(list []int) []float64 {
 		out[i] = float64(v)
 	}
 	return out
-}
-
-// padding is what fills a chunk of tokens behind its end: the end token for
-// CLIP as OpenAI trained it, 0 for OpenCLIP.
-func (m *Model) padding() int32 {
-	if m.weights.Text.ClipSkip > 1 {
-		return 0
-	}
-	return m.tokenizer.EOS()
-}
-
-// layers is the number of the text encoder's layers that a clip skip runs; 0
-// is the model's own. Files of SD 2.x may lack the last layer, which clip
-// skip 2, the model's own, never runs.
-func (m *Model) layers(clipSkip int) (int, error) {
-	t := m.weights.Text
-	if clipSkip == 0 {
-		clipSkip = t.ClipSkip
-	}
-	n := t.FinalLayer + t.ClipSkip - clipSkip
-	if n < 1 || n > t.Layers {
-		low, high := t.FinalLayer+t.ClipSkip-t.Layers, t.FinalLayer+t.ClipSkip-1
-		return 0, &RequestError{[]Problem{{"ClipSkip", fmt.Sprintf("%d, %d to %d wanted: the text encoder has %d layers",
-			clipSkip, low, high, t.Layers)}}}
-	}
-	return n, nil
 }
 
 // notFinite explains NaN or infinity in what a network computed: a damaged

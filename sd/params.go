@@ -21,8 +21,10 @@ type Params struct {
 	RNG                    RNG
 	ClipSkip               int
 	Strength               float64 // how much of a picture was painted anew; 0 without one
-	Model                  string  // the file's name without its folder and ending
-	ModelHash              string  // the first ten hexadecimal digits of its SHA-256, if known
+	Refiner                string  // the name of the model that made the last steps, behind the fraction RefinerAt; "" without one
+	RefinerAt              float64
+	Model                  string // the file's name without its folder and ending
+	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
 }
 
 // Text returns the parameters in AUTOMATIC1111's layout: the prompt, a line
@@ -43,6 +45,9 @@ func (p Params) Text() string {
 	}
 	if p.Model != "" {
 		b.WriteString(", Model: " + quoted(p.Model))
+	}
+	if p.Refiner != "" {
+		b.WriteString(", Refiner: " + quoted(p.Refiner) + ", Refiner switch at: " + strconv.FormatFloat(p.RefinerAt, 'g', -1, 64))
 	}
 	if p.ClipSkip > 1 {
 		fmt.Fprintf(&b, ", Clip skip: %d", p.ClipSkip)

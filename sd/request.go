@@ -84,6 +84,23 @@ type Request struct {
 	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x.
 	ClipSkip int
 
+	// OriginalSize, TargetSize and CropCorner are what models of SDXL's family
+	// are told of a picture: the size that it had before training scaled it, the
+	// size that it has, and the pixel of the scaled original that is its left top
+	// corner. The zero sizes mean Width x Height. Other models take none of it.
+	OriginalSize, TargetSize image.Point
+	CropCorner               image.Point
+
+	// Aesthetic and NegativeAesthetic are the scores that SDXL's refiner is told,
+	// with the prompt and the negative one, from 0 to 10; nil means 6 and 2.5.
+	Aesthetic, NegativeAesthetic *float64
+
+	// Refiner, of SDXL's family as the model itself, makes the last steps:
+	// those behind the fraction RefinerAt, 0 to 1, of Steps (nil means 0.8).
+	// It must stay open.
+	Refiner   *Model
+	RefinerAt *float64
+
 	// Count is the number of pictures; 0 means 1.
 	Count int
 
@@ -129,6 +146,9 @@ type resolved struct {
 	imageGuidance float64
 	sampler       sampler.Sampler
 	schedule      sampler.Schedule
+
+	refinerAt                    float64
+	aesthetic, negativeAesthetic float64
 }
 
 // steps is the number of steps that are made: fewer than Steps where a picture
@@ -143,7 +163,8 @@ func (q resolved) steps() int {
 // resolve fills in defaults for model m and checks everything that can be
 // checked without it.
 func (r Request) resolve(native int) (resolved, error) {
-	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5}
+	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5,
+		refinerAt: 0.8, aesthetic: defaultAesthetic, negativeAesthetic: defaultNegativeAesthetic}
 	width, height := native, native
 	if r.Image != nil {
 		width, height = sidesOf(r.Image, native)
@@ -154,14 +175,12 @@ func (r Request) resolve(native int) (resolved, error) {
 	fill(&q.Count, 1)
 	fill(&q.Sampler, "euler_a")
 	fill(&q.RNG, TorchRNG)
-	if r.Guidance != nil {
-		q.guidance = *r.Guidance
-	}
-	if r.Strength != nil {
-		q.strength = *r.Strength
-	}
-	if r.ImageGuidance != nil {
-		q.imageGuidance = *r.ImageGuidance
+	for _, f := range []struct{ to, from *float64 }{{&q.guidance, r.Guidance}, {&q.strength, r.Strength},
+		{&q.imageGuidance, r.ImageGuidance}, {&q.refinerAt, r.RefinerAt},
+		{&q.aesthetic, r.Aesthetic}, {&q.negativeAesthetic, r.NegativeAesthetic}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
 	}
 
 	var e RequestError
@@ -173,6 +192,7 @@ func (r Request) resolve(native int) (resolved, error) {
 		e.add("Guidance", "%g, 0 to %d wanted", q.guidance, maxScale)
 	}
 	q.checkImage(&e)
+	q.checkXL(&e)
 	if q.Seed < RandomSeed {
 		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
 	} else if q.Seed > math.MaxInt64-MaxCount {
@@ -205,31 +225,6 @@ func sidesOf(img image.Image, native int) (width, height int) {
 	scale := min(1, 2*float64(native)/float64(max(size.X, size.Y, 1)))
 	side := func(n int) int { return max(8, int(math.Round(float64(n)*scale/8))*8) }
 	return side(size.X), side(size.Y)
-}
-
-// suit checks that a request gives a model what it is for, and no more: variant
-// is that of [convert.Model].
-func (q *resolved) suit(variant string) error {
-	var e RequestError
-	switch {
-	case variant == "inpaint" && (q.Image == nil || q.Mask == nil):
-		e.add("Mask", "the model is made for inpainting: a picture and a mask are wanted")
-	case variant == "edit" && q.Image == nil:
-		e.add("Image", "the model is made for editing pictures: a picture is wanted")
-	case variant == "edit" && q.Mask != nil:
-		e.add("Mask", "the model is made for editing whole pictures: none is wanted")
-	case variant == "edit" && q.sampler.CFGPP:
-		e.add("Sampler", "%s brings its own guidance, which a model for editing can't take", q.sampler.Name)
-	}
-	if variant == "edit" {
-		q.strength = 1 // it sees the picture beside the latent
-	} else if q.ImageGuidance != nil {
-		e.add("ImageGuidance", "only models for editing (instruct-pix2pix) have it")
-	}
-	if len(e.Problems) > 0 {
-		return &e
-	}
-	return nil
 }
 
 // checkImage checks the picture that a request begins with.

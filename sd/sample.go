@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/sdgo/sdgo/sampler"
 )
 
 // conditioning is what a picture is guided by.
 type conditioning struct {
-	phases []phase
-	source *source // nil without a picture to begin with
+	phases  []phase
+	refined []phase // the refiner's; nil without one
+	source  *source // nil without a picture to begin with
 }
 
 // phase is what guides the steps up to `until`, counted from 1, behind the
@@ -41,18 +43,13 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	}
 	sampler.Start(x.data, x0, sigmas[0], noise)
 
-	guided := make([]sampler.Denoiser, len(c.phases))
-	for i, p := range c.phases {
-		guided[i] = m.guide(q, c.source, prediction, x, p, sigmas)
-	}
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
-	denoise := sampler.Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
-		i := 0
-		for i+1 < len(guided) && made >= c.phases[i].until {
-			i++
+	denoise := m.inPhases(q, c.source, prediction, x, c.phases, sigmas, &made)
+	if q.Refiner != nil {
+		if denoise, err = m.handOver(ctx, q, denoise, x, c, sigmas, &made); err != nil {
+			return plane{}, err
 		}
-		return guided[i](ctx, dst, x, sigma)
-	})
+	}
 	if c.source != nil && c.source.cells != nil && c.source.beside == nil {
 		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells)
 	}
@@ -68,6 +65,43 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 		err = fmt.Errorf("%w: %w", m.notFinite("the UNet", m.unet), err)
 	}
 	return x, err
+}
+
+// inPhases is the denoiser whose prompts change from phase to phase; made is
+// the number of steps that are done.
+func (m *Model) inPhases(q resolved, s *source, p sampler.Prediction, x plane, phases []phase, sigmas []float64, made *int) sampler.Denoiser {
+	guided := make([]sampler.Denoiser, len(phases))
+	for i, c := range phases {
+		guided[i] = m.guide(q, s, p, x, c, sigmas)
+	}
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		i := 0
+		for i+1 < len(guided) && *made >= phases[i].until {
+			i++
+		}
+		return guided[i](ctx, dst, x, sigma)
+	}
+}
+
+// handOver is the denoiser that leaves the last steps to the refiner, which
+// sees the same latents (Podell et al. 2023, §2.5).
+func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser, x plane, c conditioning, sigmas []float64, made *int) (sampler.Denoiser, error) {
+	r := q.Refiner
+	if r.weights.UNet.OutChannels != x.channels || r.factor() != m.factor() {
+		return nil, &RequestError{[]Problem{{"Refiner", "its latents have another shape than the model's"}}}
+	}
+	prediction, err := r.predictionType(ctx)
+	if err != nil {
+		return nil, err
+	}
+	refined := r.inPhases(q, nil, prediction, x, c.refined, sigmas, made)
+	first := int(math.Round(q.refinerAt*float64(q.Steps))) - (q.Steps - (len(sigmas) - 1))
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		if *made >= first {
+			return refined(ctx, dst, x, sigma)
+		}
+		return base(ctx, dst, x, sigma)
+	}, nil
 }
 
 func newNoise(rng RNG, seed int64) sampler.Noise {
@@ -97,7 +131,7 @@ func (m *Model) probePrediction(ctx context.Context) (sampler.Prediction, error)
 	dim := m.weights.UNet.ContextDim
 	x := newPlane(m.weights.UNet.OutChannels, side, side)
 	beside := make([]float32, (m.weights.UNet.InChannels-x.channels)*side*side)
-	e := embedding{make([]float32, length*dim), length, dim}
+	e := embedding{data: make([]float32, length*dim), length: length, dim: dim}
 	for _, s := range [][]float32{x.data, e.data, beside} {
 		for i := range s {
 			s[i] = value

@@ -40,7 +40,7 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 // weights are read once.
 func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 	n := len(shape.data)
-	var xs, contexts, out []float32
+	var xs, contexts, about, out []float32
 	return func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
 		done := make([]bool, len(views))
 		for first := range views {
@@ -48,11 +48,12 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 				continue
 			}
 			var batch []int
-			xs, contexts = xs[:0], contexts[:0]
+			xs, contexts, about = xs[:0], contexts[:0], about[:0]
 			for i := first; i < len(views); i++ {
 				if v := views[i]; dst[i] != nil && !done[i] && v.text.length == views[first].text.length {
 					xs = append(append(xs, x...), v.beside...)
 					contexts = append(contexts, v.text.data...)
+					about = append(about, v.text.about...)
 					batch = append(batch, i)
 					done[i] = true
 				}
@@ -60,7 +61,7 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 			if len(out) < len(views)*n {
 				out = make([]float32, len(views)*n)
 			}
-			if err := m.runUNet(ctx, out[:len(batch)*n], xs, contexts, shape, len(batch), views[first].text, t); err != nil {
+			if err := m.runUNet(ctx, out[:len(batch)*n], unetInput{xs, contexts, about, len(batch), shape, views[first].text}, t); err != nil {
 				return err
 			}
 			for k, i := range batch {
@@ -71,21 +72,33 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 	}
 }
 
-// runUNet runs the UNet on a batch of latents of one shape, each with the
-// channels beside it, and of texts of one length.
-func (m *Model) runUNet(ctx context.Context, dst, xs, contexts []float32, shape plane, batch int, text embedding, t float64) error {
+// unetInput is a batch of latents of one shape, each with the channels beside
+// it, of texts of one length, and of what is known about the pictures.
+type unetInput struct {
+	xs, contexts, about []float32
+	batch               int
+	shape               plane
+	text                embedding // any of them
+}
+
+// runUNet runs the UNet at timestep t.
+func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput, t float64) error {
 	net, err := m.unet.get()
 	if err != nil {
 		return err
 	}
-	ts := make([]float32, batch)
+	ts := make([]float32, in.batch)
 	for i := range ts {
 		ts[i] = float32(t)
 	}
-	n := int64(batch)
-	return net.Run(ctx, []cgo.Input{
-		{Name: "x", Shape: []int64{n, int64(m.weights.UNet.InChannels), int64(shape.height), int64(shape.width)}, F32: xs},
+	n, u := int64(in.batch), m.weights.UNet
+	inputs := []cgo.Input{
+		{Name: "x", Shape: []int64{n, int64(u.InChannels), int64(in.shape.height), int64(in.shape.width)}, F32: in.xs},
 		{Name: "t", Shape: []int64{n}, F32: ts},
-		{Name: "context", Shape: []int64{n, int64(text.length), int64(text.dim)}, F32: contexts},
-	}, []cgo.Output{{Name: "out", Data: dst}})
+		{Name: "context", Shape: []int64{n, int64(in.text.length), int64(in.text.dim)}, F32: in.contexts},
+	}
+	if u.ADMChannels > 0 {
+		inputs = append(inputs, cgo.Input{Name: "y", Shape: []int64{n, int64(u.ADMChannels)}, F32: in.about})
+	}
+	return net.Run(ctx, inputs, []cgo.Output{{Name: "out", Data: dst}})
 }

@@ -54,7 +54,7 @@ func TestVariantsAgree(t *testing.T) {
 				}
 				q, err := r.resolve(m.NativeSize())
 				require.NoError(t, err)
-				require.NoError(t, q.suit(m.weights.Variant))
+				require.NoError(t, q.suit(m.weights))
 				c, err := m.conditioning(context.Background(), q, &Result{})
 				require.NoError(t, err)
 				c.source, err = m.newSource(context.Background(), q)

@@ -38,7 +38,7 @@ func checkpoint(arch string) ([]part, error) {
 	vae := cgo.Params{"channels": {128}, "channel_mult": {1, 2, 4, 4}, "num_res_blocks": {2}, "z_channels": {4},
 		"embed_dim": {4}, "image_channels": {3}, "quant_conv": {1}}
 	unet := cgo.Params{"in_channels": {4}, "out_channels": {4}, "model_channels": {320}, "channel_mult": {1, 2, 4, 4},
-		"num_res_blocks": {2}, "transformer_depth": {1, 1, 1, 0}, "middle_depth": {1}}
+		"num_res_blocks": {2}, "transformer_depth": {1, 1, 1, 0}, "middle_depth": {1}, "adm_channels": {0}}
 	text := cgo.Params{"vocabulary": {49408}, "context_length": {77}, "eps": {1e-5}}
 	set := func(p cgo.Params, values map[string]float64) {
 		for name, v := range values {
