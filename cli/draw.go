@@ -38,6 +38,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 		&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 	}
+	request = append(request, xlFlags()...)
 	model := modelFlags()
 	flags := append(model[:1:1], own...)
 	return append(append(append(flags, request...), model[1:]...), output...)
@@ -66,6 +67,8 @@ var requestFlags = map[string]string{
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "Count": "count",
 	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
+	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
+	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error
@@ -112,7 +115,8 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 type drawing struct {
 	prompts []string
 	request sd.Request
-	grid    *grid // nil without a contact sheet
+	refiner string // the file of SDXL's refiner; "" without one
+	grid    *grid  // nil without a contact sheet
 	to      *target
 }
 
@@ -133,10 +137,13 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.xl(c, &q); err != nil {
+		return err
+	}
 	if err := r.pictures(c, &q); err != nil {
 		return err
 	}
-	d := drawing{request: q}
+	d := drawing{request: q, refiner: c.String("refiner")}
 	if d.prompts, err = r.prompts(c); err != nil {
 		return err
 	}
@@ -168,6 +175,12 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 		return err
 	}
 	defer m.Close()
+	if d.refiner != "" {
+		if d.request.Refiner, err = r.openModel(ctx, d.refiner, o); err != nil {
+			return err
+		}
+		defer d.request.Refiner.Close()
+	}
 	t := timings{Load: seconds(time.Since(start))}
 	report.loaded(m.Name(), time.Since(start))
 	if d.grid != nil {

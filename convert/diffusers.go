@@ -17,7 +17,7 @@ const maxJSON = 8 << 20
 
 // settings is what a folder's configuration files say beyond the shapes.
 type settings struct {
-	text struct {
+	text, text2 struct {
 		Heads      int     `json:"num_attention_heads"`
 		Activation string  `json:"hidden_act"`
 		Eps        float64 `json:"layer_norm_eps"`
@@ -142,7 +142,7 @@ func (m *Model) readConfigs() error {
 		path string
 		to   any
 	}{
-		{"text_encoder/config.json", &s.text}, {"unet/config.json", &s.unet}, {"vae/config.json", &s.vae},
+		{"text_encoder/config.json", &s.text}, {"text_encoder_2/config.json", &s.text2}, {"unet/config.json", &s.unet}, {"vae/config.json", &s.vae},
 		{"scheduler/scheduler_config.json", &s.scheduler},
 	} {
 		if err := readJSON(filepath.Join(m.Path, filepath.FromSlash(f.path)), f.to); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -155,6 +155,10 @@ func (m *Model) readConfigs() error {
 			m.Metadata[key] = fmt.Sprint(value)
 		}
 	}
+	if m.Arch == SDXLRefiner { // whose only one is the base model's second
+		s.text = s.text2
+	}
+	say(keyText2Heads, s.text2.Heads > 0, s.text2.Heads)
 	say(keyTextHeads, s.text.Heads > 0, s.text.Heads)
 	say(keyTextActivation, s.text.Activation != "", s.text.Activation)
 	say(keyTextEps, s.text.Eps > 0, s.text.Eps)

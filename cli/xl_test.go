@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const xlBase, xlRefiner = "../testdata/xl/base.safetensors", "../testdata/xl/refiner.safetensors"
+
+func TestXL(t *testing.T) {
+	draw := func(more ...string) ([]byte, outcome) {
+		out := filepath.Join(t.TempDir(), "out.png")
+		o := sdgo(t, append([]string{"txt2img", "-m", xlBase, "-p", "a fox", "--steps", "4", "-s", "1", "--sampler", "euler", "-o", out}, more...)...)
+		require.Equal(t, ExitOK, o.code, o.errors)
+		data, err := os.ReadFile(out)
+		require.NoError(t, err)
+		return data, sdgo(t, "info", out)
+	}
+	plain, _ := draw()
+	same, _ := draw("--original-size", "64x64", "--target-size", "64x64", "--crop", "0,0")
+	require.Equal(t, plain, same, "the defaults")
+	small, _ := draw("--original-size", "16x16")
+	require.NotEqual(t, plain, small)
+	_, said := draw("--refiner", xlRefiner, "--refiner-at", "0.5", "--aesthetic", "8", "--negative-aesthetic", "1")
+	require.Contains(t, said.out, "Refiner: refiner")
+	require.Contains(t, said.out, "Refiner switch at: 0.5")
+}
+
+func TestXLWrongUsage(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		code int
+		args []string
+	}{
+		{"--crop: \"3\", the left and the top pixel", ExitUsage, []string{"-m", xlBase, "--crop", "3"}},
+		{"--target-size: \"64x-1\", a width and a height", ExitUsage, []string{"-m", xlBase, "--target-size", "64x-1"}},
+		{"--refiner-at: a fraction", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
+		{"--refiner: the name of a file", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
+		{"--aesthetic: 11, 0 to 10", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
+		{"nothing.safetensors: no such file", ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
+		{"the model is a refiner", ExitUsage, []string{"-m", xlRefiner}},
+		{"only Stable Diffusion XL has one", ExitUsage, []string{"-m", tinyModel(t), "--refiner", xlRefiner}},
+	} {
+		o := sdgo(t, append([]string{"txt2img", "-p", "a fox", "-o", filepath.Join(t.TempDir(), "o.png")}, c.args...)...)
+		require.Equal(t, c.code, o.code, o.errors)
+		require.Contains(t, o.errors, c.want)
+	}
+}
