@@ -4,6 +4,8 @@
 //
 //	go run ./testdata/fullsize -o sd15.safetensors             # 2.1 GB, F16
 //	go run ./testdata/fullsize -arch sd2 -type f32 -o sd2.safetensors
+//	go run ./testdata/fullsize -arch sdxl -o sdxl.safetensors  # 6.9 GB
+//	go run ./testdata/fullsize -arch sdxl-refiner -o refiner.safetensors
 //
 // Weights are uniform with a variance of 1/fan-in, norms close to 1, biases
 // close to 0, so that activations neither vanish nor explode. The names and
@@ -18,6 +20,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -52,15 +55,30 @@ func checkpoint(arch string) ([]part, error) {
 	case "sd2":
 		set(unet, map[string]float64{"context_dim": 1024, "heads": 0, "head_dim": 64})
 		set(text, map[string]float64{"width": 1024, "heads": 16, "layers": 23, "ffn": 4096, "activation": 1})
+	case "sdxl":
+		unet["channel_mult"], unet["transformer_depth"] = []float64{1, 2, 4}, []float64{0, 2, 10}
+		set(unet, map[string]float64{"context_dim": 2048, "heads": 0, "head_dim": 64, "middle_depth": 10, "adm_channels": 2816})
+		set(text, map[string]float64{"width": 768, "heads": 12, "layers": 12, "ffn": 3072, "activation": 0})
+	case "sdxl-refiner":
+		unet["transformer_depth"] = []float64{0, 4, 4, 0}
+		set(unet, map[string]float64{"model_channels": 384, "context_dim": 1280, "heads": 0, "head_dim": 64, "middle_depth": 4, "adm_channels": 2560})
 	default:
-		return nil, fmt.Errorf("-arch %s: sd1 or sd2 wanted", arch)
+		return nil, fmt.Errorf("-arch %s: sd1, sd2, sdxl or sdxl-refiner wanted", arch)
 	}
-	return []part{
-		{"clip_text", "cond_stage_model.transformer.", text},
+	nets := []part{
 		{"vae_decoder", "first_stage_model.", vae},
 		{"vae_encoder", "first_stage_model.", vae},
 		{"unet", "model.diffusion_model.", unet},
-	}, nil
+	}
+	bigG := maps.Clone(text)
+	set(bigG, map[string]float64{"width": 1280, "heads": 20, "layers": 32, "ffn": 5120, "activation": 1})
+	switch arch {
+	case "sdxl":
+		return append(nets, part{"clip_text", "conditioner.embedders.0.transformer.", text}, part{"clip_text", "conditioner.embedders.1.model.", bigG}), nil
+	case "sdxl-refiner":
+		return append(nets, part{"clip_text", "conditioner.embedders.0.model.", bigG}), nil
+	}
+	return append(nets, part{"clip_text", "cond_stage_model.transformer.", text}), nil
 }
 
 // tensor is one entry of a safetensors header.
@@ -71,7 +89,7 @@ type tensor struct {
 }
 
 func main() {
-	arch := flag.String("arch", "sd1", "sd1 or sd2")
+	arch := flag.String("arch", "sd1", "sd1, sd2, sdxl or sdxl-refiner")
 	dtype := flag.String("type", "f16", "f16 or f32")
 	seed := flag.Uint64("seed", 1, "seed of the weights")
 	out := flag.String("o", "", "the file to write")
@@ -141,7 +159,31 @@ func weightsOf(p part) ([]cgo.Weight, error) {
 		return nil, err
 	}
 	defer net.Close()
+	if strings.HasSuffix(p.prefix, ".model.") {
+		return openCLIP(net.Weights(), int64(p.params["width"][0])), nil
+	}
 	return net.Weights(), nil
+}
+
+// openCLIP gives a text encoder's weights OpenCLIP's names, with one matrix for
+// queries, keys and values, and adds the projection of its pooled output.
+func openCLIP(weights []cgo.Weight, width int64) []cgo.Weight {
+	rename := strings.NewReplacer("text_model.encoder.layers.", "transformer.resblocks.",
+		"text_model.embeddings.token_embedding", "token_embedding", "text_model.embeddings.position_embedding.weight", "positional_embedding",
+		"text_model.final_layer_norm", "ln_final", "self_attn.q_proj.", "attn.in_proj_", "self_attn.out_proj", "attn.out_proj",
+		"layer_norm", "ln_", "mlp.fc1", "mlp.c_fc", "mlp.fc2", "mlp.c_proj")
+	all := []cgo.Weight{{Name: "text_projection", Shape: []int64{width, width}}}
+	for _, w := range weights {
+		switch {
+		case strings.Contains(w.Name, ".k_proj."), strings.Contains(w.Name, ".v_proj."):
+			continue
+		case strings.Contains(w.Name, ".q_proj."):
+			w.Shape = append([]int64{3 * w.Shape[0]}, w.Shape[1:]...)
+		}
+		w.Name = rename.Replace(w.Name)
+		all = append(all, w)
+	}
+	return all
 }
 
 // conv gives matrices the two trailing ones that they have in files where the
@@ -173,7 +215,7 @@ func fill(w io.Writer, name string, shape []int64, seed uint64, size int64) erro
 	n := elements(shape)
 	center, spread := 0.0, 0.1
 	switch {
-	case len(shape) > 1 && strings.Contains(name, "_embedding."):
+	case len(shape) > 1 && strings.Contains(name, "_embedding"):
 		spread = 0.05
 	case len(shape) > 1:
 		spread = math.Sqrt(3 / float64(n/shape[0]))
