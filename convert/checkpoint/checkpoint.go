@@ -1,6 +1,6 @@
 // Package checkpoint reads the tensors of PyTorch checkpoints (.ckpt, .pt,
-// .pth, .bin): both the zip archives that torch.save has written since version
-// 1.6 and the older plain format.
+// .pth, .bin): the zip archives that torch.save has written since version 1.6,
+// the plain format before, and the tar archives before version 0.2.
 //
 // Such a file holds a pickle, a program for a stack machine that may call any
 // Python function. The interpreter here has no functions to call: it knows
@@ -63,7 +63,7 @@ func parse(data []byte) ([]Tensor, error) {
 	case data[0] == 'P':
 		return parseZip(data)
 	case isTar(data):
-		return nil, errors.New("a tar archive, as PyTorch wrote before version 0.2; saving it again with a newer one is wanted")
+		return parseTar(data)
 	}
 	return parseLegacy(data)
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +30,7 @@ func TestParse(t *testing.T) {
 		Data  string
 	}
 	require.NoError(t, json.Unmarshal(text, &files))
-	require.Len(t, files, 8)
+	require.Len(t, files, 9)
 	for name, want := range files {
 		t.Run(name, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(fixtures, name))
@@ -163,7 +165,7 @@ func TestDamaged(t *testing.T) {
 		{"key without value", archive(t, "x/data.pkl", "\x80\x02}(K\x01u."), "lacks its value"},
 		{"legacy without magic", []byte("\x80\x02K\x01."), "magic number is missing"},
 		{"self", archive(t, "x/data.pkl", "\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."), "no tensors"},
-		{"tar", append(append(make([]byte, 257), "ustar"...), make([]byte, 512)...), "a tar archive"},
+		{"tar", append(append(make([]byte, 257), "ustar"...), make([]byte, 512)...), "the archive is damaged"},
 		{"text", []byte("hello, world"), "neither a zip archive nor a pickle"},
 		{"empty", nil, "neither a zip archive nor a pickle"},
 	} {
@@ -172,6 +174,55 @@ func TestDamaged(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "\n")
 		})
+	}
+}
+
+// tarArchive makes a file as torch did before 0.2, of entries "name", "data" ….
+func tarArchive(t testing.TB, entries ...string) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(entries); i += 2 {
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: entries[i], Size: int64(len(entries[i+1])), Mode: 0o600}))
+		_, err := w.Write([]byte(entries[i+1]))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func TestDamagedTar(t *testing.T) {
+	const none = "\x80\x02K\x00."
+	storage := "\x80\x02K\x01.\x80\x02K\x07X\x03\x00\x00\x00cpuctorch\nFloatStorage\n\x87."
+	number := func(n uint64) string { return string(binary.LittleEndian.AppendUint64(nil, n)) }
+	stored := storage + number(1) + "\x00\x00\x80?" + "\x80\x02]."
+	entry := "\x80\x02K\x01.\x80\x02K\x08K\x07ctorch\nFloatTensor\n\x87."
+	named := entry + number(1) + number(1) + number(1) + number(0)
+	good := []string{"storages", stored, "tensors", named, "pickle", "\x80\x02}X\x01\x00\x00\x00aK\x08Qs."}
+	all, err := Parse(tarArchive(t, good...))
+	require.NoError(t, err)
+	require.Equal(t, []Tensor{{"a", "F32", []int64{1}, []byte{0, 0, 0x80, 0x3f}}}, all)
+	for _, c := range []struct {
+		at   int
+		to   string
+		want string
+	}{
+		{0, "sizes", "no entry \"storages\""},
+		{0, "tensors", "\"tensors\" twice"},
+		{1, storage + number(2) + "\x00\x00\x80?", "storage 7 has 2 elements, and 4 bytes are left"},
+		{1, storage + number(1<<63) + "\x00\x00\x80?", "and 4 bytes are left"},
+		{1, "\x80\x02J\xff\xff\xff\x7f.", "storages: the pickle ends too early"},
+		{1, none + "\x80\x02]K\x01a.", "parts of others"},
+		{1, strings.Replace(stored, "FloatStorage", "QuadStorage", 1), "torch.QuadStorage"},
+		{3, entry + number(17), "tensor 8 has 17 dimensions"},
+		{3, entry + number(1) + number(2) + number(1) + number(0), "on a storage of 1 elements"},
+		{3, strings.Replace(named, "K\x08K\x07", "K\x08K\x06", 1), "on a storage that is not there"},
+		{5, "\x80\x02}X\x01\x00\x00\x00aK\x09Qs.", "names \"9\", which is no tensor"},
+		{5, evil[0].pickle, "its pickle refers to"},
+	} {
+		bad := slices.Clone(good)
+		bad[c.at] = c.to
+		_, err := Parse(tarArchive(t, bad...))
+		require.ErrorContains(t, err, c.want)
 	}
 }
 
@@ -199,10 +250,11 @@ func TestOverlap(t *testing.T) {
 
 // Every beginning of a file is an error.
 func TestTruncated(t *testing.T) {
-	for _, name := range []string{"zip.pt", "legacy.pt"} {
+	for _, name := range []string{"zip.pt", "legacy.pt", "tar.pt"} {
 		data, err := os.ReadFile(filepath.Join(fixtures, name))
 		require.NoError(t, err)
-		for n := range len(data) {
+		// Behind a tar archive's files there are zeros, which may be missing.
+		for n := range len(bytes.TrimRight(data, "\x00")) {
 			_, err := Parse(data[:n])
 			require.Error(t, err, "%d of %d bytes of %s", n, len(data), name)
 		}

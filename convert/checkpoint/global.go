@@ -52,7 +52,7 @@ func (m *machine) global(op byte) error {
 	if err != nil {
 		return err
 	}
-	_, storage := storageTypes[g.name]
+	_, storage := storageTypes[strings.Replace(g.name, "Tensor", "Storage", 1)] // "tensors" of a tar archive names classes of tensors
 	_, element := elementTypes[g.name]
 	_, callable := callables[g]
 	if !callable && !((storage || element) && g.module == "torch") {
@@ -108,12 +108,22 @@ func (m *machine) build() error {
 // location, elements), and in the older format what part of another storage
 // it is, if any.
 func (m *machine) persistent(op byte) error {
+	if op == opPersID && m.objects != nil {
+		id, err := m.line()
+		if err != nil {
+			return err
+		}
+		return m.object(id)
+	}
 	if op == opPersID {
 		return errors.New("the pickle names a storage by a line of text, which torch never does")
 	}
 	v, err := m.pop()
 	if err != nil {
 		return err
+	}
+	if m.objects != nil {
+		return m.object(v)
 	}
 	id, ok := v.(tuple)
 	if !ok || len(id) < 5 || len(id) > 6 || id[0] != any("storage") {

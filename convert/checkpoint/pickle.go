@@ -47,6 +47,7 @@ type machine struct {
 	memo     map[int64]any
 	steps    int
 	storages map[string]*storage
+	objects  map[int64]any // storages and tensors of a tar archive, by their keys; nil elsewhere
 }
 
 func newMachine(data []byte) *machine {

@@ -1,11 +1,15 @@
-"""Writes small PyTorch checkpoints in every format that torch.save has had since
-2017, and what is in them (checkpoint/expected.json).
+"""Writes small PyTorch checkpoints in every format that torch.save has had, and
+what is in them (checkpoint/expected.json).
 
     python testdata/convert/checkpoint.py
 """
 import collections
 import json
+import io
 import pathlib
+import pickle
+import struct
+import tarfile
 
 import numpy as np
 import torch
@@ -52,4 +56,43 @@ write("trainer.ckpt", {
 write("upscaler.pth", {"params_ema": {"conv_first.weight": base}, "params": {"other": base}}, {"conv_first.weight": base})
 write("embedding.pt", {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": base}, "name": "x", "step": 9},
       {"string_to_token.*": torch.tensor(265), "string_to_param.*": base})
+
+
+def write_tar(name, tensors):
+    """The format of 2016, which torch only reads: storages, tensors and the object in a tar archive."""
+    names = {torch.float32: "Float", torch.float16: "Half", torch.float64: "Double", torch.int64: "Long", torch.uint8: "Byte"}
+    storages, views = {}, io.BytesIO()
+    pickle.dump(len(tensors), views, 2)
+    keys = {k: 1 << 40 | i for i, k in enumerate(tensors)}
+    for k, t in tensors.items():
+        storages[t.untyped_storage().data_ptr()] = t
+        pickle.dump((keys[k], t.untyped_storage().data_ptr(), getattr(torch, names[t.dtype] + "Tensor")), views, 2)
+        views.write(struct.pack("<ii", t.ndim, 0) + struct.pack(f"<{2 * t.ndim + 1}q", *t.shape, *t.stride(), t.storage_offset()))
+    data = io.BytesIO()
+    pickle.dump(len(storages), data, 2)
+    for key, t in storages.items():
+        pickle.dump((key, "cpu", getattr(torch, names[t.dtype] + "Storage")), data, 2)
+        raw = bytes(t.untyped_storage())
+        data.write(struct.pack("<q", len(raw) // t.element_size()) + raw)
+    pickle.dump([], data, 2)
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return str(value[0]) if isinstance(value, tuple) and len(value) == 1 else None
+
+    objects = io.BytesIO()
+    Pickler(objects, 2).dump(collections.OrderedDict((k, (keys[k],)) for k in tensors))
+    with tarfile.open(out / name, "w:", format=tarfile.PAX_FORMAT) as archive:
+        for entry, content in ("sys_info", pickle.dumps({}, 2)), ("pickle", objects.getvalue()), ("tensors", views.getvalue()), ("storages", data.getvalue()):
+            info = tarfile.TarInfo(entry)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    read = torch.load(out / name, weights_only=False)
+    for k, t in tensors.items():
+        assert torch.equal(read[k], t), k
+    expected[name] = {k: {"dtype": TYPES[t.dtype], "shape": list(t.shape),
+                          "data": t.contiguous().view(-1).view(torch.uint8).numpy().tobytes().hex()} for k, t in tensors.items()}
+
+
+write_tar("tar.pt", {k: every[k] for k in ("a.weight", "half", "double", "long", "byte", "view", "transposed", "strided", "whole")})
 (out / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
