@@ -79,6 +79,7 @@ var kinds = []kind{
 	{CLIP, "a CLIP text encoder in OpenCLIP's layout", []string{"*transformer.resblocks.0.attn.in_proj_weight"}},
 	{ESRGAN, "an ESRGAN upscaler", []string{"conv_first.weight", "body.0.rdb1.conv1.weight"}},
 	{ESRGAN, "an ESRGAN upscaler with its older names", []string{"model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"}},
+	{ESRGAN, "an ESRGAN upscaler with BSRGAN's names", []string{"conv_first.weight", "RRDB_trunk.0.RDB1.conv1.weight"}},
 	{ESRGAN, "a compact ESRGAN upscaler", []string{"body.0.weight", "body.1.weight", "body.2.weight"}},
 	{TAESD, "a TAESD autoencoder", []string{"*decoder.layers.*.conv.0.weight"}},
 	{TAESD, "half of a TAESD autoencoder", []string{"3.conv.0.weight", "3.conv.2.weight"}},

@@ -133,6 +133,8 @@ func (m *Model) take(all []raw) error {
 			}
 		}
 		return m.adopt(all, canonicalXLName)
+	case ESRGAN:
+		return m.adopt(all, esrganNames(all))
 	}
 	return m.adopt(all, ownName)
 }

@@ -45,6 +45,7 @@ std::unique_ptr<Architecture> clip_text(const Params &p);
 std::unique_ptr<Architecture> unet(const Params &p);
 std::unique_ptr<Architecture> vae_decoder(const Params &p);
 std::unique_ptr<Architecture> vae_encoder(const Params &p);
+std::unique_ptr<Architecture> esrgan(const Params &p);
 
 // Makes the architecture of that name, or calls invalid().
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);

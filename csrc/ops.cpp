@@ -23,6 +23,14 @@ Tensor Ops::add(Tensor a, Tensor b) {
     return ggml_add(ctx_, a, b);
 }
 
+Tensor Ops::scale(Tensor x, float factor) {
+    return ggml_scale(ctx_, x, factor);
+}
+
+Tensor Ops::leaky_relu(Tensor x, float slope) {
+    return ggml_leaky_relu(ctx_, x, slope, false);
+}
+
 Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {
     const int64_t length = ids->ne[0], batch = ids->ne[1];
     Tensor table = weight(name, {rows, width});

@@ -64,6 +64,8 @@ class Ops {
     // The same in every implementation.
     Tensor silu(Tensor x);
     Tensor add(Tensor a, Tensor b);
+    Tensor scale(Tensor x, float factor);
+    Tensor leaky_relu(Tensor x, float slope);
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
     Tensor positions(Tensor x, const std::string &name,

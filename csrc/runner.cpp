@@ -14,10 +14,8 @@ struct Entry {
 };
 
 constexpr Entry kArchitectures[] = {
-    {"clip_text", clip_text},
-    {"unet", unet},
-    {"vae_decoder", vae_decoder},
-    {"vae_encoder", vae_encoder},
+    {"clip_text", clip_text},     {"unet", unet},     {"vae_decoder", vae_decoder},
+    {"vae_encoder", vae_encoder}, {"esrgan", esrgan},
 };
 
 // Graphs kept for each net: one for the sampling loop and one beside it.

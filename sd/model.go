@@ -74,11 +74,29 @@ func Open(path string, o Options) (*Model, error) {
 		}
 		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytes(b.name, b.data) })
 	}
-	name := filepath.Base(path)
-	return open(strings.TrimSuffix(name, filepath.Ext(name)), o, func() (*convert.Model, error) { return convert.Open(path) })
+	return open(nameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 }
 
 func open(name string, o Options, read func() (*convert.Model, error)) (*Model, error) {
+	m, err := openHost(name, o, read)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.init(); err != nil {
+		m.weights.Close()
+		return nil, fmt.Errorf("%s: %w", m.weights.Path, err)
+	}
+	return m, nil
+}
+
+// nameOf is a model's name: its file's, without folder and ending.
+func nameOf(path string) string {
+	name := filepath.Base(path)
+	return strings.TrimSuffix(name, filepath.Ext(name))
+}
+
+// openHost opens a file and chooses a device; networks come later.
+func openHost(name string, o Options, read func() (*convert.Model, error)) (*Model, error) {
 	// More threads than processors only wait for one another.
 	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
 		o.Threads = cgo.Threads()
@@ -97,12 +115,7 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{options: o, name: name, weights: weights, device: device}
-	if err := m.init(); err != nil {
-		weights.Close()
-		return nil, fmt.Errorf("%s: %w", weights.Path, err)
-	}
-	return m, nil
+	return &Model{options: o, name: name, weights: weights, device: device}, nil
 }
 
 // Name is the model's name in the parameters of pictures: its file's, without

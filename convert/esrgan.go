@@ -1,0 +1,111 @@
+package convert
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ESRGANConfig describes RRDBNet, the generator of ESRGAN (Wang et al. 2018),
+// under Real-ESRGAN's names.
+type ESRGANConfig struct {
+	Features int // channels: 64
+	Growth   int // channels that each convolution of a dense block adds: 32
+	Blocks   int // residual-in-residual dense blocks: 23
+
+	// Doublings is how often the sides are doubled at the end: 2. Fold is the
+	// side of the squares of pixels that are folded into channels before: 1, or
+	// 2 and 4 in Real-ESRGAN's networks for a scale of 2 and 1.
+	Doublings, Fold int
+}
+
+// Scale is how many times wider and higher pictures become.
+func (c ESRGANConfig) Scale() int { return 1 << c.Doublings / c.Fold }
+
+// ESRGAN's names in the files of its authors, of BSRGAN and of others, and
+// Real-ESRGAN's for the same. The older ones count the layers of a sequence,
+// so the last ones depend on how many come before.
+var (
+	esrganDense  = regexp.MustCompile(`^model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)$`)
+	esrganBody   = regexp.MustCompile(`^model\.1\.sub\.(\d+)\.(weight|bias)$`)
+	esrganLayer  = regexp.MustCompile(`^model\.(\d+)\.(weight|bias)$`)
+	bsrganDense  = regexp.MustCompile(`^RRDB_trunk\.(\d+)\.RDB([123])\.conv([1-5])\.(weight|bias)$`)
+	bsrganOthers = map[string]string{"trunk_conv": "conv_body", "upconv1": "conv_up1", "upconv2": "conv_up2", "HRconv": "conv_hr"}
+)
+
+// esrganNames gives a function that renames an upscaler's tensors.
+func esrganNames(all []raw) func(string) (string, bool) {
+	var layers []int // of the sequence, behind the body
+	for _, t := range all {
+		if m := esrganLayer.FindStringSubmatch(t.Name); m != nil && m[2] == "weight" && m[1] != "0" {
+			n := 0
+			fmt.Sscan(m[1], &n)
+			layers = append(layers, n)
+		}
+	}
+	slices.Sort(layers)
+	tail := map[string]string{"0": "conv_first"}
+	for i, n := range layers {
+		switch len(layers) - i {
+		case 1:
+			tail[fmt.Sprint(n)] = "conv_last"
+		case 2:
+			tail[fmt.Sprint(n)] = "conv_hr"
+		default:
+			tail[fmt.Sprint(n)] = fmt.Sprintf("conv_up%d", i+1)
+		}
+	}
+	return func(name string) (string, bool) {
+		for _, r := range []*regexp.Regexp{esrganDense, bsrganDense} {
+			if m := r.FindStringSubmatch(name); m != nil {
+				return fmt.Sprintf("body.%s.rdb%s.conv%s.%s", m[1], m[2], m[3], m[4]), true
+			}
+		}
+		if m := esrganBody.FindStringSubmatch(name); m != nil {
+			return "conv_body." + m[2], true
+		}
+		if m := esrganLayer.FindStringSubmatch(name); m != nil && tail[m[1]] != "" {
+			return tail[m[1]] + "." + m[2], true
+		}
+		layer, kind, _ := strings.Cut(name, ".")
+		if to, ok := bsrganOthers[layer]; ok {
+			return to + "." + kind, true
+		}
+		return ownName(name)
+	}
+}
+
+// ESRGAN reads the configuration of an upscaler off its tensors.
+func (m *Model) ESRGAN() (c ESRGANConfig, err error) {
+	d := &detector{m: m}
+	if m.Arch != ESRGAN || !d.has("conv_first.weight") {
+		return c, fmt.Errorf("%s: %s: %w; an ESRGAN upscaler (RRDBNet) is wanted", m.Path, m.What, ErrUnrecognized)
+	}
+	first := d.shape("conv_first.weight", 4)
+	c.Features, c.Growth = first[0], d.shape("body.0.rdb1.conv1.weight", 4)[0]
+	c.Blocks = d.count("body.%d.rdb1.conv1.weight")
+	for d.has(fmt.Sprintf("conv_up%d.weight", c.Doublings+1)) && c.Doublings < 4 {
+		c.Doublings++
+	}
+	switch first[1] {
+	case 3:
+		c.Fold = 1
+	case 12:
+		c.Fold = 2
+	case 48:
+		c.Fold = 4
+	default:
+		d.fail("tensor %q takes %d channels; 3, or 12 or 48 of folded pixels, are wanted", "conv_first.weight", first[1])
+	}
+	if out := d.shape("conv_last.weight", 4)[0]; out != 3 {
+		d.fail("tensor %q gives %d channels, 3 are wanted", "conv_last.weight", out)
+	}
+	if d.err == nil && 1<<c.Doublings < c.Fold {
+		d.fail("an upscaler that makes pictures smaller: %w", ErrUnrecognized)
+	}
+	if d.err != nil {
+		return c, fmt.Errorf("%s: %w", m.Path, d.err)
+	}
+	return c, nil
+}

@@ -1,0 +1,118 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"image"
+	"image/color"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+)
+
+const upscaleFolder = "../testdata/upscale"
+
+func openESRGAN(t *testing.T, name string, o Options) *ESRGAN {
+	t.Helper()
+	u, err := OpenESRGAN(filepath.Join(upscaleFolder, name), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, u.Close()) })
+	return u
+}
+
+func TestUpscalersAgreeWithTorch(t *testing.T) {
+	ref := readReference(t, upscaleFolder, "reference.safetensors")
+	for name, want := range map[string]string{"x4.pth": "x4", "x4-older.pth": "x4", "x2.safetensors": "x2"} {
+		for _, o := range []Options{{}, {Type: "f32"}, {Type: "f32", Kernels: "ggml"}, {Type: "f32", Threads: 1}} {
+			t.Run(name+" "+o.Type+" "+o.Kernels, func(t *testing.T) {
+				u := openESRGAN(t, name, o)
+				require.Equal(t, map[string]int{"x4": 4, "x2": 2}[want], u.Scale())
+				net, err := u.net.get()
+				require.NoError(t, err)
+				x := plane{ref.f32("image"), 3, 10, 14}.fold(u.config.Fold)
+				got := make([]float32, len(ref.f32(want)))
+				require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.shape(), F32: x.data}},
+					[]cgo.Output{{Name: "image", Data: got}}))
+				t.Logf("relative RMS error %.2g", relativeRMS(got, ref.f32(want)))
+				requireClose(t, got, ref.f32(want), 2.5e-5, name)
+			})
+		}
+	}
+}
+
+// slopes is a picture whose colours change everywhere.
+func slopes(width, height int) *image.NRGBA {
+	img := image.NewNRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			img.SetNRGBA(x, y, color.NRGBA{uint8(3 * x), uint8(5 * y), uint8(x * y), uint8(255 - x)})
+		}
+	}
+	return img
+}
+
+// In tiles a picture is nearly the same as whole: the tiny networks see some 34
+// pixels far, and neighbours share 32, of which those at the rims count little.
+func TestUpscaleInTiles(t *testing.T) {
+	img := slopes(151, 90)
+	for _, name := range []string{"x4.pth", "x2.safetensors"} {
+		u := openESRGAN(t, name, Options{})
+		u.Tile = 256
+		upscale := func() *image.NRGBA {
+			larger, err := u.Upscale(context.Background(), img)
+			require.NoError(t, err)
+			return larger.(*image.NRGBA)
+		}
+		whole := upscale()
+		require.Equal(t, image.Pt(151*u.Scale(), 90*u.Scale()), whole.Rect.Size())
+		require.Equal(t, uint8(255-150), whole.NRGBAAt(151*u.Scale()-1, 3).A)
+
+		tiles := 0
+		u.Tile, u.OnTile = 64, func(index, of int) error {
+			tiles++
+			require.Equal(t, tiles, index)
+			require.Equal(t, 8, of)
+			return nil
+		}
+		tiled := upscale()
+		require.Equal(t, 8, tiles)
+		sum := 0.0
+		for i, v := range whole.Pix {
+			require.InDelta(t, v, tiled.Pix[i], 10, "byte %d", i)
+			sum += math.Abs(float64(v) - float64(tiled.Pix[i]))
+		}
+		require.LessOrEqual(t, sum/float64(len(whole.Pix)), 0.05)
+	}
+}
+
+func TestUpscaleErrors(t *testing.T) {
+	_, err := OpenESRGAN(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
+	require.ErrorIs(t, err, convert.ErrUnrecognized)
+	require.ErrorContains(t, err, "an ESRGAN upscaler (RRDBNet) is wanted")
+	_, err = OpenESRGAN(filepath.Join(upscaleFolder, "nothing.pth"), Options{})
+	require.ErrorContains(t, err, "nothing.pth: no such file")
+
+	u := openESRGAN(t, "x4.pth", Options{})
+	_, err = u.Upscale(context.Background(), image.NewNRGBA(image.Rect(0, 0, 1, 9000)))
+	require.ErrorContains(t, err, "a picture of 1x9000 pixels, 4 times as wide and high: at most 32768 a side")
+	_, err = u.Upscale(context.Background(), image.NewNRGBA(image.Rectangle{}))
+	require.ErrorContains(t, err, "0x0")
+	u.Tile = 8
+	_, err = u.Upscale(context.Background(), slopes(8, 8))
+	require.ErrorContains(t, err, "tiles of 8 pixels, 64 to 2048 wanted")
+
+	u.Tile = 0
+	stop := errors.New("enough")
+	u.OnTile = func(int, int) error { return stop }
+	_, err = u.Upscale(context.Background(), slopes(8, 8))
+	require.ErrorIs(t, err, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = u.Upscale(ctx, slopes(8, 8))
+	require.ErrorIs(t, err, context.Canceled)
+}
