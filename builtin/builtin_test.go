@@ -132,6 +132,20 @@ func distance(picture *small, ground color.NRGBA, sprite *image.NRGBA, at image.
 	return sum
 }
 
+// fit is how far a picture is from showing a thing at a size and a place, in
+// pixels, give or take a cell.
+func fit(picture *small, ground color.NRGBA, th thing, size, x, y int) float64 {
+	best := math.Inf(1)
+	for _, n := range []int{size/cell - 1, size / cell, size/cell + 1} {
+		sprite := imaging.Resize(th.sprite, n, n, imaging.Linear)
+		for place := range 9 {
+			at := image.Pt(x/cell-n/2+place%3-1, y/cell-n/2+place/3-1)
+			best = min(best, distance(picture, ground, sprite, at))
+		}
+	}
+	return best
+}
+
 // nearest is the thing whose rendering, at the place that the prompt names, is
 // nearest to a picture.
 func nearest(things []thing, img *image.NRGBA, prompt string) string {
@@ -139,14 +153,8 @@ func nearest(things []thing, img *image.NRGBA, prompt string) string {
 	size, x, y := layout(prompt)
 	best, found := math.Inf(1), ""
 	for _, th := range things {
-		for _, n := range []int{size/cell - 1, size / cell, size/cell + 1} {
-			sprite := imaging.Resize(th.sprite, n, n, imaging.Linear)
-			for place := range 9 {
-				at := image.Pt(x/cell-n/2+place%3-1, y/cell-n/2+place/3-1)
-				if d := distance(&picture, ground, sprite, at); d < best {
-					best, found = d, th.icon
-				}
-			}
+		if d := fit(&picture, ground, th, size, x, y); d < best {
+			best, found = d, th.icon
 		}
 	}
 	return found
