@@ -129,6 +129,14 @@ var orders = []struct {
 	{"euler_a", 1, 0, 0, 80, 160}, // with eta 0, as all of them
 	{"euler_cfg++", 1, 0, 0, 80, 160},
 	{"euler_a_cfg++", 1, 0, 0, 80, 160},
+	{"dpm++2m_cfg++", 2, 0, 0, 40, 80},
+	{"dpm++2s_a_cfg++", 2, 0, 0, 40, 80},
+	{"res_multistep_cfg++", 2, 0, 0, 40, 80},
+	{"res_multistep_a_cfg++", 2, 0, 0, 40, 80},
+	{"gradient_estimation_cfg++", 1, 0, 0, 80, 160},
+	// Claims no order and has none: its extrapolation moves each step by a
+	// tenth of what the slope changes, however many the steps.
+	{"cfg++_ud10_ab", 0, 0, 0, 80, 160},
 	{"ddim", 1, 0, 0, 80, 160},
 	{"ddim_trailing", 1, 0, 0, 80, 160},
 	{"gradient_estimation", 1, 0, 0, 80, 160},
@@ -154,7 +162,11 @@ var orders = []struct {
 	{"pndm", 2, 0, 0, 40, 80},
 	{"ipndm", 2, 0, 0, 40, 80},
 	{"deis", 2, 2, 0, 40, 80},
-	{"deis", 3, 3, 6, 30, 45},
+	{"deis", 2.9, 3, 6, 60, 90}, // 3, which it nears from below: 2.7, 2.8, …
+	{"deis_log", 2, 2, 0, 40, 80},
+	{"deis_log", 3, 3, 6, 30, 45},
+	{"sa_solver", 4, 0, 6, 30, 45}, // the corrector's, where the predictor has 3
+	{"sa_solver_pece", 4, 0, 6, 30, 45},
 	{"unipc", 2, 2, 6, 30, 45}, // the corrector makes it one more
 	{"unipc", 3, 3, 6, 30, 45},
 	{"unipc_bh2", 3, 3, 6, 30, 45},
@@ -164,7 +176,8 @@ var orders = []struct {
 	{"dpm_fast", 3, 0, 0, 32, 50}, // 3 3 … 3 2
 	{"lms", 2, 2, 6, 30, 45},
 	{"lms", 4, 4, 6, 60, 90},
-	{"ipndm_v", 4, 4, 6, 60, 90},
+	{"ipndm_v", 2, 2, 0, 40, 80},
+	{"ipndm_v", 3, 4, 0, 80, 160}, // not 4: see IPNDMV
 }
 
 func TestOrders(t *testing.T) {

@@ -7,10 +7,43 @@ import (
 
 // DEIS is the diffusion exponential integrator sampler of Zhang and Chen 2023
 // ("Fast Sampling of Diffusion Models with Exponential Integrator",
-// arXiv:2204.13902): multistep, with eps a polynomial in log(sigma), of order
-// up to 3 (usually 2), as the diffusers library's DEISMultistepScheduler. The
-// last two steps have lower orders. One evaluation a step.
+// arXiv:2204.13902), its tAB-DEIS: multistep, with eps a polynomial in the
+// time of the variance-preserving SDE, of order up to 3 (usually 3), as
+// ComfyUI's deis. One evaluation a step.
 func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	order, err := l.order(3, 3)
+	if err != nil {
+		return err
+	}
+	denoised, eps := l.slice(), l.history(order)
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		slope(eps.next(), x, denoised, sigmas[i])
+		now := min(order, i+1)
+		if sigmas[i+1] == 0 {
+			copy(x, denoised)
+		} else {
+			for j := range now {
+				add(x, timeWeight(sigmas, i, j, now), eps.back(j))
+			}
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DEISLog is [DEIS] with a polynomial in log(sigma) instead, of order up to 3
+// (usually 2), as the diffusers library's DEISMultistepScheduler. The last two
+// steps have lower orders.
+func DEISLog(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -30,7 +63,7 @@ func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, 
 			copy(x, denoised)
 		} else {
 			for j := range now {
-				add(x, logLagrangeIntegral(sigmas, i, j, now), eps.back(j))
+				add(x, logWeight(sigmas, i, j, now), eps.back(j))
 			}
 		}
 		if err := l.done(i, denoised); err != nil {
@@ -40,32 +73,67 @@ func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, 
 	return nil
 }
 
-// logLagrangeIntegral integrates over sigma, from sigmas[i] to sigmas[i+1],
-// the polynomial in log(sigma) that is 1 at sigmas[i-j] and 0 at the others of
-// the last order noise levels. In u = log(sigma) the integrand is the
-// polynomial times e^u, for which Gauss's rule of eight points is exact to
-// rounding over the steps that occur.
-func logLagrangeIntegral(sigmas []float64, i, j, order int) float64 {
-	a, b := math.Log(sigmas[i]), math.Log(sigmas[i+1])
-	at := math.Log(sigmas[i-j])
-	var sum float64
-	for k, node := range gauss8.nodes {
-		for _, g := range [...]float64{node, -node} {
-			u := (a+b)/2 + g*(b-a)/2
-			p := 1.0
-			for m := range order {
-				if m != j {
-					v := math.Log(sigmas[i-m])
-					p *= (u - v) / (at - v)
-				}
-			}
-			sum += gauss8.weights[k] * p * math.Exp(u)
-		}
+// timeWeight integrates over sigma, from sigmas[i] to sigmas[i+1], the
+// polynomial in the time t of the variance-preserving SDE that is 1 at
+// sigmas[i-j] and 0 at the others of the last order noise levels.
+func timeWeight(sigmas []float64, i, j, order int) float64 {
+	var at [3]float64
+	for m := range order {
+		at[m] = deisTime(sigmas[i-m])
 	}
-	return sum * (b - a) / 2
+	return integrate(at[0], deisTime(sigmas[i+1]), func(t float64) float64 {
+		s2 := math.Expm1(t * (deisBetaMin + deisBetaD*t/2)) // sigma²
+		return lagrange(at[:order], j, t) * (deisBetaMin + deisBetaD*t) * (1 + s2) / (2 * math.Sqrt(s2))
+	})
 }
 
-// gauss8 is Gauss–Legendre quadrature with eight points, symmetric.
+// The SDE's constants, from its noise levels 0.002 at t = 0.001 and 80 at 1, as
+// ComfyUI has them (table 1 of Karras et al. 2022).
+const (
+	deisBetaD   = 17.537956987271453
+	deisBetaMin = -0.004768986493722593
+)
+
+// deisTime is the time at which the SDE has a noise level.
+func deisTime(sigma float64) float64 {
+	return (math.Sqrt(deisBetaMin*deisBetaMin+2*deisBetaD*math.Log1p(sigma*sigma)) - deisBetaMin) / deisBetaD
+}
+
+// logWeight is [timeWeight] for a polynomial in log(sigma).
+func logWeight(sigmas []float64, i, j, order int) float64 {
+	var at [3]float64
+	for m := range order {
+		at[m] = math.Log(sigmas[i-m])
+	}
+	return integrate(at[0], math.Log(sigmas[i+1]), func(u float64) float64 {
+		return lagrange(at[:order], j, u) * math.Exp(u)
+	})
+}
+
+// lagrange is the polynomial that is 1 at nodes[j] and 0 at the others.
+func lagrange(nodes []float64, j int, at float64) float64 {
+	p := 1.0
+	for k, node := range nodes {
+		if k != j {
+			p *= (at - node) / (nodes[j] - node)
+		}
+	}
+	return p
+}
+
+// integrate is Gauss and Legendre's rule of eight points, which is exact to
+// rounding for exponential functions times polynomials over the steps that
+// occur.
+func integrate(a, b float64, f func(float64) float64) float64 {
+	mid, half := (a+b)/2, (b-a)/2
+	var sum float64
+	for k, node := range gauss8.nodes {
+		sum += gauss8.weights[k] * (f(mid+node*half) + f(mid-node*half))
+	}
+	return sum * half
+}
+
+// gauss8 has half of the rule's points; the others are opposite.
 var gauss8 = struct{ nodes, weights [4]float64 }{
 	[4]float64{0.1834346424956498, 0.5255324099163290, 0.7966664774136267, 0.9602898564975363},
 	[4]float64{0.3626837833783620, 0.3137066458778873, 0.2223810344533745, 0.1012285362903763},

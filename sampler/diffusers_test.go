@@ -214,10 +214,10 @@ func publishedCases(t *testing.T) []published {
 		{source: "unipc: full_loop_with_noise", sum: 315.5757, mean: 0.4109, process: ddpm, sigmas: multi[8:], sample: UniPCBH2, options: second, start: startNoised},
 		{source: "not published: unipc of order 3, bh1", process: ddpm, sigmas: multi, sample: UniPC, options: still},
 
-		{source: "deis: full_loop_no_noise", mean: 0.23916, process: ddpm, sigmas: multi, sample: DEIS, options: second},
-		{source: "deis: full_loop_with_v_prediction", mean: 0.091, process: ddpm, sigmas: multi, predict: PredictV, sample: DEIS, options: second},
-		{source: "deis: full_loop_with_noise", sum: 315.3016, mean: 0.41054, process: ddpm, sigmas: multi[8:], sample: DEIS, options: second, start: startNoised},
-		{source: "not published: deis of order 3", process: ddpm, sigmas: multi, sample: DEIS, options: third},
+		{source: "deis: full_loop_no_noise", mean: 0.23916, process: ddpm, sigmas: multi, sample: DEISLog, options: second},
+		{source: "deis: full_loop_with_v_prediction", mean: 0.091, process: ddpm, sigmas: multi, predict: PredictV, sample: DEISLog, options: second},
+		{source: "deis: full_loop_with_noise", sum: 315.3016, mean: 0.41054, process: ddpm, sigmas: multi[8:], sample: DEISLog, options: second, start: startNoised},
+		{source: "not published: deis of order 3", process: ddpm, sigmas: multi, sample: DEISLog, options: third},
 
 		{source: "lcm: full_loop_onestep", sum: 18.7097, mean: 0.0244, process: latent, sigmas: lcm1, sample: LCM, options: full, wrap: Consistency},
 		{source: "lcm: full_loop_multistep", sum: 197.7616, mean: 0.2575, process: latent, sigmas: lcm, sample: LCM, options: full, wrap: Consistency},

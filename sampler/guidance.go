@@ -36,28 +36,20 @@ func CFG(pair Pair, scale float64) Denoiser {
 	}
 }
 
-// CFGPP is CFG++ (Chung et al. 2024, arXiv:2406.08070): the sample moves
-// towards the guided prediction, but its noise is that of the unguided one. A
-// step of [Euler], or of [EulerAncestral] with the same eta, of a denoiser
-//
-//	D* = uncond + scale/(1 - down/sigma)·(cond - uncond)
-//
-// does just that, where down is the noise level that the step goes down to; so
-// CFG++ is guidance whose scale depends on the step. sigmas are the sampler's.
+// CFGPP is the guidance of CFG++ (Chung et al. 2024, arXiv:2406.08070): that of
+// [CFG], which besides leaves the unguided prediction in uncond, a slice as
+// long as x. A sampler made for it ([EulerCFGPP] and others) finds it as its
+// Options.Uncond, and takes the noise to be that of the unguided prediction.
 // Usual scales are 0.5 to 2.
-func CFGPP(pair Pair, scale float64, sigmas []float64, eta float64) Denoiser {
-	var uncond []float32
+func CFGPP(pair Pair, scale float64, uncond []float32) Denoiser {
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
-		uncond = grow(uncond, len(x))
+		if len(uncond) != len(x) {
+			return &LengthError{"uncond", len(uncond), len(x)}
+		}
 		if err := pair(ctx, dst, uncond, x, sigma); err != nil {
 			return err
 		}
-		k := scale
-		if i := stepAt(sigmas, sigma); i+1 < len(sigmas) {
-			down, _ := ancestral(sigmas[i], sigmas[i+1], eta)
-			k /= 1 - down/sigmas[i]
-		}
-		sum2(dst, k, dst, 1-k, uncond)
+		sum2(dst, scale, dst, 1-scale, uncond)
 		return nil
 	}
 }

@@ -99,40 +99,41 @@ func TestCFG(t *testing.T) {
 	require.Zero(t, s.condCalls, "scale 0 needs no cond")
 }
 
-// CFG++ by its definition: x' = D + (x - uncond)/sigma·down (+ noise).
-func TestCFGPPIsTheStepOfItsPaper(t *testing.T) {
-	sigmas := []float64{10, 4, 1.5, 0.4, 0}
-	pair := func(_ context.Context, cond, uncond, x []float32, sigma float64) error {
-		for i, v := range x {
-			if cond != nil {
-				cond[i] = v / float32(1+sigma)
-			}
-			uncond[i] = float32(math.Sin(float64(v))) / 2
+func TestCFGPPKeepsTheUnguidedPrediction(t *testing.T) {
+	s := &scalars{cond: 3, uncond: 1}
+	uncond := make([]float32, 2)
+	require.InDelta(t, 1+0.8*2, one(t, CFGPP(s.pair, 0.8, uncond), 1), 1e-6)
+	require.Equal(t, []float32{1, 1}, uncond)
+	require.InDelta(t, 3, one(t, CFGPP(s.pair, 1, uncond), 1), 1e-6)
+	require.Equal(t, 2, s.uncondCal, "at scale 1, too")
+
+	var e *LengthError
+	require.ErrorAs(t, CFGPP(s.pair, 1, uncond[:1])(t.Context(), uncond, uncond, 1), &e)
+	every(t, func(t *testing.T, s Sampler) {
+		o := s.Options
+		o.Uncond = make([]float32, 5)
+		require.ErrorAs(t, s.Sample(t.Context(), mixture, make([]float32, 24), karras(t, 20), NewTorch(1), o), &e)
+		require.Contains(t, e.Error(), "Options.Uncond has 5 values, 24 wanted")
+	})
+}
+
+// Without guidance each sampler of CFG++ is the one whose name it bears.
+func TestCFGPPWithoutGuidance(t *testing.T) {
+	for name, plain := range map[string]string{
+		"euler_cfg++": "euler", "euler_a_cfg++": "euler_a", "dpm++2m_cfg++": "dpm++2m", "dpm++2s_a_cfg++": "dpm++2s_a",
+		"res_multistep_cfg++": "res_multistep", "res_multistep_a_cfg++": "res_multistep_ancestral",
+		"gradient_estimation_cfg++": "gradient_estimation",
+	} {
+		sigmas := karras(t, 20)
+		run := func(name string) []float32 {
+			s, err := Lookup(name)
+			require.NoError(t, err)
+			noise := NewTorch(1)
+			x := begun(24, sigmas[0], noise)
+			require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options))
+			return x
 		}
-		return nil
-	}
-	const scale = 0.8
-	for _, eta := range []float64{0, 0.7} {
-		start := begun(16, sigmas[0], NewTorch(3))
-		want := append([]float32(nil), start...)
-		noise := NewTorch(4)
-		cond, uncond, z := make([]float32, 16), make([]float32, 16), make([]float32, 16)
-		for i := range 4 {
-			require.NoError(t, pair(t.Context(), cond, uncond, want, sigmas[i]))
-			down, up := ancestral(sigmas[i], sigmas[i+1], eta)
-			if up > 0 {
-				noise.Normal(z)
-			}
-			for k := range want {
-				d := float64(uncond[k]) + scale*float64(cond[k]-uncond[k])
-				want[k] = float32(d + down*float64(want[k]-uncond[k])/sigmas[i] + up*float64(z[k]))
-			}
-		}
-		s, err := Lookup("euler_a_cfg++")
-		require.NoError(t, err)
-		s.Options.Eta = eta
-		require.NoError(t, s.Sample(t.Context(), s.Guide(pair, scale, sigmas), start, sigmas, NewTorch(4), s.Options))
-		requireClose(t, want, start, 1e-5, "CFG++")
+		requireClose(t, run(plain), run(name), 1e-5, name)
 	}
 }
 
@@ -232,7 +233,7 @@ func TestGuidanceSurvivesOddArguments(t *testing.T) {
 	for _, images := range []int{-1, 0, 3, 100} {
 		for _, odd := range []float64{-1, 0, 2, math.NaN(), math.Inf(1)} {
 			for _, d := range []Denoiser{
-				CFG(s.pair, odd), CFGPP(s.pair, odd, nil, odd), CFGPP(s.pair, 1, []float64{1, 0}, odd),
+				CFG(s.pair, odd), CFGPP(s.pair, odd, make([]float32, 10)),
 				CFGRescale(s.pair, PredictEpsilon, odd, odd, images), CFGZeroStar(s.pair, PredictFlow, odd, odd, images),
 				APG(s.pair, odd, APGOptions{odd, odd, odd}, images), DynamicThreshold(constant(2), odd, odd, images),
 				Clip(constant(1), odd), Interval(odd, odd, constant(1), constant(2)), Composable(func(context.Context, [][]float32, []float32, float64) error { return nil }, nil, odd),
@@ -248,7 +249,7 @@ func TestGuidanceDoesNotAllocate(t *testing.T) {
 	many := func(_ context.Context, dst [][]float32, _ []float32, _ float64) error { return nil }
 	x, dst := make([]float32, 64), make([]float32, 64)
 	for name, d := range map[string]Denoiser{
-		"cfg": CFG(s.pair, 7), "cfg++": CFGPP(s.pair, 7, karras(t, 10), 0),
+		"cfg": CFG(s.pair, 7), "cfg++": CFGPP(s.pair, 7, make([]float32, 64)),
 		"rescale": CFGRescale(s.pair, PredictV, 7, 0.7, 2), "zero": CFGZeroStar(s.pair, PredictFlow, 7, 1, 2),
 		"apg": APG(s.pair, 7, APGOptions{Threshold: 1}, 2), "threshold": DynamicThreshold(constant(2), 0.9, 2, 2),
 		"composable": Composable(many, []float64{1, 2}, 7),

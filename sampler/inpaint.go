@@ -8,9 +8,11 @@ import "context"
 // its level, and ends there with x0 itself (Lugmayr et al. 2022,
 // arXiv:2201.09865, without resampling; as ComfyUI and stable-diffusion.cpp).
 //
+// uncond, if not nil, is Options.Uncond, whose known part is held too.
+//
 // x0 has the sample's length; mask has one value, 0 to 1, for each place, and
 // serves every channel: len(x0) is a multiple of len(mask).
-func Inpaint(denoise Denoiser, x0, mask []float32) Denoiser {
+func Inpaint(denoise Denoiser, x0, mask, uncond []float32) Denoiser {
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		if len(x0) != len(x) {
 			return &LengthError{"x0", len(x0), len(x)}
@@ -18,16 +20,25 @@ func Inpaint(denoise Denoiser, x0, mask []float32) Denoiser {
 		if len(mask) == 0 || len(x0)%len(mask) != 0 {
 			return &LengthError{"the mask", len(mask), len(x0)}
 		}
+		if uncond != nil && len(uncond) != len(x) {
+			return &LengthError{"uncond", len(uncond), len(x)}
+		}
 		if err := denoise(ctx, dst, x, sigma); err != nil {
 			return err
 		}
-		for at := 0; at < len(dst); at += len(mask) {
-			known, out := x0[at:][:len(mask)], dst[at:][:len(mask)]
-			for i, m := range mask {
-				out[i] = known[i] + m*(out[i]-known[i])
-			}
-		}
+		hold(dst, x0, mask)
+		hold(uncond, x0, mask)
 		return nil
+	}
+}
+
+// hold replaces what is known of a prediction.
+func hold(x, x0, mask []float32) {
+	for at := 0; at < len(x); at += len(mask) {
+		known, out := x0[at:][:len(mask)], x[at:][:len(mask)]
+		for i, m := range mask {
+			out[i] = known[i] + m*(out[i]-known[i])
+		}
 	}
 }
 

@@ -18,11 +18,20 @@ func TestInpaintHoldsTheKnownPart(t *testing.T) {
 		}
 		return nil
 	}
+	pair := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
+		for i := range uncond {
+			uncond[i] = x[i] / 2
+		}
+		return model(ctx, cond, x, sigma)
+	}
 	sigmas := []float64{10, 3, 1, 0.3, 0.01, 0} // dpm_fast stops before the last
 	for _, s := range Samplers() {
-		x, noise := make([]float32, 6), NewTorch(3)
+		x, noise, o := make([]float32, 6), NewTorch(3), s.Options
 		Start(x, known, sigmas[0], noise)
-		require.NoError(t, s.Sample(context.Background(), Inpaint(model, known, mask), x, sigmas, noise, s.Options), s.Name)
+		if s.CFGPP {
+			o.Uncond = make([]float32, 6)
+		}
+		require.NoError(t, s.Sample(context.Background(), Inpaint(s.Guide(pair, 1, o.Uncond), known, mask, o.Uncond), x, sigmas, noise, o), s.Name)
 		for i, v := range []float32{1, 7, 5, 0.5, 7, 3} {
 			require.InDelta(t, v, x[i], 0.05, "%s, place %d", s.Name, i)
 		}
@@ -33,9 +42,10 @@ func TestInpaintLengths(t *testing.T) {
 	still := func(_ context.Context, dst, x []float32, _ float64) error { copy(dst, x); return nil }
 	x := make([]float32, 6)
 	var length *LengthError
-	require.ErrorAs(t, Inpaint(still, x[:5], x[:3])(context.Background(), x, x, 1), &length)
-	require.ErrorAs(t, Inpaint(still, x, x[:4])(context.Background(), x, x, 1), &length)
-	require.ErrorAs(t, Inpaint(still, x, nil)(context.Background(), x, x, 1), &length)
+	require.ErrorAs(t, Inpaint(still, x[:5], x[:3], nil)(context.Background(), x, x, 1), &length)
+	require.ErrorAs(t, Inpaint(still, x, x[:4], nil)(context.Background(), x, x, 1), &length)
+	require.ErrorAs(t, Inpaint(still, x, nil, nil)(context.Background(), x, x, 1), &length)
+	require.ErrorAs(t, Inpaint(still, x, x, x[:5])(context.Background(), x, x, 1), &length)
 }
 
 func TestStrength(t *testing.T) {

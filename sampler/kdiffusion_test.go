@@ -40,6 +40,7 @@ type kdiffusionGolden struct {
 		N                 int
 		Seed              uint64
 		Options           map[string]float64
+		Scale             float64 // of CFG++, 0 without guidance
 		X                 []float32
 	}
 }
@@ -153,24 +154,40 @@ func withOptions(t *testing.T, o Options, set map[string]float64) Options {
 	return o
 }
 
-// testdata/sampler/others.py is a second implementation of what no package
-// carries.
+// testdata/sampler/others.py and comfyui.py are second implementations of what
+// no package carries; those of CFG++ are guided from the mixture to one Gaussian.
 func TestOtherSamplers(t *testing.T) {
-	var g kdiffusionGolden
-	golden(t, "others.json", &g)
-	require.NotEmpty(t, g.Runs)
-	for _, r := range g.Runs {
-		s, err := Lookup(r.Sampler)
-		require.NoError(t, err)
-		sigmas := karras(t, r.N)
-		noise := NewTorch(r.Seed)
-		x := make([]float32, len(r.X))
-		Start(x, nil, sigmas[0], noise)
-		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options))
-		tolerance := 2e-4
-		if r.Sampler == "lcm" {
-			tolerance = 2e-3 // each step amplifies the rounding of the ones before
+	guided := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
+		const c2 = 0.3 * 0.3
+		s2 := sigma * sigma
+		for i, xi := range x {
+			cond[i] = float32((c2*float64(xi) + s2/2) / (c2 + s2))
 		}
-		requireClose(t, r.X, x, tolerance, fmt.Sprintf("%s, %d steps", r.Sampler, r.N))
+		return mixture(ctx, uncond, x, sigma)
+	}
+	for _, file := range []string{"others.json", "comfyui.json"} {
+		var g kdiffusionGolden
+		golden(t, file, &g)
+		require.NotEmpty(t, g.Runs)
+		for _, r := range g.Runs {
+			s, err := Lookup(r.Sampler)
+			require.NoError(t, err)
+			sigmas := karras(t, r.N)
+			noise := NewTorch(r.Seed)
+			x := make([]float32, len(r.X))
+			Start(x, nil, sigmas[0], noise)
+			denoise, o := Denoiser(mixture), s.Options
+			require.Equal(t, r.Scale != 0, s.CFGPP, r.Sampler)
+			if r.Scale != 0 {
+				o.Uncond = make([]float32, len(x))
+				denoise = s.Guide(guided, r.Scale, o.Uncond)
+			}
+			require.NoError(t, s.Sample(t.Context(), denoise, x, sigmas, noise, o))
+			tolerance := 2e-4
+			if r.Sampler == "lcm" {
+				tolerance = 2e-3 // each step amplifies the rounding of the ones before
+			}
+			requireClose(t, r.X, x, tolerance, fmt.Sprintf("%s, %d steps", r.Sampler, r.N))
+		}
 	}
 }

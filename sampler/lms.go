@@ -9,25 +9,6 @@ import (
 // with coefficients for uneven steps, as k-diffusion's sample_lms: order 4 by
 // default and at most, one evaluation a step.
 func LMS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	return multistep(ctx, denoise, x, sigmas, noise, o, func(i, order int) int { return min(i+1, order) })
-}
-
-// IPNDMV is the improved PNDM ([IPNDM]) with the coefficients for the steps'
-// real lengths: [LMS] but for the last step to 0, which is of first order.
-// (Other programs' ipndm_v take coefficients of order 3 and 4 that are right
-// for even steps only.)
-func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	return multistep(ctx, denoise, x, sigmas, noise, o, func(i, order int) int {
-		if sigmas[i+1] == 0 {
-			return 1
-		}
-		return min(i+1, order)
-	})
-}
-
-// multistep is the Adams–Bashforth method for uneven steps, with the order
-// that at gives for step i.
-func multistep(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, at func(i, order int) int) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -42,7 +23,7 @@ func multistep(ctx context.Context, denoise Denoiser, x []float32, sigmas []floa
 			return err
 		}
 		slope(slopes.next(), x, denoised, sigmas[i])
-		now := at(i, order)
+		now := min(i+1, order)
 		for j := range now {
 			add(x, lagrangeIntegral(sigmas, i, j, now), slopes.back(j))
 		}

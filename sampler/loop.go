@@ -36,6 +36,9 @@ func (l *loop) init(stochastic bool) error {
 	if err := l.o.check(); err != nil {
 		return err
 	}
+	if u := l.o.Uncond; u != nil && len(u) != len(l.x) {
+		return &LengthError{"Options.Uncond", len(u), len(l.x)}
+	}
 	if !stochastic {
 		return nil
 	}
@@ -63,6 +66,14 @@ func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
 		return &NonFiniteError{Step: i + 1, Of: l.n, Sigma: sigma, Index: k, Value: dst[k]}
 	}
 	return nil
+}
+
+// uncond is the unguided prediction beside the guided one.
+func (l *loop) uncond(denoised []float32) []float32 {
+	if l.o.Uncond == nil {
+		return denoised
+	}
+	return l.o.Uncond
 }
 
 // stepName names a step in an error; adaptive samplers do not know of how many.

@@ -44,6 +44,66 @@ func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64,
 	return nil
 }
 
+// IPNDMV is [IPNDM] for uneven steps, as in ComfyUI and in the code of its
+// authors (github.com/zju-pi/diff-sampler). Two slips there keep orders 3 and 4
+// from being reached: a bracket in the weight of the second difference, a
+// below, and a plus for a minus in that of the third, b, which is 11/24 for
+// even steps instead of 9/24. [LMS] is the method without them. One evaluation
+// a step.
+func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
+	if err != nil {
+		return err
+	}
+	order, err := l.order(4, 4)
+	if err != nil {
+		return err
+	}
+	denoised, slopes := l.slice(), l.history(order)
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		slope(slopes.next(), x, denoised, sigmas[i])
+		if sigmas[i+1] == 0 {
+			copy(x, denoised)
+		} else {
+			w := ipndmvWeights(sigmas, i, min(i+1, order))
+			slopes.march(x, w[:min(i+1, order)], sigmas[i+1]-sigmas[i])
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ipndmvWeights weighs the slopes of step i, newest first.
+func ipndmvWeights(sigmas []float64, i, order int) [4]float64 {
+	var h [4]float64 // of this step and those before
+	for k := range order {
+		h[k] = sigmas[i+1-k] - sigmas[i-k]
+	}
+	w := [4]float64{1}
+	if order > 1 {
+		c := h[0] / h[1] / 2
+		w[0], w[1] = w[0]+c, -c
+	}
+	if order > 2 {
+		a, r := (1-h[0]*h[0]/(3*h[1]*(h[1]+h[2])))/2, h[1]/h[2]
+		w[0], w[1], w[2] = w[0]+a, w[1]-(1+r)*a, r*a
+	}
+	if order > 3 {
+		h01, h12 := h[0]+h[1], h[1]+h[2]
+		b := (1-h[0]/(3*h01))/2 + (1-h[0]/(2*h01))*h[0]/(6*(h01+h[2]))
+		b *= h[0] * h01 * (h01 + h[2]) / (h[1] * h12 * (h12 + h[3]))
+		r, s := h[1]/h[2], h[1]*h12/(h[2]*(h[2]+h[3]))
+		w[0], w[1] = w[0]+b, w[1]-(1+r+s)*b
+		w[2], w[3] = w[2]+(r+s*(1+h[2]/h[3]))*b, -s*r*b
+	}
+	return w
+}
+
 // PLMS is the linear multistep form of PNDM, S-PNDM's first step and
 // F-PNDM's others, as in the first latent diffusion models, and the diffusers
 // library's PNDMScheduler with skip_prk_steps. The first step takes two

@@ -19,10 +19,11 @@ type Sampler struct {
 }
 
 // Guide makes classifier-free guidance of a pair of predictions, in the form
-// that the sampler is run with. sigmas are the run's.
-func (s Sampler) Guide(pair Pair, scale float64, sigmas []float64) Denoiser {
+// that the sampler is run with. With CFG++ it fills uncond, which is to be the
+// run's Options.Uncond; else that may be nil.
+func (s Sampler) Guide(pair Pair, scale float64, uncond []float32) Denoiser {
 	if s.CFGPP {
-		return CFGPP(pair, scale, sigmas, s.Options.Eta)
+		return CFGPP(pair, scale, uncond)
 	}
 	return CFG(pair, scale)
 }

@@ -24,11 +24,8 @@ func ResMultistep(ctx context.Context, denoise Denoiser, x []float32, sigmas []f
 		if i == 0 || down == 0 {
 			toward(x, x, denoised, sigmas[i], down)
 		} else {
-			h := math.Log(sigmas[i] / down)
-			c2 := math.Log(oldDown/sigmas[i-1]) / h
-			phi1 := -math.Expm1(-h) / h
-			phi2 := (1 - phi1) / h
-			sum3(x, math.Exp(-h), x, h*(phi1-phi2/c2), denoised, h*phi2/c2, old)
+			ratio, b1, b2 := resWeights(sigmas[i-1], oldDown, sigmas[i], down)
+			sum3(x, ratio, x, b1, denoised, b2, old)
 		}
 		l.addNoise(x, up, sigmas[i], sigmas[i+1])
 		if err := l.done(i, denoised); err != nil {
@@ -38,6 +35,16 @@ func ResMultistep(ctx context.Context, denoise Denoiser, x []float32, sigmas []f
 		oldDown = down
 	}
 	return nil
+}
+
+// resWeights gives the weights of x, of the prediction at sigma and of the one
+// before in a step of [ResMultistep] from sigma down to another noise level,
+// after one from last down to lastDown.
+func resWeights(last, lastDown, sigma, down float64) (ratio, b1, b2 float64) {
+	h := math.Log(sigma / down)
+	c2 := math.Log(lastDown/last) / h
+	b2 = phi2(h) / c2
+	return math.Exp(-h), -math.Expm1(-h) - b2, b2
 }
 
 // Res2S is the single-step method of the same paper with its midpoint at 1/2,

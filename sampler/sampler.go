@@ -94,9 +94,13 @@ type Options struct {
 	// Images is how many pictures x holds, for the samplers that measure them
 	// one by one (pc); 0 is one.
 	Images int
-	// Process is where the samplers that think in timesteps (pndm, tcd) find
-	// them; nil is [StableDiffusion].
+	// Process is where the samplers that think in timesteps (pndm, tcd, sa_solver)
+	// find them; nil is [StableDiffusion].
 	Process Process
+	// Uncond is where guidance leaves the unguided prediction of each
+	// evaluation ([CFGPP]) for the samplers of CFG++; as long as x. nil stands
+	// for the prediction itself: no guidance, or that of another kind.
+	Uncond []float32
 	// OnStep, if not nil, is called after each step. Its error ends the
 	// sampling and is returned as it is.
 	OnStep func(Step) error

@@ -44,16 +44,20 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	sampler.Start(x.data, x0, sigmas[0], noise)
 
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
-	denoise := m.inPhases(q, c.source, prediction, x, c.phases, sigmas, &made)
+	options := q.sampler.Options
+	options.Process = m.process
+	if q.sampler.CFGPP {
+		options.Uncond = make([]float32, len(x.data))
+	}
+	denoise := m.inPhases(q, c.source, prediction, x, c.phases, options.Uncond, &made)
 	if q.Refiner != nil {
-		if denoise, err = m.handOver(ctx, q, denoise, x, c, sigmas, &made); err != nil {
+		if denoise, err = m.handOver(ctx, q, denoise, x, c, len(sigmas)-1, options.Uncond, &made); err != nil {
 			return plane{}, err
 		}
 	}
 	if c.source != nil && c.source.cells != nil && c.source.beside == nil {
-		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells)
+		denoise = sampler.Inpaint(denoise, c.source.latent.data, c.source.cells, options.Uncond)
 	}
-	options := q.sampler.Options
 	options.OnStep = func(s sampler.Step) error {
 		made = s.Index
 		return onStep(s)
@@ -67,12 +71,12 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	return x, err
 }
 
-// inPhases is the denoiser whose prompts change from phase to phase; made is
-// the number of steps that are done.
-func (m *Model) inPhases(q resolved, s *source, p sampler.Prediction, x plane, phases []phase, sigmas []float64, made *int) sampler.Denoiser {
+// inPhases is the denoiser whose prompts change from phase to phase; uncond is
+// the sampler's option and made the number of steps that are done.
+func (m *Model) inPhases(q resolved, s *source, p sampler.Prediction, x plane, phases []phase, uncond []float32, made *int) sampler.Denoiser {
 	guided := make([]sampler.Denoiser, len(phases))
 	for i, c := range phases {
-		guided[i] = m.guide(q, s, p, x, c, sigmas)
+		guided[i] = m.guide(q, s, p, x, c, uncond)
 	}
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		i := 0
@@ -85,7 +89,7 @@ func (m *Model) inPhases(q resolved, s *source, p sampler.Prediction, x plane, p
 
 // handOver is the denoiser that leaves the last steps to the refiner, which
 // sees the same latents (Podell et al. 2023, §2.5).
-func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser, x plane, c conditioning, sigmas []float64, made *int) (sampler.Denoiser, error) {
+func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser, x plane, c conditioning, steps int, uncond []float32, made *int) (sampler.Denoiser, error) {
 	r := q.Refiner
 	if r.weights.UNet.OutChannels != x.channels || r.factor() != m.factor() {
 		return nil, &RequestError{[]Problem{{"Refiner", "its latents have another shape than the model's"}}}
@@ -94,8 +98,8 @@ func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser,
 	if err != nil {
 		return nil, err
 	}
-	refined := r.inPhases(q, nil, prediction, x, c.refined, sigmas, made)
-	first := int(math.Round(q.refinerAt*float64(q.Steps))) - (q.Steps - (len(sigmas) - 1))
+	refined := r.inPhases(q, nil, prediction, x, c.refined, uncond, made)
+	first := int(math.Round(q.refinerAt*float64(q.Steps))) - (q.Steps - steps)
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		if *made >= first {
 			return refined(ctx, dst, x, sigma)

@@ -14,8 +14,8 @@ type view struct {
 }
 
 // guide makes the denoiser of one phase: the guidance between the UNet's
-// answers, for latents of x's shape.
-func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c phase, sigmas []float64) sampler.Denoiser {
+// answers, for latents of x's shape. uncond is the sampler's option.
+func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c phase, uncond []float32) sampler.Denoiser {
 	var beside []float32
 	if s != nil {
 		beside = s.beside
@@ -31,7 +31,7 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 	pair := sampler.NewPair(p, m.process, func(ctx context.Context, cond, uncond, x []float32, t float64) error {
 		return run(ctx, [][]float32{cond, uncond}, x, t)
 	})
-	return q.sampler.Guide(pair, q.guidance, sigmas)
+	return q.sampler.Guide(pair, q.guidance, uncond)
 }
 
 // evaluate returns the UNet as the samplers see it, for latents of one shape:

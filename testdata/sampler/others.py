@@ -228,11 +228,14 @@ cases = {
     "exp_heun_2_x0": lambda x, s: seeds_2(x, s, 0, 1.0, True),
     "exp_heun_2_x0_sde": lambda x, s: seeds_2(x, s, 1, 1.0, True),
 }
-runs = []
-for name, f in cases.items():
-    for n in (2, 7, 24, 40):
-        sigmas = karras(n)
-        torch.manual_seed(3)
-        x = torch.randn(1, 4, 4, 4).double() * sigmas[0]
-        runs.append({"sampler": name, "n": n, "seed": 3, "x": [float(v) for v in f(x, sigmas).flatten()]})
-print(json.dumps({"runs": runs}))
+
+def run(name, f, n):
+    """What a sampler makes of the start: f takes it and the sigmas."""
+    sigmas = karras(n)
+    torch.manual_seed(3)
+    x = torch.randn(1, 4, 4, 4).double() * sigmas[0]
+    return {"sampler": name, "n": n, "seed": 3, "x": [float(v) for v in f(x, sigmas).flatten()]}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"runs": [run(name, f, n) for name, f in cases.items() for n in (2, 7, 24, 40)]}))
