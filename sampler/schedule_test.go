@@ -41,8 +41,8 @@ func TestEveryScheduleFallsToZero(t *testing.T) {
 func TestSchedulesBeginWithinTheTrainedRange(t *testing.T) {
 	p := StableDiffusion()
 	for _, s := range Schedules() {
-		if s.Name == "ays_svd" || s.Name == "vp" { // made for other models
-			continue
+		if s.Name == "ays_svd" || s.Name == "vp" || s.Name == "align_your_steps" || s.Name == "align_your_steps_sdxl" {
+			continue // made for other models, or rounded
 		}
 		sigmas, err := s.Sigmas(p, 20)
 		require.NoError(t, err)
@@ -62,12 +62,13 @@ func TestScheduleRefusesNoSteps(t *testing.T) {
 	}
 }
 
-func TestSchedulesOfComfyUI(t *testing.T) {
+func TestSchedulesOfOtherPrograms(t *testing.T) {
 	var g struct {
 		Schedules []struct {
-			Name   string
-			N      int
-			Sigmas []float64
+			Name      string
+			N         int
+			Fractions bool // of a flow without a shift, not of Stable Diffusion
+			Sigmas    []float64
 		}
 		Quantiles []struct{ A, B, U, X float64 }
 	}
@@ -76,7 +77,11 @@ func TestSchedulesOfComfyUI(t *testing.T) {
 	for _, want := range g.Schedules {
 		s, err := LookupSchedule(want.Name)
 		require.NoError(t, err)
-		sigmas, err := s.Sigmas(StableDiffusion(), want.N)
+		process := Process(StableDiffusion())
+		if want.Fractions {
+			process = Flow(1)
+		}
+		sigmas, err := s.Sigmas(process, want.N)
 		require.NoError(t, err)
 		require.Len(t, sigmas, len(want.Sigmas))
 		for i, w := range want.Sigmas {
@@ -88,6 +93,15 @@ func TestSchedulesOfComfyUI(t *testing.T) {
 	require.NotEmpty(t, g.Quantiles)
 	for _, q := range g.Quantiles {
 		require.InDelta(t, q.X, betaQuantile(q.U, q.A, q.B), 2e-12)
+	}
+}
+
+// The tables with all their digits are those that the diffusers library has
+// with three decimals.
+func TestAlignYourStepsTables(t *testing.T) {
+	for i := range 10 {
+		require.InDelta(t, aysSD1Rounded[i], aysSD1[i], 0.003)
+		require.InDelta(t, aysSDXLRounded[i], aysSDXL[i], 0.004)
 	}
 }
 

@@ -1,5 +1,9 @@
 package sampler
 
+// flowTokens is the size of picture that schedules of flow matching are for
+// when they are asked for by name: 1024x1024.
+const flowTokens = 4096
+
 // schedules is the registry of schedules, in the order in which they are
 // listed.
 func schedules() []Schedule {
@@ -26,16 +30,30 @@ func schedules() []Schedule {
 			"timesteps along a smooth step: more at both ends", SmoothStep},
 		{"kl_optimal", nil,
 			"arctan(sigma) evenly", KLOptimal},
-		{"ays", []string{"align_your_steps", "ays_sd1"},
+		{"ays", []string{"ays_sd1"},
 			"Align Your Steps, searched for Stable Diffusion 1.x; best for about 10 steps", AlignYourSteps},
-		{"ays_sdxl", []string{"align_your_steps_sdxl"},
+		{"ays_sdxl", nil,
 			"Align Your Steps for SDXL", AlignYourStepsXL},
-		{"ays_svd", []string{"align_your_steps_svd"},
+		{"ays_svd", nil,
 			"Align Your Steps for Stable Video Diffusion", AlignYourStepsVideo},
+		{"align_your_steps", nil,
+			"ays as AUTOMATIC1111 has it, with the lowest noise level before 0", AlignYourStepsClosed},
+		{"align_your_steps_sdxl", nil,
+			"align_your_steps for SDXL", AlignYourStepsXLClosed},
 		{"gits", []string{"align_your_steps_GITS"},
 			"searched by trajectory for Stable Diffusion 1.x, up to 20 steps", GITS},
-		{"linear", []string{"flux", "flux2"},
+		{"linear", nil,
 			"timesteps evenly down to 0: flow-matching models", Linear},
+		{"flux", nil,
+			"linear with the shift of FLUX.1, here for 1024x1024 pixels: flow matching", Flux(flowTokens)},
+		{"flux2", nil,
+			"linear with the shift of FLUX.2, which depends on the steps: flow matching", Flux2(flowTokens)},
+		{"ltx2", nil,
+			"linear with the shift of LTX-2 and a long last step: flow matching", LTX2(flowTokens)},
+		{"logit_normal", nil,
+			"quantiles of a logit-normal distribution, of Ideogram 4: flow matching", LogitNormal(flowTokens)},
+		{"llada_image", nil,
+			"of LLaDA-Image, along a curve that is steeper at both ends: flow matching", LLaDAImage},
 		{"linear_quadratic", nil,
 			"slow and even at first, then along a parabola: flow-matching models", LinearQuadratic},
 		{"bong_tangent", nil,

@@ -15,6 +15,12 @@ var (
 	aysSVD = []float64{700, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002}
 )
 
+// The first two, rounded as in the paper's instructions and in AUTOMATIC1111.
+var (
+	aysSD1Rounded  = []float64{14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029}
+	aysSDXLRounded = []float64{14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029}
+)
+
 // GITS (Chen et al. 2024, "On the Trajectory Regularity of ODE-based Diffusion
 // Sampling", arXiv:2405.11326) for Stable Diffusion 1.5 with coefficient 1.2,
 // for 2 to 20 steps.
@@ -50,6 +56,13 @@ func AlignYourStepsXL(_ Process, n int) ([]float64, error) { return stretch(aysS
 // AlignYourStepsVideo is for Stable Video Diffusion.
 func AlignYourStepsVideo(_ Process, n int) ([]float64, error) { return stretch(aysSVD, n) }
 
+// AlignYourStepsClosed is [AlignYourSteps] as AUTOMATIC1111 stretches it: the
+// lowest noise level is the beginning of the last step, not left out for 0.
+func AlignYourStepsClosed(_ Process, n int) ([]float64, error) { return closed(aysSD1Rounded, n) }
+
+// AlignYourStepsXLClosed is [AlignYourStepsClosed] for SDXL.
+func AlignYourStepsXLClosed(_ Process, n int) ([]float64, error) { return closed(aysSDXLRounded, n) }
+
 // GITS takes searched noise levels of Stable Diffusion 1.5 for up to 20 steps,
 // and stretches the last list for more. It begins at 14.6 whatever the process.
 func GITS(_ Process, n int) ([]float64, error) {
@@ -71,6 +84,20 @@ func Custom(levels []float64) (func(p Process, n int) ([]float64, error), error)
 	return func(_ Process, n int) ([]float64, error) { return stretch(levels, n) }, nil
 }
 
+// closed takes n noise levels from the first to the last of a list, with linear
+// interpolation of their logarithms, and 0.
+func closed(list []float64, n int) ([]float64, error) {
+	last := len(list) - 1
+	return build(n, func(i int) float64 { return between(list, fraction(i, n)*float64(last)) })
+}
+
+// between interpolates the logarithms of a list at a fractional index.
+func between(list []float64, at float64) float64 {
+	k, f := math.Modf(at)
+	next := list[min(int(k)+1, len(list)-1)]
+	return math.Exp((1-f)*math.Log(list[int(k)]) + f*math.Log(next))
+}
+
 // stretch takes n noise levels of a list for len(list)-1 steps, with linear
 // interpolation of their logarithms.
 func stretch(list []float64, n int) ([]float64, error) {
@@ -79,7 +106,6 @@ func stretch(list []float64, n int) ([]float64, error) {
 		if n == last {
 			return list[i]
 		}
-		k, f := math.Modf(float64(i) * float64(last) / float64(n))
-		return math.Exp((1-f)*math.Log(list[int(k)]) + f*math.Log(list[int(k)+1]))
+		return between(list, float64(i)*float64(last)/float64(n))
 	})
 }
