@@ -26,13 +26,18 @@ import (
 //     its coefficients and by its order instead.
 //   - test_scheduler_dpm_single: its midpoint is the next timestep of the
 //     list; ours is the midpoint in lambda, as in k-diffusion.
-//   - test_scheduler_dpm_multi with use_lu_lambdas, algorithm_type dpmsolver,
-//     sde-dpmsolver++ over VP betas: not offered.
+//   - test_scheduler_dpm_multi with algorithm_type dpmsolver, solver orders 1
+//     and 3: no published numbers.
 //   - test_scheduler_dpm_multi_inverse: multistep inversion is not offered.
-//   - test_scheduler_dpm_sde: its noise is torchsde's Brownian tree.
-//   - test_scheduler_sasolver, _vq_diffusion, _flow_map_euler and the token
-//     schedulers: samplers that are not offered.
-//   - *_device and test_switch: the same numbers once more.
+//   - test_scheduler_dpm_sde, _cosine_dpmsolver_multistep: their noise is
+//     torchsde's Brownian tree.
+//   - test_scheduler_vq_diffusion, _flow_map_euler, _helios, _piflow and the
+//     token schedulers: samplers that are not offered.
+//   - test_scheduler_flow_match_euler_discrete, _ltx_euler_ancestral_rf: no
+//     published numbers.
+//   - *_parallel's full loops, sasolver's full_loop_no_noise (in the versions
+//     that seed torch's generator), *_device and test_switch: the same numbers
+//     once more.
 //   - *1DTest: the same arithmetic on fewer elements.
 //   - Zero-SNR options and checks of shapes, types and saved configurations:
 //     no published numbers.
@@ -146,6 +151,9 @@ func publishedCases(t *testing.T) []published {
 	multiKarras, err := KarrasRho(ddpm.sigmas[0], ddpm.sigmas[999], 7, 10)
 	require.NoError(t, err)
 	multiKarras[10] = multiKarras[9] * (1 - 1e-9) // a last step of no length
+	multiLu, err := Exponential(ddpm, 10)
+	require.NoError(t, err)
+	multiLu[10] = multiLu[9] * (1 - 1e-9)
 	lcm, err := LCMTimesteps(latent, 10)
 	require.NoError(t, err)
 	lcm1, err := LCMTimesteps(latent, 1)
@@ -206,6 +214,9 @@ func publishedCases(t *testing.T) []published {
 		{source: "dpm_multi: full_loop_with_v_prediction", mean: 0.2251, process: ddpm, sigmas: multi, predict: PredictV, sample: DPMPP2M, options: still},
 		{source: "dpm_multi: full_loop_with_karras_and_v_prediction", mean: 0.2096, process: ddpm, sigmas: multiKarras, predict: PredictV, sample: DPMPP2M, options: still, rounded: true},
 		{source: "dpm_multi: full_loop_with_noise", sum: 318.4111, mean: 0.4146, process: ddpm, sigmas: multi[5:], sample: DPMPP2M, options: still, start: startNoised},
+
+		{source: "dpm_multi: full_loop_with_lu_and_v_prediction", mean: 0.1554, process: ddpm, sigmas: multiLu, predict: PredictV, sample: DPMPP2M, options: still, rounded: true},
+		{source: "not published: dpm_multi with sde-dpmsolver++", process: ddpm, sigmas: multi, sample: DPMPP2MSDE, options: full},
 
 		{source: "unipc: full_loop_no_noise", mean: 0.2464, process: ddpm, sigmas: multi, sample: UniPCBH2, options: second},
 		{source: "unipc: full_loop_with_karras", mean: 0.2925, process: ddpm, sigmas: multiKarras, sample: UniPCBH2, options: second, rounded: true},
@@ -280,102 +291,6 @@ func TestPublishedResultsOfDiffusers(t *testing.T) {
 		})
 	}
 	require.Empty(t, library, "results that no case compares with")
-}
-
-// otherPublished are the cases whose models do not fit publishedCases.
-func otherPublished() []published {
-	return []published{
-		{source: "edm_euler: full_loop_no_noise", sum: 34.1855, mean: 0.044, loop: edmEuler},
-		{source: "edm_dpmsolver_multistep: full_loop_no_noise", mean: 0.0001, loop: edmMultistep(0, PredictEDM, false)},
-		{source: "edm_dpmsolver_multistep: full_loop_with_noise", sum: 8.1661, mean: 0.0106, loop: edmMultistep(5, PredictEDM, false)},
-		{source: "edm_dpmsolver_multistep: full_loop_no_noise_thres", mean: 0.0080, loop: edmMultistep(0, PredictEDM, true)},
-		{source: "edm_dpmsolver_multistep: full_loop_with_v_prediction", mean: 0.0092, loop: edmMultistep(0, PredictV, false)},
-		{source: "consistency_model: full_loop_no_noise_onestep", sum: 192.7614, mean: 0.2510, loop: consistencyModel(0)},
-		{source: "consistency_model: full_loop_no_noise_multistep", sum: 347.6357, mean: 0.4527, loop: consistencyModel(0, 106)},
-		{source: "score_sde_ve: full_loop_no_noise", sum: 14372758528, mean: 18714530, loop: scoreSDE},
-	}
-}
-
-func edmEuler(t *testing.T) ([]float32, error) {
-	process := EDM(0.002, 80)
-	sigmas, err := Karras(process, 10)
-	require.NoError(t, err)
-	x := dummySample(false)
-	multiply(x, math.Sqrt(80*80+1))
-	return x, Euler(t.Context(), EDMDenoiser(PredictEDM, process, 0.5, dummyModel), x, sigmas, nil, DefaultOptions())
-}
-
-// edmMultistep: the tests leave out the scaling of the sample and of the
-// model's input.
-func edmMultistep(start int, predict Prediction, threshold bool) func(t *testing.T) ([]float32, error) {
-	return func(t *testing.T) ([]float32, error) {
-		sigmas, err := Karras(EDM(0.002, 80), 10)
-		require.NoError(t, err)
-		sigmas[10] = sigmas[9] * (1 - 1e-9) // a last step of no length
-		denoise := Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
-			cSkip, cOut, _ := predict.Scalings(sigma, 0.5)
-			if err := dummyModel(ctx, dst, x, math.Log(sigma)/4); err != nil {
-				return err
-			}
-			sum2(dst, cOut, dst, cSkip, x)
-			return nil
-		})
-		if threshold {
-			denoise = DynamicThreshold(denoise, 0.87, 0.5, 4)
-		}
-		x := dummySample(false)
-		if start > 0 {
-			AddNoise(x, sigmas[start], given(dummySample(true)))
-		}
-		return x, DPMPP2M(t.Context(), denoise, x, sigmas[start:], nil, DefaultOptions())
-	}
-}
-
-// consistencyModel samples at steps of 201 along the schedule of Karras et al.
-// The library adds noise up to sqrt(sigma²-sigma_min²) and asks at sigma.
-func consistencyModel(steps ...float64) func(t *testing.T) ([]float32, error) {
-	const lo, hi, data = 0.002, 80.0, 0.5
-	return func(t *testing.T) ([]float32, error) {
-		var sigmas []float64
-		for _, s := range steps {
-			a, b := math.Pow(hi, 1.0/7), math.Pow(lo, 1.0/7)
-			sigma := math.Pow(a+s/200*(b-a), 7)
-			sigmas = append(sigmas, math.Sqrt(sigma*sigma-lo*lo))
-		}
-		denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
-			sigma = math.Sqrt(sigma*sigma + lo*lo)
-			in := append([]float32(nil), x...)
-			multiply(in, 1/math.Sqrt(sigma*sigma+data*data))
-			if err := dummyModel(ctx, dst, in, 250*math.Log(sigma)); err != nil {
-				return err
-			}
-			cSkip := data * data / ((sigma-lo)*(sigma-lo) + data*data)
-			cOut := (sigma - lo) * data / math.Sqrt(sigma*sigma+data*data)
-			sum2(dst, cOut, dst, cSkip, x)
-			return nil
-		}
-		x := dummySample(false)
-		multiply(x, hi)
-		return x, LCM(t.Context(), Clip(denoise, 1), x, append(sigmas, 0), NewTorch(0), DefaultOptions())
-	}
-}
-
-// scoreSDE: the test gives the model the first noise levels of a finer
-// schedule, whatever the step's.
-func scoreSDE(t *testing.T) ([]float32, error) {
-	fine := func(i float64) float64 { return 0.01 * math.Pow(134800, 1+i*(1e-5-1)/1999) }
-	levels := []float64{1348, 0.01 * math.Sqrt(134800), 0.01, 0}
-	denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
-		step := stepAt(levels, sigma)
-		if err := dummyModel(ctx, dst, x, fine(float64(step))); err != nil {
-			return err
-		}
-		sum2(dst, sigma*sigma, dst, 1, x) // D = x + sigma²·score
-		return nil
-	}
-	x, o := dummySample(false), DefaultOptions()
-	o.Images = 4
-	return x, PCWith(0.15)(t.Context(), denoise, x, levels, NewTorch(0), o)
 }
 
 // run makes the loop of a published test out of a sampler.

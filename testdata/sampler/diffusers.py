@@ -34,7 +34,8 @@ def dummy(flipped=False):
 
 def model(x, t, *args):
     t = torch.as_tensor(t)
-    return x * t.reshape(-1, 1, 1, 1).to(x.dtype) / (t + 1)
+    t = t.reshape(-1, 1, 1, 1) if t.dim() else t
+    return x * t.to(x.dtype) / (t + 1)
 
 
 def keep(name, x):
@@ -132,6 +133,22 @@ keep("dpm_multi: full_loop_no_noise_thres",
 keep("dpm_multi: full_loop_with_v_prediction", loop(M(**m, **v)))
 keep("dpm_multi: full_loop_with_karras_and_v_prediction", loop(M(**m, **v, use_karras_sigmas=True)))
 keep("dpm_multi: full_loop_with_noise", loop(M(**m), start=5))
+
+keep("dpm_multi: full_loop_with_lu_and_v_prediction", loop(M(**m, **v, use_lu_lambdas=True)))
+keep("not published: dpm_multi with sde-dpmsolver++",
+     loop(M(**{**m, "algorithm_type": "sde-dpmsolver++"})))
+
+# Draws in each step, wanted or not.
+S = D.SASolverScheduler
+keep("sasolver: full_loop_device", loop(S(**k)))
+keep("sasolver: full_loop_with_v_prediction", loop(S(**k, **v)))
+keep("sasolver: full_loop_device_karras_sigmas", loop(S(**k, use_karras_sigmas=True)))
+
+for name, scheduler in [("ddim", D.DDIMParallelScheduler(**c)), ("ddpm", D.DDPMParallelScheduler(**c))]:
+    x = torch.stack([dummy(), dummy() + 0.1, dummy() - 0.1]).flatten(0, 1)
+    scheduler.set_timesteps(10 if name == "ddim" else 1000)
+    t = torch.arange(3)[:, None].repeat(1, 4).flatten()
+    keep(name + "_parallel: batch_step_no_noise", scheduler.batch_step_no_noise(model(x, t), t, x))
 
 u = {**linear, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "sigma_min"}
 U = D.UniPCMultistepScheduler
