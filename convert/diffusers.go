@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +25,9 @@ type settings struct {
 		Eps        float64 `json:"layer_norm_eps"`
 	}
 	unet struct {
-		HeadDim    any `json:"attention_head_dim"` // in fact the number of heads: a number, or one for each level
-		Heads      any `json:"num_attention_heads"`
-		SampleSize int `json:"sample_size"`
+		HeadDim    headCounts `json:"attention_head_dim"` // in fact the number of heads
+		Heads      headCounts `json:"num_attention_heads"`
+		SampleSize int        `json:"sample_size"`
 	}
 	vae struct {
 		ScaleFactor float64 `json:"scaling_factor"`
@@ -33,6 +35,19 @@ type settings struct {
 	scheduler struct {
 		Prediction string `json:"prediction_type"`
 	}
+}
+
+// headCounts is a number for all levels of a UNet or one for each.
+type headCounts struct {
+	one  float64
+	each []float64
+}
+
+func (h *headCounts) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '[' {
+		return json.Unmarshal(text, &h.each)
+	}
+	return json.Unmarshal(text, &h.one)
 }
 
 // part is one network's place in a diffusers folder. names gives a function
@@ -61,13 +76,14 @@ func partsOf(arch string) []part {
 
 func (m *Model) openDiffusers() error {
 	m.Format = "diffusers"
-	var index map[string]any
+	var index object
 	if err := readJSON(filepath.Join(m.Path, "model_index.json"), &index); err != nil {
 		return fmt.Errorf("a folder that is no diffusers model: %w", err)
 	}
 	has := func(name string) bool { // the library writes [null, null] for what is left out
-		classes, ok := index[name].([]any)
-		return ok && (len(classes) == 0 || classes[0] != nil)
+		var classes []json.RawMessage
+		err := json.Unmarshal(index[name], &classes)
+		return err == nil && classes != nil && (len(classes) == 0 || string(classes[0]) != "null")
 	}
 	m.Arch, m.What = SD1, "Stable Diffusion"
 	switch {
@@ -166,15 +182,11 @@ func (m *Model) readConfigs() error {
 	say(keyPrediction, s.scheduler.Prediction != "", strings.TrimSuffix(s.scheduler.Prediction, "_prediction"))
 	say(keySampleSize, s.unet.SampleSize > 0, s.unet.SampleSize)
 	heads := s.unet.Heads
-	if heads == nil {
+	if heads.one == 0 && heads.each == nil {
 		heads = s.unet.HeadDim
 	}
-	switch h := heads.(type) {
-	case float64:
-		say(keyUNetHeads, true, h)
-	case []any:
-		say(keyUNetHeadList, true, strings.Trim(fmt.Sprint(h...), "[]"))
-	}
+	say(keyUNetHeads, heads.one != 0, heads.one)
+	say(keyUNetHeadList, heads.each != nil, strings.Trim(fmt.Sprint(heads.each), "[]"))
 	merges, err := os.ReadFile(filepath.Join(m.Path, "tokenizer", "merges.txt"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -206,6 +218,34 @@ func readJSON(path string, to any) error {
 	return nil
 }
 
+// object is a JSON object whose names all differ: of two, Go's decoder would
+// take the last one without a word, other readers the first.
+type object map[string]json.RawMessage
+
+func (o *object) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return errors.New("a JSON object is wanted")
+	}
+	*o = object{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := token.(string)
+		if _, twice := (*o)[name]; twice {
+			return fmt.Errorf("%.60q stands twice", name)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		(*o)[name] = value
+	}
+	return nil
+}
+
 // readPart reads a network's tensors: from one file, its half-precision
 // variant, shards with an index, or a PyTorch checkpoint.
 func (m *Model) readPart(p part) ([]raw, error) {
@@ -217,17 +257,14 @@ func (m *Model) readPart(p part) ([]raw, error) {
 		}
 	}
 	for _, name := range []string{p.base + ".safetensors.index.json", p.base + ".safetensors.index.fp16.json"} {
-		var index struct {
-			WeightMap map[string]string `json:"weight_map"`
-		}
-		err := readJSON(filepath.Join(folder, name), &index)
+		weightMap, err := readIndex(filepath.Join(folder, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		return m.readShards(folder, name, index.WeightMap)
+		return m.readShards(folder, name, weightMap)
 	}
 	for _, name := range []string{p.base + ".bin", "pytorch_model.bin"} {
 		all, err := m.readFile(filepath.Join(folder, name))
@@ -236,6 +273,27 @@ func (m *Model) readPart(p part) ([]raw, error) {
 		}
 	}
 	return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant, index or .bin is there", p.base)
+}
+
+// readIndex reads the file that says in which shard each tensor is.
+func readIndex(path string) (map[string]string, error) {
+	var index, names object
+	if err := readJSON(path, &index); err != nil {
+		return nil, err
+	}
+	base := filepath.Base(path)
+	if err := json.Unmarshal(index["weight_map"], &names); err != nil || names == nil {
+		return nil, fmt.Errorf("%s: weight_map: %w", base, cmp.Or(err, errors.New("it is missing")))
+	}
+	shards := make(map[string]string, len(names))
+	for tensor, value := range names {
+		var shard string
+		if err := json.Unmarshal(value, &shard); err != nil {
+			return nil, fmt.Errorf("%s: weight_map: %.60q: %w", base, tensor, err)
+		}
+		shards[tensor] = shard
+	}
+	return shards, nil
 }
 
 func (m *Model) readShards(folder, index string, weightMap map[string]string) ([]raw, error) {

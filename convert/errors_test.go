@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/allocation"
 )
 
 // What is wrong with a file that is not a model at all.
@@ -188,7 +190,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte("PK\x03\x04"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := &Model{}
-		if m.readBytes(data) != nil || m.detect() != nil {
+		var err error
+		allocation.Bound(t, len(data), 256, func() { err = errors.Join(m.readBytes(data), m.detect()) })
+		if err != nil {
 			return
 		}
 		for _, x := range m.Tensors {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
@@ -25,6 +26,10 @@ func ParseImportance(data []byte) (map[string][]float32, error) {
 		return nil, fmt.Errorf("importance matrix: %w", err)
 	}
 	for name, values := range all {
+		if !slices.ContainsFunc(values, func(v float32) bool { return v != 0 }) {
+			delete(all, name) // never reached while the matrix was made
+			continue
+		}
 		for i, v := range values {
 			if !(v >= 0 && v <= math.MaxFloat32) {
 				return nil, fmt.Errorf("importance matrix: %q: element %d is %g; finite numbers from 0 on are wanted", name, i, v)
@@ -70,6 +75,9 @@ func parseOldImportance(data []byte) (map[string][]float32, error) {
 			return nil, err
 		}
 		at += 4 * columns
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%.100q stands twice", name)
+		}
 		for i := range values {
 			values[i] /= float32(max(calls, 1))
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/allocation"
 )
 
 func TestRules(t *testing.T) {
@@ -206,17 +207,17 @@ func TestImportance(t *testing.T) {
 		_, err := ParseImportance(b.Bytes()[:n])
 		require.ErrorContains(t, err, "cut off")
 	}
-	l, err := gguf.NewLayout(nil, []gguf.Tensor{{Name: "w.in_sum2", Type: dtype.F32, Shape: []int64{1, 2}}, {Name: "w.counts", Type: dtype.F32, Shape: []int64{1, 1}}})
-	require.NoError(t, err)
-	data := append(l.Header, make([]byte, l.Size-int64(len(l.Header)))...)
-	require.NoError(t, dtype.Encode(dtype.F32, data[l.Offsets[0]:][:8], []float32{8, 2}))
-	require.NoError(t, dtype.Encode(dtype.F32, data[l.Offsets[1]:][:4], []float32{4}))
-	got, err = ParseImportance(data)
+	_, err = ParseImportance(append([]byte{2, 0, 0, 0}, bytes.Repeat(b.Bytes()[4:], 2)...))
+	require.ErrorContains(t, err, "\"w\" stands twice")
+	got, err = ParseImportance(importanceGGUF(t, []float32{8, 2}, 4))
 	require.NoError(t, err)
 	require.Equal(t, map[string][]float32{"w": {2, 0.5}}, got)
-	require.NoError(t, dtype.Encode(dtype.F32, data[l.Offsets[0]:][:8], []float32{8, -2}))
-	_, err = ParseImportance(data)
+	_, err = ParseImportance(importanceGGUF(t, []float32{8, -2}, 4))
 	require.ErrorContains(t, err, "element 1 is -0.5")
+	// What the calibration never reached says nothing.
+	got, err = ParseImportance(importanceGGUF(t, []float32{0, 0}, 0))
+	require.NoError(t, err)
+	require.Empty(t, got)
 
 	source := open(t, save(t, filepath.Join(t.TempDir(), "in"), nil, fill(allWeights(tiny()), "F16")))
 	name := UNetPrefix + "middle_block.1.transformer_blocks.0.attn1.to_q.weight"
@@ -235,16 +236,31 @@ func TestImportance(t *testing.T) {
 	require.ErrorContains(t, Convert(t.Context(), source, "x", o), "an importance matrix of 3 columns for rows of 64")
 }
 
+// importanceGGUF is a matrix as llama.cpp writes it since 2025.
+func importanceGGUF(t testing.TB, sums []float32, count float32) []byte {
+	l, err := gguf.NewLayout([]gguf.KV{{Key: "general.type", Value: "imatrix"}}, []gguf.Tensor{
+		{Name: "w.in_sum2", Type: dtype.F32, Shape: []int64{1, int64(len(sums))}}, {Name: "w.counts", Type: dtype.F32, Shape: []int64{1, 1}}})
+	require.NoError(t, err)
+	data := append(l.Header, make([]byte, l.Size-int64(len(l.Header)))...)
+	require.NoError(t, dtype.Encode(dtype.F32, data[l.Offsets[0]:][:l.Sizes[0]], sums))
+	require.NoError(t, dtype.Encode(dtype.F32, data[l.Offsets[1]:][:4], []float32{count}))
+	return data
+}
+
 func FuzzImportance(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00\x01\x00\x00\x00w\x04\x00\x00\x00\x01\x00\x00\x00\x00\x00\x80\x3f"))
 	f.Add([]byte("\xff\xff\xff\x7f\xff\xff\xff\x7f"))
 	f.Add([]byte("GGUF" + strings.Repeat("\x00", 30)))
+	f.Add([]byte("\xff\xff\xff\x7f\x01\x00\x00\x00w\x01\x00\x00\x00\xff\xff\xff\x3f"))
+	f.Add([]byte("\x02\x00\x00\x00" + strings.Repeat("\x01\x00\x00\x00w\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x80?", 2)))
+	f.Add([]byte("\x01\x00\x00\x00\x01\x00\x00\x00w\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\xc0\x7f"))
+	f.Add(importanceGGUF(f, []float32{8, 2}, 4))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if all, err := ParseImportance(data); err == nil {
-			for name, values := range all {
-				if len(name)+4*len(values) > len(data) {
-					t.Fatal("more came out than went in")
-				}
+		var all map[string][]float32
+		allocation.Bound(t, len(data), 32, func() { all, _ = ParseImportance(data) })
+		for name, values := range all {
+			if len(name)+4*len(values) > len(data) {
+				t.Fatal("more came out than went in")
 			}
 		}
 	})

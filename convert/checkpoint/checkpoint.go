@@ -209,7 +209,7 @@ func collect(object any, size int) ([]Tensor, error) {
 			break
 		}
 	}
-	c := &collector{budget: int64(size), seen: map[string]bool{}, visits: maxSteps}
+	c := &collector{budget: int64(size), names: size + 1<<16, seen: map[string]bool{}, visits: size/4 + freeSteps}
 	if err := c.walk("", root, 0); err != nil {
 		return nil, err
 	}
@@ -222,10 +222,13 @@ func collect(object any, size int) ([]Tensor, error) {
 // maxName bounds a tensor's name, in bytes.
 const maxName = 1000
 
+// collector has a budget for what dictionaries that contain one another could
+// multiply.
 type collector struct {
 	all    []Tensor
-	budget int64
 	seen   map[string]bool
+	budget int64 // bytes of copies
+	names  int   // bytes of names
 	visits int
 }
 
@@ -242,6 +245,9 @@ func (c *collector) walk(prefix string, d *dict, depth int) error {
 		}
 		if len(prefix)+len(name) > maxName {
 			return fmt.Errorf("a name of %d bytes, at most %d are possible", len(prefix)+len(name), maxName)
+		}
+		if c.names -= len(prefix) + len(name); c.names < 0 {
+			return errors.New("its dictionaries are entangled")
 		}
 		switch value := d.values[i].(type) {
 		case *dict:
@@ -270,7 +276,7 @@ func (c *collector) walk(prefix string, d *dict, depth int) error {
 // protocol's number, the system's description, the object and the storages'
 // keys, then for each storage its length and elements.
 func parseLegacy(data []byte) ([]Tensor, error) {
-	m := newMachine(data)
+	m := newMachine(data, len(data))
 	magic, err := m.run()
 	if err != nil {
 		return nil, err

@@ -15,8 +15,14 @@ const maxProtocol = 5
 
 // maxSteps bounds the instructions of a file. A checkpoint of Stable Diffusion
 // takes some 50,000, one with its optimizer's state ten times as many. Every
-// instruction costs a bounded amount of memory beyond the bytes it reads.
-const maxSteps = 2 << 20
+// instruction costs a bounded amount of memory (some 150 bytes) beyond the
+// bytes it reads, and a file has no more of them than a quarter of its bytes
+// and freeSteps: torch writes a tensor, its elements not counted, in some 25
+// instructions and 160 bytes.
+const (
+	maxSteps  = 2 << 20
+	freeSteps = 10_000
+)
 
 // The values of the machine are nil, bool, int64, float64, string, []byte,
 // tuple and what follows.
@@ -45,13 +51,14 @@ type machine struct {
 	at       int
 	stack    []any
 	memo     map[int64]any
-	steps    int
+	steps    int // that are left
 	storages map[string]*storage
 	objects  map[int64]any // storages and tensors of a tar archive, by their keys; nil elsewhere
 }
 
-func newMachine(data []byte) *machine {
-	return &machine{data: data, memo: map[int64]any{}, storages: map[string]*storage{}}
+// newMachine makes one for a pickle in a file of a size.
+func newMachine(data []byte, size int) *machine {
+	return &machine{data: data, steps: min(size/4+freeSteps, maxSteps), memo: map[int64]any{}, storages: map[string]*storage{}}
 }
 
 var errEnd = errors.New("the pickle ends too early")
@@ -60,8 +67,8 @@ var errEnd = errors.New("the pickle ends too early")
 func (m *machine) run() (any, error) {
 	m.stack, m.memo = m.stack[:0], map[int64]any{}
 	for {
-		if m.steps++; m.steps > maxSteps {
-			return nil, fmt.Errorf("a pickle of more than %d instructions", maxSteps)
+		if m.steps--; m.steps < 0 {
+			return nil, errors.New("a pickle of more instructions than a file of this size takes")
 		}
 		op, err := m.read(1)
 		if err != nil {

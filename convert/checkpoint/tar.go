@@ -21,13 +21,13 @@ func parseTar(data []byte) ([]Tensor, error) {
 		return nil, err
 	}
 	objects := map[int64]any{}
-	if err := readStorages(newMachine(files["storages"]), objects); err != nil {
+	if err := readStorages(newMachine(files["storages"], len(data)), objects); err != nil {
 		return nil, fmt.Errorf("storages: %w", err)
 	}
-	if err := readTensors(newMachine(files["tensors"]), objects); err != nil {
+	if err := readTensors(newMachine(files["tensors"], len(data)), objects); err != nil {
 		return nil, fmt.Errorf("tensors: %w", err)
 	}
-	m := newMachine(files["pickle"])
+	m := newMachine(files["pickle"], len(data))
 	m.objects = objects
 	object, err := m.run()
 	if err != nil {

@@ -39,7 +39,7 @@ func parseZip(data []byte) ([]Tensor, error) {
 	if order, ok := entries[folder+"byteorder"]; ok && string(order) != "little" {
 		return nil, fmt.Errorf("byte order %.10q, %q is wanted", order, "little")
 	}
-	m := newMachine(pickle)
+	m := newMachine(pickle, len(data))
 	object, err := m.run()
 	if err != nil {
 		return nil, err

@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/allocation"
 )
 
 var sample = []Tensor{
@@ -239,13 +239,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(byHand(c.edit))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		file, err := Parse(data)
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 64*uint64(len(data))+1<<20 {
-			t.Fatalf("%d bytes allocated for a file of %d", n, len(data))
-		}
+		var file *File
+		var err error
+		allocation.Bound(t, len(data), 32, func() { file, err = Parse(data) })
 		if err != nil {
 			return
 		}

@@ -119,7 +119,7 @@ func parseHeader(header []byte) (*parsing, error) {
 		}
 		seen[name] = true
 		if name == metadataKey {
-			if err := d.Decode(&p.metadata); err != nil {
+			if p.metadata, err = decodeMetadata(d); err != nil {
 				return nil, fmt.Errorf("%s must map strings to strings: %w", metadataKey, err)
 			}
 			continue
@@ -141,6 +141,35 @@ func parseHeader(header []byte) (*parsing, error) {
 		return nil, fmt.Errorf("%d bytes behind the header's JSON", len(rest))
 	}
 	return p, nil
+}
+
+// decodeMetadata reads an object of strings, each under a name of its own.
+func decodeMetadata(d *json.Decoder) (map[string]string, error) {
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return nil, errors.New("it is no JSON object")
+	}
+	all := map[string]string{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, _ := token.(string)
+		if _, twice := all[key]; twice {
+			return nil, fmt.Errorf("it has %.40q twice", key)
+		}
+		value, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		text, ok := value.(string)
+		if !ok {
+			return nil, fmt.Errorf("the value of %.40q is no string", key)
+		}
+		all[key] = text
+	}
+	_, err := d.Token()
+	return all, err
 }
 
 // decodeEntry reads a description with each field once, by its exact name:

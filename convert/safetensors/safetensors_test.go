@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/allocation"
 )
 
 // file frames a header and a body.
@@ -40,8 +42,12 @@ func TestRoundTrip(t *testing.T) {
 	require.ErrorContains(t, Write(&b, nil, []Tensor{{"x", "F32", []int64{2}, make([]byte, 4)}}), "takes 8")
 }
 
-func TestRefused(t *testing.T) {
-	for name, test := range map[string]struct {
+// refused are files that break one rule each, and what is said of them.
+func refused() map[string]struct {
+	file []byte
+	want string
+} {
+	return map[string]struct {
 		file []byte
 		want string
 	}{
@@ -77,7 +83,15 @@ func TestRefused(t *testing.T) {
 		"surplus bytes":         {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "behind the last"},
 		"nesting bomb":          {file(`{"a":`+strings.Repeat("[", 200000), 0), "tensor \"a\""},
 		"tensor named metadata": {file(`{"__metadata__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "strings"},
-	} {
+		"metadata twice":        {file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), `has "a" twice`},
+		"two metadata":          {file(`{"__metadata__":{},"__metadata__":{}}`, 0), "twice"},
+		"path for a name":       {file(`{"../../a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"../../a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "twice"},
+		"escaped twice":         {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "twice"},
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, test := range refused() {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(test.file)
 			require.ErrorContains(t, err, test.want)
@@ -90,9 +104,15 @@ func FuzzParse(f *testing.F) {
 	f.Add(file(`{}`, 0))
 	f.Add(file(`{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[2,1],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[],"data_offsets":[4,5]}}`, 5))
 	f.Add(file(`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0))
-	f.Add(append(bytes.Repeat([]byte{0xff}, 8), '{'))
+	for _, c := range refused() {
+		f.Add(c.file)
+	}
+	f.Add(file(`{`+strings.Repeat(`"a":{"dtype":"U8","shape":[],"data_offsets":[0,0],"x":{}},`, 500)+`"b":0}`, 0))
+	f.Add(file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("0,", 5000)+`0],"data_offsets":[0,0]}}`, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		parsed, err := Parse(data)
+		var parsed *File
+		var err error
+		allocation.Bound(t, len(data), 64, func() { parsed, err = Parse(data) })
 		if err != nil {
 			return
 		}

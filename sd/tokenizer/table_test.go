@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/allocation"
 )
 
 func TestTableRoundTrip(t *testing.T) {
@@ -73,8 +75,13 @@ func TestTableErrors(t *testing.T) {
 func FuzzNew(f *testing.F) {
 	f.Add("a b\nab c</w>\nĠ Ń", "abc cab")
 	f.Add("< /\n</ w\n</w >", "</w>")
+	f.Add("a a\naa aa\naaaa aaaa\naaaaaaaa aaaaaaaa", "aaaaaaaaaaaaaaaa")
+	f.Add(strings.Repeat("\n", 5000), "")
+	f.Add("a b\na b", "ab")
 	f.Fuzz(func(t *testing.T, lines, text string) {
-		tok, err := New(strings.Split(lines, "\n"))
+		var tok *Tokenizer
+		var err error
+		allocation.Bound(t, len(lines), 64, func() { tok, err = New(strings.Split(lines, "\n")) })
 		if err != nil || len(text) > 1<<12 {
 			return
 		}
