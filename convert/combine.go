@@ -1,24 +1,27 @@
 package convert
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
 // Sources are the files that a model is put together from. Model, if there is
-// one, gives all that the others do not; they are files of one part each, in
-// any layout and format that [Load] knows.
+// one, gives all that the others do not; they are files of one part each, or
+// whole models of which one part is taken, in any layout and format that [Load]
+// knows.
 type Sources struct {
 	Model string
-	UNet  string
+	UNet  string // or the transformer of FLUX.1 or SD 3
 	VAE   string
-	ClipL string // text encoder of SD 1.x, first one of SDXL; OpenCLIP ViT-H for SD 2.x
-	ClipG string // second text encoder of SDXL, first one of its refiner
+	ClipL string // text encoder of SD 1.x, first one of SDXL, SD 3 and FLUX.1; OpenCLIP ViT-H for SD 2.x
+	ClipG string // second text encoder of SDXL and SD 3, first one of SDXL's refiner
+	T5    string // third text encoder of SD 3, second one of FLUX.1
 }
 
-// LoadSources opens a model of Stable Diffusion's families that is put
-// together from several files.
+// LoadSources opens a model that is put together from several files.
 func LoadSources(s Sources) (*Model, error) {
 	m := &Model{Path: s.Model}
 	err := m.combine(s)
@@ -32,127 +35,151 @@ func LoadSources(s Sources) (*Model, error) {
 	return m, nil
 }
 
+// partFile is a file of one part. second is that of SDXL's and SD 3's second
+// text encoder.
+type partFile struct {
+	path, arch string
+	second     bool
+	tensors    []raw  // that are read from it, without a prefix
+	from       string // the family that the file is of
+}
+
 func (m *Model) combine(s Sources) error {
-	var all []raw
-	if s.Model != "" {
-		base, err := Load(s.Model)
-		if err != nil {
-			return err
-		}
-		m.maps, m.closers = base.maps, base.closers
-		if !isDiffusion(base.Arch) {
-			return fmt.Errorf("%s: %s: parts can be put into a model of Stable Diffusion only", s.Model, base.What)
-		}
-		m.Format, m.Metadata = base.Format, base.Metadata
-		if len(base.Merges) > 0 { // which Load took out of the metadata
-			m.Metadata[keyMerges] = strings.Join(base.Merges, "\n")
-		}
-		if s.ClipL == "" && s.ClipG == "" {
-			m.Metadata[keyTextFinal] = fmt.Sprint(base.Text.FinalLayer)
-		}
-		for _, t := range base.Tensors {
-			all = append(all, raw{t, t.Type.String()})
-		}
+	all, err := m.base(s)
+	if err != nil {
+		return err
 	}
-	two := s.ClipG != "" || slices.ContainsFunc(all, func(t raw) bool { return strings.HasPrefix(t.Name, text2Prefix) })
-	first, second := TextPrefix, text2Prefix
-	switch {
-	case two && s.ClipL == "" && !slices.ContainsFunc(all, func(t raw) bool { return strings.HasPrefix(t.Name, text1Prefix) }):
-		second = text1Prefix // the refiner
-	case two:
-		first = text1Prefix
-	}
-	for _, part := range []struct{ path, arch, prefix string }{
-		{s.UNet, UNet, UNetPrefix}, {s.VAE, VAE, VAEPrefix}, {s.ClipL, CLIP, first}, {s.ClipG, CLIP, second},
-	} {
-		if part.path == "" {
+	parts := []*partFile{{path: s.UNet, arch: UNet}, {path: s.VAE, arch: VAE}, {path: s.ClipL, arch: CLIP}, {path: s.ClipG, arch: CLIP, second: true}, {path: s.T5, arch: T5}}
+	for _, p := range parts {
+		if p.path == "" {
 			continue
 		}
-		tensors, err := m.part(part.path, part.arch, part.prefix)
-		if err != nil {
-			return fmt.Errorf("%s: %w", part.path, err)
+		if err := m.part(p); err != nil {
+			return fmt.Errorf("%s: %w", p.path, err)
 		}
-		all = slices.DeleteFunc(all, func(t raw) bool { return strings.HasPrefix(t.Name, part.prefix) })
-		all = append(all, tensors...)
 	}
-	metadata := m.Metadata
-	if metadata == nil {
-		metadata = map[string]string{}
+	family := m.Arch
+	if from := parts[0].from; from == Flux || from == SD3 {
+		family = from
 	}
-	m.Metadata = metadata
+	for i, prefix := range prefixes(family, s, all) {
+		p := parts[i]
+		if p.path == "" {
+			continue
+		}
+		if prefix == "" {
+			return fmt.Errorf("%s: %s: a model of this family has no such part", p.path, p.arch)
+		}
+		all = slices.DeleteFunc(all, func(t raw) bool { return strings.HasPrefix(t.Name, prefix) })
+		for _, t := range p.tensors {
+			t.Name = prefix + t.Name
+			all = append(all, t)
+		}
+	}
+	if m.Metadata == nil {
+		m.Metadata = map[string]string{}
+	}
+	if len(all) == 0 {
+		return errors.New("no file to put a model together from")
+	}
 	return m.take(all)
 }
 
-// part reads a file of one part and gives its tensors their original names.
-func (m *Model) part(path, arch, prefix string) ([]raw, error) {
-	one := &Model{Path: path}
-	err := one.openFile()
-	m.maps, m.closers = append(m.maps, one.maps...), append(m.closers, one.closers...)
-	if m.Format == "" {
-		m.Format = one.Format
+// base reads the model that parts are put into, if there is one. It need not be
+// complete.
+func (m *Model) base(s Sources) (all []raw, err error) {
+	if s.Model == "" {
+		return nil, nil
 	}
+	base, err := read(s.Model)
+	m.maps, m.files, m.closers = base.maps, base.files, base.closers
 	if err != nil {
-		return nil, trimPath(err)
+		return nil, fmt.Errorf("%s: %w", s.Model, err)
 	}
-	all := make([]raw, len(one.Tensors))
-	for i, t := range one.Tensors {
-		all[i] = raw{t, t.Type.String()}
+	prefix := ""
+	switch {
+	case isDiffusion(base.Arch):
+	case base.Arch == UNet || base.Arch == Flux || base.Arch == SD3:
+		if !slices.ContainsFunc(base.Tensors, func(t Tensor) bool { return strings.HasPrefix(t.Name, UNetPrefix) }) {
+			prefix = UNetPrefix
+		}
+	default:
+		return nil, fmt.Errorf("%s: %s: parts can be put into a model of Stable Diffusion or FLUX only", s.Model, base.What)
 	}
-	if isDiffusion(one.Arch) { // a whole model, of which one part is taken
-		own := map[string][]string{UNet: {UNetPrefix}, VAE: {VAEPrefix}, CLIP: {prefix, TextPrefix, text1Prefix}}[arch]
-		for _, p := range own {
-			if some := cutPrefix(all, p, prefix); len(some) > 0 {
-				return some, nil
-			}
+	m.Arch, m.Format, m.Metadata = base.Arch, base.Format, base.Metadata
+	if s.ClipL == "" && s.ClipG == "" && base.detect() == nil && base.Text.FinalLayer > 0 {
+		m.Metadata[keyTextFinal] = fmt.Sprint(base.Text.FinalLayer)
+		if len(base.Merges) > 0 { // which detect took out of the metadata
+			m.Metadata[keyMerges] = strings.Join(base.Merges, "\n")
 		}
 	}
-	if one.Arch != arch {
-		return nil, fmt.Errorf("%s; %s is wanted", one.What, map[string]string{UNet: "a UNet of latent diffusion", VAE: "an autoencoder", CLIP: "a CLIP text encoder"}[arch])
+	for _, t := range base.Tensors {
+		t.Name = prefix + t.Name
+		all = append(all, raw{t, t.Type.String()})
 	}
-	rename := renamerOf(arch, prefix, all)
-	out := all[:0]
-	for _, t := range all {
-		name, ok := rename(t.Name)
-		if !ok {
-			return nil, fmt.Errorf("tensor %q is no part of %s", t.Name, one.What)
-		}
-		t.Name = name
-		out = append(out, t)
-	}
-	return out, nil
+	return all, nil
 }
 
-// cutPrefix selects the tensors with a prefix, and replaces it.
-func cutPrefix(all []raw, from, to string) (some []raw) {
-	for _, t := range all {
-		if rest, ok := strings.CutPrefix(t.Name, from); ok {
-			t.Name = to + rest
-			some = append(some, t)
-		}
-	}
-	return some
-}
-
-// renamerOf finds out in which layout a part's file is.
-func renamerOf(arch, prefix string, all []raw) func(string) (string, bool) {
-	has := func(piece string) bool {
-		return slices.ContainsFunc(all, func(t raw) bool { return strings.Contains(t.Name, piece) })
+// prefixes are those of the canonical names of UNet, VAE, CLIP-L, CLIP-G and
+// T5. One is empty where a family has no such part.
+func prefixes(family string, s Sources, base []raw) [5]string {
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(base, func(t raw) bool { return strings.HasPrefix(t.Name, prefix) })
 	}
 	switch {
-	case arch == UNet && has("down_blocks."):
-		return unetNames(all)
-	case arch == VAE && has("up_blocks."):
-		return vaeNames(all)
-	case arch == CLIP && has("resblocks."):
-		open := strings.TrimSuffix(prefix, "transformer.") + "model."
-		return func(name string) (string, bool) { return open + strings.TrimPrefix(name, open), true }
-	case arch == CLIP:
-		return func(name string) (string, bool) {
-			for _, p := range []string{TextPrefix, text1Prefix, text2Prefix} {
-				name = strings.TrimPrefix(name, p)
+	case family == Flux:
+		return [5]string{UNetPrefix, VAEPrefix, clipLPrefix, "", t5Prefix}
+	case family == SD3:
+		return [5]string{UNetPrefix, VAEPrefix, clipLPrefix, clipGPrefix, t5Prefix}
+	case s.ClipG == "" && !has(text2Prefix) && !has(text1Prefix):
+		return [5]string{UNetPrefix, VAEPrefix, TextPrefix, "", ""}
+	case s.ClipL == "" && !has(text2Prefix) && (has(text1Prefix) || s.ClipG != ""): // the refiner
+		return [5]string{UNetPrefix, VAEPrefix, "", text1Prefix, ""}
+	}
+	return [5]string{UNetPrefix, VAEPrefix, text1Prefix, text2Prefix, ""}
+}
+
+// part reads a file of one part and gives its tensors their original names,
+// without a prefix.
+func (m *Model) part(p *partFile) error {
+	one, err := read(p.path)
+	m.maps, m.files, m.closers = append(m.maps, one.maps...), append(m.files, one.files...), append(m.closers, one.closers...)
+	m.Format = cmp.Or(m.Format, one.Format)
+	if err != nil {
+		return err
+	}
+	p.from = one.Arch
+	inside := map[string][]string{
+		UNet: {UNetPrefix}, VAE: {VAEPrefix}, CLIP: {TextPrefix, text1Prefix, clipLPrefix}, T5: {t5Prefix},
+	}[p.arch]
+	if p.arch == CLIP && p.second {
+		inside = []string{text2Prefix, clipGPrefix, text1Prefix}
+	}
+	for _, prefix := range inside {
+		for _, t := range one.Tensors {
+			if rest, ok := strings.CutPrefix(t.Name, prefix); ok {
+				t.Name = rest
+				p.tensors = append(p.tensors, raw{t, t.Type.String()})
 			}
-			return prefix + name, true
+		}
+		if len(p.tensors) > 0 {
+			return nil
 		}
 	}
-	return func(name string) (string, bool) { return prefix + strings.TrimPrefix(name, prefix), true }
+	wanted := p.arch == one.Arch || p.arch == UNet && (one.Arch == Flux || one.Arch == SD3)
+	if !wanted {
+		return fmt.Errorf("%s; %s is wanted", one.What, map[string]string{UNet: "a UNet of latent diffusion or a transformer", VAE: "an autoencoder",
+			CLIP: "a CLIP text encoder", T5: "a T5 text encoder"}[p.arch])
+	}
+	for _, t := range one.Tensors {
+		if p.arch == CLIP && strings.Contains(one.What, "OpenCLIP's") {
+			to, ok := openCLIPName("text_model.", t.Name)
+			if !ok {
+				continue // of its encoder of pictures
+			}
+			t.Name = to
+		}
+		p.tensors = append(p.tensors, raw{t, t.Type.String()})
+	}
+	return nil
 }

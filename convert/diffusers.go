@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,16 @@ func partsOf(arch string) []part {
 func (m *Model) openDiffusers() error {
 	m.Format = "diffusers"
 	var index object
-	if err := readJSON(filepath.Join(m.Path, "model_index.json"), &index); err != nil {
+	err := readJSON(filepath.Join(m.Path, "model_index.json"), &index)
+	if errors.Is(err, os.ErrNotExist) {
+		if all, e := m.readPart(part{base: netBase}); !errors.Is(e, errNoWeights) {
+			return cmp.Or(e, m.take(all))
+		}
+		if all, e := m.readPart(part{base: textBase}); !errors.Is(e, errNoWeights) {
+			return cmp.Or(e, m.take(all))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("a folder that is no diffusers model: %w", err)
 	}
 	has := func(name string) bool { // the library writes [null, null] for what is left out
@@ -96,7 +106,7 @@ func (m *Model) openDiffusers() error {
 	case has("text_encoder_2"):
 		m.Arch, m.What = SDXLRefiner, "Stable Diffusion XL's refiner"
 	case !has("text_encoder"):
-		return m.openPart("unet", netBase, func(k kind) string { m.Arch, m.What = k.arch, k.what; return "" })
+		return m.openWithoutText(has)
 	}
 	for _, p := range partsOf(m.Arch) {
 		all, err := m.readPart(p)
@@ -111,7 +121,8 @@ func (m *Model) openDiffusers() error {
 }
 
 // openTransformer opens what has a transformer in place of a UNet: FLUX, SD3,
-// DiT. Its tensors keep the library's names, behind a prefix for each part.
+// DiT. Its tensors get the original layout's names, behind a prefix for each
+// part.
 func (m *Model) openTransformer(has func(string) bool) error {
 	err := m.openPart("transformer", netBase, func(k kind) string { m.Arch, m.What = k.arch, k.what; return UNetPrefix })
 	for _, folder := range []string{"text_encoder", "text_encoder_2", "text_encoder_3"} {
@@ -119,21 +130,45 @@ func (m *Model) openTransformer(has func(string) bool) error {
 			err = m.openPart(folder, textBase, func(k kind) string {
 				switch {
 				case k.arch == T5:
-					return "text_encoders.t5xxl.transformer."
+					return t5Prefix
 				case folder == "text_encoder":
-					return "text_encoders.clip_l.transformer."
+					return clipLPrefix
 				}
-				return "text_encoders.clip_g.transformer."
+				return clipGPrefix
 			})
 		}
 	}
 	if err == nil && has("vae") {
 		err = m.openPart("vae", netBase, func(kind) string { return VAEPrefix })
 	}
+	if err == nil {
+		m.learn()
+	}
 	return err
 }
 
-// openPart takes in a network whose tensors keep their names behind a prefix.
+// openWithoutText opens what draws from classes or from nothing: a UNet, and an
+// autoencoder where it works on latents.
+func (m *Model) openWithoutText(has func(string) bool) error {
+	prefix := ""
+	autoencoder := "vae"
+	if has("vqvae") {
+		autoencoder = "vqvae"
+	}
+	if has(autoencoder) {
+		prefix = UNetPrefix
+	}
+	err := m.openPart("unet", netBase, func(k kind) string { m.Arch, m.What = k.arch, k.what; return prefix })
+	if err == nil && has(autoencoder) {
+		err = m.openPart(autoencoder, netBase, func(kind) string { return VAEPrefix })
+	}
+	if err == nil {
+		m.learn()
+	}
+	return err
+}
+
+// openPart takes in a network whose tensors get original names behind a prefix.
 func (m *Model) openPart(folder, base string, prefix func(kind) string) error {
 	all, err := m.readPart(part{folder: folder, base: base})
 	var k kind
@@ -141,8 +176,13 @@ func (m *Model) openPart(folder, base string, prefix func(kind) string) error {
 		k, err = recognise(all)
 	}
 	if err == nil {
+		all, err = scaled(all)
+	}
+	if err == nil {
 		front := prefix(k)
-		err = m.adopt(all, func(name string) (string, bool) { return front + name, true })
+		if all, err = toOriginal(k.arch, all); err == nil {
+			err = m.adopt(all, func(name string) (string, bool) { return front + name, true })
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", folder, err)
@@ -246,33 +286,62 @@ func (o *object) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// readPart reads a network's tensors: from one file, its half-precision
-// variant, shards with an index, or a PyTorch checkpoint.
+// errNoWeights is in the error for a folder without any file of weights.
+var errNoWeights = errors.New("no weights")
+
+// readPart reads a network's tensors: from one file or from shards with an
+// index, safetensors before PyTorch's checkpoints, and full precision before
+// the half-precision variant before any other.
 func (m *Model) readPart(p part) ([]raw, error) {
 	folder := filepath.Join(m.Path, p.folder)
-	for _, name := range []string{p.base + ".safetensors", p.base + ".fp16.safetensors"} {
-		all, err := m.readFile(filepath.Join(folder, name))
-		if !errors.Is(err, os.ErrNotExist) {
-			return all, err
+	variants := []string{"", ".fp16"}
+	more, err := variantsIn(folder, p.base)
+	if err != nil {
+		return nil, err
+	}
+	if len(more) > 1 {
+		more = nil // which one is not ours to guess
+	}
+	for _, ext := range []string{".safetensors", ".bin"} {
+		bases := []string{p.base}
+		if ext == ".bin" {
+			bases = append(bases, "pytorch_model")
+		}
+		for _, variant := range append(variants, more...) {
+			for _, base := range bases {
+				all, err := m.readFile(filepath.Join(folder, base+variant+ext))
+				if !errors.Is(err, os.ErrNotExist) {
+					return all, err
+				}
+				index := base + ext + ".index" + variant + ".json"
+				weightMap, err := readIndex(filepath.Join(folder, index))
+				if err == nil {
+					return m.readShards(folder, index, ext, weightMap)
+				}
+				if !errors.Is(err, os.ErrNotExist) {
+					return nil, err
+				}
+			}
 		}
 	}
-	for _, name := range []string{p.base + ".safetensors.index.json", p.base + ".safetensors.index.fp16.json"} {
-		weightMap, err := readIndex(filepath.Join(folder, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return m.readShards(folder, name, weightMap)
+	return nil, fmt.Errorf("neither %s.safetensors nor a variant of it, an index of its shards or a .bin is there: %w", p.base, errNoWeights)
+}
+
+var variantName = regexp.MustCompile(`^\.([A-Za-z0-9_]+)\.safetensors$`)
+
+// variantsIn lists the variants of a network's file, but fp16.
+func variantsIn(folder, base string) (variants []string, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, trimPath(err)
 	}
-	for _, name := range []string{p.base + ".bin", "pytorch_model.bin"} {
-		all, err := m.readFile(filepath.Join(folder, name))
-		if !errors.Is(err, os.ErrNotExist) {
-			return all, err
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), base)
+		if match := variantName.FindStringSubmatch(rest); ok && match != nil && match[1] != "fp16" {
+			variants = append(variants, "."+match[1])
 		}
 	}
-	return nil, fmt.Errorf("neither %s.safetensors nor its fp16 variant, index or .bin is there", p.base)
+	return variants, nil
 }
 
 // readIndex reads the file that says in which shard each tensor is.
@@ -296,11 +365,11 @@ func readIndex(path string) (map[string]string, error) {
 	return shards, nil
 }
 
-func (m *Model) readShards(folder, index string, weightMap map[string]string) ([]raw, error) {
+func (m *Model) readShards(folder, index, ext string, weightMap map[string]string) ([]raw, error) {
 	shards := map[string]bool{}
 	for tensor, shard := range weightMap {
-		if shard != filepath.Base(shard) || !strings.HasSuffix(shard, ".safetensors") || strings.ContainsAny(shard, `/\`) {
-			return nil, fmt.Errorf("%s puts %q into %q; a .safetensors file in the same folder is wanted", index, tensor, shard)
+		if shard != filepath.Base(shard) || !strings.HasSuffix(shard, ext) || strings.ContainsAny(shard, `/\`) {
+			return nil, fmt.Errorf("%s puts %q into %q; a %s file in the same folder is wanted", index, tensor, shard, ext)
 		}
 		shards[shard] = true
 	}
@@ -328,7 +397,7 @@ func (m *Model) readFile(path string) ([]raw, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
 	}
-	m.closers, m.maps = append(m.closers, unmap), append(m.maps, data)
+	m.mapped(path, data, unmap)
 	var all []raw
 	if isCheckpoint(data) {
 		all, err = readCheckpoint(data)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/internal/allocation"
 )
@@ -228,6 +229,82 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// Other variants, shards as PyTorch's own files, and the folder of one part.
+func TestFolderVariants(t *testing.T) {
+	dir, single := folder(t, nil)
+	want := open(t, single)
+	unet := filepath.Join(dir, "unet", "diffusion_pytorch_model")
+	require.NoError(t, os.Rename(unet+".safetensors", unet+".non_ema.safetensors"))
+	requireSame(t, want, open(t, dir))
+	part, err := Load(filepath.Join(dir, "unet"))
+	require.NoError(t, err)
+	require.Equal(t, UNet, part.Arch)
+	require.NoError(t, part.Close())
+	m, err := LoadSources(Sources{Model: single, VAE: filepath.Join(dir, "vae"), ClipL: filepath.Join(dir, "text_encoder")})
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	// Two of them, and none is more natural than the other.
+	text, err := os.ReadFile(unet + ".non_ema.safetensors")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(unet+".bf16.safetensors", text, 0o666))
+	_, err = Open(dir)
+	require.ErrorContains(t, err, "unet: neither diffusion_pytorch_model.safetensors nor")
+	require.NoError(t, os.WriteFile(unet+".fp16.safetensors", text, 0o666))
+	requireSame(t, want, open(t, dir))
+}
+
+// FLUX.1 as a folder, its second text encoder in shards: names of the original
+// layout behind a prefix for each part.
+func TestFolderOfATransformer(t *testing.T) {
+	dir := t.TempDir()
+	put := func(path string, names ...string) {
+		var all []safetensors.Tensor
+		for _, name := range names {
+			all = append(all, fill([]Weight{{name, []int64{2, 64}}}, "BF16")...)
+		}
+		save(t, filepath.Join(dir, path), nil, all)
+	}
+	b := "transformer_blocks.0.attn."
+	put("transformer/diffusion_pytorch_model.safetensors", b+"add_q_proj.weight", b+"add_k_proj.weight", b+"add_v_proj.weight", b+"to_q.weight", b+"to_k.weight", b+"to_v.weight",
+		"single_transformer_blocks.0.attn.to_q.weight", "single_transformer_blocks.0.attn.to_k.weight", "single_transformer_blocks.0.attn.to_v.weight", "single_transformer_blocks.0.proj_mlp.weight",
+		"norm_out.linear.weight")
+	put("text_encoder/model.safetensors", "text_model.encoder.layers.0.self_attn.q_proj.weight")
+	put("text_encoder_2/model-00001-of-00002.safetensors", "shared.weight")
+	put("text_encoder_2/model-00002-of-00002.safetensors", "encoder.block.0.layer.0.SelfAttention.q.weight")
+	put("vae/diffusion_pytorch_model.safetensors", "decoder.up_blocks.0.resnets.0.conv1.weight")
+	writeJSON(t, dir, "text_encoder_2/model.safetensors.index.json", map[string]any{"weight_map": map[string]string{
+		"shared.weight": "model-00001-of-00002.safetensors", "encoder.block.0.layer.0.SelfAttention.q.weight": "model-00002-of-00002.safetensors"}})
+	class := []string{"a", "b"}
+	writeJSON(t, dir, "model_index.json", map[string]any{"transformer": class, "text_encoder": class, "text_encoder_2": class, "vae": class, "scheduler": class})
+	m, err := Load(dir)
+	require.NoError(t, err)
+	defer m.Close()
+	require.Equal(t, Flux, m.Arch)
+	require.Equal(t, []string{"text encoder", "T5 text encoder", "transformer", "VAE decoder"}, names(m.Parts()))
+	for name, rows := range map[string]int64{
+		UNetPrefix + "double_blocks.0.img_attn.qkv.weight": 6, UNetPrefix + "double_blocks.0.txt_attn.qkv.weight": 6, UNetPrefix + "single_blocks.0.linear1.weight": 8,
+		UNetPrefix + "final_layer.adaLN_modulation.1.weight": 2, clipLPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight": 2,
+		t5Prefix + "shared.weight": 2, t5Prefix + "encoder.block.0.layer.0.SelfAttention.q.weight": 2, VAEPrefix + "decoder.up.0.block.0.conv1.weight": 2,
+	} {
+		x, ok := m.Tensor(name)
+		require.True(t, ok, name)
+		require.Equal(t, []int64{rows, 64}, x.Shape, name)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	require.NoError(t, Convert(t.Context(), m, out, Options{Type: dtype.F32}))
+	again, err := Load(out)
+	require.NoError(t, err)
+	require.Equal(t, m.Facts, again.Facts)
+	require.NoError(t, again.Close())
+	_, err = Verify(t.Context(), m, out)
+	require.NoError(t, err)
+
+	// A layer in pieces that lacks one is no layer.
+	put("transformer/diffusion_pytorch_model.safetensors", b+"add_q_proj.weight", b+"add_k_proj.weight", "single_transformer_blocks.0.attn.to_q.weight")
+	_, err = Load(dir)
+	require.ErrorContains(t, err, `piece 3 of 3 of tensor "double_blocks.0.txt_attn.qkv.weight" is missing`)
+}
+
 func TestDiffusersErrors(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -236,7 +313,7 @@ func TestDiffusersErrors(t *testing.T) {
 	}{
 		{"no index", func(dir string) error { return os.Remove(filepath.Join(dir, "model_index.json")) }, "a folder that is no diffusers model"},
 		{"no unet", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "unet")) },
-			"unet: neither diffusion_pytorch_model.safetensors nor its fp16 variant, index or .bin is there"},
+			"unet: neither diffusion_pytorch_model.safetensors nor a variant of it, an index of its shards or a .bin is there"},
 		{"bad index", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte("{"), 0o666)
 		}, "model_index.json: unexpected end of JSON"},

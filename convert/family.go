@@ -73,6 +73,7 @@ var kinds = []kind{
 	{UNet, "a UNet of latent diffusion in the diffusers library's layout", []string{"*down_blocks.*.attentions.0.transformer_blocks.0.attn2.to_k.weight"}},
 	{PixelUNet, "a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 	{PixelUNet, "a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*time_embed.0.weight"}},
+	{PixelUNet, "a UNet that draws from classes in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.weight"}},
 	{PixelUNet, "a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
 	{CLIP, "a CLIP text encoder", []string{"*text_model.encoder.layers.0.self_attn.q_proj.weight"}},
 	{CLIP, "a CLIP text encoder", []string{"encoder.layers.0.self_attn.q_proj.weight", "embeddings.token_embedding.weight"}}, // transformers 5
@@ -99,10 +100,23 @@ func recognise(all []raw) (kind, error) {
 			return k, nil
 		}
 	}
+	if isEmbedding(all) {
+		return kind{Embedding, "a textual inversion in the diffusers library's layout", nil}, nil
+	}
 	if len(names) == 0 {
 		return kind{}, fmt.Errorf("a file without tensors: %w", ErrUnrecognized)
 	}
 	return kind{}, fmt.Errorf("none of its %d tensors is that of a known kind of model (%.80q, …): %w", len(names), names[0], ErrUnrecognized)
+}
+
+// isEmbedding tells a textual inversion of the diffusers library: nothing but
+// vectors of a text encoder's width, under the word that they stand for.
+func isEmbedding(all []raw) bool {
+	if len(all) != 1 || len(all[0].Shape) == 0 || len(all[0].Shape) > 2 || !all[0].Type.Float() {
+		return false
+	}
+	width := all[0].Shape[len(all[0].Shape)-1]
+	return width == 768 || width == 1024 || width == 1280
 }
 
 // matchesOne reports whether a pattern is one of the sorted names.

@@ -15,11 +15,24 @@ func (t Tensor) Float32(dst []float32) error {
 	if int64(len(dst)) != t.Elements() {
 		return fmt.Errorf("tensor %q has %d elements, %d wanted", t.Name, t.Elements(), len(dst))
 	}
-	if err := dtype.Float32(t.Type, dst, t.Bytes); err != nil {
-		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	rest := dst
+	for _, run := range t.runs() {
+		n := min(t.elementsIn(run), int64(len(rest)))
+		if t.Parts == nil {
+			n = int64(len(rest))
+		}
+		if err := dtype.Float32(t.Type, rest[:n], run); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		rest = rest[n:]
 	}
 	t.rescale(dst, 0)
 	return nil
+}
+
+// elementsIn is the number of elements in a run of the tensor's bytes.
+func (t Tensor) elementsIn(run []byte) int64 {
+	return int64(len(run)) / max(1, t.Type.BlockBytes()) * t.Type.BlockSize()
 }
 
 // rescale multiplies elements with their scale; begin is the first one's place.
@@ -39,7 +52,14 @@ func (t Tensor) rescale(elements []float32, begin int64) {
 
 // Finite reports whether no element is NaN or infinite; for quantized types,
 // no scale is. It reads the bytes at the speed of memory.
-func (t Tensor) Finite() bool { return dtype.Finite(t.Type, t.Bytes) }
+func (t Tensor) Finite() bool {
+	for _, run := range t.runs() {
+		if !dtype.Finite(t.Type, run) {
+			return false
+		}
+	}
+	return true
+}
 
 // NotFiniteError says that weights are NaN or infinite.
 type NotFiniteError struct{ Tensor string }

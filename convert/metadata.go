@@ -32,6 +32,9 @@ func (m *Model) keyValues(tensors []Change) []gguf.KV {
 	if isDiffusion(m.Arch) {
 		m.addDiffusion(add)
 	}
+	for _, f := range m.Facts {
+		add("sdgo."+m.Arch+"."+f.Name, uint32(f.Value))
+	}
 	slices.SortFunc(kvs, func(a, b gguf.KV) int { return strings.Compare(a.Key, b.Key) })
 	return kvs
 }

@@ -33,6 +33,10 @@ const (
 
 	text1Prefix = "conditioner.embedders.0.transformer." // of SDXL
 	text2Prefix = "conditioner.embedders.1.transformer."
+
+	clipLPrefix = "text_encoders.clip_l.transformer." // of SD 3 and FLUX.1
+	clipGPrefix = "text_encoders.clip_g.transformer."
+	t5Prefix    = "text_encoders.t5xxl.transformer."
 )
 
 // Model is an open model. Its tensors' bytes belong to it and are gone after
@@ -74,6 +78,9 @@ type Model struct {
 	// Stable Diffusion's.
 	AlphasCumprod []float64
 
+	// Facts are what is known of a model of another family, in numbers.
+	Facts []Fact
+
 	// Tensors are the weights.
 	Tensors []Tensor
 
@@ -85,6 +92,7 @@ type Model struct {
 
 	index   map[string]int
 	maps    [][]byte // the files that are mapped into memory
+	files   []string // their names
 	closers []func() error
 }
 
@@ -95,8 +103,10 @@ type Tensor struct {
 	Shape []int64 // PyTorch's order: the last dimension is contiguous
 
 	// Bytes are the tensor's bytes in the file, not a copy. They must not be
-	// changed.
+	// changed. They are nil where Parts has them in pieces instead, whole rows
+	// one after the other: of fused layers that the file has apart.
 	Bytes []byte
+	Parts [][]byte
 
 	// Scale is what the elements of some 8-bit types are multiplied with: one
 	// number, or one for each row (of the first dimension). It is nil elsewhere.
@@ -110,6 +120,22 @@ func (t Tensor) Native() dtype.Type {
 		return dtype.F16
 	}
 	return t.Type.Native()
+}
+
+// runs are the tensor's bytes in as many pieces as they have.
+func (t Tensor) runs() [][]byte {
+	if t.Parts != nil {
+		return t.Parts
+	}
+	return [][]byte{t.Bytes}
+}
+
+// size is the number of the tensor's bytes.
+func (t Tensor) size() (n int64) {
+	for _, b := range t.runs() {
+		n += int64(len(b))
+	}
+	return n
 }
 
 // Elements is the number of elements.
@@ -211,7 +237,7 @@ func (m *Model) Close() error {
 	for _, unmap := range m.closers {
 		errs = append(errs, unmap())
 	}
-	m.closers, m.maps = nil, nil
+	m.closers, m.maps, m.files = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -226,7 +252,11 @@ type Part struct {
 
 // Parts lists the networks that the model has, with their sizes.
 func (m *Model) Parts() []Part {
-	parts := []Part{{Name: "text encoder"}, {Name: "text encoder 2"}, {Name: "UNet"}, {Name: "VAE encoder"}, {Name: "VAE decoder"}, {Name: "other"}}
+	parts := []Part{{Name: "text encoder"}, {Name: "text encoder 2"}, {Name: "T5 text encoder"}, {Name: "UNet"}, {Name: "VAE encoder"}, {Name: "VAE decoder"}, {Name: "weights"}}
+	switch m.Arch {
+	case Flux, SD3, DiT:
+		parts[3].Name = "transformer"
+	}
 	for _, t := range m.Tensors {
 		if t.Name == scheduleName {
 			continue
@@ -238,8 +268,8 @@ func (m *Model) Parts() []Part {
 		}
 		p.Tensors++
 		p.Elements += t.Elements()
-		p.Bytes += int64(len(t.Bytes))
-		p.Types[t.Type] += int64(len(t.Bytes))
+		p.Bytes += t.size()
+		p.Types[t.Type] += t.size()
 	}
 	present := parts[:0]
 	for _, p := range parts {
@@ -253,16 +283,18 @@ func (m *Model) Parts() []Part {
 // partOf is a tensor's place in Parts.
 func partOf(name string) int {
 	switch {
-	case strings.HasPrefix(name, TextPrefix), strings.HasPrefix(name, text1Prefix):
+	case strings.HasPrefix(name, TextPrefix), strings.HasPrefix(name, text1Prefix), strings.HasPrefix(name, clipLPrefix):
 		return 0
-	case strings.HasPrefix(name, text2Prefix):
+	case strings.HasPrefix(name, text2Prefix), strings.HasPrefix(name, clipGPrefix):
 		return 1
-	case strings.HasPrefix(name, UNetPrefix):
+	case strings.HasPrefix(name, t5Prefix):
 		return 2
-	case strings.HasPrefix(name, VAEPrefix+"encoder."), strings.HasPrefix(name, VAEPrefix+"quant_conv."):
+	case strings.HasPrefix(name, UNetPrefix):
 		return 3
-	case strings.HasPrefix(name, VAEPrefix):
+	case strings.HasPrefix(name, VAEPrefix+"encoder."), strings.HasPrefix(name, VAEPrefix+"quant_conv."):
 		return 4
+	case strings.HasPrefix(name, VAEPrefix):
+		return 5
 	}
-	return 5
+	return 6
 }

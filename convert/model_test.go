@@ -143,6 +143,6 @@ func surplus() []safetensors.Tensor {
 func TestPrefixes(t *testing.T) {
 	for _, w := range allWeights(tiny()) {
 		require.True(t, strings.HasPrefix(w.Name, TextPrefix) || strings.HasPrefix(w.Name, UNetPrefix) || strings.HasPrefix(w.Name, VAEPrefix))
-		require.Less(t, partOf(w.Name), 5)
+		require.Less(t, partOf(w.Name), 6)
 	}
 }

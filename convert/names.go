@@ -110,14 +110,14 @@ func openCLIPName(prefix, name string) (string, bool) {
 // parts stand one after the other, so each is a piece of the same bytes.
 func split(name string, t Tensor) []Tensor {
 	t.Name = name
-	if !strings.Contains(name, fusedQKV) || t.Shape[0]%3 != 0 || len(t.Bytes)%3 != 0 {
+	if !strings.Contains(name, fusedQKV) || len(t.Shape) == 0 || t.Shape[0]%3 != 0 || len(t.Bytes)%3 != 0 {
 		return []Tensor{t}
 	}
 	shape := append([]int64{t.Shape[0] / 3}, t.Shape[1:]...)
 	n := len(t.Bytes) / 3
 	var parts []Tensor
 	for i, p := range []string{"q_proj", "k_proj", "v_proj"} {
-		third := Tensor{strings.Replace(name, fusedQKV, p, 1), t.Type, shape, t.Bytes[i*n : (i+1)*n], t.Scale}
+		third := Tensor{Name: strings.Replace(name, fusedQKV, p, 1), Type: t.Type, Shape: shape, Bytes: t.Bytes[i*n : (i+1)*n], Scale: t.Scale}
 		if rows := len(t.Scale) / 3; len(t.Scale) > 1 {
 			third.Scale = t.Scale[i*rows : (i+1)*rows]
 		}

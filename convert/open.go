@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,20 +51,25 @@ func (m *Model) runnable() (*Model, error) {
 // Load opens a file of any kind that is recognised, to look at it or to convert
 // it.
 func Load(path string) (*Model, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, trimPath(err))
-	}
-	m := &Model{Path: path}
-	if info.IsDir() {
-		err = m.openDiffusers()
-	} else {
-		err = m.openFile()
-	}
+	m, err := read(path)
 	if err := m.opened(err); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// read reads a file or folder, whose configuration is not worked out yet. It
+// gives a model, to be closed, in any case.
+func read(path string) (*Model, error) {
+	m := &Model{Path: path}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return m, trimPath(err)
+	case info.IsDir():
+		return m, m.openDiffusers()
+	}
+	return m, m.openFile()
 }
 
 // opened works out the configuration of a model whose tensors are read, if
@@ -90,8 +96,17 @@ func (m *Model) openFile() error {
 	if err != nil {
 		return trimPath(err)
 	}
-	m.closers, m.maps = append(m.closers, unmap), append(m.maps, data)
+	m.mapped(m.Path, data, unmap)
 	return m.readBytes(data)
+}
+
+// mapped notes a file in memory.
+func (m *Model) mapped(path string, data []byte, unmap func() error) {
+	name, err := filepath.Rel(m.Path, path)
+	if err != nil || name == "." {
+		name = filepath.Base(path)
+	}
+	m.closers, m.maps, m.files = append(m.closers, unmap), append(m.maps, data), append(m.files, filepath.ToSlash(name))
 }
 
 // readBytes takes in what a file has.
@@ -123,6 +138,9 @@ func (m *Model) take(all []raw) error {
 		return err
 	}
 	m.Arch, m.What = k.arch, k.what
+	if all, err = scaled(all); err != nil {
+		return err
+	}
 	switch k.arch {
 	case SD1, SD2:
 		return m.adopt(all, canonicalName)
@@ -134,9 +152,16 @@ func (m *Model) take(all []raw) error {
 		}
 		return m.adopt(all, canonicalXLName)
 	case ESRGAN:
-		return m.adopt(all, esrganNames(all))
+		err = m.adopt(all, esrganNames(all))
+	default:
+		if all, err = toOriginal(k.arch, all); err == nil {
+			err = m.adopt(all, ownName)
+		}
 	}
-	return m.adopt(all, ownName)
+	if err == nil {
+		m.learn()
+	}
+	return err
 }
 
 // ownName leaves a tensor its name.
@@ -258,6 +283,10 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 	}
 	var unknown []string
 	for _, t := range all {
+		if !isDiffusion(m.Arch) && t.isNoWeight() {
+			m.Ignored = append(m.Ignored, t.Name)
+			continue
+		}
 		name, ok := rename(t.Name)
 		if !ok {
 			unknown = append(unknown, t.Name)
@@ -270,7 +299,7 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 		if !t.Type.Float() && t.Scale == nil {
 			return fmt.Errorf("tensor %q is of type %s; f32, f16, bf16, f64 or a quantized type is wanted", t.Name, t.kind)
 		}
-		if len(t.Shape) == 0 || len(t.Shape) > 4 || slices.Contains(t.Shape, 0) {
+		if len(t.Shape) == 0 && isDiffusion(m.Arch) || len(t.Shape) > 4 || slices.Contains(t.Shape, 0) {
 			return fmt.Errorf("tensor %q has the shape %v; one to four dimensions, none of them 0, are wanted", t.Name, t.Shape)
 		}
 		for _, part := range split(name, t.Tensor) {
@@ -285,6 +314,16 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 		return unknownTensors(unknown, len(all))
 	}
 	return nil
+}
+
+// isNoWeight tells what files of parts hold beside weights: counters and tables
+// of positions in whole numbers, and empty marks.
+func (t *raw) isNoWeight() bool {
+	switch t.kind {
+	case "I64", "I32", "BOOL", "i64", "i32":
+		return t.Scale == nil
+	}
+	return slices.Contains(t.Shape, 0)
 }
 
 // unknownTensors is the error for what belongs to no network.

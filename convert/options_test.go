@@ -92,6 +92,30 @@ func TestHash(t *testing.T) {
 	require.Equal(t, hex.EncodeToString(sum[:]), open(t, out).Metadata["sdgo.source.sha256"])
 }
 
+// Of several files, each one's hash stands with its name.
+func TestHashes(t *testing.T) {
+	dir, single := folder(t, nil)
+	m, err := LoadSources(Sources{Model: dir, VAE: single})
+	require.NoError(t, err)
+	defer m.Close()
+	for name, o := range map[string]Options{"out.gguf": {Keep: true, Hash: true}, "out.safetensors": {Keep: true, Hash: true, Safetensors: true}} {
+		out := filepath.Join(t.TempDir(), name)
+		require.NoError(t, Convert(t.Context(), m, out, o))
+		lines := strings.Split(open(t, out).Metadata["sdgo.source.sha256"], "\n")
+		require.Len(t, lines, 4)
+		for i, name := range []string{"unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "single"} {
+			path := filepath.Join(dir, name)
+			if i == 3 {
+				path = single
+			}
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			sum := sha256.Sum256(text)
+			require.Equal(t, hex.EncodeToString(sum[:])+"  "+name, lines[i])
+		}
+	}
+}
+
 // Verify's numbers for a tensor whose error is known, and what it refuses.
 func TestVerify(t *testing.T) {
 	all := fill(allWeights(tiny()), "F32")
@@ -233,7 +257,7 @@ func TestImportance(t *testing.T) {
 	require.NoError(t, Convert(t.Context(), source, filepath.Join(t.TempDir(), "out"), o))
 	require.Equal(t, 1, seen)
 	o.Importance[name] = columns[:3]
-	require.ErrorContains(t, Convert(t.Context(), source, "x", o), "an importance matrix of 3 columns for rows of 64")
+	require.ErrorContains(t, Convert(t.Context(), source, "x", o), "an importance matrix of 3 columns for the shape [64 64]")
 }
 
 // importanceGGUF is a matrix as llama.cpp writes it since 2025.

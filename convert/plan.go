@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 // Rule gives tensors a type by their names.
 type Rule struct {
 	// Pattern is looked for in a tensor's canonical name, and in the same name
-	// with the part's name, "vae.", "unet.", "text." or "text2.", in place of its
+	// with the part's name, "vae.", "unet.", "text.", "text2." or "t5.", in place of its
 	// prefix.
 	Pattern *regexp.Regexp
 	Type    dtype.Type
@@ -44,6 +45,7 @@ func ParseRule(s string) (Rule, error) {
 // shortNames are the parts' names in rules.
 var shortNames = []struct{ prefix, short string }{
 	{VAEPrefix, "vae."}, {UNetPrefix, "unet."}, {TextPrefix, "text."}, {text1Prefix, "text."}, {text2Prefix, "text2."},
+	{clipLPrefix, "text."}, {clipGPrefix, "text2."}, {t5Prefix, "t5."},
 }
 
 func (r Rule) matches(name string) bool {
@@ -62,6 +64,9 @@ func (r Rule) matches(name string) bool {
 // into blocks, which those of a flattened convolution do no longer.
 func (o Options) typeOf(t Tensor) dtype.Type {
 	to := o.chosen(t)
+	if len(t.Shape) == 0 {
+		return to
+	}
 	if row := t.Shape[len(t.Shape)-1]; to.Quantized() && (row%to.BlockSize() != 0 || row%t.Type.BlockSize() != 0) {
 		return dtype.F16
 	}
@@ -118,34 +123,44 @@ type plan struct {
 	header  []byte
 	offsets []int64 // of the tensors in the file
 	size    int64   // of the file
+	mark    string  // in the header, for a hash
 
 	mutex sync.Mutex
 	done  int64
 }
 
 func newPlan(m *Model, o Options) (*plan, error) {
-	p := &plan{options: o, maps: m.maps, source: m.Tensors}
+	p := &plan{options: o, maps: m.maps, source: m.Tensors, mark: newMark()}
 	for _, t := range m.Tensors {
 		to := o.typeOf(t)
+		if len(t.Shape) == 0 && !o.Safetensors {
+			t.Shape = []int64{1} // some readers of GGUF files know no scalars
+		}
 		switch {
 		case to.Quantized() && o.Safetensors:
 			return nil, fmt.Errorf("tensor %q: safetensors files have no %s; f32, f16 and bf16 are possible, or a GGUF file", t.Name, to)
 		case to.Quantized() && to != t.Type && o.Quantize == nil:
 			return nil, fmt.Errorf("tensor %q: this program was built without ggml, which quantizes to %s", t.Name, to)
 		}
-		if n := len(o.Importance[t.Name]); n > 0 && int64(n) != t.Shape[len(t.Shape)-1] {
-			return nil, fmt.Errorf("tensor %q: an importance matrix of %d columns for rows of %d", t.Name, n, t.Shape[len(t.Shape)-1])
+		if n := len(o.Importance[t.Name]); n > 0 && (len(t.Shape) == 0 || int64(n) != t.Shape[len(t.Shape)-1]) {
+			return nil, fmt.Errorf("tensor %q: an importance matrix of %d columns for the shape %v", t.Name, n, t.Shape)
 		}
 		size, ok := to.Size(t.Elements(), to.BlockSize())
 		if !ok {
 			return nil, fmt.Errorf("tensor %q of shape %v does not divide into blocks of %s", t.Name, t.Shape, to)
 		}
 		p.target = append(p.target, Change{t.Name, t.Shape, t.Type, to, size})
-		p.total += int64(len(t.Bytes))
+		p.total += t.size()
 	}
 	kvs := m.keyValues(p.target)
 	if o.Hash && len(m.maps) == 1 {
-		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: noHash})
+		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: p.mark})
+	} else if o.Hash && len(m.maps) > 1 {
+		lines := make([]string, len(m.files))
+		for i, name := range m.files { // as sha256sum writes them
+			lines[i] = p.mark + "  " + name
+		}
+		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: lines})
 	}
 	if o.Safetensors {
 		return p, p.layoutSafetensors(kvs)
@@ -200,25 +215,33 @@ func safetensorsName(t dtype.Type) string {
 	return t.String()
 }
 
-// noHash stands in a header for a hash that is not known yet.
-var noHash = strings.Repeat("0", 2*sha256.Size)
+// newMark is what stands in a header for hashes that are not known yet. It is
+// drawn by lot, so that nothing else in the header is it.
+func newMark() string {
+	return fmt.Sprintf("%016x%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64())
+}
 
-// hash computes the source's hash, if it is wanted.
-func (p *plan) hash(ctx context.Context) <-chan string {
-	result := make(chan string, 1)
-	if !bytes.Contains(p.header, []byte(noHash)) {
-		result <- noHash
+// hash computes the sources' hashes, if they are wanted, and gives the header
+// with them.
+func (p *plan) hash(ctx context.Context) <-chan []byte {
+	result := make(chan []byte, 1)
+	header := bytes.Clone(p.header)
+	if !p.options.Hash {
+		result <- header
 		return result
 	}
 	go func() {
-		h := sha256.New()
-		for rest := p.maps[0]; len(rest) > 0 && ctx.Err() == nil; {
-			n := min(len(rest), 16<<20)
-			h.Write(rest[:n])
-			release(rest[:n])
-			rest = rest[n:]
+		for _, data := range p.maps {
+			h := sha256.New()
+			for rest := data; len(rest) > 0 && ctx.Err() == nil; {
+				n := min(len(rest), 16<<20)
+				h.Write(rest[:n])
+				release(rest[:n])
+				rest = rest[n:]
+			}
+			header = bytes.Replace(header, []byte(p.mark), []byte(hex.EncodeToString(h.Sum(nil))), 1)
 		}
-		result <- hex.EncodeToString(h.Sum(nil))
+		result <- header
 	}()
 	return result
 }

@@ -7,23 +7,34 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 )
 
-// scaleSuffixes are the names of scales beside 8-bit weights: "layer.weight"
-// has "layer.scale_weight" in ComfyUI's files, "layer.weight_scale" in those of
-// torchao and stable-diffusion.cpp.
-var scaleSuffixes = []string{".scale_weight", ".weight_scale"}
+// scaleNames are the names of the scales of 8-bit weights, and what a weight is
+// multiplied with beside them.
+var scaleNames = []struct {
+	scale, weight string // what the names of the two end in
+	factor        float32
+}{
+	{".scale_weight", ".weight", 1},        // ComfyUI's scaled fp8
+	{".weight_scale", ".weight", 1},        // ComfyUI's newer files, torchao, stable-diffusion.cpp
+	{".SCB", ".weight", 1. / 127},          // bitsandbytes' int8: largest magnitudes of the rows
+	{".weight._scale", ".weight._data", 1}, // optimum-quanto
+}
 
 // scaleNoise are the names of what only computing with 8-bit activations needs.
-var scaleNoise = []string{".scale_input", ".input_scale", "scaled_fp8"}
+var scaleNoise = []string{".scale_input", ".input_scale", ".output_scale", "scaled_fp8", ".comfy_quant", ".weight_format"}
 
 // scaled gives 8-bit weights the scales that stand beside them.
 func scaled(all []raw) ([]raw, error) {
-	scales := map[string]raw{}
+	type scale struct {
+		raw
+		factor float32
+	}
+	scales := map[string]scale{}
 	rest := make([]raw, 0, len(all))
 next:
 	for _, t := range all {
-		for _, suffix := range scaleSuffixes {
-			if layer, ok := strings.CutSuffix(t.Name, suffix); ok {
-				scales[layer+".weight"] = t
+		for _, s := range scaleNames {
+			if layer, ok := strings.CutSuffix(t.Name, s.scale); ok {
+				scales[layer+s.weight] = scale{t, s.factor}
 				continue next
 			}
 		}
@@ -34,34 +45,42 @@ next:
 		}
 		rest = append(rest, t)
 	}
-	if len(scales) == 0 {
-		return all, nil
-	}
 	for i := range rest {
-		t := &rest[i].Tensor
-		scale, ok := scales[t.Name]
+		s, ok := scales[rest[i].Name]
 		if !ok {
 			continue
 		}
-		delete(scales, t.Name)
-		n := scale.Elements()
-		if len(t.Shape) == 0 || n != 1 && n != t.Shape[0] || !scale.Type.Float() || scale.Type.Quantized() {
-			return nil, fmt.Errorf("tensor %q of shape %v is no scale for %q of shape %v: one number or one for each row is wanted",
-				scale.Name, scale.Shape, t.Name, t.Shape)
-		}
-		if t.Type != dtype.I8 && t.Type != dtype.F8_E4M3 && t.Type != dtype.F8_E5M2 {
-			return nil, fmt.Errorf("tensor %q has a scale, but is of type %s; i8 or an 8-bit float is wanted", t.Name, rest[i].kind)
-		}
-		t.Scale = make([]float32, n)
-		if err := scale.Float32(t.Scale); err != nil {
+		delete(scales, rest[i].Name)
+		if err := rest[i].setScale(s.raw, s.factor); err != nil {
 			return nil, err
 		}
-		if !scale.Finite() {
-			return nil, &NotFiniteError{scale.Name}
-		}
+		rest[i].Name = strings.TrimSuffix(rest[i].Name, "._data")
 	}
 	for _, s := range scales {
 		return nil, fmt.Errorf("tensor %q is a scale without its weight", s.Name)
 	}
 	return rest, nil
+}
+
+// setScale gives a tensor its scale: one number, or one for each row.
+func (t *raw) setScale(scale raw, factor float32) error {
+	n := scale.Elements()
+	if len(t.Shape) == 0 || n != 1 && n != t.Shape[0] || !scale.Type.Float() || scale.Type.Quantized() {
+		return fmt.Errorf("tensor %q of shape %v is no scale for %q of shape %v: one number or one for each row is wanted",
+			scale.Name, scale.Shape, t.Name, t.Shape)
+	}
+	if t.Type != dtype.I8 && t.Type != dtype.F8_E4M3 && t.Type != dtype.F8_E5M2 {
+		return fmt.Errorf("tensor %q has a scale, but is of type %s; i8 or an 8-bit float is wanted", t.Name, t.kind)
+	}
+	t.Scale = make([]float32, n)
+	if err := scale.Float32(t.Scale); err != nil {
+		return err
+	}
+	if !scale.Finite() {
+		return &NotFiniteError{scale.Name}
+	}
+	for i := range t.Scale {
+		t.Scale[i] *= factor
+	}
+	return nil
 }

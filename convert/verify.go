@@ -29,7 +29,8 @@ func (d Deviation) Relative() float64 {
 
 // Verify reads a file back and compares each tensor with the model that it was
 // converted from, on all processors. It fails where the file lacks a tensor,
-// has another shape, or holds NaN or infinity. The worst come first.
+// has another shape, or holds NaN or infinity. The worst come first. Memory
+// stays at a few MB and one pair of tensors for each processor.
 func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error) {
 	converted, err := Load(path)
 	if err != nil {
@@ -54,6 +55,8 @@ func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error
 		}
 		var err error
 		all[i], err = deviation(from, to)
+		source.release(from)
+		converted.release(to)
 		return err
 	})
 	if err != nil {
@@ -91,13 +94,22 @@ func deviation(a, b Tensor) (Deviation, error) {
 
 // slice converts elements from begin on, a whole number of blocks.
 func (t Tensor) slice(dst []float32, begin int64) error {
-	from, _ := t.Type.Size(begin, t.Type.BlockSize())
-	until, ok := t.Type.Size(begin+int64(len(dst)), t.Type.BlockSize())
-	if !ok || until > int64(len(t.Bytes)) {
-		return fmt.Errorf("tensor %q has %d bytes of %s for the shape %v", t.Name, len(t.Bytes), t.Type, t.Shape)
+	at, rest := begin, dst
+	for _, run := range t.runs() {
+		elements := t.elementsIn(run)
+		if at < elements && len(rest) > 0 {
+			n := min(elements-at, int64(len(rest)))
+			from, _ := t.Type.Size(at, t.Type.BlockSize())
+			until, _ := t.Type.Size(at+n, t.Type.BlockSize())
+			if err := dtype.Float32(t.Type, rest[:n], run[from:until]); err != nil {
+				return fmt.Errorf("tensor %q: %w", t.Name, err)
+			}
+			at, rest = at+n, rest[n:]
+		}
+		at -= elements
 	}
-	if err := dtype.Float32(t.Type, dst, t.Bytes[from:until]); err != nil {
-		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	if len(rest) > 0 {
+		return fmt.Errorf("tensor %q has %d bytes of %s for the shape %v", t.Name, t.size(), t.Type, t.Shape)
 	}
 	t.rescale(dst, begin)
 	return nil

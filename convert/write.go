@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +32,9 @@ type Options struct {
 	// Safetensors writes a safetensors file and not a GGUF file.
 	Safetensors bool
 
-	// Hash puts the SHA-256 of a source that is a single file into the metadata
-	// (sdgo.source.sha256). It is computed while the weights are converted.
+	// Hash puts the SHA-256 of the source's file into the metadata
+	// (sdgo.source.sha256), or of its files with their names, as sha256sum writes
+	// them. It is computed while the weights are converted.
 	Hash bool
 
 	// Quantize is needed if any tensor is to be quantized. Importance is what it
@@ -144,24 +144,33 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		p.advance(int64(len(pieces[i].bytes)))
 		return nil
 	})
-	sum := <-hashed
+	header := <-hashed
 	if err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	_, err = f.WriteAt(bytes.Replace(p.header, []byte(noHash), []byte(sum), 1), 0)
+	_, err = f.WriteAt(header, 0)
 	return err
 }
 
 // release gives memory back that is a part of a mapped file. Nothing else: a
 // checkpoint's tensors may be copies.
-func (p *plan) release(b []byte) {
-	for _, m := range p.maps {
+func (p *plan) release(b []byte) { releaseWithin(p.maps, b) }
+
+func releaseWithin(maps [][]byte, b []byte) {
+	for _, m := range maps {
 		if within(m, b) {
 			release(b)
 		}
+	}
+}
+
+// release gives the memory of a tensor back, as far as a file has it.
+func (m *Model) release(t Tensor) {
+	for _, run := range t.runs() {
+		releaseWithin(m.maps, run)
 	}
 }
 
@@ -189,12 +198,20 @@ func (p *plan) pieces(i int) []piece {
 		step = max(1, step/row) * row
 	}
 	var all []piece
-	for begin := int64(0); begin < t.Elements(); begin += step {
-		end := min(begin+step, t.Elements())
-		from, _ := t.Type.Size(begin, t.Type.BlockSize())
-		until, _ := t.Type.Size(end, t.Type.BlockSize())
-		offset, _ := to.Size(begin, to.BlockSize())
-		all = append(all, piece{i, t.Bytes[from:until], int(end - begin), int(row), begin, p.offsets[i] + offset})
+	first := int64(0) // element of the run
+	for _, run := range t.runs() {
+		elements := t.Elements()
+		if t.Parts != nil {
+			elements = t.elementsIn(run)
+		}
+		for begin := int64(0); begin < elements; begin += step {
+			end := min(begin+step, elements)
+			from, _ := t.Type.Size(begin, t.Type.BlockSize())
+			until, _ := t.Type.Size(end, t.Type.BlockSize())
+			offset, _ := to.Size(first+begin, to.BlockSize())
+			all = append(all, piece{i, run[from:until], int(end - begin), int(row), first + begin, p.offsets[i] + offset})
+		}
+		first += elements
 	}
 	return all
 }
