@@ -29,10 +29,11 @@ func (r *run) convert() *urfave.Command {
 			&urfave.StringFlag{Name: "type", Value: "f16", Usage: "`TYPE` of the weights: f32, f16, bf16, q8_0, q4_0, q4_K … (default: f16)"},
 			&urfave.StringSliceFlag{Name: "tensor-type", Usage: "`REGEXP=TYPE` of the tensors whose names match, such as vae=f16; may be repeated, the first match counts"},
 			&urfave.StringFlag{Name: "imatrix", Usage: "`FILE` an importance matrix for the quantizer"},
-			&urfave.StringFlag{Name: "unet", Usage: "`FILE` to take the UNet from"},
+			&urfave.StringFlag{Name: "unet", Usage: "`FILE` to take the UNet from, or FLUX.1's or SD 3's transformer"},
 			&urfave.StringFlag{Name: "vae", Usage: "`FILE` to take the autoencoder from"},
-			&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` to take the text encoder from (of SDXL: the first)"},
-			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's second text encoder from"},
+			&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` to take the text encoder from (of SDXL, SD 3 and FLUX.1: CLIP-L)"},
+			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's or SD 3's second text encoder from"},
+			&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` to take FLUX.1's or SD 3's T5 text encoder from"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "say what would be written, and write nothing"},
 			&urfave.BoolFlag{Name: "verify", Usage: "read the file back and report each tensor's error"},
 			&urfave.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
@@ -48,13 +49,14 @@ precise than TYPE.
 Examples:
   sdgo convert -o sd15-q8.gguf --type q8_0 sd15.safetensors
   sdgo convert -o sd15-q4.gguf --type q4_K --tensor-type vae=f16 --verify sd15/
-  sdgo convert -o mine.gguf --vae better-vae.safetensors sd15.safetensors`,
+  sdgo convert -o mine.gguf --vae better-vae.safetensors sd15.safetensors
+  sdgo convert -o flux.gguf --type q4_0 --unet flux1-dev.safetensors --vae ae.safetensors --clip-l clip_l.safetensors --t5xxl t5xxl_fp16.safetensors`,
 	}
 }
 
 func (r *run) runConvert(c *urfave.Context) error {
 	r.json = c.Bool("json")
-	s := convert.Sources{Model: c.Args().First(), UNet: c.String("unet"), VAE: c.String("vae"), ClipL: c.String("clip-l"), ClipG: c.String("clip-g")}
+	s := convert.Sources{Model: c.Args().First(), UNet: c.String("unet"), VAE: c.String("vae"), ClipL: c.String("clip-l"), ClipG: c.String("clip-g"), T5: c.String("t5xxl")}
 	parts := s
 	parts.Model = ""
 	if whole := parts == (convert.Sources{}); whole || c.NArg() > 1 {
@@ -142,7 +144,7 @@ func (r *run) checkConvertTarget(s convert.Sources, out string, force bool) erro
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, out, cause(err))
 	}
-	for _, in := range []string{s.Model, s.UNet, s.VAE, s.ClipL, s.ClipG} {
+	for _, in := range []string{s.Model, s.UNet, s.VAE, s.ClipL, s.ClipG, s.T5} {
 		source, err := os.Stat(in)
 		if err == nil && (os.SameFile(source, there) || source.IsDir() && within(in, out)) {
 			return fmt.Errorf("%s %s: a model cannot be written over itself; give the file another name", flag, out)

@@ -160,12 +160,23 @@ func (r *run) modelInfo(m *convert.Model, tensors bool) error {
 	line("file", "%s", m.Path)
 	line("format", "%s", m.Format)
 	line("model", "%s", m.What)
-	if m.Arch == convert.SD1 || m.Arch == convert.SD2 {
+	if m.UNet.ModelChannels > 0 {
 		line("prediction", "%s", cmp.Or(m.Prediction, "not said in the file"))
 		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
-		line("text encoder", "%d layers of width %d, %d heads, %s, vocabulary %d", m.Text.Layers, m.Text.Width, m.Text.Heads, m.Text.Activation, m.Text.Vocabulary)
+		for i, text := range []convert.TextConfig{m.Text, m.Text2} {
+			if text.Layers > 0 {
+				name := []string{"text encoder", "text encoder 2"}[i]
+				line(name, "%d layers of width %d, %d heads, %s, vocabulary %d", text.Layers, text.Width, text.Heads, text.Activation, text.Vocabulary)
+			}
+		}
 		line("UNet", "%d channels x %v, %d blocks a level, attention %v, context %d", m.UNet.ModelChannels, m.UNet.ChannelMult, m.UNet.NumResBlocks, m.UNet.TransformerDepth, m.UNet.ContextDim)
 		line("VAE", "%d channels x %v, latent %d, scale %g", m.VAE.Channels, m.VAE.ChannelMult, m.VAE.EmbedDim, m.VAE.ScaleFactor)
+	}
+	for _, f := range m.Facts {
+		line(strings.ReplaceAll(f.Name, "_", " "), "%d", f.Value)
+	}
+	if n := len(m.Ignored); n > 0 {
+		line("passed over", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
 	}
 	fmt.Fprintln(t)
 	if err := t.Flush(); err != nil {
@@ -210,8 +221,11 @@ type jsonModel struct {
 	Prediction string              `json:"prediction,omitempty"`
 	NativeSize int                 `json:"native_size,omitempty"`
 	Text       *convert.TextConfig `json:"text,omitempty"`
+	Text2      *convert.TextConfig `json:"text2,omitempty"` // of SDXL
 	UNet       *convert.UNetConfig `json:"unet,omitempty"`
 	VAE        *convert.VAEConfig  `json:"vae,omitempty"`
+	Facts      map[string]int      `json:"facts,omitempty"` // of other families
+	Ignored    []string            `json:"ignored,omitempty"`
 	Metadata   map[string]string   `json:"metadata"`
 	Parts      []jsonPart          `json:"parts"`
 	Tensors    []jsonTensor        `json:"tensors,omitempty"`
@@ -233,9 +247,19 @@ type jsonTensor struct {
 
 func (r *run) modelJSON(m *convert.Model, tensors bool) error {
 	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: m.Metadata}
-	if m.Arch == convert.SD1 || m.Arch == convert.SD2 {
+	out.Ignored = m.Ignored
+	for _, f := range m.Facts {
+		if out.Facts == nil {
+			out.Facts = map[string]int{}
+		}
+		out.Facts[f.Name] = f.Value
+	}
+	if m.UNet.ModelChannels > 0 {
 		out.Prediction, out.NativeSize = m.Prediction, m.NativeSize
 		out.Text, out.UNet, out.VAE = &m.Text, &m.UNet, &m.VAE
+		if m.Text2.Layers > 0 {
+			out.Text2 = &m.Text2
+		}
 	}
 	for _, p := range m.Parts() {
 		types := map[string]int64{}

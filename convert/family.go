@@ -2,7 +2,6 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -125,8 +124,20 @@ func matchesOne(pattern string, names []string) bool {
 		_, found := slices.BinarySearch(names, pattern)
 		return found
 	}
-	r := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*") + "$")
-	return slices.ContainsFunc(names, r.MatchString)
+	pieces := strings.Split(pattern, "*")
+	return slices.ContainsFunc(names, func(name string) bool { return matches(pieces, name) })
+}
+
+// matches reports whether a name consists of pieces with any text between them.
+func matches(pieces []string, name string) bool {
+	rest, ok := strings.CutPrefix(name, pieces[0])
+	last := len(pieces) - 1
+	for _, p := range pieces[1:last] {
+		var found bool
+		_, rest, found = strings.Cut(rest, p)
+		ok = ok && found
+	}
+	return ok && strings.HasSuffix(rest, pieces[last])
 }
 
 // isDiffusion reports whether a family is read down to its configuration.

@@ -154,8 +154,36 @@ func TestVariants(t *testing.T) {
 
 // A model as a PyTorch checkpoint, as torch.save writes it.
 func TestOpenCheckpoint(t *testing.T) {
-	want := tiny()
-	all := fill(allWeights(want), "F32")
+	all := fill(allWeights(tiny()), "F32")
+	want := open(t, save(t, filepath.Join(t.TempDir(), "y"), nil, all))
+	for _, channelsLast := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "x.safetensors") // what it is named does not count
+		require.NoError(t, os.WriteFile(path, torchSave(t, all, channelsLast), 0o666))
+		got := open(t, path)
+		require.Equal(t, "checkpoint", got.Format)
+		requireSame(t, want, got)
+		loaded, err := Load(path)
+		require.NoError(t, err)
+		defer loaded.Close()
+		for _, o := range []Options{{Keep: true}, {Type: dtype.F16}} {
+			out, plain := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "plain")
+			require.NoError(t, Convert(t.Context(), loaded, out, o))
+			require.NoError(t, Convert(t.Context(), want, plain, o))
+			requireSame(t, open(t, plain), open(t, out))
+			worst, err := Verify(t.Context(), loaded, plain)
+			require.NoError(t, err)
+			require.Less(t, worst[0].Relative(), 1e-3)
+		}
+		for _, x := range loaded.Tensors {
+			require.Equal(t, channelsLast && len(x.Shape) == 4 && x.Shape[1] > 1 && x.Shape[2] > 1, x.strided != nil, x.Name)
+			require.True(t, x.Finite())
+		}
+	}
+}
+
+// torchSave writes a checkpoint, with convolutions' channels last if that is
+// wanted.
+func torchSave(t *testing.T, all []safetensors.Tensor, channelsLast bool) []byte {
 	var pickle bytes.Buffer
 	var archive bytes.Buffer
 	z := zip.NewWriter(&archive)
@@ -177,9 +205,16 @@ func TestOpenCheckpoint(t *testing.T) {
 		fmt.Fprintf(&pickle, "V%s\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV%d\nVcpu\nI%d\ntQI0\n", x.Name, i, len(x.Data)/4)
 		numbers(x.Shape)
 		strides, n := make([]int64, len(x.Shape)), int64(1)
-		for k := len(strides) - 1; k >= 0; k-- {
+		order := []int{3, 2, 1, 0}[4-len(x.Shape):]
+		if channelsLast && len(x.Shape) == 4 {
+			order = []int{1, 3, 2, 0}
+		}
+		for _, k := range order {
 			strides[k] = n
 			n *= x.Shape[k]
+		}
+		if channelsLast && len(x.Shape) == 4 {
+			x.Data = reorder(x, strides)
 		}
 		numbers(strides)
 		pickle.WriteString("\x89NtR")
@@ -188,12 +223,22 @@ func TestOpenCheckpoint(t *testing.T) {
 	pickle.WriteString("us.")
 	entry("data.pkl", pickle.Bytes())
 	require.NoError(t, z.Close())
-	path := filepath.Join(t.TempDir(), "x.safetensors") // what it is named does not count
-	require.NoError(t, os.WriteFile(path, archive.Bytes(), 0o666))
-	got := open(t, path)
-	require.Equal(t, "checkpoint", got.Format)
-	requireSame(t, open(t, save(t, filepath.Join(t.TempDir(), "y"), nil, all)), got)
-	out := filepath.Join(t.TempDir(), "out")
-	require.NoError(t, Convert(t.Context(), got, out, Options{Keep: true}))
-	requireSame(t, got, open(t, out))
+	return archive.Bytes()
+}
+
+// reorder puts the elements of a tensor of four dimensions where strides say.
+func reorder(x safetensors.Tensor, strides []int64) []byte {
+	data, s, at := make([]byte, len(x.Data)), x.Shape, 0
+	for a := range s[0] {
+		for b := range s[1] {
+			for c := range s[2] {
+				for d := range s[3] {
+					to := 4 * (a*strides[0] + b*strides[1] + c*strides[2] + d*strides[3])
+					copy(data[to:to+4], x.Data[at:])
+					at += 4
+				}
+			}
+		}
+	}
+	return data
 }

@@ -15,6 +15,7 @@ func (t Tensor) Float32(dst []float32) error {
 	if int64(len(dst)) != t.Elements() {
 		return fmt.Errorf("tensor %q has %d elements, %d wanted", t.Name, t.Elements(), len(dst))
 	}
+	t = t.flat()
 	rest := dst
 	for _, run := range t.runs() {
 		n := min(t.elementsIn(run), int64(len(rest)))
@@ -53,6 +54,7 @@ func (t Tensor) rescale(elements []float32, begin int64) {
 // Finite reports whether no element is NaN or infinite; for quantized types,
 // no scale is. It reads the bytes at the speed of memory.
 func (t Tensor) Finite() bool {
+	t = t.flat()
 	for _, run := range t.runs() {
 		if !dtype.Finite(t.Type, run) {
 			return false

@@ -155,6 +155,7 @@ func join(name string, pieces []raw) (raw, error) {
 	whole.Shape, whole.Bytes, whole.Scale = slices.Clone(whole.Shape), nil, nil
 	rows, scaled := int64(0), false
 	for i, p := range pieces {
+		p.Tensor = p.flat()
 		switch {
 		case p.Name == "":
 			return whole, fmt.Errorf("piece %d of %d of tensor %q is missing", i+1, len(pieces), name)
@@ -184,6 +185,7 @@ func join(name string, pieces []raw) (raw, error) {
 
 // swapHalves exchanges the halves of a tensor's rows.
 func swapHalves(t raw) (raw, error) {
+	t.Tensor = t.flat()
 	if len(t.Shape) == 0 || t.Shape[0]%2 != 0 || t.Parts != nil || len(t.Bytes)%2 != 0 {
 		return t, fmt.Errorf("tensor %q has the shape %v; two halves are wanted", t.Name, t.Shape)
 	}

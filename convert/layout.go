@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,9 @@ func toOriginal(arch string, all []raw) ([]raw, error) {
 	for i, t := range all {
 		if to, ok := rename(t.Name); ok {
 			t.Name = to
+		}
+		if strings.Contains(t.Name, ".mid.attn_1.") && len(t.Shape) == 2 && !t.Type.Quantized() { // attention: 1x1 convolutions in the original layout
+			t.Shape = append(slices.Clone(t.Shape), 1, 1)
 		}
 		out[i] = t
 	}

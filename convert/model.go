@@ -111,6 +111,8 @@ type Tensor struct {
 	// Scale is what the elements of some 8-bit types are multiplied with: one
 	// number, or one for each row (of the first dimension). It is nil elsewhere.
 	Scale []float32
+
+	strided *strided // what Bytes would be, if they lie in another order in the file
 }
 
 // Native is the type that networks compute with, if the tensor's own is none:
@@ -122,16 +124,23 @@ func (t Tensor) Native() dtype.Type {
 	return t.Type.Native()
 }
 
-// runs are the tensor's bytes in as many pieces as they have.
+// runs are the tensor's bytes in as many pieces as they have; of a strided one
+// they are in the file's order.
 func (t Tensor) runs() [][]byte {
 	if t.Parts != nil {
 		return t.Parts
+	}
+	if t.strided != nil {
+		return [][]byte{t.strided.Data}
 	}
 	return [][]byte{t.Bytes}
 }
 
 // size is the number of the tensor's bytes.
 func (t Tensor) size() (n int64) {
+	if t.strided != nil {
+		return t.Elements() * t.Type.BlockBytes()
+	}
 	for _, b := range t.runs() {
 		n += int64(len(b))
 	}

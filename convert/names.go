@@ -110,6 +110,9 @@ func openCLIPName(prefix, name string) (string, bool) {
 // parts stand one after the other, so each is a piece of the same bytes.
 func split(name string, t Tensor) []Tensor {
 	t.Name = name
+	if strings.Contains(name, fusedQKV) {
+		t = t.flat()
+	}
 	if !strings.Contains(name, fusedQKV) || len(t.Shape) == 0 || t.Shape[0]%3 != 0 || len(t.Bytes)%3 != 0 {
 		return []Tensor{t}
 	}

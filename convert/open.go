@@ -45,6 +45,10 @@ func (m *Model) runnable() (*Model, error) {
 		m.Close()
 		return nil, err
 	}
+	if err := m.flatten(); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
 	return m, nil
 }
 
@@ -267,6 +271,9 @@ func readCheckpoint(data []byte) ([]raw, error) {
 			typ = noType
 		}
 		all[i] = raw{Tensor{Name: t.Name, Type: typ, Shape: t.Shape, Bytes: t.Data}, t.DType}
+		if ok && t.Strides != nil {
+			all[i].Bytes, all[i].strided = nil, &strided{t}
+		}
 	}
 	return all, nil
 }

@@ -12,6 +12,7 @@ import (
 // both hold the same numbers.
 var sensitive = []string{
 	"embedding", "time_embed.", "label_emb.", // UNets and text encoders
+	"shared.", "relative_attention_bias.", // T5
 	"x_embedder.", "t_embedder.", "y_embedder.", "pos_embed", "context_embedder.", // DiT, SD3
 	"img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer.", // FLUX
 }

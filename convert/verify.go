@@ -94,6 +94,15 @@ func deviation(a, b Tensor) (Deviation, error) {
 
 // slice converts elements from begin on, a whole number of blocks.
 func (t Tensor) slice(dst []float32, begin int64) error {
+	if t.strided != nil {
+		ordered := make([]byte, int64(len(dst))*t.Type.BlockBytes())
+		t.gather(ordered, begin)
+		if err := dtype.Float32(t.Type, dst, ordered); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		t.rescale(dst, begin)
+		return nil
+	}
 	at, rest := begin, dst
 	for _, run := range t.runs() {
 		elements := t.elementsIn(run)

@@ -141,7 +141,10 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		p.release(pieces[i].bytes)
-		p.advance(int64(len(pieces[i].bytes)))
+		if last := pieces[i].begin+int64(pieces[i].count) == t.Elements(); last && t.strided != nil {
+			p.release(t.strided.Data)
+		}
+		p.advance(pieces[i].size)
 		return nil
 	})
 	header := <-hashed
@@ -177,7 +180,8 @@ func (m *Model) release(t Tensor) {
 // piece is a run of rows of one tensor.
 type piece struct {
 	tensor int
-	bytes  []byte // of the source
+	bytes  []byte // of the source; nil of a strided tensor
+	size   int64  // of these
 	count  int    // elements
 	row    int    // elements of a row
 	begin  int64  // the first element's place
@@ -209,7 +213,11 @@ func (p *plan) pieces(i int) []piece {
 			from, _ := t.Type.Size(begin, t.Type.BlockSize())
 			until, _ := t.Type.Size(end, t.Type.BlockSize())
 			offset, _ := to.Size(first+begin, to.BlockSize())
-			all = append(all, piece{i, run[from:until], int(end - begin), int(row), first + begin, p.offsets[i] + offset})
+			one := piece{tensor: i, size: until - from, count: int(end - begin), row: int(row), begin: first + begin, at: p.offsets[i] + offset}
+			if t.strided == nil {
+				one.bytes = run[from:until]
+			}
+			all = append(all, one)
 		}
 		first += elements
 	}
@@ -218,13 +226,21 @@ func (p *plan) pieces(i int) []piece {
 
 // buffer is what one conversion needs.
 type buffer struct {
-	floats []float32
-	bytes  []byte
+	floats  []float32
+	bytes   []byte
+	ordered []byte
 }
 
 func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
 	source, to := p.source[c.tensor], p.target[c.tensor].To
 	from := source.Type
+	if source.strided != nil {
+		if int64(cap(b.ordered)) < c.size {
+			b.ordered = make([]byte, c.size)
+		}
+		c.bytes = b.ordered[:c.size]
+		source.gather(c.bytes, c.begin)
+	}
 	if from == to && source.Scale == nil {
 		_, err := f.WriteAt(c.bytes, c.at)
 		return err

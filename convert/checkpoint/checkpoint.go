@@ -22,7 +22,12 @@ type Tensor struct {
 	Name  string
 	DType string  // as safetensors files write it: "F32", "F16", "BF16", …
 	Shape []int64 // empty for a scalar
-	Data  []byte  // in the shape's order; within the bytes given to Parse, or a copy if they are in another order there
+	Data  []byte  // within the bytes given to Parse
+
+	// Strides are nil where the elements lie in the shape's order. Elsewhere they
+	// are the distances of the next elements, in elements, for each dimension, and
+	// Data reaches from the first one to the last.
+	Strides []int64
 }
 
 // RefusedError says that a pickle names something that is neither a tensor nor
@@ -159,39 +164,48 @@ func (v *view) contiguous() bool {
 	return true
 }
 
-// bytes are the tensor's elements in the shape's order. The copies it has to
-// make come out of budget.
-func (v *view) bytes(budget *int64) ([]byte, error) {
+// tensor is the view as a file's reader gives it.
+func (v *view) tensor(name string) (Tensor, error) {
+	t := Tensor{Name: name, DType: v.dtype, Shape: slices.Clone(v.shape)}
 	s, n := v.storage, v.elements()
 	if n == 0 {
-		return nil, nil
+		return t, nil
 	}
 	if s.data == nil {
-		return nil, fmt.Errorf("its storage %q is missing", cut(s.key))
+		return t, fmt.Errorf("its storage %q is missing", cut(s.key))
 	}
-	if v.contiguous() {
-		from := v.offset * v.size
-		return s.data[from : from+n*v.size : from+n*v.size], nil
-	}
-	if *budget -= n * v.size; *budget < 0 {
-		return nil, errors.New("tensors in other than their natural order take more than the file itself")
-	}
-	out := make([]byte, 0, n*v.size)
-	at := make([]int64, len(v.shape))
-	for range n {
-		from := v.offset
-		for i, k := range at {
-			from += k * v.strides[i]
+	from, reach := v.offset*v.size, n
+	if !v.contiguous() {
+		t.Strides, reach = slices.Clone(v.strides), 1
+		for i, d := range v.shape {
+			reach += (d - 1) * v.strides[i]
 		}
-		out = append(out, s.data[from*v.size:(from+1)*v.size]...)
+	}
+	t.Data = s.data[from : from+reach*v.size : from+reach*v.size]
+	return t, nil
+}
+
+// Gather writes elements of a tensor with strides, in the shape's order from
+// the first one on, to dst, which is a whole number of elements of a size.
+func (t Tensor) Gather(dst []byte, size, first int64) {
+	at, from := make([]int64, len(t.Shape)), int64(0)
+	rest := first
+	for i := len(t.Shape) - 1; i >= 0; i-- {
+		at[i] = rest % t.Shape[i]
+		rest /= t.Shape[i]
+		from += at[i] * t.Strides[i]
+	}
+	for ; len(dst) > 0; dst = dst[size:] {
+		copy(dst[:size], t.Data[from*size:])
 		for i := len(at) - 1; i >= 0; i-- {
-			if at[i]++; at[i] < v.shape[i] {
+			from += t.Strides[i]
+			if at[i]++; at[i] < t.Shape[i] {
 				break
 			}
+			from -= at[i] * t.Strides[i]
 			at[i] = 0
 		}
 	}
-	return out, nil
 }
 
 // modelKeys are where checkpoints of training and of upscalers keep the model.
@@ -209,7 +223,7 @@ func collect(object any, size int) ([]Tensor, error) {
 			break
 		}
 	}
-	c := &collector{budget: int64(size), names: size + 1<<16, seen: map[string]bool{}, visits: size/4 + freeSteps}
+	c := &collector{budget: maxSharing*int64(size) + 1<<20, names: size + 1<<16, seen: map[string]bool{}, visits: size/4 + freeSteps}
 	if err := c.walk("", root, 0); err != nil {
 		return nil, err
 	}
@@ -222,12 +236,16 @@ func collect(object any, size int) ([]Tensor, error) {
 // maxName bounds a tensor's name, in bytes.
 const maxName = 1000
 
+// maxSharing bounds how much larger the tensors may be than the file, which
+// they are if they share storages. Tied weights double a part of a model.
+const maxSharing = 4
+
 // collector has a budget for what dictionaries that contain one another could
 // multiply.
 type collector struct {
 	all    []Tensor
 	seen   map[string]bool
-	budget int64 // bytes of copies
+	budget int64 // bytes of tensors
 	names  int   // bytes of names
 	visits int
 }
@@ -262,11 +280,14 @@ func (c *collector) walk(prefix string, d *dict, depth int) error {
 				return fmt.Errorf("two tensors are named %q", name)
 			}
 			c.seen[name] = true
-			data, err := value.bytes(&c.budget)
+			t, err := value.tensor(name)
+			if c.budget -= value.elements() * value.size; err == nil && c.budget < 0 {
+				err = errors.New("it and the ones before it share storages, and are many times larger than the file")
+			}
 			if err != nil {
 				return fmt.Errorf("tensor %q: %w", name, err)
 			}
-			c.all = append(c.all, Tensor{name, value.dtype, slices.Clone(value.shape), data})
+			c.all = append(c.all, t)
 		}
 	}
 	return nil

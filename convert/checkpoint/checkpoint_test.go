@@ -48,10 +48,31 @@ func TestParse(t *testing.T) {
 				require.True(t, ok, x.Name)
 				require.Equal(t, w.DType, x.DType, x.Name)
 				require.Equal(t, w.Shape, append([]int64{}, x.Shape...), x.Name)
-				require.Equal(t, w.Data, hex.EncodeToString(x.Data), x.Name)
+				require.Equal(t, w.Data, hex.EncodeToString(inOrder(x)), x.Name)
 			}
 		})
 	}
+}
+
+// inOrder are a tensor's elements in the shape's order.
+func inOrder(x Tensor) []byte {
+	if x.Strides == nil {
+		return x.Data
+	}
+	n, size := int64(1), int64(0)
+	for _, d := range x.Shape {
+		n *= d
+	}
+	for _, e := range elementTypes {
+		if e.dtype == x.DType {
+			size = e.size
+		}
+	}
+	out := make([]byte, n*size)
+	half := n / 2 // in two goes, as converting goes piece by piece
+	x.Gather(out[:half*size], size, 0)
+	x.Gather(out[half*size:], size, half)
+	return out
 }
 
 // archive makes a file as torch.save does, of entries "name", "data" ….
@@ -204,7 +225,7 @@ func TestDamagedTar(t *testing.T) {
 	good := []string{"storages", stored, "tensors", named, "pickle", "\x80\x02}X\x01\x00\x00\x00aK\x08Qs."}
 	all, err := Parse(tarArchive(t, good...))
 	require.NoError(t, err)
-	require.Equal(t, []Tensor{{"a", "F32", []int64{1}, []byte{0, 0, 0x80, 0x3f}}}, all)
+	require.Equal(t, []Tensor{{Name: "a", DType: "F32", Shape: []int64{1}, Data: []byte{0, 0, 0x80, 0x3f}}}, all)
 	for _, c := range []struct {
 		at   int
 		to   string
@@ -286,6 +307,7 @@ func hostile(t testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"many paths":    archive(t, "x/data.pkl", shared),
 		"many tensors":  archive(t, "x/data.pkl", strings.ReplaceAll(shared, "N", tensor), "x/data/0", strings.Repeat("\x00", 16)),
+		"bomb":          archive(t, "x/data.pkl", "\x80\x02}("+strings.ReplaceAll(entries(900, "N"), "N", strings.ReplaceAll(tensor, "K\x04", "M\x00\x40"))+"u.", "x/data/0", strings.Repeat("\x00", 1<<16)),
 		"whole":         whole,
 		"nested":        archive(t, "x/data.pkl", good, "x/data/0", string(archive(t, "x/data.pkl", good, "x/data/0", strings.Repeat("\x00", 16)))),
 		"twice":         archive(t, "x/data.pkl", good, "x/data/0", "0123456789abcdef", "x/data/0", "0123456789abcdef"),
@@ -405,9 +427,13 @@ func FuzzTar(f *testing.F) {
 func check(t *testing.T, data []byte) {
 	var all []Tensor
 	allocation.Bound(t, len(data), 64, func() { all, _ = Parse(data) })
+	total := 0
 	for _, x := range all {
 		if len(x.Data) > len(data) {
 			t.Fatalf("tensor %q of %d bytes in a file of %d", x.Name, len(x.Data), len(data))
+		}
+		if total += len(inOrder(x)); total > 8*len(data)+1<<21 {
+			t.Fatalf("tensors of %d bytes in a file of %d", total, len(data))
 		}
 	}
 }

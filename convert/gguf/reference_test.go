@@ -11,7 +11,7 @@ import (
 )
 
 // reference.gguf is written by ggml-org's Python package; the values here are
-// those of testdata/convert/gguf.py.
+// those of testdata/convert/reference.py.
 const reference = "../../testdata/convert/reference.gguf"
 
 var referenceMeta = []KV{

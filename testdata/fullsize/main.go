@@ -62,8 +62,14 @@ func checkpoint(arch string) ([]part, error) {
 	case "sdxl-refiner":
 		unet["transformer_depth"] = []float64{0, 4, 4, 0}
 		set(unet, map[string]float64{"model_channels": 384, "context_dim": 1280, "heads": 0, "head_dim": 64, "middle_depth": 4, "adm_channels": 2560})
+	case "tiny": // of Stable Diffusion 2's family; its matrices have rows of whole blocks of every type
+		unet["channel_mult"], unet["transformer_depth"], unet["num_res_blocks"] = []float64{1, 2}, []float64{1, 1}, []float64{1}
+		set(unet, map[string]float64{"model_channels": 256, "context_dim": 256, "heads": 0, "head_dim": 64})
+		set(text, map[string]float64{"vocabulary": 512, "width": 256, "heads": 4, "layers": 2, "ffn": 1024, "activation": 1})
+		vae["channel_mult"] = []float64{1, 2}
+		set(vae, map[string]float64{"channels": 32, "num_res_blocks": 1})
 	default:
-		return nil, fmt.Errorf("-arch %s: sd1, sd2, sdxl or sdxl-refiner wanted", arch)
+		return nil, fmt.Errorf("-arch %s: sd1, sd2, sdxl, sdxl-refiner or tiny wanted", arch)
 	}
 	nets := []part{
 		{"vae_decoder", "first_stage_model.", vae},
@@ -89,7 +95,7 @@ type tensor struct {
 }
 
 func main() {
-	arch := flag.String("arch", "sd1", "sd1, sd2, sdxl or sdxl-refiner")
+	arch := flag.String("arch", "sd1", "sd1, sd2, sdxl, sdxl-refiner or tiny")
 	dtype := flag.String("type", "f16", "f16 or f32")
 	seed := flag.Uint64("seed", 1, "seed of the weights")
 	out := flag.String("o", "", "the file to write")

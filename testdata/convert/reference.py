@@ -1,12 +1,12 @@
 """Writes reference.gguf with ggml-org's gguf package: a value of every type of
 metadata, arrays, an alignment of 64, and tensors of several types.
 
-    python testdata/convert/gguf.py
+    python testdata/convert/reference.py
 
 With a file as argument, prints what the package reads there instead: a line of
 JSON for each value and each tensor (shape in PyTorch's order).
 
-    python testdata/convert/gguf.py FILE.gguf
+    python testdata/convert/reference.py FILE.gguf
 """
 import pathlib
 import sys
