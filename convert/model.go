@@ -1,7 +1,7 @@
 // Package convert reads the weights of diffusion models: safetensors files,
-// folders in the diffusers library's layout, and GGUF files. It finds out what
-// a model is from the names and shapes of its tensors, gives them their
-// canonical names, and writes GGUF files.
+// folders in the diffusers library's layout, PyTorch checkpoints and GGUF files.
+// It finds out what a model is from the names and shapes of its tensors, gives
+// them their canonical names, and writes GGUF and safetensors files.
 //
 // Files are memory-mapped and never copied as a whole. Everything in them is
 // hostile until checked: a damaged or crafted file gives an error that names

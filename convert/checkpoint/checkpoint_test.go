@@ -34,7 +34,7 @@ func TestParse(t *testing.T) {
 		Data  string
 	}
 	require.NoError(t, json.Unmarshal(text, &files))
-	require.Len(t, files, 9)
+	require.Len(t, files, 10)
 	for name, want := range files {
 		t.Run(name, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(fixtures, name))
@@ -305,9 +305,12 @@ func hostile(t testing.TB) map[string][]byte {
 	shared := "\x80\x02}(" + entries(900, "N") + "uq\x00" + "}(" + entries(900, "h\x00") + "uq\x01" + "}X\x00\x03\x00\x00" + strings.Repeat("n", 768) + "h\x01s."
 	tensor := strings.TrimSuffix(strings.TrimPrefix(good, "\x80\x02}X\x01\x00\x00\x00w"), "s.")
 	return map[string][]byte{
-		"many paths":    archive(t, "x/data.pkl", shared),
-		"many tensors":  archive(t, "x/data.pkl", strings.ReplaceAll(shared, "N", tensor), "x/data/0", strings.Repeat("\x00", 16)),
-		"bomb":          archive(t, "x/data.pkl", "\x80\x02}("+strings.ReplaceAll(entries(900, "N"), "N", strings.ReplaceAll(tensor, "K\x04", "M\x00\x40"))+"u.", "x/data/0", strings.Repeat("\x00", 1<<16)),
+		"many paths":   archive(t, "x/data.pkl", shared),
+		"many tensors": archive(t, "x/data.pkl", strings.ReplaceAll(shared, "N", tensor), "x/data/0", strings.Repeat("\x00", 16)),
+		"bomb":         archive(t, "x/data.pkl", "\x80\x02}("+strings.ReplaceAll(entries(900, "N"), "N", strings.ReplaceAll(tensor, "K\x04", "M\x00\x40"))+"u.", "x/data/0", strings.Repeat("\x00", 1<<16)),
+		"pairs":        archive(t, "x/data.pkl", "\x80\x02]q\x00("+strings.Repeat("NN\x86", 2000)+"e0"+strings.Repeat("ccollections\nOrderedDict\nh\x00\x85R0", 2000)+"N."),
+		"own parameters": archive(t, "x/data.pkl", "\x80\x02ctorch.nn.modules.container\nParameterDict\n)\x81q\x00K\x01K\x02s"+
+			strings.Repeat("}X\x0b\x00\x00\x00_parametersh\x00sb", 40)+"."),
 		"whole":         whole,
 		"nested":        archive(t, "x/data.pkl", good, "x/data/0", string(archive(t, "x/data.pkl", good, "x/data/0", strings.Repeat("\x00", 16)))),
 		"twice":         archive(t, "x/data.pkl", good, "x/data/0", "0123456789abcdef", "x/data/0", "0123456789abcdef"),

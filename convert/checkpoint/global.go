@@ -23,7 +23,7 @@ var callables = map[global]func(m *machine, args tuple) (any, error){
 	{"_codecs", "encode"}:                           nothing,
 	{"__builtin__", "set"}:                          nothing,
 	{"builtins", "set"}:                             nothing,
-	{"torch.nn.modules.container", "ParameterDict"}: orderedDict,
+	{"torch.nn.modules.container", "ParameterDict"}: parameterDict,
 	untyped:                                nil,
 	{"torch.serialization", "_get_layout"}: nothing,
 	{"pytorch_lightning.callbacks.model_checkpoint", // the key of a dictionary in Stable Diffusion 1's files
@@ -87,18 +87,30 @@ func (m *machine) call() error {
 	return m.push(v)
 }
 
-// build sets an object's attributes. Those of dictionaries and of what is of no
-// use are passed over; nothing else has any.
+// build sets an object's attributes. A ParameterDict has its parameters there;
+// those of dictionaries and of what is of no use are passed over; nothing else
+// has any.
 func (m *machine) build() error {
-	if _, err := m.pop(); err != nil {
+	state, err := m.pop()
+	if err != nil {
 		return err
 	}
 	v, err := top[any](m)
 	if err != nil {
 		return err
 	}
-	switch v.(type) {
-	case *dict, opaque, *view:
+	switch v := v.(type) {
+	case *dict:
+		attributes, ok := state.(*dict)
+		if !ok || !v.parameters {
+			return nil
+		}
+		if own, ok := attributes.get("_parameters").(*dict); ok {
+			v.keys, v.values = append(v.keys, own.keys...), append(v.values, own.values...)
+			return m.charge(len(own.keys))
+		}
+		return nil
+	case opaque, *view:
 		return nil
 	}
 	return errors.New("the pickle sets attributes of something that has none")
@@ -212,7 +224,7 @@ func integers(v any) ([]int64, bool) {
 
 // orderedDict is a dictionary of the pairs it is given, which come later for
 // all that torch writes.
-func orderedDict(_ *machine, args tuple) (any, error) {
+func orderedDict(m *machine, args tuple) (any, error) {
 	d := &dict{}
 	if len(args) == 0 {
 		return d, nil
@@ -220,6 +232,9 @@ func orderedDict(_ *machine, args tuple) (any, error) {
 	pairs, ok := args[0].(*list)
 	if !ok {
 		return nil, errors.New("the pickle makes a dictionary of something else")
+	}
+	if err := m.charge(len(pairs.items)); err != nil {
+		return nil, err
 	}
 	for _, p := range pairs.items {
 		var kv []any
@@ -238,6 +253,10 @@ func orderedDict(_ *machine, args tuple) (any, error) {
 	}
 	return d, nil
 }
+
+// parameterDict is an empty torch.nn.ParameterDict, which textual inversions
+// have.
+func parameterDict(*machine, tuple) (any, error) { return &dict{parameters: true}, nil }
 
 func firstArgument(_ *machine, args tuple) (any, error) {
 	if len(args) == 0 {

@@ -32,7 +32,10 @@ type (
 	mark   struct{}
 	global struct{ module, name string }
 	list   struct{ items []any }
-	dict   struct{ keys, values []any }
+	dict   struct {
+		keys, values []any
+		parameters   bool // that attributes hold, see build
+	}
 )
 
 // get finds the last value of a key that is a string.
@@ -67,8 +70,8 @@ var errEnd = errors.New("the pickle ends too early")
 func (m *machine) run() (any, error) {
 	m.stack, m.memo = m.stack[:0], map[int64]any{}
 	for {
-		if m.steps--; m.steps < 0 {
-			return nil, errors.New("a pickle of more instructions than a file of this size takes")
+		if err := m.charge(1); err != nil {
+			return nil, err
 		}
 		op, err := m.read(1)
 		if err != nil {
@@ -81,6 +84,15 @@ func (m *machine) run() (any, error) {
 			return nil, err
 		}
 	}
+}
+
+// charge takes n of the steps that are left: one for each instruction, and for
+// each element that an instruction copies.
+func (m *machine) charge(n int) error {
+	if m.steps -= n; m.steps < 0 {
+		return errors.New("a pickle of more instructions than a file of this size takes")
+	}
+	return nil
 }
 
 func (m *machine) read(n uint64) ([]byte, error) {

@@ -56,6 +56,8 @@ write("trainer.ckpt", {
 write("upscaler.pth", {"params_ema": {"conv_first.weight": base}, "params": {"other": base}}, {"conv_first.weight": base})
 write("embedding.pt", {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": base}, "name": "x", "step": 9},
       {"string_to_token.*": torch.tensor(265), "string_to_param.*": base})
+write("parameters.pt", {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(base)})},
+      {"string_to_token.*": torch.tensor(265), "string_to_param.*": base})
 
 
 def write_tar(name, tensors):
