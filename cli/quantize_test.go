@@ -31,7 +31,7 @@ func TestQuantizedBytes(t *testing.T) {
 		return x
 	}
 	// The second one has more elements than one piece of the work.
-	tensors := []safetensors.Tensor{random("encoder.block.0.layer.0.SelfAttention.q.weight", 96, 512), random("shared.weight", 8200, 512)}
+	tensors := []safetensors.Tensor{random("encoder.block.0.layer.0.SelfAttention.q.weight", 96, 512), random("encoder.block.0.layer.1.DenseReluDense.wo.weight", 8200, 512)}
 	source := filepath.Join(folder, "t5.safetensors")
 	f, err := os.Create(source)
 	require.NoError(t, err)

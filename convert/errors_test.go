@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/internal/allocation"
 )
@@ -203,6 +204,47 @@ func FuzzOpen(f *testing.F) {
 		}
 		if _, err := newPlan(m, Options{}); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Names of every kind of file, in any mixture: whatever is made of them can be
+// written, and costs no more than a small multiple of them.
+func FuzzNames(f *testing.F) {
+	byFile := map[string][]string{}
+	for file, all := range published(f) {
+		for _, x := range all[:min(len(all), 12)] {
+			byFile[file] = append(byFile[file], x.Name)
+		}
+		for _, x := range all {
+			if strings.Contains(x.Name, "locks.0.") && len(byFile[file]) < 60 && !slices.Contains(byFile[file], x.Name) {
+				byFile[file] = append(byFile[file], x.Name)
+			}
+		}
+	}
+	for _, names := range byFile {
+		f.Add(strings.Join(names, "\n"), uint8(6), uint8(64))
+	}
+	f.Add("a.weight\na.scale_weight\na.SCB\na.weight._data\nemb_params", uint8(1), uint8(1))
+	f.Fuzz(func(t *testing.T, names string, rows, columns uint8) {
+		var all []raw
+		for _, name := range strings.Split(names, "\n") {
+			shape := []int64{int64(rows), int64(columns)}
+			all = append(all, raw{Tensor{Name: name, Type: dtype.F16, Shape: shape, Bytes: make([]byte, 2*int(rows)*int(columns))}, "F16"})
+		}
+		m := &Model{Metadata: map[string]string{}}
+		var err error
+		allocation.Bound(t, len(names), 512, func() { err = m.take(all) })
+		if err != nil || isDiffusion(m.Arch) {
+			return
+		}
+		if _, err := newPlan(m, Options{Type: dtype.F32}); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range m.Tensors {
+			if err := x.Float32(make([]float32, x.Elements())); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
