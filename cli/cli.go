@@ -66,6 +66,7 @@ func (r *run) app() *urfave.App {
 			r.txt2img(),
 			r.img2img(),
 			r.inpaint(),
+			r.upscale(),
 			r.convert(),
 			r.info(),
 			r.samplers(),

@@ -19,7 +19,7 @@ type loadEvent struct {
 }
 
 type progressEvent struct {
-	Event   string  `json:"event"`             // "text", "step" or "decode"
+	Event   string  `json:"event"`             // "text", "step", "decode" or "upscale"
 	Picture int     `json:"picture,omitempty"` // from 1; not with "text"
 	Index   int     `json:"index"`             // from 1
 	Of      int     `json:"of"`
@@ -50,6 +50,18 @@ type jsonParams struct {
 	ClipSkip int     `json:"clip_skip"` // 0: the model's own
 	Strength float64 `json:"strength,omitempty"`
 	Model    string  `json:"model"`
+}
+
+// upscaledEvent is a picture that sdgo upscale has written.
+type upscaledEvent struct {
+	Event   string  `json:"event"`   // "upscaled"
+	Picture int     `json:"picture"` // from 1
+	Of      int     `json:"of"`
+	From    string  `json:"from"`
+	Path    string  `json:"path"`
+	Width   int     `json:"width"`
+	Height  int     `json:"height"`
+	Seconds float64 `json:"seconds"`
 }
 
 type sheetEvent struct {
@@ -94,6 +106,8 @@ func (r *events) saved(e sd.Event, path string) {
 		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Strength: p.Strength, Model: p.Model,
 	}})
 }
+
+func (r *events) upscaled(e upscaledEvent) { writeEvent(r.w, e) }
 
 func (r *events) sheet(n int, path string) { writeEvent(r.w, sheetEvent{"sheet", n, path}) }
 

@@ -16,6 +16,7 @@ type reporter interface {
 	loaded(model string, after time.Duration)
 	progress(e sd.Event)           // every stage but StageImage
 	saved(e sd.Event, path string) // a picture is in its file, or on the sheet, whose path is ""
+	upscaled(e upscaledEvent)      // an enlarged picture is in its file
 	sheet(pictures int, path string)
 	done(pictures int, t timings) // all went well
 	close()                       // whatever happened; nothing comes after it
@@ -53,6 +54,7 @@ type silence struct{}
 func (silence) loaded(string, time.Duration) {}
 func (silence) progress(sd.Event)            {}
 func (silence) saved(sd.Event, string)       {}
+func (silence) upscaled(upscaledEvent)       {}
 func (silence) sheet(int, string)            {}
 func (silence) done(int, timings)            {}
 func (silence) close()                       {}
@@ -65,19 +67,31 @@ type lines struct {
 	last  time.Time
 }
 
+// due reports whether a line is to be written: for the last of several, or
+// after a second.
+func (l *lines) due(e sd.Event) bool {
+	if e.Index != e.Of && time.Since(l.last) < time.Second {
+		return false
+	}
+	l.last = time.Now()
+	return true
+}
+
 func (l *lines) loaded(model string, after time.Duration) {
 	l.intro = fmt.Sprintf("loaded %s in %s", printable(model), short(after))
 }
 
 func (l *lines) progress(e sd.Event) {
-	if !l.begun {
+	if !l.begun && l.intro != "" {
 		l.begun = true
 		fmt.Fprintln(l.w, l.intro)
 	}
-	if e.Stage != sd.StageSample || e.Index != e.Of && time.Since(l.last) < time.Second {
+	if e.Stage == sd.StageUpscale && e.Of > 1 && l.due(e) {
+		fmt.Fprintf(l.w, "picture %d, tile %d of %d, %s\n", e.Picture+1, e.Index, e.Of, short(e.Elapsed))
+	}
+	if e.Stage != sd.StageSample || !l.due(e) {
 		return
 	}
-	l.last = time.Now()
 	each := e.Elapsed / time.Duration(e.Index)
 	fmt.Fprintf(l.w, "picture %d, step %d", e.Picture+1, e.Index)
 	if e.Of > 0 {
@@ -91,6 +105,7 @@ func (l *lines) progress(e sd.Event) {
 }
 
 func (l *lines) saved(e sd.Event, path string) { writeSaved(l.w, e, path) }
+func (l *lines) upscaled(e upscaledEvent)      { writeUpscaled(l.w, e) }
 func (l *lines) sheet(n int, path string)      { writeSheet(l.w, n, path) }
 func (l *lines) done(n int, t timings)         { writeDone(l.w, n, t) }
 func (l *lines) close()                        {}
@@ -102,6 +117,10 @@ func writeSaved(w io.Writer, e sd.Event, path string) {
 		path = fmt.Sprintf("picture %d of %d", e.Picture+1, e.Of)
 	}
 	fmt.Fprintf(w, "%s: seed %d, %dx%d, %d steps of %s\n", printable(path), p.Seed, p.Width, p.Height, p.Steps, p.Sampler)
+}
+
+func writeUpscaled(w io.Writer, e upscaledEvent) {
+	fmt.Fprintf(w, "%s: %dx%d in %.1f s\n", printable(e.Path), e.Width, e.Height, e.Seconds)
 }
 
 // writeSheet says where the contact sheet is.
@@ -180,12 +199,22 @@ func (b *bars) progress(e sd.Event) {
 			b.begin("decoding", e.Of)
 		}
 		_ = b.bar.Set(e.Index)
+	case sd.StageUpscale:
+		if e.Index == 1 || b.bar == nil {
+			b.begin(fmt.Sprintf("upscaling %d", e.Picture+1), e.Of)
+		}
+		_ = b.bar.Set(e.Index)
 	}
 }
 
 func (b *bars) saved(e sd.Event, path string) {
 	b.close()
 	writeSaved(b.w, e, path)
+}
+
+func (b *bars) upscaled(e upscaledEvent) {
+	b.close()
+	writeUpscaled(b.w, e)
 }
 
 func (b *bars) sheet(n int, path string) { writeSheet(b.w, n, path) }

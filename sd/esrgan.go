@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"image/draw"
+
+	"github.com/disintegration/imaging"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -14,7 +15,7 @@ import (
 // may be called from any goroutine.
 type ESRGAN struct {
 	// Tile is the side, in pixels of the picture, of the tiles that it is
-	// enlarged in; 0 means 192. A network sees further than the pixels that
+	// enlarged in; 0 means 192, or less where memory is short. A network sees further than the pixels that
 	// neighbouring tiles share, which are blended; larger tiles differ less from
 	// a picture that is enlarged whole.
 	Tile int
@@ -29,12 +30,13 @@ type ESRGAN struct {
 }
 
 // Bounds of an upscaler's tiles, in pixels: a tile shares tileOverlap with
-// its neighbour.
+// its neighbour, and tileMargin of them, which see the padding, are dropped.
 const (
 	MinTile     = 64
 	MaxTile     = 2048
 	defaultTile = 192
 	tileOverlap = 32
+	tileMargin  = 8
 )
 
 // OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
@@ -79,55 +81,105 @@ func (u *ESRGAN) Close() error {
 }
 
 // Upscale makes a picture larger: its sides times Scale. Transparency is
-// enlarged apart from the colours, without the network.
-func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (image.Image, error) {
+// enlarged apart from the colours, by bicubic interpolation. Beside the two
+// pictures, of 8 bits a channel, it takes the memory of a row of tiles.
+func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
 	size, scale := img.Bounds().Size(), u.Scale()
 	if size.X < 1 || size.Y < 1 || size.X > MaxUpscaled/scale || size.Y > MaxUpscaled/scale ||
 		size.X*size.Y > MaxUpscaled*MaxUpscaled/4/(scale*scale) {
 		return nil, fmt.Errorf("a picture of %dx%d pixels, %d times as wide and high: at most %d a side and %d in all are possible",
 			size.X, size.Y, scale, MaxUpscaled, MaxUpscaled*MaxUpscaled/4)
 	}
-	tile := u.Tile
-	if tile == 0 {
-		tile = defaultTile
-	}
-	if tile < MinTile || tile > MaxTile {
-		return nil, fmt.Errorf("tiles of %d pixels, %d to %d wanted", tile, MinTile, MaxTile)
-	}
 	net, err := u.net.get()
 	if err != nil {
 		return nil, err
 	}
-	src := image.NewNRGBA(image.Rect(0, 0, size.X, size.Y))
-	draw.Draw(src, src.Rect, img, img.Bounds().Min, draw.Src)
-	pixels := toPlane(src)
-	for i, v := range pixels.data { // to 0 … 1
-		pixels.data[i] = v/2 + 0.5
+	side, err := u.tile(ctx, net, size)
+	if err != nil {
+		return nil, err
 	}
-	one := func(ctx context.Context, p plane) (plane, error) {
-		folded := p.evenly(u.config.Fold).fold(u.config.Fold)
-		out := newPlane(3, folded.height<<u.config.Doublings, folded.width<<u.config.Doublings)
+	src := imaging.Clone(img)
+	// Tiles are counted in folded pixels, so that the same pixels are folded in
+	// all of them.
+	fold, factor := u.config.Fold, 1<<u.config.Doublings
+	one := func(ys, xs span) (plane, error) {
+		p := toPlane(imaging.Crop(src, image.Rect(xs.start*fold, ys.start*fold, xs.end*fold, ys.end*fold)))
+		for i, v := range p.data { // to 0 … 1
+			p.data[i] = v/2 + 0.5
+		}
+		folded := p.evenly(fold).fold(fold)
+		out := newPlane(3, folded.height*factor, folded.width*factor)
 		err := net.Run(ctx, []cgo.Input{{Name: "image", Shape: folded.shape(), F32: folded.data}},
 			[]cgo.Output{{Name: "image", Data: out.data}})
 		if err == nil && !finite(out.data) {
 			err = u.model.notFinite("the upscaler", u.net)
 		}
-		return out.crop(span{0, p.height * scale}, span{0, p.width * scale}), err
+		return out, err
 	}
 	done := u.OnTile
 	if done == nil {
 		done = func(int, int) error { return nil }
 	}
-	out, err := tiling{tile, tileOverlap}.decodeTiled(ctx, pixels, scale, one, done)
+	large := image.NewNRGBA(image.Rect(0, 0, size.X*scale, size.Y*scale))
+	t := tiling{side / fold, tileOverlap / fold, tileMargin / fold}
+	err = t.bands((size.Y+fold-1)/fold, (size.X+fold-1)/fold, factor, one, done, func(top, rows int, band plane) error {
+		for y := range min(rows, large.Rect.Dy()-top) {
+			to := large.Pix[(top+y)*large.Stride:]
+			for x := range large.Rect.Dx() {
+				for c := range 3 {
+					to[4*x+c] = toByte(2*band.data[(c*band.height+y)*band.width+x] - 1)
+				}
+				to[4*x+3] = 255
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	for i, v := range out.data {
-		out.data[i] = 2*v - 1
-	}
-	large := toImage(out)
-	enlargeAlpha(large, src, scale)
+	enlargeAlpha(large, src)
 	return large, nil
+}
+
+// UpscaleTo makes a picture of a size: it is enlarged until it covers the size,
+// three times at most, and brought to it by Lanczos' filter.
+func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
+	large := imaging.Clone(img)
+	for range 3 {
+		if u.Scale() == 1 || large.Rect.Dx() >= width && large.Rect.Dy() >= height {
+			break
+		}
+		var err error
+		if large, err = u.Upscale(ctx, large); err != nil {
+			return nil, err
+		}
+	}
+	if large.Rect.Size() == image.Pt(width, height) {
+		return large, nil
+	}
+	return imaging.Resize(large, width, height, imaging.Lanczos), nil
+}
+
+// tile is the side of the tiles for a picture: u.Tile, or of the usual sides
+// the largest that memory allows.
+func (u *ESRGAN) tile(ctx context.Context, net *cgo.Net, size image.Point) (int, error) {
+	if u.Tile != 0 {
+		if u.Tile < MinTile || u.Tile > MaxTile {
+			return 0, fmt.Errorf("tiles of %d pixels, %d to %d wanted", u.Tile, MinTile, MaxTile)
+		}
+		return u.Tile, nil
+	}
+	available := u.model.availableMemory()
+	for side := defaultTile; side > MinTile; side -= 32 {
+		n := u.config.Fold
+		height, width := (min(side, size.Y)+n-1)/n, (min(side, size.X)+n-1)/n
+		need, err := net.Estimate(ctx, []cgo.Input{{Name: "image", Shape: []int64{1, int64(3 * n * n), int64(height), int64(width)}}},
+			[]cgo.Output{{Name: "image"}})
+		if need <= available || err != nil {
+			return side, err
+		}
+	}
+	return MinTile, nil
 }
 
 // MaxUpscaled bounds the sides of an upscaled picture, in pixels.
@@ -167,11 +219,21 @@ func (p plane) fold(n int) plane {
 	return out
 }
 
-// enlargeAlpha gives an enlarged picture the transparency of the small one.
-func enlargeAlpha(large, small *image.NRGBA, scale int) {
-	for y := range large.Rect.Dy() {
-		for x := range large.Rect.Dx() {
-			large.Pix[y*large.Stride+4*x+3] = small.Pix[y/scale*small.Stride+x/scale*4+3]
+// enlargeAlpha gives an enlarged picture the transparency of the small one, if
+// that has any.
+func enlargeAlpha(large, small *image.NRGBA) {
+	alpha := image.NewGray(small.Rect)
+	opaque := true
+	for i := range alpha.Pix {
+		alpha.Pix[i] = small.Pix[4*i+3]
+		opaque = opaque && alpha.Pix[i] == 255
+	}
+	if opaque {
+		return
+	}
+	for i, v := range imaging.Resize(alpha, large.Rect.Dx(), large.Rect.Dy(), imaging.CatmullRom).Pix {
+		if i%4 == 0 {
+			large.Pix[i+3] = v
 		}
 	}
 }

@@ -57,7 +57,7 @@ func slopes(width, height int) *image.NRGBA {
 }
 
 // In tiles a picture is nearly the same as whole: the tiny networks see some 34
-// pixels far, and neighbours share 32, of which those at the rims count little.
+// pixels far, and what comes nearer to a tile's rim than 8 isn't used.
 func TestUpscaleInTiles(t *testing.T) {
 	img := slopes(151, 90)
 	for _, name := range []string{"x4.pth", "x2.safetensors"} {
@@ -66,11 +66,11 @@ func TestUpscaleInTiles(t *testing.T) {
 		upscale := func() *image.NRGBA {
 			larger, err := u.Upscale(context.Background(), img)
 			require.NoError(t, err)
-			return larger.(*image.NRGBA)
+			return larger
 		}
 		whole := upscale()
 		require.Equal(t, image.Pt(151*u.Scale(), 90*u.Scale()), whole.Rect.Size())
-		require.Equal(t, uint8(255-150), whole.NRGBAAt(151*u.Scale()-1, 3).A)
+		require.InDelta(t, 255-150, whole.NRGBAAt(151*u.Scale()-1, 3).A, 1)
 
 		tiles := 0
 		u.Tile, u.OnTile = 64, func(index, of int) error {
@@ -81,12 +81,14 @@ func TestUpscaleInTiles(t *testing.T) {
 		}
 		tiled := upscale()
 		require.Equal(t, 8, tiles)
-		sum := 0.0
+		sum, worst := 0.0, 0.0
 		for i, v := range whole.Pix {
-			require.InDelta(t, v, tiled.Pix[i], 10, "byte %d", i)
-			sum += math.Abs(float64(v) - float64(tiled.Pix[i]))
+			d := math.Abs(float64(v) - float64(tiled.Pix[i]))
+			sum, worst = sum+d, max(worst, d)
 		}
-		require.LessOrEqual(t, sum/float64(len(whole.Pix)), 0.05)
+		t.Logf("%s: %g levels at most, %.2g on average", name, worst, sum/float64(len(whole.Pix)))
+		require.LessOrEqual(t, worst, 2.0)
+		require.LessOrEqual(t, sum/float64(len(whole.Pix)), 0.01)
 	}
 }
 
@@ -115,4 +117,43 @@ func TestUpscaleErrors(t *testing.T) {
 	cancel()
 	_, err = u.Upscale(ctx, slopes(8, 8))
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// To a size in between, beyond the network's scale, and smaller.
+func TestUpscaleTo(t *testing.T) {
+	u := openESRGAN(t, "x2.safetensors", Options{})
+	runs := 0
+	u.OnTile = func(int, int) error { runs++; return nil }
+	for _, c := range []struct{ width, height, runs int }{{40, 24, 1}, {33, 20, 1}, {60, 36, 2}, {400, 240, 3}, {20, 12, 0}, {5, 6, 0}} {
+		runs = 0
+		img, err := u.UpscaleTo(context.Background(), slopes(20, 12), c.width, c.height)
+		require.NoError(t, err)
+		require.Equal(t, image.Pt(c.width, c.height), img.Rect.Size())
+		require.Equal(t, c.runs, runs, c)
+	}
+}
+
+func TestUpscaledTransparency(t *testing.T) {
+	u := openESRGAN(t, "x4.pth", Options{})
+	img := slopes(16, 16)
+	for i := range img.Pix {
+		if i%4 == 3 {
+			img.Pix[i] = 255
+		}
+	}
+	large, err := u.Upscale(context.Background(), img)
+	require.NoError(t, err)
+	require.True(t, large.Opaque())
+	for y := range 16 { // the left half is transparent
+		for x := range 8 {
+			img.Pix[img.PixOffset(x, y)+3] = 0
+		}
+	}
+	faded, err := u.Upscale(context.Background(), img)
+	require.NoError(t, err)
+	for x, want := range map[int]uint8{0: 0, 20: 0, 43: 255, 63: 255} {
+		require.Equal(t, want, faded.NRGBAAt(x, 30).A, x)
+		require.Equal(t, large.NRGBAAt(x, 30).R, faded.NRGBAAt(x, 30).R, "the colours don't depend on it")
+	}
+	require.InDelta(t, 128, faded.NRGBAAt(31, 30).A, 64)
 }

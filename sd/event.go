@@ -10,10 +10,11 @@ type Stage string
 
 // The stages, in their order.
 const (
-	StageText   Stage = "text"   // prompts are encoded
-	StageSample Stage = "sample" // one denoising step is done
-	StageDecode Stage = "decode" // a tile of a picture is decoded
-	StageImage  Stage = "image"  // a picture is finished
+	StageText    Stage = "text"    // prompts are encoded
+	StageSample  Stage = "sample"  // one denoising step is done
+	StageDecode  Stage = "decode"  // a tile of a picture is decoded
+	StageUpscale Stage = "upscale" // a tile of a picture is made larger
+	StageImage   Stage = "image"   // a picture is finished
 )
 
 // Event tells of progress: step Index (counting from 1) of Of of a stage is

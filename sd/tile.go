@@ -7,6 +7,7 @@ import "context"
 type tiling struct {
 	size    int // a tile's side, latent pixels
 	overlap int // latent pixels that neighbours share
+	margin  int // of these the outer ones on each side that are not used: less than half
 }
 
 // span is a tile's place along one side.
@@ -29,25 +30,24 @@ func (t tiling) spans(n int) []span {
 
 // ramp returns the weights of a tile's pixels along one side: rising linearly
 // over the pixels that it shares with the tile before it, falling over those
-// shared with the tile after it. Every weight is above 0, so sums can be
-// divided by.
-func ramp(all []span, i, scale int) []float32 {
+// shared with the tile after it, and 0 in the margin. The weights of all tiles
+// at a pixel add up to more than 0.
+func (t tiling) ramp(all []span, i, scale int) []float32 {
 	s := all[i]
 	w := make([]float32, (s.end-s.start)*scale)
 	for p := range w {
 		w[p] = 1
 	}
-	if i > 0 {
-		shared := (all[i-1].end - s.start) * scale
-		for p := range shared {
-			w[p] *= (float32(p) + 0.5) / float32(shared)
+	rise := func(shared int, to func(p int) *float32) {
+		for p := range shared * scale {
+			*to(p) *= min(max((float32(p)+0.5-float32(t.margin*scale))/float32((shared-2*t.margin)*scale), 0), 1)
 		}
 	}
+	if i > 0 {
+		rise(all[i-1].end-s.start, func(p int) *float32 { return &w[p] })
+	}
 	if i+1 < len(all) {
-		shared := (s.end - all[i+1].start) * scale
-		for p := range shared {
-			w[len(w)-1-p] *= (float32(p) + 0.5) / float32(shared)
-		}
+		rise(s.end-all[i+1].start, func(p int) *float32 { return &w[len(w)-1-p] })
 	}
 	return w
 }
@@ -86,38 +86,73 @@ func (t tiling) decodeTiled(ctx context.Context, z plane, scale int,
 // width, out of what one gives for each tile.
 func (t tiling) cover(height, width, scale int,
 	one func(ys, xs span) (plane, error), done func(index, of int) error) (plane, error) {
-	ys, xs := t.spans(height), t.spans(width)
 	var out plane
-	weight := make([]float32, height*scale*width*scale)
+	err := t.bands(height, width, scale, one, done, func(top, rows int, band plane) error {
+		if out.data == nil {
+			out = newPlane(band.channels, height*scale, width*scale)
+		}
+		for c := range out.channels {
+			copy(out.data[(c*out.height+top)*out.width:], band.data[c*band.height*band.width:][:rows*band.width])
+		}
+		return nil
+	})
+	return out, err
+}
+
+// bands is cover for what is too large to be kept in floats: emit is given the
+// picture from the top to the bottom, the first rows of a band that begins at
+// row top and changes afterwards.
+func (t tiling) bands(height, width, scale int, one func(ys, xs span) (plane, error),
+	done func(index, of int) error, emit func(top, rows int, band plane) error) error {
+	ys, xs := t.spans(height), t.spans(width)
+	var band plane
+	weight := make([]float32, min(t.size, height)*scale*width*scale)
 	for i, y := range ys {
-		wy := ramp(ys, i, scale)
+		wy := t.ramp(ys, i, scale)
 		for j, x := range xs {
 			tile, err := one(y, x)
 			if err != nil {
-				return plane{}, err
+				return err
 			}
-			if out.data == nil {
-				out = newPlane(tile.channels, height*scale, width*scale)
+			if band.data == nil {
+				band = newPlane(tile.channels, min(t.size, height)*scale, width*scale)
 			}
-			out.blend(tile, weight, y.start*scale, x.start*scale, wy, ramp(xs, j, scale))
+			band.blend(tile, weight, x.start*scale, wy, t.ramp(xs, j, scale))
 			if err := done(i*len(xs)+j+1, len(ys)*len(xs)); err != nil {
-				return plane{}, err
+				return err
 			}
 		}
-	}
-	for c := range out.channels {
-		channel := out.data[c*len(weight):][:len(weight)]
-		for i, w := range weight {
-			channel[i] /= w
+		next := y.end
+		if i+1 < len(ys) {
+			next = ys[i+1].start
 		}
+		rows := (next - y.start) * scale
+		for c := range band.channels {
+			channel := band.data[c*len(weight):][:len(weight)]
+			for p, w := range weight[:rows*band.width] {
+				channel[p] /= w
+			}
+		}
+		if err := emit(y.start*scale, rows, band); err != nil {
+			return err
+		}
+		for c := range band.channels {
+			rise(band.data[c*len(weight):][:len(weight)], rows*band.width)
+		}
+		rise(weight, rows*band.width)
 	}
-	return out, nil
+	return nil
 }
 
-// blend adds a weighted tile to p and its weights to sum.
-func (p plane) blend(tile plane, sum []float32, top, left int, wy, wx []float32) {
+// rise moves the end of a list to its beginning, and zeros behind it.
+func rise(list []float32, n int) {
+	clear(list[copy(list, list[n:]):])
+}
+
+// blend adds a weighted tile to p, at its top, and its weights to sum.
+func (p plane) blend(tile plane, sum []float32, left int, wy, wx []float32) {
 	for y, v := range wy {
-		row := (top+y)*p.width + left
+		row := y*p.width + left
 		for x, h := range wx {
 			sum[row+x] += v * h
 		}

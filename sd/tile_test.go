@@ -48,7 +48,7 @@ func TestTiledDecodeIsSeamless(t *testing.T) {
 		}
 		want, _ := upscale(context.Background(), z)
 		var calls, of int
-		got, err := tiling{16, 4}.decodeTiled(context.Background(), z, scale, upscale, func(_, n int) error {
+		got, err := tiling{16, 4, 0}.decodeTiled(context.Background(), z, scale, upscale, func(_, n int) error {
 			calls, of = calls+1, n
 			return nil
 		})
@@ -75,7 +75,7 @@ func TestSeamsRise(t *testing.T) {
 		calls++
 		return out, nil
 	}
-	got, err := tiling{16, 8}.decodeTiled(context.Background(), newPlane(1, 4, 24), 1, step, func(int, int) error { return nil })
+	got, err := tiling{16, 8, 0}.decodeTiled(context.Background(), newPlane(1, 4, 24), 1, step, func(int, int) error { return nil })
 	require.NoError(t, err)
 	for x := 1; x < 24; x++ {
 		d := got.data[x] - got.data[x-1]
@@ -87,7 +87,7 @@ func TestSeamsRise(t *testing.T) {
 
 func TestTiledDecodeStops(t *testing.T) {
 	stop := errors.New("stop")
-	_, err := tiling{16, 4}.decodeTiled(context.Background(), newPlane(1, 40, 40), 1,
+	_, err := tiling{16, 4, 0}.decodeTiled(context.Background(), newPlane(1, 40, 40), 1,
 		func(context.Context, plane) (plane, error) { return plane{}, stop }, func(int, int) error { return nil })
 	require.ErrorIs(t, err, stop)
 }
