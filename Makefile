@@ -3,6 +3,10 @@
 # make test   runs every test: with the race detector and the sanitizers, too,
 #             and every fuzz target for a moment
 # make lint   checks formatting and runs the linters
+#
+# make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
+# make cuda     the same for CUDA; CUDA_ARCHITECTURES="86;89" for other GPUs
+# make install  PREFIX=/usr/local: bin/sdgo, and lib/sdgo with what was built
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
 # has no AVX. The kernels of csrc choose instructions at run time and don't care.
@@ -17,7 +21,16 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
 CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/test/*.cpp csrc/test/*.h)
 FUZZ_TIME  ?= 3s
 
-.PHONY: sdgo run test unit race asan kernels fuzz lint bench clean
+PREFIX     ?= /usr/local
+
+# GPUs that the CUDA plugin is for, as CMake writes them: "native" are those of
+# this machine, "86-real" a compute capability.
+CUDA_ARCHITECTURES ?= native
+# A folder with newer Vulkan headers than the system's, where those are older
+# than 1.4 (Debian 12).
+VULKAN_HEADERS     ?=
+
+.PHONY: sdgo run test unit race asan kernels fuzz lint bench vulkan cuda install clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -55,5 +68,21 @@ lint:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
+# Ninja, where there is one, runs a job a processor; make is told to.
+GENERATOR = $(if $(shell command -v ninja),-G Ninja)
+
+vulkan:
+	cmake -S . -B build/vulkan $(GENERATOR) -DSDGO_VULKAN=ON -DVULKAN_HEADERS=$(VULKAN_HEADERS)
+	cmake --build build/vulkan --target vulkan --parallel
+
+cuda:
+	cmake -S . -B build/cuda $(GENERATOR) -DSDGO_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)"
+	cmake --build build/cuda --target cuda --parallel
+
+install: sdgo
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 sdgo $(DESTDIR)$(PREFIX)/bin/sdgo
+	if [ -d lib/sdgo ]; then install -d $(DESTDIR)$(PREFIX)/lib/sdgo && install -m 755 lib/sdgo/*.so $(DESTDIR)$(PREFIX)/lib/sdgo; fi
+
 clean:
-	rm -rf sdgo build out.png
+	rm -rf sdgo build lib out.png

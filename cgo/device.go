@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"runtime"
+	"strings"
 
 	"github.com/klauspost/cpuid/v2"
 )
@@ -39,10 +40,21 @@ type DeviceInfo struct {
 	Description string
 	Kind        Kind
 	Free, Total uint64 // memory, bytes
+
+	// Software says that a GPU is none: a driver computes on the CPU in its
+	// stead, for tests.
+	Software bool
 }
 
-// Devices lists the devices that ggml has found.
+// Devices lists all devices: those of plugins, too, which it loads.
 func Devices() []DeviceInfo {
+	Plugins()
+	return LinkedDevices()
+}
+
+// LinkedDevices lists the devices that are there without a look for plugins:
+// the CPU and, on macOS, the GPU.
+func LinkedDevices() []DeviceInfo {
 	var all []DeviceInfo
 	for i := range int(C.sdgo_device_count()) {
 		var info C.sdgo_device_info
@@ -56,9 +68,21 @@ func Devices() []DeviceInfo {
 			Kind:        Kind(info.kind),
 			Free:        uint64(info.memory_free),
 			Total:       uint64(info.memory_total),
+			Software:    isSoftware(C.GoString(info.description)),
 		})
 	}
 	return all
+}
+
+// isSoftware knows the drivers that compute on the CPU by what they call
+// themselves: Mesa's llvmpipe, Google's SwiftShader, Windows' own.
+func isSoftware(description string) bool {
+	for _, name := range []string{"llvmpipe", "SwiftShader", "Microsoft Basic Render"} {
+		if strings.Contains(description, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Threads is the number of CPU threads to use unless told otherwise: one for

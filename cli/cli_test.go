@@ -77,7 +77,7 @@ func TestDevices(t *testing.T) {
 	require.Contains(t, sdgo(t, "devices").out, "cpu")
 	var all []device
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "devices", "--json").out), &all))
-	require.Contains(t, all, device{"cpu", "CPU", all[0].Description, all[0].Free, all[0].Total})
+	require.Contains(t, all, device{Name: "cpu", Kind: "CPU", Description: all[0].Description, Free: all[0].Free, Total: all[0].Total})
 }
 
 func TestByteSize(t *testing.T) {

@@ -21,12 +21,17 @@ func (r *run) devices() *urfave.Command {
 	}
 }
 
+// device is a device, or a plugin that has none to offer.
 type device struct {
-	Name        string `json:"name"`
-	Kind        string `json:"kind"`
-	Description string `json:"description"`
-	Free        uint64 `json:"free"`  // bytes
-	Total       uint64 `json:"total"` // bytes
+	Name        string `json:"name,omitempty"` // what --backend takes
+	Kind        string `json:"kind,omitempty"`
+	Description string `json:"description,omitempty"`
+	Software    bool   `json:"software,omitempty"` // a GPU's driver that computes on the CPU
+	Free        uint64 `json:"free"`               // bytes
+	Total       uint64 `json:"total"`              // bytes
+
+	Plugin string `json:"plugin,omitempty"` // a file that did not load,
+	Error  string `json:"error,omitempty"`  // and why
 }
 
 func (r *run) runDevices(c *urfave.Context) error {
@@ -35,17 +40,37 @@ func (r *run) runDevices(c *urfave.Context) error {
 	}
 	var all []device
 	for _, d := range cgo.Devices() {
-		all = append(all, device{strings.ToLower(d.Name), d.Kind.String(), d.Description, d.Free, d.Total})
+		kind := d.Kind.String()
+		if d.Software {
+			kind += " in software"
+		}
+		all = append(all, device{Name: strings.ToLower(d.Name), Kind: kind, Description: d.Description,
+			Software: d.Software, Free: d.Free, Total: d.Total})
+	}
+	for _, p := range cgo.Plugins() {
+		if p.Err != nil {
+			all = append(all, device{Plugin: p.Path, Error: p.Err.Error()})
+		}
 	}
 	if c.Bool("json") {
 		return r.writeJSON(all)
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tKIND\tMEMORY\tDESCRIPTION")
+	fmt.Fprintln(t, "NAME\tKIND\tFREE\tMEMORY\tDESCRIPTION")
 	for _, d := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", d.Name, d.Kind, byteSize(d.Total), printable(d.Description))
+		if d.Plugin == "" {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, byteSize(d.Free), byteSize(d.Total), printable(d.Description))
+		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.Plugin != "" {
+			fmt.Fprintf(r.out, "\n%s: not loaded: %s\n", printable(d.Plugin), printable(d.Error))
+		}
+	}
+	return nil
 }
 
 // byteSize is a size with three digits and a decimal unit, as disks have them.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/sd"
 )
@@ -19,7 +17,7 @@ func modelFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, or a diffusers folder"},
 		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one a physical core)"},
-		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on (sdgo devices lists them)"},
+		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one a part: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
 		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
 		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: found out)"},
 	}
@@ -40,8 +38,8 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 	if c.IsSet("threads") && (o.Threads < 1 || o.Threads > 512) {
 		wrong("threads", "%d, 1 to 512 wanted", o.Threads)
 	}
-	if c.IsSet("backend") && !slices.Contains(backends(), strings.ToLower(o.Backend)) {
-		wrong("backend", "%q is not here; there is: %s", o.Backend, strings.Join(backends(), ", "))
+	if err := sd.CheckBackend(o.Backend); err != nil {
+		wrong("backend", "%s", strings.TrimPrefix(err.Error(), "backend "))
 	}
 	if c.IsSet("type") {
 		if _, err := dtype.Parse(o.Type); err != nil {
@@ -55,15 +53,6 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 		return o, usageProblems(problems)
 	}
 	return o, nil
-}
-
-// backends are the names that --backend takes.
-func backends() []string {
-	var names []string
-	for _, d := range cgo.Devices() {
-		names = append(names, strings.ToLower(d.Name))
-	}
-	return names
 }
 
 // openModel opens a model. Without a name it asks package sd for the one that

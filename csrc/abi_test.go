@@ -23,6 +23,10 @@ func TestABI(t *testing.T) {
 		require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), out)
 		return strings.TrimSpace(string(out))
 	}
+	types, err := os.ReadFile("ggml_abi_types.h")
+	require.NoError(t, err)
+	version := run("go", "list", "-m", "-f", "{{.Version}}", "github.com/ollama/ollama")
+	require.Contains(t, string(types), `#define SDGO_GGML_VERSION "`+version+`"`)
 	module := run("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama")
 	headers := filepath.Join(module, "ml", "backend", "ggml", "ggml", "include")
 	cxx := strings.Fields(run("go", "env", "CXX"))

@@ -12,8 +12,8 @@ void no_log(ggml_log_level, const char *, void *) {}
 
 } // namespace
 
-void silence_ggml() {
-    ggml_log_set(no_log, nullptr);
+void silence_ggml(void (*set_log)(ggml_log_callback, void *)) {
+    set_log(no_log, nullptr);
 }
 
 Device::Device(size_t index, int threads) {
@@ -24,14 +24,14 @@ Device::Device(size_t index, int threads) {
     if (threads < 1 || threads > 512) {
         invalid("%d threads, 1 to 512 wanted", threads);
     }
-    ggml_backend_dev_t dev = ggml_backend_dev_get(index);
-    backend_ = ggml_backend_dev_init(dev, nullptr);
+    dev_ = ggml_backend_dev_get(index);
+    backend_ = ggml_backend_dev_init(dev_, nullptr);
     if (!backend_) {
         char text[128];
-        snprintf(text, sizeof(text), "device %s could not be opened", ggml_backend_dev_name(dev));
+        snprintf(text, sizeof(text), "device %s could not be opened", name());
         throw Error(SDGO_DEVICE, 0, text);
     }
-    cpu_ = ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU;
+    cpu_ = ggml_backend_dev_type(dev_) == GGML_BACKEND_DEVICE_TYPE_CPU;
     if (cpu_) {
         set_threads(threads);
     }
@@ -42,12 +42,20 @@ void Device::set_threads(int threads) {
 }
 
 Device::~Device() {
-    ggml_backend_free(backend_);
+    quietly([&] { ggml_backend_free(backend_); });
+}
+
+Buffer::~Buffer() {
+    if (buffer_) {
+        quietly([&] { ggml_backend_buffer_free(buffer_); });
+    }
 }
 
 void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     if (cpu_) {
         ggml_backend_cpu_set_abort_callback(backend_, cancelled, const_cast<int32_t *>(cancel));
+    } else if (cancelled(const_cast<int32_t *>(cancel))) {
+        throw Error(SDGO_CANCELLED, 0, "cancelled");
     }
     const ggml_status status = ggml_backend_graph_compute(backend_, graph);
     if (cpu_) {

@@ -4,6 +4,9 @@
 
 #include "error.h"
 #include "ggml_abi.h"
+#include "plugin.h"
+
+#include <utility>
 
 namespace sdgo {
 
@@ -17,17 +20,52 @@ class Device {
     bool is_cpu() const { return cpu_; }
     void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }
+    const char *name() const { return ggml_backend_dev_name(dev_); }
 
-    // Computes the graph; throws SDGO_CANCELLED once *cancel is not zero.
+    // Whether the device knows a node's operator, with its types and shapes.
+    bool supports(const ggml_tensor *node) const { return ggml_backend_dev_supports_op(dev_, node); }
+
+    // Computes the graph; throws SDGO_CANCELLED once *cancel is not zero. Only
+    // the CPU looks at the flag while it computes.
     void compute(ggml_cgraph *graph, const int32_t *cancel);
 
   private:
+    ggml_backend_dev_t dev_ = nullptr;
     ggml_backend_t backend_ = nullptr;
     bool cpu_ = false;
 };
 
+// Memory on a device; null if there is none.
+class Buffer {
+  public:
+    Buffer() = default;
+    explicit Buffer(ggml_backend_buffer_t buffer) : buffer_(buffer) {}
+    Buffer(Buffer &&o) noexcept : buffer_(o.buffer_) { o.buffer_ = nullptr; }
+    Buffer &operator=(Buffer &&o) noexcept {
+        std::swap(buffer_, o.buffer_);
+        return *this;
+    }
+    ~Buffer();
+
+    ggml_backend_buffer_t get() const { return buffer_; }
+    explicit operator bool() const { return buffer_ != nullptr; }
+
+  private:
+    ggml_backend_buffer_t buffer_ = nullptr;
+};
+
+// Calls f, which frees what a device holds. One that is lost fails at that, too,
+// and there is nobody to tell.
+template <class F> void quietly(F f) noexcept {
+    try {
+        const PluginGuard guard;
+        f();
+    } catch (...) {
+    }
+}
+
 // Replaces ggml's logging, which writes to standard error, by silence: what
-// matters comes back as errors.
-void silence_ggml();
+// matters comes back as errors. Plugins have a log of their own.
+void silence_ggml(void (*set_log)(ggml_log_callback, void *) = ggml_log_set);
 
 } // namespace sdgo

@@ -76,6 +76,10 @@ struct ggml_tensor *ggml_custom_4d(struct ggml_context *ctx, enum ggml_type type
 // Graphs and their memory.
 struct ggml_cgraph *ggml_new_graph_custom(struct ggml_context *ctx, size_t size, bool grads);
 void ggml_build_forward_expand(struct ggml_cgraph *cgraph, struct ggml_tensor *tensor);
+void ggml_graph_add_node(struct ggml_cgraph *cgraph, struct ggml_tensor *tensor);
+int ggml_graph_n_nodes(struct ggml_cgraph *cgraph);
+struct ggml_tensor *ggml_graph_node(struct ggml_cgraph *cgraph, int i);
+const char *ggml_op_desc(const struct ggml_tensor *t);
 ggml_gallocr_t ggml_gallocr_new(ggml_backend_buffer_type_t buft);
 void ggml_gallocr_free(ggml_gallocr_t galloc);
 bool ggml_gallocr_reserve(ggml_gallocr_t galloc, struct ggml_cgraph *graph);
@@ -84,6 +88,8 @@ void ggml_gallocr_reserve_n_size(ggml_gallocr_t galloc, struct ggml_cgraph *grap
 bool ggml_gallocr_alloc_graph(ggml_gallocr_t galloc, struct ggml_cgraph *graph);
 
 // Devices.
+ggml_backend_reg_t ggml_backend_load(const char *path);
+size_t ggml_backend_reg_dev_count(ggml_backend_reg_t reg);
 size_t ggml_backend_dev_count(void);
 ggml_backend_dev_t ggml_backend_dev_get(size_t index);
 const char *ggml_backend_dev_name(ggml_backend_dev_t device);
@@ -91,6 +97,7 @@ const char *ggml_backend_dev_description(ggml_backend_dev_t device);
 void ggml_backend_dev_memory(ggml_backend_dev_t device, size_t *free, size_t *total);
 enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device);
 ggml_backend_t ggml_backend_dev_init(ggml_backend_dev_t device, const char *params);
+bool ggml_backend_dev_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
 void ggml_backend_free(ggml_backend_t backend);
 ggml_backend_buffer_type_t ggml_backend_get_default_buffer_type(ggml_backend_t backend);
 ggml_backend_buffer_t ggml_backend_alloc_ctx_tensors(struct ggml_context *ctx, ggml_backend_t backend);

@@ -9,6 +9,10 @@
 #include <cstddef>
 #include <cstdint>
 
+// The version of the Go module that these are of: plugins must be of it, too.
+// csrc/abi_test.go compares it with go.mod.
+#define SDGO_GGML_VERSION "v0.17.4"
+
 extern "C" {
 
 enum ggml_type {
@@ -107,6 +111,7 @@ struct ggml_type_traits {
 };
 
 typedef bool (*ggml_abort_callback)(void *data);
+typedef void (*ggml_abort_callback_t)(const char *error_message);
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
 typedef void (*ggml_custom_op_t)(struct ggml_tensor *dst, int ith, int nth, void *userdata);
 

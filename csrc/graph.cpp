@@ -7,6 +7,10 @@ namespace {
 // Nodes of the largest net that the architectures' limits allow, with room.
 constexpr size_t kMaxNodes = 1 << 14;
 
+// Nodes that a GPU is given at once: enough that waiting for it costs nothing
+// that can be measured, few enough that cancelling seems immediate.
+constexpr size_t kPiece = 64;
+
 } // namespace
 
 Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile)
@@ -42,9 +46,48 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
 
 Graph::~Graph() {
     if (memory_) {
-        ggml_gallocr_free(memory_);
+        quietly([&] { ggml_gallocr_free(memory_); });
     }
+    ggml_free(pieces_ctx_);
     ggml_free(ctx_);
+}
+
+Tensor Graph::unsupported(const Device &device) const {
+    for (int i = 0, n = ggml_graph_n_nodes(graph_); i < n; i++) {
+        Tensor node = ggml_graph_node(graph_, i);
+        if (!device.supports(node)) {
+            return node;
+        }
+    }
+    return nullptr;
+}
+
+void Graph::cut(size_t nodes) {
+    const size_t n = size_t(ggml_graph_n_nodes(graph_));
+    const size_t size = (n + nodes - 1) / nodes * ggml_graph_overhead_custom(nodes, false);
+    pieces_ctx_ = ggml_init({size, nullptr, true});
+    if (!pieces_ctx_) {
+        no_memory("a graph", size);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i % nodes == 0) {
+            pieces_.push_back(ggml_new_graph_custom(pieces_ctx_, nodes, false));
+        }
+        ggml_graph_add_node(pieces_.back(), ggml_graph_node(graph_, int(i)));
+    }
+}
+
+void Graph::compute(Device &device, const int32_t *cancel) {
+    if (device.is_cpu()) {
+        device.compute(graph_, cancel);
+        return;
+    }
+    if (pieces_.empty()) {
+        cut(kPiece);
+    }
+    for (ggml_cgraph *piece : pieces_) {
+        device.compute(piece, cancel);
+    }
 }
 
 uint64_t Graph::size(const Device &device) const {
@@ -56,6 +99,9 @@ uint64_t Graph::size(const Device &device) const {
 }
 
 void Graph::allocate(const Device &device) {
+    if (Tensor node = unsupported(device)) {
+        invalid("%s does not compute %s of these shapes and types", device.name(), ggml_op_desc(node));
+    }
     const uint64_t wanted = size(device);
     memory_ = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
     if (!ggml_gallocr_reserve(memory_, graph_) || !ggml_gallocr_alloc_graph(memory_, graph_) ||

@@ -28,16 +28,26 @@ class Graph {
     uint64_t size(const Device &device) const;
     void allocate(const Device &device);
 
+    // The first node whose operator the device doesn't know; null if it knows all.
+    Tensor unsupported(const Device &device) const;
+
+    // Computes the graph. Where the device doesn't poll `cancel` itself, it is
+    // polled every few nodes.
+    void compute(Device &device, const int32_t *cancel);
+
     double flop() const { return ops_->flop(); }
     const GraphKey &key() const { return key_; }
-    ggml_cgraph *cgraph() const { return graph_; }
     Tensor input(const std::string &name) const { return inputs_.at(name); }
     Tensor output(const std::string &name) const { return outputs_.at(name); }
 
   private:
+    void cut(size_t nodes);
+
     GraphKey key_;
     ggml_context *ctx_ = nullptr;
     ggml_cgraph *graph_ = nullptr;
+    ggml_context *pieces_ctx_ = nullptr;
+    std::vector<ggml_cgraph *> pieces_; // the graph's nodes, in their order
     ggml_gallocr_t memory_ = nullptr;
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;

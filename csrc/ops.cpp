@@ -4,15 +4,18 @@ namespace sdgo {
 
 Tensor Ops::weight(const std::string &name, const Shape &shape) {
     const size_t index = weights_.want(name, shape);
-    if (weights_.sealed()) {
-        return weights_.tensor(index);
+    if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
+        return bound;
     }
-    // The declaring pass has no weights yet: a placeholder of the right shape.
+    // The declaring pass, and an estimate before weights are bound, take a
+    // placeholder of the right shape.
     int64_t ne[SDGO_MAX_DIMS];
     for (size_t d = 0; d < shape.size(); d++) {
         ne[d] = shape[shape.size() - 1 - d];
     }
-    return ggml_new_tensor(ctx_, GGML_TYPE_F32, int(shape.size()), ne);
+    Tensor t = ggml_new_tensor(ctx_, GGML_TYPE_F32, int(shape.size()), ne);
+    t->data = kElsewhere;
+    return t;
 }
 
 Tensor Ops::silu(Tensor x) {

@@ -75,12 +75,7 @@ void expect_inputs(const Shapes &shapes, std::initializer_list<const char *> nam
 } // namespace sdgo
 
 sdgo_value::~sdgo_value() {
-    if (buffer) {
-        ggml_backend_buffer_free(buffer);
-    }
-    if (ctx) {
-        ggml_free(ctx);
-    }
+    ggml_free(ctx);
 }
 
 sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, bool plain)
@@ -109,6 +104,36 @@ GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_out
     }
     arch_->check(k.inputs, k.outputs);
     return k;
+}
+
+void sdgo_net::load() {
+    if (!device_.is_cpu()) {
+        settle();
+    }
+    weights_.load(device_.backend(), device_.is_cpu());
+}
+
+// Weights of types that the device can't compute with become float32.
+void sdgo_net::settle() {
+    weights_.check();
+    for (;;) {
+        const Graph g(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr,
+                      profile_);
+        Tensor node = g.unsupported(device_);
+        if (!node) {
+            return;
+        }
+        bool changed = false;
+        for (Tensor src : node->src) {
+            while (src && src->view_src) {
+                src = src->view_src;
+            }
+            changed = changed || (src && weights_.widen(src));
+        }
+        if (!changed) {
+            invalid("%s does not compute %s", device_.name(), ggml_op_desc(node));
+        }
+    }
 }
 
 Graph &sdgo_net::graph(const GraphKey &key) {
@@ -141,7 +166,7 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
         feed(g.input(inputs[i].name), inputs[i]);
     }
     const Stopwatch watch;
-    device_.compute(g.cgraph(), cancel);
+    g.compute(device_, cancel);
     profile_.add("", g.flop(), watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
         fetch(g.output(outputs[i].name), outputs[i]);
@@ -188,7 +213,7 @@ void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
     v->shape = shape_of(t, arch_->output_dims());
     v->ctx = ggml_init({ggml_tensor_overhead() + 256, nullptr, true});
     v->tensor = ggml_new_tensor(v->ctx, GGML_TYPE_F32, 4, t->ne);
-    v->buffer = ggml_backend_alloc_ctx_tensors(v->ctx, device_.backend());
+    v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx, device_.backend()));
     if (!v->buffer) {
         no_memory("an output", ggml_nbytes(t));
     }
@@ -198,7 +223,7 @@ void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
 
 uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                             size_t n_outputs) {
-    if (!weights_.loaded()) {
+    if (!weights_.loaded() && device_.is_cpu()) {
         invalid("the net is not loaded");
     }
     const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);

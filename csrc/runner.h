@@ -6,7 +6,7 @@
 
 struct sdgo_value {
     ggml_context *ctx = nullptr;
-    ggml_backend_buffer_t buffer = nullptr;
+    sdgo::Buffer buffer;
     ggml_tensor *tensor = nullptr;
     sdgo::Shape shape;
 
@@ -19,7 +19,7 @@ struct sdgo_net {
 
     sdgo::Weights &weights() { return weights_; }
     const sdgo::Weights &weights() const { return weights_; }
-    void load() { weights_.load(device_.backend(), device_.is_cpu()); }
+    void load();
     void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
              const int32_t *cancel);
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
@@ -30,6 +30,7 @@ struct sdgo_net {
   private:
     sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                        size_t n_outputs) const;
+    void settle();
     sdgo::Graph &graph(const sdgo::GraphKey &key);
     void feed(sdgo::Tensor t, const sdgo_input &in) const;
     void fetch(sdgo::Tensor t, sdgo_output &out) const;

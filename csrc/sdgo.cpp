@@ -13,6 +13,7 @@ namespace {
 template <class F> bool guarded(sdgo_error *err, F f) {
     sdgo_error e{};
     try {
+        const PluginGuard guard;
         f();
         return true;
     } catch (const Error &x) {
@@ -36,6 +37,10 @@ template <class F> bool guarded(sdgo_error *err, F f) {
 }
 
 } // namespace
+
+bool sdgo_plugin_load(const char *path, sdgo_error *err) {
+    return guarded(err, [&] { load_plugin(path); });
+}
 
 size_t sdgo_device_count(void) {
     silence_ggml();

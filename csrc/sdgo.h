@@ -55,6 +55,10 @@ typedef struct {
     uint64_t memory_free, memory_total; // bytes
 } sdgo_device_info;
 
+// Loads a plugin of ggml's from the file `path`, and with it its devices. To be
+// called by one thread at a time, before anything else uses devices.
+bool sdgo_plugin_load(const char *path, sdgo_error *err);
+
 size_t sdgo_device_count(void);
 bool sdgo_device_at(size_t index, sdgo_device_info *info);
 

@@ -29,12 +29,7 @@ const ggml_type_traits *weight_traits(int type, const std::string &name) {
 } // namespace
 
 Weights::~Weights() {
-    if (buffer_) {
-        ggml_backend_buffer_free(buffer_);
-    }
-    if (ctx_) {
-        ggml_free(ctx_);
-    }
+    ggml_free(ctx_);
 }
 
 size_t Weights::want(const std::string &name, const Shape &shape) {
@@ -110,20 +105,43 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     }
     w.tensor = ggml_new_tensor(ctx_, type, n_dims, ne);
     w.data = convert ? w.owned.get() : data;
+    w.tensor->data = kElsewhere;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
 }
 
 void Weights::to_f32(Weight &w, ggml_type type, const void *data, int64_t n) {
-    w.owned.reset(new uint8_t[size_t(n) * sizeof(float)]);
-    ggml_get_type_traits(type)->to_float(data, reinterpret_cast<float *>(w.owned.get()), n);
+    std::unique_ptr<uint8_t[]> values(new uint8_t[size_t(n) * sizeof(float)]);
+    ggml_get_type_traits(type)->to_float(data, reinterpret_cast<float *>(values.get()), n);
+    w.owned = std::move(values);
 }
 
-void Weights::load(ggml_backend_t backend, bool in_place) {
+void Weights::check() const {
     for (const Weight &w : all_) {
         if (!w.tensor) {
             invalid("weight %s is missing", w.name.c_str());
         }
     }
+}
+
+bool Weights::widen(Tensor t) {
+    for (Weight &w : all_) {
+        if (w.tensor != t || t->type == GGML_TYPE_F32) {
+            continue;
+        }
+        to_f32(w, t->type, w.data, ggml_nelements(t));
+        w.data = w.owned.get();
+        t->type = GGML_TYPE_F32;
+        t->nb[0] = sizeof(float);
+        for (int d = 1; d < SDGO_MAX_DIMS; d++) {
+            t->nb[d] = t->nb[d - 1] * size_t(t->ne[d - 1]);
+        }
+        return true;
+    }
+    return false;
+}
+
+void Weights::load(ggml_backend_t backend, bool in_place) {
+    check();
     if (in_place) {
         for (Weight &w : all_) {
             w.tensor->data = const_cast<void *>(w.data);
@@ -131,7 +149,10 @@ void Weights::load(ggml_backend_t backend, bool in_place) {
         loaded_ = true;
         return;
     }
-    buffer_ = ggml_backend_alloc_ctx_tensors(ctx_, backend);
+    for (Weight &w : all_) {
+        w.tensor->data = nullptr;
+    }
+    buffer_ = Buffer(ggml_backend_alloc_ctx_tensors(ctx_, backend));
     if (!buffer_) {
         uint64_t total = 0;
         for (const Weight &w : all_) {
@@ -139,7 +160,7 @@ void Weights::load(ggml_backend_t backend, bool in_place) {
         }
         no_memory("the weights", total);
     }
-    ggml_backend_buffer_set_usage(buffer_, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     for (Weight &w : all_) {
         ggml_backend_tensor_set(w.tensor, w.data, 0, ggml_nbytes(w.tensor));
         w.owned.reset();

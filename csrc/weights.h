@@ -1,8 +1,7 @@
 // A net's weights: what it wants, and what the caller bound to it.
 #pragma once
 
-#include "error.h"
-#include "ggml_abi.h"
+#include "device.h"
 
 #include <deque>
 #include <memory>
@@ -13,6 +12,10 @@
 namespace sdgo {
 
 using Tensor = ggml_tensor *;
+
+// The data of a weight that has no memory yet, so that none is planned for it
+// among a graph's. It is never read.
+void *const kElsewhere = reinterpret_cast<void *>(64);
 
 // A shape in PyTorch's order.
 using Shape = std::vector<int64_t>;
@@ -41,6 +44,13 @@ class Weights {
 
     void bind(size_t index, ggml_type type, const void *data, size_t size);
 
+    // Throws unless all are bound.
+    void check() const;
+
+    // Turns a weight that is bound and not loaded into float32; false if it is
+    // that already, or is none of these weights.
+    bool widen(Tensor t);
+
     // Checks that all are bound; uploads them unless they are used in place.
     void load(ggml_backend_t backend, bool in_place);
     bool loaded() const { return loaded_; }
@@ -49,12 +59,12 @@ class Weights {
     Tensor tensor(size_t index) const { return all_[index].tensor; }
 
   private:
-    void to_f32(Weight &w, ggml_type type, const void *data, int64_t n);
+    static void to_f32(Weight &w, ggml_type type, const void *data, int64_t n);
 
     std::deque<Weight> all_;
     std::unordered_map<std::string, size_t> index_;
     ggml_context *ctx_ = nullptr;
-    ggml_backend_buffer_t buffer_ = nullptr;
+    Buffer buffer_;
     bool loaded_ = false;
 };
 

@@ -57,7 +57,7 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 // once, else the largest tiles that fit the memory at hand. estimate says what
 // a latent of some size takes.
 func (m *Model) chooseTiling(height, width int, estimate func(height, width int) (uint64, error)) (*tiling, error) {
-	available := m.availableMemory()
+	available := m.memoryOf(m.devices[partVAE])
 	fits := func(height, width int) (bool, error) {
 		need, err := estimate(height, width)
 		return need <= available, err

@@ -48,7 +48,11 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 	}
 	u := &ESRGAN{model: m}
 	if u.config, err = m.weights.ESRGAN(); err == nil {
-		u.net, err = m.newESRGAN(u.config)
+		err = m.place(func() (err error) {
+			u.net.close()
+			u.net, err = m.newESRGAN(u.config)
+			return err
+		}, u.needs)
 	}
 	if err != nil {
 		m.weights.Close()
@@ -57,9 +61,21 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 	return u, nil
 }
 
+// needs estimates the memory that a tile takes on a device, with the weights.
+func (u *ESRGAN) needs(int) (uint64, error) {
+	weights, err := u.net.bytes()
+	if err != nil {
+		return 0, err
+	}
+	side := int64(defaultTile / u.config.Fold)
+	graph, err := u.net.net.Estimate(context.Background(),
+		[]cgo.Input{{Name: "image", Shape: []int64{1, int64(3 * u.config.Fold * u.config.Fold), side, side}}}, []cgo.Output{{Name: "image"}})
+	return weights + graph, err
+}
+
 func (m *Model) newESRGAN(c convert.ESRGANConfig) (*part, error) {
 	one := func(v int) []float64 { return []float64{float64(v)} }
-	p, err := m.newPart("esrgan", "", cgo.Params{"in_channels": one(3 * c.Fold * c.Fold), "out_channels": one(3),
+	p, err := m.newPart(partUpscale, "esrgan", "", cgo.Params{"in_channels": one(3 * c.Fold * c.Fold), "out_channels": one(3),
 		"features": one(c.Features), "growth": one(c.Growth), "blocks": one(c.Blocks), "doublings": one(c.Doublings)})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.weights.Path, err)

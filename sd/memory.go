@@ -9,14 +9,14 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// availableMemory is what a graph may take: the caller's limit, else most of
-// what the system says is free.
-func (m *Model) availableMemory() uint64 {
+// memoryOf is what a model may take of a device: the caller's limit, else most
+// of what the system says is free.
+func (m *Model) memoryOf(device cgo.DeviceInfo) uint64 {
 	if m.options.MaxMemory > 0 {
 		return m.options.MaxMemory
 	}
-	free := m.device.Free
-	if m.device.Kind == cgo.CPU {
+	free := device.Free
+	if device.Kind == cgo.CPU {
 		if n, ok := linuxAvailable("/proc/meminfo"); ok {
 			free = n
 		}

@@ -21,7 +21,11 @@ type Options struct {
 	// Threads is the number of CPU threads; 0 means one for each physical core.
 	Threads int
 
-	// Backend is the device to compute on: "cpu", or empty for the best one.
+	// Backend is the device to compute on, as `sdgo devices` lists them: "cpu",
+	// "cuda0", "vulkan0", "metal"; or one for each part, as in
+	// "unet=cuda0,text=cpu,vae=cuda0" (upscale is the part of upscalers). Empty
+	// or "auto", and parts that are left out, take the best GPU that the model
+	// fits on, else the CPU.
 	Backend string
 
 	// Type converts the weights while loading: f32, f16, bf16, q8_0, q4_0 or
@@ -51,7 +55,8 @@ type Model struct {
 	name      string
 	weights   *convert.Model
 	tokenizer *tokenizer.Tokenizer
-	device    cgo.DeviceInfo
+	wanted    placement                 // what Options.Backend says
+	devices   map[string]cgo.DeviceInfo // part → what it computes on
 	process   *sampler.Discrete
 
 	texts         []*textEncoder
@@ -95,7 +100,7 @@ func nameOf(path string) string {
 	return strings.TrimSuffix(name, filepath.Ext(name))
 }
 
-// openHost opens a file and chooses a device; networks come later.
+// openHost opens a file; networks, and devices for them, come later.
 func openHost(name string, o Options, read func() (*convert.Model, error)) (*Model, error) {
 	// More threads than processors only wait for one another.
 	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
@@ -107,7 +112,7 @@ func openHost(name string, o Options, read func() (*convert.Model, error)) (*Mod
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	device, err := chooseDevice(o.Backend)
+	wanted, err := parseBackend(o.Backend)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func openHost(name string, o Options, read func() (*convert.Model, error)) (*Mod
 	if err != nil {
 		return nil, err
 	}
-	return &Model{options: o, name: name, weights: weights, device: device}, nil
+	return &Model{options: o, name: name, weights: weights, wanted: wanted, devices: map[string]cgo.DeviceInfo{}}, nil
 }
 
 // Name is the model's name in the parameters of pictures: its file's, without
@@ -142,17 +147,6 @@ func (o Options) check() error {
 		return nil
 	}
 	return fmt.Errorf("prediction %q: epsilon or v wanted", o.Prediction)
-}
-
-func chooseDevice(backend string) (cgo.DeviceInfo, error) {
-	var names []string
-	for _, d := range cgo.Devices() {
-		if backend == "" && d.Kind == cgo.CPU || strings.EqualFold(backend, d.Name) {
-			return d, nil
-		}
-		names = append(names, strings.ToLower(d.Name))
-	}
-	return cgo.DeviceInfo{}, fmt.Errorf("backend %q is not here; there is: %s", backend, strings.Join(names, ", "))
 }
 
 // Close frees the networks and unmaps the file. No method may run or be called

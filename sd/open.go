@@ -24,14 +24,12 @@ func (m *Model) init() error {
 		m.process = process
 	}
 	m.prediction = newOnce[sampler.Prediction]()
-	err := m.initTexts()
-	if err == nil {
-		err = m.initParts()
-	}
-	if err != nil {
-		m.closeParts()
-	}
-	return err
+	return m.place(func() error {
+		if err := m.initTexts(); err != nil {
+			return err
+		}
+		return m.initParts()
+	}, m.needs)
 }
 
 func (m *Model) initTokenizer() (err error) {
@@ -63,18 +61,18 @@ func (m *Model) initParts() (err error) {
 	vae := cgo.Params{"channels": one(v.Channels), "channel_mult": floats(v.ChannelMult), "num_res_blocks": one(v.NumResBlocks),
 		"z_channels": one(v.ZChannels), "embed_dim": one(v.EmbedDim), "image_channels": one(v.ImageChannels), "quant_conv": {quant}}
 	for _, p := range []struct {
-		to           **part
-		arch, prefix string
-		params       cgo.Params
+		to                 **part
+		name, arch, prefix string
+		params             cgo.Params
 	}{
-		{&m.unet, "unet", "model.diffusion_model.", unet},
-		{&m.decoder, "vae_decoder", "first_stage_model.", vae},
-		{&m.encoder, "vae_encoder", "first_stage_model.", vae},
+		{&m.unet, partUNet, "unet", "model.diffusion_model.", unet},
+		{&m.decoder, partVAE, "vae_decoder", "first_stage_model.", vae},
+		{&m.encoder, partVAE, "vae_encoder", "first_stage_model.", vae},
 	} {
 		if p.to == &m.encoder && !v.HasEncoder {
 			continue
 		}
-		if *p.to, err = m.newPart(p.arch, p.prefix, p.params); err != nil {
+		if *p.to, err = m.newPart(p.name, p.arch, p.prefix, p.params); err != nil {
 			return err
 		}
 	}
@@ -94,7 +92,7 @@ func (m *Model) initTexts() error {
 			padding, activation = 0, 1
 		}
 		one := func(v int) []float64 { return []float64{float64(v)} }
-		p, err := m.newPart("clip_text", c.Prefix, cgo.Params{"vocabulary": one(c.Vocabulary), "width": one(c.Width),
+		p, err := m.newPart(partText, "clip_text", c.Prefix, cgo.Params{"vocabulary": one(c.Vocabulary), "width": one(c.Width),
 			"heads": one(c.Heads), "layers": one(c.Layers), "ffn": one(c.FFN), "context_length": one(c.ContextLength),
 			"activation": one(activation), "eps": {c.Eps}})
 		if err != nil {
@@ -112,6 +110,7 @@ func (m *Model) closeParts() {
 	for _, p := range []*part{m.unet, m.decoder, m.encoder} {
 		p.close()
 	}
+	m.texts, m.unet, m.decoder, m.encoder = nil, nil, nil, nil
 }
 
 func floats(list []int) []float64 {

@@ -8,13 +8,13 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
-	"github.com/sdgo/sdgo/convert/dtype"
 )
 
 // part is one network of a model. Its net is created with the model, to check
 // that the file has all of its weights; they are bound when it is first used.
 type part struct {
 	prefix  string
+	device  cgo.DeviceInfo
 	net     *cgo.Net
 	weights *convert.Model
 	typ     string // Options.Type
@@ -23,14 +23,16 @@ type part struct {
 	loaded bool
 }
 
-func (m *Model) newPart(arch, prefix string, params cgo.Params) (*part, error) {
+// newPart makes a network on the device of one of partNames.
+func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, error) {
+	device := m.devices[name]
 	net, err := cgo.NewNet(arch, params, cgo.Config{
-		Device: m.device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
+		Device: device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
 	})
 	if err != nil {
 		return nil, err
 	}
-	p := &part{prefix: prefix, net: net, weights: m.weights, typ: m.options.Type}
+	p := &part{prefix: prefix, device: device, net: net, weights: m.weights, typ: m.options.Type}
 	for _, w := range net.Weights() {
 		if _, err := p.find(w); err != nil {
 			net.Close()
@@ -130,13 +132,9 @@ func (p *part) convertAll(tensors []convert.Tensor) error {
 
 // convert gives a tensor the type it is to be computed with.
 func (p *part) convert(t *convert.Tensor) error {
-	want := t.Native()
-	if p.typ != "" {
-		typ, err := dtype.Parse(p.typ)
-		if err != nil {
-			return err
-		}
-		want = convert.TypeFor(*t, typ)
+	want, err := p.typeOf(*t)
+	if err != nil {
+		return err
 	}
 	if want == t.Type && t.Scale == nil {
 		return nil

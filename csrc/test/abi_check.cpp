@@ -82,3 +82,4 @@ SAME_FIELD(ggml_type_traits, from_float_ref);
 static_assert(std::is_same<ours::ggml_to_float_t, ::ggml_to_float_t>::value, "to_float");
 static_assert(std::is_same<ours::ggml_from_float_t, ::ggml_from_float_t>::value, "from_float");
 static_assert(std::is_same<ours::ggml_abort_callback, ::ggml_abort_callback>::value, "abort callback");
+static_assert(std::is_same<ours::ggml_abort_callback_t, ::ggml_abort_callback_t>::value, "abort callback");

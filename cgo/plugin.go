@@ -1,0 +1,128 @@
+package cgo
+
+// #include <stdlib.h>
+// #include "sdgo.h"
+import "C"
+
+import (
+	"context"
+	"debug/elf"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// Plugin is a file with one of ggml's GPU devices, such as libggml-vulkan.so.
+type Plugin struct {
+	Path string
+	Err  error // why it could not be loaded; nil if it was
+}
+
+// PluginPath is the environment variable that names folders with plugins
+// before all others, separated as in PATH.
+const PluginPath = "SDGO_BACKEND_PATH"
+
+// Plugins looks for plugins and loads them, once in a program: ggml can't do
+// without them afterwards. Of several with one name the first that is found
+// counts, as with programs in PATH.
+var Plugins = sync.OnceValue(func() []Plugin {
+	var all []Plugin
+	for _, path := range findPlugins(pluginFolders()) {
+		all = append(all, Plugin{path, loadPlugin(path)})
+	}
+	return all
+})
+
+// pluginFolders are the folders where plugins are looked for: those of the
+// environment, then the program's own and those that `make install` and `make
+// vulkan` fill.
+func pluginFolders() []string {
+	var folders []string
+	for _, folder := range filepath.SplitList(os.Getenv(PluginPath)) {
+		if folder != "" {
+			folders = append(folders, folder)
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return folders
+	}
+	if real, err := filepath.EvalSymlinks(program); err == nil {
+		program = real
+	}
+	here := filepath.Dir(program)
+	return append(folders, here, filepath.Join(here, "..", "lib", "sdgo"), filepath.Join(here, "lib", "sdgo"))
+}
+
+// findPlugins lists the plugins in some folders, the first of each name.
+func findPlugins(folders []string) []string {
+	pattern := "libggml-*.so"
+	if runtime.GOOS == "windows" {
+		pattern = "*ggml-*.dll" // with and without "lib", as compilers differ
+	}
+	var paths, names []string
+	for _, folder := range folders {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if ok, _ := filepath.Match(pattern, name); !ok || slices.Contains(names, name) || strings.Contains(name, "ggml-base") {
+				continue
+			}
+			if path, err := filepath.Abs(filepath.Join(folder, name)); err == nil {
+				paths, names = append(paths, path), append(names, name)
+			}
+		}
+	}
+	return paths
+}
+
+func loadPlugin(path string) error {
+	if err := checkLibrary(path); err != nil {
+		return err
+	}
+	c := C.CString(path)
+	defer C.free(unsafe.Pointer(c))
+	var e C.sdgo_error
+	if !C.sdgo_plugin_load(c, &e) {
+		return newError(context.Background(), &e)
+	}
+	return nil
+}
+
+// checkLibrary checks what the system's loader doesn't: that the file is as
+// long as its own headers say. A cut-off library ends the program with a bus
+// error when it is loaded.
+func checkLibrary(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("it is not a regular file")
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("it is not a shared library: %w", err)
+	}
+	defer f.Close()
+	if f.Type != elf.ET_DYN {
+		return fmt.Errorf("it is not a shared library but %s", f.Type)
+	}
+	for _, p := range f.Progs {
+		if size := uint64(info.Size()); p.Filesz > size || p.Off > size-p.Filesz {
+			return fmt.Errorf("it is cut off: %d bytes, more are wanted", size)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+#include "plugin.h"
+
+#include "device.h"
+
+#include <cstring>
+#include <string>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace sdgo {
+
+namespace {
+
+thread_local int guards = 0;
+
+// Plugins' core calls this where ggml is about to abort. An exception passes
+// through its frames as through any others: each has its unwind table.
+void aborted(const char *message) {
+    if (guards > 0) {
+        throw Error(SDGO_DEVICE, 0, message);
+    }
+}
+
+void keep_last(ggml_log_level, const char *text, void *line) {
+    std::string &last = *static_cast<std::string *>(line);
+    last = text;
+    last.erase(last.find_last_not_of("\r\n ") + 1);
+}
+
+// A shared library. It stays open: its devices are ggml's from then on, and a
+// library that was tried in vain does no harm.
+class Library {
+  public:
+    explicit Library(const char *path) {
+#ifdef _WIN32
+        // The core lies beside the plugin.
+        handle_ = LoadLibraryExA(path, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
+        if (!handle_) {
+            fail("Windows error " + std::to_string(GetLastError()));
+        }
+#else
+        handle_ = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!handle_) {
+            const char *text = dlerror();
+            fail(text ? text : "it does not load");
+        }
+#endif
+    }
+
+    // A symbol of the library or of what it brings along; null if there is none.
+    void *find(const char *name) const {
+#ifdef _WIN32
+        void *p = reinterpret_cast<void *>(GetProcAddress(handle_, name));
+        HMODULE core = GetModuleHandleA("libsdgo-ggml-base.dll");
+        return p || !core ? p : reinterpret_cast<void *>(GetProcAddress(core, name));
+#else
+        return dlsym(handle_, name);
+#endif
+    }
+
+    [[noreturn]] static void fail(const std::string &reason) {
+        throw Error(SDGO_DEVICE, 0, reason.c_str());
+    }
+
+  private:
+#ifdef _WIN32
+    HMODULE handle_;
+#else
+    void *handle_;
+#endif
+};
+
+} // namespace
+
+PluginGuard::PluginGuard() {
+    guards++;
+}
+
+PluginGuard::~PluginGuard() {
+    guards--;
+}
+
+void load_plugin(const char *path) {
+    silence_ggml();
+    const Library library(path);
+    const char *version = static_cast<const char *>(library.find("sdgo_ggml_version"));
+    if (!version || !library.find("ggml_backend_init")) {
+        Library::fail("it is not a plugin built for sdgo: make vulkan and make cuda build them");
+    }
+    if (strcmp(version, SDGO_GGML_VERSION) != 0) {
+        Library::fail(std::string("it was built from version ") + version +
+                      " of ggml's module, " SDGO_GGML_VERSION " wanted: build it again");
+    }
+
+    // A plugin has a core of its own, with a log and an abort callback of its own.
+    std::string last;
+    using SetLog = void (*)(ggml_log_callback, void *);
+    using SetAbort = ggml_abort_callback_t (*)(ggml_abort_callback_t);
+    const SetLog set_log = reinterpret_cast<SetLog>(library.find("ggml_log_set"));
+    if (set_log) {
+        set_log(keep_last, &last);
+    }
+    if (void *set_abort = library.find("ggml_set_abort_callback")) {
+        reinterpret_cast<SetAbort>(set_abort)(aborted);
+    }
+    ggml_log_set(keep_last, &last);
+    ggml_backend_reg_t plugin = nullptr;
+    std::string thrown;
+    try {
+        plugin = ggml_backend_load(path);
+    } catch (const std::exception &e) {
+        thrown = e.what();
+    }
+    silence_ggml();
+    if (set_log) {
+        silence_ggml(set_log);
+    }
+    if (!plugin) {
+        Library::fail(!thrown.empty() ? thrown : !last.empty() ? last : "it does not start");
+    }
+    if (ggml_backend_reg_dev_count(plugin) == 0) {
+        Library::fail("it finds no device it can use");
+    }
+}
+
+} // namespace sdgo

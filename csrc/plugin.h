@@ -1,0 +1,23 @@
+// ggml's plugins: shared libraries with a GPU device each, loaded at run time.
+#pragma once
+
+namespace sdgo {
+
+// Loads the plugin in the file `path` and adds its devices to ggml's. Throws
+// SDGO_DEVICE with the reason where it can't be used: a file that does not load,
+// one that was built from another version of ggml, a machine without such a
+// device. To be called by one thread at a time.
+void load_plugin(const char *path);
+
+// While one lives, a failed assertion of a plugin's on this thread, which would
+// end the process, is thrown as an Error instead. CUDA's errors end in such
+// assertions.
+class PluginGuard {
+  public:
+    PluginGuard();
+    ~PluginGuard();
+    PluginGuard(const PluginGuard &) = delete;
+    PluginGuard &operator=(const PluginGuard &) = delete;
+};
+
+} // namespace sdgo
