@@ -11,7 +11,6 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/sd"
-	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
 // drawFlags are the flags of every command that draws, with those of its own,
@@ -38,7 +37,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 		&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 	}
-	request = append(request, xlFlags()...)
+	request = append(append(request, formatFlags()...), xlFlags()...)
 	model := modelFlags()
 	flags := append(model[:1:1], own...)
 	return append(append(append(flags, request...), model[1:]...), output...)
@@ -160,6 +159,9 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if d.to, err = newTarget(r.flagName("output"), out, files, r.out); err != nil {
 		return err
 	}
+	if err := r.format(c, d.to, longest(d.prompts), q.NegativePrompt); err != nil {
+		return err
+	}
 	report := r.newReporter(c.Bool("quiet"))
 	defer report.close()
 	err = r.generate(c.Context, c.String("model"), o, d, report)
@@ -271,7 +273,7 @@ func (r *run) name(path string) {
 // save writes a finished picture.
 func (r *run) save(e sd.Event, to *target) (path string, err error) {
 	write := func(w io.Writer) error {
-		return pngtext.Encode(w, e.Image.Image, pngtext.Text{Keyword: sd.TextKeyword, Value: e.Image.Params.Text()})
+		return to.encode(w, e.Image.Image, e.Image.Params.Text())
 	}
 	if to.name == "-" {
 		return "-", write(r.out)

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/sdgo/sdgo/sd"
-	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
 // maxGridPixels bounds a contact sheet: half a gigabyte of pixels.
@@ -45,17 +44,17 @@ func (g *grid) image() *image.NRGBA {
 
 // encode writes the sheet with the parameters of its first picture, as
 // AUTOMATIC1111 does.
-func (g *grid) encode(w io.Writer) error {
-	return pngtext.Encode(w, g.image(), pngtext.Text{Keyword: sd.TextKeyword, Value: g.pictures[0].Params.Text()})
+func (g *grid) encode(w io.Writer, to *target) error {
+	return to.encode(w, g.image(), g.pictures[0].Params.Text())
 }
 
 // save writes the sheet, if it has any pictures, and returns its path.
 func (r *run) saveGrid(g *grid, to *target) (path string, err error) {
 	if to.name == "-" {
-		return "-", g.encode(r.out)
+		return "-", g.encode(r.out, to)
 	}
 	path = to.path(1, g.pictures[0].Params.Seed)
-	if err := writeFile(path, g.encode); err != nil {
+	if err := writeFile(path, func(w io.Writer) error { return g.encode(w, to) }); err != nil {
 		return "", fmt.Errorf("%w; %s lost", err, plural(len(g.pictures), "picture"))
 	}
 	return path, nil

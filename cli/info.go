@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
@@ -34,7 +32,7 @@ func (r *run) info() *urfave.Command {
 		Description: `
 Examples:
   sdgo info sd15.safetensors
-  sdgo info --json out.png
+  sdgo info --json out.webp
   sdgo txt2img -q -m sd15.safetensors -p "a fox" -o - | sdgo info -`,
 	}
 }
@@ -48,7 +46,7 @@ func (r *run) runInfo(c *urfave.Context) error {
 	if err == nil {
 		return r.pictureInfo(p, c.Bool("json"))
 	}
-	if !errors.Is(err, pngtext.ErrNotPNG) {
+	if !errors.Is(err, picture.ErrUnknown) {
 		return fmt.Errorf("%s: %w", path, cause(err))
 	}
 	if path == "-" {
@@ -65,10 +63,11 @@ func (r *run) runInfo(c *urfave.Context) error {
 	return r.modelInfo(m, c.Bool("tensors"))
 }
 
-// pictureFacts are what a PNG file says about itself.
+// pictureFacts are what a picture's file says about itself.
 type pictureFacts struct {
 	File   string            `json:"file"`
-	Kind   string            `json:"kind"` // "picture"
+	Kind   string            `json:"kind"`   // "picture"
+	Format picture.Format    `json:"format"` // "png", "jpeg" or "webp"
 	Width  int               `json:"width"`
 	Height int               `json:"height"`
 	Texts  map[string]string `json:"texts"` // such as "parameters"
@@ -76,41 +75,28 @@ type pictureFacts struct {
 	order []pngtext.Text
 }
 
-// readPicture reads a PNG file's header and texts, and no pixels. Whatever is
-// no PNG file, folders among them, gives pngtext.ErrNotPNG. The path "-" is
-// standard input.
+// readPictureFacts reads a picture file's header and texts, and no pixels.
+// Whatever is no such file, folders among them, gives picture.ErrUnknown. The
+// path "-" is standard input.
 func (r *run) readPictureFacts(path string) (*pictureFacts, error) {
-	if path == "-" {
-		return decodePicture(path, r.in)
+	in := r.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, picture.ErrUnknown
+		}
+		in = f
 	}
-	f, err := os.Open(path)
+	f, err := picture.ReadFacts(in)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, pngtext.ErrNotPNG
-	}
-	return decodePicture(path, f)
-}
-
-func decodePicture(path string, r io.Reader) (*pictureFacts, error) {
-	// The signature, and the header chunk's length, name, width and height.
-	var head [24]byte
-	n, err := io.ReadFull(r, head[:])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, err
-	}
-	texts, err := pngtext.Decode(io.MultiReader(bytes.NewReader(head[:n]), r))
-	if err != nil {
-		return nil, err
-	}
-	width, height := binary.BigEndian.Uint32(head[16:]), binary.BigEndian.Uint32(head[20:])
-	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
-		return nil, errors.New("png: no header with the picture's size")
-	}
-	p := &pictureFacts{File: path, Kind: "picture", Width: int(width), Height: int(height), Texts: map[string]string{}, order: texts}
-	for _, t := range texts {
+	p := &pictureFacts{path, "picture", f.Format, f.Width, f.Height, map[string]string{}, f.Texts}
+	for _, t := range f.Texts {
 		p.Texts[t.Keyword] = t.Value
 	}
 	return p, nil
@@ -122,7 +108,7 @@ func (r *run) pictureInfo(p *pictureFacts, asJSON bool) error {
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\n", printable(p.File))
-	fmt.Fprintf(t, "picture\tPNG, %dx%d\n", p.Width, p.Height)
+	fmt.Fprintf(t, "picture\t%s, %dx%d\n", strings.ToUpper(string(p.Format)), p.Width, p.Height)
 	for _, text := range p.order {
 		name := printable(text.Keyword)
 		for line := range strings.Lines(text.Value + "\n") {

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -65,4 +67,9 @@ func readText(in io.Reader, from string) (string, error) {
 		return "", fmt.Errorf("%s: more than %s of prompts", from, byteSize(maxPromptBytes))
 	}
 	return string(text), nil
+}
+
+// longest is the longest of some texts.
+func longest(texts []string) string {
+	return slices.MaxFunc(texts, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 }

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // target is where pictures go: what -o says.
@@ -18,11 +20,13 @@ import (
 //	out.png       one picture; several become out-1.png, out-2.png …
 //	out-%03d.png  the picture's number in place of %03d
 //	folder/       the picture's seed as its name; nothing is overwritten
+//	out.jpg       JPEG, as .webp is WebP
 //	-             standard output
 type target struct {
-	name   string
-	count  int
-	folder bool
+	name    string
+	count   int
+	folder  bool
+	options picture.Options // the format is that of the name's ending, else PNG
 }
 
 // numberVerb is the place of a picture's number in a name.
@@ -31,7 +35,7 @@ var numberVerb = regexp.MustCompile(`%(0[1-9])?d`)
 // newTarget checks what -o says, written as flag, for count pictures. It
 // creates nothing, but makes sure that files can be created.
 func newTarget(flag, name string, count int, stdout io.Writer) (*target, error) {
-	t := &target{name: name, count: count}
+	t := &target{name: name, count: count, options: picture.Options{Format: picture.PNG}}
 	switch {
 	case name == "-" && count > 1:
 		return nil, usagef("%s -: one picture fits standard output, not %d", flag, count)
@@ -42,11 +46,12 @@ func newTarget(flag, name string, count int, stdout io.Writer) (*target, error) 
 	case name == "":
 		return nil, usagef("%s: a file name is wanted, such as out.png", flag)
 	}
+	format, known := picture.FormatOf(name)
 	if info, err := os.Stat(name); err == nil && info.IsDir() || os.IsPathSeparator(name[len(name)-1]) {
 		t.folder = true
-	} else if ext := filepath.Ext(name); !strings.EqualFold(ext, ".png") {
-		return nil, usagef("%s %s: pictures are written as PNG: %s.png", flag, name, strings.TrimSuffix(name, ext))
-	} else if err == nil && !info.Mode().IsRegular() {
+	} else if !known {
+		return nil, usagef("%s %s: pictures are written as .png, .jpg or .webp: %s.png", flag, name, strings.TrimSuffix(name, filepath.Ext(name)))
+	} else if t.options.Format = format; err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s %s: not a regular file", flag, name)
 	}
 	if err := checkFolder(flag, t.path(1, 0)); err != nil {
@@ -63,7 +68,7 @@ func (t *target) path(picture int, seed int64) string {
 			if i > 1 {
 				name += "-" + strconv.Itoa(i)
 			}
-			path := filepath.Join(t.name, name+".png")
+			path := filepath.Join(t.name, name+t.options.Format.Extension())
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || i == 1<<20 {
 				return path
 			}

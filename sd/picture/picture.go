@@ -1,9 +1,12 @@
-// Package picture reads picture files from outside: PNG, JPEG, WebP, GIF (the
-// first frame) and BMP, turned the way their EXIF orientation says. What a
-// file claims is checked before anything of its size is allocated.
+// Package picture reads and writes picture files. It reads PNG, JPEG, WebP, GIF
+// (the first frame) and BMP from outside, turned the way their EXIF orientation
+// says; what a file claims is checked before anything of its size is allocated.
+// It writes PNG, JPEG and WebP with the parameters that made a picture, and
+// reads those back.
 package picture
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -31,21 +34,55 @@ const (
 var formats = map[string]bool{"png": true, "jpeg": true, "webp": true, "gif": true, "bmp": true}
 
 // Open reads the picture in a file; errors begin with its name.
-func Open(path string) (image.Image, error) {
+func Open(path string) (img image.Image, err error) {
+	err = openFile(path, func(f io.Reader) error {
+		img, err = Read(f)
+		return err
+	})
+	return img, err
+}
+
+// Probe refuses what [Open] would for its kind or size, by a file's beginning.
+func Probe(path string) error {
+	return openFile(path, func(f io.Reader) error {
+		_, _, err := checkHeader(f)
+		return err
+	})
+}
+
+func openFile(path string, read func(io.Reader) error) error {
 	f, err := os.Open(path)
-	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err == nil {
+		defer f.Close()
+		err = read(f)
 	}
-	defer f.Close()
-	img, err := Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
 	}
-	return img, nil
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// checkHeader checks what a picture's header claims.
+func checkHeader(r io.Reader) (image.Config, string, error) {
+	config, format, err := image.DecodeConfig(r)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return config, format, p.Err // a folder, say; its name is the caller's to tell
+	}
+	if !formats[format] {
+		return config, format, errors.New("not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted")
+	}
+	if err != nil {
+		return config, format, fmt.Errorf("a damaged picture: %w", err)
+	}
+	if w, h := int64(config.Width), int64(config.Height); w < 1 || h < 1 || w > MaxPixels || h > MaxPixels || w*h > MaxPixels {
+		return config, format, fmt.Errorf("%dx%d pixels, at least one and at most %d in all wanted", w, h, MaxPixels)
+	}
+	return config, format, nil
 }
 
 // Read reads one picture.
@@ -61,30 +98,53 @@ func Read(r io.Reader) (image.Image, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("a file of more than %d MB, too large for a picture", MaxBytes>>20)
 	}
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if !formats[format] {
-		return nil, errors.New("not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted")
-	}
+	config, format, err := checkHeader(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("a damaged picture: %w", err)
+		return nil, err
 	}
-	if w, h := int64(config.Width), int64(config.Height); w < 1 || h < 1 || w > MaxPixels || h > MaxPixels || w*h > MaxPixels {
-		return nil, fmt.Errorf("%dx%d pixels, at least one and at most %d in all wanted", w, h, MaxPixels)
+	if format == "webp" {
+		f, err := webpChunks(bufio.NewReader(bytes.NewReader(data)))
+		if err != nil {
+			return nil, fmt.Errorf("a picture that can't be read: %w", err)
+		}
+		data = f.forDecoder(data)
 	}
 	img, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("a damaged %s picture of %dx%d pixels: %w", format, config.Width, config.Height, err)
 	}
-	return img, nil
+	facts, _ := ReadFacts(bytes.NewReader(data)) // broken ones tell nothing
+	return turn(img, facts.Orientation), nil
 }
 
-// decode decodes and turns a picture. A decoder's panic would be a fault of
-// its own; it must not end the program that asked to read a file.
+// turn turns a picture the way that EXIF's orientation says.
+func turn(img image.Image, orientation int) image.Image {
+	switch orientation {
+	case 2:
+		return imaging.FlipH(img)
+	case 3:
+		return imaging.Rotate180(img)
+	case 4:
+		return imaging.FlipV(img)
+	case 5:
+		return imaging.Transpose(img)
+	case 6:
+		return imaging.Rotate270(img)
+	case 7:
+		return imaging.Transverse(img)
+	case 8:
+		return imaging.Rotate90(img)
+	}
+	return img
+}
+
+// decode decodes a picture. A decoder's panic would be a fault of its own; it
+// must not end the program that asked to read a file.
 func decode(data []byte) (img image.Image, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			img, err = nil, fmt.Errorf("the decoder failed: %v", p)
 		}
 	}()
-	return imaging.Decode(bytes.NewReader(data), imaging.AutoOrientation(true))
+	return imaging.Decode(bytes.NewReader(data))
 }

@@ -100,41 +100,51 @@ func latin1(s string) ([]byte, bool) {
 // pixels counts too. A broken or oversized text chunk is an error; everything
 // else is passed over unread.
 func Decode(r io.Reader) ([]Text, error) {
+	texts, _, err := DecodeAll(r)
+	return texts, err
+}
+
+// DecodeAll returns the text chunks as [Decode] does, and the body of the eXIf
+// chunk (section 11.3.4.5), nil if there is none.
+func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:]) != signature {
-		return nil, ErrNotPNG
+		return nil, nil, ErrNotPNG
 	}
-	var texts []Text
 	for {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return nil, fmt.Errorf("png: the file ends before its IEND chunk: %w", err)
+			return nil, nil, fmt.Errorf("png: the file ends before its IEND chunk: %w", err)
 		}
 		length, kind := binary.BigEndian.Uint32(head[:4]), string(head[4:])
 		switch kind {
 		case "IEND":
-			return texts, nil
-		case "tEXt", "zTXt", "iTXt":
+			return texts, exif, nil
+		case "tEXt", "zTXt", "iTXt", "eXIf":
 			if length > maxText {
-				return nil, fmt.Errorf("png: a %s chunk of %d bytes, at most %d are read", kind, length, maxText)
+				return nil, nil, fmt.Errorf("png: a %s chunk of %d bytes, at most %d are read", kind, length, maxText)
 			}
 			if len(texts) == maxTexts {
-				return nil, fmt.Errorf("png: more than %d text chunks", maxTexts)
+				return nil, nil, fmt.Errorf("png: more than %d text chunks", maxTexts)
 			}
 			body, err := readBody(r, kind, int64(length))
 			if err != nil {
-				return nil, err
+				return nil, nil, err
+			}
+			if kind == "eXIf" {
+				exif = body
+				continue
 			}
 			text, err := decodeText(kind, body)
 			if err != nil {
-				return nil, fmt.Errorf("png: %s chunk: %w", kind, err)
+				return nil, nil, fmt.Errorf("png: %s chunk: %w", kind, err)
 			}
 			texts = append(texts, text)
 		default:
 			if length > 1<<31-1 {
-				return nil, fmt.Errorf("png: a %q chunk of %d bytes, more than the format allows", kind, length)
+				return nil, nil, fmt.Errorf("png: a %q chunk of %d bytes, more than the format allows", kind, length)
 			}
 			if _, err := io.CopyN(io.Discard, r, int64(length)+4); err != nil {
-				return nil, fmt.Errorf("png: the file ends within a %q chunk: %w", kind, err)
+				return nil, nil, fmt.Errorf("png: the file ends within a %q chunk: %w", kind, err)
 			}
 		}
 	}

@@ -1,0 +1,183 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// EXIF 2.32 (CIPA DC-008): a TIFF structure of directories, whose entries have
+// 12 bytes: tag, type, count, and the value or its place.
+
+// exifHeader stands before the structure in JPEG files.
+const exifHeader = "Exif\x00\x00"
+
+const (
+	tagOrientation = 0x0112
+	tagExif        = 0x8769 // the place of the directory that has UserComment
+	tagUserComment = 0x9286
+
+	typeShort     = 3
+	typeLong      = 4
+	typeUndefined = 7
+)
+
+// maxExif bounds the EXIF data that is looked at, bytes.
+const maxExif = 4 << 20
+
+// exif is what pictures are asked for.
+type exif struct {
+	orientation int // 1 to 8; 0 is unknown
+	comment     string
+}
+
+// encodeExif makes the structure that holds a comment, big-endian, as piexif
+// does, which AUTOMATIC1111's web UI writes with.
+func encodeExif(comment string) []byte {
+	const second = 8 + 2 + 12 + 4 // where the second directory begins
+	const data = second + 2 + 12 + 4
+	units := utf16.Encode([]rune(strings.ToValidUTF8(comment, "\uFFFD")))
+	b := binary.BigEndian
+	directory := func(out []byte, tag, kind uint16, count, value uint32) []byte {
+		out = b.AppendUint16(out, 1)
+		out = b.AppendUint16(b.AppendUint16(out, tag), kind)
+		out = b.AppendUint32(b.AppendUint32(out, count), value)
+		return b.AppendUint32(out, 0) // no directory behind this one
+	}
+	out := append([]byte("MM\x00\x2a"), 0, 0, 0, 8)
+	out = directory(out, tagExif, typeLong, 1, second)
+	out = directory(out, tagUserComment, typeUndefined, uint32(8+2*len(units)), data)
+	out = append(out, "UNICODE\x00"...)
+	for _, u := range units {
+		out = b.AppendUint16(out, u)
+	}
+	return out
+}
+
+// decodeExif reads a structure, with or without the header before it.
+func decodeExif(data []byte) (e exif, err error) {
+	data = bytes.TrimPrefix(data, []byte(exifHeader))
+	if len(data) > maxExif {
+		return e, errors.New("exif: more data than is read")
+	}
+	t := tiff{data: data}
+	switch {
+	case bytes.HasPrefix(data, []byte("II\x2a\x00")):
+		t.order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte("MM\x00\x2a")):
+		t.order = binary.BigEndian
+	default:
+		return e, errors.New("exif: it does not begin as EXIF data does")
+	}
+	if len(data) < 8 {
+		return e, errors.New("exif: the data ends before its first directory")
+	}
+	var second uint32
+	err = t.directory(t.order.Uint32(data[4:]), func(n entry) error {
+		switch {
+		case n.tag == tagOrientation && n.kind == typeShort && n.count == 1:
+			e.orientation = int(t.order.Uint16(n.value))
+		case n.tag == tagExif && n.kind == typeLong && n.count == 1:
+			second = t.order.Uint32(n.value)
+		}
+		return nil
+	})
+	if err != nil || second == 0 {
+		return e, err
+	}
+	err = t.directory(second, func(n entry) error {
+		if n.tag != tagUserComment || n.count <= 4 {
+			return nil
+		}
+		at := uint64(t.order.Uint32(n.value))
+		if at+uint64(n.count) > uint64(len(data)) {
+			return errors.New("exif: the comment reaches beyond the data")
+		}
+		e.comment = userComment(data[at:][:n.count], t.order)
+		return nil
+	})
+	return e, err
+}
+
+// tiff is a structure that is read.
+type tiff struct {
+	data  []byte
+	order binary.ByteOrder
+}
+
+// entry is one of a directory's; value are the four bytes of the value or of
+// its place.
+type entry struct {
+	tag, kind uint16
+	count     uint32
+	value     []byte
+}
+
+// directory visits the entries of the directory at a place. No directory that
+// it leads to is followed.
+func (t tiff) directory(at uint32, visit func(entry) error) error {
+	if uint64(at)+2 > uint64(len(t.data)) {
+		return errors.New("exif: a directory begins beyond the data")
+	}
+	n := int(t.order.Uint16(t.data[at:]))
+	rest := t.data[at+2:]
+	if len(rest) < 12*n {
+		return errors.New("exif: a directory reaches beyond the data")
+	}
+	for ; n > 0; n, rest = n-1, rest[12:] {
+		e := entry{t.order.Uint16(rest), t.order.Uint16(rest[2:]), t.order.Uint32(rest[4:]), rest[8:12]}
+		if err := visit(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// userComment reads a comment behind the eight bytes that name its code: text
+// of UTF-16 or of ASCII, which programs take UTF-8 for. Another code gives
+// nothing.
+func userComment(b []byte, order binary.ByteOrder) string {
+	if len(b) < 8 {
+		return ""
+	}
+	code, text := string(b[:8]), b[8:]
+	switch code {
+	case "UNICODE\x00":
+		return fromUTF16(text, order)
+	case "ASCII\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00":
+		if text = bytes.TrimRight(text, "\x00 "); utf8.Valid(text) {
+			return string(text)
+		}
+	}
+	return ""
+}
+
+// fromUTF16 reads UTF-16 whose byte order is often not the structure's. A mark
+// at the beginning tells; else the letters of ASCII do, whose upper byte is 0;
+// else it is the structure's.
+func fromUTF16(b []byte, order binary.ByteOrder) string {
+	var zeros [2]int // upper bytes that are 0 if the order is big-endian, little-endian
+	for i, c := range b[:len(b)/2*2] {
+		if c == 0 {
+			zeros[i%2]++
+		}
+	}
+	switch {
+	case bytes.HasPrefix(b, []byte{0xfe, 0xff}):
+		b, order = b[2:], binary.BigEndian
+	case bytes.HasPrefix(b, []byte{0xff, 0xfe}):
+		b, order = b[2:], binary.LittleEndian
+	case zeros[0] > zeros[1]:
+		order = binary.BigEndian
+	case zeros[1] > zeros[0]:
+		order = binary.LittleEndian
+	}
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = order.Uint16(b[2*i:])
+	}
+	return strings.TrimRight(string(utf16.Decode(units)), "\x00")
+}

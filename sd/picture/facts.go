@@ -1,0 +1,96 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/sdgo/sdgo/sd/pngtext"
+)
+
+// ErrUnknown is returned by [ReadFacts] for what is no PNG, JPEG or WebP file.
+var ErrUnknown = errors.New("not a PNG, JPEG or WebP file")
+
+// Facts are what a picture's file says about itself.
+type Facts struct {
+	Format        Format
+	Width, Height int // as stored: before it is turned
+	Orientation   int // EXIF's, 1 to 8; 0 is unknown
+
+	// Texts are a PNG file's texts; of other files EXIF's UserComment, under
+	// [Keyword], and JPEG's comments, under "Comment".
+	Texts []pngtext.Text
+}
+
+// maxTexts bounds the texts that are kept of one file.
+const maxTexts = 64
+
+// ReadFacts reads what a file of a format that [Encode] writes says about
+// itself, and no pixels.
+func ReadFacts(r io.Reader) (Facts, error) {
+	var head [12]byte
+	n, err := io.ReadFull(r, head[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return Facts{}, err
+	}
+	whole := io.MultiReader(bytes.NewReader(head[:n]), r)
+	switch {
+	case bytes.HasPrefix(head[:n], []byte("\x89PNG\r\n\x1a\n")):
+		return pngFacts(whole)
+	case isJPEG(head[:n]):
+		return jpegFacts(whole)
+	case n == len(head) && string(head[:4]) == "RIFF" && string(head[8:]) == "WEBP":
+		return webpFacts(whole)
+	}
+	return Facts{}, ErrUnknown
+}
+
+// addExif adds what EXIF data says.
+func (f *Facts) addExif(data []byte) error {
+	e, err := decodeExif(data)
+	if err != nil {
+		return err
+	}
+	if e.orientation >= 1 && e.orientation <= 8 {
+		f.Orientation = e.orientation
+	}
+	if e.comment == "" {
+		return nil
+	}
+	return f.addText(Keyword, e.comment)
+}
+
+func (f *Facts) addText(keyword, text string) error {
+	if len(f.Texts) == maxTexts {
+		return fmt.Errorf("%s: more than %d texts", f.Format, maxTexts)
+	}
+	f.Texts = append(f.Texts, pngtext.Text{Keyword: keyword, Value: strings.ToValidUTF8(text, "\uFFFD")})
+	return nil
+}
+
+func pngFacts(r io.Reader) (Facts, error) {
+	f := Facts{Format: PNG}
+	// The signature, and the header chunk's length, name, width and height.
+	var head [24]byte
+	n, err := io.ReadFull(r, head[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return f, err
+	}
+	var exif []byte
+	f.Texts, exif, err = pngtext.DecodeAll(io.MultiReader(bytes.NewReader(head[:n]), r))
+	if err != nil {
+		return f, err
+	}
+	width, height := binary.BigEndian.Uint32(head[16:]), binary.BigEndian.Uint32(head[20:])
+	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
+		return f, errors.New("png: no header with the picture's size")
+	}
+	f.Width, f.Height = int(width), int(height)
+	if exif != nil {
+		err = f.addExif(exif)
+	}
+	return f, err
+}

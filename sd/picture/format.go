@@ -1,0 +1,42 @@
+package picture
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Format is a kind of file that pictures are written as.
+type Format string
+
+// The formats.
+const (
+	PNG  Format = "png"  // lossless
+	JPEG Format = "jpeg" // small, with losses
+	WebP Format = "webp" // lossless, smaller than PNG
+)
+
+// Extension is the usual ending of the format's files.
+func (f Format) Extension() string {
+	if f == JPEG {
+		return ".jpg"
+	}
+	return "." + string(f)
+}
+
+// ParseFormat reads a format's name.
+func ParseFormat(name string) (Format, error) {
+	switch f := Format(strings.ToLower(name)); f {
+	case PNG, JPEG, WebP:
+		return f, nil
+	case "jpg":
+		return JPEG, nil
+	}
+	return "", fmt.Errorf("%q, png, jpeg or webp wanted", name)
+}
+
+// FormatOf is the format that the ending of a file's name stands for.
+func FormatOf(path string) (f Format, ok bool) {
+	f, err := ParseFormat(strings.TrimPrefix(filepath.Ext(path), "."))
+	return f, err == nil
+}
