@@ -66,6 +66,7 @@ var requestFlags = map[string]string{
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "Count": "count",
 	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
+	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
 	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
 	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
 }
@@ -249,6 +250,11 @@ func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter)
 // keep saves a finished picture, or puts it on the contact sheet.
 func (r *run) keep(e sd.Event, d drawing, report reporter) error {
 	if d.grid != nil {
+		if size := e.Image.Image.Rect.Size(); len(d.grid.pictures) == 0 {
+			if err := d.grid.check(r.flagName("grid"), size.X, size.Y); err != nil {
+				return err
+			}
+		}
 		d.grid.pictures = append(d.grid.pictures, *e.Image)
 		report.saved(e, "")
 		return nil

@@ -48,6 +48,9 @@ func (r *run) inpaint() *urfave.Command {
 		&urfave.StringFlag{Name: "mask", Usage: "`FILE` white where to paint anew, black where the picture stays"},
 		&urfave.IntFlag{Name: "mask-grow", Usage: "`PIXELS` widen the mask's white parts, or narrow them if negative"},
 		&urfave.Float64Flag{Name: "mask-blur", Usage: "`PIXELS` soften the mask's edges"},
+		&urfave.IntFlag{Name: "mask-feather", Value: 4, Usage: "`PIXELS` inside the mask's edge over which old and new are mixed (default: 4)"},
+		&urfave.BoolFlag{Name: "only-masked", Usage: "paint just the part around the mask, at -W x -H, and put it back into the picture"},
+		&urfave.IntFlag{Name: "mask-padding", Value: 32, Usage: "`PIXELS` around the mask that --only-masked takes along (default: 32)"},
 		&urfave.StringFlag{Name: "canvas", Usage: "`WxH` put the picture in the middle of so many pixels and paint what is around it"})
 	return &urfave.Command{
 		Name:      "inpaint",
@@ -59,6 +62,7 @@ func (r *run) inpaint() *urfave.Command {
 		Description: `
 Examples:
   sdgo inpaint -m sd15.safetensors -i room.png --mask window.png -p "a round window" --mask-grow 8 --mask-blur 4
+  sdgo inpaint -m sd15.safetensors -i crowd.jpg --mask face.png -p "a smiling face" --only-masked -o crowd-2.jpg
   sdgo inpaint -m sd15.safetensors -i room.png --canvas 768x512 -p "a wide room"`,
 	}
 }
@@ -141,7 +145,12 @@ func (r *run) mask(c *urfave.Context, q *sd.Request) error {
 	if blur > 0 {
 		mask = picture.Blur(mask, blur)
 	}
-	q.Mask = mask
+	q.Mask, q.OnlyMasked = mask, c.Bool("only-masked")
+	for name, to := range map[string]**int{"mask-feather": &q.Feather, "mask-padding": &q.MaskPadding} {
+		if n := c.Int(name); c.IsSet(name) {
+			*to = &n
+		}
+	}
 	return nil
 }
 

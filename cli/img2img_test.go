@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -85,6 +87,19 @@ func TestInpaint(t *testing.T) {
 	soft := draw("--mask", mask, "--mask-blur", "2")
 	require.Equal(t, 24*32, same(soft, image.Rect(0, 0, 24, 32), image.Point{}))
 
+	hard := draw("--mask", mask, "--mask-feather", "0")
+	require.Equal(t, 32*32, same(hard, image.Rect(0, 0, 32, 32), image.Point{}))
+	require.NotEqual(t, plain, hard)
+
+	// Just the part around the mask, at the model's size; the picture keeps its.
+	small := image.NewGray(img.Rect)
+	small.SetGray(50, 20, color.Gray{255})
+	only := draw("--mask", writePNG(t, folder, "small.png", small), "--mask-grow", "4", "--only-masked", "--mask-padding", "8")
+	require.Equal(t, img.Rect, only.Bounds())
+	require.Less(t, same(only, image.Rect(46, 16, 55, 25), image.Point{}), 10)
+	require.Equal(t, 64*32-81, same(only, img.Rect, image.Point{})-same(only, image.Rect(46, 16, 55, 25), image.Point{}))
+	require.Contains(t, sdgo(t, "info", out).out, "Masked area padding: 8")
+
 	canvas := draw("--canvas", "96x64")
 	require.Equal(t, image.Rect(0, 0, 96, 64), canvas.Bounds())
 	require.Equal(t, 64*32, same(canvas, img.Rect, image.Pt(16, 16)))
@@ -95,6 +110,15 @@ func TestPictureRefusals(t *testing.T) {
 	img, half := start(64, 32)
 	in, mask := writePNG(t, folder, "in.png", img), writePNG(t, folder, "mask.png", half)
 	other := writePNG(t, folder, "other.png", image.NewGray(image.Rect(0, 0, 32, 32)))
+	black := writePNG(t, folder, "black.png", image.NewGray(img.Rect))
+	whole, err := os.ReadFile(in)
+	require.NoError(t, err)
+	cut, bomb := filepath.Join(folder, "cut.png"), filepath.Join(folder, "bomb.png")
+	require.NoError(t, os.WriteFile(cut, whole[:len(whole)/2], 0o666))
+	big := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("IHDR"), 60000), 60000)
+	big = append(big, 8, 2, 0, 0, 0)
+	big = binary.BigEndian.AppendUint32(big, crc32.ChecksumIEEE(big))
+	require.NoError(t, os.WriteFile(bomb, append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), big...), 0o666))
 	text := filepath.Join(folder, "text.png")
 	require.NoError(t, os.WriteFile(text, []byte("not a picture"), 0o666))
 	for _, c := range []struct {
@@ -112,6 +136,13 @@ func TestPictureRefusals(t *testing.T) {
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "-1"}, "--mask-blur"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "NaN"}, "--mask-blur"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", other}, "--mask: 32x32 pixels, the picture's 64x32 wanted"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--mask", black}, "--mask: nothing to paint"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-padding", "8"}, "--mask-padding: it belongs to"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-feather", "-1"}, "--mask-feather: -1, 0 to 256 wanted"},
+		{ExitFailure, []string{"img2img", "-i", bomb}, "bomb.png: 60000x60000 pixels"},
+		{ExitFailure, []string{"inpaint", "-i", in, "--mask", bomb}, "--mask " + bomb + ": 60000x60000 pixels"},
+		{ExitFailure, []string{"img2img", "-i", cut}, "cut.png: a damaged png picture of 64x32 pixels"},
+		{ExitFailure, []string{"img2img", "-i", "../testdata/pictures/animated.webp"}, "animated.webp: a picture that can't be read: webp: an animation"},
 		{ExitUsage, []string{"img2img", "-i", in, "--strength", "2"}, "--strength: 2, 0 to 1 wanted"},
 		{ExitFailure, []string{"img2img", "-i", text}, "text.png: not a picture"},
 		{ExitFailure, []string{"img2img", "-i", filepath.Join(folder, "none.png")}, "none.png"},
@@ -121,5 +152,5 @@ func TestPictureRefusals(t *testing.T) {
 		args := append(c.args, "-m", model, "-p", "a fox", "-o", filepath.Join(folder, "out.png"))
 		sdgo(t, args...).requireError(t, c.code, c.want)
 	}
-	requireFiles(t, folder, "in.png", "mask.png", "other.png", "text.png")
+	requireFiles(t, folder, "in.png", "mask.png", "other.png", "text.png", "black.png", "cut.png", "bomb.png")
 }

@@ -156,7 +156,7 @@ func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, 
 		return Image{}, err
 	}
 	if c.source != nil {
-		c.source.keep(img)
+		img = c.source.back.put(img)
 	}
 	return Image{Image: img, Params: m.params(q, seed)}, nil
 }
@@ -173,6 +173,9 @@ func (m *Model) params(q resolved, seed int64) Params {
 	}
 	if q.Image != nil {
 		p.Strength = q.strength
+	}
+	if q.OnlyMasked {
+		p.OnlyMasked, p.MaskPadding = true, q.padding
 	}
 	if q.Refiner != nil {
 		p.Refiner, p.RefinerAt = q.Refiner.name, q.refinerAt

@@ -21,6 +21,8 @@ type Params struct {
 	RNG                    RNG
 	ClipSkip               int
 	Strength               float64 // how much of a picture was painted anew; 0 without one
+	OnlyMasked             bool    // Width x Height is the size that the part around the mask was painted at,
+	MaskPadding            int     // with so many of the picture's pixels around the mask
 	Refiner                string  // the name of the model that made the last steps, behind the fraction RefinerAt; "" without one
 	RefinerAt              float64
 	Model                  string // the file's name without its folder and ending
@@ -39,6 +41,9 @@ func (p Params) Text() string {
 		p.Steps, p.Sampler, p.Schedule, strconv.FormatFloat(p.Guidance, 'g', -1, 64), p.Seed, p.Width, p.Height)
 	if p.Strength > 0 {
 		b.WriteString(", Denoising strength: " + strconv.FormatFloat(p.Strength, 'g', -1, 64))
+	}
+	if p.OnlyMasked {
+		fmt.Fprintf(&b, ", Inpaint area: Only masked, Masked area padding: %d", p.MaskPadding)
 	}
 	if p.ModelHash != "" {
 		b.WriteString(", Model hash: " + p.ModelHash)

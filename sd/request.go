@@ -61,6 +61,19 @@ type Request struct {
 	// as it is, to the pixel; nil is white everywhere. It has Image's size.
 	Mask image.Image
 
+	// Feather is over how many pixels inside the mask's edge the old picture
+	// fades into the new one; nil means 4, and at most half of how deep the
+	// mask is.
+	Feather *int
+
+	// OnlyMasked paints the part of Image around the mask at Width x Height,
+	// and puts it back: the result has Image's own size. That part is what is
+	// not black in the mask and MaskPadding pixels around it (nil means 32), and
+	// more where it takes that for the proportions of Width x Height. Both zero
+	// mean the model's own size, in the part's proportions.
+	OnlyMasked  bool
+	MaskPadding *int
+
 	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20.
 	Steps int
 
@@ -142,6 +155,7 @@ type resolved struct {
 	Request
 	guidance float64
 	strength float64
+	masking
 
 	imageGuidance float64
 	sampler       sampler.Sampler
@@ -165,16 +179,6 @@ func (q resolved) steps() int {
 func (r Request) resolve(native int) (resolved, error) {
 	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5,
 		refinerAt: 0.8, aesthetic: defaultAesthetic, negativeAesthetic: defaultNegativeAesthetic}
-	width, height := native, native
-	if r.Image != nil {
-		width, height = sidesOf(r.Image, native)
-	}
-	fill(&q.Width, width)
-	fill(&q.Height, height)
-	fill(&q.Steps, 20)
-	fill(&q.Count, 1)
-	fill(&q.Sampler, "euler_a")
-	fill(&q.RNG, TorchRNG)
 	for _, f := range []struct{ to, from *float64 }{{&q.guidance, r.Guidance}, {&q.strength, r.Strength},
 		{&q.imageGuidance, r.ImageGuidance}, {&q.refinerAt, r.RefinerAt},
 		{&q.aesthetic, r.Aesthetic}, {&q.negativeAesthetic, r.NegativeAesthetic}} {
@@ -182,8 +186,22 @@ func (r Request) resolve(native int) (resolved, error) {
 			*f.to = *f.from
 		}
 	}
-
+	width, height := native, native
+	if r.Image != nil {
+		width, height = sidesOf(r.Image, native)
+	}
 	var e RequestError
+	q.checkImage(&e)
+	if q.Mask != nil && len(e.Problems) == 0 {
+		width, height = q.initMask(&e, width, height, native)
+	}
+	fill(&q.Width, width)
+	fill(&q.Height, height)
+	fill(&q.Steps, 20)
+	fill(&q.Count, 1)
+	fill(&q.Sampler, "euler_a")
+	fill(&q.RNG, TorchRNG)
+
 	checkSide(&e, "Width", q.Width)
 	checkSide(&e, "Height", q.Height)
 	checkRange(&e, "Steps", q.Steps, 1, MaxSteps)
@@ -191,7 +209,6 @@ func (r Request) resolve(native int) (resolved, error) {
 	if !(q.guidance >= 0 && q.guidance <= maxScale) {
 		e.add("Guidance", "%g, 0 to %d wanted", q.guidance, maxScale)
 	}
-	q.checkImage(&e)
 	q.checkXL(&e)
 	if q.Seed < RandomSeed {
 		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
@@ -242,6 +259,7 @@ func (q *resolved) checkImage(e *RequestError) {
 		if q.Strength != nil {
 			e.add("Strength", "a strength without an Image")
 		}
+		q.checkMasking(e)
 		return
 	}
 	size := q.Image.Bounds().Size()
@@ -255,6 +273,7 @@ func (q *resolved) checkImage(e *RequestError) {
 		m := q.Mask.Bounds().Size()
 		e.add("Mask", "%dx%d pixels, the picture's %dx%d wanted", m.X, m.Y, size.X, size.Y)
 	}
+	q.checkMasking(e)
 }
 
 // fill replaces a zero value by a default.

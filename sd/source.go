@@ -2,8 +2,10 @@ package sd
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"math"
+	"slices"
 
 	"github.com/disintegration/imaging"
 
@@ -20,6 +22,7 @@ type source struct {
 	// mask is 1 where a pixel is to be painted anew and 0 where it stays, one
 	// value a pixel; nil is 1 everywhere. cells is the same for the latent.
 	mask, cells []float32
+	back        putBack
 
 	// beside are the channels that the UNets of models for inpainting and
 	// editing see beside the latent: [channels, h, w]; nil with other models.
@@ -28,10 +31,15 @@ type source struct {
 
 // newSource fits a request's picture to its size and encodes it.
 func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
-	s := &source{picture: opaque(fit(q.Image, q.Width, q.Height))}
+	s := &source{picture: opaque(q.fitImage(q.Image))}
 	if q.Mask != nil {
-		s.mask = coverage(picture.Mask(fit(q.Mask, q.Width, q.Height)))
+		mask := picture.Mask(q.fitImage(q.mask))
+		s.mask = coverage(mask)
 		s.cells = cells(s.mask, q.Width, m.factor())
+		if !slices.Contains(s.cells, 1) {
+			return nil, &RequestError{[]Problem{{"Mask", fmt.Sprintf("nothing white is left of it at %dx%d; painting only what is masked looks closer", q.Width, q.Height)}}}
+		}
+		s.back = q.newPutBack(s.picture, mask)
 	}
 	noise := newNoise(q.RNG, q.Seed)
 	pixels := toPlane(s.picture)
@@ -124,18 +132,6 @@ func toPlane(img *image.NRGBA) plane {
 		}
 	}
 	return p
-}
-
-// keep puts the picture's own pixels back where nothing was to be painted, and
-// mixes both where the mask is grey.
-func (s *source) keep(img *image.NRGBA) {
-	for i, v := range s.mask {
-		for c := range 3 {
-			at := 4*i + c
-			old := float32(s.picture.Pix[at])
-			img.Pix[at] = uint8(math.RoundToEven(float64(old + v*(float32(img.Pix[at])-old))))
-		}
-	}
 }
 
 // factor is the number of pixels along a latent pixel's side.

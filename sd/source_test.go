@@ -35,7 +35,7 @@ func TestPictureToPictureAgrees(t *testing.T) {
 				r.Width, r.Height = 0, 0
 				r.Image, r.Strength = start, Scale(0.6)
 				if name == "sd1.inpaint" {
-					r.Mask = mask
+					r.Mask, r.Feather = mask, new(int)
 				}
 				q, err := r.resolve(m.NativeSize())
 				require.NoError(t, err)
