@@ -3,7 +3,6 @@ package sd
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/sdgo/sdgo/sampler"
@@ -19,54 +18,15 @@ var ErrNoEncoder = errors.New("the model can't begin with a picture: its file ha
 // something fails, the result still holds the pictures that were finished.
 func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	result := &Result{}
-	q, err := r.resolve(m.NativeSize())
-	if err != nil {
-		return result, err
+	var failed error
+	err := m.GenerateAll(ctx, []Request{r}, func(_ int, got *Result, err error) error {
+		result, failed = got, err
+		return nil
+	})
+	if failed != nil {
+		err = failed
 	}
-	if err := q.suit(m.weights); err != nil {
-		return result, err
-	}
-	for _, t := range m.texts {
-		if _, err := layers(t.config, q.ClipSkip); err != nil {
-			return result, err
-		}
-	}
-	if q.Image != nil && m.encoder == nil {
-		return result, ErrNoEncoder
-	}
-	if q.Seed == RandomSeed {
-		q.Seed = int64(rand.Uint32())
-	}
-	c, err := m.conditioning(ctx, q, result)
-	if err != nil {
-		return result, err
-	}
-	if q.Refiner != nil {
-		refined, err := q.Refiner.conditioning(ctx, q, result)
-		if err != nil {
-			return result, err
-		}
-		c.refined = refined.phases
-	}
-	if q.Image != nil {
-		start := time.Now()
-		c.source, err = m.newSource(ctx, q)
-		result.Encode = time.Since(start)
-		if err != nil {
-			return result, err
-		}
-	}
-	for i := range q.Count {
-		img, err := m.picture(ctx, q, c, i, result)
-		if err != nil {
-			return result, err
-		}
-		result.Images = append(result.Images, img)
-		if err := q.event(Event{Stage: StageImage, Picture: i, Index: i + 1, Of: q.Count, Image: &img}); err != nil {
-			return result, err
-		}
-	}
-	return result, nil
+	return result, err
 }
 
 // NativeSize is the side of the pictures that the model was trained on, in

@@ -43,6 +43,11 @@ type Options struct {
 	// SDGO_KERNELS is its default.
 	Kernels string
 
+	// Batch is how many pictures go through the UNet at once, of one request's
+	// and of those that [Model.GenerateAll] is given. The pictures are the same.
+	// 0 means as many as is faster than one by one, where memory allows.
+	Batch int
+
 	// MaxMemory bounds the memory that decoding a picture takes beside the
 	// weights, in bytes; larger pictures are decoded in tiles. 0 means what
 	// the device has free.
@@ -141,6 +146,9 @@ func (o Options) check() error {
 	}
 	if o.Kernels != "" && o.Kernels != "ggml" {
 		return fmt.Errorf("kernels %q: %q wanted, or nothing", o.Kernels, "ggml")
+	}
+	if o.Batch < 0 || o.Batch > MaxBatch {
+		return fmt.Errorf("a batch of %d, 1 to %d wanted, or 0", o.Batch, MaxBatch)
 	}
 	switch o.Prediction {
 	case "", "epsilon", "v":

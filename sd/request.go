@@ -156,6 +156,7 @@ type resolved struct {
 	guidance float64
 	strength float64
 	masking
+	passes passes // of the UNet; nil is alone
 
 	imageGuidance float64
 	sampler       sampler.Sampler

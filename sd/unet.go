@@ -7,6 +7,15 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 )
 
+// passes runs passes of UNets. [together] has one that makes the passes of
+// several pictures at once.
+type passes func(ctx context.Context, m *Model, dst []float32, in unetInput) error
+
+// alone makes each pass on its own.
+func alone(ctx context.Context, m *Model, dst []float32, in unetInput) error {
+	return m.runUNet(ctx, dst, in)
+}
+
 // view is one of the conditions that the UNet answers for.
 type view struct {
 	text   embedding
@@ -20,14 +29,18 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 	if s != nil {
 		beside = s.beside
 	}
+	through := q.passes
+	if through == nil {
+		through = alone
+	}
 	if m.weights.Variant == "edit" {
 		// Brooks et al. 2023 (InstructPix2Pix, arXiv:2211.09800), eq. 3: from
 		// neither picture nor text to the picture, and on to the text.
 		nothing := view{c.uncond, make([]float32, len(beside))}
-		many := sampler.NewMany(p, m.process, m.evaluate(x, nothing, view{c.uncond, beside}, view{c.cond, beside}))
+		many := sampler.NewMany(p, m.process, m.evaluate(through, x, nothing, view{c.uncond, beside}, view{c.cond, beside}))
 		return sampler.Composable(many, []float64{q.imageGuidance - q.guidance, q.guidance}, 1)
 	}
-	run := m.evaluate(x, view{c.cond, beside}, view{c.uncond, beside})
+	run := m.evaluate(through, x, view{c.cond, beside}, view{c.uncond, beside})
 	pair := sampler.NewPair(p, m.process, func(ctx context.Context, cond, uncond, x []float32, t float64) error {
 		return run(ctx, [][]float32{cond, uncond}, x, t)
 	})
@@ -38,9 +51,9 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 // dst has a slice for each view, nil where its answer is not wanted. Views whose
 // texts have the same length go through the UNet as one batch, so that its
 // weights are read once.
-func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
+func (m *Model) evaluate(through passes, shape plane, views ...view) sampler.ModelMany {
 	n := len(shape.data)
-	var xs, contexts, about, out []float32
+	var xs, contexts, about, ts, out []float32
 	return func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
 		done := make([]bool, len(views))
 		for first := range views {
@@ -48,12 +61,13 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 				continue
 			}
 			var batch []int
-			xs, contexts, about = xs[:0], contexts[:0], about[:0]
+			xs, contexts, about, ts = xs[:0], contexts[:0], about[:0], ts[:0]
 			for i := first; i < len(views); i++ {
 				if v := views[i]; dst[i] != nil && !done[i] && v.text.length == views[first].text.length {
 					xs = append(append(xs, x...), v.beside...)
 					contexts = append(contexts, v.text.data...)
 					about = append(about, v.text.about...)
+					ts = append(ts, float32(t))
 					batch = append(batch, i)
 					done[i] = true
 				}
@@ -61,7 +75,8 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 			if len(out) < len(views)*n {
 				out = make([]float32, len(views)*n)
 			}
-			if err := m.runUNet(ctx, out[:len(batch)*n], unetInput{xs, contexts, about, len(batch), shape, views[first].text}, t); err != nil {
+			in := unetInput{xs, contexts, about, ts, shape, views[first].text.length}
+			if err := through(ctx, m, out[:len(batch)*n], in); err != nil {
 				return err
 			}
 			for k, i := range batch {
@@ -73,32 +88,33 @@ func (m *Model) evaluate(shape plane, views ...view) sampler.ModelMany {
 }
 
 // unetInput is a batch of latents of one shape, each with the channels beside
-// it, of texts of one length, and of what is known about the pictures.
+// it, of texts of one length, of what is known about the pictures, and of
+// timesteps.
 type unetInput struct {
-	xs, contexts, about []float32
-	batch               int
-	shape               plane
-	text                embedding // any of them
+	xs, contexts, about, ts []float32
+	shape                   plane // its data is not used
+	length                  int   // of a text, tokens
 }
 
-// runUNet runs the UNet at timestep t.
-func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput, t float64) error {
+// runUNet runs the UNet.
+func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput) error {
 	net, err := m.unet.get()
 	if err != nil {
 		return err
 	}
-	ts := make([]float32, in.batch)
-	for i := range ts {
-		ts[i] = float32(t)
-	}
-	n, u := int64(in.batch), m.weights.UNet
+	return net.Run(ctx, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
+}
+
+// unetInputs are a batch's as the network names them.
+func (m *Model) unetInputs(in unetInput) []cgo.Input {
+	n, u := int64(len(in.ts)), m.weights.UNet
 	inputs := []cgo.Input{
 		{Name: "x", Shape: []int64{n, int64(u.InChannels), int64(in.shape.height), int64(in.shape.width)}, F32: in.xs},
-		{Name: "t", Shape: []int64{n}, F32: ts},
-		{Name: "context", Shape: []int64{n, int64(in.text.length), int64(in.text.dim)}, F32: in.contexts},
+		{Name: "t", Shape: []int64{n}, F32: in.ts},
+		{Name: "context", Shape: []int64{n, int64(in.length), int64(u.ContextDim)}, F32: in.contexts},
 	}
 	if u.ADMChannels > 0 {
 		inputs = append(inputs, cgo.Input{Name: "y", Shape: []int64{n, int64(u.ADMChannels)}, F32: in.about})
 	}
-	return net.Run(ctx, inputs, []cgo.Output{{Name: "out", Data: dst}})
+	return inputs
 }

@@ -17,7 +17,12 @@ import (
 // openVariant opens the tiny SD 1 model with the first weight of another
 // number of input channels.
 func openVariant(t *testing.T, ref reference, name string, o Options) *Model {
-	data, err := os.ReadFile(filepath.Join(netsFolder, "sd1.safetensors"))
+	return openVariantOf(t, filepath.Join(netsFolder, "sd1.safetensors"), ref, name, o)
+}
+
+// openVariantOf does it with another model.
+func openVariantOf(t *testing.T, model string, ref reference, name string, o Options) *Model {
+	data, err := os.ReadFile(model)
 	require.NoError(t, err)
 	file, err := safetensors.Parse(data)
 	require.NoError(t, err)

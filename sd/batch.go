@@ -1,0 +1,261 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd/prompt"
+)
+
+// MaxBatch bounds [Options.Batch].
+const MaxBatch = 64
+
+// GenerateAll makes the pictures of several requests, each just as
+// [Model.Generate] makes it, but several in one pass of the UNet
+// ([Options.Batch]), those of different requests, too. All requests are checked
+// first. done is told of each request's result, in their order and from the
+// caller's goroutine; its error says why the request ended early, which stops
+// no other. What done returns, if it is not nil, ends everything.
+func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i int, r *Result, err error) error) error {
+	w := work{m: m, jobs: make([]*job, len(requests))}
+	for i, r := range requests {
+		q, err := m.resolve(r)
+		if err != nil {
+			if len(requests) > 1 {
+				err = fmt.Errorf("request %d: %w", i+1, err)
+			}
+			return err
+		}
+		w.jobs[i] = &job{q: q, result: &Result{}, left: q.Count}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for told := 0; told < len(w.jobs); {
+		w.draw(ctx)
+		for ; told < w.next && w.jobs[told].ended(); told++ {
+			j := w.jobs[told]
+			w.jobs[told] = nil // its pictures are the caller's now
+			if err := done(told, j.result, j.err); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Check tells what is wrong with a request, as Generate would before it begins.
+func (m *Model) Check(r Request) error {
+	_, err := m.resolve(r)
+	return err
+}
+
+// resolve fills in a request's defaults and checks it with the model.
+func (m *Model) resolve(r Request) (resolved, error) {
+	q, err := r.resolve(m.NativeSize())
+	if err != nil {
+		return q, err
+	}
+	if err := q.suit(m.weights); err != nil {
+		return q, err
+	}
+	for _, t := range m.texts {
+		if _, err := layers(t.config, q.ClipSkip); err != nil {
+			return q, err
+		}
+	}
+	if q.Image != nil && m.encoder == nil {
+		return q, ErrNoEncoder
+	}
+	if err := q.checkPrompts(); err != nil {
+		return q, err
+	}
+	if q.Seed == RandomSeed {
+		q.Seed = int64(rand.Uint32())
+	}
+	return q, nil
+}
+
+// checkPrompts checks the grammar of both prompts.
+func (q resolved) checkPrompts() error {
+	for _, p := range []struct{ field, text string }{{"Prompt", q.Prompt}, {"NegativePrompt", q.NegativePrompt}} {
+		phases, err := prompt.Schedule(p.text, q.steps())
+		for i := 0; err == nil && i < len(phases); i++ {
+			_, _, err = prompt.Parse(phases[i].Text)
+		}
+		if err != nil {
+			return inField(err, p.field)
+		}
+	}
+	return nil
+}
+
+// job is a request on its way.
+type job struct {
+	q      resolved
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	result *Result
+	left   int // pictures
+	err    error
+}
+
+func (j *job) ended() bool { return j.err != nil || j.left == 0 }
+
+func (j *job) fail(err error) {
+	if j.err == nil {
+		j.err = err
+		j.cancel(err)
+	}
+}
+
+// work is the jobs of one call, of which those before next have begun. Their
+// pictures wait to be drawn.
+type work struct {
+	m       *Model
+	jobs    []*job
+	next    int
+	waiting []task
+}
+
+// draw draws the next pictures, as many at once as it is good for.
+func (w *work) draw(ctx context.Context) {
+	w.waiting = slices.DeleteFunc(w.waiting, func(t task) bool { return t.ended() })
+	n := 1
+	for w.next < len(w.jobs) && len(w.waiting) < n && (len(w.waiting) == 0 || w.jobs[w.next].q.like(w.waiting[0].q)) {
+		w.begin(ctx, w.jobs[w.next])
+		w.next++
+		if len(w.waiting) == 0 { // it failed
+			return
+		}
+		var err error
+		if n, err = w.m.batch(ctx, w.waiting[0]); err != nil {
+			w.waiting[0].fail(err)
+			return
+		}
+	}
+	if len(w.waiting) == 0 {
+		return
+	}
+	group := w.waiting[:min(n, len(w.waiting))]
+	for i, t := range group {
+		if !t.q.like(group[0].q) {
+			group = group[:i]
+			break
+		}
+	}
+	w.waiting = w.waiting[len(group):]
+	finished := make([]*drawn, len(group))
+	next := 0
+	w.m.together(ctx, group, func(k int, d drawn) {
+		finished[k] = &d
+		for ; next < len(group) && finished[next] != nil; next++ {
+			group[next].finish(*finished[next], len(group))
+		}
+	})
+}
+
+// like reports whether two requests' pictures can be drawn at once.
+func (q resolved) like(o resolved) bool { return q.Width == o.Width && q.Height == o.Height }
+
+// begin makes a job's pictures wait, with all that they have in common.
+func (w *work) begin(ctx context.Context, j *job) {
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	c, err := w.m.prepare(j.ctx, j.q, j.result)
+	if err != nil {
+		j.fail(err)
+		return
+	}
+	for i := range j.q.Count {
+		w.waiting = append(w.waiting, task{j, c, i})
+	}
+}
+
+// prepare encodes what a request's pictures are guided by and begin with.
+func (m *Model) prepare(ctx context.Context, q resolved, result *Result) (conditioning, error) {
+	c, err := m.conditioning(ctx, q, result)
+	if err != nil {
+		return c, err
+	}
+	if q.Refiner != nil {
+		refined, err := q.Refiner.conditioning(ctx, q, result)
+		if err != nil {
+			return c, err
+		}
+		c.refined = refined.phases
+	}
+	if q.Image != nil {
+		start := time.Now()
+		c.source, err = m.newSource(ctx, q)
+		result.Encode += time.Since(start)
+	}
+	return c, err
+}
+
+// finish takes a picture, drawn with n-1 others.
+func (t task) finish(d drawn, n int) {
+	t.result.Sample += d.spent.Sample / time.Duration(n)
+	t.result.Decode += d.spent.Decode / time.Duration(n)
+	switch {
+	case t.err != nil: // a picture before it has ended the request
+		return
+	case d.err != nil:
+		t.fail(d.err)
+		return
+	}
+	t.result.Images = append(t.result.Images, d.img)
+	if err := t.q.event(Event{Stage: StageImage, Picture: t.i, Index: t.i + 1, Of: t.q.Count, Image: &d.img}); err != nil {
+		t.fail(err)
+		return
+	}
+	t.left--
+}
+
+// batch is how many pictures like a task's are drawn at once.
+func (m *Model) batch(ctx context.Context, t task) (int, error) {
+	if m.options.Batch > 0 {
+		return m.options.Batch, nil
+	}
+	for n := m.goodBatch(t.q); n > 1; n /= 2 {
+		need, err := m.stepMemory(ctx, t, n)
+		if err != nil {
+			return 0, err
+		}
+		if need <= m.availableMemory() {
+			return n, nil
+		}
+	}
+	return 1, nil
+}
+
+// stepMemory is what a step of n pictures takes beside the weights, bytes.
+func (m *Model) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
+	net, err := m.unet.get()
+	if err != nil {
+		return 0, err
+	}
+	views, length := 2, 0
+	switch {
+	case m.weights.Variant == "edit":
+		views = 3
+	case t.q.guidance == 0 || t.q.guidance == 1:
+		views = 1
+	}
+	for _, p := range t.c.phases {
+		length = max(length, p.cond.length, p.uncond.length)
+	}
+	shape := plane{nil, m.weights.UNet.OutChannels, t.q.Height / m.factor(), t.q.Width / m.factor()}
+	in := m.unetInputs(unetInput{ts: make([]float32, n*views), shape: shape, length: length})
+	return net.Estimate(ctx, in, []cgo.Output{{Name: "out"}})
+}
+
+// goodBatch is how many pictures at once are faster than one by one.
+func (m *Model) goodBatch(q resolved) int {
+	return 1
+}

@@ -1,0 +1,55 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What SDXL makes of a picture, with the plain model and those for inpainting
+// and editing, and in few steps, against diffusers' pipelines.
+func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, xlFolder, "pictures.safetensors")
+	start, _ := startPicture(readReference(t, pipelinesFolder, "pipeline.safetensors"))
+	mask := image.NewGray(start.Rect)
+	copy(mask.Pix, ref.tensor("mask", "U8").Data)
+	for _, kernels := range []string{"", "ggml"} {
+		o := Options{Type: "f32", Kernels: kernels}
+		for name, change := range map[string]func(*Request){
+			"img2img":   func(r *Request) { r.Image, r.Strength = start, Scale(0.6) },
+			"inpaint":   func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Scale(0.6) },
+			"nine":      func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Scale(0.6) },
+			"eight":     func(r *Request) { r.Image, r.ImageGuidance = start, Scale(1.5) },
+			"turbo":     func(r *Request) { r.Steps, r.Guidance, r.Schedule = 1, Scale(1), "trailing" },
+			"lightning": func(r *Request) { r.Steps, r.Guidance, r.Schedule = 4, Scale(1), "trailing" },
+		} {
+			t.Run(name+" "+kernels, func(t *testing.T) {
+				var m *Model
+				if _, ok := ref.tensors[name+".conv_in"]; ok {
+					m = openVariantOf(t, filepath.Join(xlFolder, "base.safetensors"), ref, name, o)
+				} else {
+					m = openXL(t, "base", o)
+				}
+				r := pipelineRequest(ref)
+				change(&r)
+				latent := latentOf(t, m, r)
+				t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32(name+".latent")))
+				requireClose(t, latent.data, ref.f32(name+".latent"), 1e-4, name)
+
+				r.Count = 2
+				result, err := m.Generate(context.Background(), r)
+				require.NoError(t, err)
+				require.Len(t, result.Images, 2)
+				for i, v := range mask.Pix {
+					if r.Mask != nil && v == 0 {
+						require.Equal(t, start.Pix[4*i:][:4], result.Images[1].Image.Pix[4*i:][:4], fmt.Sprint("pixel ", i))
+					}
+				}
+			})
+		}
+	}
+}
