@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"image"
 	"io"
 	"os"
 
@@ -47,6 +48,9 @@ type run struct {
 	err   io.Writer
 	typed map[string]string // a flag's name → as the user wrote it
 	json  bool              // report the error as an event, too
+
+	// open reads the picture in a file; nil is package picture's.
+	open func(name string) (image.Image, error)
 }
 
 func (r *run) app() *urfave.App {
@@ -67,6 +71,7 @@ func (r *run) app() *urfave.App {
 			r.img2img(),
 			r.inpaint(),
 			r.upscale(),
+			r.batch(),
 			r.convert(),
 			r.info(),
 			r.samplers(),

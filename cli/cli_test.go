@@ -34,7 +34,7 @@ func TestHelp(t *testing.T) {
 			for _, f := range c.Flags {
 				require.Contains(t, o.out, "--"+f.Names()[0])
 			}
-			require.Less(t, strings.Count(o.out, "\n"), 50)
+			require.Less(t, strings.Count(o.out, "\n"), 64)
 		}
 	}
 }
@@ -100,6 +100,17 @@ func TestBars(t *testing.T) {
 	for _, s := range []string{"text", "picture 1, 1.5 s/step", "(2/3)", "decoding", "(1/4)", "out.png: seed 5, 8x8, 3 steps of euler\n"} {
 		require.Contains(t, w.String(), s)
 	}
+	// Of pictures drawn together one has the bar.
+	w2 := &bytes.Buffer{}
+	together := &bars{w: w2}
+	for i := 1; i <= 3; i++ {
+		for picture := range 3 {
+			together.progress(sd.Event{Stage: sd.StageSample, Picture: picture, Index: i, Of: 3, Elapsed: time.Second})
+		}
+	}
+	require.Contains(t, w2.String(), "picture 1")
+	require.NotContains(t, w2.String(), "picture 2")
+
 	last := w.String()[:strings.Index(w.String(), "out.png")]
 	require.True(t, strings.HasSuffix(last, "\r"), "%q", last)
 	b.close()

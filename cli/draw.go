@@ -31,6 +31,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
 		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},
 		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures of each prompt, with seeds one after the other (default: 1)"},
+		&urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures at once; the same pictures, in another time (default: what is faster)"},
 		&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet, with as many pictures a row, instead of a file a picture"},
 	}
 	output := []urfave.Flag{
@@ -111,6 +112,30 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 	return q, nil
 }
 
+// drawRequest puts all flags but the prompts into a request.
+func (r *run) drawRequest(c *urfave.Context) (sd.Request, error) {
+	q, err := r.request(c)
+	if err == nil {
+		err = r.xl(c, &q)
+	}
+	if err == nil {
+		err = r.pictures(c, &q)
+	}
+	return q, err
+}
+
+// drawOptions are the model's options.
+func (r *run) drawOptions(c *urfave.Context) (sd.Options, error) {
+	o, err := r.modelOptions(c)
+	if n := c.Int("batch-size"); err == nil && c.IsSet("batch-size") {
+		if n < 1 || n > sd.MaxBatch {
+			return o, usageProblems([]problem{{r.flagName("batch-size"), fmt.Sprintf("%d, 1 to %d wanted", n, sd.MaxBatch)}})
+		}
+		o.Batch = n
+	}
+	return o, err
+}
+
 // drawing is what a command line asks to draw: each prompt with one request.
 type drawing struct {
 	prompts []string
@@ -129,18 +154,12 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if err := arguments(c, 0, ""); err != nil {
 		return err
 	}
-	q, err := r.request(c)
+	q, err := r.drawRequest(c)
 	if err != nil {
 		return err
 	}
-	o, err := r.modelOptions(c)
+	o, err := r.drawOptions(c)
 	if err != nil {
-		return err
-	}
-	if err := r.xl(c, &q); err != nil {
-		return err
-	}
-	if err := r.pictures(c, &q); err != nil {
 		return err
 	}
 	d := drawing{request: q, refiner: c.String("refiner")}
@@ -219,6 +238,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 // draw runs the request with each prompt, and saves each picture as soon as
 // it is there. It returns how many there were, and the time they took.
 func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter) (finished int, spent sd.Result, err error) {
+	requests := make([]sd.Request, len(d.prompts))
 	for i, prompt := range d.prompts {
 		q := d.request
 		q.Prompt = prompt
@@ -235,16 +255,16 @@ func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter)
 			finished++
 			return nil
 		}
-		result, err := m.Generate(ctx, q)
+		requests[i] = q
+	}
+	err = m.GenerateAll(ctx, requests, func(_ int, result *sd.Result, err error) error {
 		spent.Text += result.Text
 		spent.Encode += result.Encode
 		spent.Sample += result.Sample
 		spent.Decode += result.Decode
-		if err != nil {
-			return finished, spent, err
-		}
-	}
-	return finished, spent, nil
+		return err
+	})
+	return finished, spent, err
 }
 
 // keep saves a finished picture, or puts it on the contact sheet.

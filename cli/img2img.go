@@ -100,7 +100,11 @@ func (r *run) readPicture(flag, name string) (image.Image, error) {
 		}
 		return img, nil
 	}
-	img, err := picture.Open(name)
+	open := r.open
+	if open == nil {
+		open = picture.Open
+	}
+	img, err := open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", r.flagName(flag), err)
 	}

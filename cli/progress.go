@@ -19,7 +19,10 @@ type reporter interface {
 	upscaled(e upscaledEvent)      // an enlarged picture is in its file
 	sheet(pictures int, path string)
 	done(pictures int, t timings) // all went well
-	close()                       // whatever happened; nothing comes after it
+	// A job of a batch has ended: `ended` of `of` have, `skipped` at no cost.
+	job(e jobEvent, ended, of int, after time.Duration, skipped int)
+	batchDone(images int, n batchCounts, t timings) // every job has ended
+	close()                                         // whatever happened; nothing comes after it
 }
 
 // timings are what the parts of a request took, in seconds.
@@ -156,9 +159,11 @@ func short(d time.Duration) string {
 // bars reports on a terminal, with a bar for each picture's steps and one for
 // its decoding.
 type bars struct {
-	w     io.Writer
-	bar   *progressbar.ProgressBar
-	count int // steps of the bar
+	w       io.Writer
+	bar     *progressbar.ProgressBar
+	count   int  // steps of the bar
+	picture int  // whose steps it shows; those drawn together with it are
+	busy    bool // not shown while it is being sampled
 }
 
 // begin replaces the bar by another of n parts; n is 0 if that is not known.
@@ -185,6 +190,12 @@ func (b *bars) loaded(string, time.Duration) { b.begin("text", 1) }
 func (b *bars) progress(e sd.Event) {
 	switch e.Stage {
 	case sd.StageSample:
+		if e.Index == 1 && !b.busy {
+			b.picture, b.busy = e.Picture, true
+		}
+		if e.Picture != b.picture {
+			return
+		}
 		picture := fmt.Sprintf("picture %d", e.Picture+1)
 		if e.Index == 1 || b.bar == nil {
 			b.begin(picture, e.Of)
@@ -192,9 +203,11 @@ func (b *bars) progress(e sd.Event) {
 		b.bar.Describe(picture + ", " + short(e.Elapsed/time.Duration(e.Index)) + "/step")
 		_ = b.bar.Set(e.Index) // a terminal that is gone shows nothing
 		if e.Index == e.Of {
+			b.busy = false
 			b.begin("decoding", 1)
 		}
 	case sd.StageDecode:
+		b.busy = false
 		if e.Of != b.count || b.bar == nil {
 			b.begin("decoding", e.Of)
 		}

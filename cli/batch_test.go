@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// jobsFile writes lines to jobs.jsonl in a new folder, which becomes the
+// working directory.
+func jobsFile(t *testing.T, lines ...string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	writeJobs(t, lines...)
+}
+
+func writeJobs(t *testing.T, lines ...string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile("jobs.jsonl", []byte(strings.Join(lines, "\n")), 0o666))
+}
+
+// runBatch runs the jobs with the tiny model's small requests.
+func runBatch(t *testing.T, model string, args ...string) outcome {
+	t.Helper()
+	return sdgo(t, append([]string{"batch", "-m", model, "jobs.jsonl", "-W", "64", "-H", "32", "--steps", "2", "--sampler", "euler"}, args...)...)
+}
+
+// Jobs of all kinds give the pictures that the commands give one by one, and
+// are skipped the next time, unless they were changed.
+func TestBatch(t *testing.T) {
+	model := tinyModel(t)
+	jobsFile(t,
+		`{"prompt": "a fox", "seed": 42}`, "",
+		`{"prompt": "a fox", "seed": 42, "count": 2, "output": "fox-%02d.webp", "negative": "blurry"}`,
+		`{"prompt": "a fox", "seed": 42, "input": "in.png", "strength": 0.5, "output": "from.jpg", "quality": 80}`,
+		`{"prompt": "a fox", "seed": 42, "input": "in.png", "mask": "mask.png", "only_masked": true, "steps": 3, "output": "paint.png"}`,
+		`{"prompt": "any seed", "output": "any.png"}`)
+	img, half := start(64, 32)
+	writePNG(t, ".", "in.png", img)
+	writePNG(t, ".", "mask.png", half)
+	require.NoError(t, os.Mkdir("out", 0o777))
+	o := runBatch(t, model, "-o", "out")
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Equal(t, 6, strings.Count(o.out, "\n"), o.out)
+	require.Contains(t, o.errors, "3 of 5 jobs, ")
+	require.Contains(t, o.errors, "5 jobs done, 0 there before, 0 failed")
+	requireFiles(t, "out", "jobs-0001.png", "fox-01.webp", "fox-02.webp", "from.jpg", "paint.png", "any.png")
+
+	alone := sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-s", "42", "--sampler", "euler", "-o", "alone.png")...)
+	require.Equal(t, ExitOK, alone.code, alone.errors)
+	requireSame(t, readPNG(t, "alone.png"), readPNG(t, "out/jobs-0001.png"), 1)
+	require.Contains(t, sdgo(t, "info", "out/from.jpg").out, "Denoising strength: 0.5")
+	require.Contains(t, sdgo(t, "info", "out/paint.png").out, "Inpaint area: Only masked")
+	require.Contains(t, sdgo(t, "info", "out/fox-02.webp").out, "Seed: 43")
+
+	// Again: nothing to do.
+	before := map[string]time.Time{}
+	stamp := func(name string) time.Time {
+		info, err := os.Stat(filepath.Join("out", name))
+		require.NoError(t, err)
+		return info.ModTime()
+	}
+	names := []string{"jobs-0001.png", "fox-01.webp", "fox-02.webp", "from.jpg", "paint.png", "any.png"}
+	for _, name := range names {
+		before[name] = stamp(name)
+	}
+	o = runBatch(t, model, "-o", "out")
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Empty(t, o.out)
+	require.Contains(t, o.errors, "0 jobs done, 5 there before, 0 failed")
+
+	// What was changed, lost or damaged is drawn again: a field, a picture's
+	// contents, a file.
+	writeJobs(t,
+		`{"seed": 42, "prompt": "a fox"}`, "",
+		`{"prompt": "a fox", "seed": 42, "count": 2, "output": "fox-%02d.webp", "negative": "blurry"}`,
+		`{"prompt": "a fox", "seed": 42, "input": "in.png", "strength": 0.5, "output": "from.jpg", "quality": 80}`,
+		`{"prompt": "a vixen", "seed": 42, "input": "in.png", "mask": "mask.png", "only_masked": true, "steps": 3, "output": "paint.png"}`,
+		`{"prompt": "any seed", "output": "any.png"}`)
+	img.SetNRGBA(0, 0, color.NRGBA{9, 9, 9, 255})
+	writePNG(t, ".", "in.png", img)
+	require.NoError(t, os.WriteFile("out/any.png", []byte("\x89PNG\r\n\x1a\n and no more"), 0o666))
+	require.NoError(t, os.Remove("out/fox-02.webp"))
+	o = runBatch(t, model, "-o", "out")
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, o.errors, "4 jobs done, 1 there before, 0 failed")
+	require.Equal(t, before["jobs-0001.png"], stamp("jobs-0001.png"))
+	require.NotEqual(t, before["paint.png"], stamp("paint.png"))
+}
+
+// Whatever a line has wrong, nothing is begun: the error says where and what.
+func TestBatchLinesAreChecked(t *testing.T) {
+	model := tinyModel(t)
+	t.Chdir(t.TempDir())
+	img, half := start(64, 32)
+	writePNG(t, ".", "in.png", img)
+	writePNG(t, ".", "mask.png", half)
+	require.NoError(t, os.WriteFile("text.png", []byte("not a picture"), 0o666))
+	good := `{"prompt": "a fox", "seed": 1}`
+	for line, want := range map[string]string{
+		`{"prompt": "a", "stepz": 3}`:                                    `unknown field "stepz"; did you mean "steps"?`,
+		`{"prompt": "a", "p": "b"}`:                                      `unknown field "p"; did you mean "prompt"?`,
+		`{"prompt": "a", "steps": "few"}`:                                `steps: "few", a whole number wanted`,
+		`{"prompt": "a", "steps": 2.5}`:                                  `steps: "2.5", a whole number wanted`,
+		`{"prompt": "a", "steps": 0}`:                                    "steps: 0, 1 to 1000 wanted",
+		`{"prompt": "a", "steps": 1001}`:                                 "steps: 1001, 1 to 1000 wanted",
+		`{"prompt": "a", "width": 100}`:                                  "width: 100, a multiple of 8",
+		`{"prompt": "a", "sampler": "eular"}`:                            `sampler: unknown sampler "eular"`,
+		`{"prompt": "a", "clip_skip": 9}`:                                "clip-skip: 9, 1 to 2 wanted",
+		`{"seed": 1}`:                                                    `no "prompt"`,
+		`{"prompt": "a", "model": "x"}`:                                  `"model" belongs on the command line`,
+		`{"prompt": "a", "json": true}`:                                  `"json" belongs on the command line`,
+		`{"prompt": "a", "prompts": "x"}`:                                `unknown field "prompts"`,
+		`{"prompt": "a", "strength": 0.5}`:                               `"strength" belongs to a job with`,
+		`{"prompt": "a", "mask_blur": 3}`:                                `"mask-blur" belongs to a job with a "mask"`,
+		`{"prompt": "a", "mask": "mask.png"}`:                            "no picture",
+		`{"prompt": "a", "input": "none.png"}`:                           "input none.png: no such file",
+		`{"prompt": "a", "input": "text.png"}`:                           "input text.png: not a picture",
+		`{"prompt": "a", "input": "in.png", "mask": "none.png"}`:         "mask none.png: no such file",
+		`{"prompt": "a", "input": "-"}`:                                  `"input": the name of a file`,
+		`{"prompt": "a", "input": "in.png", "strength": 2}`:              "strength: 2, 0 to 1 wanted",
+		`{"prompt": "(a:1.2.3)"}`:                                        "prompt: ",
+		`{"prompt": "a", "output": "x.gif"}`:                             "output x.gif: pictures are written as",
+		`{"prompt": "a", "output": "none/x.png"}`:                        "the folder none does not exist",
+		`{"prompt": "a", "output": "-"}`:                                 "the name of a file",
+		`{"prompt": "a", "output": "jobs-0001.png"}`:                     `output "jobs-0001.png": the job of line 1 writes it, too`,
+		`{"prompt": "a", "output": "x.png", "format": "webp"}`:           "two formats",
+		`{"prompt": "a", "quality": 50}`:                                 "quality: only JPEG has one",
+		`{"prompt": "a", "only_masked": "yes", "input": "a", "mask": 1}`: `only-masked: "yes", true or false wanted`,
+		`[`: "a JSON object is wanted",
+	} {
+		writeJobs(t, good, line)
+		o := sdgo(t, "batch", "-m", model, "jobs.jsonl")
+		o.requireError(t, ExitFailure, "jobs.jsonl:2: ", want)
+		requireFiles(t, ".", "jobs.jsonl", "in.png", "mask.png", "text.png")
+	}
+	for _, c := range []struct {
+		code int
+		line []string
+		want string
+	}{
+		{ExitUsage, []string{"batch", "-m", model}, "the file of jobs is missing"},
+		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: no such file"},
+		{ExitFailure, []string{"batch", "-m", "none", "jobs.jsonl"}, "jobs.jsonl:2: "},
+		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: 0, 1 to 64 wanted"},
+		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--prompts", "x"}, "one argument too many"},
+	} {
+		sdgo(t, c.line...).requireError(t, c.code, c.want)
+	}
+}
+
+// A job that fails when its turn comes is reported, and the others go on.
+func TestBatchGoesOn(t *testing.T) {
+	model := tinyModel(t)
+	jobsFile(t, `{"prompt": "a", "seed": 1}`, `{"prompt": "b", "input": "in.png", "mask": "small.png"}`,
+		`{"prompt": "a <lora:none:1>", "seed": 1}`, `{"prompt": "c", "seed": 1}`, `{"prompt": "d", "input": "cut.png"}`)
+	img, _ := start(64, 32)
+	whole, err := os.ReadFile(writePNG(t, ".", "in.png", img))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("cut.png", whole[:len(whole)-30], 0o666))
+	writePNG(t, ".", "small.png", image.NewGray(image.Rect(0, 0, 8, 8)))
+	for _, size := range []string{"1", "4"} {
+		require.NoError(t, os.RemoveAll("jobs-0001.png"))
+		o := runBatch(t, model, "--batch-size", size)
+		require.Equal(t, ExitFailure, o.code, o.errors)
+		for _, want := range []string{"jobs.jsonl:2: mask: 8x8 pixels, the picture's 64x32 wanted", "jobs.jsonl:3: prompt: ",
+			"jobs.jsonl:5: input cut.png: a damaged png", "sdgo: 3 of 5 jobs failed; the first: jobs.jsonl:2: mask"} {
+			require.Contains(t, o.errors, want)
+		}
+		requireFiles(t, ".", "jobs.jsonl", "in.png", "small.png", "cut.png", "jobs-0001.png", "jobs-0004.png")
+	}
+}
+
+func TestBatchOfPrompts(t *testing.T) {
+	model := tinyModel(t)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("list.txt", []byte("a fox\n\na teapot\n"), 0o666))
+	args := with("batch", "-m", model, "--prompts", "list.txt", "--format", "webp", "--json")
+	o := sdgo(t, args...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	requireFiles(t, ".", "list.txt", "list-0001.webp", "list-0002.webp")
+	lines := strings.Split(strings.TrimSpace(o.out), "\n")
+	var events []string
+	for _, line := range lines {
+		var e map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if s := fmt.Sprint(e["event"]); s == "job" || s == "image" {
+			events = append(events, s)
+		}
+	}
+	require.Equal(t, []string{"image", "job", "image", "job"}, events)
+	var done batchDoneEvent
+	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &done))
+	require.Equal(t, batchCounts{Done: 2}, done.Jobs)
+	require.Equal(t, 2, done.Images)
+
+	o = sdgo(t, args...)
+	require.Contains(t, o.out, `{"event":"job","line":2,"state":"skipped","images":0}`)
+}
+
+// Ctrl-C keeps what is finished, and the next run goes on from there.
+func TestBatchInterrupted(t *testing.T) {
+	model := tinyModel(t)
+	jobsFile(t, `{"prompt": "a", "seed": 1}`, `{"prompt": "b", "seed": 1}`, `{"prompt": "c", "seed": 1}`)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stdout := &cancelAfter{text: `"step","picture":3`, cancel: cancel}
+	var stderr strings.Builder
+	args := []string{"batch", "-m", model, "jobs.jsonl", "-W", "16", "-H", "16", "--steps", "2", "--json", "--batch-size", "1"}
+	require.Equal(t, ExitInterrupted, Run(ctx, args, nil, stdout, &stderr), stderr.String())
+	require.Equal(t, "sdgo: interrupted; 2 of 3 jobs finished\n", stderr.String())
+	requireFiles(t, ".", "jobs.jsonl", "jobs-0001.png", "jobs-0002.png")
+	o := sdgo(t, args...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, o.out, `"jobs":{"done":1,"skipped":2,"failed":0}`)
+}
