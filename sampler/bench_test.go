@@ -2,36 +2,68 @@ package sampler
 
 import (
 	"context"
+	"math"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkStep measures a step of each sampler on a latent of 512x512 pixels,
-// without its model: time is to be far below a UNet's, and allocations, which
-// happen once a run, come to less than one a step.
-func BenchmarkStep(b *testing.B) {
-	still := func(_ context.Context, dst, x []float32, _ float64) error {
-		copy(dst, x)
-		return nil
+// unetStep is what the UNet of Stable Diffusion 1.5 takes for a step of 512x512
+// pixels with guidance, two threads on the machine of docs/performance.md.
+const unetStep = 2826 * time.Millisecond
+
+// halving is a model that costs next to nothing, and whose ODE the adaptive
+// samplers take some steps for.
+func halving(_ context.Context, dst, x []float32, _ float64) error {
+	sum2(dst, 0.5, x, 0, x)
+	return nil
+}
+
+// steps runs a sampler on a latent of 512x512 pixels until it has made n steps.
+func (s *Sampler) steps(t testing.TB, n int) {
+	sigmas := karras(t, min(max(n, 1), 50))
+	noise, o := NewTorch(1), s.Options
+	if s.Name == "dpm_adaptive" || s.Name == "ode" {
+		o.RTol, o.ATol = 1e-6, 1e-6
 	}
-	const steps = 50
+	x := make([]float32, 4*64*64)
+	done := 0
+	o.OnStep = func(Step) error { done++; return nil }
+	for done < n {
+		Start(x, nil, sigmas[0], noise)
+		require.NoError(t, s.Sample(t.Context(), halving, x, sigmas, noise, o))
+	}
+}
+
+// BenchmarkStep measures a step of each sampler without its model: how much of
+// the UNet's time it is, and that allocations, which happen once a run, come to
+// less than one a step.
+func BenchmarkStep(b *testing.B) {
 	for _, s := range Samplers() {
 		b.Run(s.Name, func(b *testing.B) {
-			sigmas := karras(b, steps)
-			noise := NewTorch(1)
-			x := make([]float32, 4*64*64)
 			b.ReportAllocs()
-			// One operation is one step; runs begin anew after 50.
-			done := 0
-			o := s.Options
-			o.OnStep = func(Step) error { done++; return nil }
-			for done < b.N {
-				Start(x, nil, sigmas[0], noise)
-				if err := s.Sample(b.Context(), still, x, sigmas, noise, o); err != nil {
-					b.Fatal(err)
-				}
-			}
+			s.steps(b, b.N)
+			b.ReportMetric(100*float64(b.Elapsed())/float64(b.N)/float64(unetStep), "%UNet")
 		})
 	}
+}
+
+// The best of three short runs, so that a busy machine does not matter: the
+// slowest sampler takes a tenth of what it may.
+func TestStepsTakeLessThanOnePercent(t *testing.T) {
+	every(t, func(t *testing.T, s Sampler) {
+		best := time.Duration(math.MaxInt64)
+		for range 3 {
+			const n = 6
+			start := time.Now()
+			s.steps(t, n)
+			best = min(best, time.Since(start)/n)
+		}
+		if !(best < unetStep/100) {
+			t.Errorf("a step takes %v, more than 1 %% of %v", best, unetStep)
+		}
+	})
 }
 
 func BenchmarkBrownian(b *testing.B) {

@@ -85,13 +85,15 @@ func (n *Brownian) node(dst []float32, node uint64, std float64) {
 // the counter. [Philox.Normal] never sets its topmost bit.
 func (n *Brownian) addNode(dst []float32, node uint64, std float64) {
 	const unit = 1.0 / (1 << 32)
-	for i := 0; i < len(dst); i += 2 {
-		c := philox4x32([4]uint32{uint32(i), uint32(node), uint32(node >> 32), 1 << 31}, n.key)
+	for i := uint32(0); len(dst) > 0; i += 2 {
+		c := philox4x32([4]uint32{i, uint32(node), uint32(node >> 32), 1 << 31}, n.key)
 		r := std * math.Sqrt(-2*math.Log((float64(c[0])+0.5)*unit))
 		sin, cos := math.Sincos((float64(c[1]) + 0.5) * unit * 2 * math.Pi)
-		dst[i] += float32(r * cos)
-		if i+1 < len(dst) {
-			dst[i+1] += float32(r * sin)
+		dst[0] += float32(r * cos)
+		if len(dst) == 1 {
+			return
 		}
+		dst[1] += float32(r * sin)
+		dst = dst[2:]
 	}
 }

@@ -60,7 +60,9 @@ func ddpm(ctx context.Context, model VarianceDenoiser, x []float32, sigmas []flo
 			// beta of the step, in a process that keeps the variance at 1,
 			// divided by its alpha.
 			large := math.Sqrt((1 + sigmaNext*sigmaNext) * (sigma*sigma - sigmaNext*sigmaNext) / (1 + sigma*sigma))
-			for k, z := range l.normal(sigma, sigmaNext) {
+			v := v[:len(x)]
+			eps := l.normal(sigma, sigmaNext)[:len(x)]
+			for k, z := range eps {
 				w := (float64(v[k]) + 1) / 2
 				x[k] += float32(o.SNoise * math.Pow(small, 1-w) * math.Pow(large, w) * float64(z))
 			}

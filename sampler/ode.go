@@ -120,16 +120,16 @@ func (s *dormandPrince) step(step int, u, h float64) error {
 
 // error is the root mean square of the estimated error in units of tolerance.
 func (s *dormandPrince) error(o *Options, h float64) float64 {
+	n, w := len(s.x), &dpError
+	high, k0, k2, k3, k4, k5, k6 := s.high[:n], s.k[0][:n], s.k[2][:n], s.k[3][:n], s.k[4][:n], s.k[5][:n], s.k[6][:n]
 	var sum float64
 	for i, v := range s.x {
-		var e float64
-		for j, w := range dpError {
-			e += w * float64(s.k[j][i])
-		}
-		e *= h / (o.ATol + o.RTol*max(math.Abs(float64(v)), math.Abs(float64(s.high[i]))))
+		e := w[0]*float64(k0[i]) + w[2]*float64(k2[i]) + w[3]*float64(k3[i])
+		e += w[4]*float64(k4[i]) + w[5]*float64(k5[i]) + w[6]*float64(k6[i]) // w[1] is 0
+		e *= h / (o.ATol + o.RTol*max(math.Abs(float64(v)), math.Abs(float64(high[i]))))
 		sum += e * e
 	}
-	return math.Sqrt(sum / float64(len(s.x)))
+	return math.Sqrt(sum / float64(n))
 }
 
 // report calls OnStep. The slope that the next step begins with tells the

@@ -53,13 +53,7 @@ func (l *loop) langevin(x, denoised []float32, sigma, sigmaNext, snr float64) {
 	for k := range images {
 		e := part(eps, k, images)
 		noiseNorm += math.Sqrt(dot(e, e))
-		var sum float64
-		a, b := part(x, k, images), part(denoised, k, images)
-		for j, v := range a {
-			d := (float64(b[j]) - float64(v)) / (sigma * sigma)
-			sum += d * d
-		}
-		scoreNorm += math.Sqrt(sum)
+		scoreNorm += math.Sqrt(apart(part(denoised, k, images), part(x, k, images))) / (sigma * sigma)
 	}
 	if scoreNorm == 0 {
 		return // already at the mode: no direction to go

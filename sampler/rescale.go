@@ -127,29 +127,13 @@ func DynamicThreshold(denoise Denoiser, ratio, top float64, images int) Denoiser
 		for i := range images {
 			d := part(dst, i, images)
 			sorted = grow(sorted, len(d))
-			for k, v := range d {
-				sorted[k] = float32(math.Abs(float64(v)))
-			}
+			magnitudes(sorted, d)
 			s := min(max(quantile(sorted, ratio), 1), top)
 			clip(d, float32(s))
 			multiply(d, 1/s)
 		}
 		return nil
 	}
-}
-
-func clip(x []float32, limit float32) {
-	for i, v := range x {
-		x[i] = min(max(v, -limit), limit)
-	}
-}
-
-func dot(x, y []float32) (sum float64) {
-	y = y[:len(x)]
-	for i, v := range x {
-		sum += float64(v) * float64(y[i])
-	}
-	return sum
 }
 
 // quantile sorts x and interpolates, as torch.quantile does. q outside of 0 to
@@ -166,17 +150,4 @@ func quantile(x []float32, q float64) float64 {
 	k, f := math.Modf(q * float64(len(x)-1))
 	lo, hi := x[int(k)], x[min(int(k)+1, len(x)-1)]
 	return float64(lo) + f*(float64(hi)-float64(lo))
-}
-
-// deviation is the standard deviation, with n-1 as torch's std.
-func deviation(x []float32) float64 {
-	var mean, sum float64
-	for _, v := range x {
-		mean += float64(v)
-	}
-	mean /= float64(len(x))
-	for _, v := range x {
-		sum += (float64(v) - mean) * (float64(v) - mean)
-	}
-	return math.Sqrt(sum / float64(max(len(x)-1, 1)))
 }

@@ -157,11 +157,13 @@ func (m *twister) seed(s uint32) {
 }
 
 func (m *twister) uint32() uint32 {
-	if m.next == len(m.state) {
+	k := uint(m.next)
+	if k >= uint(len(m.state)) {
 		m.twist()
+		k = 0
 	}
-	y := m.state[m.next]
-	m.next++
+	y := m.state[k]
+	m.next = int(k) + 1
 	y ^= y >> 11
 	y ^= y << 7 & 0x9d2c5680
 	y ^= y << 15 & 0xefc60000

@@ -1,7 +1,10 @@
 package sampler
 
+import "math"
+
 // The arithmetic on samples. Coefficients and sums are float64: that costs
-// nothing beside a model, and rounds each element of a step once.
+// nothing beside a model, and rounds each element of a step once. The loops
+// have no bounds checks; TestNoBoundsChecks sees to it.
 
 // add does x += a·y.
 func add(x []float32, a float64, y []float32) {
@@ -50,4 +53,50 @@ func nonFinite(x []float32) int {
 		}
 	}
 	return -1
+}
+
+// clip keeps x within ±limit.
+func clip(x []float32, limit float32) {
+	for i, v := range x {
+		x[i] = min(max(v, -limit), limit)
+	}
+}
+
+// magnitudes writes |x| to dst.
+func magnitudes(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(math.Abs(float64(x[i])))
+	}
+}
+
+func dot(x, y []float32) (sum float64) {
+	y = y[:len(x)]
+	for i, v := range x {
+		sum += float64(v) * float64(y[i])
+	}
+	return sum
+}
+
+// apart is the sum of the squares of x - y.
+func apart(x, y []float32) (sum float64) {
+	y = y[:len(x)]
+	for i, v := range x {
+		d := float64(v) - float64(y[i])
+		sum += d * d
+	}
+	return sum
+}
+
+// deviation is the standard deviation, with n-1 as torch's std.
+func deviation(x []float32) float64 {
+	var mean, sum float64
+	for _, v := range x {
+		mean += float64(v)
+	}
+	mean /= float64(len(x))
+	for _, v := range x {
+		sum += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return math.Sqrt(sum / float64(max(len(x)-1, 1)))
 }
