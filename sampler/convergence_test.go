@@ -116,7 +116,8 @@ func errorAfter(t *testing.T, s Func, o Options, n, grade int) (e, h float64) {
 
 // The order of convergence that each method claims, and how it is measured
 // between two numbers of steps. Methods of the registry that are missing draw
-// noise whatever their eta, choose their own steps, or need another model.
+// noise whatever their eta (weakOrders), choose their own steps
+// (TestTolerances), or are in TestEveryOrderIsMeasured.
 var orders = []struct {
 	name  string
 	claim float64
@@ -143,6 +144,7 @@ var orders = []struct {
 	{"tcd", 1, 0, 0, 80, 160},
 	{"heun", 2, 0, 0, 40, 80},
 	{"dpm2", 2, 0, 0, 40, 80},
+	{"restart", 2, 0, 0, 9, 18}, // heun below 20 steps
 	{"heun++", 1, 0, 0, 40, 80}, // claims none
 	{"seeds_2", 2, 0, 0, 40, 80},
 	{"seeds_3", 3, 0, 0, 16, 32},
@@ -196,4 +198,40 @@ func TestOrders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The error of the samplers that choose their steps falls with the tolerance.
+func TestTolerances(t *testing.T) {
+	for name, claim := range map[string]float64{"dpm_adaptive": 0.9, "ode": 0.9} {
+		s, err := Lookup(name)
+		require.NoError(t, err)
+		at := func(tolerance float64) float64 {
+			o := DefaultOptions()
+			o.Eta, o.RTol, o.ATol = 0, tolerance, tolerance
+			e, _ := errorAfter(t, s.Sample, o, 10, 0)
+			return e
+		}
+		e1, e2 := at(1e-2), at(1e-4)
+		got := math.Log(e1/e2) / math.Log(1e-2/1e-4)
+		t.Logf("%s: %.2e, %.2e: tolerance to the %.2f", name, e1, e2, got)
+		if !(got >= claim-0.2) {
+			t.Errorf("%s: %.2e, %.2e: tolerance to the %.2f, %g wanted", name, e1, e2, got, claim)
+		}
+	}
+}
+
+func TestEveryOrderIsMeasured(t *testing.T) {
+	measured := map[string]string{
+		"dpm_adaptive": "TestTolerances",
+		"ode":          "TestTolerances",
+		"lcm":          "its model is the solution: any number of steps is exact",
+		"pc":           "its corrector's step depends on the noise that was drawn",
+	}
+	for _, c := range orders {
+		measured[c.name] = "orders"
+	}
+	for _, c := range weakOrders {
+		measured[c.name] = "weakOrders"
+	}
+	every(t, func(t *testing.T, s Sampler) { require.Contains(t, measured, s.Name) })
 }

@@ -275,3 +275,25 @@ func TestConcurrentRuns(t *testing.T) {
 		})
 	}
 }
+
+// Noise levels beyond those that a model was trained at are sampled as they
+// are; the net is asked at its first and last timestep.
+func TestNoiseLevelsBeyondTheTrainedRange(t *testing.T) {
+	process := StableDiffusion()
+	every(t, func(t *testing.T, s Sampler) {
+		lowest, highest := math.Inf(1), math.Inf(-1)
+		denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
+			at := process.SigmaToT(sigma)
+			lowest, highest = min(lowest, at), max(highest, at)
+			return mixture(ctx, dst, x, sigma)
+		}
+		sigmas, err := KarrasRho(0.001, 100, 7, 40)
+		require.NoError(t, err)
+		noise := NewTorch(1)
+		x := begun(2000, sigmas[0], noise)
+		require.NoError(t, s.Sample(t.Context(), denoise, x, sigmas, noise, s.Options))
+		require.Equal(t, 0.0, lowest)
+		require.Equal(t, 999.0, highest)
+		require.InEpsilon(t, math.Sqrt(1+0.09), deviation(x), 0.25)
+	})
+}

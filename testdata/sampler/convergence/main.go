@@ -100,7 +100,7 @@ func main() {
 	}
 	fmt.Println(`<text x="295" y="430" text-anchor="middle">evaluations of the model</text>`)
 	fmt.Println(`<text x="16" y="210" text-anchor="middle" transform="rotate(-90 16 210)">error of the sample</text>`)
-	names := []string{"euler", "gradient_estimation", "heun", "dpm2", "dpm++2s_a", "res_2s", "dpm++2m", "deis", "ipndm", "plms", "dpm++3m_sde", "lms", "unipc"}
+	names := []string{"euler", "gradient_estimation", "heun", "dpm2", "dpm++2s_a", "res_2s", "dpm++2m", "deis", "deis_log", "ipndm", "ipndm_v", "plms", "dpm++3m_sde", "lms", "unipc", "sa_solver"}
 	for i, name := range names {
 		colour := fmt.Sprintf("hsl(%d 75%% %d%%)", i*360/len(names), 35+10*(i%2))
 		line := "M"
@@ -112,7 +112,7 @@ func main() {
 			line += fmt.Sprintf("%.1f %.1fL", px(p.n), py(min(max(p.e, 1e-6), 1)))
 		}
 		fmt.Printf("<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", line[:len(line)-1], colour)
-		y := 44 + 22*i
+		y := 44 + 21*i
 		fmt.Printf("<path d=\"M540 %dh24\" stroke=\"%s\" stroke-width=\"3\"/><text x=\"572\" y=\"%d\">%s</text>\n", y-4, colour, y, name)
 	}
 	fmt.Println("</svg>")

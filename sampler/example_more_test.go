@@ -1,0 +1,251 @@
+package sampler_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/sdgo/sdgo/sampler"
+)
+
+// gaussian is the exact denoiser of data with mean m and deviation 0.5.
+func gaussian(m float64) sampler.Denoiser {
+	return func(_ context.Context, dst, x []float32, sigma float64) error {
+		s2 := sigma * sigma
+		for i, v := range x {
+			dst[i] = float32((0.25*float64(v) + s2*m) / (0.25 + s2))
+		}
+		return nil
+	}
+}
+
+// A run of a sampler that is looked up by name, with its own options.
+func Example_byName() {
+	s, err := sampler.Lookup("sa_solver")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	schedule, err := sampler.LookupSchedule(s.DefaultSchedule())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sigmas, err := schedule.Sigmas(sampler.StableDiffusion(), 20)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	noise, x := sampler.NewPhilox(7), make([]float32, 10_000)
+	sampler.Start(x, nil, sigmas[0], noise)
+	err = s.Sample(context.Background(), gaussian(3), x, sigmas, noise, s.Options)
+	var mean float64
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
+	}
+	fmt.Printf("%.1f %v\n", mean, err)
+	// Output: 3.0 <nil>
+}
+
+// The samplers of CFG++ take the unguided prediction out of a slice that they
+// share with the guidance.
+func ExampleCFGPP() {
+	s, err := sampler.Lookup("dpmpp_2m_cfg_pp") // as in ComfyUI
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pair := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
+		if err := gaussian(3)(ctx, cond, x, sigma); err != nil {
+			return err
+		}
+		return gaussian(2)(ctx, uncond, x, sigma)
+	}
+	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 20)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	x := []float32{-4, 4}
+	o := s.Options
+	o.Uncond = make([]float32, len(x))
+	err = s.Sample(context.Background(), s.Guide(pair, 0.6, o.Uncond), x, sigmas, nil, o)
+	fmt.Printf("%.1f %v\n", x, err)
+	// Output: [4.6 4.8] <nil>
+}
+
+// SA-Solver that follows the SDE in every step, without a corrector.
+func ExampleSASolverWith() {
+	sample := sampler.SASolverWith(sampler.SA{
+		Predictor: 2,
+		Tau:       func(_, _ float64) float64 { return 1 },
+	})
+	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 30)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	noise, x := sampler.NewTorch(1), make([]float32, 10_000)
+	sampler.Start(x, nil, sigmas[0], noise)
+	err = sample(context.Background(), gaussian(-2), x, sigmas, noise, sampler.DefaultOptions())
+	var square float64
+	for _, v := range x {
+		square += (float64(v) + 2) * (float64(v) + 2) / float64(len(x))
+	}
+	fmt.Printf("%.1f %v\n", math.Sqrt(square), err)
+	// Output: 0.5 <nil>
+}
+
+// Noise that belongs to noise levels: twice the steps refine the same sample.
+func ExampleNewBrownian() {
+	run := func(steps int) float32 {
+		sigmas, err := sampler.Exponential(sampler.StableDiffusion(), steps)
+		if err != nil {
+			fmt.Println(err)
+		}
+		x, noise := []float32{10}, sampler.NewBrownian(3)
+		if err := sampler.DPMPP2MSDE(context.Background(), gaussian(0), x, sigmas, noise, sampler.DefaultOptions()); err != nil {
+			fmt.Println(err)
+		}
+		return x[0]
+	}
+	fmt.Println(math.Abs(float64(run(100)-run(200))) < 0.05)
+	// Output: true
+}
+
+// A latent consistency model knows the clean sample at any noise level: two
+// steps are enough.
+func ExampleLCM() {
+	process := sampler.StableDiffusion()
+	model := func(_ context.Context, dst, x []float32, sigma float64) error {
+		for i, v := range x { // of data with mean 0
+			dst[i] = float32(float64(v) * 0.5 / math.Sqrt(0.25+sigma*sigma))
+		}
+		return nil
+	}
+	sigmas, err := sampler.LCMTimesteps(process, 2)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	noise, x := sampler.NewTorch(5), make([]float32, 10_000)
+	sampler.Start(x, nil, sigmas[0], noise)
+	err = sampler.LCM(context.Background(), sampler.Consistency(model, process), x, sigmas, noise, sampler.DefaultOptions())
+	var square float64
+	for _, v := range x {
+		square += float64(v) * float64(v) / float64(len(x))
+	}
+	fmt.Printf("%.1f %v\n", math.Sqrt(square), err)
+	// Output: 0.5 <nil>
+}
+
+// A list of noise levels as a schedule: as it is, and stretched to more steps.
+func ExampleCustom() {
+	schedule, err := sampler.Custom([]float64{14.6, 3, 0.5, 0})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, n := range []int{3, 6} {
+		sigmas, err := schedule(nil, n)
+		fmt.Printf("%.2f %v\n", sigmas, err)
+	}
+	// Output:
+	// [14.60 3.00 0.50 0.00] <nil>
+	// [14.60 6.62 3.00 1.22 0.50 0.16 0.00] <nil>
+}
+
+// Two prompts with weights, and a third after four of ten steps.
+func ExampleSteps() {
+	many := func(values ...float32) sampler.Many { // the first one is without a prompt
+		return func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
+			for i, d := range dst {
+				for k := range d {
+					d[k] = values[i]
+				}
+			}
+			return nil
+		}
+	}
+	both := sampler.Composable(many(0, 1, 2), []float64{0.5, 0.25}, 7)
+	third := sampler.Composable(many(0, 3), []float64{1}, 7)
+	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	denoise := sampler.Steps(sigmas, func(step int) sampler.Denoiser {
+		if sampler.PromptSwitch(0.4, step, 10) {
+			return third
+		}
+		return both
+	})
+	for _, step := range []int{3, 4} {
+		x, d := []float32{0}, []float32{0}
+		err := denoise(context.Background(), d, x, sigmas[step])
+		fmt.Println(d[0], err)
+	}
+	// Output:
+	// 7 <nil>
+	// 21 <nil>
+}
+
+// Guidance by the gradient of a classifier, here of one that wants 2.
+func ExampleClassifier() {
+	grad := func(_ context.Context, dst, x, _ []float32, sigma float64) error {
+		v := 0.25 + sigma*sigma // of x; p(y|x) is normal around its prediction
+		for i, xi := range x {
+			dst[i] = float32((2 - 0.25*float64(xi)/v) / (1 + 0.25*sigma*sigma/v) * 0.25 / v)
+		}
+		return nil
+	}
+	guided := sampler.Classifier(gaussian(0), grad, 1)
+	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 50)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	x := []float32{0}
+	err = sampler.Heun(context.Background(), guided, x, sigmas, nil, sampler.DefaultOptions())
+	fmt.Printf("%.1f %v\n", x[0], err) // 2·0.25/(0.25 + 1)
+	// Output: 0.4 <nil>
+}
+
+// What is known of a picture stays as it is.
+func ExampleInpaint() {
+	x0, mask := []float32{5, 0}, []float32{0, 1} // the second place is to be filled
+	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 20)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	noise, x := sampler.NewTorch(1), make([]float32, 2)
+	sampler.Start(x, x0, sigmas[0], noise)
+	denoise := sampler.Inpaint(gaussian(3), x0, mask, nil)
+	err = sampler.EulerAncestral(context.Background(), denoise, x, sigmas, noise, sampler.DefaultOptions())
+	fmt.Printf("%.0f %v\n", x, err)
+	// Output: [5 3] <nil>
+}
+
+// The forward process of training and of img2img, and what nets predict.
+func ExamplePrediction_Convert() {
+	x0, sigma := []float32{1, -1}, 0.75
+	x := append([]float32(nil), x0...)
+	sampler.AddNoise(x, sigma, sampler.NewTorch(0))
+	v, back := make([]float32, 2), make([]float32, 2)
+	sampler.PredictSample.Convert(sampler.PredictV, v, x0, x, sigma)
+	sampler.PredictV.Convert(sampler.PredictSample, back, v, x, sigma)
+	fmt.Printf("%.3f %.3f\n", x, back)
+	// Output: [2.156 -1.220] [1.000 -1.000]
+}
+
+// Processes relate a net's timesteps to noise levels.
+func ExampleProcess() {
+	for _, p := range []sampler.Process{sampler.StableDiffusion(), sampler.EDM(0.002, 80), sampler.Flow(3)} {
+		fmt.Printf("%.4f to %.2f, timestep of 0.5: %.2f\n", sampler.SigmaMin(p), sampler.SigmaMax(p), p.SigmaToT(0.5))
+	}
+	// Output:
+	// 0.0292 to 14.61, timestep of 0.5: 169.31
+	// 0.0020 to 80.00, timestep of 0.5: -0.17
+	// 0.0030 to 1.00, timestep of 0.5: 500.00
+}
