@@ -9,15 +9,17 @@ import "math"
 //
 // The path is W(sigma) with W(0) = 0, drawn by halving: its value in the
 // middle of an interval is the mean of its ends plus noise that depends on the
-// seed and the interval alone. 30 halvings place any sigma within a billionth
-// of the range.
+// seed and the interval alone. Up to 30 halvings place sigma within a millionth.
 type Brownian struct {
 	Philox // for Normal: the start, and samplers that ask for plain noise
 
-	top     float64   // the path goes from 0 to here
-	at      float64   // where w is
-	w, next []float32 // values of the path
-	a, b    []float32 // scratch
+	keys    []float32    // random numbers that take the part of the seed; nil for NewBrownian
+	top     float64      // the path goes from 0 to here
+	at      float64      // where w is
+	w, next []float32    // values of the path
+	zero    []float32    // W(0)
+	end     brownianNode // W(top)
+	middles [30]brownianNode
 }
 
 // NewBrownian returns the path of a seed over noise levels up to 1024. Beyond
@@ -26,8 +28,18 @@ func NewBrownian(seed uint64) *Brownian {
 	return &Brownian{Philox: *NewPhilox(seed), top: 1024, at: -1}
 }
 
-// brownianDepth is the number of halvings.
-const brownianDepth = 30
+// newPath returns the path that one draw of n numbers of a noise determines:
+// noise of a batch makes a path for each picture.
+func newPath(noise Noise, n int) *Brownian {
+	p := NewBrownian(0)
+	p.keys = make([]float32, n)
+	noise.Normal(p.keys)
+	return p
+}
+
+// brownianGap is the length of the intervals, relative to sigma, within which
+// the path is straight.
+const brownianGap = 2e-5
 
 // Interval implements [IntervalNoise].
 func (n *Brownian) Interval(dst []float32, sigma, sigmaNext float64) {
@@ -49,35 +61,54 @@ func (n *Brownian) Interval(dst []float32, sigma, sigmaNext float64) {
 
 // value writes W(sigma).
 func (n *Brownian) value(dst []float32, sigma float64) {
-	n.a, n.b = grow(n.a, len(dst)), grow(n.b, len(dst))
-	clear(n.a)
-	n.node(n.b, 0, math.Sqrt(n.top))
-	lo, hi := 0.0, n.top
-	for node := uint64(1); node < 1<<brownianDepth; {
+	n.zero = grow(n.zero, len(dst))
+	clear(n.zero)
+	a, b := n.zero, n.halve(&n.end, 0, nil, nil, len(dst), math.Sqrt(n.top))
+	lo, hi, node := 0.0, n.top, uint64(1)
+	for depth := range n.middles {
+		if hi-lo <= brownianGap*sigma {
+			break
+		}
 		mid := (lo + hi) / 2
-		sum2(dst, 0.5, n.a, 0.5, n.b)
-		n.addNode(dst, node, math.Sqrt(hi-lo)/2)
+		w := n.halve(&n.middles[depth], node, a, b, len(dst), math.Sqrt(hi-lo)/2)
 		node *= 2
 		switch {
 		case sigma == mid:
+			copy(dst, w)
 			return
 		case sigma < mid:
-			hi = mid
-			copy(n.b, dst)
+			hi, b = mid, w
 		default:
-			lo = mid
-			copy(n.a, dst)
+			lo, a = mid, w
 			node++
 		}
 	}
 	f := (sigma - lo) / (hi - lo)
-	sum2(dst, 1-f, n.a, f, n.b)
+	sum2(dst, 1-f, a, f, b)
 }
 
-// node writes the normal numbers of an interval, times std.
-func (n *Brownian) node(dst []float32, node uint64, std float64) {
-	clear(dst)
-	n.addNode(dst, node, std)
+// brownianNode is the path at the middle of an interval.
+type brownianNode struct {
+	known  bool
+	number uint64 // of the interval: halves have twice that, and one more
+	w      []float32
+}
+
+// halve gives the path in the middle of an interval, between its values a and b
+// at the ends: their mean plus the interval's normal numbers times std. c may
+// still have it from the last value that was looked for.
+func (n *Brownian) halve(c *brownianNode, number uint64, a, b []float32, size int, std float64) []float32 {
+	if c.known && c.number == number && len(c.w) == size {
+		return c.w
+	}
+	c.known, c.number, c.w = true, number, grow(c.w, size)
+	if a == nil {
+		clear(c.w)
+	} else {
+		sum2(c.w, 0.5, a, 0.5, b)
+	}
+	n.addNode(c.w, number, std)
+	return c.w
 }
 
 // addNode adds the normal numbers of an interval, times std: by Box and Muller
@@ -85,8 +116,14 @@ func (n *Brownian) node(dst []float32, node uint64, std float64) {
 // the counter. [Philox.Normal] never sets its topmost bit.
 func (n *Brownian) addNode(dst []float32, node uint64, std float64) {
 	const unit = 1.0 / (1 << 32)
+	keys := n.keys
 	for i := uint32(0); len(dst) > 0; i += 2 {
-		c := philox4x32([4]uint32{i, uint32(node), uint32(node >> 32), 1 << 31}, n.key)
+		counter, key := [4]uint32{i, uint32(node), uint32(node >> 32), 1 << 31}, n.key
+		if len(keys) > 1 {
+			counter[0], key = 0, [2]uint32{math.Float32bits(keys[0]), math.Float32bits(keys[1])}
+			keys = keys[2:]
+		}
+		c := philox4x32(counter, key)
 		r := std * math.Sqrt(-2*math.Log((float64(c[0])+0.5)*unit))
 		sin, cos := math.Sincos((float64(c[1]) + 0.5) * unit * 2 * math.Pi)
 		dst[0] += float32(r * cos)

@@ -158,6 +158,7 @@ var orders = []struct {
 	{"dpm++2mv2", 2, 0, 0, 40, 80}, // on even steps only
 	{"dpm++2m_sde", 2, 0, 0, 40, 80},
 	{"dpm++2m_sde_heun", 2, 0, 0, 40, 80},
+	{"dpm++2m_sde_bt", 2, 0, 0, 40, 80},
 	{"res_multistep", 2, 0, 0, 40, 80},
 	{"res_multistep_ancestral", 2, 0, 0, 40, 80},
 	{"plms", 2, 0, 0, 40, 80}, // PNDM, theorem 4.2

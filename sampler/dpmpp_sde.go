@@ -82,6 +82,16 @@ func DPMPP2MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []flo
 	})
 }
 
+// DPMPP2MSDEPath is [DPMPP2MSDE] with the noise of one path, as [Brownian]'s,
+// which the first draw of its noise determines: more steps refine a picture
+// instead of changing it, as in stable-diffusion.cpp's dpm++2m_sde_bt.
+func DPMPP2MSDEPath(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	if noise != nil && o.Eta > 0 {
+		noise = newPath(noise, len(x))
+	}
+	return DPMPP2MSDE(ctx, denoise, x, sigmas, noise, o)
+}
+
 // DPMPP2MSDEHeun is [DPMPP2MSDE] with the exact integral in its second-order
 // term: solver_type="heun".
 func DPMPP2MSDEHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {

@@ -49,7 +49,7 @@ var otherPrograms = []struct {
 		"stable-diffusion.cpp of October 2026: sample_method_to_str and scheduler_to_str of src/stable-diffusion.cpp",
 		[]string{
 			"euler", "euler", "euler_a", "euler_a", "heun", "heun", "dpm2", "dpm2", "dpm++2s_a", "dpm++2s_a", "dpm++2m", "dpm++2m", "dpm++2mv2", "dpm++2mv2", "ipndm", "ipndm", "ipndm_v", "ipndm_v", "lcm", "lcm", "ddim_trailing", "ddim_trailing", "tcd", "tcd", "res_multistep", "res_multistep", "res_2s", "res_2s", "er_sde", "er_sde",
-			"euler_cfg_pp", "euler_cfg++", "euler_a_cfg_pp", "euler_a_cfg++", "euler_ge", "gradient_estimation", "dpm++2m_sde", "dpm++2m_sde", "dpm++2m_sde_bt", "dpm++2m_sde", "lms", "lms",
+			"euler_cfg_pp", "euler_cfg++", "euler_a_cfg_pp", "euler_a_cfg++", "euler_ge", "gradient_estimation", "dpm++2m_sde", "dpm++2m_sde", "dpm++2m_sde_bt", "dpm++2m_sde_bt", "lms", "lms",
 		},
 		[]string{
 			"discrete", "discrete", "normal", "discrete", "karras", "karras", "exponential", "exponential", "ays", "ays", "gits", "gits", "sgm_uniform", "sgm_uniform", "simple", "simple", "smoothstep", "smoothstep", "kl_optimal", "kl_optimal", "lcm", "lcm", "bong_tangent", "bong_tangent", "ltx2", "ltx2", "logit_normal", "logit_normal", "flux2", "flux2", "flux", "flux",

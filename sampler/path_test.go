@@ -31,6 +31,7 @@ func TestNoiseIsNormal(t *testing.T) {
 		"brownian":    func(x []float32) { brownian.Interval(x, 3, 2.5) },
 		"far":         func(x []float32) { brownian.Interval(x, 900, 0.1) },
 		"close":       func(x []float32) { brownian.Interval(x, 0.0301, 0.03) },
+		"path":        func(x []float32) { newPath(NewTorch(9), len(x)).Interval(x, 3, 2.5) },
 		"beyond":      func(x []float32) { brownian.Interval(x, 5000, 2) },
 	} {
 		x := make([]float32, n)
@@ -100,6 +101,9 @@ func TestBrownianKeepsThePicture(t *testing.T) {
 	path := far(run(40, NewBrownian(2)), run(80, NewBrownian(2)))
 	fresh := far(run(40, NewTorch(2)), run(80, NewTorch(2)))
 	require.Less(t, path, fresh/2)
+	own := far(run(40, newPath(NewTorch(2), 256)), run(80, newPath(NewTorch(2), 256)))
+	require.Less(t, own, fresh/2)
+	require.Greater(t, far(run(40, newPath(NewTorch(2), 256)), run(40, newPath(NewTorch(3), 256))), fresh/2)
 }
 
 func TestSlerp(t *testing.T) {

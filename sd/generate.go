@@ -47,7 +47,8 @@ func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
 	encode := m.encodeOnce(q.ClipSkip)
-	editing := m.weights.Variant == "edit" // guidance between three answers
+	// Guidance between three answers and CFG++ need them at any scale.
+	all := m.weights.Variant == "edit" || q.sampler.CFGPP
 	cond, err := prompt.Schedule(q.Prompt, q.steps())
 	if err != nil {
 		return c, inField(err, "Prompt")
@@ -58,13 +59,13 @@ func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c
 	}
 	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
 		p := phase{until: min(cond[i].Until, uncond[k].Until)}
-		if q.guidance != 0 || editing {
+		if q.guidance != 0 || all {
 			if p.cond, err = encode(ctx, cond[i].Text); err != nil {
 				return c, inField(err, "Prompt")
 			}
 			p.cond = m.describe(p.cond, q, false)
 		}
-		if q.guidance != 1 || editing {
+		if q.guidance != 1 || all {
 			if p.uncond, err = encode(ctx, uncond[k].Text); err != nil {
 				return c, inField(err, "NegativePrompt")
 			}

@@ -173,6 +173,20 @@ func TestEverySamplerAndSchedule(t *testing.T) {
 	}
 }
 
+// At a guidance of 1 a step of Euler's method ends at the same prediction with
+// CFG++ and without, but takes its noise from the one without the prompt.
+func TestCFGPPTakesTheUnguidedNoise(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	draw := func(sampler string, steps int) []byte {
+		r := Request{Prompt: "a", NegativePrompt: "table", Width: 8, Height: 16, Steps: steps, Seed: 4, Sampler: sampler, Guidance: Scale(1)}
+		result, err := m.Generate(context.Background(), r)
+		require.NoError(t, err)
+		return result.Images[0].Image.Pix
+	}
+	require.Equal(t, draw("euler", 1), draw("euler_cfg++", 1))
+	require.NotEqual(t, draw("euler", 4), draw("euler_cfg++", 4))
+}
+
 // A picture that does not fit the memory is decoded in tiles, to nearly the
 // same pixels.
 func TestTilesOnTheirOwn(t *testing.T) {
