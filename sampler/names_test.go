@@ -75,6 +75,25 @@ func TestNamesOfOtherPrograms(t *testing.T) {
 	}
 }
 
+// "Automatic" is the schedule that modules/sd_samplers_kdiffusion.py has for the
+// sampler.
+func TestAutomaticSchedule(t *testing.T) {
+	for name, want := range map[string]string{
+		"DPM++ 2M": "karras", "DPM++ SDE": "karras", "DPM++ 2M SDE": "exponential", "DPM++ 2M SDE Heun": "exponential",
+		"DPM++ 2S a": "karras", "DPM++ 3M SDE": "exponential", "Euler a": "discrete", "Euler": "discrete", "LMS": "discrete",
+		"Heun": "discrete", "DPM2": "karras", "DPM2 a": "karras", "Restart": "karras",
+	} {
+		s, err := Lookup(name)
+		require.NoError(t, err)
+		schedule, err := s.LookupSchedule("Automatic")
+		require.NoError(t, err)
+		require.Equal(t, want, schedule.Name, name)
+		schedule, err = s.LookupSchedule("Simple")
+		require.NoError(t, err)
+		require.Equal(t, "simple", schedule.Name)
+	}
+}
+
 // The diffusers library's classes.
 func TestNamesOfDiffusers(t *testing.T) {
 	for name, want := range map[string]string{

@@ -10,7 +10,7 @@ type Sampler struct {
 	Name        string   // ours, as in "dpm++2m"
 	Aliases     []string // what other programs call it
 	Description string   // one line
-	Schedule    string   // the schedule that suits it best
+	Schedule    string   // the schedule that suits it, and that AUTOMATIC1111 runs it with
 	OwnSchedule bool     // whether a run that names no schedule takes Schedule, not "discrete"
 	Stochastic  bool     // whether it draws noise with Options
 	CFGPP       bool     // whether it is run with [CFGPP] guidance instead of [CFG]
@@ -103,6 +103,15 @@ func (s Sampler) DefaultSchedule() string {
 		return s.Schedule
 	}
 	return "discrete"
+}
+
+// LookupSchedule finds a schedule for a run of the sampler: "automatic" is its
+// Schedule, as in AUTOMATIC1111, and other names are as for [LookupSchedule].
+func (s Sampler) LookupSchedule(name string) (Schedule, error) {
+	if fold(name) == "automatic" && s.Schedule != "" {
+		name = s.Schedule
+	}
+	return LookupSchedule(name)
 }
 
 // LookupSchedule finds a schedule as [Lookup] finds a sampler.

@@ -20,8 +20,9 @@ type SA struct {
 
 // SASolver is SA-Solver of Xue et al. 2023 ("SA-Solver: Stochastic Adams Solver
 // for Fast Sampling of Diffusion Models", arXiv:2309.05019, algorithm 1), with
-// a predictor of order 3 and a corrector of order 4, as ComfyUI's sa_solver.
-// Needs Options.Process for the timesteps. One evaluation a step.
+// a predictor of order 3 and a corrector of order 4, as ComfyUI's sa_solver. Eta
+// is its tau, in the middle of the steps ([SA]). Needs Options.Process for the
+// timesteps. One evaluation a step.
 func SASolver(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
 	return SASolverWith(SA{Predictor: 3, Corrector: 4})(ctx, denoise, x, sigmas, noise, o)
 }
@@ -73,6 +74,9 @@ func SASolverWith(s SA) Func {
 			} else {
 				copy(last, x)
 				step = saStep{sigmas[i], sigmas[i+1], tau(sigmas[i], sigmas[i+1])}
+				if !(step.tau >= 0) || math.IsInf(step.tau, 1) {
+					return &OptionError{"Tau", step.tau, "a finite number, 0 or more,"}
+				}
 				step.take(x, last, sigmas[:i+1], models, min(s.Predictor, i+1, steps-i), s.Simple)
 				if step.deviation() > 0 {
 					step.addNoise(x, l.normal(step.sigma, step.next), o.SNoise)

@@ -297,3 +297,15 @@ func TestNoiseLevelsBeyondTheTrainedRange(t *testing.T) {
 		require.InEpsilon(t, math.Sqrt(1+0.09), deviation(x), 0.25)
 	})
 }
+
+func TestSASolverRefusesBadParameters(t *testing.T) {
+	for _, s := range []SA{
+		{}, {Predictor: 5}, {Predictor: -1}, {Predictor: 2, Corrector: 5}, {Predictor: 2, Corrector: -1},
+		{Predictor: 2, Tau: func(_, _ float64) float64 { return math.NaN() }},
+		{Predictor: 2, Tau: func(_, _ float64) float64 { return -1 }},
+	} {
+		var e *OptionError
+		x := make([]float32, 24)
+		require.ErrorAs(t, SASolverWith(s)(t.Context(), mixture, x, karras(t, 5), NewTorch(1), DefaultOptions()), &e)
+	}
+}

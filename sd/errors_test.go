@@ -230,4 +230,7 @@ func TestRequestDefaults(t *testing.T) {
 	q, err = Request{Sampler: "lcm", Schedule: "simple"}.resolve(512)
 	require.NoError(t, err)
 	require.Equal(t, "simple", q.schedule.Name)
+	q, err = Request{Sampler: "dpm++2m", Schedule: "automatic"}.resolve(512)
+	require.NoError(t, err)
+	require.Equal(t, "karras", q.schedule.Name)
 }

@@ -227,7 +227,7 @@ func (r Request) resolve(native int) (resolved, error) {
 		e.add("Sampler", "%v", err)
 	}
 	fill(&q.Schedule, q.sampler.DefaultSchedule())
-	if q.schedule, err = sampler.LookupSchedule(q.Schedule); err != nil {
+	if q.schedule, err = q.sampler.LookupSchedule(q.Schedule); err != nil {
 		e.add("Schedule", "%v", err)
 	}
 	if len(e.Problems) > 0 {
