@@ -179,6 +179,7 @@ func publishedCases(t *testing.T) []published {
 		{source: "ddpm: full_loop_no_noise", sum: 258.9606, mean: 0.3372, process: ddpm, sigmas: all, sample: DDPM, options: full, clip: 1},
 		{source: "ddpm: full_loop_with_v_prediction", sum: 202.0296, mean: 0.2631, process: ddpm, sigmas: all, predict: PredictV, sample: DDPM, options: full, clip: 1},
 		{source: "ddpm: full_loop_with_noise", sum: 387.9466, mean: 0.5051, process: ddpm, sigmas: levelsAt(ddpm, 0, 1, 0), sample: DDPM, options: full, clip: 1, start: startNoised},
+		{source: "not published: ddpm with fixed_large", process: ddpm, sigmas: all, sample: DDPMLarge, options: full, clip: 1},
 		{source: "unclip: full_loop", sum: 252.2682495, mean: 0.3284743, process: cosine, sigmas: levelsAt(cosine, 0, falling(999, 0, 1000)...), sample: DDPM, options: full, clip: 1},
 		{source: "unclip: full_loop_skip_timesteps", sum: 258.2044983, mean: 0.3362038, process: cosine, sigmas: levelsAt(cosine, 0, unclip...), sample: DDPM, options: full, clip: 1},
 

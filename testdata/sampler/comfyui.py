@@ -1,5 +1,5 @@
 """Samplers that ComfyUI alone has, or has in its own way, written a second time in float64: those of
-CFG++, SA-Solver, tAB-DEIS and IPNDM_V (comfy/k_diffusion/sampling.py, sa_solver.py and deis.py).
+CFG++, SEEDS-3, SA-Solver, tAB-DEIS and IPNDM_V (comfy/k_diffusion/sampling.py, sa_solver.py and deis.py).
 
 python comfyui.py > comfyui.json
 
@@ -213,6 +213,34 @@ def sa_solver(x, sigmas, pece, tau_at=lambda t: 1.0 if TO <= t <= FROM else 0.0)
     return x
 
 
+def seeds_3(x, sigmas):
+    """Three stages of a step, with eta 1; phi_k are the functions of exponential integrators."""
+    r1, r2 = 1 / 3, 2 / 3
+    phi1 = lambda h: math.expm1(h) / h  # noqa: E731
+    phi2 = lambda h: (phi1(h) - 1) / h  # noqa: E731
+    for s, t in zip(sigmas, sigmas[1:]):
+        d1 = D(x, s)
+        if t == 0:
+            x = d1
+            continue
+        h = math.log(s / t)
+        at = [s * math.exp(-r * h) for r in (0, r1, r2)] + [t]
+        path = 0
+        ends = []  # the noise at the end of each stage: it fades by e^(-eta h) on the way and gets some more
+        for a, b in zip(at, at[1:]):
+            g = math.log(a / b)
+            path = math.exp(-g) * path + math.sqrt(-math.expm1(-2 * g)) * randn(x)
+            ends.append(path * b)
+        x2 = math.exp(-2 * r1 * h) * x + 2 * r1 * h * phi1(-2 * r1 * h) * d1 + ends[0]
+        d2 = D(x2, at[1])
+        a32 = r2 / r1 * 2 * r2 * h * phi2(-2 * r2 * h)
+        x3 = math.exp(-2 * r2 * h) * x + (2 * r2 * h * phi1(-2 * r2 * h) - a32) * d1 + a32 * d2 + ends[1]
+        d3 = D(x3, at[2])
+        b3 = 2 * h * phi2(-2 * h) / r2
+        x = math.exp(-2 * h) * x + (2 * h * phi1(-2 * h) - b3) * d1 + b3 * d3 + ends[2]
+    return x
+
+
 guided = {
     "euler_cfg_pp": lambda x, s: euler(x, s, 0),
     "euler_ancestral_cfg_pp": lambda x, s: euler(x, s, 1),
@@ -226,6 +254,7 @@ guided = {
 plain = {
     "deis": deis,
     "ipndm_v": ipndm_v,
+    "seeds_3": seeds_3,
     "sa_solver": lambda x, s: sa_solver(x, s, False),
     "sa_solver_pece": lambda x, s: sa_solver(x, s, True),
 }

@@ -91,6 +91,7 @@ keep("ddim: full_loop_with_noise", loop(D.DDIMScheduler(**c), start=8))
 keep("ddpm: full_loop_no_noise", loop(D.DDPMScheduler(**c), 1000))
 keep("ddpm: full_loop_with_v_prediction", loop(D.DDPMScheduler(**c, **v), 1000))
 keep("ddpm: full_loop_with_noise", loop(D.DDPMScheduler(**c), 1000, start=998))
+keep("not published: ddpm with fixed_large", loop(D.DDPMScheduler(**c, variance_type="fixed_large"), 1000))
 unclip = {"num_train_timesteps": 1000, "variance_type": "fixed_small_log", "clip_sample": True,
           "clip_sample_range": 1.0, "prediction_type": "epsilon"}
 keep("unclip: full_loop", loop(D.UnCLIPScheduler(**unclip), None))
