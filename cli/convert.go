@@ -251,9 +251,11 @@ type previewEvent struct {
 }
 
 type jsonChange struct {
-	Name string `json:"name"`
-	From string `json:"from"`
-	To   string `json:"to"`
+	Name  string  `json:"name"`
+	Shape []int64 `json:"shape"`
+	From  string  `json:"from"`
+	To    string  `json:"to"`
+	Bytes int64   `json:"bytes"` // of the result
 }
 
 // previewConvert says what a conversion would do.
@@ -265,15 +267,15 @@ func (r *run) previewConvert(m *convert.Model, o convert.Options) error {
 	if r.json {
 		e := previewEvent{Event: "preview", Bytes: size}
 		for _, c := range changes {
-			e.Tensors = append(e.Tensors, jsonChange{c.Name, c.From.String(), c.To.String()})
+			e.Tensors = append(e.Tensors, jsonChange{c.Name, c.Shape, c.From.String(), c.To.String(), c.Bytes})
 		}
 		writeEvent(r.out, e)
 		return nil
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TENSOR\tFROM\tTO")
+	fmt.Fprintln(t, "TENSOR\tSHAPE\tFROM\tTO\tSIZE")
 	for _, c := range changes {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", printable(c.Name), c.From, c.To)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable(c.Name), shapeText(c.Shape), c.From, c.To, byteSize(uint64(c.Bytes)))
 	}
 	fmt.Fprintf(t, "\n%s in all\n", byteSize(uint64(size)))
 	return t.Flush()

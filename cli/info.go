@@ -179,8 +179,7 @@ func (r *run) modelInfo(m *convert.Model, tensors bool) error {
 		}
 		fmt.Fprintln(t, "TENSOR\tTYPE\tSHAPE")
 		for _, tensor := range m.Tensors {
-			shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(tensor.Shape), "[]"), " ", "x")
-			fmt.Fprintf(t, "%s\t%s\t%s\n", printable(tensor.Name), tensor.Type, shape)
+			fmt.Fprintf(t, "%s\t%s\t%s\n", printable(tensor.Name), tensor.Type, shapeText(tensor.Shape))
 		}
 	}
 	return t.Flush()
@@ -195,6 +194,11 @@ func count(n int64) string {
 		return fmt.Sprintf("%d k", (n+500)/1000)
 	}
 	return fmt.Sprintf("%d M", (n+500_000)/1_000_000)
+}
+
+// shapeText is a shape such as 320x4x3x3.
+func shapeText(shape []int64) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
 }
 
 // jsonModel is what info --json says of a model.

@@ -121,7 +121,15 @@ func rename(from, to string) error {
 // fill writes all tensors, in pieces, and then the header, which may have the
 // source's hash in it.
 func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
-	hashed := p.hash(ctx)
+	hashing, stop := context.WithCancel(ctx)
+	hashed := p.hash(hashing)
+	var header []byte
+	defer func() {
+		stop()
+		if header == nil { // the file may be unmapped as soon as this returns
+			<-hashed
+		}
+	}()
 	// The last tensor's padding makes the file as long as it should be.
 	if p.size > int64(len(p.header)) {
 		if _, err := f.WriteAt([]byte{0}, p.size-1); err != nil {
@@ -147,10 +155,10 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		p.advance(pieces[i].size)
 		return nil
 	})
-	header := <-hashed
 	if err != nil {
 		return err
 	}
+	header = <-hashed
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
+	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
 func TestConvert(t *testing.T) {
@@ -186,6 +187,22 @@ func TestConvertFails(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "before", string(text))
 		})
+	}
+}
+
+// A run that fails at once waits for what still reads the source, which may be
+// closed then.
+func TestConvertFailsWhileHashing(t *testing.T) {
+	path := sparse(t, filepath.Join(t.TempDir(), "in"), []safetensors.Tensor{{Name: "emb_params", DType: "F32", Shape: []int64{1 << 20, 256}}})
+	for range 3 {
+		source, err := Load(path)
+		require.NoError(t, err)
+		err = Convert(t.Context(), source, filepath.Join(t.TempDir(), "out"), Options{Keep: true, Hash: true, create: func(path string) (file, error) {
+			real, err := os.Create(path)
+			return &faulty{file: real}, err
+		}})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.NoError(t, source.Close())
 	}
 }
 

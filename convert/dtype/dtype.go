@@ -131,21 +131,27 @@ func (t Type) Size(elements, row int64) (int64, bool) {
 	return int64(low), true
 }
 
-// Parse finds a type by its name, in either case.
+// writable reports whether weights are converted to t: floats that networks
+// compute with, and quantized types that this package reads back.
+func (t Type) writable() bool {
+	return t == F32 || t == F16 || t == BF16 || blocks[t] != nil
+}
+
+// Parse finds a type that weights are converted to by its name, in either case.
 func Parse(name string) (Type, error) {
 	for t, l := range layouts {
-		if strings.EqualFold(name, l.name) && t.InGGML() {
+		if strings.EqualFold(name, l.name) && t.writable() {
 			return t, nil
 		}
 	}
 	return 0, fmt.Errorf("type %q is unknown; there is: %s", name, strings.Join(Names(), ", "))
 }
 
-// Names lists the types that weights can have.
+// Names lists the types that weights are converted to.
 func Names() []string {
 	var names []string
 	for t, l := range layouts {
-		if t.Float() && t.InGGML() {
+		if t.writable() {
 			names = append(names, l.name)
 		}
 	}
