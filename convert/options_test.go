@@ -21,7 +21,7 @@ import (
 
 func TestRules(t *testing.T) {
 	var rules []Rule
-	for _, s := range []string{`^vae\..*norm=bf16`, `vae\..*=f16`, `ff\.net\.2=q8_0`, `^model\.diffusion_model\.out\.=f32`, `^text\.=q4_0`} {
+	for _, s := range []string{`^vae\..*norm=bf16`, `vae\..*=f16`, `ff\.net\.2=q8_0`, `^model\.diffusion_model\.out\.=f32`, `^text\.=q4_0`, `^t5\.=q5_0`, `^text2\.=q5_1`} {
 		r, err := ParseRule(s)
 		require.NoError(t, err)
 		rules = append(rules, r)
@@ -38,6 +38,9 @@ func TestRules(t *testing.T) {
 		{UNetPrefix + "middle_block.1.transformer_blocks.0.ff.net.2.bias", []int64{64}, dtype.F32},
 		{UNetPrefix + "out.2.weight", []int64{4, 64, 3, 3}, dtype.F32},
 		{TextPrefix + "text_model.encoder.layers.0.mlp.fc1.weight", []int64{128, 64}, dtype.Q4_0},
+		{clipLPrefix + "text_model.encoder.layers.0.mlp.fc1.weight", []int64{128, 64}, dtype.Q4_0},
+		{clipGPrefix + "text_model.encoder.layers.0.mlp.fc1.weight", []int64{128, 64}, dtype.Q5_1},
+		{t5Prefix + "encoder.block.0.layer.0.SelfAttention.q.weight", []int64{128, 64}, dtype.Q5_0},
 		{TextPrefix + "text_model.embeddings.token_embedding.weight", []int64{128, 64}, dtype.F16},
 	} {
 		require.Equal(t, c.want, o.typeOf(Tensor{Name: c.name, Shape: c.shape, Type: dtype.F32}), c.name)
