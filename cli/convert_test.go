@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
 // A converted model draws: the same picture where the type is the same.
@@ -81,6 +83,44 @@ func TestConvertReports(t *testing.T) {
 		require.Equal(t, "convert", p.Event)
 		require.LessOrEqual(t, p.Done, p.Of)
 	}
+}
+
+// FLUX.1 of its four parts, and what info says of each and of the whole.
+func TestConvertParts(t *testing.T) {
+	folder := t.TempDir()
+	part := func(name string, tensors ...string) string {
+		var all []safetensors.Tensor
+		for _, x := range tensors {
+			all = append(all, safetensors.Tensor{Name: x, DType: "BF16", Shape: []int64{64, 256}, Data: make([]byte, 2*64*256)})
+		}
+		path := filepath.Join(folder, name)
+		f, err := os.Create(path)
+		require.NoError(t, err)
+		require.NoError(t, safetensors.Write(f, map[string]string{"modelspec.title": "F", "modelspec.license": "L"}, all))
+		require.NoError(t, f.Close())
+		return path
+	}
+	flux := part("flux", "double_blocks.0.img_attn.qkv.weight", "img_in.weight", "guidance_in.in_layer.weight")
+	clip := part("clip", "text_model.encoder.layers.0.self_attn.q_proj.weight")
+	t5 := part("t5", "encoder.block.0.layer.0.SelfAttention.q.weight")
+	vae := part("vae", "decoder.up.0.block.0.conv1.weight")
+	out := filepath.Join(folder, "out.gguf")
+	o := sdgo(t, "convert", "-q", "--type", "q4_K", "--tensor-type", "t5=q8_0", "--unet", flux, "--clip-l", clip, "--t5xxl", t5, "--vae", vae, "-o", out)
+	require.Equal(t, outcome{code: ExitOK}, o)
+	o = sdgo(t, "info", "--tensors", out)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	for _, line := range []string{`model +FLUX\.1 \(dev: guidance is an input\)`, `double blocks +1`, `T5 text encoder +1 `, `transformer +3 `,
+		`text_encoders\.t5xxl\.transformer\.encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight +q8_0 +64x256`,
+		`text_encoders\.clip_l\.transformer\.text_model\.encoder\.layers\.0\.self_attn\.q_proj\.weight +q4_K`,
+		`model\.diffusion_model\.img_in\.weight +bf16`, `first_stage_model\.decoder\.up\.0\.block\.0\.conv1\.weight +bf16`} {
+		require.Regexp(t, line, o.out)
+	}
+	require.Contains(t, sdgo(t, "info", t5).out, "a T5 text encoder")
+	var m jsonModel
+	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", out).out), &m))
+	require.Equal(t, map[string]int{"width": 64, "in_channels": 256, "double_blocks": 1, "guidance": 1}, m.Facts)
+	require.Equal(t, 4, strings.Count(m.Metadata["sdgo.source.sha256"], "  "))
+	sdgo(t, "convert", "--unet", flux, "--clip-g", clip, "-o", out, "--force").requireError(t, ExitFailure, "no such part")
 }
 
 func TestInterruptedConversion(t *testing.T) {

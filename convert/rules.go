@@ -13,7 +13,7 @@ import (
 var sensitive = []string{
 	"embedding", "time_embed.", "label_emb.", // UNets and text encoders
 	"shared.", "relative_attention_bias.", // T5
-	VAEPrefix, // whose errors are seen at once
+	VAEPrefix,                                                                     // whose errors are seen at once
 	"x_embedder.", "t_embedder.", "y_embedder.", "pos_embed", "context_embedder.", // DiT, SD3
 	"img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer.", // FLUX
 }
