@@ -1,0 +1,106 @@
+package convert
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/allocation"
+)
+
+// bombs are JSON files of the kinds that fool or exhaust readers.
+func bombs() []string {
+	return []string{
+		strings.Repeat("[", 20000), strings.Repeat(`{"a":`, 20000), "[" + strings.Repeat("[],", 20000) + "[]]", `{"unet":[` + strings.Repeat("{},", 20000) + "{}]}",
+		`{"weight_map":{` + strings.Repeat(`"conv_in.weight":"a.safetensors",`, 2) + `"b":"a.safetensors"}}`, `{"weight_map":{},"weight_map":{"x":"a.safetensors"}}`,
+		`{"weight_map":{"x":"../outside.safetensors"}}`, `{"weight_map":{"x":"..\\outside.safetensors"}}`, `{"weight_map":{"x":"/outside.safetensors"}}`,
+		`{"weight_map":{"x":"."}}`, `{"weight_map":{"x":".safetensors"}}`, `{"weight_map":{"x":"a.safetensors\u0000"}}`, `{"weight_map":{"x":"sub/a.safetensors"}}`,
+		`{"weight_map":{"x":7}}`, `{"weight_map":[]}`, `{"weight_map":null}`, `{}`, `{"WEIGHT_MAP":{"conv_in.weight":"a.safetensors"}}`,
+		`{"unet":["a"],"unet":[null]}`, `{"unet":["a"]} trailing`, `{"attention_head_dim":1e999}`, `{"attention_head_dim":[1,"2"]}`, "\xff\xfe{}", "",
+	}
+}
+
+// fuzzFolder is a model of one weight in a folder, beside a file that is none of
+// its own.
+func fuzzFolder(f *testing.F) string {
+	root := f.TempDir()
+	save(f, filepath.Join(root, "outside.safetensors"), nil, fill([]Weight{{"outside", []int64{1}}}, "F32"))
+	dir := filepath.Join(root, "model")
+	save(f, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
+	return dir
+}
+
+// The JSON files of a folder: what is in them never panics, costs no more than
+// a small multiple of their size, and no shard is read from elsewhere.
+func FuzzDiffusers(f *testing.F) {
+	f.Add(`{"unet":["diffusers","UNet2DConditionModel"],"text_encoder":["transformers","CLIPTextModel"]}`, `{"attention_head_dim":[5,10]}`, `{"weight_map":{"conv_in.weight":"a.safetensors"}}`)
+	f.Add(`{"transformer":[null,null],"unet":[]}`, `{"attention_head_dim":8,"sample_size":-1}`, `{"weight_map":{"x":"../outside.safetensors"}}`)
+	f.Add(`{"transformer":["a"]}`, `[]`, `{"weight_map":{"x":"..\\outside.safetensors"}}`)
+	f.Add(`{"unet":{"a":1}}`, `{"attention_head_dim":"8"}`, `{"weight_map":{"x":"/outside.safetensors"}}`)
+	f.Add(`null`, `{"attention_head_dim":[[[]]],"num_attention_heads":1e400}`, `{"weight_map":null}`)
+	for _, bomb := range bombs() {
+		f.Add(bomb, bomb, bomb)
+	}
+	dir := fuzzFolder(f)
+	f.Fuzz(func(t *testing.T, model, config, index string) {
+		for name, text := range map[string]string{"model_index.json": model, "unet/config.json": config,
+			"unet/diffusion_pytorch_model.safetensors.index.json": index} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o666))
+		}
+		m := &Model{Path: dir}
+		defer m.Close()
+		allocation.Bound(t, len(model)+len(config)+len(index), 64, func() {
+			_ = m.openDiffusers()
+			_ = m.readConfigs()
+		})
+		for _, x := range m.Tensors {
+			if strings.Contains(x.Name, "outside") {
+				t.Fatal("a file outside of the folder was read")
+			}
+		}
+		m.Tensors = nil
+		d := &detector{m: m}
+		m.UNet = odd.UNet
+		m.VAE = odd.VAE
+		d.overrides()
+	})
+}
+
+// The index of shards alone.
+func FuzzIndex(f *testing.F) {
+	f.Add(`{"metadata":{"total_size":4},"weight_map":{"conv_in.weight":"a.safetensors"}}`)
+	for _, bomb := range bombs() {
+		f.Add(bomb)
+	}
+	dir := fuzzFolder(f)
+	path := filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors.index.json")
+	f.Fuzz(func(t *testing.T, index string) {
+		require.NoError(t, os.WriteFile(path, []byte(index), 0o666))
+		m := &Model{Path: dir}
+		defer m.Close()
+		var all []raw
+		allocation.Bound(t, len(index), 64, func() { all, _ = m.readPart(part{folder: "unet", base: netBase}) })
+		for _, x := range all {
+			if x.Name != "conv_in.weight" {
+				t.Fatalf("tensor %q was read from elsewhere", x.Name)
+			}
+		}
+	})
+}
+
+// What an index may not say, and that each is refused.
+func TestIndexErrors(t *testing.T) {
+	dir := t.TempDir()
+	save(t, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
+	path := filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors.index.json")
+	for _, bomb := range bombs() {
+		require.NoError(t, os.WriteFile(path, []byte(bomb), 0o666))
+		m := &Model{Path: dir}
+		_, err := m.readPart(part{folder: "unet", base: netBase})
+		require.Error(t, err, "%.60q", bomb)
+		require.NoError(t, m.Close())
+	}
+}
