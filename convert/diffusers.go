@@ -220,14 +220,12 @@ func (m *Model) readConfigs() error {
 	}
 	say(keyUNetHeads, heads.one != 0, heads.one)
 	say(keyUNetHeadList, heads.each != nil, strings.Trim(fmt.Sprint(heads.each), "[]"))
-	merges, err := os.ReadFile(filepath.Join(m.Path, "tokenizer", "merges.txt"))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	merges, err := readSmall(filepath.Join(m.Path, "tokenizer", "merges.txt"))
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
-	case err != nil:
-		return err
-	case len(merges) > maxJSON:
-		return fmt.Errorf("tokenizer/merges.txt: %d bytes, at most %d are read", len(merges), maxJSON)
+	}
+	if err != nil {
+		return fmt.Errorf("tokenizer: %w", err)
 	}
 	m.Metadata[keyMerges] = string(merges)
 	return nil

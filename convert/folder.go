@@ -17,17 +17,27 @@ import (
 // maxJSON bounds the JSON files of a folder, in bytes.
 const maxJSON = 8 << 20
 
-func readJSON(path string, to any) error {
+// readSmall reads a file that is no larger than maxJSON, and no device or pipe,
+// which may have no end.
+func readSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
 	}
 	if info.Size() > maxJSON || !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: %d bytes, a file of at most %d is wanted", filepath.Base(path), info.Size(), maxJSON)
+		return nil, fmt.Errorf("%s: %d bytes, a file of at most %d is wanted", filepath.Base(path), info.Size(), maxJSON)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
+	}
+	return text, nil
+}
+
+func readJSON(path string, to any) error {
+	text, err := readSmall(path)
+	if err != nil {
+		return err
 	}
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(path), err)

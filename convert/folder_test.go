@@ -91,6 +91,23 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
+// What draws from nothing, in latents.
+func TestFolderWithoutText(t *testing.T) {
+	dir := t.TempDir()
+	save(t, filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{2, 3}}, {"down_blocks.0.resnets.0.time_emb_proj.weight", []int64{2, 3}}}, "F16"))
+	save(t, filepath.Join(dir, "vqvae", "diffusion_pytorch_model.safetensors"), nil, fill([]Weight{{"decoder.up_blocks.0.resnets.0.conv1.weight", []int64{2, 3}}, {"quantize.embedding.weight", []int64{2, 3}}}, "F16"))
+	class := []string{"a", "b"}
+	writeJSON(t, dir, "model_index.json", map[string]any{"unet": class, "vqvae": class})
+	m, err := Load(dir)
+	require.NoError(t, err)
+	defer m.Close()
+	require.Equal(t, PixelUNet, m.Arch)
+	for _, name := range []string{UNetPrefix + "conv_in.weight", VAEPrefix + "decoder.up.0.block.0.conv1.weight", VAEPrefix + "quantize.embedding.weight"} {
+		_, ok := m.Tensor(name)
+		require.True(t, ok, name)
+	}
+}
+
 // What an index may not say, and that each is refused.
 func TestIndexErrors(t *testing.T) {
 	dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 
 // mapFile maps a file into memory, read-only.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // so that a pipe without a writer does not block
 	if err != nil {
 		return nil, nil, err
 	}
