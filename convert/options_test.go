@@ -259,6 +259,8 @@ func TestImportance(t *testing.T) {
 	}}
 	require.NoError(t, Convert(t.Context(), source, filepath.Join(t.TempDir(), "out"), o))
 	require.Equal(t, 1, seen)
+	require.ErrorContains(t, Convert(t.Context(), source, "x", Options{Type: dtype.F16, Importance: map[string][]float32{"blk.0.weight": columns}}),
+		`the importance matrix has none of the model's`)
 	o.Importance[name] = columns[:3]
 	require.ErrorContains(t, Convert(t.Context(), source, "x", o), "an importance matrix of 3 columns for the shape [64 64]")
 }

@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -151,6 +153,9 @@ func newPlan(m *Model, o Options) (*plan, error) {
 		}
 		p.target = append(p.target, Change{t.Name, t.Shape, t.Type, to, size})
 		p.total += t.size()
+	}
+	if len(o.Importance) > 0 && !slices.ContainsFunc(m.Tensors, func(t Tensor) bool { return o.Importance[t.Name] != nil }) {
+		return nil, fmt.Errorf("the importance matrix has none of the model's %d tensors, but %d others, such as %.80q", len(m.Tensors), len(o.Importance), slices.Min(slices.Collect(maps.Keys(o.Importance))))
 	}
 	kvs := m.keyValues(p.target)
 	if o.Hash && len(m.maps) == 1 {
