@@ -73,6 +73,15 @@ func sparse(t testing.TB, path string, all []safetensors.Tensor) string {
 func TestPublished(t *testing.T) {
 	all := published(t)
 	for _, c := range []struct{ file, arch, what, facts string }{
+		{"sd1", SD1, "Stable Diffusion 1.x", ""},
+		{"sd1-inpaint", SD1, "Stable Diffusion 1.x for inpainting", ""},
+		{"sd1-edit", SD1, "Stable Diffusion 1.x for editing pictures", ""},
+		{"sd2", SD2, "Stable Diffusion 2.x", ""},
+		{"sd2-inpaint", SD2, "Stable Diffusion 2.x for inpainting", ""},
+		{"sdxl", SDXL, "Stable Diffusion XL", ""},
+		{"sdxl-inpaint", SDXL, "Stable Diffusion XL for inpainting", ""},
+		{"sdxl-edit", SDXL, "Stable Diffusion XL for editing pictures", ""},
+		{"sdxl-refiner", SDXLRefiner, "Stable Diffusion XL's refiner", ""},
 		{"flux-dev", Flux, "FLUX.1 (dev: guidance is an input)", "width=3072 in_channels=64 double_blocks=19 single_blocks=38 guidance=1"},
 		{"flux-schnell", Flux, "FLUX.1 (schnell: no guidance)", "width=3072 in_channels=64 double_blocks=19 single_blocks=38"},
 		{"flux-dev-diffusers", Flux, "FLUX.1 in the diffusers library's layout (dev: guidance is an input)", "width=3072 in_channels=64 double_blocks=19 single_blocks=38 guidance=1"},
@@ -110,6 +119,14 @@ func TestPublished(t *testing.T) {
 		{"guided-uncond", PixelUNet, "a UNet without conditioning", "in_channels=3 width=256"},
 		{"ddpm-diffusers", PixelUNet, "a UNet without conditioning in the diffusers library's layout", "in_channels=3 width=128"},
 		{"ddpm-class-diffusers", PixelUNet, "a UNet that draws from classes in the diffusers library's layout", "classes=10 in_channels=3 width=128"},
+		{"vae-4", VAE, "an autoencoder (4 latent channels)", "latent_channels=4"},
+		{"vae-16", VAE, "an autoencoder (16 latent channels)", "latent_channels=16"},
+		{"unet-sd1", UNet, "a UNet of latent diffusion (Stable Diffusion 1.x)", "in_channels=4 width=320 context=768"},
+		{"unet-sd2", UNet, "a UNet of latent diffusion (Stable Diffusion 2.x)", "in_channels=4 width=320 context=1024"},
+		{"unet-sdxl", UNet, "a UNet of latent diffusion (Stable Diffusion XL)", "in_channels=4 width=320 context=2048"},
+		{"unet-sdxl-refiner", UNet, "a UNet of latent diffusion (Stable Diffusion XL's refiner)", "in_channels=4 width=384 context=1280"},
+		{"unet-sd1-inpaint", UNet, "a UNet of latent diffusion (Stable Diffusion 1.x, inpainting)", "in_channels=9 width=320 context=768"},
+		{"unet-sdxl-edit", UNet, "a UNet of latent diffusion (Stable Diffusion XL, editing pictures)", "in_channels=8 width=320 context=2048"},
 		{"unet-sd1-diffusers", UNet, "a UNet of latent diffusion in the diffusers library's layout (Stable Diffusion 1.x)", "in_channels=4 width=320 context=768"},
 		{"unet-sd2-diffusers", UNet, "a UNet of latent diffusion in the diffusers library's layout (Stable Diffusion 2.x)", "in_channels=4 width=320 context=1024"},
 		{"unet-sdxl-diffusers", UNet, "a UNet of latent diffusion in the diffusers library's layout (Stable Diffusion XL)", "in_channels=4 width=320 context=2048"},
@@ -245,9 +262,14 @@ func TestFused(t *testing.T) {
 			back := map[string]bool{}
 			for _, x := range m.Tensors {
 				names := theirsOf(layers, x.Name)
-				if m.Arch == ControlNet {
+				if m.Arch == ControlNet || m.Arch == UNet {
 					levels, blocks, _ := stages(rawNames(order[model]), "down")
-					name, ok := translate(inverse(controlModules(levels, blocks)), strings.TrimPrefix(x.Name, "control_model."))
+					_, _, attention := stages(rawNames(order[model]), "up")
+					modules := unetModules(levels, blocks, attention)
+					if m.Arch == ControlNet {
+						modules = controlModules(levels, blocks)
+					}
+					name, ok := translate(inverse(modules), strings.TrimPrefix(x.Name, "control_model."))
 					require.True(t, ok, x.Name)
 					names = []string{name}
 				}

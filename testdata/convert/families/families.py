@@ -6,8 +6,8 @@ the diffusers library's hold where one is not just the other renamed.
 
 Files in the libraries' layouts are those of the libraries' own models, on
 PyTorch's "meta" device. Files in original layouts are written down here; for
-FLUX and Stable Diffusion 3 the diffusers library's converters must make of
-them exactly the library's models.
+all that the diffusers library converts, its converters must make of them exactly
+the library's models.
 """
 import gzip
 import pathlib
@@ -15,8 +15,8 @@ import pathlib
 import torch
 from diffusers import (AutoencoderKL, AutoencoderTiny, ControlNetModel, DiTTransformer2DModel, FluxTransformer2DModel,
                        SD3Transformer2DModel, UNet2DConditionModel, UNet2DModel)
-from diffusers.loaders.single_file_utils import (convert_controlnet_checkpoint, convert_flux_transformer_checkpoint_to_diffusers,
-                                                 convert_sd3_transformer_checkpoint_to_diffusers)
+from diffusers.loaders.single_file_utils import (convert_controlnet_checkpoint, convert_flux_transformer_checkpoint_to_diffusers, convert_ldm_unet_checkpoint,
+                                                 convert_ldm_vae_checkpoint, convert_sd3_transformer_checkpoint_to_diffusers)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 here = pathlib.Path(__file__).parent
@@ -141,14 +141,17 @@ both("sd3.5-medium", sd3(24, qk_norm=True, dual=13, positions=384), convert_sd3_
                                    dual_attention_layers=tuple(range(13)), **SD3))
 
 
-def controlnet(context, width=320, heads_linear=False):
-    """cldm's ControlNet on Stable Diffusion 1 and 2."""
-    w = {}
-    emb = 4 * width
+def ldm_unet(context, width=320, mults=(1, 2, 4, 4), depths=(1, 1, 1, 0), linears=False, channels=4, adm=0, control=False):
+    """The UNet of latent diffusion, or cldm's ControlNet on it: a copy of the way down with convolutions behind each block."""
+    w, emb = {}, 4 * width
     linear(w, "time_embed.0", emb, width)
     linear(w, "time_embed.2", emb, emb)
-    for i, (o, c) in enumerate([(16, 3), (16, 16), (32, 16), (32, 32), (96, 32), (96, 96), (256, 96), (width, 256)]):
-        conv(w, f"input_hint_block.{2 * i}", o, c)
+    if adm:
+        linear(w, "label_emb.0.0", emb, adm)
+        linear(w, "label_emb.0.2", emb, emb)
+    if control:
+        for i, (o, c) in enumerate([(16, 3), (16, 16), (32, 16), (32, 32), (96, 32), (96, 96), (256, 96), (width, 256)]):
+            conv(w, f"input_hint_block.{2 * i}", o, c)
 
     def res(p, i, o):
         norm(w, p + "in_layers.0", i)
@@ -159,45 +162,68 @@ def controlnet(context, width=320, heads_linear=False):
         if i != o:
             conv(w, p + "skip_connection", o, i, 1)
 
-    def attention(p, c):
+    def attention(p, c, depth):
         norm(w, p + "norm", c)
         for end in "proj_in", "proj_out":
-            linear(w, p + end, c, c) if heads_linear else conv(w, p + end, c, c, 1)
-        b = p + "transformer_blocks.0."
-        for a, k in ("attn1", c), ("attn2", context):
-            w[b + a + ".to_q.weight"], w[b + a + ".to_k.weight"], w[b + a + ".to_v.weight"] = [c, c], [c, k], [c, k]
-            linear(w, b + a + ".to_out.0", c, c)
-        linear(w, b + "ff.net.0.proj", 8 * c, c)
-        linear(w, b + "ff.net.2", c, 4 * c)
-        for k in 1, 2, 3:
-            norm(w, f"{b}norm{k}", c)
+            linear(w, p + end, c, c) if linears else conv(w, p + end, c, c, 1)
+        for d in range(depth):
+            b = f"{p}transformer_blocks.{d}."
+            for a, k in ("attn1", c), ("attn2", context):
+                w[b + a + ".to_q.weight"], w[b + a + ".to_k.weight"], w[b + a + ".to_v.weight"] = [c, c], [c, k], [c, k]
+                linear(w, b + a + ".to_out.0", c, c)
+            linear(w, b + "ff.net.0.proj", 8 * c, c)
+            linear(w, b + "ff.net.2", c, 4 * c)
+            for k in 1, 2, 3:
+                norm(w, f"{b}norm{k}", c)
 
-    conv(w, "input_blocks.0.0", width, 4)
-    conv(w, "zero_convs.0.0", width, width, 1)
-    n, i = 1, width
-    for level, mult in enumerate([1, 2, 4, 4]):
+    def zero(n, c):
+        if control:
+            conv(w, f"zero_convs.{n}.0", c, c, 1)
+
+    conv(w, "input_blocks.0.0", width, channels)
+    zero(0, width)
+    n, i, skips = 1, width, [width]
+    for level, mult in enumerate(mults):
         o = mult * width
         for _ in range(2):
             res(f"input_blocks.{n}.0.", i, o)
-            if level < 3:
-                attention(f"input_blocks.{n}.1.", o)
-            conv(w, f"zero_convs.{n}.0", o, o, 1)
+            if depths[level]:
+                attention(f"input_blocks.{n}.1.", o, depths[level])
+            zero(n, o)
+            skips.append(o)
             n, i = n + 1, o
-        if level < 3:
+        if level + 1 < len(mults):
             conv(w, f"input_blocks.{n}.0.op", o, o)
-            conv(w, f"zero_convs.{n}.0", o, o, 1)
+            zero(n, o)
+            skips.append(o)
             n += 1
+    middle = max(depths) if depths[-1] == 0 else depths[-1]
     res("middle_block.0.", i, i)
-    attention("middle_block.1.", i)
+    attention("middle_block.1.", i, middle)
     res("middle_block.2.", i, i)
-    conv(w, "middle_block_out.0", i, i, 1)
+    if control:
+        conv(w, "middle_block_out.0", i, i, 1)
+        return w
+    n = 0
+    for level in reversed(range(len(mults))):
+        for k in range(3):
+            o = mults[level] * width
+            res(f"output_blocks.{n}.0.", i + skips.pop(), o)
+            i = o
+            if depths[level]:
+                attention(f"output_blocks.{n}.1.", o, depths[level])
+            if level and k == 2:
+                conv(w, f"output_blocks.{n}.{2 if depths[level] else 1}.conv", o, o)
+            n += 1
+    norm(w, "out.0", i)
+    conv(w, "out.2", 4, i)
     return w
 
 
 for name, context, linears in ("controlnet-sd1", 768, False), ("controlnet-sd2", 1024, True):
     make = lambda: ControlNetModel(cross_attention_dim=context, use_linear_projection=linears, attention_head_dim=8)
     config = library(make)[1].config
-    both(name, controlnet(context, heads_linear=linears), convert_controlnet_checkpoint, make, config=config)
+    both(name, ldm_unet(context, linears=linears, control=True), convert_controlnet_checkpoint, make, config=config)
     files[name] = {"control_model." + k: v for k, v in files[name].items()}
 
 
@@ -238,10 +264,11 @@ t5 = library(lambda: T5EncoderModel(T5Config(vocab_size=32128, d_model=4096, d_k
                                              feed_forward_proj="gated-gelu")))[0]
 t5.pop("encoder.embed_tokens.weight", None)  # the same as shared.weight; files have one of them
 files["t5xxl"] = t5
+VAES = {channels: dict(block_out_channels=[128, 256, 512, 512], layers_per_block=2, down_block_types=["DownEncoderBlock2D"] * 4,
+                       up_block_types=["UpDecoderBlock2D"] * 4, latent_channels=channels, use_quant_conv=channels == 4, use_post_quant_conv=channels == 4)
+        for channels in (4, 16)}
 for channels in 4, 16:
-    files[f"vae-{channels}-diffusers"] = library(lambda: AutoencoderKL(
-        block_out_channels=[128, 256, 512, 512], layers_per_block=2, down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
-        latent_channels=channels, use_quant_conv=channels == 4, use_post_quant_conv=channels == 4))[0]
+    files[f"vae-{channels}-diffusers"] = library(lambda: AutoencoderKL(**VAES[channels]))[0]
     files[f"taesd-{channels}-diffusers"] = library(lambda: AutoencoderTiny(latent_channels=channels))[0]
 
 
@@ -373,11 +400,90 @@ UNETS = {
                          up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], transformer_layers_per_block=4,
                          addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2560),
 }
+LDM = {
+    "sd1": dict(context=768),
+    "sd2": dict(context=1024, linears=True),
+    "sdxl": dict(context=2048, mults=(1, 2, 4), depths=(0, 2, 10), linears=True, adm=2816),
+    "sdxl-refiner": dict(context=1280, width=384, depths=(0, 4, 4, 0), linears=True, adm=2560),
+}
 unets = {}
 for name, options in UNETS.items():
-    files[f"unet-{name}-diffusers"], unets[name] = library(lambda: UNet2DConditionModel(**options))
-files["unet-sd1-inpaint-diffusers"] = library(lambda: UNet2DConditionModel(in_channels=9, **UNETS["sd1"]))[0]
-files["unet-sdxl-edit-diffusers"] = library(lambda: UNet2DConditionModel(in_channels=8, **UNETS["sdxl"]))[0]
+    unets[name] = library(lambda: UNet2DConditionModel(**options))[1]
+    config = dict(unets[name].config)
+    both("unet-" + name, ldm_unet(**LDM[name]), lambda w: convert_ldm_unet_checkpoint({"model.diffusion_model." + k: v for k, v in w.items()}, config),
+         lambda: UNet2DConditionModel(**options))
+for name, base, channels in ("unet-sd1-inpaint", "sd1", 9), ("unet-sdxl-edit", "sdxl", 8):
+    files[name + "-diffusers"] = library(lambda: UNet2DConditionModel(in_channels=channels, **UNETS[base]))[0]
+    files[name] = ldm_unet(channels=channels, **LDM[base])
+
+
+def ldm_vae(channels, quant=True):
+    w = {}
+
+    def res(p, i, o):
+        norm(w, p + "norm1", i)
+        conv(w, p + "conv1", o, i)
+        norm(w, p + "norm2", o)
+        conv(w, p + "conv2", o, o)
+        if i != o:
+            conv(w, p + "nin_shortcut", o, i, 1)
+
+    def middle(p):
+        res(p + "mid.block_1.", 512, 512)
+        norm(w, p + "mid.attn_1.norm", 512)
+        for k in "q", "k", "v", "proj_out":
+            conv(w, p + "mid.attn_1." + k, 512, 512, 1)
+        res(p + "mid.block_2.", 512, 512)
+
+    conv(w, "encoder.conv_in", 128, 3)
+    i = 128
+    for level, o in enumerate([128, 256, 512, 512]):
+        for k in 0, 1:
+            res(f"encoder.down.{level}.block.{k}.", i, o)
+            i = o
+        if level < 3:
+            conv(w, f"encoder.down.{level}.downsample.conv", o, o)
+    middle("encoder.")
+    norm(w, "encoder.norm_out", 512)
+    conv(w, "encoder.conv_out", 2 * channels, 512)
+    conv(w, "decoder.conv_in", 512, channels)
+    middle("decoder.")
+    for level, o in reversed(list(enumerate([128, 256, 512, 512]))):
+        for k in 0, 1, 2:
+            res(f"decoder.up.{level}.block.{k}.", i, o)
+            i = o
+        if level:
+            conv(w, f"decoder.up.{level}.upsample.conv", o, o)
+    norm(w, "decoder.norm_out", 128)
+    conv(w, "decoder.conv_out", 3, 128)
+    if quant:
+        conv(w, "quant_conv", 2 * channels, 2 * channels, 1)
+        conv(w, "post_quant_conv", channels, channels, 1)
+    return w
+
+
+for channels in 4, 16:
+    files[f"vae-{channels}"] = ldm_vae(channels, channels == 4)
+    model = library(lambda: AutoencoderKL(**VAES[channels]))[1]
+    converted = convert_ldm_vae_checkpoint({k: torch.empty(v, device="meta") for k, v in files[f"vae-{channels}"].items()}, dict(model.config))
+    assert {k: v.numel() for k, v in converted.items()} == {k: v.numel() for k, v in model.state_dict().items()}
+
+
+def checkpoint(name, channels=4, **texts):
+    """A single file: UNet, autoencoder, text encoders, and what training leaves."""
+    w = {"betas": [1000], "sqrt_alphas_cumprod": [1000], "model_ema.decay": [], "model_ema.num_updates": []}
+    for prefix, part in [("model.diffusion_model.", ldm_unet(channels=channels, **LDM[name])), ("first_stage_model.", ldm_vae(4)), *texts.values()]:
+        w.update({prefix + k: v for k, v in part.items()})
+    return w
+
+
+L = ("cond_stage_model.transformer.", files["clip-l"])
+files["sd1"], files["sd1-inpaint"], files["sd1-edit"] = (checkpoint("sd1", c, l=L) for c in (4, 9, 8))
+H = ("cond_stage_model.model.", openclip(1024, 24))
+files["sd2"], files["sd2-inpaint"] = checkpoint("sd2", h=H), checkpoint("sd2", 9, h=H)
+L, G = ("conditioner.embedders.0.transformer.", files["clip-l"]), ("conditioner.embedders.1.model.", openclip(1280, 32))
+files["sdxl"], files["sdxl-inpaint"], files["sdxl-edit"] = (checkpoint("sdxl", c, l=L, g=G) for c in (4, 9, 8))
+files["sdxl-refiner"] = checkpoint("sdxl-refiner", g=("conditioner.embedders.0.model.", openclip(1280, 32)))
 
 
 def lora(base, style, rank):
@@ -421,10 +527,10 @@ files["embedding-sd2"] = {"emb_params": [8, 1024]}
 files["embedding-sdxl"] = {"clip_l": [3, 768], "clip_g": [3, 1280]}
 files["embedding-diffusers"] = {"<cat-toy>": [768]}
 
-integers = ("position_ids",)
+integers = ("position_ids", "num_updates")
 lines = [f"{case}\t{name}\t{'I64' if name.endswith(integers) else 'F16'}\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
 with open(here / "families.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
     z.write(("\n".join(lines) + "\n").encode())
 with open(here / "fused.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
-    z.write("".join("\t".join(map(str, f)) + "\n" for f in fused if f[0] in ("flux-dev", "sd3-medium", "sd3.5-medium", "controlnet-sd1")).encode())
+    z.write("".join("\t".join(map(str, f)) + "\n" for f in fused if f[0] in ("flux-dev", "sd3-medium", "sd3.5-medium", "controlnet-sd1", "unet-sdxl")).encode())
 print(len(files), "files,", len(lines), "weights")
