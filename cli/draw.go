@@ -31,7 +31,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
 		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},
 		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures of each prompt, with seeds one after the other (default: 1)"},
-		&urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures at once; the same pictures, in another time (default: what is faster)"},
+		&urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures in one pass of the network, where memory allows; they are the same (default: 1)"},
 		&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet, with as many pictures a row, instead of a file a picture"},
 	}
 	output := []urfave.Flag{

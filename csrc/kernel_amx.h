@@ -27,11 +27,12 @@ struct AmxPlan {
     int64_t stride = 0; // of the sums
 };
 
-// Few rows do not pay for the preparation of weights, float32 weights are
-// promised float32 arithmetic.
+// Few rows do not pay for the preparation of weights (a step with guidance has
+// two images), float32 weights are promised float32 arithmetic. The choice
+// depends on one image, as Winograd's does.
 inline bool use_amx(const Plan &p) {
     return p.source.kernel == 1 && !p.source.upsample && p.gemm.w.type != Type::f32 &&
-           p.gemm.rows >= kAmxBlock && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
+           2 * p.gemm.rows_per_image >= kAmxBlock && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
 }
 
 inline AmxPlan amx_plan(const Plan &p, int threads) {

@@ -70,6 +70,7 @@ inline Plan plan(const Linear &l) {
     g.residual_stride = l.residual_stride ? l.residual_stride : l.out;
     g.y = l.y;
     g.y_stride = l.y_stride ? l.y_stride : l.out;
+    g.rows_per_image = l.rows_per_image ? l.rows_per_image : l.rows;
     g.a = {l.x, l.rows, 1, s.x_stride, 0, 0};
     set_bands(p);
     return p;

@@ -83,12 +83,13 @@ inline WinogradPlan winograd_plan(const Plan &p) {
 }
 
 // Whether it is worth it: few products are wasted on tiles that reach beyond
-// the image, and there are enough of them to pay for the transforms.
+// the image, and there are enough of them to pay for the transforms. It depends
+// on one image: an image computed with others is the one computed alone.
 inline bool use_winograd(const Plan &p) {
     const Source &s = p.source;
     const int64_t tiles = ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide);
     return s.kernel == 3 && s.stride == 1 && s.pad == 1 && s.channels() >= 16 && p.gemm.out >= 2 * W &&
-           tiles * s.n >= 4 && 2 * kPoints * tiles < 9 * p.out_w * p.out_h;
+           tiles >= 2 && 2 * kPoints * tiles < 9 * p.out_w * p.out_h;
 }
 
 inline int64_t lines_in_band(const WinogradPlan &w, int64_t band) {

@@ -77,7 +77,7 @@ struct Linear {
     int64_t x_stride = 0;     // floats from one row to the next; 0: in
     int64_t rows = 0, in = 0, out = 0;
     InputNorm norm;             // of images of rows_per_image rows
-    int64_t rows_per_image = 0; // 0: rows
+    int64_t rows_per_image = 0; // 0: rows; the sums depend on it, not on rows
     Matrix w;
     Vector bias;
     Act act = Act::none;

@@ -134,16 +134,21 @@ class UNet : public Architecture {
         Tensor context; // [context_dim, L, N]
     };
 
+    // A layer for what is known of each image, not of its pixels.
+    static Linear vectors(int64_t out, Act act = Act::none, Tensor add = nullptr) {
+        return {out, true, act, add, true};
+    }
+
     // Every residual block begins with the SiLU of the embedding, which this is.
     Tensor time_embedding(Ops &ops, Tensor t, Tensor y) const {
         Tensor e = ops.timestep_embedding(t, width_);
-        e = ops.linear(e, "time_embed.0", {4 * width_, true, Act::silu});
+        e = ops.linear(e, "time_embed.0", vectors(4 * width_, Act::silu));
         if (y == nullptr) {
-            return ops.linear(e, "time_embed.2", {4 * width_, true, Act::silu});
+            return ops.linear(e, "time_embed.2", vectors(4 * width_, Act::silu));
         }
-        Tensor label = ops.linear(y, "label_emb.0.0", {4 * width_, true, Act::silu});
-        label = ops.linear(label, "label_emb.0.2", {4 * width_});
-        return ops.silu(ops.linear(e, "time_embed.2", {4 * width_, true, Act::none, label}));
+        Tensor label = ops.linear(y, "label_emb.0.0", vectors(4 * width_, Act::silu));
+        label = ops.linear(label, "label_emb.0.2", vectors(4 * width_));
+        return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
     }
 
     // A residual block and, where the level has attention, its transformer.
@@ -157,7 +162,7 @@ class UNet : public Architecture {
         Ops &ops = p.ops;
         Tensor h = ops.group_norm(x, name + ".in_layers.0", kResBlockEps, true);
         Conv first{out};
-        first.add_channels = ops.linear(p.time, name + ".emb_layers.1", {out});
+        first.add_channels = ops.linear(p.time, name + ".emb_layers.1", vectors(out));
         h = ops.conv2d(h, name + ".in_layers.2", first);
         h = ops.group_norm(h, name + ".out_layers.0", kResBlockEps, true);
         Conv second{out};

@@ -34,6 +34,7 @@ struct Linear {
     bool bias = true;
     Act act = Act::none;
     Tensor add = nullptr; // of the output's shape, added after the activation
+    bool vectors = false; // [C, N]: one for each image, not an image's tokens
 };
 
 class Ops {

@@ -256,7 +256,7 @@ class CpuOps : public Ops {
                         kernels::Linear k;
                         k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
                         k.norm = norm(from);
-                        k.rows_per_image = from.stats ? x->ne[1] : 0;
+                        k.rows_per_image = l.vectors ? 1 : x->ne[1];
                         k.w = matrix(w, in);
                         k.bias = vector(b);
                         k.act = act_of(l.act);

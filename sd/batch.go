@@ -127,21 +127,19 @@ type work struct {
 // draw draws the next pictures, as many at once as it is good for.
 func (w *work) draw(ctx context.Context) {
 	w.waiting = slices.DeleteFunc(w.waiting, func(t task) bool { return t.ended() })
-	n := 1
-	for w.next < len(w.jobs) && len(w.waiting) < n && (len(w.waiting) == 0 || w.jobs[w.next].q.like(w.waiting[0].q)) {
-		w.begin(ctx, w.jobs[w.next])
-		w.next++
-		if len(w.waiting) == 0 { // it failed
-			return
-		}
-		var err error
-		if n, err = w.m.batch(ctx, w.waiting[0]); err != nil {
-			w.waiting[0].fail(err)
-			return
-		}
+	if len(w.waiting) == 0 && w.next < len(w.jobs) {
+		w.begin(ctx)
 	}
 	if len(w.waiting) == 0 {
 		return
+	}
+	n, err := w.m.batch(ctx, w.waiting[0])
+	if err != nil {
+		w.waiting[0].fail(err)
+		return
+	}
+	for w.next < len(w.jobs) && len(w.waiting) < n && w.jobs[w.next].q.like(w.waiting[0].q) {
+		w.begin(ctx)
 	}
 	group := w.waiting[:min(n, len(w.waiting))]
 	for i, t := range group {
@@ -164,8 +162,10 @@ func (w *work) draw(ctx context.Context) {
 // like reports whether two requests' pictures can be drawn at once.
 func (q resolved) like(o resolved) bool { return q.Width == o.Width && q.Height == o.Height }
 
-// begin makes a job's pictures wait, with all that they have in common.
-func (w *work) begin(ctx context.Context, j *job) {
+// begin makes the next job's pictures wait, with all that they have in common.
+func (w *work) begin(ctx context.Context) {
+	j := w.jobs[w.next]
+	w.next++
 	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	c, err := w.m.prepare(j.ctx, j.q, j.result)
 	if err != nil {
@@ -217,17 +217,15 @@ func (t task) finish(d drawn, n int) {
 	t.left--
 }
 
-// batch is how many pictures like a task's are drawn at once.
+// batch is how many pictures like a task's are drawn at once: as many as
+// options say, as far as memory goes.
 func (m *Model) batch(ctx context.Context, t task) (int, error) {
-	if m.options.Batch > 0 {
-		return m.options.Batch, nil
-	}
-	for n := m.goodBatch(t.q); n > 1; n /= 2 {
+	for n := max(m.options.Batch, 1); n > 1; n-- {
 		need, err := m.stepMemory(ctx, t, n)
 		if err != nil {
 			return 0, err
 		}
-		if need <= m.availableMemory() {
+		if need <= m.memoryOf(m.devices[partUNet]) {
 			return n, nil
 		}
 	}
@@ -253,9 +251,4 @@ func (m *Model) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
 	shape := plane{nil, m.weights.UNet.OutChannels, t.q.Height / m.factor(), t.q.Width / m.factor()}
 	in := m.unetInputs(unetInput{ts: make([]float32, n*views), shape: shape, length: length})
 	return net.Estimate(ctx, in, []cgo.Output{{Name: "out"}})
-}
-
-// goodBatch is how many pictures at once are faster than one by one.
-func (m *Model) goodBatch(q resolved) int {
-	return 1
 }

@@ -185,7 +185,7 @@ func (u *ESRGAN) tile(ctx context.Context, net *cgo.Net, size image.Point) (int,
 		}
 		return u.Tile, nil
 	}
-	available := u.model.availableMemory()
+	available := u.model.memoryOf(u.model.devices[partUpscale])
 	for side := defaultTile; side > MinTile; side -= 32 {
 		n := u.config.Fold
 		height, width := (min(side, size.Y)+n-1)/n, (min(side, size.X)+n-1)/n

@@ -43,9 +43,9 @@ type Options struct {
 	// SDGO_KERNELS is its default.
 	Kernels string
 
-	// Batch is how many pictures go through the UNet at once, of one request's
-	// and of those that [Model.GenerateAll] is given. The pictures are the same.
-	// 0 means as many as is faster than one by one, where memory allows.
+	// Batch is how many pictures go through the UNet at once, where memory
+	// allows: of one request's and of those that [Model.GenerateAll] is given.
+	// The pictures are the same. 0 means 1, which is as fast on a CPU.
 	Batch int
 
 	// MaxMemory bounds the memory that decoding a picture takes beside the
