@@ -129,6 +129,21 @@ func TestXLPipelinesAgreeWithDiffusers(t *testing.T) {
 	}
 }
 
+// A folder as the diffusers library saves it gives the very same pictures.
+func TestXLFolder(t *testing.T) {
+	ref := readReference(t, xlFolder, "reference.safetensors")
+	file, folder := openXL(t, "base", Options{}), openTiny(t, "../xl/base-diffusers", Options{})
+	require.Equal(t, file.weights.UNet, folder.weights.UNet)
+	require.Equal(t, file.NativeSize(), folder.NativeSize())
+	var pictures []*image.NRGBA
+	for _, m := range []*Model{file, folder} {
+		result, err := m.Generate(context.Background(), pipelineRequest(ref))
+		require.NoError(t, err)
+		pictures = append(pictures, result.Images[0].Image)
+	}
+	require.True(t, equalPix(pictures[0], pictures[1]))
+}
+
 // The whole request, at the zero settings and with a refiner.
 func TestXLGenerate(t *testing.T) {
 	ref := readReference(t, xlFolder, "reference.safetensors")

@@ -1,13 +1,9 @@
 package sd
 
 import (
-	"context"
-	"fmt"
 	"image"
 	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // What SDXL makes of a picture, with the plain model and those for inpainting
@@ -39,16 +35,6 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 				latent := latentOf(t, m, r)
 				t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32(name+".latent")))
 				requireClose(t, latent.data, ref.f32(name+".latent"), 1e-4, name)
-
-				r.Count = 2
-				result, err := m.Generate(context.Background(), r)
-				require.NoError(t, err)
-				require.Len(t, result.Images, 2)
-				for i, v := range mask.Pix {
-					if r.Mask != nil && v == 0 {
-						require.Equal(t, start.Pix[4*i:][:4], result.Images[1].Image.Pix[4*i:][:4], fmt.Sprint("pixel ", i))
-					}
-				}
 			})
 		}
 	}

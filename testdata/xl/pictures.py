@@ -1,4 +1,5 @@
 """Makes pictures.safetensors: what diffusers' pipelines for SDXL make of a picture, and in a few steps.
+And base-diffusers: the base model in the library's layout.
 
 Run it in any folder: python pictures.py. The models are those of make.py; README.md describes the tensors.
 """
@@ -62,6 +63,10 @@ def main():
         p = kind(**(parts | more), add_watermarker=False)
         p.set_progress_bar_config(disable=True)
         return p
+
+    pipe(StableDiffusionXLPipeline).to(torch.float16).save_pretrained(HERE / "base-diffusers")
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        parts[part].to(torch.float32)
 
     text = {"prompt": xl.PROMPT, "negative_prompt": xl.NEGATIVE, "num_inference_steps": xl.STEPS, "guidance_scale": xl.GUIDANCE,
             "output_type": "latent"}
