@@ -108,7 +108,7 @@ func (r *run) pictureInfo(p *pictureFacts, asJSON bool) error {
 	}
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\n", printable(p.File))
-	fmt.Fprintf(t, "picture\t%s, %dx%d\n", strings.ToUpper(string(p.Format)), p.Width, p.Height)
+	fmt.Fprintf(t, "picture\t%s, %dx%d\n", p.Format.Name(), p.Width, p.Height)
 	for _, text := range p.order {
 		name := printable(text.Keyword)
 		for line := range strings.Lines(text.Value + "\n") {

@@ -5,8 +5,6 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	"image/png"
-	"io"
 	"math"
 	"strconv"
 
@@ -30,7 +28,7 @@ var (
 
 // plotSigmas draws a schedule. The last level, 0, which has no logarithm,
 // stands on the lower edge.
-func plotSigmas(w io.Writer, title string, sigmas []float64) error {
+func plotSigmas(title string, sigmas []float64) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, plotWidth, plotHeight))
 	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)
 	n := len(sigmas) - 1
@@ -67,7 +65,7 @@ func plotSigmas(w io.Writer, title string, sigmas []float64) error {
 			dot(img, x(float64(i)), y(sigma))
 		}
 	}
-	return png.Encode(w, img)
+	return img
 }
 
 // line draws a line from one point to another.

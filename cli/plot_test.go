@@ -24,7 +24,7 @@ func TestPlot(t *testing.T) {
 	}
 	require.Equal(t, color.NRGBA{255, 255, 255, 255}, color.NRGBAModel.Convert(img.At(64+89, 300)))
 
-	sdgo(t, "sigmas", "--plot", filepath.Join(folder, "plot.jpg")).requireError(t, ExitUsage, "--plot")
+	sdgo(t, "sigmas", "--plot", filepath.Join(folder, "plot.gif")).requireError(t, ExitUsage, "--plot")
 	sdgo(t, "sigmas", "--plot", path, "--json").requireError(t, ExitUsage, "--plot and --json")
 	sdgo(t, "sigmas", "--plot", filepath.Join(folder, "none", "plot.png")).requireError(t, ExitFailure, "none")
 	requireFiles(t, folder, "plot.png")

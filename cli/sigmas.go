@@ -70,7 +70,9 @@ func (r *run) runSigmas(c *urfave.Context) error {
 
 // plot draws noise levels into a file or to standard output.
 func (r *run) plot(to *target, schedule string, sigmas []float64) error {
-	draw := func(w io.Writer) error { return plotSigmas(w, plotTitle(schedule, len(sigmas)-1), sigmas) }
+	draw := func(w io.Writer) error {
+		return to.encode(w, plotSigmas(plotTitle(schedule, len(sigmas)-1), sigmas), "")
+	}
 	if to.name == "-" {
 		return draw(r.out)
 	}

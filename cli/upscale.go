@@ -34,7 +34,7 @@ func (r *run) upscale() *urfave.Command {
 		Usage:     "makes pictures larger with an ESRGAN network",
 		UsageText: "upscale -m MODEL [flags] PICTURE...",
 		HideHelp:  true,
-		Flags: []urfave.Flag{
+		Flags: append([]urfave.Flag{
 			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the network: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as .pth, .safetensors or .gguf"},
 			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` the picture, a folder, or - (default: NAME-xSCALE.png beside each picture)"},
 			&urfave.Float64Flag{Name: "scale", Usage: "`X` how many times wider and higher (default: the network's)"},
@@ -44,7 +44,7 @@ func (r *run) upscale() *urfave.Command {
 			&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16"},
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
-		},
+		}, formatFlags()...),
 		Action: r.runUpscale,
 		Description: `
 Examples:
@@ -53,8 +53,11 @@ Examples:
 	}
 }
 
-// enlarging is one picture to upscale.
-type enlarging struct{ from, to string }
+// enlarging is one picture to upscale, and the format that it is written in.
+type enlarging struct {
+	from, to string
+	as       *target
+}
 
 func (r *run) runUpscale(c *urfave.Context) error {
 	r.json = c.Bool("json")
@@ -113,6 +116,7 @@ func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) 
 	out, flag := c.String("output"), r.flagName("output")
 	folder := false
 	var t *target
+	as := &target{folder: true, options: picture.Options{Format: picture.PNG}} // what there is without -o
 	if c.IsSet("output") {
 		if out == "-" && r.json {
 			r.json = false
@@ -122,7 +126,10 @@ func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) 
 		if t, err = newTarget(flag, out, c.NArg(), r.out); err != nil {
 			return nil, err
 		}
-		folder = t.folder
+		folder, as = t.folder, t
+	}
+	if err := r.format(c, as); err != nil {
+		return nil, err
 	}
 	taken := map[string]string{} // files that are written or read → for which picture
 	for _, from := range c.Args().Slice() {
@@ -132,7 +139,7 @@ func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) 
 	}
 	for i, from := range c.Args().Slice() {
 		name := filepath.Base(from)
-		name = strings.TrimSuffix(name, filepath.Ext(name)) + "-x" + strconv.FormatFloat(scale, 'g', 4, 64) + ".png"
+		name = strings.TrimSuffix(name, filepath.Ext(name)) + "-x" + strconv.FormatFloat(scale, 'g', 4, 64) + as.options.Format.Extension()
 		var to string
 		switch {
 		case folder:
@@ -155,7 +162,7 @@ func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) 
 				return nil, err
 			}
 		}
-		all = append(all, enlarging{from, to})
+		all = append(all, enlarging{from, to, as})
 	}
 	return all, nil
 }
@@ -180,9 +187,17 @@ func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, scale float64, e enlarg
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.from, err)
 	}
-	texts = append(texts, pngtext.Text{Keyword: upscaledKeyword,
+	o := e.as.options
+	for _, t := range texts {
+		if t.Keyword == picture.Keyword {
+			o.Parameters = t.Value
+		} else {
+			o.Texts = append(o.Texts, t)
+		}
+	}
+	o.Texts = append(o.Texts, pngtext.Text{Keyword: upscaledKeyword,
 		Value: fmt.Sprintf("Postprocess upscale by: %g, Postprocess upscaler: %s, Version: sdgo %s", scale, u.Name(), sd.Version)})
-	write := func(w io.Writer) error { return pngtext.Encode(w, large, texts...) }
+	write := func(w io.Writer) error { return picture.Encode(w, large, o) }
 	report.close()
 	if e.to == "-" {
 		return write(r.out)
@@ -195,7 +210,7 @@ func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, scale float64, e enlarg
 	return nil
 }
 
-// readWithTexts reads a picture and, of a PNG file, the texts that it carries.
+// readWithTexts reads a picture and the texts that it carries.
 func (r *run) readWithTexts(path string) (image.Image, []pngtext.Text, error) {
 	in, from := r.in, "standard input"
 	if path != "-" {
@@ -214,10 +229,11 @@ func (r *run) readWithTexts(path string) (image.Image, []pngtext.Text, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", from, err)
 	}
-	texts, err := pngtext.Decode(bytes.NewReader(data))
-	if err != nil && !errors.Is(err, pngtext.ErrNotPNG) {
+	facts, err := picture.ReadFacts(bytes.NewReader(data))
+	if err != nil && !errors.Is(err, picture.ErrUnknown) {
 		return nil, nil, fmt.Errorf("%s: %w", from, err)
 	}
+	texts := facts.Texts
 	kept := texts[:0]
 	for _, t := range texts {
 		if t.Keyword != upscaledKeyword {

@@ -54,6 +54,14 @@ func TestUpscale(t *testing.T) {
 	require.Equal(t, "a fox\nSteps: 3", texts["parameters"], "the picture's parameters are kept")
 	require.True(t, strings.HasPrefix(texts["postprocessing"], "Postprocess upscale by: 2, Postprocess upscaler: x2, Version: sdgo "), texts)
 
+	// Another format keeps the parameters, too.
+	o = sdgo(t, "upscale", "-q", "-m", enlarge2, "--format", "webp", drawn)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, sdgo(t, "info", filepath.Join(folder, "drawn-x2.webp")).out, "WebP, 80x48\nparameters  a fox\n")
+	o = sdgo(t, "upscale", "-q", "-m", enlarge2, "--quality", "50", "-o", filepath.Join(folder, "large.jpg"), filepath.Join(folder, "drawn-x2.webp"))
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, sdgo(t, "info", filepath.Join(folder, "large.jpg")).out, "JPEG, 160x96\nparameters  a fox\n")
+
 	// Again: the newest enlargement is told, in another folder, by another factor.
 	more := filepath.Join(folder, "more")
 	require.NoError(t, os.Mkdir(more, 0o777))

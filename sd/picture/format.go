@@ -16,6 +16,14 @@ const (
 	WebP Format = "webp" // lossless, smaller than PNG
 )
 
+// Name is the format's name as people write it.
+func (f Format) Name() string {
+	if f == WebP {
+		return "WebP"
+	}
+	return strings.ToUpper(string(f))
+}
+
 // Extension is the usual ending of the format's files.
 func (f Format) Extension() string {
 	if f == JPEG {
