@@ -50,7 +50,7 @@ func (r *run) txt2img() *urfave.Command {
 		Usage:     "makes pictures from a text",
 		UsageText: "txt2img -m MODEL -p PROMPT [flags]",
 		HideHelp:  true,
-		Flags:     drawFlags(),
+		Flags:     drawFlags(hiresFlags()...),
 		Action:    r.runDraw,
 		Description: `
 Examples:
@@ -70,6 +70,7 @@ var requestFlags = map[string]string{
 	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
 	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
 	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
+	"Stages": "hires",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error
@@ -141,8 +142,10 @@ type drawing struct {
 	prompts []string
 	request sd.Request
 	refiner string // the file of SDXL's refiner; "" without one
-	grid    *grid  // nil without a contact sheet
-	to      *target
+
+	upscalers []string // for each stage the file of an ESRGAN network, or ""
+	grid      *grid    // nil without a contact sheet
+	to        *target
 }
 
 // pictures is their number.
@@ -162,7 +165,11 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	d := drawing{request: q, refiner: c.String("refiner")}
+	d := drawing{refiner: c.String("refiner")}
+	if d.upscalers, err = r.hires(c, &q); err != nil {
+		return err
+	}
+	d.request = q
 	if d.prompts, err = r.prompts(c); err != nil {
 		return err
 	}
@@ -203,10 +210,16 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 		}
 		defer d.request.Refiner.Close()
 	}
+	closeAll, err := r.openUpscalers(ctx, &d, o)
+	defer closeAll()
+	if err != nil {
+		return err
+	}
 	t := timings{Load: seconds(time.Since(start))}
 	report.loaded(m.Name(), time.Since(start))
 	if d.grid != nil {
 		width, height := cmp.Or(d.request.Width, m.NativeSize()), cmp.Or(d.request.Height, m.NativeSize())
+		width, height = finalSize(d.request, width, height)
 		if err := d.grid.check(r.flagName("grid"), width, height); err != nil {
 			return err
 		}
@@ -244,6 +257,9 @@ func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter)
 		q.Prompt = prompt
 		q.OnEvent = func(e sd.Event) error {
 			e.Picture += i * q.Count
+			if e.Stage == sd.StageDraft {
+				return r.keepDraft(e, d)
+			}
 			if e.Stage != sd.StageImage {
 				report.progress(e)
 				return nil
@@ -298,13 +314,20 @@ func (r *run) name(path string) {
 
 // save writes a finished picture.
 func (r *run) save(e sd.Event, to *target) (path string, err error) {
+	if to.name == "-" {
+		return r.saveAs(e, to, "-")
+	}
+	return r.saveAs(e, to, to.path(e.Picture+1, e.Image.Params.Seed))
+}
+
+// saveAs writes a picture to a file, or to standard output.
+func (r *run) saveAs(e sd.Event, to *target, path string) (string, error) {
 	write := func(w io.Writer) error {
 		return to.encode(w, e.Image.Image, e.Image.Params.Text())
 	}
-	if to.name == "-" {
-		return "-", write(r.out)
+	if path == "-" {
+		return path, write(r.out)
 	}
-	path = to.path(e.Picture+1, e.Image.Params.Seed)
 	if err := writeFile(path, write); err != nil {
 		return "", err
 	}

@@ -46,7 +46,11 @@ func (r *run) inFlags(err error, flags map[string]string) error {
 	problems := make([]problem, len(e.Problems))
 	for i, p := range e.Problems {
 		problems[i] = problem{p.Field, p.Text}
-		if name, ok := flags[p.Field]; ok {
+		name, ok := flags[p.Field]
+		if !ok {
+			name, ok = r.hiresFlag(p.Field)
+		}
+		if ok {
 			problems[i].Flag = r.flagName(name)
 		}
 	}

@@ -32,8 +32,8 @@ func (r *run) img2img() *urfave.Command {
 		Usage:     "makes pictures from a picture and a text",
 		UsageText: "img2img -m MODEL -i PICTURE -p PROMPT [flags]",
 		HideHelp:  true,
-		Flags: drawFlags(append(inputFlags(0.75),
-			&urfave.Float64Flag{Name: "image-cfg-scale", Usage: "`X` how strictly a model for editing (instruct-pix2pix) keeps to the picture (default: 1.5)"})...),
+		Flags: drawFlags(append(append(inputFlags(0.75),
+			&urfave.Float64Flag{Name: "image-cfg-scale", Usage: "`X` how strictly a model for editing (instruct-pix2pix) keeps to the picture (default: 1.5)"}), hiresFlags()...)...),
 		Action: r.runDraw,
 		Description: `
 Examples:

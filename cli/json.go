@@ -21,6 +21,7 @@ type loadEvent struct {
 type progressEvent struct {
 	Event   string  `json:"event"`             // "text", "step", "decode" or "upscale"
 	Picture int     `json:"picture,omitempty"` // from 1; not with "text"
+	Pass    int     `json:"pass,omitempty"`    // of a picture with further stages, from 1
 	Index   int     `json:"index"`             // from 1
 	Of      int     `json:"of"`
 	Seconds float64 `json:"seconds"` // since the stage began
@@ -50,6 +51,27 @@ type jsonParams struct {
 	ClipSkip int     `json:"clip_skip"` // 0: the model's own
 	Strength float64 `json:"strength,omitempty"`
 	Model    string  `json:"model"`
+
+	Stages []jsonStage `json:"stages,omitempty"`
+}
+
+// jsonStage are the parameters of a further pass.
+type jsonStage struct {
+	Width    int     `json:"width"`
+	Height   int     `json:"height"`
+	Upscaler string  `json:"upscaler"`
+	Strength float64 `json:"strength"`
+	Steps    int     `json:"steps"`
+	Sampler  string  `json:"sampler"`
+	Schedule string  `json:"schedule"`
+	CFGScale float64 `json:"cfg_scale"`
+}
+
+func jsonStages(stages []sd.StageParams) (all []jsonStage) {
+	for _, s := range stages {
+		all = append(all, jsonStage{s.Width, s.Height, s.Upscaler, s.Strength, s.Steps, s.Sampler, s.Schedule, s.Guidance})
+	}
+	return all
 }
 
 // upscaledEvent is a picture that sdgo upscale has written.
@@ -62,6 +84,12 @@ type upscaledEvent struct {
 	Width   int     `json:"width"`
 	Height  int     `json:"height"`
 	Seconds float64 `json:"seconds"`
+}
+
+// warningEvent is what a person should know although all goes on.
+type warningEvent struct {
+	Event   string `json:"event"` // "warning"
+	Message string `json:"message"`
 }
 
 type sheetEvent struct {
@@ -89,6 +117,9 @@ func (r *events) loaded(model string, after time.Duration) {
 
 func (r *events) progress(e sd.Event) {
 	p := progressEvent{Event: string(e.Stage), Picture: e.Picture + 1, Index: e.Index, Of: e.Of, Seconds: seconds(e.Elapsed)}
+	if e.Pass > 0 {
+		p.Pass = e.Pass + 1
+	}
 	switch e.Stage {
 	case sd.StageText:
 		p.Picture = 0
@@ -104,6 +135,7 @@ func (r *events) saved(e sd.Event, path string) {
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
 		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Strength: p.Strength, Model: p.Model,
+		Stages: jsonStages(p.Stages),
 	}})
 }
 

@@ -30,6 +30,7 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 		Backend:    c.String("backend"),
 		Type:       c.String("type"),
 		Prediction: c.String("prediction"),
+		Warn:       r.warn,
 	}
 	var problems []problem
 	wrong := func(name, format string, args ...any) {
@@ -53,6 +54,15 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 		return o, usageProblems(problems)
 	}
 	return o, nil
+}
+
+// warn shows what a person should know although all goes on.
+func (r *run) warn(text string) {
+	if r.json {
+		writeEvent(r.out, warningEvent{"warning", text})
+		return
+	}
+	fmt.Fprintln(r.err, "sdgo: warning: "+printable(text))
 }
 
 // openModel opens a model. Without a name it asks package sd for the one that

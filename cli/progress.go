@@ -70,6 +70,14 @@ type lines struct {
 	last  time.Time
 }
 
+// passOf names a picture and, behind the first, its pass.
+func passOf(e sd.Event) string {
+	if e.Pass == 0 {
+		return fmt.Sprintf("picture %d", e.Picture+1)
+	}
+	return fmt.Sprintf("picture %d, pass %d", e.Picture+1, e.Pass+1)
+}
+
 // due reports whether a line is to be written: for the last of several, or
 // after a second.
 func (l *lines) due(e sd.Event) bool {
@@ -96,7 +104,7 @@ func (l *lines) progress(e sd.Event) {
 		return
 	}
 	each := e.Elapsed / time.Duration(e.Index)
-	fmt.Fprintf(l.w, "picture %d, step %d", e.Picture+1, e.Index)
+	fmt.Fprintf(l.w, "%s, step %d", passOf(e), e.Index)
 	if e.Of > 0 {
 		fmt.Fprintf(l.w, " of %d", e.Of)
 	}
@@ -119,7 +127,8 @@ func writeSaved(w io.Writer, e sd.Event, path string) {
 	if path == "" {
 		path = fmt.Sprintf("picture %d of %d", e.Picture+1, e.Of)
 	}
-	fmt.Fprintf(w, "%s: seed %d, %dx%d, %d steps of %s\n", printable(path), p.Seed, p.Width, p.Height, p.Steps, p.Sampler)
+	size := e.Image.Image.Rect.Size()
+	fmt.Fprintf(w, "%s: seed %d, %dx%d, %d steps of %s\n", printable(path), p.Seed, size.X, size.Y, p.Steps, p.Sampler)
 }
 
 func writeUpscaled(w io.Writer, e upscaledEvent) {
@@ -196,7 +205,7 @@ func (b *bars) progress(e sd.Event) {
 		if e.Picture != b.picture {
 			return
 		}
-		picture := fmt.Sprintf("picture %d", e.Picture+1)
+		picture := passOf(e)
 		if e.Index == 1 || b.bar == nil {
 			b.begin(picture, e.Of)
 		}

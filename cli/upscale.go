@@ -53,11 +53,8 @@ Examples:
 	}
 }
 
-// enlarging is one picture to upscale, and the format that it is written in.
-type enlarging struct {
-	from, to string
-	as       *target
-}
+// enlarging is one picture to upscale.
+type enlarging struct{ from, to string }
 
 func (r *run) runUpscale(c *urfave.Context) error {
 	r.json = c.Bool("json")
@@ -91,14 +88,14 @@ func (r *run) runUpscale(c *urfave.Context) error {
 	if c.IsSet("scale") {
 		scale = c.Float64("scale")
 	}
-	all, err := r.enlargings(c, scale)
+	t, all, err := r.enlargings(c, scale)
 	if err != nil {
 		return err
 	}
 	report := r.newReporter(c.Bool("quiet"))
 	defer report.close()
 	for i, e := range all {
-		err := r.enlarge(c.Context, u, scale, e, i, len(all), report)
+		err := r.enlarge(c.Context, u, t, scale, e, i, len(all), report)
 		report.close()
 		if ctx := c.Context; ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 			return &interrupted{fmt.Sprintf("%d of %s finished", i, plural(len(all), "picture"))}
@@ -111,25 +108,21 @@ func (r *run) runUpscale(c *urfave.Context) error {
 }
 
 // enlargings are the pictures to upscale, with the files that they become.
-func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) {
-	var all []enlarging
+func (r *run) enlargings(c *urfave.Context, scale float64) (t *target, all []enlarging, err error) {
 	out, flag := c.String("output"), r.flagName("output")
-	folder := false
-	var t *target
-	as := &target{folder: true, options: picture.Options{Format: picture.PNG}} // what there is without -o
-	if c.IsSet("output") {
+	beside := !c.IsSet("output") // the pictures
+	t = &target{folder: true, options: picture.Options{Format: picture.PNG}}
+	if !beside {
 		if out == "-" && r.json {
 			r.json = false
-			return nil, usagef("%s - and %s both want standard output", flag, r.flagName("json"))
+			return nil, nil, usagef("%s - and %s both want standard output", flag, r.flagName("json"))
 		}
-		var err error
 		if t, err = newTarget(flag, out, c.NArg(), r.out); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		folder, as = t.folder, t
 	}
-	if err := r.format(c, as); err != nil {
-		return nil, err
+	if err := r.format(c, t); err != nil {
+		return nil, nil, err
 	}
 	taken := map[string]string{} // files that are written or read → for which picture
 	for _, from := range c.Args().Slice() {
@@ -139,36 +132,36 @@ func (r *run) enlargings(c *urfave.Context, scale float64) ([]enlarging, error) 
 	}
 	for i, from := range c.Args().Slice() {
 		name := filepath.Base(from)
-		name = strings.TrimSuffix(name, filepath.Ext(name)) + "-x" + strconv.FormatFloat(scale, 'g', 4, 64) + as.options.Format.Extension()
+		name = strings.TrimSuffix(name, filepath.Ext(name)) + "-x" + strconv.FormatFloat(scale, 'g', 4, 64) + t.options.Format.Extension()
 		var to string
 		switch {
-		case folder:
-			to = filepath.Join(out, name)
-		case t != nil:
-			if to = t.name; to != "-" {
-				to = t.path(i+1, 0)
-			}
-		case from == "-":
-			return nil, usagef("-: a picture from standard input wants %s to name its file", flag)
-		default:
+		case beside && from == "-":
+			return nil, nil, usagef("-: a picture from standard input wants %s to name its file", flag)
+		case beside:
 			to = filepath.Join(filepath.Dir(from), name)
+		case t.folder:
+			to = filepath.Join(out, name)
+		case out == "-":
+			to = "-"
+		default:
+			to = t.path(i+1, 0)
 		}
 		if other, ok := taken[filepath.Clean(to)]; ok && to != "-" {
-			return nil, usagef("%s would become %s, which is there for %s; %s names another file or folder", from, to, other, flag)
+			return nil, nil, usagef("%s would become %s, which is there for %s; %s names another file or folder", from, to, other, flag)
 		}
 		taken[filepath.Clean(to)] = from
-		if t == nil {
+		if beside {
 			if err := checkFolder(from, to); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		all = append(all, enlarging{from, to, as})
+		all = append(all, enlarging{from, to})
 	}
-	return all, nil
+	return t, all, nil
 }
 
 // enlarge upscales picture i of n and saves it.
-func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, scale float64, e enlarging, i, n int, report reporter) error {
+func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, t *target, scale float64, e enlarging, i, n int, report reporter) error {
 	start := time.Now()
 	img, texts, err := r.readWithTexts(e.from)
 	if err != nil {
@@ -187,17 +180,8 @@ func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, scale float64, e enlarg
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.from, err)
 	}
-	o := e.as.options
-	for _, t := range texts {
-		if t.Keyword == picture.Keyword {
-			o.Parameters = t.Value
-		} else {
-			o.Texts = append(o.Texts, t)
-		}
-	}
-	o.Texts = append(o.Texts, pngtext.Text{Keyword: upscaledKeyword,
-		Value: fmt.Sprintf("Postprocess upscale by: %g, Postprocess upscaler: %s, Version: sdgo %s", scale, u.Name(), sd.Version)})
-	write := func(w io.Writer) error { return picture.Encode(w, large, o) }
+	how := fmt.Sprintf("Postprocess upscale by: %g, Postprocess upscaler: %s, Version: sdgo %s", scale, u.Name(), sd.Version)
+	write := func(w io.Writer) error { return t.encodeWith(w, large, texts, how) }
 	report.close()
 	if e.to == "-" {
 		return write(r.out)
@@ -208,6 +192,21 @@ func (r *run) enlarge(ctx context.Context, u *sd.ESRGAN, scale float64, e enlarg
 	report.upscaled(upscaledEvent{"upscaled", i + 1, n, e.from, e.to, large.Rect.Dx(), large.Rect.Dy(), seconds(time.Since(start))})
 	r.name(e.to)
 	return nil
+}
+
+// encodeWith writes an enlarged picture with the texts that it had and one that
+// says how it was enlarged. In PNG files this one has a place of its own, in
+// others it follows the parameters.
+func (t *target) encodeWith(w io.Writer, img image.Image, texts []pngtext.Text, how string) error {
+	if t.options.Format == picture.PNG {
+		return pngtext.Encode(w, img, append(texts, pngtext.Text{Keyword: upscaledKeyword, Value: how})...)
+	}
+	for _, text := range texts {
+		if text.Keyword == picture.Keyword {
+			how = text.Value + ", " + how
+		}
+	}
+	return t.encode(w, img, how)
 }
 
 // readWithTexts reads a picture and the texts that it carries.
@@ -233,9 +232,8 @@ func (r *run) readWithTexts(path string) (image.Image, []pngtext.Text, error) {
 	if err != nil && !errors.Is(err, picture.ErrUnknown) {
 		return nil, nil, fmt.Errorf("%s: %w", from, err)
 	}
-	texts := facts.Texts
-	kept := texts[:0]
-	for _, t := range texts {
+	var kept []pngtext.Text
+	for _, t := range facts.Texts {
 		if t.Keyword != upscaledKeyword {
 			kept = append(kept, t)
 		}

@@ -81,6 +81,13 @@ func TestUpscale(t *testing.T) {
 	require.Equal(t, readPNG(t, large), piped)
 	require.Equal(t, ExitOK, sdgo(t, "upscale", "-m", enlarge2, "-o", filepath.Join(more, "n.png"), plain, drawn).code)
 	requireFiles(t, more, "drawn-x2-x1.5.png", "n-1.png", "n-2.png")
+
+	// As JPEG, whose parameters say how it was enlarged, and from that again.
+	jpeg := filepath.Join(more, "drawn-x2.jpg")
+	require.Equal(t, ExitOK, sdgo(t, "upscale", "-q", "-m", enlarge2, "--format", "jpeg", "-o", more, drawn).code)
+	require.Equal(t, ExitOK, sdgo(t, "upscale", "-q", "-m", enlarge2, "-o", more, jpeg).code)
+	require.True(t, strings.HasPrefix(textsOf(t, filepath.Join(more, "drawn-x2-x2.png"))["parameters"],
+		"a fox\nSteps: 3, Postprocess upscale by: 2, Postprocess upscaler: x2, Version: sdgo "))
 }
 
 // Tiles give events, and Ctrl-C between them keeps what is finished.

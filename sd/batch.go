@@ -190,6 +190,9 @@ func (m *Model) prepare(ctx context.Context, q resolved, result *Result) (condit
 		}
 		c.refined = refined.phases
 	}
+	if c.stages, err = m.prepareStages(ctx, q, result); err != nil {
+		return c, err
+	}
 	if q.Image != nil {
 		start := time.Now()
 		c.source, err = m.newSource(ctx, q)
@@ -202,6 +205,7 @@ func (m *Model) prepare(ctx context.Context, q resolved, result *Result) (condit
 func (t task) finish(d drawn, n int) {
 	t.result.Sample += d.spent.Sample / time.Duration(n)
 	t.result.Decode += d.spent.Decode / time.Duration(n)
+	t.result.Encode += d.spent.Encode / time.Duration(n)
 	switch {
 	case t.err != nil: // a picture before it has ended the request
 		return

@@ -26,7 +26,7 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 	scale := m.factor()
 	one := func(ctx context.Context, z plane) (plane, error) {
 		out := newPlane(3, z.height*scale, z.width*scale)
-		err := net.Run(ctx, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
+		err := m.run(ctx, "the autoencoder", m.decoder, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
 		return out, err
 	}
 	t, err := m.chooseTiling(z.height, z.width, func(height, width int) (uint64, error) {
@@ -46,9 +46,6 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 	}
 	if err != nil {
 		return nil, err
-	}
-	if !finite(pixels.data) {
-		return nil, m.notFinite("the autoencoder", m.decoder)
 	}
 	return toImage(pixels), nil
 }

@@ -100,6 +100,10 @@ func (u *ESRGAN) Close() error {
 // enlarged apart from the colours, by bicubic interpolation. Beside the two
 // pictures, of 8 bits a channel, it takes the memory of a row of tiles.
 func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
+	return u.upscale(ctx, img, u.OnTile)
+}
+
+func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, of int) error) (*image.NRGBA, error) {
 	size, scale := img.Bounds().Size(), u.Scale()
 	if size.X < 1 || size.Y < 1 || size.X > MaxUpscaled/scale || size.Y > MaxUpscaled/scale ||
 		size.X*size.Y > MaxUpscaled*MaxUpscaled/4/(scale*scale) {
@@ -125,14 +129,10 @@ func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, er
 		}
 		folded := p.evenly(fold).fold(fold)
 		out := newPlane(3, folded.height*factor, folded.width*factor)
-		err := net.Run(ctx, []cgo.Input{{Name: "image", Shape: folded.shape(), F32: folded.data}},
+		err := u.model.run(ctx, "the upscaler", u.net, []cgo.Input{{Name: "image", Shape: folded.shape(), F32: folded.data}},
 			[]cgo.Output{{Name: "image", Data: out.data}})
-		if err == nil && !finite(out.data) {
-			err = u.model.notFinite("the upscaler", u.net)
-		}
 		return out, err
 	}
-	done := u.OnTile
 	if done == nil {
 		done = func(int, int) error { return nil }
 	}
@@ -160,13 +160,17 @@ func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, er
 // UpscaleTo makes a picture of a size: it is enlarged until it covers the size,
 // three times at most, and brought to it by Lanczos' filter.
 func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
+	return u.upscaleTo(ctx, img, width, height, u.OnTile)
+}
+
+func (u *ESRGAN) upscaleTo(ctx context.Context, img image.Image, width, height int, done func(index, of int) error) (*image.NRGBA, error) {
 	large := imaging.Clone(img)
 	for range 3 {
 		if u.Scale() == 1 || large.Rect.Dx() >= width && large.Rect.Dy() >= height {
 			break
 		}
 		var err error
-		if large, err = u.Upscale(ctx, large); err != nil {
+		if large, err = u.upscale(ctx, large, done); err != nil {
 			return nil, err
 		}
 	}

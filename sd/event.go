@@ -14,6 +14,7 @@ const (
 	StageSample  Stage = "sample"  // one denoising step is done
 	StageDecode  Stage = "decode"  // a tile of a picture is decoded
 	StageUpscale Stage = "upscale" // a tile of a picture is made larger
+	StageDraft   Stage = "draft"   // a picture as it is before one of the request's Stages
 	StageImage   Stage = "image"   // a picture is finished
 )
 
@@ -22,10 +23,11 @@ const (
 type Event struct {
 	Stage   Stage
 	Picture int // which picture of the request, from 0
+	Pass    int // 0 before the request's Stages, then which of them, from 1
 	Index   int
 	Of      int
 	Elapsed time.Duration
-	Image   *Image // the finished picture, with StageImage
+	Image   *Image // the picture, with StageImage and StageDraft
 }
 
 // Image is a generated picture with all that is needed to make it again.
@@ -39,7 +41,7 @@ type Image struct {
 type Result struct {
 	Images []Image
 	Text   time.Duration // time spent encoding prompts,
-	Encode time.Duration // encoding the picture to begin with,
+	Encode time.Duration // encoding and enlarging pictures,
 	Sample time.Duration // denoising, and
 	Decode time.Duration // decoding
 }

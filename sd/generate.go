@@ -108,9 +108,12 @@ func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, 
 	if err != nil {
 		return Image{}, err
 	}
+	if latent, err = m.stages(ctx, q, c, i, latent, result); err != nil {
+		return Image{}, err
+	}
 	start = time.Now()
 	img, err := m.decode(ctx, latent, func(index, of int) error {
-		return q.event(Event{Stage: StageDecode, Picture: i, Index: index, Of: of, Elapsed: time.Since(start)})
+		return q.event(Event{Stage: StageDecode, Picture: i, Pass: len(q.stages), Index: index, Of: of, Elapsed: time.Since(start)})
 	})
 	result.Decode += time.Since(start)
 	if err != nil {
@@ -130,7 +133,7 @@ func (m *Model) params(q resolved, seed int64) Params {
 		Steps: q.Steps, Guidance: q.guidance,
 		Sampler: q.sampler.Name, Schedule: q.schedule.Name,
 		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip,
-		Model: m.name,
+		Model: m.name, Stages: q.stageParams(),
 	}
 	if q.Image != nil {
 		p.Strength = q.strength

@@ -52,6 +52,10 @@ type Options struct {
 	// weights, in bytes; larger pictures are decoded in tiles. 0 means what
 	// the device has free.
 	MaxMemory uint64
+
+	// Warn, if not nil, is told what a person should know although all goes on,
+	// in a sentence, from any goroutine.
+	Warn func(text string)
 }
 
 // Model is an open model. Its methods may be called from any goroutine.

@@ -25,6 +25,7 @@ type Params struct {
 	MaskPadding            int     // with so many of the picture's pixels around the mask
 	Refiner                string  // the name of the model that made the last steps, behind the fraction RefinerAt; "" without one
 	RefinerAt              float64
+	Stages                 []StageParams
 	Model                  string // the file's name without its folder and ending
 	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
 }
@@ -45,6 +46,7 @@ func (p Params) Text() string {
 	if p.OnlyMasked {
 		fmt.Fprintf(&b, ", Inpaint area: Only masked, Masked area padding: %d", p.MaskPadding)
 	}
+	b.WriteString(p.hiresText())
 	if p.ModelHash != "" {
 		b.WriteString(", Model hash: " + p.ModelHash)
 	}

@@ -19,20 +19,26 @@ type part struct {
 	weights *convert.Model
 	typ     string // Options.Type
 
+	create func() (*cgo.Net, error) // makes a network like net
+
 	mutex  sync.Mutex
 	loaded bool
+	wide   *part // the network in float32, once it is needed (overflow.go)
 }
 
 // newPart makes a network on the device of one of partNames.
 func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, error) {
 	device := m.devices[name]
-	net, err := cgo.NewNet(arch, params, cgo.Config{
-		Device: device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
-	})
+	create := func() (*cgo.Net, error) {
+		return cgo.NewNet(arch, params, cgo.Config{
+			Device: device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
+		})
+	}
+	net, err := create()
 	if err != nil {
 		return nil, err
 	}
-	p := &part{prefix: prefix, device: device, net: net, weights: m.weights, typ: m.options.Type}
+	p := &part{prefix: prefix, device: device, net: net, create: create, weights: m.weights, typ: m.options.Type}
 	for _, w := range net.Weights() {
 		if _, err := p.find(w); err != nil {
 			net.Close()
@@ -67,6 +73,9 @@ func withoutOnes(shape []int64) []int64 {
 func (p *part) get() (*cgo.Net, error) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
+	if p.wide != nil {
+		return p.wide.get()
+	}
 	if p.loaded {
 		return p.net, nil
 	}
@@ -96,6 +105,7 @@ func (p *part) get() (*cgo.Net, error) {
 func (p *part) close() {
 	if p != nil {
 		p.net.Close()
+		p.wide.close()
 	}
 }
 

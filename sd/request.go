@@ -114,6 +114,12 @@ type Request struct {
 	Refiner   *Model
 	RefinerAt *float64
 
+	// Stages are further passes over the picture, which make it larger. A Refiner
+	// takes part in the last one alone. Drafts asks for a StageDraft event with the
+	// picture before each.
+	Stages []HiresStage
+	Drafts bool
+
 	// Count is the number of pictures; 0 means 1.
 	Count int
 
@@ -162,6 +168,9 @@ type resolved struct {
 	sampler       sampler.Sampler
 	schedule      sampler.Schedule
 
+	stages []hires
+	made   int // of Steps, how many steps are made on a picture; 0 leaves it to strength
+
 	refinerAt                    float64
 	aesthetic, negativeAesthetic float64
 }
@@ -169,6 +178,9 @@ type resolved struct {
 // steps is the number of steps that are made: fewer than Steps where a picture
 // to begin with saves the first of them.
 func (q resolved) steps() int {
+	if q.made > 0 {
+		return q.made
+	}
 	if q.Image == nil {
 		return q.Steps
 	}
@@ -230,6 +242,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	if q.schedule, err = q.sampler.LookupSchedule(q.Schedule); err != nil {
 		e.add("Schedule", "%v", err)
 	}
+	q.resolveStages(&e)
 	if len(e.Problems) > 0 {
 		return q, &e
 	}

@@ -12,8 +12,9 @@ import (
 // conditioning is what a picture is guided by.
 type conditioning struct {
 	phases  []phase
-	refined []phase // the refiner's; nil without one
-	source  *source // nil without a picture to begin with
+	refined []phase        // the refiner's; nil without one
+	source  *source        // nil without a picture to begin with
+	stages  []conditioning // for each of the request's stages
 }
 
 // phase is what guides the steps up to `until`, counted from 1, behind the
@@ -38,7 +39,7 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	x := newPlane(m.weights.UNet.OutChannels, q.Height/m.factor(), q.Width/m.factor())
 	var x0 []float32
 	if c.source != nil {
-		sigmas = sampler.Strength(sigmas, q.strength)
+		sigmas = q.cut(sigmas)
 		x0 = c.source.latent.data // nothing with a model for editing
 	}
 	sampler.Start(x.data, x0, sigmas[0], noise)

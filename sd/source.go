@@ -166,7 +166,7 @@ func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
 	one := func(ys, xs span) (plane, error) {
 		part := pixels.crop(span{ys.start * factor, ys.end * factor}, span{xs.start * factor, xs.end * factor})
 		out := newPlane(2*m.weights.VAE.EmbedDim, ys.end-ys.start, xs.end-xs.start)
-		err := net.Run(ctx, []cgo.Input{{Name: "image", Shape: part.shape(), F32: part.data}},
+		err := m.run(ctx, "the autoencoder's encoder", m.encoder, []cgo.Input{{Name: "image", Shape: part.shape(), F32: part.data}},
 			[]cgo.Output{{Name: "moments", Data: out.data}})
 		return out, err
 	}
@@ -183,9 +183,6 @@ func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
 		moments, err = one(span{0, height}, span{0, width})
 	} else {
 		moments, err = t.cover(height, width, 1, one, func(int, int) error { return nil })
-	}
-	if err == nil && !finite(moments.data) {
-		err = m.notFinite("the autoencoder's encoder", m.encoder)
 	}
 	return moments, err
 }

@@ -23,6 +23,9 @@ func (q *resolved) suit(m *convert.Model) error {
 // suitVariant checks what models beside the plain ones see: variant is that of
 // [convert.Model].
 func (q *resolved) suitVariant(variant string, e *RequestError) {
+	if variant != "" && len(q.Stages) > 0 {
+		e.add("Stages", "a model made for inpainting or for editing pictures can't take them; plain ones can")
+	}
 	switch {
 	case variant == "inpaint" && (q.Image == nil || q.Mask == nil):
 		e.add("Mask", "the model is made for inpainting: a picture and a mask are wanted")

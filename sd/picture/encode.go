@@ -37,9 +37,6 @@ type Options struct {
 	// PNG files keep it as a text chunk, JPEG and WebP files as EXIF's
 	// UserComment in UTF-16, where AUTOMATIC1111's web UI writes it.
 	Parameters string
-
-	// Texts are further texts, which only PNG files keep.
-	Texts []pngtext.Text
 }
 
 // Check tells what can't be written, before there is a picture.
@@ -82,7 +79,7 @@ func Encode(w io.Writer, img image.Image, o Options) error {
 	if o.Parameters != "" {
 		texts = []pngtext.Text{{Keyword: Keyword, Value: o.Parameters}}
 	}
-	return pngtext.Encode(w, img, append(texts, o.Texts...)...)
+	return pngtext.Encode(w, img, texts...)
 }
 
 func checkSides(img image.Image, most int, format string) error {

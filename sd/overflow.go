@@ -1,0 +1,53 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sdgo/sdgo/cgo"
+)
+
+// This library's kernels keep activations in float32, or as two bfloat16
+// numbers each, whose range is the same, whatever the weights' type. Other
+// operators take float16 beside float16 weights and end at 65504, which the
+// autoencoder of Stable Diffusion XL passes: infinities, then NaN, then a black
+// picture. What such a network computes is computed again in float32.
+
+// run runs one of the autoencoder's networks on a tile. Where float16 has
+// overflowed it goes over to float32, for good.
+func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, out []cgo.Output) error {
+	net, err := p.get()
+	if err != nil {
+		return err
+	}
+	if err = net.Run(ctx, in, out); err != nil || finite(out[0].Data) {
+		return err
+	}
+	explained := m.notFinite(name, p)
+	wide, err := p.widen()
+	if _, isKnown := explained.(*NotFiniteError); !isKnown || err != nil || wide == net {
+		return explained
+	}
+	if m.options.Warn != nil {
+		m.options.Warn(fmt.Sprintf("%s overflowed in float16 and goes on in float32", name))
+	}
+	if err = wide.Run(ctx, in, out); err == nil && !finite(out[0].Data) {
+		err = explained
+	}
+	return err
+}
+
+// widen sets up the network with weights in float32, which are used from then
+// on.
+func (p *part) widen() (*cgo.Net, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.wide == nil {
+		net, err := p.create()
+		if err != nil {
+			return nil, err
+		}
+		p.wide = &part{prefix: p.prefix, device: p.device, net: net, weights: p.weights, typ: "f32", create: p.create}
+	}
+	return p.wide.get()
+}
