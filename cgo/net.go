@@ -38,7 +38,7 @@ type Weight struct {
 }
 
 // NewNet creates a net of an architecture that csrc knows ("clip_text",
-// "unet", "vae_decoder", "vae_encoder", "esrgan"). The hyperparameters are documented
+// "unet", "vae_decoder", "vae_encoder", "esrgan" …). The hyperparameters are documented
 // with the architecture, in csrc/net_*.cpp.
 func NewNet(arch string, params Params, config Config) (*Net, error) {
 	carch := C.CString(arch)

@@ -46,6 +46,8 @@ std::unique_ptr<Architecture> unet(const Params &p);
 std::unique_ptr<Architecture> vae_decoder(const Params &p);
 std::unique_ptr<Architecture> vae_encoder(const Params &p);
 std::unique_ptr<Architecture> esrgan(const Params &p);
+std::unique_ptr<Architecture> taesd_decoder(const Params &p);
+std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 
 // Makes the architecture of that name, or calls invalid().
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);

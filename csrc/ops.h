@@ -19,9 +19,10 @@ enum class Act { none, silu, gelu, quick_gelu };
 
 // A convolution: everything that can be fused into it.
 struct Conv {
-    int64_t out = 0;               // output channels
-    int kernel = 3;                // 1 or 3, padded to keep the size
-    int stride = 1;                // 1 or 2
+    int64_t out = 0; // output channels
+    int kernel = 3;  // 1 or 3, padded to keep the size
+    int stride = 1;  // 1 or 2
+    bool bias = true;
     bool pad_end = false;          // pad right and bottom only (the VAE encoder's downsampling)
     int64_t up_width = 0;          // not 0: nearest-neighbour 2x before the convolution,
     int64_t up_height = 0;         // cut to this size (twice the input's or one less)

@@ -85,7 +85,7 @@ class CpuOps : public Ops {
     Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
         const int64_t in = x->ne[0];
         Tensor w = weight(name + ".weight", {c.out, in, c.kernel, c.kernel});
-        Tensor b = weight(name + ".bias", {c.out});
+        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
         const Source from = source(x);
         const auto arguments = [=](Tensor dst) {
             kernels::Conv2d k;

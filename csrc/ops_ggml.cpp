@@ -21,7 +21,7 @@ class GgmlOps : public Ops {
 
     Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
         Tensor w = weight(name + ".weight", {c.out, x->ne[2], c.kernel, c.kernel});
-        Tensor b = weight(name + ".bias", {c.out});
+        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
         if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16) {
             w = ggml_cast(ctx_, w, GGML_TYPE_F32); // the operator knows these two types
         }
@@ -36,7 +36,9 @@ class GgmlOps : public Ops {
         const int64_t in = x->ne[2];
         x = ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1);
         count(2.0 * double(ggml_nelements(x)) * double(in * c.kernel * c.kernel));
-        x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
+        if (b) {
+            x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
+        }
         if (c.add_channels) {
             x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, c.add_channels, 1, 1, c.out, c.add_channels->ne[1]));
         }

@@ -72,7 +72,7 @@ typedef struct {
 typedef struct sdgo_net sdgo_net;
 
 // Creates a net of architecture `arch` ("clip_text", "unet", "vae_decoder",
-// "vae_encoder", "esrgan") on device `device`. `threads` is the number of CPU threads of
+// "vae_encoder", "esrgan" …) on device `device`. `threads` is the number of CPU threads of
 // a run. `plain` chooses ggml's own operators on the CPU too, instead of this
 // library's kernels. Hyperparameters are documented with each architecture.
 sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,

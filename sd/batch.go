@@ -65,12 +65,15 @@ func (m *Model) resolve(r Request) (resolved, error) {
 	if err := q.suit(m.weights); err != nil {
 		return q, err
 	}
+	if err := q.suitTAESD(m); err != nil {
+		return q, err
+	}
 	for _, t := range m.texts {
 		if _, err := layers(t.config, q.ClipSkip); err != nil {
 			return q, err
 		}
 	}
-	if q.Image != nil && m.encoder == nil {
+	if q.encodes() && m.encoder == nil && (q.TAESD == nil || q.TAESD.encoder == nil || m.weights.Variant == "edit") {
 		return q, ErrNoEncoder
 	}
 	if err := q.checkPrompts(); err != nil {

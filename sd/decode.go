@@ -15,18 +15,27 @@ var tilings = []tiling{{size: 64, overlap: 16}, {size: 32, overlap: 8}}
 // decode turns a latent [channels, h, w] into a picture, whole if memory
 // allows and in tiles otherwise.
 func (m *Model) decode(ctx context.Context, latent plane, done func(index, of int) error) (*image.NRGBA, error) {
-	net, err := m.decoder.get()
-	if err != nil {
-		return nil, err
-	}
 	z := plane{make([]float32, len(latent.data)), latent.channels, latent.height, latent.width}
 	for i, v := range latent.data {
 		z.data[i] = v / m.weights.VAE.ScaleFactor
 	}
-	scale := m.factor()
+	pixels, err := m.decodePlane(ctx, m.decoder, "the autoencoder", z, m.factor(), done)
+	if err != nil {
+		return nil, err
+	}
+	return toImage(pixels), nil
+}
+
+// decodePlane runs a decoder, which gives scale pixels for a latent one, whole
+// or in tiles.
+func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, scale int, done func(index, of int) error) (pixels plane, err error) {
+	net, err := p.get()
+	if err != nil {
+		return pixels, err
+	}
 	one := func(ctx context.Context, z plane) (plane, error) {
 		out := newPlane(3, z.height*scale, z.width*scale)
-		err := m.run(ctx, "the autoencoder", m.decoder, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
+		err := m.run(ctx, name, p, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
 		return out, err
 	}
 	t, err := m.chooseTiling(z.height, z.width, func(height, width int) (uint64, error) {
@@ -34,9 +43,8 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 		return net.Estimate(ctx, in, []cgo.Output{{Name: "image"}})
 	})
 	if err != nil {
-		return nil, err
+		return pixels, err
 	}
-	var pixels plane
 	if t == nil {
 		if pixels, err = one(ctx, z); err == nil {
 			err = done(1, 1)
@@ -44,10 +52,7 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 	} else {
 		pixels, err = t.decodeTiled(ctx, z, scale, one, done)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return toImage(pixels), nil
+	return pixels, err
 }
 
 // chooseTiling returns nil where a latent can be decoded, or encoded to, at

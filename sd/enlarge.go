@@ -38,7 +38,7 @@ func (m *Model) stages(ctx context.Context, q resolved, c conditioning, i int, l
 		if h.latent == nil || q.Drafts {
 			start := time.Now()
 			var err error
-			img, err = m.decode(ctx, latent, func(index, of int) error {
+			img, err = m.develop(ctx, q, latent, func(index, of int) error {
 				return q.event(Event{Stage: StageDecode, Picture: i, Pass: pass, Index: index, Of: of, Elapsed: time.Since(start)})
 			})
 			result.Decode += time.Since(start)
@@ -102,7 +102,7 @@ func (m *Model) enlarge(ctx context.Context, h hires, latent plane, img *image.N
 		large = imaging.Resize(img, cover.X*factor, cover.Y*factor, *h.pixels)
 	}
 	pixels := toPlane(imaging.CropCenter(large, h.q.Width, h.q.Height))
-	return m.encodePicture(ctx, pixels, newNoise(h.q.RNG, seed))
+	return m.encodePicture(ctx, h.q, pixels, newNoise(h.q.RNG, seed))
 }
 
 // covering is the least size with the proportions of one, up to the rounding

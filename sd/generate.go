@@ -112,7 +112,7 @@ func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, 
 		return Image{}, err
 	}
 	start = time.Now()
-	img, err := m.decode(ctx, latent, func(index, of int) error {
+	img, err := m.develop(ctx, q, latent, func(index, of int) error {
 		return q.event(Event{Stage: StageDecode, Picture: i, Pass: len(q.stages), Index: index, Of: of, Elapsed: time.Since(start)})
 	})
 	result.Decode += time.Since(start)
@@ -140,6 +140,9 @@ func (m *Model) params(q resolved, seed int64) Params {
 	}
 	if q.OnlyMasked {
 		p.OnlyMasked, p.MaskPadding = true, q.padding
+	}
+	if q.TAESD != nil && !q.TAESDPreviewOnly {
+		p.Decoder = "TAESD"
 	}
 	if q.Refiner != nil {
 		p.Refiner, p.RefinerAt = q.Refiner.name, q.refinerAt

@@ -3,6 +3,7 @@ package sd
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/sampler"
@@ -170,6 +171,12 @@ func (h *hires) resolveSteps(q *resolved, add func(field, format string, args ..
 		}
 	}
 	h.q.Image, h.q.Strength, h.q.Refiner, h.q.stages = nil, nil, nil, nil
+}
+
+// encodes reports whether pictures are encoded: one to begin with, or those
+// that a stage enlarges in pixels.
+func (q resolved) encodes() bool {
+	return q.Image != nil || slices.ContainsFunc(q.stages, func(h hires) bool { return h.latent == nil })
 }
 
 // cut leaves of a schedule the steps that are made on a picture.

@@ -26,6 +26,7 @@ type Params struct {
 	Refiner                string  // the name of the model that made the last steps, behind the fraction RefinerAt; "" without one
 	RefinerAt              float64
 	Stages                 []StageParams
+	Decoder                string // "TAESD" where that decoded the picture, else ""
 	Model                  string // the file's name without its folder and ending
 	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
 }
@@ -47,6 +48,9 @@ func (p Params) Text() string {
 		fmt.Fprintf(&b, ", Inpaint area: Only masked, Masked area padding: %d", p.MaskPadding)
 	}
 	b.WriteString(p.hiresText())
+	if p.Decoder != "" {
+		b.WriteString(", VAE Decoder: " + quoted(p.Decoder))
+	}
 	if p.ModelHash != "" {
 		b.WriteString(", Model hash: " + p.ModelHash)
 	}

@@ -120,6 +120,12 @@ type Request struct {
 	Stages []HiresStage
 	Drafts bool
 
+	// TAESD, if not nil, decodes the pictures, and previews, in place of the
+	// model's own autoencoder. TAESDPreviewOnly leaves the pictures to that. It
+	// must stay open.
+	TAESD            *TAESD
+	TAESDPreviewOnly bool
+
 	// Count is the number of pictures; 0 means 1.
 	Count int
 

@@ -48,8 +48,8 @@ func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 		s.beside, err = m.besideEditing(ctx, pixels)
 		return s, err
 	}
-	if s.latent, err = m.encodePicture(ctx, pixels, noise); err == nil && m.weights.Variant == "inpaint" {
-		s.beside, err = m.besideInpainting(ctx, s, pixels, noise)
+	if s.latent, err = m.encodePicture(ctx, q, pixels, noise); err == nil && m.weights.Variant == "inpaint" {
+		s.beside, err = m.besideInpainting(ctx, q, s, pixels, noise)
 	}
 	return s, err
 }
@@ -57,7 +57,7 @@ func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 // besideInpainting are the channels that a model for inpainting wants beside
 // the latent: the mask, and the latent of the picture with grey where the mask
 // is white.
-func (m *Model) besideInpainting(ctx context.Context, s *source, pixels plane, noise sampler.Noise) ([]float32, error) {
+func (m *Model) besideInpainting(ctx context.Context, q resolved, s *source, pixels plane, noise sampler.Noise) ([]float32, error) {
 	masked := newPlane(pixels.channels, pixels.height, pixels.width)
 	n := len(s.mask)
 	for i, v := range pixels.data {
@@ -65,7 +65,7 @@ func (m *Model) besideInpainting(ctx context.Context, s *source, pixels plane, n
 			masked.data[i] = v
 		}
 	}
-	latent, err := m.encodePicture(ctx, masked, noise)
+	latent, err := m.encodePicture(ctx, q, masked, noise)
 	return append(append([]float32(nil), s.cells...), latent.data...), err
 }
 
@@ -139,8 +139,12 @@ func (m *Model) factor() int { return 1 << (len(m.weights.VAE.ChannelMult) - 1) 
 
 // encodePicture turns pixels [3, H, W] in [-1, 1] into a latent in the UNet's
 // scale: a draw from the normal distribution that the encoder gives, as
-// AUTOMATIC1111, diffusers and stable-diffusion.cpp take it.
-func (m *Model) encodePicture(ctx context.Context, pixels plane, noise sampler.Noise) (plane, error) {
+// AUTOMATIC1111, diffusers and stable-diffusion.cpp take it. Where the model has
+// no encoder the request's tiny autoencoder does it.
+func (m *Model) encodePicture(ctx context.Context, q resolved, pixels plane, noise sampler.Noise) (plane, error) {
+	if m.encoder == nil {
+		return q.TAESD.encode(ctx, pixels)
+	}
 	moments, err := m.moments(ctx, pixels)
 	if err != nil {
 		return plane{}, err
@@ -155,34 +159,36 @@ func (m *Model) encodePicture(ctx context.Context, pixels plane, noise sampler.N
 	return z, nil
 }
 
-// moments runs the encoder, in tiles where memory wants it: means, then
-// logarithms of variances, all of them finite.
+// moments runs the encoder: means, then logarithms of variances, all of them
+// finite.
 func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
-	net, err := m.encoder.get()
+	return m.encodePlane(ctx, m.encoder, "the autoencoder's encoder", "moments", pixels, 2*m.weights.VAE.EmbedDim, m.factor())
+}
+
+// encodePlane runs an encoder, whose output has so many channels and a pixel
+// for factor of the picture's along a side, in tiles where memory wants it.
+func (m *Model) encodePlane(ctx context.Context, p *part, name, output string, pixels plane, channels, factor int) (plane, error) {
+	net, err := p.get()
 	if err != nil {
 		return plane{}, err
 	}
-	factor := m.factor()
 	one := func(ys, xs span) (plane, error) {
 		part := pixels.crop(span{ys.start * factor, ys.end * factor}, span{xs.start * factor, xs.end * factor})
-		out := newPlane(2*m.weights.VAE.EmbedDim, ys.end-ys.start, xs.end-xs.start)
-		err := m.run(ctx, "the autoencoder's encoder", m.encoder, []cgo.Input{{Name: "image", Shape: part.shape(), F32: part.data}},
-			[]cgo.Output{{Name: "moments", Data: out.data}})
+		out := newPlane(channels, ys.end-ys.start, xs.end-xs.start)
+		err := m.run(ctx, name, p, []cgo.Input{{Name: "image", Shape: part.shape(), F32: part.data}},
+			[]cgo.Output{{Name: output, Data: out.data}})
 		return out, err
 	}
 	height, width := pixels.height/factor, pixels.width/factor
 	t, err := m.chooseTiling(height, width, func(height, width int) (uint64, error) {
 		in := []cgo.Input{{Name: "image", Shape: []int64{1, 3, int64(height * factor), int64(width * factor)}}}
-		return net.Estimate(ctx, in, []cgo.Output{{Name: "moments"}})
+		return net.Estimate(ctx, in, []cgo.Output{{Name: output}})
 	})
 	if err != nil {
 		return plane{}, err
 	}
-	var moments plane
 	if t == nil {
-		moments, err = one(span{0, height}, span{0, width})
-	} else {
-		moments, err = t.cover(height, width, 1, one, func(int, int) error { return nil })
+		return one(span{0, height}, span{0, width})
 	}
-	return moments, err
+	return t.cover(height, width, 1, one, func(int, int) error { return nil })
 }

@@ -1,0 +1,76 @@
+"""Makes a tiny random-weight TAESD, its halves under their author's names, and what AutoencoderTiny makes of latents and pictures.
+
+Run it in any folder: python make.py. The one of the real shape is too large for
+a repository: its weights are made of a hash of their places, here and in the test.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
+
+HERE = Path(__file__).resolve().parent
+
+
+def hashed(names_and_shapes):
+    """Murmur3's finalizer of a weight's place, from -1 to 1, times sqrt(3 / fan-in); biases times 0.1."""
+    out = {}
+    for k, (name, shape) in enumerate(sorted(names_and_shapes.items())):
+        n = int(np.prod(shape))
+        with np.errstate(over="ignore"):
+            h = np.arange(n, dtype=np.uint32) + np.uint32(0x9E3779B9) * np.uint32(k + 1)
+            h ^= h >> 16
+            h *= np.uint32(0x85EBCA6B)
+            h ^= h >> 13
+            h *= np.uint32(0xC2B2AE35)
+            h ^= h >> 16
+        v = h.astype(np.float64) / 2**31 - 1
+        scale = (3 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1
+        out[name] = torch.from_numpy((v * scale).astype(np.float32)).reshape(shape)
+    return out
+
+
+def load(model, half):
+    w = hashed({k: tuple(v.shape) for k, v in model.state_dict().items()})
+    if half:
+        w = {k: v.half().float() for k, v in w.items()}
+    model.load_state_dict(w)
+    return model.eval()
+
+
+def halves(state):
+    """The names of the author's files: places in a sequence, the decoder's behind a layer that holds latents to their range."""
+    decoder, encoder = {}, {}
+    for name, t in state.items():
+        half, _, place, rest = name.split(".", 3)
+        if half == "encoder":
+            encoder[f"{place}.{rest}"] = t
+        else:
+            decoder[f"{int(place) + 1}.{rest}"] = t
+    return decoder, encoder
+
+
+@torch.no_grad()
+def main():
+    torch.set_num_threads(1)
+    g = torch.Generator().manual_seed(9)
+    z = torch.randn(1, 4, 8, 6, generator=g) * 2
+    image = torch.rand(1, 3, 48, 64, generator=g) * 2 - 1
+    out = {"z": z, "image": image}
+    tiny = load(AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4,
+                                num_encoder_blocks=(1, 2, 1, 1), num_decoder_blocks=(2, 1, 1, 1)), half=True)
+    for name, model in (("tiny", tiny), ("real", load(AutoencoderTiny(), half=False))):
+        out[f"{name}.decoded"] = model.decode(z).sample
+        out[f"{name}.encoded"] = model.encode(image).latents
+    state = {k: v.half().contiguous() for k, v in tiny.state_dict().items()}
+    save_file(state, HERE / "tiny.safetensors", {"format": "pt"})
+    decoder, encoder = halves(state)
+    save_file(decoder, HERE / "decoder.safetensors", {"format": "pt"})
+    torch.save(encoder, HERE / "encoder.pth")
+    save_file({k: v.contiguous() for k, v in out.items()}, HERE / "reference.safetensors")
+
+
+if __name__ == "__main__":
+    main()
