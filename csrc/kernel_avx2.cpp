@@ -17,6 +17,40 @@
 
 #include "kernel_set.h"
 
+#include "kernel_fixed_winograd.h"
+
+namespace sdgo::kernels::SDGO_ISA {
+
+// Products in fixed point where they are wanted, else what there is for every
+// instruction set.
+template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
+    static int phases(const Args &args) {
+        const Plan p = plan(args);
+        return use_fixed(p)            ? int(2 * fixed_plan(p, 1).bands)
+               : use_fixed_winograd(p) ? int(2 * fixed_winograd_plan(p).winograd.bands)
+                                       : (table().*general).phases(args);
+    }
+    static size_t scratch(const Args &args, int threads) {
+        const Plan p = plan(args);
+        return use_fixed(p)            ? fixed_scratch(fixed_plan(p, threads), threads)
+               : use_fixed_winograd(p) ? fixed_winograd_scratch(fixed_winograd_plan(p), threads)
+                                       : (table().*general).scratch(args, threads);
+    }
+    static void run(const Args &args, int phase, int thread, Team &team) {
+        const Plan p = plan(args);
+        if (use_fixed(p)) {
+            run_fixed(fixed_plan(p, team.threads), phase, thread, team);
+        } else if (use_fixed_winograd(p)) {
+            run_fixed_winograd(fixed_winograd_plan(p), phase, thread, team);
+        } else {
+            (table().*general).run(args, phase, thread, team);
+        }
+    }
+    static constexpr Kernel<Args> kernel() { return {phases, scratch, run}; }
+};
+
+} // namespace sdgo::kernels::SDGO_ISA
+
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -26,7 +60,13 @@
 namespace sdgo::kernels {
 
 const Table &avx2_table() {
-    return avx2::table();
+    static const Table table = [] {
+        Table t = avx2::table();
+        t.linear = avx2::FixedOrGeneral<Linear, &Table::linear>::kernel();
+        t.conv2d = avx2::FixedOrGeneral<Conv2d, &Table::conv2d>::kernel();
+        return t;
+    }();
+    return table;
 }
 
 } // namespace sdgo::kernels

@@ -153,7 +153,12 @@ inline int64_t transform_tasks(const WinogradPlan &w, int64_t band) {
 }
 
 // A piece of a line of tiles, a slice of the channels.
-inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, float *pixels, float *to) {
+struct TileRun {
+    int64_t channel, depth;
+    int64_t first, tiles; // in the band
+};
+
+inline TileRun read_tiles(const WinogradPlan &w, int64_t band, int64_t task, float *pixels) {
     const Source &s = w.plan.source;
     const int64_t slices = ceil_div(s.channels(), kWinogradDepth), pieces = ceil_div(w.tiles_x, kSegment);
     const int64_t channel = task % slices * kWinogradDepth,
@@ -167,10 +172,16 @@ inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, fl
                        pixels + (i * kSegmentWidth + x) * kWinogradDepth);
         }
     }
+    return {channel, depth, line * w.tiles_x + first, tiles};
+}
+
+inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, float *pixels, float *to) {
+    const TileRun r = read_tiles(w, band, task, pixels);
     const int64_t in_band = lines_in_band(w, band) * w.tiles_x;
-    to += slice_begin(in_band, channel) + (line * w.tiles_x + first) * depth;
-    for (int64_t t = 0; t < tiles; t++) {
-        transform_tile(pixels + t * kSide * kWinogradDepth, depth, to + t * depth, in_band * depth + kGap);
+    to += slice_begin(in_band, r.channel) + r.first * r.depth;
+    for (int64_t t = 0; t < r.tiles; t++) {
+        transform_tile(pixels + t * kSide * kWinogradDepth, r.depth, to + t * r.depth,
+                       in_band * r.depth + kGap);
     }
 }
 

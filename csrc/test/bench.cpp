@@ -231,6 +231,9 @@ class Bench {
     void row(const char *name, double gflop, std::vector<Column> &columns) {
         for (int round = -1; round < settings_.rounds; round++) {
             for (Column &c : columns) {
+                if (!c.run) {
+                    continue;
+                }
                 const double start = now(settings_.processor_time);
                 c.run();
                 const double t = now(settings_.processor_time) - start;
@@ -241,7 +244,11 @@ class Bench {
         }
         std::printf("| %s | %.1f |", name, gflop);
         for (const Column &c : columns) {
-            std::printf(" %.0f |", gflop / median(c.times));
+            if (c.run) {
+                std::printf(" %.0f |", gflop / median(c.times));
+            } else {
+                std::printf(" |");
+            }
         }
         std::printf("\n");
         std::fflush(stdout);

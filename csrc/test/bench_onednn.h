@@ -9,6 +9,7 @@
 
 namespace onednn {
 
+// An empty function where it has no kernel.
 using Add = std::function<void(std::function<void()> run)>;
 
 #if __has_include(<dnnl.hpp>)
@@ -66,7 +67,8 @@ inline void add_conv2d(dnnl::memory::data_type type, dnnl::algorithm algorithm, 
             dnnl::memory::desc({out}, dnnl::memory::data_type::f32, tag::x), any({n, out, to, to}),
             dims{stride, stride}, dims{1, 1}, dims{1, 1});
         add(runner(dnnl::convolution_forward::primitive_desc(d, engine()), true));
-    } catch (const dnnl::error &) { // it has no such kernel
+    } catch (const dnnl::error &) { // it has no such kernel on this machine
+        add(nullptr);
     }
 }
 
@@ -81,10 +83,14 @@ inline void conv2d(int64_t n, int64_t size, int64_t in, int64_t out, int stride,
 inline void linear(int64_t rows, int64_t in, int64_t out, const Add &add) {
     using tag = dnnl::memory::format_tag;
     for (const auto type : {dnnl::memory::data_type::f32, dnnl::memory::data_type::bf16}) {
-        const dnnl::matmul::desc d(dnnl::memory::desc({rows, in}, type, tag::ab),
-                                   dnnl::memory::desc({in, out}, type, tag::any),
-                                   dnnl::memory::desc({rows, out}, type, tag::ab));
-        add(runner(dnnl::matmul::primitive_desc(d, engine()), false));
+        try {
+            const dnnl::matmul::desc d(dnnl::memory::desc({rows, in}, type, tag::ab),
+                                       dnnl::memory::desc({in, out}, type, tag::any),
+                                       dnnl::memory::desc({rows, out}, type, tag::ab));
+            add(runner(dnnl::matmul::primitive_desc(d, engine()), false));
+        } catch (const dnnl::error &) {
+            add(nullptr);
+        }
     }
 }
 #else
