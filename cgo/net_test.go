@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -230,6 +231,51 @@ func TestGraphsAreRebuilt(t *testing.T) {
 	need, err := net.Estimate(context.Background(), unetInputs(8), []Output{{Name: "out"}})
 	require.NoError(t, err)
 	require.Positive(t, need)
+}
+
+// What depends on the text alone is kept between runs: the results must be
+// those of a net that never saw another text, also after a run that failed or
+// was cancelled half way.
+func TestTextIsKept(t *testing.T) {
+	texts := make([][]float32, 2)
+	for i := range texts {
+		texts[i] = make([]float32, 7*16)
+		for j := range texts[i] {
+			texts[i][j] = float32(math.Sin(float64(j + 100*i)))
+		}
+	}
+	with := func(net *Net, text []float32) []float32 {
+		in, out := unetInputs(8), make([]float32, 4*8*8)
+		in[2].F32 = text
+		require.NoError(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: out}}))
+		return out
+	}
+	var want [2][]float32
+	for i, text := range texts {
+		want[i] = with(randomNet(t, "unet", unetParams(), Config{Threads: 2}), text)
+	}
+	require.NotEqual(t, want[0], want[1])
+	net := randomNet(t, "unet", unetParams(), Config{Threads: 2})
+	for _, i := range []int{0, 0, 1, 1, 0, 1} {
+		require.Equal(t, want[i], with(net, texts[i]))
+	}
+	run(t, net, 16) // another graph, with its own text
+	require.Equal(t, want[1], with(net, texts[1]))
+
+	in := unetInputs(8)
+	in[2].F32 = texts[0] // arrives, and then the run fails
+	err := net.Run(context.Background(), in, []Output{{Name: "out", Data: make([]float32, 3)}})
+	require.Error(t, err)
+	require.Equal(t, want[0], with(net, texts[0]))
+	ctx, cancel := context.WithCancel(context.Background())
+	go cancel()
+	in[2].F32 = texts[1]
+	_ = net.Run(ctx, in, []Output{{Name: "out", Data: make([]float32, 4*8*8)}}) // done or cancelled
+	require.Equal(t, want[1], with(net, texts[1]))
+	in[2].F32 = slices.Clone(texts[1]) // other memory, the same text; and then the same memory, another text
+	require.Equal(t, want[1], with(net, in[2].F32))
+	copy(in[2].F32, texts[0])
+	require.Equal(t, want[0], with(net, in[2].F32))
 }
 
 func TestUnalignedWeights(t *testing.T) {

@@ -15,7 +15,7 @@ constexpr size_t kPiece = 64;
 
 Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile)
     : key_(key) {
-    const size_t size = kMaxNodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(kMaxNodes, false);
+    const size_t size = kMaxNodes * ggml_tensor_overhead() + 2 * ggml_graph_overhead_custom(kMaxNodes, false);
     ctx_ = ggml_init({size, nullptr, true});
     if (!ctx_) {
         no_memory("a graph", size);
@@ -29,10 +29,20 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
             const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
             Tensor t = ggml_new_tensor(ctx_, type, int(shape.size()), ne);
             ggml_set_input(t);
+            if (arch.is_lasting(name)) {
+                ggml_set_output(t); // its memory must last, too
+            }
             inputs_[name] = t;
         }
         ops_ = pool ? cpu_ops(ctx_, weights, *pool, profile) : ggml_ops(ctx_, weights);
         outputs_ = arch.forward(*ops_, inputs_, key.outputs);
+        if (!ops_->kept().empty()) {
+            kept_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
+            for (const Ops::Kept &k : ops_->kept()) {
+                ggml_set_output(k.computed);
+                ggml_build_forward_expand(kept_, k.computed);
+            }
+        }
         graph_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
         for (auto &[name, t] : outputs_) {
             ggml_set_output(t);
@@ -45,8 +55,10 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
 }
 
 Graph::~Graph() {
-    if (memory_) {
-        quietly([&] { ggml_gallocr_free(memory_); });
+    for (ggml_gallocr_t memory : {memory_, kept_memory_}) {
+        if (memory) {
+            quietly([&] { ggml_gallocr_free(memory); });
+        }
     }
     ggml_free(pieces_ctx_);
     ggml_free(ctx_);
@@ -77,10 +89,16 @@ void Graph::cut(size_t nodes) {
     }
 }
 
-void Graph::compute(Device &device, const int32_t *cancel) {
+double Graph::compute(Device &device, const int32_t *cancel) {
+    const double every_run = ops_->flop() - ops_->kept_flop();
     if (device.is_cpu()) {
+        const bool stale = kept_ && !fresh_;
+        if (stale) {
+            device.compute(kept_, cancel);
+            fresh_ = true;
+        }
         device.compute(graph_, cancel);
-        return;
+        return stale ? ops_->flop() : every_run;
     }
     if (pieces_.empty()) {
         cut(kPiece);
@@ -88,14 +106,21 @@ void Graph::compute(Device &device, const int32_t *cancel) {
     for (ggml_cgraph *piece : pieces_) {
         device.compute(piece, cancel);
     }
+    return every_run;
 }
 
 uint64_t Graph::size(const Device &device) const {
-    ggml_gallocr_t measure = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
-    size_t bytes = 0;
-    ggml_gallocr_reserve_n_size(measure, graph_, nullptr, nullptr, &bytes);
-    ggml_gallocr_free(measure);
-    return bytes + ops_->scratch_size();
+    uint64_t total = ops_->scratch_size();
+    for (ggml_cgraph *graph : {graph_, kept_}) {
+        if (graph) {
+            ggml_gallocr_t measure = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+            size_t bytes = 0;
+            ggml_gallocr_reserve_n_size(measure, graph, nullptr, nullptr, &bytes);
+            ggml_gallocr_free(measure);
+            total += bytes;
+        }
+    }
+    return total;
 }
 
 void Graph::allocate(const Device &device) {
@@ -103,9 +128,21 @@ void Graph::allocate(const Device &device) {
         invalid("%s does not compute %s of these shapes and types", device.name(), ggml_op_desc(node));
     }
     const uint64_t wanted = size(device);
-    memory_ = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
-    if (!ggml_gallocr_reserve(memory_, graph_) || !ggml_gallocr_alloc_graph(memory_, graph_) ||
-        !ops_->allocate_scratch()) {
+    const auto allocate = [&](ggml_cgraph *graph, ggml_gallocr_t &memory) {
+        memory = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+        if (!ggml_gallocr_reserve(memory, graph) || !ggml_gallocr_alloc_graph(memory, graph)) {
+            no_memory("activations", wanted);
+        }
+    };
+    if (kept_) {
+        allocate(kept_, kept_memory_);
+        for (const Ops::Kept &k : ops_->kept()) {
+            k.leaf->data = k.computed->data;
+            k.leaf->buffer = k.computed->buffer;
+        }
+    }
+    allocate(graph_, memory_);
+    if (!ops_->allocate_scratch()) {
         no_memory("activations", wanted);
     }
 }

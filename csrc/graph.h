@@ -24,18 +24,23 @@ class Graph {
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
 
-    // The bytes that allocate would take.
+    // The bytes that allocate would take; a little more where something is kept.
     uint64_t size(const Device &device) const;
     void allocate(const Device &device);
 
     // The first node whose operator the device doesn't know; null if it knows all.
     Tensor unsupported(const Device &device) const;
 
-    // Computes the graph. Where the device doesn't poll `cancel` itself, it is
-    // polled every few nodes.
-    void compute(Device &device, const int32_t *cancel);
+    // Whether some of the results are kept until a lasting input changes
+    // (Ops::keep), and to be called when one does.
+    bool keeps() const { return kept_ != nullptr; }
+    void forget() { fresh_ = false; }
 
-    double flop() const { return ops_->flop(); }
+    // Computes the graph, without what is kept and still right. Where the device
+    // doesn't poll `cancel` itself, it is polled every few nodes. Returns the
+    // arithmetic, in floating-point operations.
+    double compute(Device &device, const int32_t *cancel);
+
     const GraphKey &key() const { return key_; }
     Tensor input(const std::string &name) const { return inputs_.at(name); }
     Tensor output(const std::string &name) const { return outputs_.at(name); }
@@ -49,6 +54,9 @@ class Graph {
     ggml_context *pieces_ctx_ = nullptr;
     std::vector<ggml_cgraph *> pieces_; // the graph's nodes, in their order
     ggml_gallocr_t memory_ = nullptr;
+    ggml_cgraph *kept_ = nullptr; // makes what is kept; none: nothing is
+    ggml_gallocr_t kept_memory_ = nullptr;
+    bool fresh_ = false;       // it has been computed, of the inputs as they are
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;
 };

@@ -31,6 +31,10 @@ class Architecture {
     // Whether an input holds whole numbers (token ids).
     virtual bool is_integer(const std::string &) const { return false; }
 
+    // Whether an input tends to be the same for many runs. What depends on such
+    // inputs alone can be kept (Ops::keep); nothing else may read them.
+    virtual bool is_lasting(const std::string &) const { return false; }
+
     // The number of dimensions of the outputs, which ggml's tensors don't remember.
     virtual int output_dims() const { return 4; }
 
@@ -53,6 +57,6 @@ std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);
 
 // Fails unless `shapes` has exactly the names `names`; for Architecture::check.
-void expect_inputs(const Shapes &shapes, std::initializer_list<const char *> names);
+void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names);
 
 } // namespace sdgo

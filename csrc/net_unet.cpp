@@ -10,8 +10,14 @@
 // Inputs: x, the scaled noisy latent [N, in_channels, H, W]; t, the timestep
 // [N], fractions allowed; context, the text's embedding [N, L, context_dim];
 // with adm_channels y, what is known of the whole picture [N, adm_channels].
-// Output: out, the prediction [N, out_channels, H, W].
+// Output: out, the prediction [N, out_channels, H, W]; deep, what the last
+// output block gets from the blocks below it [N, model_channels · channel_mult[0], H, W].
+// With deep as a further input only the first input block and the last output
+// block are computed: DeepCache (Ma et al. 2024, arXiv:2312.00858), whose authors
+// found that deep changes little from step to step.
 #include "net.h"
+
+#include <algorithm>
 
 namespace sdgo {
 
@@ -56,8 +62,14 @@ class UNet : public Architecture {
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        adm_ > 0 ? expect_inputs(inputs, {"x", "t", "context", "y"})
-                 : expect_inputs(inputs, {"x", "t", "context"});
+        std::vector<const char *> names = {"x", "t", "context"};
+        if (adm_ > 0) {
+            names.push_back("y");
+        }
+        if (inputs.count("deep")) {
+            names.push_back("deep");
+        }
+        expect_inputs(inputs, names);
         const Shape &x = inputs.at("x"), &t = inputs.at("t"), &context = inputs.at("context");
         if (x.size() != 4 || x[1] != in_) {
             invalid("unet: x must have the shape [N, %d, H, W]", in_);
@@ -72,58 +84,42 @@ class UNet : public Architecture {
             (inputs.at("y").size() != 2 || inputs.at("y")[0] != x[0] || inputs.at("y")[1] != adm_)) {
             invalid("unet: y must have the shape [%lld, %d]", (long long)x[0], adm_);
         }
+        if (inputs.count("deep")) {
+            const Shape want = {x[0], deep_channels(), x[2], x[3]};
+            if (inputs.at("deep") != want) {
+                invalid("unet: deep must have the shape [%lld, %lld, %lld, %lld]", (long long)want[0],
+                        (long long)want[1], (long long)want[2], (long long)want[3]);
+            }
+        }
         for (const std::string &name : outputs) {
-            if (name != "out") {
-                invalid("unet: no output %s; out exists", name.c_str());
+            if (name != "out" && (name != "deep" || inputs.count("deep"))) {
+                invalid("unet: no output %s; out exists, and without an input deep, deep", name.c_str());
             }
         }
     }
 
-    Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
+    // The text stays the same for all steps of a picture.
+    bool is_lasting(const std::string &input) const override { return input == "context"; }
+
+    Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &outputs) const override {
+        const auto wanted = [&](const char *name) {
+            return std::find(outputs.begin(), outputs.end(), name) != outputs.end();
+        };
         const Tensor y = adm_ > 0 ? inputs.at("y") : nullptr;
         Pass p{ops, time_embedding(ops, inputs.at("t"), y), inputs.at("context")};
-        const int levels = int(mult_.size());
-
-        std::vector<Tensor> skips;
-        Tensor h = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {width_});
-        skips.push_back(h);
-        int n = 1; // input_blocks.n
-        for (int level = 0; level < levels; level++) {
-            for (int block = 0; block < blocks_; block++, n++) {
-                h = stage(p, h, "input_blocks." + std::to_string(n), level);
-                skips.push_back(h);
-            }
-            if (level + 1 < levels) {
-                Conv down{ops.channels(h)};
-                down.stride = 2;
-                h = ops.conv2d(h, "input_blocks." + std::to_string(n++) + ".0.op", down);
-                skips.push_back(h);
-            }
+        const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {width_});
+        const Tensor deep = inputs.count("deep") ? ops.image_in(inputs.at("deep")) : inner_blocks(p, first);
+        Tensors all;
+        if (wanted("deep")) {
+            all["deep"] = ops.image_out(deep);
         }
-
-        const int64_t deepest = width_ * mult_.back();
-        h = res_block(p, h, "middle_block.0", deepest);
-        h = middle_depth_ > 0 ? transformer(p, h, "middle_block.1", middle_depth_) : h;
-        h = res_block(p, h, middle_depth_ > 0 ? "middle_block.2" : "middle_block.1", deepest);
-
-        n = 0; // output_blocks.n
-        for (int level = levels - 1; level >= 0; level--) {
-            for (int block = 0; block <= blocks_; block++, n++) {
-                const std::string name = "output_blocks." + std::to_string(n);
-                h = ops.concat(h, skips.back());
-                skips.pop_back();
-                h = stage(p, h, name, level);
-                if (level > 0 && block == blocks_) {
-                    // The size to return to is the skip's: halving rounds odd sides up.
-                    Conv up{ops.channels(h)};
-                    up.up_width = ops.width(skips.back());
-                    up.up_height = ops.height(skips.back());
-                    h = ops.conv2d(h, name + (depth_[size_t(level)] > 0 ? ".2.conv" : ".1.conv"), up);
-                }
-            }
+        if (wanted("out")) {
+            const int last = int(mult_.size()) * (blocks_ + 1) - 1;
+            Tensor h = stage(p, ops.concat(deep, first), "output_blocks." + std::to_string(last), 0);
+            h = ops.group_norm(h, "out.0", kResBlockEps, true);
+            all["out"] = ops.image_out(ops.conv2d(h, "out.2", {out_}));
         }
-        h = ops.group_norm(h, "out.0", kResBlockEps, true);
-        return {{"out", ops.image_out(ops.conv2d(h, "out.2", {out_}))}};
+        return all;
     }
 
   private:
@@ -149,6 +145,54 @@ class UNet : public Architecture {
         Tensor label = ops.linear(y, "label_emb.0.0", vectors(4 * width_, Act::silu));
         label = ops.linear(label, "label_emb.0.2", vectors(4 * width_));
         return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
+    }
+
+    // Channels of what inner_blocks returns. The constructor sees to it that
+    // there is a block of the first level in it (num_res_blocks is at least 1).
+    int64_t deep_channels() const { return width_ * mult_[0]; }
+
+    // All blocks but the first input block, whose result this begins with, and
+    // the last output block.
+    Tensor inner_blocks(const Pass &p, Tensor h) const {
+        Ops &ops = p.ops;
+        const int levels = int(mult_.size());
+        std::vector<Tensor> skips = {h};
+        int n = 1; // input_blocks.n
+        for (int level = 0; level < levels; level++) {
+            for (int block = 0; block < blocks_; block++, n++) {
+                h = stage(p, h, "input_blocks." + std::to_string(n), level);
+                skips.push_back(h);
+            }
+            if (level + 1 < levels) {
+                Conv down{ops.channels(h)};
+                down.stride = 2;
+                h = ops.conv2d(h, "input_blocks." + std::to_string(n++) + ".0.op", down);
+                skips.push_back(h);
+            }
+        }
+
+        const int64_t deepest = width_ * mult_.back();
+        h = res_block(p, h, "middle_block.0", deepest);
+        h = middle_depth_ > 0 ? transformer(p, h, "middle_block.1", middle_depth_) : h;
+        h = res_block(p, h, middle_depth_ > 0 ? "middle_block.2" : "middle_block.1", deepest);
+
+        n = 0; // output_blocks.n
+        for (int level = levels - 1; level >= 0; level--) {
+            for (int block = 0; block < blocks_ + (level > 0 ? 1 : 0); block++, n++) {
+                const std::string name = "output_blocks." + std::to_string(n);
+                h = ops.concat(h, skips.back());
+                skips.pop_back();
+                h = stage(p, h, name, level);
+                if (level > 0 && block == blocks_) {
+                    // The size to return to is the skip's: halving rounds odd sides up.
+                    Conv up{ops.channels(h)};
+                    up.up_width = ops.width(skips.back());
+                    up.up_height = ops.height(skips.back());
+                    h = ops.conv2d(h, name + (depth_[size_t(level)] > 0 ? ".2.conv" : ".1.conv"), up);
+                }
+            }
+        }
+        return h;
     }
 
     // A residual block and, where the level has attention, its transformer.
@@ -186,7 +230,7 @@ class UNet : public Architecture {
         Ops &ops = p.ops;
         const int64_t c = x->ne[0];
         Tensor h = ops.layer_norm(x, name + ".norm1", kLayerNormEps);
-        x = attention(ops, h, h, x, name + ".attn1", heads);
+        x = attention(ops, h, nullptr, x, name + ".attn1", heads);
         h = ops.layer_norm(x, name + ".norm2", kLayerNormEps);
         x = attention(ops, h, p.context, x, name + ".attn2", heads);
         h = ops.layer_norm(x, name + ".norm3", kLayerNormEps);
@@ -194,12 +238,17 @@ class UNet : public Architecture {
         return ops.linear(h, name + ".ff.net.2", {c, true, Act::none, x});
     }
 
+    // Of tokens to each other, or to the text: then keys and values last as long
+    // as the text.
     Tensor attention(Ops &ops, Tensor x, Tensor context, Tensor residual, const std::string &name,
                      int heads) const {
         const int64_t c = x->ne[0];
+        const auto project = [&](const char *to) {
+            const auto make = [&] { return ops.linear(context ? context : x, name + to, {c, false}); };
+            return context ? ops.keep(make) : make();
+        };
         Tensor q = ops.linear(x, name + ".to_q", {c, false});
-        Tensor k = ops.linear(context, name + ".to_k", {c, false});
-        Tensor v = ops.linear(context, name + ".to_v", {c, false});
+        Tensor k = project(".to_k"), v = project(".to_v");
         Tensor h = ops.attention(q, k, v, heads, false);
         return ops.linear(h, name + ".to_out.0", {c, true, Act::none, residual});
     }

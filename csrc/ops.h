@@ -63,6 +63,10 @@ class Ops {
     // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
     virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
 
+    // What `make` computes of lasting inputs and weights alone (see
+    // Architecture): an implementation may keep it from run to run.
+    virtual Tensor keep(const std::function<Tensor()> &make) { return make(); }
+
     // The same in every implementation.
     Tensor silu(Tensor x);
     Tensor add(Tensor a, Tensor b);
@@ -74,8 +78,16 @@ class Ops {
                      int64_t length);                 // adds a learned row to each of [C, L, N]
     Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
 
-    // The arithmetic of the whole graph, in floating-point operations.
+    // The arithmetic of the whole graph, in floating-point operations, and the
+    // part of it that makes what is kept.
     double flop() const { return flop_; }
+    double kept_flop() const { return kept_flop_; }
+
+    // What is kept: where it is computed, and the leaf of the graph that stands for it.
+    struct Kept {
+        Tensor computed, leaf;
+    };
+    const std::vector<Kept> &kept() const { return kept_; }
 
     // Memory beside the graph's that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
@@ -92,6 +104,8 @@ class Ops {
 
     ggml_context *ctx_;
     Weights &weights_;
+    std::vector<Kept> kept_;
+    double kept_flop_ = 0;
 
   private:
     double flop_ = 0;

@@ -193,6 +193,15 @@ class CpuOps : public Ops {
         });
     }
 
+    Tensor keep(const std::function<Tensor()> &make) override {
+        const double before = flop();
+        Tensor computed = make();
+        kept_flop_ += flop() - before;
+        Tensor leaf = ggml_new_tensor(ctx_, computed->type, 4, computed->ne);
+        kept_.push_back({computed, leaf});
+        return leaf;
+    }
+
   private:
     // Where a kernel finds its input. Joining channels and normalising leave
     // notes here, and a kernel that can do both while it reads takes the

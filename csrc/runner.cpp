@@ -1,6 +1,7 @@
 #include "runner.h"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace sdgo;
 
@@ -58,7 +59,7 @@ std::unique_ptr<Architecture> architecture(const std::string &name, const Params
     invalid("no architecture %s", name.c_str());
 }
 
-void expect_inputs(const Shapes &shapes, std::initializer_list<const char *> names) {
+void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names) {
     for (const char *name : names) {
         if (!shapes.count(name)) {
             invalid("input %s is missing", name);
@@ -164,14 +165,27 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     }
     Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
     for (size_t i = 0; i < n_inputs; i++) {
-        feed(g.input(inputs[i].name), inputs[i]);
+        Tensor t = g.input(inputs[i].name);
+        if (!t->data) { // nothing that leads to these outputs reads it
+            continue;
+        }
+        if (g.keeps() && arch_->is_lasting(inputs[i].name) && differs(t, inputs[i])) {
+            g.forget();
+        }
+        feed(t, inputs[i]);
     }
     const Stopwatch watch;
-    g.compute(device_, cancel);
-    profile_.add("", g.flop(), watch.seconds());
+    const double flop = g.compute(device_, cancel);
+    profile_.add("", flop, watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
         fetch(g.output(outputs[i].name), outputs[i]);
     }
+}
+
+// Whether an input is not what its tensor, in the CPU's memory, holds.
+bool sdgo_net::differs(Tensor t, const sdgo_input &in) {
+    const void *data = in.value ? in.value->tensor->data : in.data;
+    return !data || memcmp(data, t->data, ggml_nbytes(t)) != 0;
 }
 
 void sdgo_net::feed(Tensor t, const sdgo_input &in) const {

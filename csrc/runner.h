@@ -32,6 +32,7 @@ struct sdgo_net {
                        size_t n_outputs) const;
     void settle();
     sdgo::Graph &graph(const sdgo::GraphKey &key);
+    static bool differs(sdgo::Tensor t, const sdgo_input &in);
     void feed(sdgo::Tensor t, const sdgo_input &in) const;
     void fetch(sdgo::Tensor t, sdgo_output &out) const;
 
