@@ -278,6 +278,31 @@ func TestTextIsKept(t *testing.T) {
 	require.Equal(t, want[0], with(net, in[2].F32))
 }
 
+// The inner blocks' output, put in again, gives what the whole net gave.
+func TestInnerBlocks(t *testing.T) {
+	for _, plain := range []bool{true, false} {
+		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Plain: plain})
+		for _, side := range []int64{8, 5} {
+			want := run(t, net, side)
+			outputs := []Output{{Name: "deep"}, {Name: "out", Data: make([]float32, len(want))}}
+			require.NoError(t, net.Run(context.Background(), unetInputs(side), outputs))
+			require.Equal(t, want, outputs[1].Data)
+			deep := outputs[0].Value
+			require.Equal(t, []int64{1, 32, side, side}, deep.Shape())
+
+			got := make([]float32, len(want))
+			in := append(unetInputs(side), Input{Name: "deep", Shape: deep.Shape(), Value: deep})
+			require.NoError(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}))
+			require.Equal(t, want, got)
+
+			in[3].Shape = []int64{1, 16, side, 2 * side}
+			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}), "deep must have the shape")
+			in[3].Shape = deep.Shape()
+			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "deep"}}), "no output deep")
+		}
+	}
+}
+
 func TestUnalignedWeights(t *testing.T) {
 	net, err := NewNet("vae_decoder", Params{"channels": {32}, "channel_mult": {1}, "num_res_blocks": {1}, "z_channels": {4},
 		"embed_dim": {4}, "image_channels": {3}, "quant_conv": {0}}, Config{Threads: 1})

@@ -30,6 +30,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: sd.RandomSeed, Usage: "`N` the same seed gives the same picture (default: -1, random)"},
 		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
 		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},
+		&urfave.IntFlag{Name: "deep-cache", Usage: "`N` compute the inner blocks in every Nth step only: faster, another picture"},
 		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures of each prompt, with seeds one after the other (default: 1)"},
 		&urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures in one pass of the network, where memory allows; they are the same (default: 1)"},
 		&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet, with as many pictures a row, instead of a file a picture"},
@@ -65,7 +66,7 @@ Examples:
 var requestFlags = map[string]string{
 	"Prompt": "prompt", "NegativePrompt": "negative", "Width": "width", "Height": "height",
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
-	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "Count": "count",
+	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "DeepCache": "deep-cache", "Count": "count",
 	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
 	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
 	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
@@ -82,7 +83,7 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 		Steps: c.Int("steps"), Guidance: sd.Scale(c.Float64("cfg-scale")),
 		Sampler: c.String("sampler"), Schedule: c.String("schedule"),
 		Seed: c.Int64("seed"), RNG: sd.RNG(c.String("rng")),
-		ClipSkip: c.Int("clip-skip"), Count: c.Int("count"),
+		ClipSkip: c.Int("clip-skip"), DeepCache: c.Int("deep-cache"), Count: c.Int("count"),
 	}
 	sides := fmt.Sprintf("a multiple of 8 from 8 to %d wanted", sd.MaxSide)
 	var problems []problem
@@ -96,6 +97,7 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 		{"steps", q.Steps == 0, fmt.Sprintf("0, 1 to %d wanted", sd.MaxSteps)},
 		{"count", q.Count == 0, fmt.Sprintf("0, 1 to %d wanted", sd.MaxCount)},
 		{"clip-skip", q.ClipSkip == 0, "0, 1 or more wanted"},
+		{"deep-cache", q.DeepCache == 0, fmt.Sprintf("0, 1 (in full) to %d wanted", sd.MaxSteps)},
 		{"sampler", q.Sampler == "", "a name is wanted; sdgo samplers lists them"},
 		{"schedule", q.Schedule == "", "a name is wanted; sdgo samplers lists them"},
 		{"rng", q.RNG == "", "torch or philox wanted"},

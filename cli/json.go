@@ -38,19 +38,20 @@ type imageEvent struct {
 
 // jsonParams are a picture's parameters, named like the flags.
 type jsonParams struct {
-	Prompt   string  `json:"prompt"`
-	Negative string  `json:"negative"`
-	Width    int     `json:"width"`
-	Height   int     `json:"height"`
-	Steps    int     `json:"steps"`
-	CFGScale float64 `json:"cfg_scale"`
-	Sampler  string  `json:"sampler"`
-	Schedule string  `json:"schedule"`
-	Seed     int64   `json:"seed"`
-	RNG      string  `json:"rng"`
-	ClipSkip int     `json:"clip_skip"` // 0: the model's own
-	Strength float64 `json:"strength,omitempty"`
-	Model    string  `json:"model"`
+	Prompt    string  `json:"prompt"`
+	Negative  string  `json:"negative"`
+	Width     int     `json:"width"`
+	Height    int     `json:"height"`
+	Steps     int     `json:"steps"`
+	CFGScale  float64 `json:"cfg_scale"`
+	Sampler   string  `json:"sampler"`
+	Schedule  string  `json:"schedule"`
+	Seed      int64   `json:"seed"`
+	RNG       string  `json:"rng"`
+	ClipSkip  int     `json:"clip_skip"`            // 0: the model's own
+	DeepCache int     `json:"deep_cache,omitempty"` // 1 is as without
+	Strength  float64 `json:"strength,omitempty"`
+	Model     string  `json:"model"`
 
 	Stages []jsonStage `json:"stages,omitempty"`
 }
@@ -134,7 +135,7 @@ func (r *events) saved(e sd.Event, path string) {
 	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, jsonParams{
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
-		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, Strength: p.Strength, Model: p.Model,
+		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Strength: p.Strength, Model: p.Model,
 		Stages: jsonStages(p.Stages),
 	}})
 }

@@ -132,7 +132,7 @@ func (m *Model) params(q resolved, seed int64) Params {
 		Width: q.Width, Height: q.Height,
 		Steps: q.Steps, Guidance: q.guidance,
 		Sampler: q.sampler.Name, Schedule: q.schedule.Name,
-		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip,
+		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip, DeepCache: q.DeepCache,
 		Model: m.name, Stages: q.stageParams(),
 	}
 	if q.Image != nil {

@@ -50,7 +50,7 @@ func (m *Model) Measure(ctx context.Context, width, height int) ([]Measurement, 
 		}},
 		{"step", []*part{m.unet}, func() error {
 			out := [][]float32{make([]float32, len(latent.data)), make([]float32, len(latent.data))}
-			return m.evaluate(alone, latent, view{e, beside}, view{e, beside})(ctx, out, latent.data, 500)
+			return m.evaluate(alone, latent, nil, view{e, beside}, view{e, beside})(ctx, out, latent.data, 500)
 		}},
 		{"decode", []*part{m.decoder}, func() error {
 			_, err := m.decode(ctx, latent, func(int, int) error { return nil })

@@ -20,6 +20,7 @@ type Params struct {
 	Seed                   int64
 	RNG                    RNG
 	ClipSkip               int
+	DeepCache              int     // as in the request; 0 and 1 are off
 	Strength               float64 // how much of a picture was painted anew; 0 without one
 	OnlyMasked             bool    // Width x Height is the size that the part around the mask was painted at,
 	MaskPadding            int     // with so many of the picture's pixels around the mask
@@ -62,6 +63,9 @@ func (p Params) Text() string {
 	}
 	if p.ClipSkip > 1 {
 		fmt.Fprintf(&b, ", Clip skip: %d", p.ClipSkip)
+	}
+	if p.DeepCache > 1 {
+		fmt.Fprintf(&b, ", Deep cache: %d", p.DeepCache)
 	}
 	fmt.Fprintf(&b, ", RNG: %s, Version: sdgo %s", p.RNG, Version)
 	return b.String()

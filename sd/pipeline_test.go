@@ -153,6 +153,7 @@ func TestWhatChangesThePicture(t *testing.T) {
 		"seed":     func(r *Request) { r.Seed = 0 },
 		"rng":      func(r *Request) { r.RNG = PhiloxRNG },
 		"skip":     func(r *Request) { r.ClipSkip = 2 },
+		"cache":    func(r *Request) { r.DeepCache = 2 },
 	} {
 		require.NotEqual(t, want, picture(Options{}, change), name)
 	}

@@ -143,7 +143,7 @@ func (m *Model) probePrediction(ctx context.Context) (sampler.Prediction, error)
 		}
 	}
 	out := make([]float32, len(x.data))
-	if err := m.evaluate(alone, x, view{e, beside})(ctx, [][]float32{out}, x.data, 999); err != nil {
+	if err := m.evaluate(alone, x, nil, view{e, beside})(ctx, [][]float32{out}, x.data, 999); err != nil {
 		return "", err
 	}
 	var mean float64

@@ -117,6 +117,9 @@ func runPasses(ctx context.Context, waiting []message) {
 // like reports whether two passes can be one.
 func (p *pass) like(o *pass) bool {
 	a, b := p.in, o.in
+	if p != o && (a.cache != nil || b.cache != nil) {
+		return false // what is kept is of its own batch
+	}
 	return p.m == o.m && a.length == b.length &&
 		a.shape.channels == b.shape.channels && a.shape.height == b.shape.height && a.shape.width == b.shape.width
 }

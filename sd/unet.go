@@ -33,14 +33,18 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 	if through == nil {
 		through = alone
 	}
+	var cache *deepCache
+	if q.DeepCache > 1 {
+		cache = &deepCache{every: q.DeepCache}
+	}
 	if m.weights.Variant == "edit" {
 		// Brooks et al. 2023 (InstructPix2Pix, arXiv:2211.09800), eq. 3: from
 		// neither picture nor text to the picture, and on to the text.
 		nothing := view{c.uncond, make([]float32, len(beside))}
-		many := sampler.NewMany(p, m.process, m.evaluate(through, x, nothing, view{c.uncond, beside}, view{c.cond, beside}))
+		many := sampler.NewMany(p, m.process, m.evaluate(through, x, cache, nothing, view{c.uncond, beside}, view{c.cond, beside}))
 		return sampler.Composable(many, []float64{q.imageGuidance - q.guidance, q.guidance}, 1)
 	}
-	run := m.evaluate(through, x, view{c.cond, beside}, view{c.uncond, beside})
+	run := m.evaluate(through, x, cache, view{c.cond, beside}, view{c.uncond, beside})
 	pair := sampler.NewPair(p, m.process, func(ctx context.Context, cond, uncond, x []float32, t float64) error {
 		return run(ctx, [][]float32{cond, uncond}, x, t)
 	})
@@ -51,7 +55,7 @@ func (m *Model) guide(q resolved, s *source, p sampler.Prediction, x plane, c ph
 // dst has a slice for each view, nil where its answer is not wanted. Views whose
 // texts have the same length go through the UNet as one batch, so that its
 // weights are read once.
-func (m *Model) evaluate(through passes, shape plane, views ...view) sampler.ModelMany {
+func (m *Model) evaluate(through passes, shape plane, cache *deepCache, views ...view) sampler.ModelMany {
 	n := len(shape.data)
 	var xs, contexts, about, ts, out []float32
 	return func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
@@ -75,7 +79,7 @@ func (m *Model) evaluate(through passes, shape plane, views ...view) sampler.Mod
 			if len(out) < len(views)*n {
 				out = make([]float32, len(views)*n)
 			}
-			in := unetInput{xs, contexts, about, ts, shape, views[first].text.length}
+			in := unetInput{xs, contexts, about, ts, shape, views[first].text.length, cache}
 			if err := through(ctx, m, out[:len(batch)*n], in); err != nil {
 				return err
 			}
@@ -94,6 +98,7 @@ type unetInput struct {
 	xs, contexts, about, ts []float32
 	shape                   plane // its data is not used
 	length                  int   // of a text, tokens
+	cache                   *deepCache
 }
 
 // runUNet runs the UNet.
@@ -101,6 +106,9 @@ func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput) error 
 	net, err := m.unet.get()
 	if err != nil {
 		return err
+	}
+	if in.cache != nil {
+		return in.cache.run(ctx, net, in, m.unetInputs(in), dst)
 	}
 	return net.Run(ctx, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
 }

@@ -1,0 +1,68 @@
+package sd
+
+import (
+	"context"
+	"image"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Off is off to the bit, and what is reused stays near the picture in full:
+// nearest where the least is reused. The bounds are a little below what was
+// measured.
+func TestDeepCache(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
+	draw := func(change func(*Request)) Image {
+		r := pipelineRequest(ref)
+		r.Steps = 12
+		change(&r)
+		result, err := m.Generate(context.Background(), r)
+		require.NoError(t, err)
+		return result.Images[0]
+	}
+	with := func(n int) Image { return draw(func(r *Request) { r.DeepCache = n }) }
+	whole := with(0)
+	require.Equal(t, whole.Image.Pix, with(1).Image.Pix)
+	require.NotContains(t, whole.Params.Text(), "Deep cache")
+	require.Contains(t, with(3).Params.Text(), ", Deep cache: 3, ")
+
+	var last *image.NRGBA
+	for _, c := range []struct {
+		every int
+		dB    float64
+	}{{2, 30}, {3, 27}, {12, 20}} {
+		got := with(c.every).Image
+		loss := psnr(whole.Image, got)
+		require.GreaterOrEqual(t, loss, c.dB, "every %d", c.every)
+		require.NotEqual(t, whole.Image.Pix, got.Pix)
+		t.Logf("every %d: %.1f dB", c.every, loss)
+		last = got
+	}
+
+	// Texts of different lengths go through the UNet one by one, each with what
+	// is kept of its own.
+	long := func(n int) *image.NRGBA {
+		return draw(func(r *Request) { r.Prompt, r.DeepCache = ref.file.Metadata["long"], n }).Image
+	}
+	require.GreaterOrEqual(t, psnr(long(0), long(2)), 30.0)
+	// More steps than one in full: nothing is computed behind the first.
+	require.Equal(t, last.Pix, with(13).Image.Pix)
+	_, err := m.Generate(context.Background(), Request{DeepCache: -1})
+	require.ErrorContains(t, err, "DeepCache: -1, 0 to 1000 wanted")
+}
+
+// Pictures of a batch share no pass of the UNet then, and are those drawn alone.
+func TestDeepCacheTogether(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	r := Request{Prompt: "a", Width: 16, Height: 16, Steps: 4, Count: 2, DeepCache: 2, Seed: 7}
+	both, err := m.Generate(context.Background(), r)
+	require.NoError(t, err)
+	for i, got := range both.Images {
+		r.Count, r.Seed = 1, int64(7+i)
+		alone, err := m.Generate(context.Background(), r)
+		require.NoError(t, err)
+		require.Equal(t, alone.Images[0].Image.Pix, got.Image.Pix)
+	}
+}
