@@ -128,12 +128,13 @@ inline void attend(const Attention &a, const AttentionPlan &p, const float *cons
     }
 }
 
-inline void store_output(const Attention &a, const AttentionPlan &p, int64_t head, int64_t query,
-                         const float *out, float sum) {
+// `wide`: the head's dimension in whole vectors.
+inline void store_output(const Attention &a, int64_t wide, int64_t head, int64_t query, const float *out,
+                         float sum) {
     const int64_t stride = a.y_token ? a.y_token : a.heads * a.dim;
     float *y = a.y + (head / a.heads * a.q_length + query) * stride + head % a.heads * a.dim;
     const V factor = broadcast(1 / sum);
-    for (int64_t d = 0; d < p.wide; d += W) {
+    for (int64_t d = 0; d < wide; d += W) {
         const V x = load(out + d) * factor;
         if (d + W <= a.dim) {
             store(y + d, x);
@@ -170,7 +171,7 @@ inline void attention_task(const Attention &a, const AttentionPlan &p, int64_t t
         }
     }
     for (int64_t m = 0; m < queries; m++) {
-        store_output(a, p, head, first + m, out + m * p.wide, running[m].sum);
+        store_output(a, p.wide, head, first + m, out + m * p.wide, running[m].sum);
     }
 }
 

@@ -17,6 +17,8 @@
 
 #include "kernel_set.h"
 
+#include "kernel_fixed_attention.h"
+#include "kernel_fixed_gemm.h"
 #include "kernel_fixed_winograd.h"
 
 namespace sdgo::kernels::SDGO_ISA {
@@ -49,6 +51,13 @@ template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
     static constexpr Kernel<Args> kernel() { return {phases, scratch, run}; }
 };
 
+inline size_t attention_scratch_either(const Attention &a, int threads) {
+    return use_fixed(a) ? fixed_attention_scratch(a, threads) : attention_scratch(a, threads);
+}
+inline void run_attention_either(const Attention &a, int phase, int thread, Team &team) {
+    use_fixed(a) ? run_fixed_attention(a, phase, thread, team) : run_attention(a, phase, thread, team);
+}
+
 } // namespace sdgo::kernels::SDGO_ISA
 
 #if defined(__clang__)
@@ -64,6 +73,8 @@ const Table &avx2_table() {
         Table t = avx2::table();
         t.linear = avx2::FixedOrGeneral<Linear, &Table::linear>::kernel();
         t.conv2d = avx2::FixedOrGeneral<Conv2d, &Table::conv2d>::kernel();
+        t.attention.scratch = avx2::attention_scratch_either;
+        t.attention.run = avx2::run_attention_either;
         return t;
     }();
     return table;

@@ -1,95 +1,26 @@
-// Matrix products in fixed point, for processors whose fastest multiplication
-// is of 16-bit integers: AVX2's multiplies and adds twice as many of them as
-// its float32 instructions do.
+// Numbers in fixed point, for processors whose fastest multiplication is of
+// 16-bit integers: AVX2's multiplies and adds twice as many of them as its
+// float32 instructions do.
 //
-// Rows of activations and of weights are cut into slices; a slice becomes
-// integers and a scale, chosen so that the lengths (in the Euclidean sense) of
-// two have a product below 2^31. By the inequality of Cauchy and Schwarz no sum of products of
-// two such slices overflows 32 bits, in whatever order, and sums are exact. A
+// Rows of both factors are cut into slices; a slice becomes integers and a
+// scale, chosen so that the lengths (in the Euclidean sense) of two have a
+// product below 2^31. By the inequality of Cauchy and Schwarz no sum of products
+// of two such slices overflows 32 bits, in whatever order, and sums are exact. A
 // slice of 160 numbers has a root mean square of some 3600 then, so rounding
 // to integers costs about what rounding to float16 does: a relative RMS error
 // of 1.1e-4 of a product of random rows.
-//
-// Phases alternate: round a band of rows to integers, multiply it.
 #pragma once
 
 #include "kernel_conv.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kFixedSlice = 160;        // numbers that share a scale, about
-constexpr int kFixedRows = 6;               // of a register tile
-constexpr int64_t kFixedColumns = 16;       // of a register tile: two vectors
-constexpr int64_t kFixedGroup = 24;         // rows that share weights in the first-level cache
-constexpr int64_t kFixedChunk = 640;        // depth for which weights are packed at a time
-constexpr int64_t kFixedPacked = 104 << 10; // packed weights that stay in the second-level cache
+constexpr int kFixedRows = 6;         // of a register tile
+constexpr int64_t kFixedColumns = 16; // of a register tile: two vectors
 // Limits of a slice's length. Their product is 2^31 less what rounding may add.
-// Weights stay below 2^15 by that alone, activations need a look at the largest.
+// One factor (weights) stays below 2^15 by that alone, the other (activations)
+// needs a look at the largest.
 constexpr float kFixedNorm = 65000, kFixedWeightNorm = 32766;
-
-struct FixedPlan {
-    Plan plan;
-    int64_t slice = 0, slices = 0;    // numbers in a slice: whole vectors of integers
-    int64_t chunk = 0;                // slices for which weights are packed at a time
-    int64_t band_rows = 0, bands = 0; // whole tiles of rows
-    int64_t rows = 0, columns = 0;    // of a task
-    int64_t row_blocks = 0, column_blocks = 0;
-    int64_t stride = 0; // of the sums
-};
-
-// Few rows do not pay for the preparation of weights, float32 weights are
-// promised float32 arithmetic.
-inline bool use_fixed(const Plan &p) {
-    const Gemm &g = p.gemm;
-    return p.source.kernel == 1 && !p.source.upsample && g.w.type != Type::f32 && g.rows >= 16 &&
-           g.depth >= 64 && g.out >= kFixedColumns &&
-           (g.w.type != Type::block || (g.w.block_length % 16 == 0 && g.w.block_length <= 512));
-}
-
-inline FixedPlan fixed_plan(const Plan &p, int threads) {
-    FixedPlan f;
-    const Gemm &g = p.gemm;
-    f.plan = p;
-    f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, kFixedSlice)),
-                       g.w.type == Type::block ? g.w.block_length : 16);
-    f.slices = ceil_div(g.depth, f.slice);
-    f.chunk = lesser(f.slices, greater(1, kFixedChunk / f.slice));
-    f.band_rows = greater(1, 2 * kBandFloats / (f.slices * f.slice) / (16 * kFixedRows)) * 16 * kFixedRows;
-    f.band_rows = lesser(f.band_rows, round_up(g.rows, kFixedRows));
-    f.bands = ceil_div(g.rows, f.band_rows);
-    const int64_t sides = g.geglu ? 2 : 1;
-    f.rows = lesser(504, f.band_rows);
-    f.columns = kFixedPacked / (f.chunk * f.slice) / sides / kFixedColumns * kFixedColumns;
-    f.columns = lesser(greater(f.columns, kFixedColumns), round_up(g.out, kFixedColumns));
-    const auto tasks = [&] { return ceil_div(f.band_rows, f.rows) * ceil_div(g.out, f.columns); };
-    const int64_t enough = threads == 1 ? 1 : 4 * threads;
-    while (tasks() < enough && f.columns > kFixedColumns) {
-        f.columns -= kFixedColumns;
-    }
-    while (tasks() < enough && f.rows > 8 * kFixedRows) {
-        f.rows = round_up(f.rows / 2, kFixedRows);
-    }
-    f.row_blocks = ceil_div(f.band_rows, f.rows);
-    f.column_blocks = ceil_div(g.out, f.columns);
-    f.stride = sides * f.columns;
-    return f;
-}
-
-// A band's integers, [slice][row][number], then their scales, [slice][row].
-inline int64_t fixed_integers(const FixedPlan &f) {
-    return round_up(f.band_rows * f.slices * f.slice / 2, 16);
-}
-inline int64_t fixed_band_floats(const FixedPlan &f) {
-    return fixed_integers(f) + round_up(f.band_rows * f.slices, 16);
-}
-
-// A thread's packed weights and their scales, sums, biases, unpacked
-// quantized weights; or a row of floats.
-inline int64_t fixed_thread_floats(const FixedPlan &f) {
-    const int64_t weights = f.stride * f.chunk * (f.slice / 2 + 1);
-    const int64_t dequantized = dequantize_floats(f.plan.gemm.w, f.slice);
-    return round_up(greater(weights + (f.rows + 2) * f.stride + dequantized, f.slices * f.slice), 16);
-}
 
 // What turns numbers into integers, and back.
 struct Scale {
@@ -134,27 +65,26 @@ inline float round_slice(const float *x, int64_t n, int16_t *to) {
     return scale.back;
 }
 
-// A tile of rows of a band.
-inline void round_task(const FixedPlan &f, int64_t band, int64_t task, float *row, int16_t *to,
-                       float *scales) {
-    const Source &s = f.plan.source;
-    const Gemm &g = f.plan.gemm;
-    const int64_t per_image = f.plan.out_w * f.plan.out_h;
-    for (int64_t i = g.depth; i < f.slices * f.slice; i++) {
-        row[i] = 0;
+// 8 columns of numbers to integers, as a part of a panel of N vectors; load(k)
+// has a number of each. `slice`, even: so many rows are written, zeros behind
+// `depth`.
+template <int N, class Load>
+void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *scales) {
+    V squares = zero();
+    for (int64_t k = 0; k < depth; k++) {
+        squares = fma(load(k), load(k), squares);
     }
-    for (int64_t i = task * kFixedRows; i < (task + 1) * kFixedRows; i++) {
-        const int64_t m = band * f.band_rows + i;
-        if (m < g.rows) {
-            read_pixel(s, m / per_image, m % per_image / f.plan.out_w * s.stride, m % f.plan.out_w * s.stride,
-                       0, g.depth, row);
-        } else {
-            __builtin_memset(row, 0, size_t(g.depth) * sizeof(float));
-        }
-        for (int64_t k = 0; k < f.slices; k++) {
-            const int64_t place = k * f.band_rows + i;
-            scales[place] = round_slice(row + k * f.slice, f.slice, to + place * f.slice);
-        }
+    // fixed_scale for 8 at once.
+    const V back = _mm256_sqrt_ps(squares) * broadcast(1 / kFixedWeightNorm);
+    const V nothing = _mm256_cmp_ps(squares, broadcast(1e-30f), _CMP_LT_OQ);
+    const V factor = _mm256_andnot_ps(nothing, broadcast(1) / back);
+    store(scales, _mm256_andnot_ps(nothing, back));
+    const auto integers = [&](int64_t k) {
+        return k < depth ? _mm256_cvtps_epi32(load(k) * factor) : _mm256_setzero_si256();
+    };
+    for (int64_t k = 0; k < slice; k += 2) {
+        const __m256i pair = _mm256_blend_epi16(integers(k), _mm256_slli_epi32(integers(k + 1), 16), 0xaa);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + k * N * W), pair);
     }
 }
 
@@ -197,28 +127,6 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     }
 }
 
-// Rows [row, row + n) of weights, n ≤ 8, a slice from `from`.
-inline void pack_fixed(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
-                       int16_t *to, float *scales, float *dequantized, bool more) {
-    const void *rows[W];
-    for (int64_t i = 0; i < n; i++) {
-        rows[i] = static_cast<const char *>(w.data) + size_t(row + i) * w.row_bytes;
-        if (w.type == Type::block) { // slices are whole blocks
-            w.to_float(static_cast<const char *>(rows[i]) + size_t(from / w.block_length) * w.block_bytes,
-                       dequantized + i * slice, slice);
-            rows[i] = dequantized + i * slice;
-        }
-    }
-    const size_t ahead = more ? W * w.row_bytes : 0;
-    if (w.type == Type::f16) {
-        pack_fixed_rows<Type::f16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else if (w.type == Type::bf16) {
-        pack_fixed_rows<Type::bf16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else {
-        pack_fixed_rows<Type::f32>(rows, n, 0, depth, slice, 0, to, scales);
-    }
-}
-
 // Adds a·b0 to sum0 and a·b1 to sum1, pairs of products to a sum. Left to
 // itself, GCC 12 first multiplies and then adds, and has no registers for it.
 inline void add_products(__m256i a, __m256i b0, __m256i b1, __m256i &sum0, __m256i &sum1) {
@@ -231,123 +139,66 @@ inline void add_products(__m256i a, __m256i b0, __m256i b1, __m256i &sum0, __m25
                      : [a] "x"(a), [b0] "x"(b0), [b1] "x"(b1));
 }
 
-// Adds a slice's products of 6 rows and 16 columns to c. `next`: the 6 rows
-// behind them come next, and from far away.
-__attribute__((noinline)) inline void multiply_fixed(const int16_t *a, const float *a_scales, bool next,
-                                                     const int16_t *b, const float *b_scales, int64_t slice,
-                                                     float *c, int64_t stride, bool fresh) {
-    __m256i sum[kFixedRows][2];
+// The same for one vector of b.
+inline void add_products(__m256i a, __m256i b, __m256i &sum) {
+    __m256i product;
+    __asm__ volatile("vpmaddwd %[b], %[a], %[product]\n\t"
+                     "vpaddd %[product], %[sum], %[sum]"
+                     : [sum] "+x"(sum), [product] "=&x"(product)
+                     : [a] "x"(a), [b] "x"(b));
+}
+
+// Integers that rows begin with: rows of `depth` numbers, an even number,
+// `stride` apart.
+struct FixedFactor {
+    const int16_t *integers;
+    const float *scales; // of each row
+    int64_t stride;
+};
+
+// Adds the products of 6 rows and a panel of N vectors, [pair of numbers][column]
+// [number], to c. `next`: the 6 rows behind them come next, and from far away.
+template <int N>
+__attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, const int16_t *b,
+                                              const float *b_scales, int64_t depth, float *c, int64_t stride,
+                                              bool fresh) {
+    __m256i sum[kFixedRows][N];
 #pragma GCC unroll 8
     for (int m = 0; m < kFixedRows; m++) {
-        sum[m][0] = sum[m][1] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+        for (int n = 0; n < N; n++) {
+            sum[m][n] = _mm256_setzero_si256();
+        }
     }
-    for (int64_t k = 0; next && k < kFixedRows * slice; k += 32) {
-        __builtin_prefetch(a + kFixedRows * slice + k);
+    for (int64_t k = 0; next && k < kFixedRows * a.stride; k += 32) {
+        __builtin_prefetch(a.integers + kFixedRows * a.stride + k);
     }
-    for (int64_t k = 0; k < slice; k += 2) {
+    const int16_t *row = a.integers;
+    const int64_t a_stride = a.stride;
+    for (int64_t k = 0; k < depth; k += 2) {
         const __m256i b0 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(b));
-        const __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(b + kFixedColumns));
-        b += 2 * kFixedColumns;
+        const __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(b + (N - 1) * 2 * W));
+        b += N * 2 * W;
 #pragma GCC unroll 8
         for (int m = 0; m < kFixedRows; m++) {
             int32_t pair;
-            __builtin_memcpy(&pair, a + m * slice + k, sizeof pair);
-            add_products(_mm256_set1_epi32(pair), b0, b1, sum[m][0], sum[m][1]);
+            __builtin_memcpy(&pair, row + m * a_stride + k, sizeof pair);
+            if constexpr (N == 2) {
+                add_products(_mm256_set1_epi32(pair), b0, b1, sum[m][0], sum[m][1]);
+            } else {
+                add_products(_mm256_set1_epi32(pair), b0, sum[m][0]);
+            }
         }
     }
-    const V scale0 = load(b_scales), scale1 = load(b_scales + W);
 #pragma GCC unroll 8
     for (int m = 0; m < kFixedRows; m++) {
-        const V scale = broadcast(a_scales[m]);
-        const V x0 = _mm256_cvtepi32_ps(sum[m][0]) * scale0, x1 = _mm256_cvtepi32_ps(sum[m][1]) * scale1;
-        float *to = c + m * stride;
-        store(to, fresh ? x0 * scale : fma(x0, scale, load(to)));
-        store(to + W, fresh ? x1 * scale : fma(x1, scale, load(to + W)));
-    }
-}
-
-// A block of rows by a block of columns.
-inline void fixed_task(const FixedPlan &f, int64_t band, int64_t task, const int16_t *integers,
-                       const float *scales, float *memory) {
-    const Gemm &g = f.plan.gemm;
-    const int64_t band_rows = lesser(f.band_rows, g.rows - band * f.band_rows);
-    const int64_t row = task % f.row_blocks * f.rows, column = task / f.row_blocks * f.columns;
-    const int64_t rows = lesser(f.rows, band_rows - row), columns = lesser(f.columns, g.out - column);
-    const int64_t gates = g.geglu ? f.columns : 0, panel = f.chunk * f.slice * kFixedColumns;
-    int16_t *weights = reinterpret_cast<int16_t *>(memory);
-    float *weight_scales = memory + f.stride * f.chunk * f.slice / 2; // [panel][slice][column]
-    float *sums = weight_scales + f.stride * f.chunk, *bias = sums + f.rows * f.stride;
-    float *dequantized = bias + 2 * f.stride;
-    if (rows <= 0) {
-        return;
-    }
-    load_vector(g.bias, column, columns, bias, 0);
-    if (g.geglu) {
-        load_vector(g.bias, g.out + column, columns, bias + gates, 0);
-    }
-    const auto each_panel =
-        [&](auto visit) { // visit(column of the sums, row of the weights, rows of weights)
-            for (int64_t n = 0; n < columns; n += kFixedColumns) {
-                visit(n, column + n, columns - n);
-                if (g.geglu) {
-                    visit(gates + n, g.out + column + n, columns - n);
-                }
-            }
-        };
-    for (int64_t k = 0; k < f.slices; k += f.chunk) {
-        const int64_t count = lesser(f.chunk, f.slices - k);
-        each_panel([&](int64_t n, int64_t w_row, int64_t w_rows) {
-            for (int64_t half = 0; half < kFixedColumns; half += W) {
-                for (int64_t s = 0; s < count; s++) {
-                    const int64_t from = (k + s) * f.slice;
-                    pack_fixed(g.w, w_row + half, greater(0, lesser(W, w_rows - half)), from,
-                               lesser(f.slice, g.depth - from), f.slice,
-                               weights + n / kFixedColumns * panel + s * f.slice * kFixedColumns + 2 * half,
-                               weight_scales + n * f.chunk + s * kFixedColumns + half, dequantized,
-                               w_rows - half >= 2 * W);
-                }
-            }
-        });
-        // A group's integers and sums and a panel's weights stay in the
-        // first-level cache.
-        for (int64_t first = 0; first < rows; first += kFixedGroup) {
-            const int64_t end = lesser(rows, first + kFixedGroup);
-            float *c = f.chunk < f.slices ? sums + first * f.stride : sums;
-            for (int64_t s = 0; s < count; s++) {
-                each_panel([&](int64_t n, int64_t, int64_t) {
-                    for (int64_t m = first; m < end; m += kFixedRows) {
-                        const int64_t place = (k + s) * f.band_rows + row + m;
-                        multiply_fixed(integers + place * f.slice, scales + place, false,
-                                       weights + n / kFixedColumns * panel + s * f.slice * kFixedColumns,
-                                       weight_scales + n * f.chunk + s * kFixedColumns, f.slice,
-                                       c + (m - first) * f.stride + n, f.stride, k + s == 0);
-                    }
-                });
-            }
-            for (int64_t m = first; k + count == f.slices && m < end; m++) {
-                finish_row(g, band * f.band_rows + row + m, column, columns, c + (m - first) * f.stride, bias,
-                           gates);
-            }
+        const V scale = broadcast(a.scales[m]);
+#pragma GCC unroll 2
+        for (int n = 0; n < N; n++) {
+            const V x = _mm256_cvtepi32_ps(sum[m][n]) * load(b_scales + n * W);
+            float *to = c + m * stride + n * W;
+            store(to, fresh ? x * scale : fma(x, scale, load(to)));
         }
-    }
-}
-
-inline size_t fixed_scratch(const FixedPlan &f, int threads) {
-    return size_t(fixed_band_floats(f) + threads * fixed_thread_floats(f)) * sizeof(float);
-}
-
-inline void run_fixed(const FixedPlan &f, int phase, int thread, Team &team) {
-    const int64_t band = phase / 2, rows = lesser(f.band_rows, f.plan.gemm.rows - band * f.band_rows);
-    float *start = static_cast<float *>(team.scratch);
-    float *memory = start + fixed_band_floats(f) + thread * fixed_thread_floats(f);
-    int16_t *integers = reinterpret_cast<int16_t *>(start);
-    float *scales = start + fixed_integers(f);
-    if (phase % 2 == 0) {
-        take_tasks(team, ceil_div(rows, kFixedRows),
-                   [&](int64_t i) { round_task(f, band, i, memory, integers, scales); });
-    } else {
-        take_tasks(team, f.row_blocks * f.column_blocks,
-                   [&](int64_t i) { fixed_task(f, band, i, integers, scales, memory); });
     }
 }
 

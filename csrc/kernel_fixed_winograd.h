@@ -16,13 +16,14 @@
 namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kFixedTiles = 96;        // that share transformed filters, at most
-constexpr int64_t kFixedFewTiles = 24;     // don't pay for rounding the filters
+constexpr int64_t kFixedFewTiles = 12;     // don't pay for rounding the filters
 constexpr int64_t kFixedWinogradChunk = 4; // slices for which filters are transformed at a time
 
+// Like use_winograd it depends on one image.
 inline bool use_fixed_winograd(const Plan &p) {
     const Gemm &g = p.gemm;
     return use_winograd(p) && g.w.type != Type::f32 && g.out >= kFixedColumns &&
-           ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide) * p.source.n >= kFixedFewTiles;
+           ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide) >= kFixedFewTiles;
 }
 
 struct FixedWinogradPlan {
@@ -122,24 +123,8 @@ inline void round_filters(const Matrix &w, int64_t row, int64_t n, int64_t chann
     transform_filters(w, row, n, channel, depth, m.taps, m.dequantized, m.transformed);
     for (int64_t point = 0; point < kPoints; point++) {
         const float *x = m.transformed + point * (depth * W + kGap);
-        V squares = zero();
-        for (int64_t k = 0; k < depth; k++) {
-            squares = fma(load(x + k * W), load(x + k * W), squares);
-        }
-        // fixed_scale for 8 at once.
-        const V back = _mm256_sqrt_ps(squares) * broadcast(1 / kFixedWeightNorm);
-        const V nothing = _mm256_cmp_ps(squares, broadcast(1e-30f), _CMP_LT_OQ);
-        const V all = _mm256_andnot_ps(nothing, broadcast(1) / back);
-        store(scales + point * kFixedColumns, _mm256_andnot_ps(nothing, back));
-        const auto integers = [&](int64_t k) {
-            return k < depth ? _mm256_cvtps_epi32(load(x + k * W) * all) : _mm256_setzero_si256();
-        };
-        int16_t *panel = to + point * kFixedFilter;
-        for (int64_t k = 0; k < kWinogradDepth; k += 2) {
-            const __m256i pair =
-                _mm256_blend_epi16(integers(k), _mm256_slli_epi32(integers(k + 1), 16), 0xaa);
-            _mm256_storeu_si256(reinterpret_cast<__m256i *>(panel + k * kFixedColumns), pair);
-        }
+        round_columns<2>([&](int64_t k) { return load(x + k * W); }, depth, kWinogradDepth,
+                         to + point * kFixedFilter, scales + point * kFixedColumns);
     }
 }
 
@@ -173,10 +158,11 @@ inline void fixed_winograd_task(const FixedWinogradPlan &f, int64_t band, int64_
                 const int64_t panel = s * kPoints + point;
                 const int64_t place = ((chunk + s) * kPoints + point) * f.rows + first;
                 for (int64_t t = 0; t < count; t += kFixedRows) {
-                    multiply_fixed(integers + (place + t) * kWinogradDepth, scales + place + t, true,
-                                   m.filters + panel * kFixedFilter, m.filter_scales + panel * kFixedColumns,
-                                   kWinogradDepth, products + t * kFixedColumns, kFixedColumns,
-                                   chunk + s == 0);
+                    const FixedFactor a = {integers + (place + t) * kWinogradDepth, scales + place + t,
+                                           kWinogradDepth};
+                    multiply_fixed<2>(a, true, m.filters + panel * kFixedFilter,
+                                      m.filter_scales + panel * kFixedColumns, kWinogradDepth,
+                                      products + t * kFixedColumns, kFixedColumns, chunk + s == 0);
                 }
             }
         }

@@ -130,6 +130,7 @@ struct Attention {
     int64_t n = 0, heads = 0, dim = 0, q_length = 0, k_length = 0;
     float scale = 1;
     bool causal = false;
+    bool exact = true;   // float32 arithmetic only; else as with weights of less than float32
     float *y = nullptr;  // [n][q_length][heads][dim]
     int64_t y_token = 0; // floats from one token to the next; 0: heads·dim
     Isa isa = Isa::best;

@@ -180,6 +180,7 @@ class CpuOps : public Ops {
     Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
         const int64_t c = q->ne[0], dim = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
         const double flop = 4.0 * double(c * n) * double(lq * lk);
+        const bool exact = weights_.exact();
         return node("attention", flop, {c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
             kernels::Attention a;
             a.q = {data(q), lq * c, c, dim};
@@ -188,6 +189,7 @@ class CpuOps : public Ops {
             a.n = n, a.heads = heads, a.dim = dim, a.q_length = lq, a.k_length = lk;
             a.scale = 1 / std::sqrt(float(dim));
             a.causal = causal;
+            a.exact = exact;
             a.y = dst ? data(dst) : nullptr;
             return a;
         });

@@ -1,5 +1,6 @@
 #include "weights.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace sdgo {
@@ -107,6 +108,12 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     w.data = convert ? w.owned.get() : data;
     w.tensor->data = kElsewhere;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
+}
+
+bool Weights::exact() const {
+    return std::all_of(all_.begin(), all_.end(), [](const Weight &w) {
+        return w.shape.size() < 2 || !w.tensor || w.tensor->type == GGML_TYPE_F32;
+    });
 }
 
 void Weights::to_f32(Weight &w, ggml_type type, const void *data, int64_t n) {

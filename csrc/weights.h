@@ -55,6 +55,10 @@ class Weights {
     void load(ggml_backend_t backend, bool in_place);
     bool loaded() const { return loaded_; }
 
+    // Whether all matrices that are bound are float32: a net that is to compute
+    // with nothing less.
+    bool exact() const;
+
     const std::deque<Weight> &all() const { return all_; }
     Tensor tensor(size_t index) const { return all_[index].tensor; }
 

@@ -164,6 +164,7 @@ class Bench {
         Floats y(size_t(n * q_length * width));
         a.n = n, a.heads = heads, a.dim = dim, a.q_length = q_length, a.k_length = k_length;
         a.scale = 0.1f;
+        a.exact = false;
         a.q = {q.data(), q_length * width, width, dim};
         a.k = {k.data(), k_length * width, width, dim};
         a.v = {v.data(), k_length * width, width, dim};

@@ -177,7 +177,7 @@ struct Test {
         if (type == Type::f32 || (isa != Isa::amx && isa != Isa::avx2)) {
             return f32;
         }
-        return isa == Isa::amx ? 1e-5 : kernel == 1 ? 2.5e-4 : 5e-4;
+        return isa == Isa::amx ? 1e-5 : kernel == 1 ? 2.5e-4 : 7e-4;
     }
 
     void attention(int64_t n, int64_t heads, int64_t dim, int64_t q_length, int64_t k_length, bool causal) {
@@ -185,6 +185,7 @@ struct Test {
         a.n = n, a.heads = heads, a.dim = dim, a.q_length = q_length, a.k_length = k_length;
         a.causal = causal;
         a.scale = 1 / std::sqrt(float(dim));
+        a.exact = random.coin();
         const int64_t width = heads * dim, gap = random.between(0, 3);
         const Floats q = random.floats(n * q_length * width, -4,
                                        4); // q alone, k and v side by side
@@ -196,9 +197,10 @@ struct Test {
         Floats y(size_t(n * q_length * width), kGuard);
         a.y = y.data();
         const std::string name = std::string("attention ") + isa_name(isa) + " " +
-                                 shape({n, heads, dim, q_length, k_length}) + (causal ? " causal" : "");
+                                 shape({n, heads, dim, q_length, k_length}) + (causal ? " causal" : "") +
+                                 (a.exact ? " exact" : "");
         run(a, y, name);
-        compare(y.data(), reference::attention(a), 2e-6, name);
+        compare(y.data(), reference::attention(a), a.exact || isa != Isa::avx2 ? 2e-6 : 5e-4, name);
     }
 
     void group_norm(int64_t n, int64_t rows, int64_t c1, int64_t c2, int64_t groups) {
