@@ -259,17 +259,17 @@ func TestFused(t *testing.T) {
 			}
 			// And back: each original tensor knows its pieces.
 			layers := map[bool][]fusion{true: fluxLayers, false: sd3Layers}[m.Arch == Flux]
+			levels, blocks, _ := stages(rawNames(order[model]), "down")
+			_, _, attention := stages(rawNames(order[model]), "up")
+			modules := inverse(unetModules(levels, blocks, attention))
+			if m.Arch == ControlNet {
+				modules = inverse(controlModules(levels, blocks))
+			}
 			back := map[string]bool{}
 			for _, x := range m.Tensors {
 				names := theirsOf(layers, x.Name)
 				if m.Arch == ControlNet || m.Arch == UNet {
-					levels, blocks, _ := stages(rawNames(order[model]), "down")
-					_, _, attention := stages(rawNames(order[model]), "up")
-					modules := unetModules(levels, blocks, attention)
-					if m.Arch == ControlNet {
-						modules = controlModules(levels, blocks)
-					}
-					name, ok := translate(inverse(modules), strings.TrimPrefix(x.Name, "control_model."))
+					name, ok := translate(modules, strings.TrimPrefix(x.Name, "control_model."))
 					require.True(t, ok, x.Name)
 					names = []string{name}
 				}
