@@ -14,7 +14,7 @@ import (
 // people may like to see.
 func (m *Model) keyValues(tensors []Change) []gguf.KV {
 	kvs := []gguf.KV{
-		{Key: keyArch, Value: m.Arch},
+		{Key: keyArch, Value: m.architecture()},
 		{Key: "general.quantization_version", Value: uint32(2)}, // ggml's GGML_QNT_VERSION
 		{Key: "general.file_type", Value: fileType(tensors)},
 	}
@@ -37,6 +37,17 @@ func (m *Model) keyValues(tensors []Change) []gguf.KV {
 	}
 	slices.SortFunc(kvs, func(a, b gguf.KV) int { return strings.Compare(a.Key, b.Key) })
 	return kvs
+}
+
+// architecture is the family's name for other programs: a UNet alone goes under
+// its whole model's, which ComfyUI-GGUF wants.
+func (m *Model) architecture() string {
+	for _, f := range m.Facts {
+		if whole := map[int]string{768: SD1, 1024: SD2, 1280: SDXLRefiner, 2048: SDXL}[f.Value]; m.Arch == UNet && f.Name == "context" && whole != "" {
+			return whole
+		}
+	}
+	return m.Arch
 }
 
 // addDiffusion adds what is known of a model of Stable Diffusion's families.

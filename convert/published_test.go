@@ -181,7 +181,11 @@ func TestPublished(t *testing.T) {
 				defer again.Close()
 				require.Equal(t, c.arch, again.Arch)
 				require.Equal(t, m.Facts, again.Facts)
+				require.Equal(t, c.arch, again.Metadata[keyArch])
 				require.Len(t, again.Tensors, len(m.Tensors))
+			}
+			if strings.HasPrefix(c.file, "unet-sdxl-") && c.arch == UNet && !strings.Contains(c.file, "refiner") {
+				require.Equal(t, SDXL, m.architecture())
 			}
 			delete(all, c.file)
 		})
