@@ -220,15 +220,7 @@ func (m *Model) readConfigs() error {
 	}
 	say(keyUNetHeads, heads.one != 0, heads.one)
 	say(keyUNetHeadList, heads.each != nil, strings.Trim(fmt.Sprint(heads.each), "[]"))
-	merges, err := readSmall(filepath.Join(m.Path, "tokenizer", "merges.txt"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("tokenizer: %w", err)
-	}
-	m.Metadata[keyMerges] = string(merges)
-	return nil
+	return m.readMerges(filepath.Join(m.Path, "tokenizer"))
 }
 
 // mergeList reads a merge table: a pair a line, after an optional heading.

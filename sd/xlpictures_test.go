@@ -31,6 +31,7 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 					m = openXL(t, "base", o)
 				}
 				r := pipelineRequest(ref)
+				r.Guidance = Scale(3)
 				change(&r)
 				latent := latentOf(t, m, r)
 				t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32(name+".latent")))

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 HERE = Path(__file__).resolve().parent
+GUIDANCE = 3.0
 
 
 def load(path, name):
@@ -68,7 +69,7 @@ def main():
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         parts[part].to(torch.float32)
 
-    text = {"prompt": xl.PROMPT, "negative_prompt": xl.NEGATIVE, "num_inference_steps": xl.STEPS, "guidance_scale": xl.GUIDANCE,
+    text = {"prompt": xl.PROMPT, "negative_prompt": xl.NEGATIVE, "num_inference_steps": xl.STEPS, "guidance_scale": GUIDANCE,
             "output_type": "latent"}
     sizes = {"original_size": (64, 64), "target_size": (64, 64)}
     picture, mask = start()
