@@ -25,7 +25,7 @@ func (r *run) batch() *urfave.Command {
 		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` in place of JOBS: each of its lines is a prompt; - is standard input"},
 	}
 	for _, f := range r.inpaint().Flags {
-		if name := f.Names()[0]; name != "output" && name != "prompts" && name != "grid" {
+		if name := f.Names()[0]; name != "output" && name != "prompts" && name != "grid" && !isPreviewFlag(name) {
 			flags = append(flags, f)
 		}
 	}

@@ -39,7 +39,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 		&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 	}
-	request = append(append(request, formatFlags()...), xlFlags()...)
+	request = append(append(append(request, formatFlags()...), xlFlags()...), previewFlags()...)
 	model := modelFlags()
 	flags := append(model[:1:1], own...)
 	return append(append(append(flags, request...), model[1:]...), output...)
@@ -71,7 +71,7 @@ var requestFlags = map[string]string{
 	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
 	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
 	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
-	"Stages": "hires",
+	"Stages": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error
@@ -146,7 +146,9 @@ type drawing struct {
 	refiner string // the file of SDXL's refiner; "" without one
 
 	upscalers []string // for each stage the file of an ESRGAN network, or ""
-	grid      *grid    // nil without a contact sheet
+	taesd     string   // the file of a tiny autoencoder; "" without one
+	previews  *previewer
+	grid      *grid // nil without a contact sheet
 	to        *target
 }
 
@@ -171,7 +173,10 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if d.upscalers, err = r.hires(c, &q); err != nil {
 		return err
 	}
-	d.request = q
+	if d.previews, err = r.previews(c, &q); err != nil {
+		return err
+	}
+	d.request, d.taesd = q, c.String("taesd")
 	if d.prompts, err = r.prompts(c); err != nil {
 		return err
 	}
@@ -212,6 +217,11 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 		}
 		defer d.request.Refiner.Close()
 	}
+	closeTAESD, err := r.openTAESD(ctx, d.taesd, &d.request, o)
+	defer closeTAESD()
+	if err != nil {
+		return err
+	}
 	closeAll, err := r.openUpscalers(ctx, &d, o)
 	defer closeAll()
 	if err != nil {
@@ -229,6 +239,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 
 	finished, spent, err := r.draw(ctx, m, d, report)
 	report.close()
+	d.previews.clear()
 	if d.grid != nil && len(d.grid.pictures) > 0 {
 		path, problem := r.saveGrid(d.grid, d.to)
 		if problem == nil {
@@ -264,8 +275,9 @@ func (r *run) draw(ctx context.Context, m *sd.Model, d drawing, report reporter)
 			}
 			if e.Stage != sd.StageImage {
 				report.progress(e)
-				return nil
+				return d.previews.show(e.Preview)
 			}
+			d.previews.clear()
 			e.Of = d.pictures()
 			if err := r.keep(e, d, report); err != nil {
 				return err

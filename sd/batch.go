@@ -65,6 +65,7 @@ func (m *Model) resolve(r Request) (resolved, error) {
 	if err := q.suit(m.weights); err != nil {
 		return q, err
 	}
+	q.refineLast()
 	if err := q.suitTAESD(m); err != nil {
 		return q, err
 	}

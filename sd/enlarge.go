@@ -67,7 +67,11 @@ func (m *Model) stages(ctx context.Context, q resolved, c conditioning, i int, l
 		stage := c.stages[pass]
 		stage.source = &source{latent: larger}
 		latent, err = m.sample(ctx, h.q, stage, q.Seed+int64(i), func(s sampler.Step) error {
-			return q.event(Event{Stage: StageSample, Picture: i, Pass: pass + 1, Index: s.Index, Of: s.Of, Elapsed: time.Since(start)})
+			img, err := m.preview(ctx, h.q, s)
+			if err != nil {
+				return err
+			}
+			return q.event(Event{Stage: StageSample, Picture: i, Pass: pass + 1, Index: s.Index, Of: s.Of, Elapsed: time.Since(start), Preview: img})
 		})
 		result.Sample += time.Since(start)
 		if err != nil {

@@ -27,7 +27,8 @@ type Event struct {
 	Index   int
 	Of      int
 	Elapsed time.Duration
-	Image   *Image // the picture, with StageImage and StageDraft
+	Preview *image.NRGBA // with StageSample after each Request.PreviewEvery steps
+	Image   *Image       // the picture, with StageImage and StageDraft
 }
 
 // Image is a generated picture with all that is needed to make it again.

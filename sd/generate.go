@@ -102,7 +102,11 @@ func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, 
 	seed := q.Seed + int64(i)
 	start := time.Now()
 	latent, err := m.sample(ctx, q, c, seed, func(s sampler.Step) error {
-		return q.event(Event{Stage: StageSample, Picture: i, Index: s.Index, Of: s.Of, Elapsed: time.Since(start)})
+		img, err := m.preview(ctx, q, s)
+		if err != nil {
+			return err
+		}
+		return q.event(Event{Stage: StageSample, Picture: i, Index: s.Index, Of: s.Of, Elapsed: time.Since(start), Preview: img})
 	})
 	result.Sample += time.Since(start)
 	if err != nil {

@@ -77,7 +77,11 @@ func (q *resolved) resolveStages(e *RequestError) {
 		width, height = h.q.Width, h.q.Height
 		q.stages = append(q.stages, h)
 	}
-	if n := len(q.stages); n > 0 { // the last stage is refined
+}
+
+// refineLast leaves the refiner to the last stage.
+func (q *resolved) refineLast() {
+	if n := len(q.stages); n > 0 {
 		q.stages[n-1].q.Refiner = q.Refiner
 		q.Refiner = nil
 	}

@@ -72,6 +72,7 @@ type Model struct {
 	unet, decoder *part
 	encoder       *part // nil where the file has none
 	prediction    once[sampler.Prediction]
+	colours       once[colours] // for previews
 }
 
 // Open opens a model: a .safetensors file in the original layout, a folder in

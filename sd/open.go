@@ -24,6 +24,7 @@ func (m *Model) init() error {
 		m.process = process
 	}
 	m.prediction = newOnce[sampler.Prediction]()
+	m.colours = newOnce[colours]()
 	return m.place(func() error {
 		if err := m.initTexts(); err != nil {
 			return err

@@ -132,6 +132,11 @@ type Request struct {
 	TAESD            *TAESD
 	TAESDPreviewOnly bool
 
+	// PreviewEvery asks for a preview after each so many steps; 0 is none. With
+	// TAESD it has the picture's size; without, it takes no time and has a pixel
+	// for a latent one, an eighth of the picture's sides.
+	PreviewEvery int
+
 	// Count is the number of pictures; 0 means 1.
 	Count int
 
@@ -231,6 +236,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	checkSide(&e, "Height", q.Height)
 	checkRange(&e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(&e, "Count", q.Count, 1, MaxCount)
+	checkRange(&e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
 	if !(q.guidance >= 0 && q.guidance <= maxScale) {
 		e.add("Guidance", "%g, 0 to %d wanted", q.guidance, maxScale)
 	}

@@ -1,0 +1,237 @@
+package sd
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+const taesdFolder = "../testdata/taesd"
+
+func openTAESD(t *testing.T, path string, o Options) *TAESD {
+	t.Helper()
+	tiny, err := OpenTAESD(path, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tiny.Close()) })
+	return tiny
+}
+
+// realTAESD writes a TAESD of the real shape, with the weights of
+// testdata/taesd/make.py: Murmur3's finalizer of each one's place.
+func realTAESD(t *testing.T) string {
+	shapes := map[string][]int64{}
+	conv := func(name string, out, in int64, bias bool) {
+		shapes[name+".weight"] = []int64{out, in, 3, 3}
+		if bias {
+			shapes[name+".bias"] = []int64{out}
+		}
+	}
+	half := func(name string, first, last int64, layer int, resized int, blocks ...int) {
+		conv(name+".layers.0", 64, first, true)
+		for i, n := range blocks {
+			if i > 0 {
+				conv(fmt.Sprintf("%s.layers.%d", name, layer+resized-1), 64, 64, false)
+				layer += resized
+			}
+			for range n {
+				for _, c := range []int{0, 2, 4} {
+					conv(fmt.Sprintf("%s.layers.%d.conv.%d", name, layer, c), 64, 64, true)
+				}
+				layer++
+			}
+		}
+		conv(fmt.Sprintf("%s.layers.%d", name, layer), last, 64, true)
+	}
+	half("decoder", 4, 3, 2, 2, 3, 3, 3, 1)
+	half("encoder", 3, 4, 1, 1, 1, 3, 3, 3)
+	var names []string
+	for name := range shapes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var all []safetensors.Tensor
+	for k, name := range names {
+		shape := shapes[name]
+		n := convert.Tensor{Shape: shape}.Elements()
+		scale := 0.1
+		if len(shape) > 1 {
+			scale = math.Sqrt(3 / float64(n/shape[0]))
+		}
+		data := make([]byte, 4*n)
+		for i := range n {
+			h := uint32(i) + 0x9E3779B9*uint32(k+1)
+			h ^= h >> 16
+			h *= 0x85EBCA6B
+			h ^= h >> 13
+			h *= 0xC2B2AE35
+			h ^= h >> 16
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32((float64(h)/(1<<31)-1)*scale)))
+		}
+		all = append(all, safetensors.Tensor{Name: name, DType: "F32", Shape: shape, Data: data})
+	}
+	path := filepath.Join(t.TempDir(), "real.safetensors")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, safetensors.Write(f, nil, all))
+	require.NoError(t, f.Close())
+	return path
+}
+
+func TestTAESDAgreesWithDiffusers(t *testing.T) {
+	ref := readReference(t, taesdFolder, "reference.safetensors")
+	file := func(name string) string { return filepath.Join(taesdFolder, name) }
+	run := func(p *part, in, out string, x plane, channels, height, width int) []float32 {
+		net, err := p.get()
+		require.NoError(t, err)
+		got := make([]float32, channels*height*width)
+		require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: in, Shape: x.shape(), F32: x.data}}, []cgo.Output{{Name: out, Data: got}}))
+		return got
+	}
+	for _, c := range []struct{ path, want string }{
+		{file("tiny.safetensors"), "tiny"}, {file("decoder.safetensors"), "tiny"}, {file("encoder.pth"), "tiny"}, {realTAESD(t), "real"},
+	} {
+		for _, o := range []Options{{}, {Type: "f32"}, {Type: "f32", Kernels: "ggml"}, {Type: "f32", Threads: 1}} {
+			tiny := openTAESD(t, c.path, o)
+			name := fmt.Sprintf("%s %s %s: ", filepath.Base(c.path), o.Type, o.Kernels)
+			if tiny.decoder != nil {
+				z := plane{ref.f32("z"), 4, 8, 6}
+				for i, v := range z.data {
+					z.data[i] = float32(3 * math.Tanh(float64(v)/3))
+				}
+				got := run(tiny.decoder, "z", "image", z, 3, 64, 48)
+				for i, v := range got {
+					got[i] = 2*v - 1
+				}
+				t.Logf("%s decoder %.2g", name, relativeRMS(got, ref.f32(c.want+".decoded")))
+				requireClose(t, got, ref.f32(c.want+".decoded"), 2e-5, name+"decoder")
+			}
+			if tiny.encoder != nil {
+				z, err := tiny.encode(context.Background(), plane{ref.f32("image"), 3, 48, 64})
+				require.NoError(t, err)
+				require.Equal(t, []int64{1, 4, 6, 8}, z.shape())
+				t.Logf("%s encoder %.2g", name, relativeRMS(z.data, ref.f32(c.want+".encoded")))
+				requireClose(t, z.data, ref.f32(c.want+".encoded"), 2e-5, name+"encoder")
+			}
+		}
+	}
+}
+
+// In a request it decodes the pictures, in tiles where it must, and encodes
+// where the model can't.
+func TestTAESDInRequests(t *testing.T) {
+	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
+	m := openTiny(t, "sd1.safetensors", Options{})
+	tiny := openTAESD(t, filepath.Join(taesdFolder, "tiny.safetensors"), Options{})
+	r := pipelineRequest(ref)
+	r.TAESD = tiny
+	fast, err := m.Generate(context.Background(), r)
+	require.NoError(t, err)
+	want, err := tiny.decode(context.Background(), plane{ref.f32("sd1.latent.5"), 4, 8, 8}, func(int, int) error { return nil })
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(64, 64), want.Rect.Size())
+	for i, v := range want.Pix {
+		require.InDelta(t, v, fast.Images[0].Image.Pix[i], 1)
+	}
+	require.Contains(t, fast.Images[0].Params.Text(), ", VAE Decoder: TAESD, Model: sd1")
+
+	r.TAESDPreviewOnly = true
+	full, err := m.Generate(context.Background(), r)
+	require.NoError(t, err)
+	requirePixels(t, full.Images[0].Image, ref.tensor("sd1.pixels", "U8").Data, 2)
+	require.NotContains(t, full.Images[0].Params.Text(), "TAESD")
+
+	// In tiles, of a decoder alone.
+	decoder := openTAESD(t, filepath.Join(taesdFolder, "decoder.safetensors"), Options{MaxMemory: 1 << 20})
+	whole := openTAESD(t, filepath.Join(taesdFolder, "decoder.safetensors"), Options{})
+	latent := newPlane(4, 48, 40)
+	for i := range latent.data {
+		latent.data[i] = float32(math.Sin(float64(i) / 9))
+	}
+	tiles := 0
+	tiled, err := decoder.decode(context.Background(), latent, func(int, int) error { tiles++; return nil })
+	require.NoError(t, err)
+	require.Equal(t, 4, tiles)
+	once, err := whole.decode(context.Background(), latent, func(int, int) error { return nil })
+	require.NoError(t, err)
+	sum := 0.0
+	for i, v := range once.Pix {
+		sum += math.Abs(float64(v) - float64(tiled.Pix[i]))
+	}
+	require.Less(t, sum/float64(len(once.Pix)), 0.5)
+
+	// A model without an encoder begins with a picture all the same.
+	m.encoder.close()
+	m.encoder = nil
+	r = Request{Image: slopes(64, 64), Steps: 2, TAESD: tiny}
+	_, err = m.Generate(context.Background(), r)
+	require.NoError(t, err)
+	r.TAESD = decoder
+	_, err = m.Generate(context.Background(), r)
+	require.ErrorIs(t, err, ErrNoEncoder)
+	_, err = m.Generate(context.Background(), Request{Stages: []HiresStage{{Upscaler: "lanczos"}}})
+	require.ErrorIs(t, err, ErrNoEncoder)
+}
+
+func TestTAESDErrors(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	_, err := OpenTAESD(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
+	require.ErrorIs(t, err, convert.ErrUnrecognized)
+	require.ErrorContains(t, err, "a TAESD autoencoder is wanted")
+	_, err = OpenTAESD(filepath.Join(taesdFolder, "nothing.pth"), Options{})
+	require.ErrorContains(t, err, "nothing.pth: no such file")
+	_, err = m.Generate(context.Background(), Request{TAESD: openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{})})
+	require.ErrorContains(t, err, "TAESD: encoder is an encoder alone; a decoder is wanted")
+	_, err = m.Generate(context.Background(), Request{TAESDPreviewOnly: true})
+	require.ErrorContains(t, err, "TAESDPreviewOnly: without a TAESD")
+
+	// Files that are broken in one place.
+	data, err := os.ReadFile(filepath.Join(taesdFolder, "tiny.safetensors"))
+	require.NoError(t, err)
+	file, err := safetensors.Parse(data)
+	require.NoError(t, err)
+	change := func(change func(x *safetensors.Tensor) bool) error {
+		var all []safetensors.Tensor
+		for _, x := range file.Tensors {
+			if change(&x) {
+				all = append(all, x)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "broken.safetensors")
+		f, err := os.Create(path)
+		require.NoError(t, err)
+		require.NoError(t, safetensors.Write(f, nil, all))
+		require.NoError(t, f.Close())
+		tiny, err := OpenTAESD(path, Options{})
+		if err == nil {
+			err = m.Check(Request{TAESD: tiny})
+			require.NoError(t, tiny.Close())
+		}
+		require.ErrorContains(t, err, "broken")
+		return err
+	}
+	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool { return x.Name != "decoder.layers.3.conv.2.bias" }),
+		`tensor "decoder.layers.3.conv.2.bias" is missing`)
+	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool {
+		if x.Name == "encoder.layers.0.weight" {
+			x.Shape = []int64{8, 27}
+		}
+		return true
+	}), "encoder.layers.0.weight")
+	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool { return !strings.HasPrefix(x.Name, "encoder.layers.1.") }), `"encoder.layers.1.weight" is missing`)
+	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool {
+		return !strings.HasPrefix(x.Name, "decoder.layers.12.") && !strings.HasPrefix(x.Name, "decoder.layers.13.")
+	}), "do not belong together")
+}
