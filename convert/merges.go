@@ -26,11 +26,11 @@ func (m *Model) readMerges(folder string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("tokenizer/%w", err)
+		return fmt.Errorf("tokenizer: %w", err)
 	}
 	list, err := t.merges()
 	if err != nil {
-		return fmt.Errorf("tokenizer/tokenizer.json: %w", err)
+		return fmt.Errorf("tokenizer: tokenizer.json: %w", err)
 	}
 	m.Metadata[keyMerges] = list
 	return nil

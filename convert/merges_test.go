@@ -25,9 +25,9 @@ func TestMergesOfBothAges(t *testing.T) {
 
 func TestBadTokenizers(t *testing.T) {
 	for text, want := range map[string]string{
-		`{`:                      "tokenizer/tokenizer.json: unexpected end",
+		`{`:                      "tokenizer: tokenizer.json: unexpected end",
 		`{"model": {}}`:          `a model of type "", BPE wanted`,
-		`{"model": {"type": 1}}`: "tokenizer/tokenizer.json: ",
+		`{"model": {"type": 1}}`: "tokenizer: tokenizer.json: ",
 		`{"model": {"type": "BPE", "merges": ["a b", "c"]}}`:           `merge 1: "c", two tokens wanted`,
 		`{"model": {"type": "BPE", "merges": [["a", "b", "c"]]}}`:      "merge 0: two tokens wanted",
 		`{"model": {"type": "BPE", "merges": [["a", "b\n#version"]]}}`: "merge 0: ",
