@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -51,18 +54,31 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// A model is made where none is named, and found again.
+// Without -m it is the model in the cache folder, which is made once.
 func TestBenchRandom(t *testing.T) {
 	folder := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", folder)
-	t.Setenv("HOME", folder)
-	t.Setenv("LocalAppData", folder)
-	for _, said := range []bool{true, false} {
-		o := sdgo(t, "bench", "--random", "tiny", "--size", "16", "--runs", "1")
-		require.Equal(t, ExitOK, o.code, o.errors)
-		require.Contains(t, o.out, "random-tiny, 16x16")
-		require.Equal(t, said, strings.Contains(o.errors, "once"), o.errors)
+	for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
+		t.Setenv(name, folder)
 	}
+	said := new(strings.Builder)
+	r := run{err: said}
+	path, err := r.randomModel(context.Background(), "tiny")
+	require.NoError(t, err)
+	require.FileExists(t, path)
+	require.Contains(t, said.String(), "random-tiny.safetensors, a model with random weights, once")
+	said.Reset()
+	again, err := r.randomModel(context.Background(), "tiny")
+	require.NoError(t, err)
+	require.Equal(t, path, again)
+	require.Empty(t, said.String())
+
+	model, err := os.ReadFile(tinyModel(t))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), "random-sd1.safetensors"), model, 0o600))
+	o := sdgo(t, "bench", "--size", "16", "--runs", "1")
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, o.out, "random-sd1, 16x16")
+	require.Empty(t, o.errors)
 }
 
 func TestBenchTable(t *testing.T) {
