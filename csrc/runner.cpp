@@ -15,8 +15,8 @@ struct Entry {
 };
 
 constexpr Entry kArchitectures[] = {
-    {"clip_text", clip_text},     {"unet", unet},     {"vae_decoder", vae_decoder},
-    {"vae_encoder", vae_encoder}, {"esrgan", esrgan}, {"taesd_decoder", taesd_decoder},
+    {"clip_text", clip_text},         {"unet", unet},     {"vae_decoder", vae_decoder},
+    {"vae_encoder", vae_encoder},     {"esrgan", esrgan}, {"taesd_decoder", taesd_decoder},
     {"taesd_encoder", taesd_encoder},
 };
 
