@@ -91,6 +91,31 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
+// A tokenizer's table, in either of its files.
+func FuzzMerges(f *testing.F) {
+	f.Add("#version: 0.2\na b\nab c</w>\n", `{"model":{"type":"BPE","merges":["a b",["ab","c</w>"]]}}`)
+	f.Add(strings.Repeat("\n", 5000), `{"model":{"type":"BPE","merges":[`+strings.Repeat("[],", 5000)+`[]]}}`)
+	f.Add("\x00", `{"model":{"type":"BPE","merges":[`+strings.Repeat(`"a b",`, 5000)+`"a b"]}}`)
+	f.Add("a b\r\n", `{"model":{"type":"Unigram","merges":null},"model":{"type":"BPE"}}`)
+	for _, bomb := range bombs() {
+		f.Add(bomb, bomb)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text, table string) {
+		for name, content := range map[string]string{"merges.txt": text, "tokenizer.json": table} {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+			m := &Model{Metadata: map[string]string{}}
+			allocation.Bound(t, len(content), 128, func() {
+				if m.readMerges(dir) == nil {
+					mergeList(m.Metadata[keyMerges])
+				}
+			})
+			require.NoError(t, os.Remove(path))
+		}
+	})
+}
+
 // What draws from nothing, in latents.
 func TestFolderWithoutText(t *testing.T) {
 	dir := t.TempDir()
