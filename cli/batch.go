@@ -16,16 +16,22 @@ import (
 	"github.com/sdgo/sdgo/sd"
 )
 
-// notOfJobs are the flags of the command line that no job may have.
-var notOfJobs = []string{"model", "threads", "backend", "type", "prediction", "refiner", "batch-size", "json", "quiet"}
+// notOfJobs are flags of the command line that no job may have.
+var notOfJobs = []string{"model", "threads", "backend", "type", "prediction", "refiner", "taesd", "batch-size", "json", "quiet"}
+
+// notOfBatches reports whether a flag of the other commands is none of a
+// batch's, nor of its jobs'.
+func notOfBatches(name string) bool {
+	return name == "prompts" || name == "grid" || isPreviewFlag(name) && name != "taesd"
+}
 
 func (r *run) batch() *urfave.Command {
 	flags := []urfave.Flag{
 		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures (default: the working directory)"},
 		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` in place of JOBS: each of its lines is a prompt; - is standard input"},
 	}
-	for _, f := range r.inpaint().Flags {
-		if name := f.Names()[0]; name != "output" && name != "prompts" && name != "grid" && !isPreviewFlag(name) {
+	for _, f := range append(r.inpaint().Flags, hiresFlags()...) {
+		if name := f.Names()[0]; name != "output" && !notOfBatches(name) {
 			flags = append(flags, f)
 		}
 	}
@@ -54,6 +60,9 @@ type batchRun struct {
 	model    string     // name, and what else of the model changes pictures
 	m        *sd.Model
 	refiner  *sd.Model
+	taesd    *sd.TAESD
+	esrgan   map[string]*sd.ESRGAN // by their files
+	options  sd.Options
 	report   reporter
 	start    time.Time
 
@@ -80,7 +89,8 @@ func (r *run) runBatch(c *urfave.Context) error {
 			b.defaults = append(b.defaults, jobField{name, fmt.Sprint(c.Value(name))})
 		}
 	}
-	b.model = strings.Join([]string{filepath.Base(c.String("model")), o.Type, o.Prediction, filepath.Base(c.String("refiner"))}, "\x00")
+	b.model = strings.Join([]string{filepath.Base(c.String("model")), o.Type, o.Prediction,
+		filepath.Base(c.String("refiner")), filepath.Base(c.String("taesd"))}, "\x00")
 	b.jobs = len(lines)
 	if err := b.check(lines, b.checkFields); err != nil {
 		return err
@@ -96,6 +106,18 @@ func (r *run) runBatch(c *urfave.Context) error {
 		}
 		defer b.refiner.Close()
 	}
+	var tiny sd.Request
+	closeTAESD, err := r.openTAESD(c.Context, c.String("taesd"), &tiny, o)
+	if err != nil {
+		return err
+	}
+	defer closeTAESD()
+	b.taesd, b.options, b.esrgan = tiny.TAESD, o, map[string]*sd.ESRGAN{}
+	defer func() {
+		for _, u := range b.esrgan {
+			u.Close()
+		}
+	}()
 	load := time.Since(b.start)
 	if err := b.check(lines, b.checkRequest); err != nil {
 		return err
@@ -255,6 +277,9 @@ func (b *batchRun) ended(e jobEvent) {
 
 // event shows a job's progress and saves its pictures.
 func (b *batchRun) event(job *batchJob, e sd.Event) error {
+	if e.Stage == sd.StageDraft {
+		return job.run.keepDraft(e, drawing{to: job.to})
+	}
 	number := e.Picture
 	e.Picture = job.line.number - 1
 	if e.Stage != sd.StageImage {

@@ -118,6 +118,11 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "clip_skip": 9}`:                                "clip-skip: 9, 1 to 2 wanted",
 		`{"seed": 1}`:                                                    `no "prompt"`,
 		`{"prompt": "a", "model": "x"}`:                                  `"model" belongs on the command line`,
+		`{"prompt": "a", "taesd": "x"}`:                                  `"taesd" belongs on the command line`,
+		`{"prompt": "a", "preview": "x.png"}`:                            `unknown field "preview"`,
+		`{"prompt": "a", "hires_steps": 3}`:                              "hires-steps without a second pass",
+		`{"prompt": "a", "hires": "2x", "hires_upscaler": "none.pth"}`:   "hires-upscaler none.pth: no such file",
+		`{"prompt": "a", "input": "in.png", "hires": "2x"}`:              `"hires" belongs to a job without an "input"`,
 		`{"prompt": "a", "json": true}`:                                  `"json" belongs on the command line`,
 		`{"prompt": "a", "prompts": "x"}`:                                `unknown field "prompts"`,
 		`{"prompt": "a", "strength": 0.5}`:                               `"strength" belongs to a job with`,
@@ -205,6 +210,20 @@ func TestBatchOfPrompts(t *testing.T) {
 
 	o = sdgo(t, args...)
 	require.Contains(t, o.out, `{"event":"job","line":2,"state":"skipped","images":0}`)
+}
+
+// Further passes, and the networks that they enlarge with.
+func TestBatchHires(t *testing.T) {
+	model := tinyModel(t)
+	esrgan, err := filepath.Abs(enlarge2)
+	require.NoError(t, err)
+	jobsFile(t, `{"prompt": "a", "seed": 1, "hires": "2x", "hires_upscaler": "`+esrgan+`", "hires_steps": 1, "save_stages": true}`,
+		`{"prompt": "a", "seed": 1, "hires_size": "96x48", "hires_steps": 1}`)
+	o := runBatch(t, model)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	requireFiles(t, ".", "jobs.jsonl", "jobs-0001.png", "jobs-0001-stage1.png", "jobs-0002.png")
+	require.Equal(t, image.Rect(0, 0, 128, 64), readPNG(t, "jobs-0001.png").Bounds())
+	require.Equal(t, image.Rect(0, 0, 96, 48), readPNG(t, "jobs-0002.png").Bounds())
 }
 
 // Ctrl-C keeps what is finished, and the next run goes on from there.

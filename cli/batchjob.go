@@ -33,7 +33,7 @@ type batchJob struct {
 
 // arrange makes a job of a line: which command it is for, and its flags.
 func (b *batchRun) arrange(line jobLine) (*batchJob, error) {
-	j := &batchJob{line: line, run: &run{in: strings.NewReader(""), out: b.out, err: b.err, typed: map[string]string{}}}
+	j := &batchJob{line: line, run: &run{in: strings.NewReader(""), out: b.out, err: b.err, json: b.json, typed: map[string]string{}}}
 	for _, f := range line.fields {
 		if slices.Contains(notOfJobs, f.name) {
 			return nil, fmt.Errorf("%q belongs on the command line: it holds for all jobs", f.name)
@@ -85,11 +85,13 @@ func (j *batchJob) setFlag(command *urfave.Command, flags *flag.FlagSet, f jobFi
 	switch {
 	case known == nil && !own:
 		return nil
+	case known == nil && findFlag(j.run.txt2img(), f.name) != nil:
+		return fmt.Errorf("%q belongs to a job without an \"input\"", f.name)
 	case known == nil && findFlag(j.run.inpaint(), f.name) != nil:
 		return fmt.Errorf("%q belongs to a job with a \"mask\" or a \"canvas\"", f.name)
 	case known == nil && findFlag(j.run.img2img(), f.name) != nil:
 		return fmt.Errorf("%q belongs to a job with an \"input\" and no \"mask\"", f.name)
-	case known == nil || known.Names()[0] != f.name || f.name == "prompts" || f.name == "grid":
+	case known == nil || known.Names()[0] != f.name || notOfBatches(f.name):
 		hint := strings.TrimLeft(urfave.SuggestFlag(command.Flags, f.name, true), "-")
 		return fmt.Errorf("unknown field %q; did you mean %q? (the fields are the flags of sdgo %s --help)", f.name, hint, command.Name)
 	}
@@ -146,12 +148,40 @@ func (j *batchJob) paths() []string {
 	return all
 }
 
-// makeRequest makes the whole request, with its pictures.
-func (j *batchJob) makeRequest(b *batchRun) (err error) {
-	if j.request, err = j.run.drawRequest(j.context); err == nil {
-		j.request.Prompt, j.request.Refiner = j.context.String("prompt"), b.refiner
+// makeRequest makes the whole request, with its pictures and networks.
+func (j *batchJob) makeRequest(b *batchRun) error {
+	q, err := j.run.drawRequest(j.context)
+	if err != nil {
+		return err
 	}
-	return err
+	files, err := j.run.hires(j.context, &q)
+	if err != nil {
+		return err
+	}
+	for i, file := range files {
+		if q.Stages[i].ESRGAN, err = b.openESRGAN(file); err != nil {
+			return err
+		}
+	}
+	q.Prompt, q.Refiner, q.TAESD = j.context.String("prompt"), b.refiner, b.taesd
+	j.request = q
+	return nil
+}
+
+// openESRGAN opens a network that enlarges pictures, once for all jobs; "" is
+// none.
+func (b *batchRun) openESRGAN(file string) (*sd.ESRGAN, error) {
+	if file == "" || b.esrgan[file] != nil {
+		return b.esrgan[file], nil
+	}
+	o := b.options
+	o.Type, o.Prediction = "", ""
+	u, err := sd.OpenESRGAN(file, o)
+	if err != nil {
+		return nil, fmt.Errorf("hires-upscaler %w", err)
+	}
+	b.esrgan[file] = u
+	return u, nil
 }
 
 // hash makes the mark: of everything that the pictures depend on.
