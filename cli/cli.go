@@ -70,6 +70,7 @@ func (r *run) app() *urfave.App {
 			r.txt2img(),
 			r.img2img(),
 			r.inpaint(),
+			r.interpolate(),
 			r.upscale(),
 			r.batch(),
 			r.convert(),

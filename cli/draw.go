@@ -72,6 +72,7 @@ var requestFlags = map[string]string{
 	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
 	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
 	"Stages": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
+	"Towards": "to", "Towards.Prompt": "to", "Towards.Seed": "to-seed",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error

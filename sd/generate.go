@@ -41,9 +41,9 @@ func (q resolved) event(e Event) error {
 	return q.OnEvent(e)
 }
 
-// conditioning encodes the prompts that the guidance scale needs, with all
+// conditioningOf encodes the prompts that the guidance scale needs, with all
 // that they become from step to step.
-func (m *Model) conditioning(ctx context.Context, q resolved, result *Result) (c conditioning, err error) {
+func (m *Model) conditioningOf(ctx context.Context, q resolved, result *Result) (c conditioning, err error) {
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
 	encode := m.encodeOnce(q.ClipSkip)
@@ -141,6 +141,9 @@ func (m *Model) params(q resolved, seed int64) Params {
 	}
 	if q.Image != nil {
 		p.Strength = q.strength
+	}
+	if t := q.Towards; t != nil {
+		p.towards(*t, seed-q.Seed)
 	}
 	if q.OnlyMasked {
 		p.OnlyMasked, p.MaskPadding = true, q.padding

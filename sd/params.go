@@ -27,9 +27,12 @@ type Params struct {
 	Refiner                string  // the name of the model that made the last steps, behind the fraction RefinerAt; "" without one
 	RefinerAt              float64
 	Stages                 []StageParams
-	Decoder                string // "TAESD" where that decoded the picture, else ""
-	Model                  string // the file's name without its folder and ending
-	ModelHash              string // the first ten hexadecimal digits of its SHA-256, if known
+	TowardsPrompt          *string // of the picture that this one is on the way to, nil without one,
+	TowardsSeed            *int64  // and that one's seed;
+	TowardsAt              float64 // how far, 0 to 1
+	Decoder                string  // "TAESD" where that decoded the picture, else ""
+	Model                  string  // the file's name without its folder and ending
+	ModelHash              string  // the first ten hexadecimal digits of its SHA-256, if known
 }
 
 // Text returns the parameters in AUTOMATIC1111's layout: the prompt, a line
@@ -48,6 +51,7 @@ func (p Params) Text() string {
 	if p.OnlyMasked {
 		fmt.Fprintf(&b, ", Inpaint area: Only masked, Masked area padding: %d", p.MaskPadding)
 	}
+	b.WriteString(p.towardsText())
 	b.WriteString(p.hiresText())
 	if p.Decoder != "" {
 		b.WriteString(", VAE Decoder: " + quoted(p.Decoder))

@@ -99,6 +99,10 @@ type Request struct {
 	// RNG is the generator of noise; empty means TorchRNG.
 	RNG RNG
 
+	// Towards, if not nil, is another picture that these are on the way to:
+	// interpolation.
+	Towards *Towards
+
 	// ClipSkip n takes the text encoder's state before its last n-1 layers. 0
 	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x.
 	ClipSkip int
@@ -261,6 +265,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	if q.schedule, err = q.sampler.LookupSchedule(q.Schedule); err != nil {
 		e.add("Schedule", "%v", err)
 	}
+	q.checkTowards(&e)
 	q.resolveStages(&e)
 	if len(e.Problems) > 0 {
 		return q, &e

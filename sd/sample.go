@@ -35,8 +35,8 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	if err != nil {
 		return plane{}, err
 	}
-	noise := newNoise(q.RNG, seed)
 	x := newPlane(m.weights.UNet.OutChannels, q.Height/m.factor(), q.Width/m.factor())
+	noise := q.noise(seed, x)
 	var x0 []float32
 	if c.source != nil {
 		sigmas = q.cut(sigmas)
