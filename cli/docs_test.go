@@ -58,7 +58,7 @@ func TestDocumentedEvents(t *testing.T) {
 	b, err := os.ReadFile("../docs/cli.md")
 	require.NoError(t, err)
 	for _, event := range []any{
-		loadEvent{}, progressEvent{Picture: 1, Pass: 1}, imageEvent{Params: jsonParams{Strength: 1, Stages: []jsonStage{{}}}}, doneEvent{}, upscaledEvent{}, warningEvent{}, errorEvent{Problems: []problem{{}}},
+		loadEvent{}, progressEvent{Picture: 1, Pass: 1}, imageEvent{Params: jsonParams{Strength: 1, Decoder: "x", To: new(string), ToSeed: new(int64), At: new(float64), Stages: []jsonStage{{}}}}, doneEvent{}, upscaledEvent{}, warningEvent{}, errorEvent{Problems: []problem{{}}},
 		bytesEvent{}, convertedEvent{Tensors: []jsonDeviation{{}}}, previewEvent{Tensors: []jsonChange{{}}},
 	} {
 		text, err := json.Marshal(event)

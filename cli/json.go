@@ -53,7 +53,11 @@ type jsonParams struct {
 	Strength  float64 `json:"strength,omitempty"`
 	Model     string  `json:"model"`
 
-	Stages []jsonStage `json:"stages,omitempty"`
+	Decoder string      `json:"decoder,omitempty"` // "TAESD" where that decoded the picture
+	To      *string     `json:"to,omitempty"`      // of the picture that this one is on the way to,
+	ToSeed  *int64      `json:"to_seed,omitempty"`
+	At      *float64    `json:"at,omitempty"` // how far
+	Stages  []jsonStage `json:"stages,omitempty"`
 }
 
 // jsonStage are the parameters of a further pass.
@@ -132,10 +136,15 @@ func (r *events) progress(e sd.Event) {
 
 func (r *events) saved(e sd.Event, path string) {
 	p := e.Image.Params
+	var at *float64
+	if p.TowardsPrompt != nil || p.TowardsSeed != nil {
+		at = &p.TowardsAt
+	}
 	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, jsonParams{
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
 		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Strength: p.Strength, Model: p.Model,
+		Decoder: p.Decoder, To: p.TowardsPrompt, ToSeed: p.TowardsSeed, At: at,
 		Stages: jsonStages(p.Stages),
 	}})
 }
