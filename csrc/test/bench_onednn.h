@@ -16,6 +16,8 @@ using Add = std::function<void(std::function<void()> run)>;
 } // namespace onednn
 #include <dnnl.hpp>
 
+extern "C" void omp_set_num_threads(int) __attribute__((weak));
+
 namespace onednn {
 
 constexpr int column_count = 3;
@@ -23,9 +25,11 @@ inline const char *columns() {
     return " oneDNN f32 | oneDNN bf16 | oneDNN f32 Winograd |";
 }
 
+// OpenMP has read its variables when main begins: bench.sh sets OMP_WAIT_POLICY.
 inline void start(int threads) {
-    setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
-    setenv("OMP_WAIT_POLICY", "passive", 1); // its threads must not spin beside ours
+    if (omp_set_num_threads) {
+        omp_set_num_threads(threads);
+    }
 }
 
 using dims = dnnl::memory::dims;
