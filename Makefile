@@ -4,6 +4,8 @@
 #             and every fuzz target for a moment
 # make lint   checks formatting and runs the linters
 #
+# make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
+#               make vulkan, and fails where the device is not there
 # make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
 # make cuda     the same for CUDA; CUDA_ARCHITECTURES="86;89" for other GPUs
 # make install  PREFIX=/usr/local: bin/sdgo, and lib/sdgo with what was built
@@ -30,7 +32,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels fuzz lint bench vulkan cuda install clean
+.PHONY: sdgo run test unit race asan kernels fuzz lint bench gpu vulkan cuda install clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -64,6 +66,14 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	clang-format --dry-run -Werror $(CPP_SOURCES)
+
+# Without TEST_DEVICE, one that `sdgo devices` lists, on Vulkan in software: ggml
+# shows such a device only to those who ask for it, and its compiler takes
+# minutes for shaders that compute in float16.
+SOFTWARE = $(if $(TEST_DEVICE),,GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1)
+gpu:
+	$(SOFTWARE) SDGO_BACKEND_PATH=$(CURDIR)/lib/sdgo SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
+		go test -count=1 -timeout 20m -run OnDevice ./sd ./builtin ./cli
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

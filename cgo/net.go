@@ -8,6 +8,7 @@ import (
 	"context"
 	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -109,12 +110,99 @@ func (n *Net) Bind(i int, typ uint32, data []byte) error {
 }
 
 // Load checks that all weights are bound and brings them to the device.
-func (n *Net) Load() error {
-	var e C.sdgo_error
-	if !C.sdgo_net_load(n.c, &e) {
-		return newError(context.Background(), &e)
+func (n *Net) Load() error { return n.LoadWith(context.Background(), Loading{}) }
+
+// Loading says how weights come to a device that is not the CPU.
+type Loading struct {
+	// Memory, if not 0, is what the weights may take there: they come in groups
+	// while the net runs, the next one while the device computes with another.
+	Memory uint64
+
+	// Keep makes Unload possible. Memory implies it.
+	Keep bool
+
+	// OnProgress, if not nil, is told the number of bytes that have come, a few
+	// times a second.
+	OnProgress func(bytes uint64)
+}
+
+// LoadWith is Load, told how, until ctx is done.
+func (n *Net) LoadWith(ctx context.Context, l Loading) error {
+	if err := n.acquire(ctx); err != nil {
+		return err
 	}
-	return nil
+	defer n.release()
+	// Memory of C's, because the net remembers where they are.
+	flags := (*struct {
+		bytes  C.uint64_t
+		cancel C.int32_t
+	})(C.calloc(1, 16))
+	defer C.free(unsafe.Pointer(flags))
+	how := C.sdgo_load{memory: C.uint64_t(l.Memory), keep: C.bool(l.Keep || l.Memory > 0), uploaded: &flags.bytes, cancel: &flags.cancel}
+	var e C.sdgo_error
+	done := make(chan bool, 1)
+	go func() { done <- bool(C.sdgo_net_load(n.c, &how, &e)) }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	cancelled := ctx.Done()
+	for {
+		select {
+		case ok := <-done:
+			if !ok {
+				return newError(ctx, &e)
+			}
+			return nil
+		case <-cancelled:
+			atomic.StoreInt32((*int32)(unsafe.Pointer(&flags.cancel)), 1)
+			cancelled = nil
+		case <-tick.C:
+			if l.OnProgress != nil {
+				l.OnProgress(atomic.LoadUint64((*uint64)(unsafe.Pointer(&flags.bytes))))
+			}
+		}
+	}
+}
+
+// Unload frees what the net holds on a device that is not the CPU, if it was
+// loaded with Keep. The next run brings the weights back.
+func (n *Net) Unload() {
+	n.busy <- struct{}{}
+	defer n.release()
+	C.sdgo_net_unload(n.c)
+}
+
+// Ways says how a device computes what it can compute in several ways.
+type Ways struct {
+	Direct  bool // convolutions as such, not as matrix products
+	Flash   bool // attention that keeps no scores, with float16 keys and values
+	Precise bool // float32 wherever there is a choice
+}
+
+func (w Ways) c() C.sdgo_ways {
+	return C.sdgo_ways{direct: C.bool(w.Direct), flash: C.bool(w.Flash), precise: C.bool(w.Precise)}
+}
+
+// TryWays finds the faster ways on a device by trying them, in milliseconds on
+// a GPU.
+func TryWays(d DeviceInfo) (Ways, error) {
+	side := 64
+	if d.Software {
+		side = 16
+	}
+	var w C.sdgo_ways
+	var e C.sdgo_error
+	if !C.sdgo_device_try(C.size_t(d.Index), C.int(side), &w, &e) {
+		return Ways{}, newError(context.Background(), &e)
+	}
+	return Ways{Direct: bool(w.direct), Flash: bool(w.flash), Precise: bool(w.precise)}, nil
+}
+
+// Choose decides how the net computes where it does so with ggml's operators.
+func (n *Net) Choose(w Ways) {
+	n.busy <- struct{}{}
+	defer n.release()
+	c := w.c()
+	C.sdgo_net_choose(n.c, &c)
 }
 
 // Input is a named tensor that goes into a net: exactly one of F32, I32 and

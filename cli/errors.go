@@ -86,7 +86,7 @@ func (r *run) finish(ctx context.Context, err error) int {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		err, e.ExitCode = &interrupted{}, ExitInterrupted
 	}
-	e.Message = printable(err.Error())
+	e.Message = printable(err.Error() + memoryHint(err))
 	if r.json {
 		writeEvent(r.out, e)
 	}

@@ -19,8 +19,8 @@ type loadEvent struct {
 }
 
 type progressEvent struct {
-	Event   string  `json:"event"`             // "text", "step", "decode" or "upscale"
-	Picture int     `json:"picture,omitempty"` // from 1; not with "text"
+	Event   string  `json:"event"`             // "upload" (MiB), "text", "step", "decode" or "upscale"
+	Picture int     `json:"picture,omitempty"` // from 1; not with "upload" and "text"
 	Pass    int     `json:"pass,omitempty"`    // of a picture with further stages, from 1
 	Index   int     `json:"index"`             // from 1
 	Of      int     `json:"of"`
@@ -126,7 +126,7 @@ func (r *events) progress(e sd.Event) {
 		p.Pass = e.Pass + 1
 	}
 	switch e.Stage {
-	case sd.StageText:
+	case sd.StageText, sd.StageUpload:
 		p.Picture = 0
 	case sd.StageSample:
 		p.Event = "step"

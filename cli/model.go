@@ -18,6 +18,8 @@ func modelFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, or a diffusers folder"},
 		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one a physical core)"},
 		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one a part: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
+		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
+		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` at most so much memory, as in 6G or 800M: on a GPU for all, on the CPU for decoding"},
 		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
 		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: found out)"},
 	}
@@ -31,6 +33,7 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 		Type:       c.String("type"),
 		Prediction: c.String("prediction"),
 		Warn:       r.warn,
+		Offload:    c.Bool("offload"),
 	}
 	var problems []problem
 	wrong := func(name, format string, args ...any) {
@@ -41,6 +44,13 @@ func (r *run) modelOptions(c *urfave.Context) (sd.Options, error) {
 	}
 	if err := sd.CheckBackend(o.Backend); err != nil {
 		wrong("backend", "%s", strings.TrimPrefix(err.Error(), "backend "))
+	}
+	if c.IsSet("max-memory") {
+		n, err := parseBytes(c.String("max-memory"))
+		if err != nil {
+			wrong("max-memory", "%v", err)
+		}
+		o.MaxMemory = n
 	}
 	if c.IsSet("type") {
 		if _, err := dtype.Parse(o.Type); err != nil {

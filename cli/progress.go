@@ -198,6 +198,14 @@ func (b *bars) loaded(string, time.Duration) { b.begin("text", 1) }
 
 func (b *bars) progress(e sd.Event) {
 	switch e.Stage {
+	case sd.StageUpload:
+		if e.Of != b.count || b.bar == nil {
+			b.begin("uploading, MiB", e.Of)
+		}
+		_ = b.bar.Set(e.Index)
+		if e.Index == e.Of {
+			b.begin("text", 1)
+		}
 	case sd.StageSample:
 		if e.Index == 1 && !b.busy {
 			b.picture, b.busy = e.Picture, true

@@ -41,6 +41,15 @@ void Device::set_threads(int threads) {
     ggml_backend_cpu_set_n_threads(backend_, threads);
 }
 
+void Device::reopen() {
+    ggml_backend_t fresh = nullptr;
+    quietly([&] { fresh = ggml_backend_dev_init(dev_, nullptr); });
+    if (fresh) {
+        std::swap(backend_, fresh);
+        quietly([&] { ggml_backend_free(fresh); });
+    }
+}
+
 Device::~Device() {
     quietly([&] { ggml_backend_free(backend_); });
 }

@@ -17,6 +17,10 @@ class Device {
     Device(const Device &) = delete;
     Device &operator=(const Device &) = delete;
 
+    // Closes the device and opens it anew; memory on it stays. Nothing happens
+    // where that is not possible.
+    void reopen();
+
     bool is_cpu() const { return cpu_; }
     void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }

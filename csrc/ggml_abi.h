@@ -69,6 +69,15 @@ struct ggml_tensor *ggml_timestep_embedding(struct ggml_context *ctx, struct ggm
 struct ggml_tensor *ggml_conv_2d_direct(struct ggml_context *ctx, struct ggml_tensor *a,
                                         struct ggml_tensor *b, int s0, int s1, int p0, int p1, int d0,
                                         int d1);
+struct ggml_tensor *ggml_im2col(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b,
+                                int s0, int s1, int p0, int p1, int d0, int d1, bool is_2D,
+                                enum ggml_type dst_type);
+struct ggml_tensor *ggml_flash_attn_ext(struct ggml_context *ctx, struct ggml_tensor *q,
+                                        struct ggml_tensor *k, struct ggml_tensor *v,
+                                        struct ggml_tensor *mask, float scale, float max_bias,
+                                        float logit_softcap);
+void ggml_flash_attn_ext_set_prec(struct ggml_tensor *a, enum ggml_prec prec);
+void ggml_mul_mat_set_prec(struct ggml_tensor *a, enum ggml_prec prec);
 struct ggml_tensor *ggml_custom_4d(struct ggml_context *ctx, enum ggml_type type, int64_t ne0, int64_t ne1,
                                    int64_t ne2, int64_t ne3, struct ggml_tensor **args, int n_args,
                                    ggml_custom_op_t fun, int n_tasks, void *userdata);
@@ -103,6 +112,14 @@ ggml_backend_buffer_type_t ggml_backend_get_default_buffer_type(ggml_backend_t b
 ggml_backend_buffer_t ggml_backend_alloc_ctx_tensors(struct ggml_context *ctx, ggml_backend_t backend);
 void ggml_backend_buffer_set_usage(ggml_backend_buffer_t buffer, enum ggml_backend_buffer_usage usage);
 void ggml_backend_buffer_free(ggml_backend_buffer_t buffer);
+void ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t value);
+void *ggml_backend_buffer_get_base(ggml_backend_buffer_t buffer);
+ggml_backend_buffer_t ggml_backend_alloc_buffer(ggml_backend_t backend, size_t size);
+size_t ggml_backend_get_alignment(ggml_backend_t backend);
+size_t ggml_backend_get_max_size(ggml_backend_t backend);
+size_t ggml_backend_buft_get_alloc_size(ggml_backend_buffer_type_t buft, const struct ggml_tensor *tensor);
+enum ggml_status ggml_backend_tensor_alloc(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
+                                           void *addr);
 void ggml_backend_tensor_set(struct ggml_tensor *tensor, const void *data, size_t offset, size_t size);
 void ggml_backend_tensor_get(const struct ggml_tensor *tensor, void *data, size_t offset, size_t size);
 void ggml_backend_tensor_copy(struct ggml_tensor *src, struct ggml_tensor *dst);

@@ -30,6 +30,11 @@ enum ggml_status {
     GGML_STATUS_ABORTED = 1,
 };
 
+enum ggml_prec {
+    GGML_PREC_DEFAULT = 0,
+    GGML_PREC_F32 = 10,
+};
+
 enum ggml_log_level {
     GGML_LOG_LEVEL_NONE = 0,
     GGML_LOG_LEVEL_DEBUG = 1,

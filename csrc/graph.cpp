@@ -1,5 +1,7 @@
 #include "graph.h"
 
+#include <algorithm>
+
 namespace sdgo {
 
 namespace {
@@ -11,9 +13,18 @@ constexpr size_t kMaxNodes = 1 << 14;
 // that can be measured, few enough that cancelling seems immediate.
 constexpr size_t kPiece = 64;
 
+// What a view is one of.
+Tensor origin(Tensor t) {
+    while (t->view_src) {
+        t = t->view_src;
+    }
+    return t;
+}
+
 } // namespace
 
-Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile)
+Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile,
+             const Ways &ways)
     : key_(key) {
     const size_t size = kMaxNodes * ggml_tensor_overhead() + 2 * ggml_graph_overhead_custom(kMaxNodes, false);
     ctx_ = ggml_init({size, nullptr, true});
@@ -34,7 +45,7 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
             }
             inputs_[name] = t;
         }
-        ops_ = pool ? cpu_ops(ctx_, weights, *pool, profile) : ggml_ops(ctx_, weights);
+        ops_ = pool ? cpu_ops(ctx_, weights, *pool, profile) : ggml_ops(ctx_, weights, ways);
         outputs_ = arch.forward(*ops_, inputs_, key.outputs);
         if (!ops_->kept().empty()) {
             kept_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
@@ -74,22 +85,48 @@ Tensor Graph::unsupported(const Device &device) const {
     return nullptr;
 }
 
-void Graph::cut(size_t nodes) {
-    const size_t n = size_t(ggml_graph_n_nodes(graph_));
-    const size_t size = (n + nodes - 1) / nodes * ggml_graph_overhead_custom(nodes, false);
+std::vector<Tensor> Graph::weights(const Weights &all) const {
+    std::vector<Tensor> out;
+    for (int i = 0, n = ggml_graph_n_nodes(graph_); i < n; i++) {
+        for (Tensor src : ggml_graph_node(graph_, i)->src) {
+            if (src && all.index(origin(src)) < all.all().size() &&
+                std::find(out.begin(), out.end(), origin(src)) == out.end()) {
+                out.push_back(origin(src));
+            }
+        }
+    }
+    return out;
+}
+
+void Graph::cut(const Stream *stream) {
+    for (int i = 0, n = ggml_graph_n_nodes(graph_); i < n; i++) {
+        Tensor node = ggml_graph_node(graph_, i);
+        int group = -1;
+        for (Tensor src : node->src) {
+            group = src && stream ? std::max(group, stream->group(origin(src))) : group;
+        }
+        const bool fits = !pieces_.empty() && pieces_.back().nodes.size() < kPiece &&
+                          (group < 0 || pieces_.back().group < 0 || group == pieces_.back().group);
+        if (!fits) {
+            pieces_.push_back({{}, -1, nullptr});
+        }
+        pieces_.back().nodes.push_back(node);
+        pieces_.back().group = std::max(pieces_.back().group, group);
+    }
+    const size_t size = pieces_.size() * ggml_graph_overhead_custom(kPiece, false);
     pieces_ctx_ = ggml_init({size, nullptr, true});
     if (!pieces_ctx_) {
         no_memory("a graph", size);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (i % nodes == 0) {
-            pieces_.push_back(ggml_new_graph_custom(pieces_ctx_, nodes, false));
+    for (Piece &p : pieces_) {
+        p.graph = ggml_new_graph_custom(pieces_ctx_, kPiece, false);
+        for (Tensor node : p.nodes) {
+            ggml_graph_add_node(p.graph, node);
         }
-        ggml_graph_add_node(pieces_.back(), ggml_graph_node(graph_, int(i)));
     }
 }
 
-double Graph::compute(Device &device, const int32_t *cancel) {
+double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
     const double every_run = ops_->flop() - ops_->kept_flop();
     if (device.is_cpu()) {
         const bool stale = kept_ && !fresh_;
@@ -101,10 +138,22 @@ double Graph::compute(Device &device, const int32_t *cancel) {
         return stale ? ops_->flop() : every_run;
     }
     if (pieces_.empty()) {
-        cut(kPiece);
+        cut(stream);
     }
-    for (ggml_cgraph *piece : pieces_) {
-        device.compute(piece, cancel);
+    for (size_t i = 0; i < pieces_.size(); i++) {
+        const int group = pieces_[i].group;
+        if (group >= 0) {
+            stream->need(group);
+            for (size_t k = 1; k < pieces_.size();
+                 k++) { // behind the last piece the next run's first follows
+                const int next = pieces_[(i + k) % pieces_.size()].group;
+                if (next >= 0 && next != group) {
+                    stream->prefetch(next, group);
+                    break;
+                }
+            }
+        }
+        device.compute(pieces_[i].graph, cancel);
     }
     return every_run;
 }

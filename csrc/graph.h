@@ -3,6 +3,7 @@
 
 #include "device.h"
 #include "net.h"
+#include "stream.h"
 
 namespace sdgo {
 
@@ -19,7 +20,8 @@ class Graph {
     // sealed are declared on the way.
     // Without a pool its operators are ggml's own. What the kernels do is added
     // to a profile.
-    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile);
+    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile,
+          const Ways &ways);
     ~Graph();
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
@@ -36,23 +38,34 @@ class Graph {
     bool keeps() const { return kept_ != nullptr; }
     void forget() { fresh_ = false; }
 
+    // The weights that it uses, in the order in which it first does.
+    std::vector<Tensor> weights(const Weights &all) const;
+
     // Computes the graph, without what is kept and still right. Where the device
-    // doesn't poll `cancel` itself, it is polled every few nodes. Returns the
-    // arithmetic, in floating-point operations.
-    double compute(Device &device, const int32_t *cancel);
+    // doesn't poll `cancel` itself, it is polled every few nodes; its weights may
+    // come in a stream. Returns the arithmetic, in floating-point operations.
+    double compute(Device &device, Stream *stream, const int32_t *cancel);
 
     const GraphKey &key() const { return key_; }
     Tensor input(const std::string &name) const { return inputs_.at(name); }
     Tensor output(const std::string &name) const { return outputs_.at(name); }
 
   private:
-    void cut(size_t nodes);
+    // Nodes that a device is given at once. They need one group of a stream's
+    // weights, or none (-1).
+    struct Piece {
+        std::vector<Tensor> nodes;
+        int group;
+        ggml_cgraph *graph;
+    };
+
+    void cut(const Stream *stream);
 
     GraphKey key_;
     ggml_context *ctx_ = nullptr;
     ggml_cgraph *graph_ = nullptr;
     ggml_context *pieces_ctx_ = nullptr;
-    std::vector<ggml_cgraph *> pieces_; // the graph's nodes, in their order
+    std::vector<Piece> pieces_; // the graph's nodes, in their order
     ggml_gallocr_t memory_ = nullptr;
     ggml_cgraph *kept_ = nullptr; // makes what is kept; none: nothing is
     ggml_gallocr_t kept_memory_ = nullptr;

@@ -13,8 +13,9 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     for (size_t d = 0; d < shape.size(); d++) {
         ne[d] = shape[shape.size() - 1 - d];
     }
-    Tensor t = ggml_new_tensor(ctx_, GGML_TYPE_F32, int(shape.size()), ne);
-    t->data = kElsewhere;
+    // Vectors are float32 whatever a file says (weights.cpp).
+    Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, int(shape.size()), ne);
+    t->data = weights_.sealed() ? kElsewhere : nullptr;
     return t;
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "profile.h"
+#include "ways.h"
 #include "weights.h"
 
 #include <functional>
@@ -40,7 +41,9 @@ struct Linear {
 
 class Ops {
   public:
-    Ops(ggml_context *ctx, Weights &weights) : ctx_(ctx), weights_(weights) {}
+    // Weights that are not bound yet are taken to be of type `unbound`.
+    Ops(ggml_context *ctx, Weights &weights, ggml_type unbound = GGML_TYPE_F32)
+        : ctx_(ctx), weights_(weights), unbound_(unbound) {}
     virtual ~Ops() = default;
 
     // Images.
@@ -108,11 +111,13 @@ class Ops {
     double kept_flop_ = 0;
 
   private:
+    ggml_type unbound_;
     double flop_ = 0;
 };
 
 // ggml's own operators, on any device.
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights);
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways,
+                              ggml_type unbound = GGML_TYPE_F32);
 
 // The CPU kernels, on a pool's threads; each call of one is added to a profile.
 class Pool;

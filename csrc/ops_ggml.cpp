@@ -11,7 +11,8 @@ namespace {
 
 class GgmlOps : public Ops {
   public:
-    using Ops::Ops;
+    GgmlOps(ggml_context *ctx, Weights &weights, const Ways &ways, ggml_type unbound)
+        : Ops(ctx, weights, unbound), ways_(ways) {}
 
     Tensor image_in(Tensor nchw) override { return nchw; }
     Tensor image_out(Tensor image) override { return image; }
@@ -34,7 +35,8 @@ class GgmlOps : public Ops {
             pad = 0;
         }
         const int64_t in = x->ne[2];
-        x = ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1);
+        x = ways_.direct ? ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1)
+                         : convolve(w, x, c.stride, pad);
         count(2.0 * double(ggml_nelements(x)) * double(in * c.kernel * c.kernel));
         if (b) {
             x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
@@ -70,7 +72,7 @@ class GgmlOps : public Ops {
     Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
         Tensor w = weight(name + ".weight", {l.out, x->ne[0]});
         const int64_t in = x->ne[0];
-        x = ggml_mul_mat(ctx_, w, x);
+        x = multiply(w, x);
         count(2.0 * double(ggml_nelements(x)) * double(in));
         if (l.bias) {
             x = ggml_add(ctx_, x, weight(name + ".bias", {l.out}));
@@ -98,18 +100,49 @@ class GgmlOps : public Ops {
         count(4.0 * double(c * n) * double(lq * lk));
         q = ggml_permute(ctx_, ggml_reshape_4d(ctx_, q, d, heads, lq, n), 0, 2, 1, 3); // [D, Lq, heads, N]
         k = ggml_permute(ctx_, ggml_reshape_4d(ctx_, k, d, heads, lk, n), 0, 2, 1, 3); // [D, Lk, heads, N]
+        if (ways_.flash && !ways_.precise && !causal) {
+            v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 0, 2, 1, 3);
+            k = ggml_cast(ctx_, k, GGML_TYPE_F16);
+            v = ggml_cast(ctx_, v, GGML_TYPE_F16); // both [D, Lk, heads, N]
+            Tensor y = ggml_flash_attn_ext(ctx_, q, k, v, nullptr, 1.0f / std::sqrt(float(d)), 0.0f, 0.0f);
+            ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
+            return ggml_reshape_3d(ctx_, y, c, lq, n); // from [D, heads, Lq, N]
+        }
         v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 1, 2, 0, 3); // [Lk, D, heads, N]
-        Tensor s = ggml_mul_mat(ctx_, ggml_cont(ctx_, k), ggml_cont(ctx_, q));         // [Lk, Lq, heads, N]
+        Tensor s = multiply(ggml_cont(ctx_, k), ggml_cont(ctx_, q));                   // [Lk, Lq, heads, N]
         if (causal) {
             s = ggml_diag_mask_inf(ctx_, s, 0);
         }
         s = ggml_soft_max_ext(ctx_, s, nullptr, 1.0f / std::sqrt(float(d)), 0.0f);
-        Tensor y = ggml_mul_mat(ctx_, ggml_cont(ctx_, v), s);   // [D, Lq, heads, N]
+        Tensor y = multiply(ggml_cont(ctx_, v), s);             // [D, Lq, heads, N]
         y = ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 2, 1, 3)); // [D, heads, Lq, N]
         return ggml_reshape_3d(ctx_, y, c, lq, n);
     }
 
   private:
+    Tensor multiply(Tensor a, Tensor b) {
+        Tensor y = ggml_mul_mat(ctx_, a, b);
+        if (ways_.precise) {
+            ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+        }
+        return y;
+    }
+
+    // A convolution as a matrix product: a column of im2col holds what one
+    // output pixel sees. Columns are float16 with a kernel of float16, unless
+    // all is to be precise.
+    Tensor convolve(Tensor w, Tensor x, int stride, int pad) {
+        const ggml_type columns = ways_.precise ? GGML_TYPE_F32 : w->type;
+        Tensor y = ggml_im2col(ctx_, w, x, stride, stride, pad, pad, 1, 1, true, columns); // [K, OW, OH, N]
+        const int64_t k = y->ne[0], width = y->ne[1], height = y->ne[2], n = y->ne[3], out = w->ne[3];
+        if (w->type != columns) {
+            w = ggml_cast(ctx_, w, columns);
+        }
+        y = multiply(ggml_reshape_2d(ctx_, y, k, width * height * n), ggml_reshape_2d(ctx_, w, k, out));
+        y = ggml_reshape_4d(ctx_, y, width, height, n, out);
+        return ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 1, 3, 2)); // [OW, OH, out, N]
+    }
+
     Tensor upsample(Tensor x, int64_t width, int64_t height) {
         x = ggml_upscale(ctx_, x, 2, GGML_SCALE_MODE_NEAREST);
         if (width == x->ne[0] && height == x->ne[1]) {
@@ -134,12 +167,14 @@ class GgmlOps : public Ops {
         }
         return x;
     }
+
+    Ways ways_;
 };
 
 } // namespace
 
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights) {
-    return std::make_unique<GgmlOps>(ctx, weights);
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, ggml_type unbound) {
+    return std::make_unique<GgmlOps>(ctx, weights, ways, unbound);
 }
 
 } // namespace sdgo

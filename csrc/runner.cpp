@@ -88,7 +88,7 @@ sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int th
         device_.set_threads(1);
     }
     // The declaring pass: building the graph once asks for every weight.
-    Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr, profile_);
+    nominal();
     weights_.seal();
 }
 
@@ -108,19 +108,53 @@ GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_out
     return k;
 }
 
-void sdgo_net::load() {
-    if (!device_.is_cpu()) {
-        settle();
+// A graph of the smallest inputs, which uses every weight.
+Graph sdgo_net::nominal() const {
+    return Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr, profile_,
+                 ways_);
+}
+
+void sdgo_net::load(const sdgo_load &how) {
+    how_ = how; // the pointers in it are good for this call alone
+    if (device_.is_cpu()) {
+        weights_.load();
+        return;
     }
-    weights_.load(device_.backend(), device_.is_cpu());
+    settle();
+    bring({how.uploaded, how.cancel});
+}
+
+// Brings the weights to a device that is not the CPU.
+void sdgo_net::bring(const Progress &progress) {
+    if (how_.memory > 0) {
+        stream_ = std::make_unique<Stream>(device_, weights_, nominal().weights(weights_), how_.memory);
+        weights_.set_loaded(true);
+    } else {
+        weights_.load(device_, how_.keep, progress);
+    }
+    away_ = false;
+}
+
+void sdgo_net::unload() {
+    if (!weights_.loaded() || device_.is_cpu() || !how_.keep) {
+        return;
+    }
+    graphs_.clear();
+    stream_.reset();
+    weights_.unload();
+    away_ = true;
+}
+
+void sdgo_net::choose(const Ways &ways) {
+    graphs_.clear();
+    ways_ = ways;
 }
 
 // Weights of types that the device can't compute with become float32.
 void sdgo_net::settle() {
     weights_.check();
     for (;;) {
-        const Graph g(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr,
-                      profile_);
+        const Graph g = nominal();
         Tensor node = g.unsupported(device_);
         if (!node) {
             return;
@@ -148,7 +182,9 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     while (graphs_.size() >= kKeptGraphs) {
         graphs_.pop_back();
     }
-    graphs_.emplace_front(*arch_, weights_, key, pool_.get(), profile_);
+    Ways ways = ways_;
+    ways.precise = ways.precise || weights_.exact(); // float32 is what was asked for
+    graphs_.emplace_front(*arch_, weights_, key, pool_.get(), profile_, ways);
     try {
         graphs_.front().allocate(device_);
     } catch (...) {
@@ -160,6 +196,9 @@ Graph &sdgo_net::graph(const GraphKey &key) {
 
 void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
                    const int32_t *cancel) {
+    if (away_) {
+        bring({nullptr, cancel});
+    }
     if (!weights_.loaded()) {
         invalid("the net is not loaded");
     }
@@ -175,7 +214,18 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
         feed(t, inputs[i]);
     }
     const Stopwatch watch;
-    const double flop = g.compute(device_, cancel);
+    double flop = 0;
+    try {
+        flop = g.compute(device_, stream_.get(), cancel);
+    } catch (const Error &e) {
+        if (e.code != SDGO_CANCELLED) {
+            recover();
+        }
+        throw;
+    } catch (...) {
+        recover();
+        throw;
+    }
     profile_.add("", flop, watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
         fetch(g.output(outputs[i].name), outputs[i]);
@@ -186,6 +236,15 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
 bool sdgo_net::differs(Tensor t, const sdgo_input &in) {
     const void *data = in.value ? in.value->tensor->data : in.data;
     return !data || memcmp(data, t->data, ggml_nbytes(t)) != 0;
+}
+
+// After a failure a GPU's backend may be half way through anything. A new one
+// serves the next run, if the device does.
+void sdgo_net::recover() {
+    if (!device_.is_cpu()) {
+        graphs_.clear();
+        device_.reopen();
+    }
 }
 
 void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
@@ -242,5 +301,5 @@ uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdg
         invalid("the net is not loaded");
     }
     const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
-    return Graph(*arch_, weights_, k, pool_.get(), profile_).size(device_);
+    return Graph(*arch_, weights_, k, pool_.get(), profile_, ways_).size(device_);
 }

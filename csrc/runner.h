@@ -19,7 +19,9 @@ struct sdgo_net {
 
     sdgo::Weights &weights() { return weights_; }
     const sdgo::Weights &weights() const { return weights_; }
-    void load();
+    void load(const sdgo_load &how);
+    void unload();
+    void choose(const sdgo::Ways &ways);
     void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
              const int32_t *cancel);
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
@@ -31,6 +33,9 @@ struct sdgo_net {
     sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                        size_t n_outputs) const;
     void settle();
+    void recover();
+    void bring(const sdgo::Progress &progress);
+    sdgo::Graph nominal() const;
     sdgo::Graph &graph(const sdgo::GraphKey &key);
     static bool differs(sdgo::Tensor t, const sdgo_input &in);
     void feed(sdgo::Tensor t, const sdgo_input &in) const;
@@ -39,7 +44,11 @@ struct sdgo_net {
     sdgo::Device device_;
     std::unique_ptr<sdgo::Pool> pool_; // none: ggml's own operators
     std::unique_ptr<sdgo::Architecture> arch_;
-    sdgo::Weights weights_;
-    sdgo::Profile profile_;
+    mutable sdgo::Weights weights_; // graphs that are being built ask for them
+    mutable sdgo::Profile profile_;
+    sdgo::Ways ways_;
+    sdgo_load how_{};
+    bool away_ = false; // the weights were loaded, and unloaded since
+    std::unique_ptr<sdgo::Stream> stream_;
     std::list<sdgo::Graph> graphs_; // most recently used first
 };

@@ -3,11 +3,23 @@
 
 #include "runner.h"
 
+#include <cstring>
 #include <new>
 
 using namespace sdgo;
 
 namespace {
+
+// Whether a device's own words say that its memory ran out: Vulkan throws,
+// CUDA's plugin fails an assertion.
+bool is_memory(const char *text) {
+    for (const char *words : {"OutOfDeviceMemory", "OutOfHostMemory", "out of memory"}) {
+        if (strstr(text, words)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 // Runs f; false and a filled *err if it throws.
 template <class F> bool guarded(sdgo_error *err, F f) {
@@ -17,14 +29,14 @@ template <class F> bool guarded(sdgo_error *err, F f) {
         f();
         return true;
     } catch (const Error &x) {
-        e.code = x.code;
+        e.code = x.code == SDGO_DEVICE && is_memory(x.what()) ? SDGO_NO_MEMORY : x.code;
         e.wanted = x.wanted;
         snprintf(e.message, sizeof(e.message), "%s", x.what());
     } catch (const std::bad_alloc &) {
         e.code = SDGO_NO_MEMORY;
         snprintf(e.message, sizeof(e.message), "out of memory");
     } catch (const std::exception &x) {
-        e.code = SDGO_DEVICE;
+        e.code = is_memory(x.what()) ? SDGO_NO_MEMORY : SDGO_DEVICE;
         snprintf(e.message, sizeof(e.message), "%s", x.what());
     } catch (...) {
         e.code = SDGO_DEVICE;
@@ -88,8 +100,26 @@ bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size
     return guarded(err, [&] { net->weights().bind(index, ggml_type(type), data, size); });
 }
 
-bool sdgo_net_load(sdgo_net *net, sdgo_error *err) {
-    return guarded(err, [&] { net->load(); });
+bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err) {
+    return guarded(err, [&] { net->load(*how); });
+}
+
+void sdgo_net_unload(sdgo_net *net) {
+    net->unload();
+}
+
+bool sdgo_device_try(size_t device, int side, sdgo_ways *ways, sdgo_error *err) {
+    return guarded(err, [&] {
+        if (side < 8 || side > 256 || side % 8 != 0) {
+            invalid("a trial of size %d, a multiple of 8 from 8 to 256 wanted", side);
+        }
+        const Ways best = try_ways(Device(device, 1), side);
+        *ways = {best.direct, best.flash, best.precise};
+    });
+}
+
+void sdgo_net_choose(sdgo_net *net, const sdgo_ways *ways) {
+    net->choose({ways->direct, ways->flash, ways->precise});
 }
 
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,

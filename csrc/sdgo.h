@@ -16,7 +16,8 @@
 //
 // Memory. On the CPU bound weights are used in place: the bytes must stay
 // valid and unchanged until the net is freed. On other devices they are
-// copied by sdgo_net_load and may go afterwards. A graph and its buffers are
+// copied by sdgo_net_load and may go afterwards, unless they are to be copied
+// again. A graph and its buffers are
 // kept for each shape of inputs, the two most recent ones, so a sampling loop
 // builds nothing.
 #pragma once
@@ -92,9 +93,36 @@ bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight);
 // elements in PyTorch's order, as safetensors and GGUF files do.
 bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err);
 
+// How weights come to a device that is not the CPU.
+typedef struct {
+    uint64_t memory;       // not 0: in groups that take at most so many bytes, while the net runs
+    bool keep;             // the bound bytes stay, so that sdgo_net_unload is possible; implied by memory
+    uint64_t *uploaded;    // NULL or a count of bytes that grows meanwhile
+    const int32_t *cancel; // NULL or a flag that ends it
+} sdgo_load;
+
 // Checks that every weight is bound and copies them to a device that is not
 // the CPU. To be called once, before the first run.
-bool sdgo_net_load(sdgo_net *net, sdgo_error *err);
+bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err);
+
+// Frees what a net that was loaded with `keep` holds on a device that is not
+// the CPU. The next run brings the weights back.
+void sdgo_net_unload(sdgo_net *net);
+
+// What can be computed in several ways on a device that is not the CPU, or
+// there with `plain`.
+typedef struct {
+    bool direct;  // convolutions as such, not as matrix products
+    bool flash;   // attention that keeps no scores, with float16 keys and values
+    bool precise; // float32 wherever there is a choice
+} sdgo_ways;
+
+// Tries the ways on a device and sets the faster ones. `side` is the size of
+// the trial: 64 is an UNet's, which a GPU does in milliseconds.
+bool sdgo_device_try(size_t device, int side, sdgo_ways *ways, sdgo_error *err);
+
+// Chooses how a net computes. Kept graphs are freed.
+void sdgo_net_choose(sdgo_net *net, const sdgo_ways *ways);
 
 // A tensor on a net's device, holding one output of one run.
 typedef struct sdgo_value sdgo_value;

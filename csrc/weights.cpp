@@ -7,6 +7,10 @@ namespace sdgo {
 
 namespace {
 
+// Bytes of a weight that are uploaded at once: progress is told, and a
+// cancelled flag seen, after each.
+constexpr size_t kUpload = 32 << 20;
+
 int64_t elements(const Shape &shape) {
     int64_t n = 1;
     for (int64_t d : shape) {
@@ -147,32 +151,72 @@ bool Weights::widen(Tensor t) {
     return false;
 }
 
-void Weights::load(ggml_backend_t backend, bool in_place) {
+void Weights::load() {
     check();
-    if (in_place) {
-        for (Weight &w : all_) {
-            w.tensor->data = const_cast<void *>(w.data);
-        }
-        loaded_ = true;
-        return;
-    }
     for (Weight &w : all_) {
-        w.tensor->data = nullptr;
-    }
-    buffer_ = Buffer(ggml_backend_alloc_ctx_tensors(ctx_, backend));
-    if (!buffer_) {
-        uint64_t total = 0;
-        for (const Weight &w : all_) {
-            total += ggml_nbytes(w.tensor);
-        }
-        no_memory("the weights", total);
-    }
-    ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-    for (Weight &w : all_) {
-        ggml_backend_tensor_set(w.tensor, w.data, 0, ggml_nbytes(w.tensor));
-        w.owned.reset();
+        w.tensor->data = const_cast<void *>(w.data);
     }
     loaded_ = true;
+}
+
+void Weights::load(const Device &device, bool keep, const Progress &progress) {
+    check();
+    uint64_t total = 0;
+    for (Weight &w : all_) {
+        w.tensor->data = nullptr;
+        total += ggml_nbytes(w.tensor);
+    }
+    try {
+        buffer_ = Buffer(ggml_backend_alloc_ctx_tensors(ctx_, device.backend()));
+        if (!buffer_) {
+            no_memory("the weights", total);
+        }
+        ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        for (size_t i = 0; i < all_.size(); i++) {
+            upload(i, progress);
+        }
+    } catch (...) {
+        unload();
+        throw;
+    }
+    if (!keep) {
+        for (Weight &w : all_) {
+            w.owned.reset();
+        }
+    }
+    loaded_ = true;
+}
+
+void Weights::upload(size_t index, const Progress &progress) {
+    const Weight &w = all_[index];
+    const size_t size = ggml_nbytes(w.tensor);
+    for (size_t at = 0; at < size; at += kUpload) {
+        if (progress.cancel && __atomic_load_n(progress.cancel, __ATOMIC_RELAXED) != 0) {
+            throw Error(SDGO_CANCELLED, 0, "cancelled");
+        }
+        const size_t n = std::min(kUpload, size - at);
+        ggml_backend_tensor_set(w.tensor, static_cast<const uint8_t *>(w.data) + at, at, n);
+        if (progress.bytes) {
+            __atomic_fetch_add(progress.bytes, n, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+void Weights::unload() {
+    loaded_ = false;
+    for (Weight &w : all_) {
+        w.tensor->buffer = nullptr;
+        w.tensor->data = kElsewhere;
+    }
+    buffer_ = Buffer();
+}
+
+size_t Weights::index(Tensor t) const {
+    size_t i = 0;
+    while (i < all_.size() && all_[i].tensor != t) {
+        i++;
+    }
+    return i;
 }
 
 } // namespace sdgo

@@ -28,6 +28,12 @@ struct Weight {
     std::unique_ptr<uint8_t[]> owned{}; // a converted or realigned copy
 };
 
+// How far an upload is, for others to read, and a flag of theirs to end it.
+struct Progress {
+    uint64_t *bytes = nullptr;       // added to
+    const int32_t *cancel = nullptr; // not 0: SDGO_CANCELLED
+};
+
 // Weights come into being by being asked for: the first, dry pass of a net's
 // forward function declares them, so that the names and shapes a net wants are
 // written down once, where they are used.
@@ -51,16 +57,31 @@ class Weights {
     // that already, or is none of these weights.
     bool widen(Tensor t);
 
-    // Checks that all are bound; uploads them unless they are used in place.
-    void load(ggml_backend_t backend, bool in_place);
+    // Checks that all are bound and uses their bytes in place.
+    void load();
+
+    // Checks that all are bound and uploads them. With `keep` they can be
+    // uploaded again later; the caller's bytes must stay.
+    void load(const Device &device, bool keep, const Progress &progress);
+
+    // Frees the device's memory. Only after load with `keep`.
+    void unload();
+
+    // Weights that something else has brought to the device, or is about to.
+    void set_loaded(bool loaded) { loaded_ = loaded; }
     bool loaded() const { return loaded_; }
 
     // Whether all matrices that are bound are float32: a net that is to compute
     // with nothing less.
     bool exact() const;
+    // Copies a weight to its place on the device.
+    void upload(size_t index, const Progress &progress);
 
     const std::deque<Weight> &all() const { return all_; }
     Tensor tensor(size_t index) const { return all_[index].tensor; }
+
+    // The index of a weight's tensor; the number of weights for any other.
+    size_t index(Tensor t) const;
 
   private:
     static void to_f32(Weight &w, ggml_type type, const void *data, int64_t n);

@@ -183,11 +183,17 @@ func (w *work) begin(ctx context.Context) {
 
 // prepare encodes what a request's pictures are guided by and begin with.
 func (m *Model) prepare(ctx context.Context, q resolved, result *Result) (conditioning, error) {
+	if err := m.upload(ctx, q); err != nil {
+		return conditioning{}, err
+	}
 	c, err := m.conditioning(ctx, q, result)
 	if err != nil {
 		return c, err
 	}
 	if q.Refiner != nil {
+		if err := q.Refiner.upload(ctx, q); err != nil {
+			return c, err
+		}
 		refined, err := q.Refiner.conditioning(ctx, q, result)
 		if err != nil {
 			return c, err
@@ -233,7 +239,7 @@ func (m *Model) batch(ctx context.Context, t task) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if need <= m.memoryOf(m.devices[partUNet]) {
+		if need <= m.roomOn(m.unet.device) {
 			return n, nil
 		}
 	}

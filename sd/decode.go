@@ -33,6 +33,7 @@ func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, 
 	if err != nil {
 		return pixels, err
 	}
+	defer p.idle()
 	one := func(ctx context.Context, z plane) (plane, error) {
 		out := newPlane(3, z.height*scale, z.width*scale)
 		err := m.run(ctx, name, p, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})
@@ -59,7 +60,7 @@ func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, 
 // once, else the largest tiles that fit the memory at hand. estimate says what
 // a latent of some size takes.
 func (m *Model) chooseTiling(height, width int, estimate func(height, width int) (uint64, error)) (*tiling, error) {
-	available := m.memoryOf(m.devices[partVAE])
+	available := m.roomOn(m.devices[partVAE])
 	fits := func(height, width int) (bool, error) {
 		need, err := estimate(height, width)
 		return need <= available, err

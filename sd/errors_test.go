@@ -72,7 +72,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		want    string
 	}{
 		{Options{Threads: -1}, "threads"},
-		{Options{Backend: "abacus"}, "there is: cpu"},
+		{Options{Backend: "abacus"}, "there is: auto, cpu"},
 		{Options{Type: "q9"}, "q9"},
 		{Options{Prediction: "future"}, "epsilon or v"},
 		{Options{Kernels: "none"}, "ggml"},

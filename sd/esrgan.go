@@ -52,7 +52,7 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 			u.net.close()
 			u.net, err = m.newESRGAN(u.config)
 			return err
-		}, u.needs)
+		}, u.demands)
 	}
 	if err != nil {
 		m.weights.Close()
@@ -61,16 +61,16 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 	return u, nil
 }
 
-// needs estimates the memory that a tile takes on a device, with the weights.
-func (u *ESRGAN) needs(int) (uint64, error) {
+// demands are what the network takes for a tile.
+func (u *ESRGAN) demands() ([]demand, error) {
 	weights, err := u.net.bytes()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	side := int64(defaultTile / u.config.Fold)
-	graph, err := u.net.net.Estimate(context.Background(),
-		[]cgo.Input{{Name: "image", Shape: []int64{1, int64(3 * u.config.Fold * u.config.Fold), side, side}}}, []cgo.Output{{Name: "image"}})
-	return weights + graph, err
+	fold := int64(u.config.Fold)
+	in := cgo.Input{Name: "image", Shape: []int64{1, 3 * fold * fold, defaultTile / fold, defaultTile / fold}}
+	graph, err := u.net.net.Estimate(context.Background(), []cgo.Input{in}, []cgo.Output{{Name: "image"}})
+	return []demand{{u.net, weights, graph}}, err
 }
 
 func (m *Model) newESRGAN(c convert.ESRGANConfig) (*part, error) {
@@ -189,7 +189,7 @@ func (u *ESRGAN) tile(ctx context.Context, net *cgo.Net, size image.Point) (int,
 		}
 		return u.Tile, nil
 	}
-	available := u.model.memoryOf(u.model.devices[partUpscale])
+	available := u.model.roomOn(u.net.device)
 	for side := defaultTile; side > MinTile; side -= 32 {
 		n := u.config.Fold
 		height, width := (min(side, size.Y)+n-1)/n, (min(side, size.X)+n-1)/n

@@ -30,19 +30,24 @@ func TestUpscalersAgreeWithTorch(t *testing.T) {
 	for name, want := range map[string]string{"x4.pth": "x4", "x4-older.pth": "x4", "x2.safetensors": "x2"} {
 		for _, o := range []Options{{}, {Type: "f32"}, {Type: "f32", Kernels: "ggml"}, {Type: "f32", Threads: 1}} {
 			t.Run(name+" "+o.Type+" "+o.Kernels, func(t *testing.T) {
-				u := openESRGAN(t, name, o)
-				require.Equal(t, map[string]int{"x4": 4, "x2": 2}[want], u.Scale())
-				net, err := u.net.get()
-				require.NoError(t, err)
-				x := plane{ref.f32("image"), 3, 10, 14}.fold(u.config.Fold)
-				got := make([]float32, len(ref.f32(want)))
-				require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.shape(), F32: x.data}},
-					[]cgo.Output{{Name: "image", Data: got}}))
-				t.Logf("relative RMS error %.2g", relativeRMS(got, ref.f32(want)))
-				requireClose(t, got, ref.f32(want), 2.5e-5, name)
+				requireUpscaled(t, ref, openESRGAN(t, name, o), want)
 			})
 		}
 	}
+}
+
+// requireUpscaled runs a network on the reference's picture.
+func requireUpscaled(t *testing.T, ref reference, u *ESRGAN, want string) {
+	t.Helper()
+	require.Equal(t, map[string]int{"x4": 4, "x2": 2}[want], u.Scale())
+	net, err := u.net.get()
+	require.NoError(t, err)
+	x := plane{ref.f32("image"), 3, 10, 14}.fold(u.config.Fold)
+	got := make([]float32, len(ref.f32(want)))
+	require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.shape(), F32: x.data}},
+		[]cgo.Output{{Name: "image", Data: got}}))
+	t.Logf("relative RMS error %.2g", relativeRMS(got, ref.f32(want)))
+	requireClose(t, got, ref.f32(want), 2.5e-5, want)
 }
 
 // slopes is a picture whose colours change everywhere.

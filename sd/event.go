@@ -10,6 +10,7 @@ type Stage string
 
 // The stages, in their order.
 const (
+	StageUpload  Stage = "upload"  // weights have come to a GPU: Index of Of MiB
 	StageText    Stage = "text"    // prompts are encoded
 	StageSample  Stage = "sample"  // one denoising step is done
 	StageDecode  Stage = "decode"  // a tile of a picture is decoded

@@ -2,6 +2,8 @@ package sd
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -10,8 +12,8 @@ import (
 
 // place makes the networks with setUp, which looks for devices in m.devices.
 // Where the caller left the choice, the best device that they fit on is taken,
-// at last the CPU.
-func (m *Model) place(setUp func() error, needs func(device int) (uint64, error)) error {
+// at last the CPU. demands says what the networks take.
+func (m *Model) place(setUp func() error, demands func() ([]demand, error)) error {
 	all, err := m.choices()
 	if err != nil {
 		return err
@@ -27,16 +29,28 @@ func (m *Model) place(setUp func() error, needs func(device int) (uint64, error)
 			m.closeParts()
 			return err
 		}
-		if i == len(all)-1 {
-			break // nothing is left to choose from
-		}
-		need, err := needs(choice.Index)
-		if err == nil && need <= m.memoryOf(choice) {
-			break
+		fits, err := m.plan(demands)
+		switch {
+		case i == len(all)-1:
+			return err
+		case err != nil:
+			m.note("%s is not used: %v", strings.ToLower(choice.Name), err)
+		case !fits:
+			m.note("the model does not fit on %s, of whose memory %d MB may be used; naming it as the backend uses it all the same, with weights that come in groups",
+				strings.ToLower(choice.Name), m.memoryOf(choice)/1e6)
+		default:
+			return nil
 		}
 		m.closeParts()
 	}
 	return nil
+}
+
+// note tells the caller of something odd.
+func (m *Model) note(format string, args ...any) {
+	if m.options.Warn != nil {
+		m.options.Warn(fmt.Sprintf(format, args...))
+	}
 }
 
 // choices are the devices to try for the parts that the caller named none for.
@@ -52,25 +66,101 @@ func (m *Model) choices() ([]cgo.DeviceInfo, error) {
 	return []cgo.DeviceInfo{host}, err
 }
 
-// needs estimates the memory that drawing a picture of the native size takes
-// on a device: the weights of its parts and the largest of their graphs.
-func (m *Model) needs(device int) (uint64, error) {
-	ctx := context.Background()
-	var weights, graph uint64
-	add := func(p *part, inputs []cgo.Input, output string) error {
-		if p == nil || p.device.Index != device {
+// demand is what a part takes on its device for a picture of the native size.
+type demand struct {
+	part           *part
+	weights, graph uint64 // bytes
+}
+
+// plan says how the parts share the memory of each GPU, and whether they do
+// without weights that come in groups.
+func (m *Model) plan(demands func() ([]demand, error)) (fits bool, err error) {
+	m.taken = map[int]uint64{}
+	fits = true
+	var all []demand
+	tried := map[int]cgo.Ways{}
+	for _, name := range partNames {
+		device := m.devices[name]
+		if device.Kind == cgo.CPU {
+			continue
+		}
+		if _, ok := tried[device.Index]; ok {
+			continue
+		}
+		if all == nil {
+			if all, err = demands(); err != nil {
+				return false, err
+			}
+		}
+		ways, err := waysOn(device)
+		if err != nil {
+			return false, inMemory(err, device)
+		}
+		tried[device.Index] = ways
+		fits = m.planDevice(device, all, ways) && fits
+	}
+	return fits, nil
+}
+
+// waysOn finds out how a GPU computes best. A driver in software takes longer
+// to set up a trial than the trial could gain.
+func waysOn(d cgo.DeviceInfo) (cgo.Ways, error) {
+	if d.Software {
+		return cgo.Ways{Direct: true}, nil
+	}
+	return cgo.TryWays(d)
+}
+
+// planDevice is plan for one GPU. What stays there are weights, but for those
+// that come when they are needed, and the UNet's graph; the largest of the
+// others, with its weights, comes and goes.
+func (m *Model) planDevice(device cgo.DeviceInfo, all []demand, ways cgo.Ways) bool {
+	var stays, comes uint64
+	var unet *demand
+	for i, d := range all {
+		if d.part.device.Index != device.Index {
+			continue
+		}
+		d.part.ways = ways
+		switch {
+		case d.part == m.unet:
+			unet = &all[i]
+			stays += d.weights + d.graph
+		case d.part.offload:
+			comes = max(comes, d.weights+d.graph)
+		default:
+			stays += d.weights
+			comes = max(comes, d.graph)
+		}
+	}
+	memory := m.memoryOf(device)
+	fits := stays+comes <= memory
+	if !fits && unet != nil {
+		rest := stays + comes - unet.weights
+		unet.part.stream = max(memory-min(memory, rest), 1)
+		stays -= unet.weights - min(unet.weights, unet.part.stream)
+	}
+	m.taken[device.Index] = stays
+	return fits
+}
+
+// demands are those of the parts that are on a GPU.
+func (m *Model) demands() ([]demand, error) {
+	var all []demand
+	add := func(p *part, output string, inputs ...cgo.Input) error {
+		if p == nil || p.device.Kind == cgo.CPU {
 			return nil
 		}
-		bytes, err := p.bytes()
+		weights, err := p.bytes()
 		if err != nil {
 			return err
 		}
-		need, err := p.net.Estimate(ctx, inputs, []cgo.Output{{Name: output}})
-		weights += bytes
-		graph = max(graph, need)
+		graph, err := p.net.Estimate(context.Background(), inputs, []cgo.Output{{Name: output}})
+		all = append(all, demand{p, weights, graph})
 		return err
 	}
-	side := int64(m.NativeSize() / m.factor())
+	factor := int64(m.factor())
+	side := int64(m.NativeSize()) / factor
 	u, length := m.weights.UNet, int64(m.weights.Text.ContextLength)
 	inputs := []cgo.Input{
 		{Name: "x", Shape: []int64{2, int64(u.InChannels), side, side}},
@@ -80,26 +170,24 @@ func (m *Model) needs(device int) (uint64, error) {
 	if u.ADMChannels > 0 {
 		inputs = append(inputs, cgo.Input{Name: "y", Shape: []int64{2, int64(u.ADMChannels)}})
 	}
-	if err := add(m.unet, inputs, "out"); err != nil {
-		return 0, err
+	if err := add(m.unet, "out", inputs...); err != nil {
+		return nil, err
 	}
 	// Larger pictures are decoded, and encoded, in tiles.
 	tile := min(side, int64(tilings[len(tilings)-1].size))
-	z := cgo.Input{Name: "z", Shape: []int64{1, int64(m.weights.VAE.EmbedDim), tile, tile}}
-	if err := add(m.decoder, []cgo.Input{z}, "image"); err != nil {
-		return 0, err
+	if err := add(m.decoder, "image", cgo.Input{Name: "z", Shape: []int64{1, int64(u.OutChannels), tile, tile}}); err != nil {
+		return nil, err
 	}
-	pixels := cgo.Input{Name: "image", Shape: []int64{1, 3, tile * int64(m.factor()), tile * int64(m.factor())}}
-	if err := add(m.encoder, []cgo.Input{pixels}, "moments"); err != nil {
-		return 0, err
+	if err := add(m.encoder, "moments", cgo.Input{Name: "image", Shape: []int64{1, 3, tile * factor, tile * factor}}); err != nil {
+		return nil, err
 	}
 	for _, t := range m.texts {
 		tokens := cgo.Input{Name: "tokens", Shape: []int64{1, int64(t.config.ContextLength)}}
-		if err := add(t.part, []cgo.Input{tokens}, "hidden.1"); err != nil {
-			return 0, err
+		if err := add(t.part, "hidden.1", tokens); err != nil {
+			return nil, err
 		}
 	}
-	return weights + graph, nil
+	return all, nil
 }
 
 // bytes is the size of the part's weights as they are computed with.

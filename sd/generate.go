@@ -79,6 +79,9 @@ func (m *Model) conditioningOf(ctx context.Context, q resolved, result *Result) 
 			k++
 		}
 	}
+	for _, t := range m.texts {
+		t.idle()
+	}
 	return c, q.event(Event{Stage: StageText, Index: 1, Of: 1, Elapsed: time.Since(start)})
 }
 

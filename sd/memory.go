@@ -24,6 +24,16 @@ func (m *Model) memoryOf(device cgo.DeviceInfo) uint64 {
 	return free / 10 * 9
 }
 
+// roomOn is what a part's graph may take on a device. On the CPU the weights are not
+// counted: they are a file's pages. A GPU holds them and the UNet's graph.
+func (m *Model) roomOn(device cgo.DeviceInfo) uint64 {
+	room := m.memoryOf(device)
+	if device.Kind == cgo.CPU {
+		return room
+	}
+	return room - min(room, m.taken[device.Index])
+}
+
 // linuxAvailable reads Linux's own estimate of the memory that new work can
 // have without swapping, which ggml's CPU device does not know.
 func linuxAvailable(path string) (uint64, bool) {

@@ -48,14 +48,19 @@ type Options struct {
 	// The pictures are the same. 0 means 1, which is as fast on a CPU.
 	Batch int
 
-	// MaxMemory bounds the memory that decoding a picture takes beside the
-	// weights, in bytes; larger pictures are decoded in tiles. 0 means what
+	// MaxMemory bounds the memory that a model takes, in bytes: on the CPU that
+	// of decoding a picture, beside the weights; on a GPU all of it. Larger
+	// pictures are decoded in tiles; where a GPU's memory is not enough for the
+	// UNet's weights, they come to it in groups while it computes. 0 means what
 	// the device has free.
 	MaxMemory uint64
 
 	// Warn, if not nil, is told what a person should know although all goes on,
 	// in a sentence, from any goroutine.
 	Warn func(text string)
+	// Offload keeps the weights of text encoders and autoencoder in the host's
+	// memory and brings them to the GPU when they are needed, for as long.
+	Offload bool
 }
 
 // Model is an open model. Its methods may be called from any goroutine.
@@ -66,6 +71,7 @@ type Model struct {
 	tokenizer *tokenizer.Tokenizer
 	wanted    placement                 // what Options.Backend says
 	devices   map[string]cgo.DeviceInfo // part → what it computes on
+	taken     map[int]uint64            // GPU's index → bytes that weights and the UNet's graph take there
 	process   *sampler.Discrete
 
 	texts         []*textEncoder

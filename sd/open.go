@@ -30,7 +30,7 @@ func (m *Model) init() error {
 			return err
 		}
 		return m.initParts()
-	}, m.needs)
+	}, m.demands)
 }
 
 func (m *Model) initTokenizer() (err error) {

@@ -2,7 +2,6 @@ package sd
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/sdgo/sdgo/cgo"
 )
@@ -13,28 +12,26 @@ import (
 // autoencoder of Stable Diffusion XL passes: infinities, then NaN, then a black
 // picture. What such a network computes is computed again in float32.
 
-// run runs one of the autoencoder's networks on a tile. Where float16 has
-// overflowed it goes over to float32, for good.
+// run runs a network. Where float16 has overflowed it goes over to float32, for
+// good.
 func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, out []cgo.Output) error {
 	net, err := p.get()
 	if err != nil {
 		return err
 	}
 	if err = net.Run(ctx, in, out); err != nil || finite(out[0].Data) {
-		return err
+		return inMemory(err, p.device)
 	}
 	explained := m.notFinite(name, p)
 	wide, err := p.widen()
 	if _, isKnown := explained.(*NotFiniteError); !isKnown || err != nil || wide == net {
 		return explained
 	}
-	if m.options.Warn != nil {
-		m.options.Warn(fmt.Sprintf("%s overflowed in float16 and goes on in float32", name))
-	}
+	m.note("%s overflowed in float16 and goes on in float32", name)
 	if err = wide.Run(ctx, in, out); err == nil && !finite(out[0].Data) {
 		err = explained
 	}
-	return err
+	return inMemory(err, p.device)
 }
 
 // widen sets up the network with weights in float32, which are used from then
@@ -47,7 +44,9 @@ func (p *part) widen() (*cgo.Net, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.wide = &part{prefix: p.prefix, device: p.device, net: net, weights: p.weights, typ: "f32", create: p.create}
+		p.wide = &part{prefix: p.prefix, device: p.device, net: net, weights: p.weights, typ: "f32", create: p.create,
+			ways: p.ways, offload: p.offload, stream: p.stream}
+		p.net.Unload() // a GPU has no room for both
 	}
 	return p.wide.get()
 }

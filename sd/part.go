@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,9 +20,13 @@ type part struct {
 	weights *convert.Model
 	typ     string // Options.Type
 
-	create func() (*cgo.Net, error) // makes a network like net
+	create  func() (*cgo.Net, error) // makes a network like net
+	offload bool                     // the device's memory is given back when the part is idle
+	stream  uint64                   // bytes that the weights may take on the device while they come in groups; 0: all at once
 
 	mutex  sync.Mutex
+	ways   cgo.Ways
+	bound  bool
 	loaded bool
 	wide   *part // the network in float32, once it is needed (overflow.go)
 }
@@ -38,7 +43,8 @@ func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, er
 	if err != nil {
 		return nil, err
 	}
-	p := &part{prefix: prefix, device: device, net: net, create: create, weights: m.weights, typ: m.options.Type}
+	p := &part{prefix: prefix, device: device, net: net, create: create, weights: m.weights, typ: m.options.Type,
+		ways: cgo.Ways{Direct: true}, offload: m.options.Offload && name != partUNet && device.Kind != cgo.CPU}
 	for _, w := range net.Weights() {
 		if _, err := p.find(w); err != nil {
 			net.Close()
@@ -70,36 +76,64 @@ func withoutOnes(shape []int64) []int64 {
 }
 
 // get returns the net with its weights bound.
-func (p *part) get() (*cgo.Net, error) {
+func (p *part) get() (*cgo.Net, error) { return p.load(context.Background(), nil) }
+
+// load is get, which tells how many bytes have come to the device so far.
+func (p *part) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Net, error) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.wide != nil {
-		return p.wide.get()
+		return p.wide.load(ctx, onProgress)
 	}
 	if p.loaded {
 		return p.net, nil
 	}
+	if !p.bound {
+		if err := p.bind(); err != nil {
+			return nil, err
+		}
+		p.bound = true
+	}
+	p.net.Choose(p.ways)
+	err := p.net.LoadWith(ctx, cgo.Loading{Memory: p.stream, Keep: true, OnProgress: onProgress})
+	if err != nil {
+		return nil, inMemory(err, p.device)
+	}
+	p.loaded = true
+	return p.net, nil
+}
+
+// bind gives the net its weights.
+func (p *part) bind() error {
 	tensors := make([]convert.Tensor, 0, 1024)
 	for _, w := range p.net.Weights() {
 		t, err := p.find(w)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		tensors = append(tensors, t)
 	}
 	if err := p.convertAll(tensors); err != nil {
-		return nil, err
+		return err
 	}
 	for i, t := range tensors {
 		if err := p.net.Bind(i, uint32(t.Type), t.Bytes); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := p.net.Load(); err != nil {
-		return nil, err
+	return nil
+}
+
+// idle gives the device's memory back where the caller wants that. The next
+// run takes it again.
+func (p *part) idle() {
+	if p == nil || !p.offload {
+		return
 	}
-	p.loaded = true
-	return p.net, nil
+	p.net.Unload()
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.wide.idle()
 }
 
 func (p *part) close() {

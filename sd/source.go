@@ -172,6 +172,7 @@ func (m *Model) encodePlane(ctx context.Context, p *part, name, output string, p
 	if err != nil {
 		return plane{}, err
 	}
+	defer p.idle()
 	one := func(ys, xs span) (plane, error) {
 		part := pixels.crop(span{ys.start * factor, ys.end * factor}, span{xs.start * factor, xs.end * factor})
 		out := newPlane(channels, ys.end-ys.start, xs.end-xs.start)

@@ -29,7 +29,7 @@ func OpenTAESD(path string, o Options) (*TAESD, error) {
 	}
 	t := &TAESD{model: m}
 	if t.config, err = m.weights.TAESD(); err == nil {
-		err = m.place(t.setUp, t.needs)
+		err = m.place(t.setUp, t.demands)
 	}
 	if err != nil {
 		t.close()
@@ -59,19 +59,34 @@ func (t *TAESD) setUp() (err error) {
 	return nil
 }
 
-// needs estimates what decoding a tile takes on a device, with the weights.
-func (t *TAESD) needs(int) (uint64, error) {
-	if t.decoder == nil {
-		return 0, nil
-	}
-	weights, err := t.decoder.bytes()
-	if err != nil {
-		return 0, err
-	}
+// demands are what the networks take for a tile.
+func (t *TAESD) demands() ([]demand, error) {
 	side := tilings[len(tilings)-1].size
-	graph, err := t.decoder.net.Estimate(context.Background(), []cgo.Input{{Name: "z", Shape: plane{nil, t.config.Latent, side, side}.shape()}},
-		[]cgo.Output{{Name: "image"}})
-	return weights + graph, err
+	var all []demand
+	for _, half := range []struct {
+		part     *part
+		in, out  string
+		channels int
+		side     int
+	}{
+		{t.decoder, "z", "image", t.config.Latent, side},
+		{t.encoder, "image", "z", 3, side * t.config.Factor()},
+	} {
+		if half.part == nil || half.part.device.Kind == cgo.CPU {
+			continue
+		}
+		weights, err := half.part.bytes()
+		if err != nil {
+			return nil, err
+		}
+		graph, err := half.part.net.Estimate(context.Background(),
+			[]cgo.Input{{Name: half.in, Shape: plane{nil, half.channels, half.side, half.side}.shape()}}, []cgo.Output{{Name: half.out}})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, demand{half.part, weights, graph})
+	}
+	return all, nil
 }
 
 func (t *TAESD) close() {

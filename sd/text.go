@@ -84,7 +84,7 @@ func (m *Model) encodeWith(ctx context.Context, t *textEncoder, segments []promp
 			out = append(out, cgo.Output{Name: fmt.Sprintf("hidden.%d", t.config.Layers), Data: last})
 		}
 		if err := net.Run(ctx, in, out); err != nil {
-			return embedding{}, err
+			return embedding{}, inMemory(err, t.device)
 		}
 		if !finite(z) || !finite(last) {
 			return embedding{}, m.notFinite("the text encoder", t.part)

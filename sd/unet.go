@@ -103,14 +103,19 @@ type unetInput struct {
 
 // runUNet runs the UNet.
 func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput) error {
+	if in.cache == nil && m.unet.device.Kind != cgo.CPU {
+		return m.run(ctx, "the UNet", m.unet, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
+	}
 	net, err := m.unet.get()
 	if err != nil {
 		return err
 	}
 	if in.cache != nil {
-		return in.cache.run(ctx, net, in, m.unetInputs(in), dst)
+		err = in.cache.run(ctx, net, in, m.unetInputs(in), dst)
+	} else {
+		err = net.Run(ctx, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
 	}
-	return net.Run(ctx, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
+	return inMemory(err, m.unet.device)
 }
 
 // unetInputs are a batch's as the network names them.

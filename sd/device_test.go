@@ -1,0 +1,231 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cgo"
+)
+
+// testDevice is the device that the tests below are to run on, by its name in
+// SDGO_TEST_DEVICE: `make gpu` sets it. They fail where it is not there.
+func testDevice(t *testing.T) string {
+	t.Helper()
+	name := os.Getenv("SDGO_TEST_DEVICE")
+	if name == "" {
+		t.Skip("SDGO_TEST_DEVICE names no device; make gpu does")
+	}
+	require.NoError(t, CheckBackend(name))
+	return name
+}
+
+// deviceBounds are the relative RMS errors that networks may have on a GPU
+// against the reference libraries in float32; measured with Vulkan in software.
+var deviceBounds = []struct {
+	name    string
+	options Options
+	bound   float64
+}{
+	{"f32", Options{Type: "f32"}, 2e-5},
+	{"f16", Options{}, 6e-3},
+	{"q8_0", Options{Type: "q8_0"}, 0.12},
+}
+
+func TestNetsOnDevice(t *testing.T) {
+	device := testDevice(t)
+	ref := readReference(t, netsFolder, "reference.safetensors")
+	for _, b := range deviceBounds {
+		b.options.Backend = device
+		m := openTiny(t, "sd1.safetensors", b.options)
+		for _, c := range netCases("sd1") {
+			t.Run(b.name+"/"+c.name, func(t *testing.T) { runCase(t, ref, m, "sd1.", c, b.bound) })
+		}
+	}
+	b := deviceBounds[0]
+	b.options.Backend = device
+	for _, c := range netCases("sd2") {
+		t.Run("sd2/"+c.name, func(t *testing.T) {
+			runCase(t, ref, openTiny(t, "sd2.safetensors", b.options), "sd2.", c, b.bound)
+		})
+	}
+	xl := readReference(t, xlFolder, "reference.safetensors")
+	for _, model := range []string{"base", "refiner"} {
+		t.Run("xl/"+model, func(t *testing.T) {
+			c := netCase{"unet", func(m *Model) *part { return m.unet },
+				map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context", "y": "unet.y"}, "out", "unet.out"}
+			runCase(t, xl, openXL(t, model, b.options), model+".", c, 3*b.bound)
+		})
+	}
+}
+
+func TestUpscalersOnDevice(t *testing.T) {
+	device := testDevice(t)
+	ref := readReference(t, upscaleFolder, "reference.safetensors")
+	for name, want := range map[string]string{"x4.pth": "x4", "x2.safetensors": "x2"} {
+		requireUpscaled(t, ref, openESRGAN(t, name, Options{Type: "f32", Backend: device}), want)
+	}
+}
+
+func drawTiny(t *testing.T, o Options, change func(*Request)) *image.NRGBA {
+	t.Helper()
+	r := Request{Prompt: "a red apple", NegativePrompt: "a table", Width: 64, Height: 64, Steps: 3, Sampler: "euler", Seed: 42}
+	change(&r)
+	result, err := openTiny(t, "sd1.safetensors", o).Generate(context.Background(), r)
+	require.NoError(t, err)
+	return result.Images[0].Image
+}
+
+// A whole request gives the CPU's picture, however the parts are spread.
+func TestPicturesOnDevice(t *testing.T) {
+	device := testDevice(t)
+	same := func(*Request) {}
+	want := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, same)
+	bytes := uint64(0)
+	for _, o := range []Options{
+		{Backend: device},
+		{Backend: "text=cpu,vae=cpu,unet=" + device},
+		{Backend: "text=cpu,unet=cpu,vae=" + device, Offload: true},
+		{Backend: device, Offload: true},
+	} {
+		o.Type = "f32"
+		require.Greater(t, psnr(want, drawTiny(t, o, same)), 50.0, "%+v", o)
+		if bytes == 0 {
+			m := openTiny(t, "sd1.safetensors", o)
+			n, err := m.unet.bytes()
+			require.NoError(t, err)
+			bytes = n
+		}
+	}
+	// Weights in groups: with half of what the UNet wants.
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
+	m.unet.stream = bytes / 2
+	result, err := m.Generate(context.Background(), Request{Prompt: "a red apple", NegativePrompt: "a table", Width: 64, Height: 64, Steps: 3, Sampler: "euler", Seed: 42})
+	require.NoError(t, err)
+	require.Greater(t, psnr(want, result.Images[0].Image), 50.0, "weights in groups")
+
+	img := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, func(r *Request) { r.Image, r.Strength = want, Scale(0.7) })
+	got := drawTiny(t, Options{Type: "f32", Backend: device}, func(r *Request) { r.Image, r.Strength = want, Scale(0.7) })
+	require.Greater(t, psnr(img, got), 50.0, "from a picture")
+}
+
+// Two goroutines on one device do not disturb each other.
+func TestTwoAtOnceOnDevice(t *testing.T) {
+	device := testDevice(t)
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device, Offload: true})
+	request := func(seed int64) Request {
+		return Request{Prompt: "a", Width: 64, Height: 64, Steps: 2, Sampler: "euler", Seed: seed}
+	}
+	var want [2]*image.NRGBA
+	for i := range want {
+		result, err := m.Generate(context.Background(), request(int64(i)))
+		require.NoError(t, err)
+		want[i] = result.Images[0].Image
+	}
+	var all sync.WaitGroup
+	for i := range want {
+		all.Go(func() {
+			for range 3 {
+				result, err := m.Generate(context.Background(), request(int64(i)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if p := psnr(want[i], result.Images[0].Image); p < 90 {
+					t.Errorf("seed %d alone and beside another: %.1f dB", i, p)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestCancelOnDevice(t *testing.T) {
+	device := testDevice(t)
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
+	ctx, cancel := context.WithCancel(context.Background())
+	r := Request{Prompt: "a", Width: 64, Height: 64, Steps: 100, Sampler: "euler"}
+	r.OnEvent = func(e Event) error {
+		if e.Stage == StageSample && e.Index == 2 {
+			cancel()
+		}
+		return nil
+	}
+	_, err := m.Generate(ctx, r)
+	require.ErrorIs(t, err, context.Canceled)
+	r.OnEvent, r.Steps = nil, 2
+	_, err = m.Generate(context.Background(), r)
+	require.NoError(t, err)
+}
+
+func TestBackends(t *testing.T) {
+	for _, good := range []string{"", "auto", "cpu", "CPU", "unet=cpu", "unet=cpu,text=auto, vae=cpu,upscale=cpu"} {
+		require.NoError(t, CheckBackend(good), good)
+	}
+	for bad, want := range map[string]string{
+		"abacus":            `"abacus" is not here; there is: auto, cpu`,
+		"unet=abacus":       `"abacus" is not here`,
+		"engine=cpu":        "the parts are text, unet, vae, upscale",
+		"unet=cpu,unet=cpu": "one device for each part",
+		"unet=cpu,":         "one device for each part",
+		"cpu,vae=cpu":       "one device for each part",
+	} {
+		require.ErrorContains(t, CheckBackend(bad), want, bad)
+	}
+	_, err := Open(filepath.Join(netsFolder, "sd1.safetensors"), Options{Backend: "unet=abacus"})
+	require.ErrorContains(t, err, "abacus")
+}
+
+// The order in which auto tries devices.
+func TestCandidates(t *testing.T) {
+	all := []cgo.DeviceInfo{
+		{Name: "CPU", Kind: cgo.CPU, Free: 100},
+		{Name: "BLAS", Kind: cgo.Accelerator},
+		{Name: "Vulkan0", Kind: cgo.GPU, Free: 30},
+		{Name: "Vulkan1", Kind: cgo.IGPU, Free: 60},
+		{Name: "Vulkan2", Kind: cgo.GPU, Free: 90, Software: true},
+		{Name: "CUDA0", Kind: cgo.GPU, Free: 10},
+		{Name: "CUDA1", Kind: cgo.GPU, Free: 20},
+	}
+	var names []string
+	for _, d := range candidates(all) {
+		names = append(names, d.Name)
+	}
+	require.Equal(t, "CUDA1 CUDA0 Vulkan0 Vulkan1 CPU", strings.Join(names, " "))
+}
+
+// Where memory is short, the weights of the UNet come in groups that leave room
+// for all the rest.
+func TestPlan(t *testing.T) {
+	device := cgo.DeviceInfo{Index: 7, Kind: cgo.GPU, Free: 1000}
+	for _, c := range []struct {
+		max     uint64
+		offload bool
+		fits    bool
+		stream  uint64
+		taken   uint64
+	}{
+		{1000, false, true, 0, 600 + 50 + 100 + 80}, // text 100+10, unet 600+50, vae 80+70: with all of it 900
+		{899, false, false, 599, 599 + 50 + 100 + 80},
+		{300, false, false, 1, 1 + 50 + 100 + 80}, // hopeless: 300 are not enough for the rest
+		{800, true, true, 0, 650},                 // 650 and at most 150 beside it
+		{500, true, false, 300, 350},
+	} {
+		m := &Model{options: Options{MaxMemory: c.max}, taken: map[int]uint64{}}
+		m.unet = &part{device: device}
+		text, vae := &part{device: device, offload: c.offload}, &part{device: device, offload: c.offload}
+		fits := m.planDevice(device, []demand{{text, 100, 10}, {m.unet, 600, 50}, {vae, 80, 70}}, cgo.Ways{Flash: true})
+		require.Equal(t, c.fits, fits, fmt.Sprint(c))
+		require.Equal(t, c.stream, m.unet.stream, fmt.Sprint(c))
+		require.Equal(t, c.taken, m.taken[7], fmt.Sprint(c))
+		require.True(t, vae.ways.Flash)
+		require.Zero(t, m.roomOn(device)-(c.max-min(c.max, c.taken)))
+	}
+}
