@@ -1,11 +1,22 @@
 #include "device.h"
 
+#include <chrono>
+#include <map>
+
 namespace sdgo {
 
 namespace {
 
 bool cancelled(void *flag) {
     return flag && __atomic_load_n(static_cast<const int32_t *>(flag), __ATOMIC_RELAXED) != 0;
+}
+
+// The turns of each GPU, for as long as the program runs, like ggml's devices.
+std::timed_mutex *turns_of(ggml_backend_dev_t dev) {
+    static std::mutex guard;
+    static auto &all = *new std::map<ggml_backend_dev_t, std::timed_mutex>;
+    const std::lock_guard<std::mutex> lock(guard);
+    return &all[dev];
 }
 
 void no_log(ggml_log_level, const char *, void *) {}
@@ -25,15 +36,35 @@ Device::Device(size_t index, int threads) {
         invalid("%d threads, 1 to 512 wanted", threads);
     }
     dev_ = ggml_backend_dev_get(index);
+    cpu_ = ggml_backend_dev_type(dev_) == GGML_BACKEND_DEVICE_TYPE_CPU;
+    turns_ = cpu_ ? nullptr : turns_of(dev_);
+    const Turn turn(turns_);
     backend_ = ggml_backend_dev_init(dev_, nullptr);
     if (!backend_) {
         char text[128];
         snprintf(text, sizeof(text), "device %s could not be opened", name());
         throw Error(SDGO_DEVICE, 0, text);
     }
-    cpu_ = ggml_backend_dev_type(dev_) == GGML_BACKEND_DEVICE_TYPE_CPU;
     if (cpu_) {
         set_threads(threads);
+    }
+}
+
+Turn::Turn(const Device &device, const int32_t *cancel) {
+    if (!device.turns()) {
+        return;
+    }
+    lock_ = std::unique_lock<std::timed_mutex>(*device.turns(), std::defer_lock);
+    while (!lock_.try_lock_for(std::chrono::milliseconds(5))) {
+        if (cancelled(const_cast<int32_t *>(cancel))) {
+            throw Error(SDGO_CANCELLED, 0, "cancelled");
+        }
+    }
+}
+
+Turn::Turn(std::timed_mutex *turns) {
+    if (turns) {
+        lock_ = std::unique_lock<std::timed_mutex>(*turns);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "ggml_abi.h"
 #include "plugin.h"
 
+#include <mutex>
 #include <utility>
 
 namespace sdgo {
@@ -24,6 +25,7 @@ class Device {
     bool is_cpu() const { return cpu_; }
     void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }
+    std::timed_mutex *turns() const { return turns_; }
     const char *name() const { return ggml_backend_dev_name(dev_); }
 
     // Whether the device knows a node's operator, with its types and shapes.
@@ -36,7 +38,22 @@ class Device {
   private:
     ggml_backend_dev_t dev_ = nullptr;
     ggml_backend_t backend_ = nullptr;
+    std::timed_mutex *turns_ = nullptr; // null: the CPU
     bool cpu_ = false;
+};
+
+// A turn on a GPU. The backends that ggml gives out for one GPU are not
+// independent: runs of two at a time have been seen to disturb one another, on
+// Vulkan. The CPU needs no turns.
+class Turn {
+  public:
+    // Waits until nobody else has one; throws SDGO_CANCELLED once *cancel is not
+    // zero.
+    Turn(const Device &device, const int32_t *cancel);
+    explicit Turn(std::timed_mutex *turns); // null: of the CPU
+
+  private:
+    std::unique_lock<std::timed_mutex> lock_;
 };
 
 // Memory on a device; null if there is none.

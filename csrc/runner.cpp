@@ -115,6 +115,7 @@ Graph sdgo_net::nominal() const {
 }
 
 void sdgo_net::load(const sdgo_load &how) {
+    const Turn turn(device_, how.cancel);
     how_ = how; // the pointers in it are good for this call alone
     if (device_.is_cpu()) {
         weights_.load();
@@ -139,6 +140,7 @@ void sdgo_net::unload() {
     if (!weights_.loaded() || device_.is_cpu() || !how_.keep) {
         return;
     }
+    const Turn turn(device_, nullptr);
     graphs_.clear();
     stream_.reset();
     weights_.unload();
@@ -146,6 +148,7 @@ void sdgo_net::unload() {
 }
 
 void sdgo_net::choose(const Ways &ways) {
+    const Turn turn(device_, nullptr);
     graphs_.clear();
     ways_ = ways;
 }
@@ -196,6 +199,7 @@ Graph &sdgo_net::graph(const GraphKey &key) {
 
 void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
                    const int32_t *cancel) {
+    const Turn turn(device_, cancel);
     if (away_) {
         bring({nullptr, cancel});
     }
@@ -284,6 +288,7 @@ void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
         return;
     }
     auto v = std::make_unique<sdgo_value>();
+    v->turns = device_.turns();
     v->shape = shape_of(t, arch_->output_dims());
     v->ctx = ggml_init({ggml_tensor_overhead() + 256, nullptr, true});
     v->tensor = ggml_new_tensor(v->ctx, GGML_TYPE_F32, 4, t->ne);

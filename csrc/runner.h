@@ -7,6 +7,7 @@
 struct sdgo_value {
     ggml_context *ctx = nullptr;
     sdgo::Buffer buffer;
+    std::timed_mutex *turns = nullptr; // of the device
     ggml_tensor *tensor = nullptr;
     sdgo::Shape shape;
 
@@ -26,7 +27,11 @@ struct sdgo_net {
              const int32_t *cancel);
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                       size_t n_outputs);
-    void trim() { graphs_.clear(); }
+    void trim() {
+        const sdgo::Turn turn(device_, nullptr);
+        graphs_.clear();
+    }
+    std::timed_mutex *turns() const { return device_.turns(); }
     sdgo::Profile &profile() { return profile_; }
 
   private:

@@ -79,6 +79,7 @@ sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_para
 }
 
 void sdgo_net_free(sdgo_net *net) {
+    const Turn turn(net->turns());
     delete net;
 }
 
@@ -113,7 +114,9 @@ bool sdgo_device_try(size_t device, int side, sdgo_ways *ways, sdgo_error *err) 
         if (side < 8 || side > 256 || side % 8 != 0) {
             invalid("a trial of size %d, a multiple of 8 from 8 to 256 wanted", side);
         }
-        const Ways best = try_ways(Device(device, 1), side);
+        const Device on(device, 1);
+        const Turn turn(on, nullptr);
+        const Ways best = try_ways(on, side);
         *ways = {best.direct, best.flash, best.precise};
     });
 }
@@ -130,7 +133,7 @@ bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo
     const bool ok = guarded(err, [&] { net->run(inputs, n_inputs, outputs, n_outputs, cancel); });
     if (!ok) {
         for (size_t i = 0; i < n_outputs; i++) {
-            delete outputs[i].value;
+            sdgo_value_free(outputs[i].value);
             outputs[i].value = nullptr;
         }
     }
@@ -172,11 +175,16 @@ bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_er
             invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor),
                     count);
         }
+        const Turn turn(value->turns);
         ggml_backend_tensor_get(value->tensor, data, 0, ggml_nbytes(value->tensor));
     });
 }
 
 void sdgo_value_free(sdgo_value *value) {
+    if (!value) {
+        return;
+    }
+    const Turn turn(value->turns);
     delete value;
 }
 

@@ -28,7 +28,10 @@ func testDevice(t *testing.T) string {
 }
 
 // deviceBounds are the relative RMS errors that networks may have on a GPU
-// against the reference libraries in float32; measured with Vulkan in software.
+// against the reference libraries in float32. Vulkan in software, where `make
+// gpu` has it compute in float32, gives 3.3e-6 at most with both; the room is
+// for GPUs that multiply in float16. Its compiler takes minutes for quantized
+// weights, which are left out.
 var deviceBounds = []struct {
 	name    string
 	options Options
@@ -36,7 +39,6 @@ var deviceBounds = []struct {
 }{
 	{"f32", Options{Type: "f32"}, 2e-5},
 	{"f16", Options{}, 6e-3},
-	{"q8_0", Options{Type: "q8_0"}, 0.12},
 }
 
 func TestNetsOnDevice(t *testing.T) {
@@ -132,7 +134,7 @@ func TestTwoAtOnceOnDevice(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range want {
 		all.Go(func() {
-			for range 3 {
+			for range 2 {
 				result, err := m.Generate(context.Background(), request(int64(i)))
 				if err != nil {
 					t.Error(err)
