@@ -211,7 +211,7 @@ func (b *batchRun) runAll(ctx context.Context, lines []jobLine, n int, load time
 		Sample: seconds(b.spent.Sample), Decode: seconds(b.spent.Decode), Total: seconds(time.Since(b.start))}
 	b.report.batchDone(b.images, batchCounts{b.finished, b.skipped, b.failed}, t)
 	if b.failed > 0 {
-		return fmt.Errorf("%d of %s failed; the first: %w", b.failed, plural(b.jobs, "job"), first)
+		return fmt.Errorf("%d of %s failed; the first: %v", b.failed, plural(b.jobs, "job"), first)
 	}
 	return nil
 }

@@ -93,6 +93,9 @@ func (j *batchJob) setFlag(command *urfave.Command, flags *flag.FlagSet, f jobFi
 		return fmt.Errorf("%q belongs to a job with an \"input\" and no \"mask\"", f.name)
 	case known == nil || known.Names()[0] != f.name || notOfBatches(f.name):
 		hint := strings.TrimLeft(urfave.SuggestFlag(command.Flags, f.name, true), "-")
+		if known != nil && known.Names()[0] != f.name { // a flag's short form
+			hint = known.Names()[0]
+		}
 		return fmt.Errorf("unknown field %q; did you mean %q? (the fields are the flags of sdgo %s --help)", f.name, hint, command.Name)
 	}
 	if err := checkValue(known, f.name, f.value, true); err != nil {
