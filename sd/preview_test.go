@@ -12,17 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// correlation of two lists, -1 to 1.
-func correlation(a, b []float32) float64 {
-	var sa, sb, aa, bb, ab float64
-	n := float64(len(a))
-	for i := range a {
-		x, y := float64(a[i]), float64(b[i])
-		sa, sb, aa, bb, ab = sa+x, sb+y, aa+x*x, bb+y*y, ab+x*y
-	}
-	return (ab - sa*sb/n) / math.Sqrt((aa-sa*sa/n)*(bb-sb*sb/n))
-}
-
 // The fit finds the matrix that made the pixels, and is the best where none
 // did.
 func TestColoursAreFitted(t *testing.T) {
