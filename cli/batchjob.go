@@ -85,6 +85,8 @@ func (j *batchJob) setFlag(command *urfave.Command, flags *flag.FlagSet, f jobFi
 	switch {
 	case known == nil && !own:
 		return nil
+	case known == nil && findFlag(j.run.txt2img(), f.name) != nil && findFlag(j.run.img2img(), f.name) != nil:
+		return fmt.Errorf("%q belongs to a job without a \"mask\" or a \"canvas\"", f.name)
 	case known == nil && findFlag(j.run.txt2img(), f.name) != nil:
 		return fmt.Errorf("%q belongs to a job without an \"input\"", f.name)
 	case known == nil && findFlag(j.run.inpaint(), f.name) != nil:

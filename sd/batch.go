@@ -36,6 +36,13 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 	defer cancel()
 	for told := 0; told < len(w.jobs); {
 		w.draw(ctx)
+		if ctx.Err() != nil { // what has begun is told of, with the pictures that were finished
+			for _, j := range w.jobs[told:w.next] {
+				if !j.ended() {
+					j.fail(context.Cause(ctx))
+				}
+			}
+		}
 		for ; told < w.next && w.jobs[told].ended(); told++ {
 			j := w.jobs[told]
 			w.jobs[told] = nil // its pictures are the caller's now

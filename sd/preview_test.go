@@ -37,7 +37,7 @@ func TestColoursAreFitted(t *testing.T) {
 
 // The published matrices are for Stable Diffusion's own autoencoders alone.
 func TestWhoseColours(t *testing.T) {
-	m := openTiny(t, "sd1.safetensors", Options{})
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
 	c, err := m.findColours(context.Background())
 	require.NoError(t, err)
 	require.Len(t, c.weights, 4)
@@ -54,7 +54,7 @@ func TestWhoseColours(t *testing.T) {
 
 func TestPreviews(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	m := openTiny(t, "sd1.safetensors", Options{})
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
 	previews := func(change func(*Request)) map[string]image.Point {
 		all := map[string]image.Point{}
 		r := pipelineRequest(ref)

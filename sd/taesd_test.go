@@ -133,7 +133,7 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 // where the model can't.
 func TestTAESDInRequests(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	m := openTiny(t, "sd1.safetensors", Options{})
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
 	tiny := openTAESD(t, filepath.Join(taesdFolder, "tiny.safetensors"), Options{})
 	r := pipelineRequest(ref)
 	r.TAESD = tiny
