@@ -31,7 +31,7 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 					m = openXL(t, "base", o)
 				}
 				r := pipelineRequest(ref)
-				r.Guidance = Scale(3)
+				r.Guidance = Scale(1.5)
 				change(&r)
 				latent := latentOf(t, m, r)
 				t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32(name+".latent")))

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 HERE = Path(__file__).resolve().parent
-GUIDANCE = 3.0
+GUIDANCE = 1.5
 
 
 def load(path, name):
