@@ -148,6 +148,9 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		o.requireError(t, ExitFailure, "jobs.jsonl:2: ", want)
 		requireFiles(t, ".", "jobs.jsonl", "in.png", "mask.png", "text.png")
 	}
+	writeJobs(t, good, "[")
+	sdgo(t, "batch", "-m", "none", "jobs.jsonl").requireError(t, ExitFailure, "jobs.jsonl:2: ")
+	writeJobs(t, good)
 	for _, c := range []struct {
 		code int
 		line []string
@@ -155,7 +158,6 @@ func TestBatchLinesAreChecked(t *testing.T) {
 	}{
 		{ExitUsage, []string{"batch", "-m", model}, "the file of jobs is missing"},
 		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: no such file"},
-		{ExitFailure, []string{"batch", "-m", "none", "jobs.jsonl"}, "jobs.jsonl:2: "},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: 0, 1 to 64 wanted"},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--prompts", "x"}, "one argument too many"},
 	} {

@@ -62,7 +62,7 @@ func TestConvertReports(t *testing.T) {
 	o := sdgo(t, "convert", model, "-o", out, "--type", "q8_0", "--tensor-type", `vae\..{1,99}=f32`, "--dry-run")
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Contains(t, o.out, "in all")
-	require.Regexp(t, `model\.diffusion_model\.input_blocks\.0\.0\.weight +32x4x3x3 +f16 +f16 +2\.3 kB`, o.out)
+	require.Regexp(t, `model\.diffusion_model\.input_blocks\.0\.0\.weight +32x4x3x3 +f16 +f16 +2\.30 kB`, o.out)
 	requireFiles(t, folder)
 
 	o = sdgo(t, "convert", model, "-o", out, "--type", "q8_0", "--verify", "--json")

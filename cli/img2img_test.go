@@ -91,10 +91,10 @@ func TestInpaint(t *testing.T) {
 	require.Equal(t, 32*32, same(hard, image.Rect(0, 0, 32, 32), image.Point{}))
 	require.NotEqual(t, plain, hard)
 
-	// Just the part around the mask, at the model's size; the picture keeps its.
+	// Just the part around the mask, at a size of its own; the picture keeps its.
 	small := image.NewGray(img.Rect)
 	small.SetGray(50, 20, color.Gray{255})
-	only := draw("--mask", writePNG(t, folder, "small.png", small), "--mask-grow", "4", "--only-masked", "--mask-padding", "8")
+	only := draw("--mask", writePNG(t, folder, "small.png", small), "--mask-grow", "4", "--only-masked", "--mask-padding", "8", "-W", "64", "-H", "64")
 	require.Equal(t, img.Rect, only.Bounds())
 	require.Less(t, same(only, image.Rect(46, 16, 55, 25), image.Point{}), 10)
 	require.Equal(t, 64*32-81, same(only, img.Rect, image.Point{})-same(only, image.Rect(46, 16, 55, 25), image.Point{}))
