@@ -42,9 +42,8 @@ class Device {
     bool cpu_ = false;
 };
 
-// A turn on a GPU. The backends that ggml gives out for one GPU are not
-// independent: runs of two at a time have been seen to disturb one another, on
-// Vulkan. The CPU needs no turns.
+// A turn on a GPU. The backends that ggml gives out for one GPU share its queues
+// and more, and a GPU does one thing at a time anyway. The CPU needs no turns.
 class Turn {
   public:
     // Waits until nobody else has one; throws SDGO_CANCELLED once *cancel is not
