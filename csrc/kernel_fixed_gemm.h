@@ -108,7 +108,7 @@ inline void pack_fixed(const Matrix &w, int64_t row, int64_t n, int64_t from, in
         rows[i] = static_cast<const char *>(w.data) + size_t(row + i) * w.row_bytes;
         if (w.type == Type::block) { // slices are whole blocks
             w.to_float(static_cast<const char *>(rows[i]) + size_t(from / w.block_length) * w.block_bytes,
-                       dequantized + i * slice, slice);
+                       dequantized + i * slice, round_up(depth, w.block_length));
             rows[i] = dequantized + i * slice;
         }
     }
