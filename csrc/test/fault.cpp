@@ -50,6 +50,7 @@ void buffer_free(ggml_backend_buffer_t b) {
     taken -= memory_of(b)->size;
     free(memory_of(b)->base);
     delete memory_of(b);
+    delete b; // this module's ggml leaves it to the device
 }
 
 void *buffer_base(ggml_backend_buffer_t b) {
