@@ -182,8 +182,8 @@ void Graph::allocate(const Device &device) {
         if (!ggml_gallocr_reserve(memory, graph) || !ggml_gallocr_alloc_graph(memory, graph)) {
             no_memory("activations", wanted);
         }
-        // Some operators of GPUs read past the ends of rows, into what other
-        // graphs left there: pictures differed by that. New memory is zeros.
+        // On Vulkan pictures depended on what had been in the memory before, so
+        // some operator reads what nothing has written. New memory is zeros.
         ggml_backend_buffer_t cleared = nullptr;
         for (int i = 0, n = device.is_cpu() ? 0 : ggml_graph_n_nodes(graph); i < n; i++) {
             const Tensor node = ggml_graph_node(graph, i);
