@@ -69,8 +69,10 @@ lint:
 
 # Without TEST_DEVICE, one that `sdgo devices` lists, on Vulkan in software: ggml
 # shows such a device only to those who ask for it, and its compiler takes
-# minutes for shaders that compute in float16.
-SOFTWARE = $(if $(TEST_DEVICE),,GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1)
+# minutes for shaders that compute in float16. Without threads of its own it runs
+# workgroups in order, on which ggml's products with few rows depend there
+# (docs/gpu.md, "Agreement").
+SOFTWARE = $(if $(TEST_DEVICE),,GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
 gpu:
 	$(SOFTWARE) SDGO_BACKEND_PATH=$(CURDIR)/lib/sdgo SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
 		go test -count=1 -timeout 20m -run OnDevice ./sd ./builtin ./cli

@@ -113,7 +113,6 @@ ggml_backend_buffer_t ggml_backend_alloc_ctx_tensors(struct ggml_context *ctx, g
 void ggml_backend_buffer_set_usage(ggml_backend_buffer_t buffer, enum ggml_backend_buffer_usage usage);
 void ggml_backend_buffer_free(ggml_backend_buffer_t buffer);
 void ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t value);
-void ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t value);
 void *ggml_backend_buffer_get_base(ggml_backend_buffer_t buffer);
 ggml_backend_buffer_t ggml_backend_alloc_buffer(ggml_backend_t backend, size_t size);
 size_t ggml_backend_get_alignment(ggml_backend_t backend);

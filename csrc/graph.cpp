@@ -182,16 +182,6 @@ void Graph::allocate(const Device &device) {
         if (!ggml_gallocr_reserve(memory, graph) || !ggml_gallocr_alloc_graph(memory, graph)) {
             no_memory("activations", wanted);
         }
-        // On Vulkan pictures depended on what had been in the memory before, so
-        // some operator reads what nothing has written. New memory is zeros.
-        ggml_backend_buffer_t cleared = nullptr;
-        for (int i = 0, n = device.is_cpu() ? 0 : ggml_graph_n_nodes(graph); i < n; i++) {
-            const Tensor node = ggml_graph_node(graph, i);
-            if (!node->view_src && node->buffer && node->buffer != cleared) {
-                cleared = node->buffer;
-                ggml_backend_buffer_clear(cleared, 0);
-            }
-        }
     };
     if (kept_) {
         allocate(kept_, kept_memory_);

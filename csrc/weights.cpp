@@ -172,7 +172,6 @@ void Weights::load(const Device &device, bool keep, const Progress &progress) {
             no_memory("the weights", total);
         }
         ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        ggml_backend_buffer_clear(buffer_.get(), 0); // see Graph::allocate
         for (size_t i = 0; i < all_.size(); i++) {
             upload(i, progress);
         }
