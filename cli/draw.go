@@ -24,7 +24,7 @@ func drawFlags(own ...urfave.Flag) []urfave.Flag {
 		&urfave.IntFlag{Name: "width", Aliases: []string{"W"}, Usage: "`PIXELS` a multiple of 8 (default: the model's)"},
 		&urfave.IntFlag{Name: "height", Aliases: []string{"H"}, Usage: "`PIXELS` a multiple of 8 (default: the model's)"},
 		&urfave.IntFlag{Name: "steps", Value: 20, Usage: "`N` denoising steps (default: 20)"},
-		&urfave.Float64Flag{Name: "cfg-scale", Value: 7, Usage: "`X` how strictly to follow the prompt; 1 is without guidance (default: 7)"},
+		&urfave.Float64Flag{Name: "cfg-scale", Usage: "`X` how strictly to follow the prompt; 1 is without guidance (default: the model's, or 7)"},
 		&urfave.StringFlag{Name: "sampler", Value: "euler_a", Usage: "`NAME` (default: euler_a; sdgo samplers lists them)"},
 		&urfave.StringFlag{Name: "schedule", Usage: "`NAME` of the noise levels (default: discrete, or what the sampler needs)"},
 		&urfave.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: sd.RandomSeed, Usage: "`N` the same seed gives the same picture (default: -1, random)"},
@@ -81,10 +81,12 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 	q := sd.Request{
 		NegativePrompt: c.String("negative"),
 		Width:          c.Int("width"), Height: c.Int("height"),
-		Steps: c.Int("steps"), Guidance: sd.Scale(c.Float64("cfg-scale")),
-		Sampler: c.String("sampler"), Schedule: c.String("schedule"),
+		Steps: c.Int("steps"), Sampler: c.String("sampler"), Schedule: c.String("schedule"),
 		Seed: c.Int64("seed"), RNG: sd.RNG(c.String("rng")),
 		ClipSkip: c.Int("clip-skip"), DeepCache: c.Int("deep-cache"), Count: c.Int("count"),
+	}
+	if c.IsSet("cfg-scale") {
+		q.Guidance = sd.Scale(c.Float64("cfg-scale"))
 	}
 	sides := fmt.Sprintf("a multiple of 8 from 8 to %d wanted", sd.MaxSide)
 	var problems []problem

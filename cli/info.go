@@ -149,6 +149,9 @@ func (r *run) modelInfo(m *convert.Model, tensors bool) error {
 	if m.UNet.ModelChannels > 0 {
 		line("prediction", "%s", cmp.Or(m.Prediction, "not said in the file"))
 		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
+		if m.Guidance > 0 {
+			line("guidance", "%g", m.Guidance)
+		}
 		for i, text := range []convert.TextConfig{m.Text, m.Text2} {
 			if text.Layers > 0 {
 				name := []string{"text encoder", "text encoder 2"}[i]
@@ -210,6 +213,7 @@ type jsonModel struct {
 	Model      string              `json:"model"` // arch in words
 	Prediction string              `json:"prediction,omitempty"`
 	NativeSize int                 `json:"native_size,omitempty"`
+	Guidance   float64             `json:"guidance,omitempty"`
 	Text       *convert.TextConfig `json:"text,omitempty"`
 	Text2      *convert.TextConfig `json:"text2,omitempty"` // of SDXL
 	UNet       *convert.UNetConfig `json:"unet,omitempty"`
@@ -245,7 +249,7 @@ func (r *run) modelJSON(m *convert.Model, tensors bool) error {
 		out.Facts[f.Name] = f.Value
 	}
 	if m.UNet.ModelChannels > 0 {
-		out.Prediction, out.NativeSize = m.Prediction, m.NativeSize
+		out.Prediction, out.NativeSize, out.Guidance = m.Prediction, m.NativeSize, m.Guidance
 		out.Text, out.UNet, out.VAE = &m.Text, &m.UNet, &m.VAE
 		if m.Text2.Layers > 0 {
 			out.Text2 = &m.Text2

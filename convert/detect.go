@@ -17,6 +17,7 @@ const (
 	keyPrediction     = "sdgo.prediction"
 	keyModelSpec      = "modelspec.prediction_type"
 	keyNativeSize     = "sdgo.native_size"
+	keyGuidance       = "sdgo.guidance"
 	keySampleSize     = "sdgo.unet.sample_size" // latent pixels
 	keyTextHeads      = "sdgo.text.heads"
 	keyText2Heads     = "sdgo.text2.heads"
@@ -325,6 +326,7 @@ func (d *detector) overrides() {
 	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })
 	d.number(keyScaleFactor, 1e-6, 1e6, func(v float64) { m.VAE.ScaleFactor = float32(v) })
 	d.number(keySampleSize, 1, 1<<16, func(v float64) { m.NativeSize = int(v) * m.VAE.Factor() })
+	d.number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { m.Guidance = v })
 	d.number(keyNativeSize, 8, 1<<16, func(v float64) { m.NativeSize = int(v) })
 	d.headList()
 	switch act := m.Metadata[keyTextActivation]; act {

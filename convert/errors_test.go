@@ -116,6 +116,7 @@ func TestWrongMetadata(t *testing.T) {
 		{keyUNetHeads, "NaN", "a number from"},
 		{keyScaleFactor, "-1", "a number from"},
 		{keyNativeSize, "1e300", "a number from"},
+		{keyGuidance, "-1", "to 1000 wanted"},
 		{keyTextFinal, "3", "a number from 1 to 2 wanted"},
 		{keyPrediction, "x0", "epsilon and v are"},
 		{keyTextActivation, "relu", "quick_gelu and gelu are"},

@@ -57,6 +57,9 @@ func (m *Model) addDiffusion(add func(key string, value any)) {
 	}
 	number := func(key string, v int) { add(key, uint32(v)) }
 	number(keyNativeSize, m.NativeSize)
+	if m.Guidance > 0 {
+		add(keyGuidance, float32(m.Guidance))
+	}
 
 	number("sdgo.text.width", m.Text.Width)
 	number("sdgo.text.layers", m.Text.Layers)

@@ -63,6 +63,10 @@ type Model struct {
 	// trained on, if the file says; 512 otherwise.
 	NativeSize int
 
+	// Guidance is the classifier-free guidance scale that the model draws best
+	// at (sdgo.guidance in the metadata), or 0 where the file does not say.
+	Guidance float64
+
 	// What follows is known of the families of Stable Diffusion only.
 	Text  TextConfig
 	Text2 TextConfig // of SDXL: OpenCLIP ViT-bigG, whose output is joined to Text's; its Layers are 0 elsewhere

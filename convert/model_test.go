@@ -85,6 +85,7 @@ func requireSame(t *testing.T, want, got *Model) {
 	require.Equal(t, want.Arch, got.Arch)
 	require.Equal(t, want.Prediction, got.Prediction)
 	require.Equal(t, want.NativeSize, got.NativeSize)
+	require.Equal(t, want.Guidance, got.Guidance)
 	require.Equal(t, want.Text, got.Text)
 	require.Equal(t, want.UNet, got.UNet)
 	require.Equal(t, want.VAE, got.VAE)

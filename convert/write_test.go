@@ -22,7 +22,7 @@ func TestConvert(t *testing.T) {
 	for _, m := range []*Model{tiny(), tiny2()} {
 		source := open(t, save(t, filepath.Join(t.TempDir(), "in"), map[string]string{
 			"modelspec.title": "Tiny", "modelspec.license": "MIT", keyPrediction: "v", keyNativeSize: "64", keyMerges: "a b\nab c</w>\n",
-			keyUNetHeads: "4", keyScaleFactor: "0.13025",
+			keyUNetHeads: "4", keyScaleFactor: "0.13025", keyGuidance: "2.5",
 		}, append(fill(allWeights(m), "F32"), surplus()...)))
 		for _, typ := range []dtype.Type{dtype.F32, dtype.F16, dtype.BF16} {
 			t.Run(m.Arch+" "+typ.String(), func(t *testing.T) {

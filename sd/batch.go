@@ -65,6 +65,9 @@ func (m *Model) Check(r Request) error {
 
 // resolve fills in a request's defaults and checks it with the model.
 func (m *Model) resolve(r Request) (resolved, error) {
+	if best := m.weights.Guidance; r.Guidance == nil && best > 0 {
+		r.Guidance = Scale(best)
+	}
 	q, err := r.resolve(m.NativeSize())
 	if err != nil {
 		return q, err

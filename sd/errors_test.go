@@ -233,4 +233,15 @@ func TestRequestDefaults(t *testing.T) {
 	q, err = Request{Sampler: "dpm++2m", Schedule: "automatic"}.resolve(512)
 	require.NoError(t, err)
 	require.Equal(t, "karras", q.schedule.Name)
+
+	m := openTiny(t, "sd1.safetensors", Options{})
+	for _, c := range []struct {
+		file, want float64
+		request    *float64
+	}{{0, 7, nil}, {3, 3, nil}, {3, 5, Scale(5)}, {3, 0, Scale(0)}} {
+		m.weights.Guidance = c.file
+		q, err := m.resolve(Request{Guidance: c.request})
+		require.NoError(t, err)
+		require.Equal(t, c.want, q.guidance, "%+v", c)
+	}
 }

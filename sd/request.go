@@ -79,7 +79,7 @@ type Request struct {
 
 	// Guidance is the classifier-free guidance scale (Ho & Salimans 2022): 1
 	// follows the prompt without contrast to the negative prompt, 0 ignores it.
-	// nil means 7. See [Scale].
+	// nil means what the model's file says, else 7. See [Scale].
 	Guidance *float64
 
 	// Sampler and Schedule are names that package sampler knows. Empty means

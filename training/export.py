@@ -34,6 +34,7 @@ def export(work, cfg, step=0):
         "modelspec.license": "Apache-2.0 (pictures: Noto Emoji, Google)",
         "modelspec.resolution": "128x128",
         "modelspec.prediction_type": "v",
+        "sdgo.guidance": "3",
         "sdgo.tokenizer.merges": merges,
         "sdgo.native_size": "128",
     }
