@@ -127,25 +127,18 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     }
 }
 
-// Adds a·b0 to sum0 and a·b1 to sum1, pairs of products to a sum. Left to
-// itself, GCC 12 first multiplies and then adds, and has no registers for it.
-inline void add_products(__m256i a, __m256i b0, __m256i b1, __m256i &sum0, __m256i &sum1) {
-    __m256i product;
-    __asm__ volatile("vpmaddwd %[b0], %[a], %[product]\n\t"
-                     "vpaddd %[product], %[sum0], %[sum0]\n\t"
-                     "vpmaddwd %[b1], %[a], %[product]\n\t"
-                     "vpaddd %[product], %[sum1], %[sum1]"
-                     : [sum0] "+x"(sum0), [sum1] "+x"(sum1), [product] "=&x"(product)
-                     : [a] "x"(a), [b0] "x"(b0), [b1] "x"(b1));
-}
-
-// The same for one vector of b.
+// Adds a·b to sum, pairs of products to a sum. Left to itself, GCC 12 first
+// multiplies and then adds, or moves sums to and fro, and has no registers for it.
 inline void add_products(__m256i a, __m256i b, __m256i &sum) {
+#if defined(SDGO_VNNI)
+    __asm__ volatile("%{vex%} vpdpwssd %[b], %[a], %[sum]" : [sum] "+x"(sum) : [a] "x"(a), [b] "x"(b));
+#else
     __m256i product;
     __asm__ volatile("vpmaddwd %[b], %[a], %[product]\n\t"
                      "vpaddd %[product], %[sum], %[sum]"
                      : [sum] "+x"(sum), [product] "=&x"(product)
                      : [a] "x"(a), [b] "x"(b));
+#endif
 }
 
 // Integers that rows begin with: rows of `depth` numbers, an even number,
@@ -183,10 +176,10 @@ __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, c
         for (int m = 0; m < kFixedRows; m++) {
             int32_t pair;
             __builtin_memcpy(&pair, row + m * a_stride + k, sizeof pair);
+            const __m256i both = _mm256_set1_epi32(pair);
+            add_products(both, b0, sum[m][0]);
             if constexpr (N == 2) {
-                add_products(_mm256_set1_epi32(pair), b0, b1, sum[m][0], sum[m][1]);
-            } else {
-                add_products(_mm256_set1_epi32(pair), b0, sum[m][0]);
+                add_products(both, b1, sum[m][1]);
             }
         }
     }

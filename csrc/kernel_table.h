@@ -24,6 +24,7 @@ struct Table {
 const Table &generic_table();
 #if defined(__x86_64__)
 const Table &avx2_table();
+const Table &avx_vnni_table();
 const Table &avx512_table();
 const Table &amx_table();
 #endif

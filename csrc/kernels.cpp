@@ -3,6 +3,8 @@
 
 #include "kernel_table.h"
 
+#include <array>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #if defined(__linux__)
@@ -19,6 +21,12 @@ namespace {
 bool has_avx2() {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+bool has_avx_vnni() {
+    constexpr unsigned avx_vnni = 1u << 4;
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx_vnni);
 }
 
 bool has_avx512() {
@@ -43,43 +51,66 @@ bool has_amx() {
 #endif
 }
 
-Isa detect() {
-    return has_amx() ? Isa::amx : has_avx512() ? Isa::avx512 : has_avx2() ? Isa::avx2 : Isa::generic;
+bool has(Isa isa) {
+    switch (isa) {
+    case Isa::avx2:
+        return has_avx2();
+    case Isa::avx_vnni:
+        return has_avx_vnni();
+    case Isa::avx512:
+        return has_avx512();
+    case Isa::amx:
+        return has_amx();
+    default:
+        return true;
+    }
 }
 #else
-Isa detect() {
-    return Isa::generic;
+bool has(Isa isa) {
+    return isa <= Isa::generic;
 }
 #endif
 
 // What is asked for, or the best there is if this machine lacks it.
 const Table &table(Isa isa) {
-    if (isa == Isa::best || isa > best_isa()) {
-        isa = best_isa();
-    }
+    switch (isa != Isa::best && isa_available(isa) ? isa : best_isa()) {
 #if defined(__x86_64__)
-    if (isa == Isa::amx) {
+    case Isa::amx:
         return amx_table();
-    }
-    if (isa == Isa::avx512) {
+    case Isa::avx512:
         return avx512_table();
-    }
-    if (isa == Isa::avx2) {
+    case Isa::avx_vnni:
+        return avx_vnni_table();
+    case Isa::avx2:
         return avx2_table();
-    }
 #endif
-    return generic_table();
+    default:
+        return generic_table();
+    }
 }
 
 } // namespace
 
 Isa best_isa() {
-    static const Isa isa = detect();
+    static const Isa isa = [] {
+        int best = isa_count - 1;
+        while (!isa_available(Isa(best))) {
+            best--;
+        }
+        return Isa(best);
+    }();
     return isa;
 }
 
 bool isa_available(Isa isa) {
-    return isa <= best_isa();
+    static const auto all = [] {
+        std::array<bool, isa_count> a;
+        for (int i = 0; i < isa_count; i++) {
+            a[size_t(i)] = has(Isa(i));
+        }
+        return a;
+    }();
+    return all[size_t(isa)];
 }
 
 const char *isa_name(Isa isa) {
@@ -90,6 +121,8 @@ const char *isa_name(Isa isa) {
         return "generic";
     case Isa::avx2:
         return "avx2";
+    case Isa::avx_vnni:
+        return "avx-vnni";
     case Isa::avx512:
         return "avx512";
     case Isa::amx:
