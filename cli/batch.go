@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +29,7 @@ func notOfBatches(name string) bool {
 
 func (r *run) batch() *urfave.Command {
 	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures (default: the working directory)"},
+		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures, made if it is not there (default: the working directory)"},
 		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` in place of JOBS: each of its lines is a prompt; - is standard input"},
 	}
 	for _, f := range append(r.inpaint().Flags, hiresFlags()...) {
@@ -83,6 +85,11 @@ func (r *run) runBatch(c *urfave.Context) error {
 	o, err := r.drawOptions(c)
 	if err != nil {
 		return err
+	}
+	if err := os.Mkdir(b.folder, 0o777); err == nil {
+		defer os.Remove(b.folder) // if it stays empty
+	} else if b.folder != "" && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: the folder %s cannot be made: %w", b.flagName("output"), b.folder, cause(err))
 	}
 	for _, name := range c.LocalFlagNames() {
 		if f := findFlag(c.Command, name); f.Names()[0] == name && name != "output" && name != "prompts" {

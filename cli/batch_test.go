@@ -47,8 +47,7 @@ func TestBatch(t *testing.T) {
 	img, half := start(64, 32)
 	writePNG(t, ".", "in.png", img)
 	writePNG(t, ".", "mask.png", half)
-	require.NoError(t, os.Mkdir("out", 0o777))
-	o := runBatch(t, model, "-o", "out")
+	o := runBatch(t, model, "-o", "out") // which it makes
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Equal(t, 6, strings.Count(o.out, "\n"), o.out)
 	require.Contains(t, o.errors, "3 of 5 jobs, ")
@@ -149,7 +148,8 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		requireFiles(t, ".", "jobs.jsonl", "in.png", "mask.png", "text.png")
 	}
 	writeJobs(t, good, "[")
-	sdgo(t, "batch", "-m", "none", "jobs.jsonl").requireError(t, ExitFailure, "jobs.jsonl:2: ")
+	sdgo(t, "batch", "-m", "none", "jobs.jsonl", "-o", "new").requireError(t, ExitFailure, "jobs.jsonl:2: ")
+	requireFiles(t, ".", "jobs.jsonl", "in.png", "mask.png", "text.png")
 	writeJobs(t, good)
 	for _, c := range []struct {
 		code int
@@ -158,6 +158,7 @@ func TestBatchLinesAreChecked(t *testing.T) {
 	}{
 		{ExitUsage, []string{"batch", "-m", model}, "the file of jobs is missing"},
 		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: no such file"},
+		{ExitFailure, []string{"batch", "-m", model, "jobs.jsonl", "-o", "none/new"}, "-o: the folder none/new cannot be made: no such file"},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: 0, 1 to 64 wanted"},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--prompts", "x"}, "one argument too many"},
 	} {
