@@ -59,4 +59,9 @@ std::unique_ptr<Architecture> architecture(const std::string &name, const Params
 // Fails unless `shapes` has exactly the names `names`; for Architecture::check.
 void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names);
 
+// The same for nets with one input, [N, channels, H, W] with sides that are
+// multiples, and one output.
+void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
+                  const char *input, int channels, int64_t multiple, const char *output);
+
 } // namespace sdgo

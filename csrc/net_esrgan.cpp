@@ -28,16 +28,7 @@ class Esrgan : public Architecture {
     std::vector<std::string> nominal_outputs() const override { return {"image"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs(inputs, {"image"});
-        const Shape &s = inputs.at("image");
-        if (s.size() != 4 || s[1] != in_) {
-            invalid("esrgan: image must have the shape [N, %d, H, W]", in_);
-        }
-        for (const std::string &name : outputs) {
-            if (name != "image") {
-                invalid("esrgan: no output %s; image exists", name.c_str());
-            }
-        }
+        expect_image(inputs, outputs, "esrgan", "image", in_, 1, "image");
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {

@@ -26,20 +26,6 @@ class Taesd : public Architecture {
     }
 
   protected:
-    static void check_one(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
-                          const char *input, int channels, const char *output) {
-        expect_inputs(inputs, {input});
-        const Shape &s = inputs.at(input);
-        if (s.size() != 4 || s[1] != channels) {
-            invalid("%s: %s must have the shape [N, %d, H, W]", net, input, channels);
-        }
-        for (const std::string &name : outputs) {
-            if (name != output) {
-                invalid("%s: no output %s; %s exists", net, name.c_str(), output);
-            }
-        }
-    }
-
     static Tensor relu(Ops &ops, Tensor x) { return ops.leaky_relu(x, 0); }
 
     // The layers of a half; the next one's name.
@@ -76,7 +62,7 @@ class Decoder : public Taesd {
     Shapes nominal_inputs() const override { return {{"z", {1, latent_, 2, 2}}}; }
     std::vector<std::string> nominal_outputs() const override { return {"image"}; }
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        check_one(inputs, outputs, "taesd_decoder", "z", latent_, "image");
+        expect_image(inputs, outputs, "taesd_decoder", "z", latent_, 1, "image");
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
@@ -108,13 +94,8 @@ class Encoder : public Taesd {
     }
     std::vector<std::string> nominal_outputs() const override { return {"z"}; }
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        check_one(inputs, outputs, "taesd_encoder", "image", image_, "z");
-        const int64_t f = int64_t(1) << (blocks_.size() - 1);
-        const Shape &s = inputs.at("image");
-        if (s[2] % f != 0 || s[3] % f != 0) {
-            invalid("taesd_encoder: an image of %lldx%lld, multiples of %lld wanted", (long long)s[3],
-                    (long long)s[2], (long long)f);
-        }
+        expect_image(inputs, outputs, "taesd_encoder", "image", image_, int64_t(1) << (blocks_.size() - 1),
+                     "z");
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {

@@ -37,20 +37,6 @@ class Autoencoder : public Architecture {
     }
 
   protected:
-    static void check_one(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
-                          const char *input, int channels, const char *output) {
-        expect_inputs(inputs, {input});
-        const Shape &s = inputs.at(input);
-        if (s.size() != 4 || s[1] != channels) {
-            invalid("%s: %s must have the shape [N, %d, H, W]", net, input, channels);
-        }
-        for (const std::string &name : outputs) {
-            if (name != output) {
-                invalid("%s: no output %s; %s exists", net, name.c_str(), output);
-            }
-        }
-    }
-
     Tensor res_block(Ops &ops, Tensor x, const std::string &name, int64_t out) const {
         Tensor h = ops.conv2d(ops.group_norm(x, name + ".norm1", kEps, true), name + ".conv1", {out});
         Conv second{out};
@@ -90,7 +76,7 @@ class Decoder : public Autoencoder {
     Shapes nominal_inputs() const override { return {{"z", {1, embed_, 2, 2}}}; }
     std::vector<std::string> nominal_outputs() const override { return {"image"}; }
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        check_one(inputs, outputs, "vae_decoder", "z", embed_, "image");
+        expect_image(inputs, outputs, "vae_decoder", "z", embed_, 1, "image");
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
@@ -128,13 +114,8 @@ class Encoder : public Autoencoder {
     }
     std::vector<std::string> nominal_outputs() const override { return {"moments"}; }
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        check_one(inputs, outputs, "vae_encoder", "image", image_, "moments");
-        const int64_t f = int64_t(1) << (mult_.size() - 1);
-        const Shape &s = inputs.at("image");
-        if (s[2] % f != 0 || s[3] % f != 0) {
-            invalid("vae_encoder: an image of %lldx%lld, multiples of %lld wanted", (long long)s[3],
-                    (long long)s[2], (long long)f);
-        }
+        expect_image(inputs, outputs, "vae_encoder", "image", image_, int64_t(1) << (mult_.size() - 1),
+                     "moments");
     }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {

@@ -74,6 +74,24 @@ void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names)
     }
 }
 
+void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
+                  const char *input, int channels, int64_t multiple, const char *output) {
+    expect_inputs(inputs, {input});
+    const Shape &s = inputs.at(input);
+    if (s.size() != 4 || s[1] != channels) {
+        invalid("%s: %s must have the shape [N, %d, H, W]", net, input, channels);
+    }
+    if (s[2] % multiple != 0 || s[3] % multiple != 0) {
+        invalid("%s: an %s of %lldx%lld, multiples of %lld wanted", net, input, (long long)s[3],
+                (long long)s[2], (long long)multiple);
+    }
+    for (const std::string &name : outputs) {
+        if (name != output) {
+            invalid("%s: no output %s; %s exists", net, name.c_str(), output);
+        }
+    }
+}
+
 } // namespace sdgo
 
 sdgo_value::~sdgo_value() {
