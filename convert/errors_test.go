@@ -226,6 +226,7 @@ func FuzzNames(f *testing.F) {
 	for _, names := range byFile {
 		f.Add(strings.Join(names, "\n"), uint8(6), uint8(64))
 	}
+	f.Add("lora_unet_down_blocks_0_attentions_0_t"+strings.Repeat("m", 1000)+".lora_up.weight", uint8(4), uint8(4))
 	f.Add("a.weight\na.scale_weight\na.SCB\na.weight._data\nemb_params", uint8(1), uint8(1))
 	f.Fuzz(func(t *testing.T, names string, rows, columns uint8) {
 		var all []raw

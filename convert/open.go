@@ -310,6 +310,9 @@ func (m *Model) adopt(all []raw, rename func(name string) (string, bool)) error 
 			return fmt.Errorf("tensor %q has the shape %v; one to four dimensions, none of them 0, are wanted", t.Name, t.Shape)
 		}
 		for _, part := range split(name, t.Tensor) {
+			if len(part.Name) > gguf.MaxName {
+				return fmt.Errorf("tensor %.60q: a name of %d bytes, at most %d are possible", part.Name, len(part.Name), gguf.MaxName)
+			}
 			if _, twice := m.index[part.Name]; twice {
 				return fmt.Errorf("tensor %q and another one are both %q", t.Name, part.Name)
 			}

@@ -26,14 +26,15 @@ const Version = 3
 // says otherwise.
 const DefaultAlignment = 32
 
+// MaxName bounds a tensor's name, in bytes. ggml's default is 63, of which
+// stable-diffusion.cpp makes 127: its own names need that.
+const MaxName = 1 << 10
+
 const alignmentKey = "general.alignment"
 
 const (
 	maxDims = 4 // GGML_MAX_DIMS
 	maxKey  = 1<<16 - 1
-	// maxName bounds a tensor's name. ggml's default is 63 bytes, of which
-	// stable-diffusion.cpp makes 127: its own names need that.
-	maxName = 1 << 10
 	// maxAlignment bounds what a file may ask for; files use 32, some 4096.
 	maxAlignment = 1 << 20
 )

@@ -304,7 +304,7 @@ func (r *reader) table(f *File, count uint64) (offsets []uint64, err error) {
 }
 
 func (r *reader) tensor() (t Tensor, offset uint64, err error) {
-	if t.Name, err = r.text(maxName); err != nil {
+	if t.Name, err = r.text(MaxName); err != nil {
 		return t, 0, err
 	}
 	var dims, kind uint32

@@ -44,8 +44,8 @@ func (l *Layout) plan(meta []KV, tensors []Tensor) error {
 	clear(seen)
 	at := int64(0)
 	for _, t := range tensors {
-		if seen[t.Name] || len(t.Name) > maxName {
-			return fmt.Errorf("tensor %q: a name of its own, of at most %d bytes, is wanted", t.Name, maxName)
+		if seen[t.Name] || len(t.Name) > MaxName {
+			return fmt.Errorf("tensor %.60q: a name of its own, of at most %d bytes, is wanted", t.Name, MaxName)
 		}
 		seen[t.Name] = true
 		n, err := size(t.Type, t.Shape)

@@ -5,7 +5,8 @@
 // (https://github.com/huggingface/safetensors#format): the header is at most
 // 100,000,000 bytes and begins with '{', no name stands twice, every tensor's
 // bytes are its shape times its type, and the tensors cover the rest of the
-// file without a hole or an overlap. There is no laxer mode.
+// file without a hole or an overlap. There is no laxer mode. Names of more
+// than 1024 bytes, which the format allows, are refused, too.
 package safetensors
 
 import (
@@ -25,6 +26,9 @@ const MaxHeader = 100_000_000
 
 // maxDims bounds a shape; PyTorch's own limit is 64, no model needs 8.
 const maxDims = 16
+
+// maxName bounds a tensor's name, in bytes: a GGUF file could have no longer one.
+const maxName = 1 << 10
 
 const metadataKey = "__metadata__"
 
@@ -113,6 +117,9 @@ func parseHeader(header []byte) (*parsing, error) {
 		name, ok := token.(string)
 		if !ok {
 			return nil, errors.New("the header is no JSON object")
+		}
+		if len(name) > maxName {
+			return nil, fmt.Errorf("a name of %d bytes, at most %d are possible", len(name), maxName)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("the header names %q twice", name)

@@ -83,6 +83,7 @@ func refused() map[string]struct {
 		"surplus bytes":         {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "behind the last"},
 		"nesting bomb":          {file(`{"a":`+strings.Repeat("[", 200000), 0), "tensor \"a\""},
 		"tensor named metadata": {file(`{"__metadata__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "strings"},
+		"long name":             {file(`{"`+strings.Repeat("a", 1025)+`":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a name of 1025 bytes, at most 1024"},
 		"metadata twice":        {file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), `has "a" twice`},
 		"two metadata":          {file(`{"__metadata__":{},"__metadata__":{}}`, 0), "twice"},
 		"path for a name":       {file(`{"../../a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"../../a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "twice"},
