@@ -62,12 +62,12 @@ def main():
     p.add_argument("--steps", type=int, default=20)
     p.add_argument("--merges", type=int, default=2000)
     p.add_argument("--sheet", help="write the first 64 pictures to this PNG")
-    p.add_argument("--f32", action="store_true", help="no bfloat16")
+    p.add_argument("--f32", action="store_true", help="no bfloat16, which processors without instructions for it compute slowly")
     args = p.parse_args()
     layers.use_fused_norm(os.path.join(args.work, "build"))
     amp = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=not args.f32)
     sprites = data.prepare(args.work)
-    net = classifier.prepare(args.work, sprites, functools.partial(torch.autocast, "cpu", torch.bfloat16))
+    net = classifier.prepare(args.work, sprites, amp)
     rows = prompts.read()[: args.count]
     if args.images:
         pictures = read_images(args.images)
