@@ -127,19 +127,33 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     }
 }
 
-// Adds a·b to sum, pairs of products to a sum. Left to itself, GCC 12 first
-// multiplies and then adds, or moves sums to and fro, and has no registers for it.
-inline void add_products(__m256i a, __m256i b, __m256i &sum) {
+// One instruction, or two with a register between them, that add the products of
+// the operands `b` and a, pairs of them to a sum, to the operand `sum`.
 #if defined(SDGO_VNNI)
-    __asm__ volatile("%{vex%} vpdpwssd %[b], %[a], %[sum]" : [sum] "+x"(sum) : [a] "x"(a), [b] "x"(b));
+#define SDGO_ADD_PRODUCTS(b, sum) "%{vex%} vpdpwssd %[" b "], %[a], %[" sum "]\n\t"
 #else
-    __m256i product;
-    __asm__ volatile("vpmaddwd %[b], %[a], %[product]\n\t"
-                     "vpaddd %[product], %[sum], %[sum]"
+#define SDGO_ADD_PRODUCTS(b, sum)                                                                            \
+    "vpmaddwd %[" b "], %[a], %[product]\n\t"                                                                \
+    "vpaddd %[product], %[" sum "], %[" sum "]\n\t"
+#endif
+
+// Adds a·b0 to sum0 and a·b1 to sum1. Left to itself, GCC 12 first multiplies
+// and then adds, or moves sums to and fro, and has no registers for it.
+inline void add_products(__m256i a, __m256i b0, __m256i b1, __m256i &sum0, __m256i &sum1) {
+    [[maybe_unused]] __m256i product;
+    __asm__ volatile(SDGO_ADD_PRODUCTS("b0", "sum0") SDGO_ADD_PRODUCTS("b1", "sum1")
+                     : [sum0] "+x"(sum0), [sum1] "+x"(sum1), [product] "=&x"(product)
+                     : [a] "x"(a), [b0] "x"(b0), [b1] "x"(b1));
+}
+
+// The same for one vector of b.
+inline void add_products(__m256i a, __m256i b, __m256i &sum) {
+    [[maybe_unused]] __m256i product;
+    __asm__ volatile(SDGO_ADD_PRODUCTS("b", "sum")
                      : [sum] "+x"(sum), [product] "=&x"(product)
                      : [a] "x"(a), [b] "x"(b));
-#endif
 }
+#undef SDGO_ADD_PRODUCTS
 
 // Integers that rows begin with: rows of `depth` numbers, an even number,
 // `stride` apart.
@@ -176,10 +190,10 @@ __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, c
         for (int m = 0; m < kFixedRows; m++) {
             int32_t pair;
             __builtin_memcpy(&pair, row + m * a_stride + k, sizeof pair);
-            const __m256i both = _mm256_set1_epi32(pair);
-            add_products(both, b0, sum[m][0]);
             if constexpr (N == 2) {
-                add_products(both, b1, sum[m][1]);
+                add_products(_mm256_set1_epi32(pair), b0, b1, sum[m][0], sum[m][1]);
+            } else {
+                add_products(_mm256_set1_epi32(pair), b0, sum[m][0]);
             }
         }
     }
