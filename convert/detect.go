@@ -326,8 +326,8 @@ func (d *detector) overrides() {
 	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })
 	d.number(keyScaleFactor, 1e-6, 1e6, func(v float64) { m.VAE.ScaleFactor = float32(v) })
 	d.number(keySampleSize, 1, 1<<16, func(v float64) { m.NativeSize = int(v) * m.VAE.Factor() })
-	d.number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { m.Guidance = v })
 	d.number(keyNativeSize, 8, 1<<16, func(v float64) { m.NativeSize = int(v) })
+	d.number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { m.Guidance = v })
 	d.headList()
 	switch act := m.Metadata[keyTextActivation]; act {
 	case "":
