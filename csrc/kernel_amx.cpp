@@ -1,4 +1,5 @@
-// The kernels for processors with AMX: AVX-512's, but for matrix products.
+// The kernels for processors with AMX: those for AVX-512 with VNNI, which they
+// have, too, but for matrix products.
 // Library headers come first: what they define must not be compiled for it.
 #if defined(__x86_64__)
 #define SDGO_ISA amx
@@ -24,22 +25,21 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-inline const Kernel<Linear> &avx512_kernel(const Linear &) {
-    return avx512_table().linear;
+inline const Kernel<Linear> &vnni_kernel(const Linear &) {
+    return avx512_vnni_table().linear;
 }
-inline const Kernel<Conv2d> &avx512_kernel(const Conv2d &) {
-    return avx512_table().conv2d;
+inline const Kernel<Conv2d> &vnni_kernel(const Conv2d &) {
+    return avx512_vnni_table().conv2d;
 }
 
 template <class Args> int phases(const Args &args) {
     const Plan p = plan(args);
-    return use_amx(p) ? int(2 * amx_plan(p, 1).bands) : avx512_kernel(args).phases(args);
+    return use_amx(p) ? int(2 * amx_plan(p, 1).bands) : vnni_kernel(args).phases(args);
 }
 
 template <class Args> size_t scratch(const Args &args, int threads) {
     const Plan p = plan(args);
-    return use_amx(p) ? amx_scratch(amx_plan(p, threads), threads)
-                      : avx512_kernel(args).scratch(args, threads);
+    return use_amx(p) ? amx_scratch(amx_plan(p, threads), threads) : vnni_kernel(args).scratch(args, threads);
 }
 
 template <class Args> void run(const Args &args, int phase, int thread, Team &team) {
@@ -47,7 +47,7 @@ template <class Args> void run(const Args &args, int phase, int thread, Team &te
     if (use_amx(p)) {
         run_amx(amx_plan(p, team.threads), phase, thread, team);
     } else {
-        avx512_kernel(args).run(args, phase, thread, team);
+        vnni_kernel(args).run(args, phase, thread, team);
     }
 }
 
@@ -63,7 +63,7 @@ namespace sdgo::kernels {
 
 const Table &amx_table() {
     static const Table table = [] {
-        Table t = avx512_table();
+        Table t = avx512_vnni_table();
         t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>};
         t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>};
         return t;

@@ -32,7 +32,7 @@ struct AmxPlan {
 // depends on one image, as Winograd's does.
 inline bool use_amx(const Plan &p) {
     return p.source.kernel == 1 && !p.source.upsample && p.gemm.w.type != Type::f32 &&
-           2 * p.gemm.rows_per_image >= kAmxBlock && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
+           2 * p.gemm.rows_per_image >= kTile && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
 }
 
 inline AmxPlan amx_plan(const Plan &p, int threads) {

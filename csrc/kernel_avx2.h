@@ -6,12 +6,14 @@
 namespace sdgo::kernels::SDGO_ISA {
 
 using V = __m256;
-constexpr int W = 8;                       // floats in a vector
-constexpr int MR = 4;                      // rows of a register tile
-constexpr int NV = 3;                      // vectors in a row of a register tile
-constexpr int64_t kPanelBytes = 144 << 10; // of packed weights that stay in the cache
-constexpr int64_t kRowBlock = 256;         // rows that share packed weights
-constexpr int64_t kWinogradTiles = 48;     // that share transformed filters
+constexpr int W = 8;                        // floats in a vector
+constexpr int MR = 4;                       // rows of a register tile
+constexpr int NV = 3;                       // vectors in a row of a register tile
+constexpr int64_t kPanelBytes = 144 << 10;  // of packed weights that stay in the cache
+constexpr int64_t kRowBlock = 256;          // rows that share packed weights
+constexpr int64_t kWinogradTiles = 48;      // that share transformed filters
+constexpr int kFixedRows = 6;               // of a register tile in fixed point, two vectors wide
+constexpr int64_t kFixedPacked = 104 << 10; // of its packed weights, numbers that stay in the cache
 
 inline __m256i first(int64_t n) {
     alignas(32) static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -91,6 +93,54 @@ inline V load_bf16(const uint16_t *p) {
 }
 inline V load_bf16(const uint16_t *p, int64_t n) {
     return from_bf16(load_16bit(p, n));
+}
+
+// Integers: 8 of 32 bits or 16 of 16.
+using VI = __m256i;
+
+inline VI zero_integers() {
+    return _mm256_setzero_si256();
+}
+inline VI load_integers(const int16_t *p) {
+    return _mm256_loadu_si256(reinterpret_cast<const VI *>(p));
+}
+inline void store_integers(int16_t *p, VI x) {
+    _mm256_storeu_si256(reinterpret_cast<VI *>(p), x);
+}
+inline VI broadcast_integers(int32_t x) {
+    return _mm256_set1_epi32(x);
+}
+inline VI round_to_integers(V a) {
+    return _mm256_cvtps_epi32(a);
+}
+// To 16 bits, rounded, those of `low` first.
+inline VI round_to_integers(V low, V high) {
+    const VI both = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+    return _mm256_permute4x64_epi64(both, 0xd8);
+}
+// The lower 16 bits of each in turns.
+inline VI pairs(VI even, VI odd) {
+    return _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
+}
+inline V to_floats(VI a) {
+    return _mm256_cvtepi32_ps(a);
+}
+inline V as_floats(VI a) {
+    return _mm256_castsi256_ps(a);
+}
+inline VI as_integers(V a) {
+    return _mm256_castps_si256(a);
+}
+// a · 2^(n - 127) for n in the lowest bits of `bits`.
+inline V scale_by_bits(V a, V bits) {
+    return a * as_floats(_mm256_slli_epi32(as_integers(bits), 23));
+}
+inline V square_root(V a) {
+    return _mm256_sqrt_ps(a);
+}
+// `x` where not a < limit, else 0.
+inline V unless_below(V a, V limit, V x) {
+    return _mm256_andnot_ps(_mm256_cmp_ps(a, limit, _CMP_LT_OQ), x);
 }
 
 // Rows to columns.

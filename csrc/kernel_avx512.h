@@ -6,12 +6,14 @@
 namespace sdgo::kernels::SDGO_ISA {
 
 using V = __m512;
-constexpr int W = 16;                      // floats in a vector
-constexpr int MR = 8;                      // rows of a register tile
-constexpr int NV = 3;                      // vectors in a row of a register tile
-constexpr int64_t kPanelBytes = 448 << 10; // of packed weights that stay in the cache
-constexpr int64_t kRowBlock = 512;         // rows that share packed weights
-constexpr int64_t kWinogradTiles = 64;     // that share transformed filters
+constexpr int W = 16;                       // floats in a vector
+constexpr int MR = 8;                       // rows of a register tile
+constexpr int NV = 3;                       // vectors in a row of a register tile
+constexpr int64_t kPanelBytes = 448 << 10;  // of packed weights that stay in the cache
+constexpr int64_t kRowBlock = 512;          // rows that share packed weights
+constexpr int64_t kWinogradTiles = 64;      // that share transformed filters
+constexpr int kFixedRows = 12;              // of a register tile in fixed point, two vectors wide
+constexpr int64_t kFixedPacked = 208 << 10; // of its packed weights, numbers that stay in the cache
 
 inline __mmask16 first(int64_t n) {
     return __mmask16((1u << n) - 1);
@@ -79,6 +81,54 @@ inline V load_bf16(const uint16_t *p) {
 }
 inline V load_bf16(const uint16_t *p, int64_t n) {
     return from_bf16(_mm256_maskz_loadu_epi16(first(n), p));
+}
+
+// Integers: 16 of 32 bits or 32 of 16.
+using VI = __m512i;
+
+inline VI zero_integers() {
+    return _mm512_setzero_si512();
+}
+inline VI load_integers(const int16_t *p) {
+    return _mm512_loadu_si512(p);
+}
+inline void store_integers(int16_t *p, VI x) {
+    _mm512_storeu_si512(p, x);
+}
+inline VI broadcast_integers(int32_t x) {
+    return _mm512_set1_epi32(x);
+}
+inline VI round_to_integers(V a) {
+    return _mm512_cvtps_epi32(a);
+}
+// To 16 bits, rounded, those of `low` first.
+inline VI round_to_integers(V low, V high) {
+    const VI both = _mm512_packs_epi32(_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high));
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), both);
+}
+// The lower 16 bits of each in turns.
+inline VI pairs(VI even, VI odd) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_slli_epi32(odd, 16));
+}
+inline V to_floats(VI a) {
+    return _mm512_cvtepi32_ps(a);
+}
+inline V as_floats(VI a) {
+    return _mm512_castsi512_ps(a);
+}
+inline VI as_integers(V a) {
+    return _mm512_castps_si512(a);
+}
+// a · 2^(n - 127) for n in the lowest bits of `bits`.
+inline V scale_by_bits(V a, V bits) {
+    return a * as_floats(_mm512_slli_epi32(as_integers(bits), 23));
+}
+inline V square_root(V a) {
+    return _mm512_sqrt_ps(a);
+}
+// `x` where not a < limit, else 0.
+inline V unless_below(V a, V limit, V x) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, limit, _CMP_NLT_UQ), x);
 }
 
 // Rows to columns.

@@ -2,7 +2,7 @@
 // is. Library headers come first: what they define must not be compiled for it.
 #if defined(__x86_64__)
 #define SDGO_ISA avx_vnni
-#define SDGO_VNNI // multiplies 16-bit integers and adds in one instruction
+#define SDGO_AVX_VNNI // multiplies 16-bit integers and adds in one instruction
 
 #include "kernel_table.h"
 #include <immintrin.h>

@@ -1,6 +1,6 @@
 // Numbers in fixed point, for processors whose fastest multiplication is of
-// 16-bit integers: AVX2's multiplies and adds twice as many of them as its
-// float32 instructions do.
+// 16-bit integers: AVX2's, and AVX-512's with VNNI, multiply and add twice as
+// many of them as of float32.
 //
 // Rows of both factors are cut into slices; a slice becomes integers and a
 // scale, chosen so that the lengths (in the Euclidean sense) of two have a
@@ -15,8 +15,7 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int kFixedRows = 6;         // of a register tile
-constexpr int64_t kFixedColumns = 16; // of a register tile: two vectors
+constexpr int64_t kFixedColumns = 2 * W; // of a register tile
 // Limits of a slice's length. Their product is 2^31 less what rounding may add.
 // One factor (weights) stays below 2^15 by that alone, the other (activations)
 // needs a look at the largest.
@@ -38,14 +37,7 @@ inline Scale fixed_scale(float squares, float limit, float largest) {
     return {1 / back, back};
 }
 
-// 16 floats to integers.
-inline __m256i to_integers(V low, V high, V factor) {
-    const __m256i both =
-        _mm256_packs_epi32(_mm256_cvtps_epi32(low * factor), _mm256_cvtps_epi32(high * factor));
-    return _mm256_permute4x64_epi64(both, 0xd8);
-}
-
-// n floats, a multiple of 16, to integers; their scale.
+// n floats, whole vectors of integers, to integers; their scale.
 inline float round_slice(const float *x, int64_t n, int16_t *to) {
     V squares[2] = {zero(), zero()}, largest[2] = {zero(), zero()};
     for (int64_t i = 0; i < n; i += 2 * W) {
@@ -59,13 +51,12 @@ inline float round_slice(const float *x, int64_t n, int16_t *to) {
         fixed_scale(sum(squares[0] + squares[1]), kFixedNorm, maximum(max(largest[0], largest[1])));
     const V factor = broadcast(scale.to_integer);
     for (int64_t i = 0; i < n; i += 2 * W) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + i),
-                            to_integers(load(x + i), load(x + i + W), factor));
+        store_integers(to + i, round_to_integers(load(x + i) * factor, load(x + i + W) * factor));
     }
     return scale.back;
 }
 
-// 8 columns of numbers to integers, as a part of a panel of N vectors; load(k)
+// W columns of numbers to integers, as a part of a panel of N vectors; load(k)
 // has a number of each. `slice`, even: so many rows are written, zeros behind
 // `depth`.
 template <int N, class Load>
@@ -74,21 +65,19 @@ void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *
     for (int64_t k = 0; k < depth; k++) {
         squares = fma(load(k), load(k), squares);
     }
-    // fixed_scale for 8 at once.
-    const V back = _mm256_sqrt_ps(squares) * broadcast(1 / kFixedWeightNorm);
-    const V nothing = _mm256_cmp_ps(squares, broadcast(1e-30f), _CMP_LT_OQ);
-    const V factor = _mm256_andnot_ps(nothing, broadcast(1) / back);
-    store(scales, _mm256_andnot_ps(nothing, back));
+    // fixed_scale for a vector of them.
+    const V back = square_root(squares) * broadcast(1 / kFixedWeightNorm), least = broadcast(1e-30f);
+    const V factor = unless_below(squares, least, broadcast(1) / back);
+    store(scales, unless_below(squares, least, back));
     const auto integers = [&](int64_t k) {
-        return k < depth ? _mm256_cvtps_epi32(load(k) * factor) : _mm256_setzero_si256();
+        return k < depth ? round_to_integers(load(k) * factor) : zero_integers();
     };
     for (int64_t k = 0; k < slice; k += 2) {
-        const __m256i pair = _mm256_blend_epi16(integers(k), _mm256_slli_epi32(integers(k + 1), 16), 0xaa);
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + k * N * W), pair);
+        store_integers(to + k * N * W, pairs(integers(k), integers(k + 1)));
     }
 }
 
-// A slice of each of 8 rows of weights, `depth` numbers of it real, as one half
+// A slice of each of W rows of weights, `depth` numbers of it real, as one half
 // of a panel: [pair of numbers][column][number].
 template <Type type>
 void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int64_t depth, int64_t slice,
@@ -114,14 +103,14 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     }
     for (int64_t k = 0; k < slice; k += 2 * W) {
         V r[W];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int i = 0; i < W; i++) {
-            r[i] = _mm256_castsi256_ps(to_integers(read(i, k), read(i, k + W), factor[i]));
+            r[i] = as_floats(round_to_integers(read(i, k) * factor[i], read(i, k + W) * factor[i]));
         }
         transpose(r);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int i = 0; i < W; i++) {
-            _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), _mm256_castps_si256(r[i]));
+            store_integers(to, as_integers(r[i]));
             to += 2 * kFixedColumns;
         }
     }
@@ -129,7 +118,9 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
 
 // One instruction, or two with a register between them, that add the products of
 // the operands `b` and a, pairs of them to a sum, to the operand `sum`.
-#if defined(SDGO_VNNI)
+#if defined(SDGO_AVX512_VNNI)
+#define SDGO_ADD_PRODUCTS(b, sum) "vpdpwssd %[" b "], %[a], %[" sum "]\n\t"
+#elif defined(SDGO_AVX_VNNI)
 #define SDGO_ADD_PRODUCTS(b, sum) "%{vex%} vpdpwssd %[" b "], %[a], %[" sum "]\n\t"
 #else
 #define SDGO_ADD_PRODUCTS(b, sum)                                                                            \
@@ -139,19 +130,19 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
 
 // Adds a·b0 to sum0 and a·b1 to sum1. Left to itself, GCC 12 first multiplies
 // and then adds, or moves sums to and fro, and has no registers for it.
-inline void add_products(__m256i a, __m256i b0, __m256i b1, __m256i &sum0, __m256i &sum1) {
-    [[maybe_unused]] __m256i product;
+inline void add_products(VI a, VI b0, VI b1, VI &sum0, VI &sum1) {
+    [[maybe_unused]] VI product;
     __asm__ volatile(SDGO_ADD_PRODUCTS("b0", "sum0") SDGO_ADD_PRODUCTS("b1", "sum1")
-                     : [sum0] "+x"(sum0), [sum1] "+x"(sum1), [product] "=&x"(product)
-                     : [a] "x"(a), [b0] "x"(b0), [b1] "x"(b1));
+                     : [sum0] "+v"(sum0), [sum1] "+v"(sum1), [product] "=&v"(product)
+                     : [a] "v"(a), [b0] "v"(b0), [b1] "v"(b1));
 }
 
 // The same for one vector of b.
-inline void add_products(__m256i a, __m256i b, __m256i &sum) {
-    [[maybe_unused]] __m256i product;
+inline void add_products(VI a, VI b, VI &sum) {
+    [[maybe_unused]] VI product;
     __asm__ volatile(SDGO_ADD_PRODUCTS("b", "sum")
-                     : [sum] "+x"(sum), [product] "=&x"(product)
-                     : [a] "x"(a), [b] "x"(b));
+                     : [sum] "+v"(sum), [product] "=&v"(product)
+                     : [a] "v"(a), [b] "v"(b));
 }
 #undef SDGO_ADD_PRODUCTS
 
@@ -163,46 +154,55 @@ struct FixedFactor {
     int64_t stride;
 };
 
-// Adds the products of 6 rows and a panel of N vectors, [pair of numbers][column]
-// [number], to c. `next`: the 6 rows behind them come next, and from far away.
+// Adds the products of a register tile's rows and a panel of N vectors, [pair of
+// numbers][column][number], to c. `next`: as many rows behind them come next, and
+// from far away.
 template <int N>
 __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
                                               bool fresh) {
-    __m256i sum[kFixedRows][N];
-#pragma GCC unroll 8
+    VI sum[kFixedRows][N];
+#pragma GCC unroll 12
     for (int m = 0; m < kFixedRows; m++) {
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
-            sum[m][n] = _mm256_setzero_si256();
+            sum[m][n] = zero_integers();
         }
     }
     for (int64_t k = 0; next && k < kFixedRows * a.stride; k += 32) {
         __builtin_prefetch(a.integers + kFixedRows * a.stride + k);
     }
-    const int16_t *row = a.integers;
-    const int64_t a_stride = a.stride;
+    // Where rows begin: at two pointers, and at multiples of the stride from them
+    // that an address can have. The compiler would keep a pointer for each row and
+    // have no registers for them.
+    int64_t once = a.stride * int64_t(sizeof(int16_t)), thrice = 3 * once, five_times = 5 * once;
+    const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kFixedRows / 2 * once;
+    keep(once), keep(thrice), keep(five_times);
     for (int64_t k = 0; k < depth; k += 2) {
-        const __m256i b0 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(b));
-        const __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(b + (N - 1) * 2 * W));
+        keep(upper), keep(lower);
+        const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
         b += N * 2 * W;
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int m = 0; m < kFixedRows; m++) {
+            const int i = m % (kFixedRows / 2);
+            const int64_t offset = i == 3 ? thrice : i == 5 ? five_times : i * once;
             int32_t pair;
-            __builtin_memcpy(&pair, row + m * a_stride + k, sizeof pair);
+            __builtin_memcpy(&pair, (m == i ? upper : lower) + offset, sizeof pair);
             if constexpr (N == 2) {
-                add_products(_mm256_set1_epi32(pair), b0, b1, sum[m][0], sum[m][1]);
+                add_products(broadcast_integers(pair), b0, b1, sum[m][0], sum[m][1]);
             } else {
-                add_products(_mm256_set1_epi32(pair), b0, sum[m][0]);
+                add_products(broadcast_integers(pair), b0, sum[m][0]);
             }
         }
+        upper += sizeof(int32_t);
+        lower += sizeof(int32_t);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int m = 0; m < kFixedRows; m++) {
         const V scale = broadcast(a.scales[m]);
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
-            const V x = _mm256_cvtepi32_ps(sum[m][n]) * load(b_scales + n * W);
+            const V x = to_floats(sum[m][n]) * load(b_scales + n * W);
             float *to = c + m * stride + n * W;
             store(to, fresh ? x * scale : fma(x, scale, load(to)));
         }

@@ -11,8 +11,9 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kFixedQueries = 10 * kFixedRows; // of a task
-constexpr int64_t kFixedKeyBytes = 24 << 10;       // of a block's keys and values in the first-level cache
+constexpr int64_t kFixedQueries = 60;        // of a task: whole register tiles
+constexpr int64_t kFixedKeyBytes = 24 << 10; // of a block's keys and values in the first-level cache
+constexpr int64_t kFixedFewKeys = 96;        // and a block has so many
 
 inline bool use_fixed(const Attention &a) {
     return !a.exact && a.dim >= 8 && a.dim <= 512 && a.k_length >= 16;
@@ -66,7 +67,7 @@ inline FixedAttentionPlan fixed_plan(const Attention &a) {
     p.depth = round_up(a.dim, 2);
     p.wide = round_up(a.dim, W);
     p.keys = kFixedKeyBytes / 2 / (p.depth + p.wide) / kFixedColumns * kFixedColumns;
-    p.keys = lesser(greater(p.keys, 6 * kFixedColumns), round_up(a.k_length, kFixedColumns));
+    p.keys = lesser(greater(p.keys, kFixedFewKeys), round_up(a.k_length, kFixedColumns));
     p.blocks = ceil_div(a.k_length, p.keys);
     const int64_t all = p.blocks * p.keys; // room for whole blocks
     p.key_scales = all * p.row / 2;
@@ -78,8 +79,8 @@ inline FixedAttentionPlan fixed_plan(const Attention &a) {
     return p;
 }
 
-// A block of a head's keys and values: keys as panels of 16, values as panels of
-// 16 dimensions and one of 8 if there are so many left.
+// A block of a head's keys and values: keys as panels of two vectors, values as
+// panels of two vectors of dimensions and one of one if there is one left.
 inline void round_keys_task(const Attention &a, const FixedAttentionPlan &p, int64_t task, float *packed) {
     const int64_t block = task % p.blocks, head = task / p.blocks, from = block * p.keys;
     const int64_t n = lesser(p.keys, a.k_length - from);
@@ -127,8 +128,7 @@ inline V exp2_rough(V x) {
     p = fma(p, r, broadcast(2.4024744e-1f));
     p = fma(p, r, broadcast(6.931218e-1f));
     p = fma(p, r, broadcast(9.999993e-1f));
-    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
-    return p * _mm256_castsi256_ps(exponent);
+    return scale_by_bits(p, shifted);
 }
 
 inline float largest_score(const float *scores, int64_t n) {
@@ -155,13 +155,13 @@ inline float powers_of_scores(float *scores, int64_t n, float top) {
     return sdgo::kernels::SDGO_ISA::sum(total[0] + total[1]);
 }
 
-// The softmax of `valid` queries from m over a block of keys, n of them, a
-// multiple of 16: what is at `scores` becomes integers at `powers`, and what
+// The softmax of `valid` queries from m over a block of keys, n of them, whole
+// panels: what is at `scores` becomes integers at `powers`, and what
 // came before shrinks. Step by step for all queries: a step's waiting for one
 // is another's work.
 inline void soften_fixed(const FixedAttentionPlan &p, const FixedQueries &q, int64_t m, int64_t valid,
                          int64_t n) {
-    alignas(32) float largest[W], sums[W] = {}, top[W], factor[W], shrink[W];
+    alignas(64) float largest[W], sums[W] = {}, top[W], factor[W], shrink[W];
     store(largest, broadcast(-3e38f)); // behind `valid`: nothing that changes the next queries' numbers
     for (int64_t i = 0; i < valid; i++) {
         largest[i] = largest_score(q.scores + i * p.keys, n);
@@ -177,17 +177,16 @@ inline void soften_fixed(const FixedAttentionPlan &p, const FixedQueries &q, int
     store(q.sum + m, fma(load(q.sum + m), less, load(sums)));
     // The sum of squares is at most the largest times the sum. Like fixed_scale.
     const V squares = relative * load(sums);
-    const V back =
-        max(relative * broadcast(1 / 32767.0f), _mm256_sqrt_ps(squares) * broadcast(1 / kFixedNorm));
-    const V nothing = _mm256_cmp_ps(squares, broadcast(1e-30f), _CMP_LT_OQ);
-    store(factor, _mm256_andnot_ps(nothing, broadcast(1) / back));
-    store(q.power_scales, _mm256_andnot_ps(nothing, back));
+    const V back = max(relative * broadcast(1 / 32767.0f), square_root(squares) * broadcast(1 / kFixedNorm));
+    const V least = broadcast(1e-30f);
+    store(factor, unless_below(squares, least, broadcast(1) / back));
+    store(q.power_scales, unless_below(squares, least, back));
     for (int64_t i = 0; i < valid; i++) {
         const float *scores = q.scores + i * p.keys;
         const V all = broadcast(factor[i]);
         for (int64_t j = 0; j < n; j += 2 * W) {
-            _mm256_storeu_si256(reinterpret_cast<__m256i *>(q.powers + i * p.keys + j),
-                                to_integers(load(scores + j), load(scores + j + W), all));
+            store_integers(q.powers + i * p.keys + j,
+                           round_to_integers(load(scores + j) * all, load(scores + j + W) * all));
         }
         float *out = q.out + (m + i) * p.wide;
         for (int64_t d = 0; shrink[i] != 1 && d < p.wide; d += W) {
@@ -196,7 +195,7 @@ inline void soften_fixed(const FixedAttentionPlan &p, const FixedQueries &q, int
     }
 }
 
-// 6 queries from `m` of a block, `valid` of them real, against a block of keys.
+// A register tile of queries from `m` of a block, `valid` of them real, against a block of keys.
 inline void attend_fixed(const Attention &a, const FixedAttentionPlan &p, int64_t query, int64_t m,
                          int64_t valid, int64_t block, const float *packed, const FixedQueries &q) {
     const int64_t from = block * p.keys, n = lesser(p.keys, a.k_length - from),

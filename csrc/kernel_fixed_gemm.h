@@ -6,10 +6,9 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kFixedSlice = 160;        // numbers that share a scale, about
-constexpr int64_t kFixedGroup = 24;         // rows that share weights in the first-level cache
-constexpr int64_t kFixedChunk = 640;        // depth for which weights are packed at a time
-constexpr int64_t kFixedPacked = 104 << 10; // packed weights that stay in the second-level cache
+constexpr int64_t kFixedSlice = 160; // numbers that share a scale, about
+constexpr int64_t kFixedGroup = 24;  // rows that share weights in the first-level cache
+constexpr int64_t kFixedChunk = 640; // depth for which weights are packed at a time
 
 struct FixedPlan {
     Plan plan;
@@ -28,7 +27,7 @@ inline bool use_fixed(const Plan &p) {
     const Gemm &g = p.gemm;
     return p.source.kernel == 1 && !p.source.upsample && g.w.type != Type::f32 &&
            2 * g.rows_per_image >= 16 && g.depth >= 64 && g.out >= kFixedColumns &&
-           (g.w.type != Type::block || (g.w.block_length % 16 == 0 && g.w.block_length <= 512));
+           (g.w.type != Type::block || (g.w.block_length % (2 * W) == 0 && g.w.block_length <= 512));
 }
 
 inline FixedPlan fixed_plan(const Plan &p, int threads) {
@@ -36,7 +35,7 @@ inline FixedPlan fixed_plan(const Plan &p, int threads) {
     const Gemm &g = p.gemm;
     f.plan = p;
     f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, kFixedSlice)),
-                       g.w.type == Type::block ? g.w.block_length : 16);
+                       g.w.type == Type::block ? g.w.block_length : 2 * W);
     f.slices = ceil_div(g.depth, f.slice);
     f.chunk = lesser(f.slices, greater(1, kFixedChunk / f.slice));
     f.band_rows = greater(1, 2 * kBandFloats / (f.slices * f.slice) / (16 * kFixedRows)) * 16 * kFixedRows;
@@ -51,7 +50,7 @@ inline FixedPlan fixed_plan(const Plan &p, int threads) {
     while (tasks() < enough && f.columns > kFixedColumns) {
         f.columns -= kFixedColumns;
     }
-    while (tasks() < enough && f.rows > 8 * kFixedRows) {
+    while (tasks() < enough && f.rows > 48) {
         f.rows = round_up(f.rows / 2, kFixedRows);
     }
     f.row_blocks = ceil_div(f.band_rows, f.rows);
@@ -100,7 +99,7 @@ inline void round_task(const FixedPlan &f, int64_t band, int64_t task, float *ro
     }
 }
 
-// Rows [row, row + n) of weights, n ≤ 8, a slice from `from`.
+// Rows [row, row + n) of weights, n ≤ W, a slice from `from`.
 inline void pack_fixed(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
                        int16_t *to, float *scales, float *dequantized, bool more) {
     const void *rows[W];

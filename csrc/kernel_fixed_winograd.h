@@ -69,7 +69,7 @@ struct Multiplication {
     int16_t *filters;     // [slice][point], a panel each
     float *filter_scales; // [slice][point][column]
     float *products;      // [point][tile][column]
-    float *transformed;   // filters of 8 outputs: [point][channel][output]
+    float *transformed;   // filters of W outputs: [point][channel][output]
     float *taps, *bias, *dequantized;
     float *end;
 
@@ -116,7 +116,7 @@ inline void fixed_transform_task(const FixedWinogradPlan &f, int64_t band, int64
     }
 }
 
-// Filters of n ≤ 8 outputs from `row`, a slice of the channels, into one half
+// Filters of n ≤ W outputs from `row`, a slice of the channels, into one half
 // of the panels of all points.
 inline void round_filters(const Matrix &w, int64_t row, int64_t n, int64_t channel, int64_t depth,
                           const Multiplication &m, int16_t *to, float *scales) {

@@ -20,6 +20,13 @@ inline int64_t round_up(int64_t a, int64_t b) {
     return ceil_div(a, b) * b;
 }
 
+// Hides from the compiler how this pointer or offset came about, so that it
+// computes addresses from it as they come, where it would keep many of its own
+// and have no registers for them.
+template <class T> void keep(T &value) {
+    __asm__("" : "+r"(value));
+}
+
 // 2^x for x ≤ 0, within 2 units in the last place: 2^n·2^r, |r| ≤ 1/2, and 2^r
 // by the series of e^(r·ln 2). Below -126 it stays at 2^-126, which nobody
 // misses in a sum that has a 1; NaN stays NaN.

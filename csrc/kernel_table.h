@@ -26,6 +26,7 @@ const Table &generic_table();
 const Table &avx2_table();
 const Table &avx_vnni_table();
 const Table &avx512_table();
+const Table &avx512_vnni_table();
 const Table &amx_table();
 #endif
 

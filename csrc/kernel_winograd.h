@@ -21,12 +21,6 @@ constexpr int64_t kSegment = 16;       // tiles that are transformed together
 constexpr int64_t kGap = 16;
 constexpr int64_t kSegmentWidth = kSide * kSegment + kInput - kSide;
 
-// Makes the compiler compute addresses from this pointer as they come, where
-// it would keep 36 of its own and have no registers for them.
-template <class T> void keep(T *&pointer) {
-    __asm__("" : "+r"(pointer));
-}
-
 // One dimension of the transforms, for the points 0, ±a, ±b and ∞. With these
 // two, found by trial, rounding errors are half those of the usual 1 and 2;
 // their powers are exact in float.

@@ -34,6 +34,10 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
+bool has_avx512_vnni() {
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
 // AMX with bfloat16, and the system's permission to use its registers: asked
 // for once, it holds for all threads of the process.
 bool has_amx() {
@@ -41,7 +45,8 @@ bool has_amx() {
     constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, avx512_bf16 = 1u << 5;
     constexpr long request_permission = 0x1023, tile_data = 18;
     unsigned a, b, c, d;
-    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tile)) != (bf16 | tile)) {
+    if (!has_avx512_vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
+        (d & (bf16 | tile)) != (bf16 | tile)) {
         return false;
     }
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16) &&
@@ -59,6 +64,8 @@ bool has(Isa isa) {
         return has_avx_vnni();
     case Isa::avx512:
         return has_avx512();
+    case Isa::avx512_vnni:
+        return has_avx512_vnni();
     case Isa::amx:
         return has_amx();
     default:
@@ -77,6 +84,8 @@ const Table &table(Isa isa) {
 #if defined(__x86_64__)
     case Isa::amx:
         return amx_table();
+    case Isa::avx512_vnni:
+        return avx512_vnni_table();
     case Isa::avx512:
         return avx512_table();
     case Isa::avx_vnni:
@@ -125,6 +134,8 @@ const char *isa_name(Isa isa) {
         return "avx-vnni";
     case Isa::avx512:
         return "avx512";
+    case Isa::avx512_vnni:
+        return "avx512-vnni";
     case Isa::amx:
         return "amx";
     }

@@ -24,8 +24,8 @@ namespace sdgo::kernels {
 // Instruction sets, slowest first. `generic` is the compiler's default target
 // (SSE2 on x86-64, NEON on arm64). A machine need not have all those below its
 // best.
-enum class Isa { best, generic, avx2, avx_vnni, avx512, amx };
-constexpr int isa_count = 6;
+enum class Isa { best, generic, avx2, avx_vnni, avx512, avx512_vnni, amx };
+constexpr int isa_count = 7;
 
 bool isa_available(Isa isa); // does this machine have it? always true for best and generic
 Isa best_isa();              // the fastest available
