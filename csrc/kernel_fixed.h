@@ -172,14 +172,19 @@ __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, c
     for (int64_t k = 0; next && k < kFixedRows * a.stride; k += 32) {
         __builtin_prefetch(a.integers + kFixedRows * a.stride + k);
     }
-    // Where rows begin: at two pointers, and at multiples of the stride from them
-    // that an address can have. The compiler would keep a pointer for each row and
-    // have no registers for them.
+    // Six rows have pointers of their own, which need no arithmetic. There are no
+    // registers for twelve: they begin at two pointers, and at multiples of the
+    // stride from these that an address can have.
+    constexpr bool two_pointers = kFixedRows > 6;
     int64_t once = a.stride * int64_t(sizeof(int16_t)), thrice = 3 * once, five_times = 5 * once;
     const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kFixedRows / 2 * once;
-    keep(once), keep(thrice), keep(five_times);
+    if constexpr (two_pointers) {
+        keep(once), keep(thrice), keep(five_times);
+    }
     for (int64_t k = 0; k < depth; k += 2) {
-        keep(upper), keep(lower);
+        if constexpr (two_pointers) {
+            keep(upper), keep(lower);
+        }
         const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
         b += N * 2 * W;
 #pragma GCC unroll 12
