@@ -69,10 +69,14 @@ func NewNet(arch string, params Params, config Config) (*Net, error) {
 	return &Net{c: c, busy: make(chan struct{}, 1), names: map[string]*C.char{}}, nil
 }
 
-// Close frees the net, after the run in progress if there is one. A closed
-// net must not be used.
+// Close frees the net, after the run in progress if there is one. To close it
+// again does nothing; the methods of a closed net do nothing but fail, except
+// for Weights and Bind, which must not be called.
 func (n *Net) Close() {
-	n.busy <- struct{}{}
+	if !n.hold() {
+		return
+	}
+	defer n.release()
 	C.sdgo_net_free(n.c)
 	n.c = nil
 	for _, name := range n.names {
@@ -142,12 +146,20 @@ func (n *Net) LoadWith(ctx context.Context, l Loading) error {
 	var e C.sdgo_error
 	done := make(chan bool, 1)
 	go func() { done <- bool(C.sdgo_net_load(n.c, &how, &e)) }()
+	loading := true
+	defer func() { // where OnProgress panicked: flags and the net are in use until the end
+		if loading {
+			atomic.StoreInt32((*int32)(unsafe.Pointer(&flags.cancel)), 1)
+			<-done
+		}
+	}()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	cancelled := ctx.Done()
 	for {
 		select {
 		case ok := <-done:
+			loading = false
 			if !ok {
 				return newError(ctx, &e)
 			}
@@ -166,7 +178,9 @@ func (n *Net) LoadWith(ctx context.Context, l Loading) error {
 // Unload frees what the net holds on a device that is not the CPU, if it was
 // loaded with Keep. The next run brings the weights back.
 func (n *Net) Unload() {
-	n.busy <- struct{}{}
+	if !n.hold() {
+		return
+	}
 	defer n.release()
 	C.sdgo_net_unload(n.c)
 }
@@ -199,7 +213,9 @@ func TryWays(d DeviceInfo) (Ways, error) {
 
 // Choose decides how the net computes where it does so with ggml's operators.
 func (n *Net) Choose(w Ways) {
-	n.busy <- struct{}{}
+	if !n.hold() {
+		return
+	}
 	defer n.release()
 	c := w.c()
 	C.sdgo_net_choose(n.c, &c)
@@ -284,7 +300,9 @@ func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output) (u
 
 // Trim frees the buffers that the net keeps between runs.
 func (n *Net) Trim() {
-	n.busy <- struct{}{}
+	if !n.hold() {
+		return
+	}
 	defer n.release()
 	C.sdgo_net_trim(n.c)
 }
@@ -295,11 +313,19 @@ func (n *Net) acquire(ctx context.Context) error {
 	}
 	select {
 	case n.busy <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if n.c == nil {
+		n.release()
+		return invalid("the net is closed")
+	}
+	return nil
 }
+
+// hold is acquire without an end to its patience: false means that the net is
+// closed.
+func (n *Net) hold() bool { return n.acquire(context.Background()) == nil }
 
 func (n *Net) release() { <-n.busy }
 

@@ -15,7 +15,9 @@ type Work struct {
 // anew. Only this library's CPU kernels report kinds of operators; elsewhere
 // there is the whole alone. A run in progress is waited for.
 func (n *Net) Profile() []Work {
-	n.busy <- struct{}{}
+	if !n.hold() {
+		return nil
+	}
 	defer n.release()
 	var work [32]C.sdgo_work
 	count := min(int(C.sdgo_net_profile(n.c, &work[0], C.size_t(len(work)))), len(work))

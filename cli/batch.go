@@ -36,6 +36,9 @@ func (r *run) batch() *urfave.Command {
 		if name := f.Names()[0]; name != "output" && !notOfBatches(name) {
 			flags = append(flags, f)
 		}
+		if f, ok := f.(*urfave.Float64Flag); ok && f.Name == "strength" {
+			f.Usage = strings.Replace(f.Usage, "default: 1", "default: 0.75, with a mask 1", 1)
+		}
 	}
 	return &urfave.Command{
 		Name:      "batch",

@@ -43,7 +43,7 @@ func (r *run) convert() *urfave.Command {
 		Action: r.runConvert,
 		Description: `
 MODEL is a safetensors file, a diffusers folder, a PyTorch checkpoint (nothing
-in it is executed) or a GGUF file. Vectors and a few delicate tensors stay more
+in it is executed) or a GGUF file. Most vectors and a few delicate tensors stay more
 precise than TYPE.
 
 Examples:

@@ -23,12 +23,15 @@ func (e *StepsError) Error() string {
 
 // SigmasError reports noise levels that no sampler can follow.
 type SigmasError struct {
-	Index  int // which of the sigmas
+	Index  int // which of the sigmas; -1: the list as a whole
 	Sigma  float64
 	Reason string
 }
 
 func (e *SigmasError) Error() string {
+	if e.Index < 0 {
+		return e.Reason
+	}
 	return fmt.Sprintf("sigma %d is %g: %s", e.Index, e.Sigma, e.Reason)
 }
 
@@ -70,7 +73,7 @@ func (e *LengthError) Error() string {
 // non-negative numbers that fall strictly.
 func CheckSigmas(sigmas []float64) error {
 	if len(sigmas) < 2 {
-		return &SigmasError{Index: 0, Sigma: math.NaN(), Reason: fmt.Sprintf("%d noise levels, at least 2 wanted", len(sigmas))}
+		return &SigmasError{Index: -1, Sigma: math.NaN(), Reason: fmt.Sprintf("%d noise levels, at least 2 wanted", len(sigmas))}
 	}
 	for i, s := range sigmas {
 		switch {

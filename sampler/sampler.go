@@ -29,8 +29,9 @@
 // # Errors
 //
 // Sigmas that do not fall, a step count below one, an unknown name, a model
-// that gives NaN: each has an error type of its own. Nothing here panics on
-// bad input, prints, or keeps state between calls.
+// that gives NaN: each has an error type of its own. Functions that return an
+// error do not panic on bad input; those without one ([Start], [Slerp]) want
+// slices of one length. Nothing here prints or keeps state between calls.
 package sampler
 
 import (

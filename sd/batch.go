@@ -21,6 +21,15 @@ const MaxBatch = 64
 // caller's goroutine; its error says why the request ended early, which stops
 // no other. What done returns, if it is not nil, ends everything.
 func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i int, r *Result, err error) error) error {
+	models := []*Model{m}
+	for _, r := range requests {
+		models = append(models, r.models()...)
+	}
+	end, err := use(models...)
+	if err != nil {
+		return err
+	}
+	defer end()
 	w := work{m: m, jobs: make([]*job, len(requests))}
 	for i, r := range requests {
 		q, err := m.resolve(r)
@@ -59,7 +68,12 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 
 // Check tells what is wrong with a request, as Generate would before it begins.
 func (m *Model) Check(r Request) error {
-	_, err := m.resolve(r)
+	end, err := use(append(r.models(), m)...)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = m.resolve(r)
 	return err
 }
 
@@ -68,27 +82,22 @@ func (m *Model) resolve(r Request) (resolved, error) {
 	if best := m.weights.Guidance; r.Guidance == nil && best > 0 {
 		r.Guidance = Scale(best)
 	}
+	var all RequestError
 	q, err := r.resolve(m.NativeSize())
-	if err != nil {
-		return q, err
+	all.join(err)
+	all.join(q.suit(m.weights))
+	all.join(q.suitTAESD(m))
+	for _, t := range m.texts {
+		_, err := layers(t.config, q.ClipSkip)
+		all.join(err)
 	}
-	if err := q.suit(m.weights); err != nil {
-		return q, err
+	all.join(m.checkPrompts(q))
+	if len(all.Problems) > 0 {
+		return q, &all
 	}
 	q.refineLast()
-	if err := q.suitTAESD(m); err != nil {
-		return q, err
-	}
-	for _, t := range m.texts {
-		if _, err := layers(t.config, q.ClipSkip); err != nil {
-			return q, err
-		}
-	}
 	if q.encodes() && m.encoder == nil && (q.TAESD == nil || q.TAESD.encoder == nil || m.weights.Variant == "edit") {
 		return q, ErrNoEncoder
-	}
-	if err := q.checkPrompts(); err != nil {
-		return q, err
 	}
 	if q.Seed == RandomSeed {
 		q.Seed = int64(rand.Uint32())
@@ -96,15 +105,39 @@ func (m *Model) resolve(r Request) (resolved, error) {
 	return q, nil
 }
 
-// checkPrompts checks the grammar of both prompts.
-func (q resolved) checkPrompts() error {
+// checkPrompts checks all prompts: their grammar and length.
+func (m *Model) checkPrompts(q resolved) error {
+	var all RequestError
+	steps := 1
+	if q.Steps > 0 && q.Steps <= MaxSteps {
+		steps = q.steps()
+	}
 	for _, p := range []struct{ field, text string }{{"Prompt", q.Prompt}, {"NegativePrompt", q.NegativePrompt}} {
-		phases, err := prompt.Schedule(p.text, q.steps())
-		for i := 0; err == nil && i < len(phases); i++ {
-			_, _, err = prompt.Parse(phases[i].Text)
-		}
+		all.join(inField(m.checkPrompt(p.text, steps), p.field))
+	}
+	if t := q.Towards; t != nil && t.Prompt != nil {
+		all.join(otherPrompt(inField(m.checkPrompt(*t.Prompt, steps), "Prompt")))
+	}
+	if len(all.Problems) > 0 {
+		return &all
+	}
+	return nil
+}
+
+func (m *Model) checkPrompt(text string, steps int) error {
+	phases, err := prompt.Schedule(text, steps)
+	if err != nil {
+		return err
+	}
+	for _, phase := range phases {
+		segments, err := parsePrompt(phase.Text)
 		if err != nil {
-			return inField(err, p.field)
+			return err
+		}
+		for _, t := range m.texts {
+			if _, err := m.chunks(t, segments); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

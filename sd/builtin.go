@@ -7,7 +7,7 @@ import (
 
 // ErrNoModel is what [Open] returns for an empty path in a program without a
 // built-in model.
-var ErrNoModel = errors.New("no model is given: name a .safetensors or .gguf file or a diffusers folder, or import package builtin")
+var ErrNoModel = errors.New("no model is given: name a .safetensors, .gguf or .ckpt file or a diffusers folder, or import package builtin")
 
 // builtin is the model that an empty path stands for.
 type builtin struct {

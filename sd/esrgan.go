@@ -29,11 +29,15 @@ type ESRGAN struct {
 	config convert.ESRGANConfig
 }
 
-// Bounds of an upscaler's tiles, in pixels: a tile shares tileOverlap with
-// its neighbour, and tileMargin of them, which see the padding, are dropped.
+// Bounds of an upscaler's tiles, in pixels.
 const (
-	MinTile     = 64
-	MaxTile     = 2048
+	MinTile = 64
+	MaxTile = 2048
+)
+
+// A tile shares tileOverlap pixels with its neighbour, and tileMargin of them,
+// which see the padding, are dropped.
+const (
 	defaultTile = 192
 	tileOverlap = 32
 	tileMargin  = 8
@@ -89,26 +93,31 @@ func (u *ESRGAN) Scale() int { return u.config.Scale() }
 // Name is the upscaler's name: its file's, without folder and ending.
 func (u *ESRGAN) Name() string { return u.model.name }
 
-// Close frees the network and unmaps the file. No method may run or be called
-// afterwards.
+// Close frees the network and unmaps the file, after the calls in progress.
+// Further calls return [ErrClosed]; to close again does nothing.
 func (u *ESRGAN) Close() error {
-	u.net.close()
-	return u.model.weights.Close()
+	return u.model.calls.close(func() error {
+		u.net.close()
+		return u.model.weights.Close()
+	})
 }
 
 // Upscale makes a picture larger: its sides times Scale. Transparency is
 // enlarged apart from the colours, by bicubic interpolation. Beside the two
 // pictures, of 8 bits a channel, it takes the memory of a row of tiles.
 func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
+	end, err := use(u.model)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	return u.upscale(ctx, img, u.OnTile)
 }
 
 func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, of int) error) (*image.NRGBA, error) {
 	size, scale := img.Bounds().Size(), u.Scale()
-	if size.X < 1 || size.Y < 1 || size.X > MaxUpscaled/scale || size.Y > MaxUpscaled/scale ||
-		size.X*size.Y > MaxUpscaled*MaxUpscaled/4/(scale*scale) {
-		return nil, fmt.Errorf("a picture of %dx%d pixels, %d times as wide and high: at most %d a side and %d in all are possible",
-			size.X, size.Y, scale, MaxUpscaled, MaxUpscaled*MaxUpscaled/4)
+	if err := checkUpscaled(size, scale); err != nil {
+		return nil, err
 	}
 	net, err := u.net.get()
 	if err != nil {
@@ -157,10 +166,34 @@ func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, 
 	return large, nil
 }
 
-// UpscaleTo makes a picture of a size: it is enlarged until it covers the size,
-// three times at most, and brought to it by Lanczos' filter.
+// UpscaleTo makes a picture of a size, at most [MaxUpscaled] a side and a quarter
+// of its square in all: it is enlarged until it covers the size, three times at
+// most, and brought to it by Lanczos' filter.
 func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
+	end, err := use(u.model)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	for _, size := range []image.Point{img.Bounds().Size(), {X: width, Y: height}} {
+		if err := checkUpscaled(size, 1); err != nil {
+			return nil, err
+		}
+	}
 	return u.upscaleTo(ctx, img, width, height, u.OnTile)
+}
+
+// checkUpscaled checks the size of a picture that is to become scale times as
+// wide and high.
+func checkUpscaled(size image.Point, scale int) error {
+	if size.X < 1 || size.Y < 1 {
+		return fmt.Errorf("a picture of %dx%d pixels, at least one wanted", size.X, size.Y)
+	}
+	if size.X > MaxUpscaled/scale || size.Y > MaxUpscaled/scale || size.X*size.Y > MaxUpscaled*MaxUpscaled/4/(scale*scale) {
+		return fmt.Errorf("a picture of %dx%d pixels, %d times as wide and high: at most %d a side and %d in all are possible",
+			size.X, size.Y, scale, MaxUpscaled, MaxUpscaled*MaxUpscaled/4)
+	}
+	return nil
 }
 
 func (u *ESRGAN) upscaleTo(ctx context.Context, img image.Image, width, height int, done func(index, of int) error) (*image.NRGBA, error) {

@@ -109,6 +109,21 @@ func TestUpscaleErrors(t *testing.T) {
 	require.ErrorContains(t, err, "a picture of 1x9000 pixels, 4 times as wide and high: at most 32768 a side")
 	_, err = u.Upscale(context.Background(), image.NewNRGBA(image.Rectangle{}))
 	require.ErrorContains(t, err, "0x0")
+	for _, c := range []struct {
+		img           image.Image
+		width, height int
+		want          string
+	}{
+		{slopes(8, 8), 1 << 31, 1 << 31, "at most 32768 a side"},
+		{slopes(8, 8), 32768, 32768, "268435456 in all"},
+		{slopes(8, 8), 100000, 1, "at most 32768 a side"},
+		{slopes(8, 8), -5, 8, "-5x8 pixels, at least one wanted"},
+		{image.NewNRGBA(image.Rectangle{}), 8, 8, "0x0 pixels"},
+		{image.Black, 8, 8, "at most 32768 a side"}, // of endless size
+	} {
+		_, err = u.UpscaleTo(context.Background(), c.img, c.width, c.height)
+		require.ErrorContains(t, err, c.want)
+	}
 	u.Tile = 8
 	_, err = u.Upscale(context.Background(), slopes(8, 8))
 	require.ErrorContains(t, err, "tiles of 8 pixels, 64 to 2048 wanted")

@@ -30,6 +30,11 @@ type Work struct {
 // first call of a model also loads its weights and builds its graphs; it is to
 // be thrown away.
 func (m *Model) Measure(ctx context.Context, width, height int) ([]Measurement, error) {
+	end, err := use(m)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	q, err := Request{Width: width, Height: height}.resolve(m.NativeSize())
 	if err != nil {
 		return nil, err

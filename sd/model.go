@@ -18,7 +18,8 @@ import (
 // Options says how a model is opened. The zero value is fast and exact for
 // the file's own types.
 type Options struct {
-	// Threads is the number of CPU threads; 0 means one for each physical core.
+	// Threads is the number of CPU threads; 0, and more than there are processors,
+	// mean one for each physical core.
 	Threads int
 
 	// Backend is the device to compute on, as `sdgo devices` lists them: "cpu",
@@ -77,13 +78,15 @@ type Model struct {
 	texts         []*textEncoder
 	unet, decoder *part
 	encoder       *part // nil where the file has none
+	calls         calls
 	prediction    once[sampler.Prediction]
 	colours       once[colours] // for previews
 }
 
-// Open opens a model: a .safetensors file in the original layout, a folder in
-// the diffusers library's layout, or a .gguf file. The weights stay in the
-// file, mapped into memory; each network is set up when it is first needed.
+// Open opens a model: a .safetensors file or a PyTorch checkpoint in the original
+// layout, a folder in the diffusers library's layout, or a .gguf file. The weights
+// stay in the file, mapped into memory; each network is set up when it is first
+// needed.
 //
 // An empty path opens the model that package builtin brings along, in programs
 // that import it.
@@ -168,11 +171,13 @@ func (o Options) check() error {
 	return fmt.Errorf("prediction %q: epsilon or v wanted", o.Prediction)
 }
 
-// Close frees the networks and unmaps the file. No method may run or be called
-// afterwards.
+// Close frees the networks and unmaps the file, after the calls in progress.
+// Further calls return [ErrClosed]; to close again does nothing.
 func (m *Model) Close() error {
-	m.closeParts()
-	return m.weights.Close()
+	return m.calls.close(func() error {
+		m.closeParts()
+		return m.weights.Close()
+	})
 }
 
 // once computes a value when it is first asked for. A failure is not kept: a

@@ -1,9 +1,11 @@
 package sd
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/sampler"
@@ -104,7 +106,7 @@ type Request struct {
 	Towards *Towards
 
 	// ClipSkip n takes the text encoder's state before its last n-1 layers. 0
-	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x.
+	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x and XL.
 	ClipSkip int
 
 	// OriginalSize, TargetSize and CropCorner are what models of SDXL's family
@@ -145,7 +147,8 @@ type Request struct {
 	Count int
 
 	// OnEvent, if not nil, is told of progress, from the goroutine that called
-	// Generate. An error that it returns ends the request.
+	// Generate. An error that it returns ends the request. It must not call the
+	// model at [StageUpload], nor close it.
 	OnEvent func(Event) error
 }
 
@@ -175,6 +178,23 @@ func (e *RequestError) Error() string {
 
 func (e *RequestError) add(field, format string, args ...any) {
 	e.Problems = append(e.Problems, Problem{field, fmt.Sprintf(format, args...)})
+}
+
+// join adds the problems of an error in fields that have none yet.
+func (e *RequestError) join(err error) {
+	var other *RequestError
+	switch {
+	case err == nil:
+	case errors.As(err, &other):
+		known := e.Problems
+		for _, p := range other.Problems {
+			if !slices.ContainsFunc(known, func(k Problem) bool { return k.Field == p.Field }) {
+				e.Problems = append(e.Problems, p)
+			}
+		}
+	default:
+		e.add("Request", "%v", err)
+	}
 }
 
 // resolved is a request with every default filled in.

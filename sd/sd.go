@@ -8,9 +8,10 @@
 //	if err != nil { … }
 //	png.Encode(file, result.Images[0].Image)
 //
-// A model is a Stable Diffusion 1.x or 2.x checkpoint: a safetensors file in
-// the original layout, a folder in the diffusers library's layout, or a GGUF
-// file. What it is, is found from its tensors, never from its name.
+// A model is a checkpoint of Stable Diffusion 1.x, 2.x or XL, or of XL's refiner:
+// a safetensors file or PyTorch checkpoint (whose code is never run) in the
+// original layout, a folder in the diffusers library's layout, or a GGUF file.
+// What it is, is found from its tensors, never from its name.
 //
 // Generate follows AUTOMATIC1111's web UI where programs differ: the prompt
 // grammar, the meaning of a seed and of sampler names, and the `parameters`

@@ -98,11 +98,13 @@ func (t *TAESD) close() {
 // Name is the autoencoder's name: its file's, without folder and ending.
 func (t *TAESD) Name() string { return t.model.name }
 
-// Close frees the networks and unmaps the file. No method may run or be called
-// afterwards.
+// Close frees the networks and unmaps the file, after the requests in progress
+// that use it. To close again does nothing.
 func (t *TAESD) Close() error {
-	t.close()
-	return t.model.weights.Close()
+	return t.model.calls.close(func() error {
+		t.close()
+		return t.model.weights.Close()
+	})
 }
 
 // suits says why the autoencoder can't stand in for a model's; nil if it can.

@@ -37,12 +37,9 @@ type textEncoder struct {
 // encode turns a prompt into its embedding. clipSkip counts as in
 // [Request.ClipSkip]; 0 means the model's own.
 func (m *Model) encode(ctx context.Context, text string, clipSkip int) (embedding, error) {
-	segments, tags, err := prompt.Parse(text)
+	segments, err := parsePrompt(text)
 	if err != nil {
 		return embedding{}, err
-	}
-	if len(tags) > 0 {
-		return embedding{}, &tagError{tags[0]}
 	}
 	all := make([]embedding, len(m.texts))
 	for i, t := range m.texts {
@@ -53,10 +50,24 @@ func (m *Model) encode(ctx context.Context, text string, clipSkip int) (embeddin
 	return sideBySide(all), nil
 }
 
+// parsePrompt parses a prompt without tags: no model here knows any.
+func parsePrompt(text string) ([]prompt.Segment, error) {
+	segments, tags, err := prompt.Parse(text)
+	if err == nil && len(tags) > 0 {
+		err = &tagError{tags[0]}
+	}
+	return segments, err
+}
+
+// chunks are the tokens that one of the text encoders is given.
+func (m *Model) chunks(t *textEncoder, segments []prompt.Segment) ([]prompt.Chunk, error) {
+	return prompt.Chunks(segments, m.tokenizer, prompt.Options{Content: t.config.ContextLength - 2, Pad: t.padding})
+}
+
 // encodeWith runs one of the text encoders.
 func (m *Model) encodeWith(ctx context.Context, t *textEncoder, segments []prompt.Segment, clipSkip int) (embedding, error) {
 	length, width := t.config.ContextLength, t.config.Width
-	chunks, err := prompt.Chunks(segments, m.tokenizer, prompt.Options{Content: length - 2, Pad: t.padding})
+	chunks, err := m.chunks(t, segments)
 	if err != nil {
 		return embedding{}, err
 	}

@@ -2,6 +2,7 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -37,6 +38,8 @@ type message struct {
 	k     int
 }
 
+var errAbandoned = errors.New("a callback panicked")
+
 // together draws several pictures at once. Each is sampled in a goroutine of its
 // own, with its own noise, as if it were alone; but when all of them wait for
 // the UNet, it makes their passes as one batch. So every sampler gives the
@@ -71,7 +74,20 @@ func (m *Model) together(ctx context.Context, tasks []task, finished func(k int,
 		}()
 	}
 	var waiting []message
-	for live := len(tasks); live > 0; {
+	live := len(tasks)
+	defer func() { // of a callback that panicked: nobody waits for an answer
+		for _, msg := range waiting {
+			msg.reply <- errAbandoned
+		}
+		for live > 0 {
+			if msg := <-box; msg.reply != nil {
+				msg.reply <- errAbandoned
+			} else {
+				live--
+			}
+		}
+	}()
+	for live > 0 {
 		if len(waiting) == live {
 			runPasses(ctx, waiting)
 			waiting = waiting[:0]
@@ -80,7 +96,10 @@ func (m *Model) together(ctx context.Context, tasks []task, finished func(k int,
 		case msg.pass != nil:
 			waiting = append(waiting, msg)
 		case msg.call != nil:
-			msg.reply <- msg.call()
+			waiting = append(waiting, msg)
+			err := msg.call()
+			waiting = waiting[:len(waiting)-1]
+			msg.reply <- err
 		default:
 			live--
 			finished(msg.k, all[msg.k])

@@ -153,14 +153,13 @@ func TestFailuresTogether(t *testing.T) {
 	stop := errors.New("enough")
 	request := func(at Stage) Request {
 		return Request{Prompt: "a", Width: 16, Height: 16, Steps: 3, Count: 2, Sampler: "euler", OnEvent: func(e Event) error {
-			if e.Stage == at && e.Index == 2 {
+			if e.Stage == at && (e.Index == 2 || at == StageText) {
 				return stop
 			}
 			return nil
 		}}
 	}
-	tag := Request{Prompt: "a <lora:none:1>", Width: 16, Height: 16}
-	requests := []Request{request(""), request(StageSample), request(StageImage), tag, request("")}
+	requests := []Request{request(""), request(StageSample), request(StageImage), request(StageText), request("")}
 	var images []int
 	var errs []error
 	collect := func(_ int, r *Result, err error) error {
@@ -169,9 +168,7 @@ func TestFailuresTogether(t *testing.T) {
 	}
 	require.NoError(t, m.GenerateAll(context.Background(), requests, collect))
 	require.Equal(t, []int{2, 0, 2, 0, 2}, images)
-	require.Equal(t, []error{nil, stop, stop}, errs[:3])
-	require.ErrorContains(t, errs[3], "Prompt")
-	require.NoError(t, errs[4])
+	require.Equal(t, []error{nil, stop, stop, stop, nil}, errs)
 
 	count := 0
 	err := m.GenerateAll(context.Background(), requests, func(i int, _ *Result, err error) error {
@@ -181,8 +178,9 @@ func TestFailuresTogether(t *testing.T) {
 	require.Equal(t, stop, err)
 	require.Equal(t, 2, count)
 
-	err = m.GenerateAll(context.Background(), []Request{request(""), {Width: 7}}, nil)
+	err = m.GenerateAll(context.Background(), []Request{request(""), {Width: 7, Prompt: "<lora:none:1>"}}, nil)
 	require.ErrorContains(t, err, "request 2: Width: 7")
+	require.ErrorContains(t, err, "Prompt: <lora:none>")
 	require.NoError(t, m.Check(request("")))
 	require.ErrorContains(t, m.Check(Request{Steps: -1}), "Steps")
 	require.ErrorContains(t, m.Check(Request{Prompt: "(a:1.2.3)"}), "Prompt")

@@ -40,14 +40,6 @@ func (q *resolved) checkTowards(e *RequestError) {
 	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
 		e.add("Towards.Seed", "%d, 0 to %d wanted", *t.Seed, int64(math.MaxInt64-MaxCount))
 	}
-	if t.Prompt != nil {
-		o := *q
-		o.Prompt, o.NegativePrompt = *t.Prompt, ""
-		var problem *RequestError
-		if errors.As(otherPrompt(o.checkPrompts()), &problem) {
-			e.Problems = append(e.Problems, problem.Problems...)
-		}
-	}
 }
 
 // conditioning encodes the prompts of a request, and mixes them with those of

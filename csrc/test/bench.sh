@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the benchmark of the kernels and runs it: bench.sh [-t THREADS]
-# [-r ROUNDS] [-i ISA] [NAME…]. With libdnnl-dev installed, beside oneDNN.
+# Builds the benchmark of the kernels and runs it: bench.sh [-p] [-t THREADS]
+# [-r ROUNDS] [-i ISA] [NAME…]; -p: one thread's processor time. With libdnnl-dev installed, beside oneDNN.
 set -e
 cd "$(dirname "$0")/.."
 build=$(mktemp -d)
