@@ -27,6 +27,9 @@ func (r *run) arrange(app *urfave.App, args []string) ([]string, error) {
 		}
 		name, rest = rest[0], []string{"--help"}
 	}
+	if name == "" {
+		return nil, usagef("the command is missing (sdgo help lists all)")
+	}
 	if strings.HasPrefix(name, "-") {
 		return nil, usagef("%s stands before the command, which comes first: sdgo txt2img %s …", name, name)
 	}
@@ -74,14 +77,16 @@ func (r *run) arrangeCommand(app *urfave.App, c *urfave.Command, args []string) 
 			}
 			value, hasValue = args[i], true
 		}
-		if err := checkValue(f, spelling, value, hasValue); err != nil {
+		value, err := checkValue(f, spelling, value, hasValue)
+		if err != nil {
 			return nil, err
 		}
 		r.typed[f.Names()[0]] = spelling
+		long := "--" + f.Names()[0] // urfave/cli refuses a mixture of forms
 		if hasValue {
-			spelling += "=" + value
+			long += "=" + value
 		}
-		out = append(out, spelling)
+		out = append(out, long)
 	}
 	return append(append(out, "--"), arguments...), nil
 }
@@ -102,10 +107,12 @@ func isFlagOf(c *urfave.Command, arg string) bool {
 	return name != arg && findFlag(c, name) != nil
 }
 
-// checkValue checks the type of a flag's value.
-func checkValue(f urfave.Flag, spelling, value string, hasValue bool) error {
+// checkValue checks the type of a flag's value, and returns it as urfave/cli is
+// to read it, for which whole numbers with a leading zero are octal.
+func checkValue(f urfave.Flag, spelling, value string, hasValue bool) (string, error) {
 	var err error
 	var want string
+	text := value
 	switch f.(type) {
 	case *urfave.BoolFlag:
 		if hasValue {
@@ -113,16 +120,17 @@ func checkValue(f urfave.Flag, spelling, value string, hasValue bool) error {
 			want = "true or false"
 		}
 	case *urfave.IntFlag, *urfave.Int64Flag:
-		_, err = strconv.ParseInt(value, 10, 64)
-		want = "a whole number"
+		var n int64
+		n, err = strconv.ParseInt(value, 10, 64)
+		text, want = strconv.FormatInt(n, 10), "a whole number"
 	case *urfave.Float64Flag:
 		_, err = strconv.ParseFloat(value, 64)
 		want = "a number"
 	}
 	if err != nil {
-		return usagef("%s: %q, %s wanted", spelling, value, want)
+		return "", usagef("%s: %q, %s wanted", spelling, value, want)
 	}
-	return nil
+	return text, nil
 }
 
 // flagName is a flag as the user wrote it, else in its long form.

@@ -71,7 +71,7 @@ type batchRun struct {
 	report   reporter
 	start    time.Time
 
-	paths map[string]jobLine // which job writes a file
+	paths, sources map[string]jobLine // which job writes or reads a file
 
 	jobs, skipped, finished, failed, images int
 	spent                                   sd.Result
@@ -80,7 +80,7 @@ type batchRun struct {
 // runBatch checks every job before any work begins.
 func (r *run) runBatch(c *urfave.Context) error {
 	r.json = c.Bool("json")
-	b := &batchRun{run: r, folder: c.String("output"), start: time.Now(), paths: map[string]jobLine{}}
+	b := &batchRun{run: r, folder: c.String("output"), start: time.Now(), paths: map[string]jobLine{}, sources: map[string]jobLine{}}
 	lines, err := b.lines(c)
 	if err != nil {
 		return err
@@ -153,9 +153,13 @@ func (b *batchRun) lines(c *urfave.Context) ([]jobLine, error) {
 	if err != nil {
 		return nil, err
 	}
+	from := c.String("prompts")
+	if from == "-" {
+		from = standardInput
+	}
 	lines := make([]jobLine, len(prompts))
 	for i, p := range prompts {
-		lines[i] = jobLine{c.String("prompts"), i + 1, []jobField{{"prompt", p}}}
+		lines[i] = jobLine{from, p.number, []jobField{{"prompt", p.text}}}
 	}
 	return lines, nil
 }
@@ -174,18 +178,30 @@ func (b *batchRun) check(lines []jobLine, one func(jobLine) error) error {
 	return nil
 }
 
-// checkFields checks a job's fields, and that no other job writes its files.
+// checkFields checks a job's fields, and that no job writes what another writes
+// or any reads.
 func (b *batchRun) checkFields(j jobLine) error {
 	job, err := b.arrange(j)
 	if err != nil {
 		return err
 	}
+	for _, path := range job.sources() {
+		for _, place := range []string{placeOf(path), sourceOf(path)} {
+			b.sources[place] = j
+			if other, ok := b.paths[place]; ok {
+				return fmt.Errorf("%q: the job of line %d writes what this one reads", path, other.number)
+			}
+		}
+	}
 	for _, path := range job.paths() {
-		path = filepath.Clean(path)
-		if other, ok := b.paths[path]; ok {
+		place := placeOf(path)
+		if other, ok := b.paths[place]; ok {
 			return fmt.Errorf("output %q: the job of line %d writes it, too", path, other.number)
 		}
-		b.paths[path] = j
+		if other, ok := b.sources[place]; ok {
+			return fmt.Errorf("output %q: the job of line %d reads it", path, other.number)
+		}
+		b.paths[place] = j
 	}
 	return nil
 }

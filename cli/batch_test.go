@@ -118,12 +118,12 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"seed": 1}`:                                                           `no "prompt"`,
 		`{"prompt": "a", "model": "x"}`:                                         `"model" belongs on the command line`,
 		`{"prompt": "a", "taesd": "x"}`:                                         `"taesd" belongs on the command line`,
-		`{"prompt": "a", "preview": "x.png"}`:                                   `unknown field "preview"`,
+		`{"prompt": "a", "preview": "x.png"}`:                                   `"preview" is not for batches`,
 		`{"prompt": "a", "hires_steps": 3}`:                                     "hires-steps without a second pass",
 		`{"prompt": "a", "hires": "2x", "hires_upscaler": "none.pth"}`:          "hires-upscaler none.pth: no such file",
 		`{"prompt": "a", "input": "in.png", "mask": "mask.png", "hires": "2x"}`: `"hires" belongs to a job without a "mask"`,
 		`{"prompt": "a", "json": true}`:                                         `"json" belongs on the command line`,
-		`{"prompt": "a", "prompts": "x"}`:                                       `unknown field "prompts"`,
+		`{"prompt": "a", "prompts": "x"}`:                                       `"prompts" is not for batches`,
 		`{"prompt": "a", "strength": 0.5}`:                                      `"strength" belongs to a job with`,
 		`{"prompt": "a", "mask_blur": 3}`:                                       `"mask-blur" belongs to a job with a "mask"`,
 		`{"prompt": "a", "mask": "mask.png"}`:                                   "no picture",
@@ -167,6 +167,32 @@ func TestBatchLinesAreChecked(t *testing.T) {
 	}
 }
 
+// No job writes what another writes or any reads, however the files are spelled.
+func TestBatchPlaces(t *testing.T) {
+	model := tinyModel(t)
+	jobsFile(t)
+	img, _ := start(64, 32)
+	writePNG(t, ".", "in.png", img)
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir("folder", 0o777))
+	require.NoError(t, os.Symlink(here, "link"))
+	plain := `{"prompt": "a", "output": "a.png"}`
+	for _, c := range []struct{ first, second, want string }{
+		{plain, `{"prompt": "b", "output": "` + here + `/a.png"}`, "jobs.jsonl:2: output"},
+		{plain, `{"prompt": "b", "output": "folder/../a.png"}`, "jobs.jsonl:2: output"},
+		{plain, `{"prompt": "b", "output": "link/a.png"}`, "the job of line 1 writes it, too"},
+		{`{"prompt": "b", "output": "a.png", "hires": "2x", "save_stages": true}`, `{"prompt": "b", "output": "a-stage1.png"}`, "writes it, too"},
+		{plain, `{"prompt": "b", "input": "in.png", "output": "in.png"}`, "the job of line 2 reads it"},
+		{`{"prompt": "b", "input": "link/in.png"}`, `{"prompt": "b", "output": "in.png"}`, "the job of line 1 reads it"},
+		{`{"prompt": "b", "output": "in.png"}`, `{"prompt": "b", "input": "in.png"}`, "the job of line 1 writes what this one reads"},
+	} {
+		writeJobs(t, c.first, c.second)
+		runBatch(t, model).requireError(t, ExitFailure, c.want)
+		requireFiles(t, ".", "jobs.jsonl", "in.png", "folder", "link")
+	}
+}
+
 // A job that fails when its turn comes is reported, and the others go on.
 func TestBatchGoesOn(t *testing.T) {
 	model := tinyModel(t)
@@ -192,11 +218,11 @@ func TestBatchGoesOn(t *testing.T) {
 func TestBatchOfPrompts(t *testing.T) {
 	model := tinyModel(t)
 	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile("list.txt", []byte("a fox\n\na teapot\n"), 0o666))
+	require.NoError(t, os.WriteFile("list.txt", []byte("\xef\xbb\xbfa fox\n\na teapot\n"), 0o666))
 	args := with("batch", "-m", model, "--prompts", "list.txt", "--format", "webp", "--json")
 	o := sdgo(t, args...)
 	require.Equal(t, ExitOK, o.code, o.errors)
-	requireFiles(t, ".", "list.txt", "list-0001.webp", "list-0002.webp")
+	requireFiles(t, ".", "list.txt", "list-0001.webp", "list-0003.webp")
 	lines := strings.Split(strings.TrimSpace(o.out), "\n")
 	var events []string
 	for _, line := range lines {
@@ -213,7 +239,7 @@ func TestBatchOfPrompts(t *testing.T) {
 	require.Equal(t, 2, done.Images)
 
 	o = sdgo(t, args...)
-	require.Contains(t, o.out, `{"event":"job","line":2,"state":"skipped","images":0}`)
+	require.Contains(t, o.out, `{"event":"job","line":3,"state":"skipped","images":0}`)
 }
 
 // Further passes, and the networks that they enlarge with.

@@ -93,20 +93,23 @@ func (j *batchJob) setFlag(command *urfave.Command, flags *flag.FlagSet, f jobFi
 		return fmt.Errorf("%q belongs to a job with a \"mask\" or a \"canvas\"", f.name)
 	case known == nil && findFlag(j.run.img2img(), f.name) != nil:
 		return fmt.Errorf("%q belongs to a job with an \"input\" and no \"mask\"", f.name)
-	case known == nil || known.Names()[0] != f.name || notOfBatches(f.name):
+	case known != nil && notOfBatches(f.name):
+		return fmt.Errorf("%q is not for batches", f.name)
+	case known == nil || known.Names()[0] != f.name:
 		hint := strings.TrimLeft(urfave.SuggestFlag(command.Flags, f.name, true), "-")
 		if known != nil && known.Names()[0] != f.name { // a flag's short form
 			hint = known.Names()[0]
 		}
 		return fmt.Errorf("unknown field %q; did you mean %q? (the fields are the flags of sdgo %s --help)", f.name, hint, command.Name)
 	}
-	if err := checkValue(known, f.name, f.value, true); err != nil {
+	value, err := checkValue(known, f.name, f.value, true)
+	if err != nil {
 		return err
 	}
 	if own {
 		j.run.typed[f.name] = f.name
 	}
-	return flags.Set(f.name, f.value)
+	return flags.Set(f.name, value)
 }
 
 // target says where the job's pictures go, and that no other job's do.
@@ -124,6 +127,9 @@ func (j *batchJob) target(b *batchRun) (err error) {
 			}
 		}
 		base := filepath.Base(j.line.file)
+		if j.line.file == standardInput {
+			base = "jobs"
+		}
 		name = fmt.Sprintf("%s-%04d%s", strings.TrimSuffix(base, filepath.Ext(base)), j.line.number, format.Extension())
 	}
 	if name == "" || name == "-" || os.IsPathSeparator(name[len(name)-1]) {
@@ -144,11 +150,28 @@ func (j *batchJob) target(b *batchRun) (err error) {
 	return j.run.format(j.context, j.to, j.context.String("prompt"), j.request.NegativePrompt)
 }
 
-// paths are the files that the job gives.
-func (j *batchJob) paths() []string {
-	all := make([]string, j.count)
-	for i := range all {
-		all[i] = j.to.path(i+1, 0)
+// paths are the files that the job gives, with those of its stages.
+func (j *batchJob) paths() (all []string) {
+	q, stages := j.request, 0
+	if _, err := j.run.hires(j.context, &q); err == nil && q.Drafts {
+		stages = len(q.Stages)
+	}
+	for i := range j.count {
+		path := j.to.path(i+1, 0)
+		all = append(all, path)
+		for s := range stages {
+			all = append(all, stagePath(path, s+1))
+		}
+	}
+	return all
+}
+
+// sources are the pictures that the job reads.
+func (j *batchJob) sources() (all []string) {
+	for _, name := range []string{"input", "mask"} {
+		if path := j.context.String(name); path != "" {
+			all = append(all, path)
+		}
 	}
 	return all
 }

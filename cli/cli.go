@@ -28,8 +28,8 @@ const (
 // Run runs the command line args, which don't include the program's name, and
 // returns the exit code. Cancelling ctx is Ctrl-C. Results go to stdout;
 // progress and errors go to stderr, each error in one line.
-func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	r := &run{in: stdin, out: &checkedWriter{w: stdout}, err: stderr}
+func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Writer) int {
+	r := &run{in: &stdin{ctx, in}, out: &checkedWriter{w: stdout}, err: stderr}
 	app := r.app()
 	args, err := r.arrange(app, args)
 	if err == nil {

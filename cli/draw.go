@@ -199,10 +199,47 @@ func (r *run) runDraw(c *urfave.Context) error {
 	if err := r.format(c, d.to, longest(d.prompts), q.NegativePrompt); err != nil {
 		return err
 	}
+	if err := r.checkPlaces(c, d); err != nil {
+		return err
+	}
 	report := r.newReporter(c.Bool("quiet"))
 	defer report.close()
 	err = r.generate(c.Context, c.String("model"), o, d, report)
 	return r.inFlags(err, requestFlags)
+}
+
+// checkPlaces makes sure that previews are not written over pictures, nor
+// pictures over those that are read, unless the user names the same file twice.
+func (r *run) checkPlaces(c *urfave.Context, d drawing) error {
+	read := map[string]string{} // places → the flags that name them
+	for _, name := range []string{"input", "mask"} {
+		if path := c.String(name); path != "" && path != "-" {
+			read[placeOf(path)], read[sourceOf(path)] = name, name
+		}
+	}
+	written := map[string]bool{}
+	for i := range d.to.count {
+		if !d.to.folder && d.to.name != "-" {
+			written[placeOf(d.to.path(i+1, 0))] = true
+		}
+	}
+	for place := range written {
+		if name, ok := read[place]; ok && !c.IsSet("output") {
+			return usagef("%s %s is where the picture would be written; %s names another file, or this one again",
+				r.flagName(name), c.String(name), r.flagName("output"))
+		}
+	}
+	if d.previews == nil || d.previews.path == "" {
+		return nil
+	}
+	place := placeOf(d.previews.path)
+	if name, ok := read[place]; ok || written[place] {
+		if !ok {
+			name = "output"
+		}
+		return usagef("%s and %s both name %s", r.flagName("preview"), r.flagName(name), d.previews.path)
+	}
+	return nil
 }
 
 // generate opens the model and draws; what is finished is kept, however it

@@ -171,12 +171,18 @@ func (r *run) openUpscalers(ctx context.Context, d *drawing, o sd.Options) (func
 // will be in at last.
 func (r *run) keepDraft(e sd.Event, d drawing) error {
 	final := d.to.path(e.Picture+1, e.Image.Params.Seed)
-	ext := filepath.Ext(final)
-	path, err := r.saveAs(e, d.to, fmt.Sprintf("%s-stage%d%s", strings.TrimSuffix(final, ext), e.Index, ext))
+	path, err := r.saveAs(e, d.to, stagePath(final, e.Index))
 	if err == nil {
 		r.name(path)
 	}
 	return err
+}
+
+// stagePath is the file for a picture before stage i of the one that it is to
+// become.
+func stagePath(final string, i int) string {
+	ext := filepath.Ext(final)
+	return fmt.Sprintf("%s-stage%d%s", strings.TrimSuffix(final, ext), i, ext)
 }
 
 // finalSize is the size that a request's stages make of a picture.

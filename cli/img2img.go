@@ -173,5 +173,8 @@ func canvasSize(text string, picture image.Point) (size image.Point, err error) 
 			return size, fmt.Errorf("multiples of 8 from the picture's %dx%d to %d are wanted", low.X, low.Y, sd.MaxSide)
 		}
 	}
+	if size == picture {
+		return size, errors.New("there is nothing to paint around a picture of that size")
+	}
 	return size, nil
 }

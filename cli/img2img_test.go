@@ -137,7 +137,7 @@ func TestPictureRefusals(t *testing.T) {
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "NaN"}, "--mask-blur"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", other}, "--mask: 32x32 pixels, the picture's 64x32 wanted"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", black}, "--mask: nothing to paint"},
-		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-padding", "8"}, "--mask-padding: it belongs to"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-padding", "8"}, "--mask-padding: it is for painting only what is masked"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-feather", "-1"}, "--mask-feather: -1, 0 to 256 wanted"},
 		{ExitFailure, []string{"img2img", "-i", bomb}, "bomb.png: 60000x60000 pixels"},
 		{ExitFailure, []string{"inpaint", "-i", in, "--mask", bomb}, "--mask " + bomb + ": 60000x60000 pixels"},

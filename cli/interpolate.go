@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 const (
 	maxFrames = 1000
 	maxFPS    = 100
+	minFPS    = 0.01 // GIF holds a picture for 655 seconds at most
 )
 
 func (r *run) interpolate() *urfave.Command {
@@ -59,8 +61,8 @@ func (r *run) runInterpolate(c *urfave.Context) error {
 	if n < 2 || n > maxFrames {
 		problems = append(problems, problem{r.flagName("frames"), fmt.Sprintf("%d, 2 to %d wanted", n, maxFrames)})
 	}
-	if !(fps > 0 && fps <= maxFPS) {
-		problems = append(problems, problem{r.flagName("fps"), fmt.Sprintf("%g, more than 0 and at most %d wanted", fps, maxFPS)})
+	if !(fps >= minFPS && fps <= maxFPS) {
+		problems = append(problems, problem{r.flagName("fps"), fmt.Sprintf("%g, %g to %d wanted", fps, minFPS, maxFPS)})
 	}
 	if len(problems) > 0 {
 		return usageProblems(problems)
@@ -103,6 +105,8 @@ func (r *run) runInterpolate(c *urfave.Context) error {
 		if d.to, err = newTarget(r.flagName("output"), out, n, r.out); err != nil {
 			return err
 		}
+	} else if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s %s: not a regular file", r.flagName("output"), out)
 	} else if err := checkFolder(r.flagName("output"), out); err != nil {
 		return err
 	}

@@ -12,6 +12,9 @@ import (
 	"unicode/utf8"
 )
 
+// byteOrderMark is what some editors begin a file in UTF-8 with.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // Limits of a file of jobs.
 const (
 	maxJobLine = 1 << 20 // bytes
@@ -61,7 +64,7 @@ func (l lineErrors) Error() string {
 // bad lines are reported at once.
 func (r *run) readJobs(name string) ([]jobLine, error) {
 	if name == "-" {
-		return parseJobs("standard input", r.in)
+		return parseJobs(standardInput, r.in)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -82,7 +85,7 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 		number++
 		line := lines.Bytes()
 		if number == 1 {
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue

@@ -65,9 +65,6 @@ func (r *run) previews(c *urfave.Context, q *sd.Request) (*previewer, error) {
 		if !known {
 			return nil, usagef("%s %s: pictures are written as .png, .jpg or .webp", r.flagName("preview"), p.path)
 		}
-		if p.path == c.String("output") {
-			return nil, usagef("%s and %s both name %s", r.flagName("preview"), r.flagName("output"), p.path)
-		}
 		p.options.Format = format
 		return p, checkFolder(r.flagName("preview"), p.path)
 	}

@@ -21,19 +21,33 @@ func (r *run) prompts(c *urfave.Context) ([]string, error) {
 	case c.IsSet("prompt") && c.IsSet("prompts"):
 		return nil, usagef("%s and %s both say what to draw; one of them is wanted", one, file)
 	case c.IsSet("prompts"):
-		return r.readPrompts(file, c.String("prompts"))
+		lines, err := r.readPrompts(file, c.String("prompts"))
+		list := make([]string, len(lines))
+		for i, line := range lines {
+			list[i] = line.text
+		}
+		return list, err
 	case !c.IsSet("prompt"):
 		return nil, usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
 	case c.String("prompt") == "-":
-		text, err := readText(r.in, "standard input")
+		text, err := readText(r.in, standardInput)
 		return []string{strings.TrimRight(text, "\r\n")}, err
 	}
 	return []string{c.String("prompt")}, nil
 }
 
+// standardInput is the name of what has none.
+const standardInput = "standard input"
+
+// promptLine is a line of a file of prompts.
+type promptLine struct {
+	number int // from 1
+	text   string
+}
+
 // readPrompts reads a file with a prompt a line. Empty lines don't count.
-func (r *run) readPrompts(flag, name string) ([]string, error) {
-	in, from := r.in, "standard input"
+func (r *run) readPrompts(flag, name string) ([]promptLine, error) {
+	in, from := r.in, standardInput
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -46,10 +60,12 @@ func (r *run) readPrompts(flag, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []string
-	for line := range strings.Lines(text) {
+	var list []promptLine
+	number := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
+		number++
 		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, line)
+			list = append(list, promptLine{number, line})
 		}
 	}
 	if len(list) == 0 {

@@ -149,3 +149,26 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// placeOf is what a file to be written at path is called, however its folder is
+// spelled.
+func placeOf(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		folder = filepath.Dir(path)
+	}
+	return filepath.Join(folder, filepath.Base(path))
+}
+
+// sourceOf is what the file that is read at path is called: the one behind a
+// symbolic link, which [placeOf] is where a file would be written.
+func sourceOf(path string) string {
+	place := placeOf(path)
+	if file, err := filepath.EvalSymlinks(place); err == nil {
+		return file
+	}
+	return place
+}

@@ -127,7 +127,7 @@ func (r *run) enlargings(c *urfave.Context, scale float64) (t *target, all []enl
 	taken := map[string]string{} // files that are written or read → for which picture
 	for _, from := range c.Args().Slice() {
 		if from != "-" {
-			taken[filepath.Clean(from)] = from
+			taken[placeOf(from)], taken[sourceOf(from)] = from, from
 		}
 	}
 	for i, from := range c.Args().Slice() {
@@ -146,10 +146,10 @@ func (r *run) enlargings(c *urfave.Context, scale float64) (t *target, all []enl
 		default:
 			to = t.path(i+1, 0)
 		}
-		if other, ok := taken[filepath.Clean(to)]; ok && to != "-" {
+		if other, ok := taken[placeOf(to)]; ok && to != "-" {
 			return nil, nil, usagef("%s would become %s, which is there for %s; %s names another file or folder", from, to, other, flag)
 		}
-		taken[filepath.Clean(to)] = from
+		taken[placeOf(to)] = from
 		if beside {
 			if err := checkFolder(from, to); err != nil {
 				return nil, nil, err

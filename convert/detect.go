@@ -325,8 +325,13 @@ func (d *detector) overrides() {
 	d.number(keyUNetHeads, 1, 1<<10, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = int(v), 0 })
 	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })
 	d.number(keyScaleFactor, 1e-6, 1e6, func(v float64) { m.VAE.ScaleFactor = float32(v) })
-	d.number(keySampleSize, 1, 1<<16, func(v float64) { m.NativeSize = int(v) * m.VAE.Factor() })
-	d.number(keyNativeSize, 8, 1<<16, func(v float64) { m.NativeSize = int(v) })
+	const largest = 8192 // package sd draws none larger
+	d.number(keySampleSize, 1, largest/8, func(v float64) { m.NativeSize = min(int(v)*m.VAE.Factor(), largest) })
+	d.number(keyNativeSize, 8, largest, func(v float64) {
+		if m.NativeSize = int(v); math.Mod(v, 8) != 0 {
+			d.fail("%s: %g, a multiple of 8 wanted", keyNativeSize, v)
+		}
+	})
 	d.number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { m.Guidance = v })
 	d.headList()
 	switch act := m.Metadata[keyTextActivation]; act {

@@ -36,6 +36,9 @@ func TypeFor(t Tensor, want dtype.Type) dtype.Type {
 		if want == dtype.Q8_0 && divides && strings.HasSuffix(t.Name, ".weight") {
 			return want
 		}
+		if own.Quantized() && !want.Quantized() {
+			return want
+		}
 		return own
 	}
 	if !want.Quantized() || divides && !isSensitive(t.Name) {

@@ -128,6 +128,8 @@ func TestTypeFor(t *testing.T) {
 		{unet + "time_embed.0.weight", []int64{1280, 320}, dtype.F32, map[dtype.Type]dtype.Type{dtype.Q8_0: dtype.F16}},
 		{unet + "out.0.weight", []int64{320}, dtype.F32,
 			map[dtype.Type]dtype.Type{dtype.F16: dtype.F32, dtype.Q4_0: dtype.F32, dtype.Q8_0: dtype.Q8_0}},
+		{unet + "out.0.weight", []int64{320}, dtype.Q8_0,
+			map[dtype.Type]dtype.Type{dtype.F16: dtype.F16, dtype.F32: dtype.F32, dtype.Q4_0: dtype.Q8_0}},
 		{unet + "out.0.bias", []int64{320}, dtype.F16, map[dtype.Type]dtype.Type{dtype.Q8_0: dtype.F16, dtype.F32: dtype.F16}},
 		{text + "embeddings.token_embedding.weight", []int64{49408, 768}, dtype.F32, map[dtype.Type]dtype.Type{dtype.Q8_0: dtype.F16}},
 		{text + "encoder.layers.0.mlp.fc1.bias", []int64{3072}, dtype.F64, map[dtype.Type]dtype.Type{dtype.Q8_0: dtype.F32}},

@@ -46,7 +46,7 @@ func (q *resolved) checkMasking(e *RequestError) {
 	case q.OnlyMasked && q.Mask == nil:
 		e.add("OnlyMasked", "what is masked is to be painted, and there is no Mask")
 	case !q.OnlyMasked && q.MaskPadding != nil:
-		e.add("MaskPadding", "it belongs to OnlyMasked")
+		e.add("MaskPadding", "it is for painting only what is masked")
 	}
 }
 

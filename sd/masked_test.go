@@ -126,7 +126,7 @@ func TestMasksAreChecked(t *testing.T) {
 		"Mask: nothing to paint: no pixel is ": {Image: img, Mask: dark, OnlyMasked: true},
 		"Mask: nothing white is left of it at": {Image: huge, Mask: dot},
 		"OnlyMasked: what is masked":           {Image: img, OnlyMasked: true},
-		"MaskPadding: it belongs to OnlyMaske": {Image: img, Mask: mask, MaskPadding: &one},
+		"MaskPadding: it is for painting only": {Image: img, Mask: mask, MaskPadding: &one},
 		"MaskPadding: 5000, 0 to 4096 wanted":  {Image: img, Mask: mask, OnlyMasked: true, MaskPadding: &many},
 		"Feather: 5000, 0 to 256 wanted":       {Image: img, Mask: mask, Feather: &many},
 		"Feather: it belongs to a Mask":        {Image: img, Feather: &one},

@@ -72,8 +72,13 @@ func (q *resolved) checkXL(e *RequestError) {
 // suitXL checks what SDXL's family is told, and by whom it is refined.
 func (q *resolved) suitXL(arch string, e *RequestError) {
 	if knows(arch) == 0 {
-		if q.OriginalSize != (image.Point{}) || q.TargetSize != (image.Point{}) || q.CropCorner != (image.Point{}) {
-			e.add("OriginalSize", "only Stable Diffusion XL is told the sizes of pictures")
+		for _, p := range []struct {
+			field string
+			v     image.Point
+		}{{"OriginalSize", q.OriginalSize}, {"TargetSize", q.TargetSize}, {"CropCorner", q.CropCorner}} {
+			if p.v != (image.Point{}) {
+				e.add(p.field, "only Stable Diffusion XL is told the sizes of pictures")
+			}
 		}
 		if q.Refiner != nil {
 			e.add("Refiner", "only Stable Diffusion XL has one")

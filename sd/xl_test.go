@@ -185,7 +185,7 @@ func TestXLRequests(t *testing.T) {
 		{refiner, Request{}, "Image: the model is a refiner: it wants a picture to begin with, or to be the Refiner of a base model"},
 		{base, Request{Refiner: plain}, "Refiner: sd1 is Stable Diffusion 1.x; a plain model of Stable Diffusion XL's family is wanted"},
 		{plain, Request{Refiner: refiner}, "Refiner: only Stable Diffusion XL has one"},
-		{plain, Request{TargetSize: image.Pt(64, 64)}, "OriginalSize: only Stable Diffusion XL is told the sizes"},
+		{plain, Request{TargetSize: image.Pt(64, 64)}, "TargetSize: only Stable Diffusion XL is told the sizes"},
 		{base, Request{Aesthetic: Scale(6)}, "Aesthetic: only Stable Diffusion XL's refiner"},
 		{base, Request{Aesthetic: Scale(math.NaN())}, "Aesthetic: NaN, 0 to 10 wanted"},
 		{base, Request{CropCorner: image.Pt(-1, 0)}, "CropCorner: -1x0, 0 to 8192 wanted"},

@@ -24,40 +24,111 @@ func Mask(img image.Image) *image.Gray {
 // Grow makes the white parts of a mask wider by a number of pixels on every
 // side; a negative number makes them narrower.
 func Grow(mask *image.Gray, pixels int) *image.Gray {
-	better := func(a, b uint8) uint8 { return max(a, b) }
+	out := image.NewGray(image.Rect(0, 0, mask.Rect.Dx(), mask.Rect.Dy()))
+	invert := uint8(0) // the black parts grow where the white ones shrink
 	if pixels < 0 {
-		pixels, better = -pixels, func(a, b uint8) uint8 { return min(a, b) }
+		pixels, invert = -pixels, 255
 	}
-	width, height := mask.Rect.Dx(), mask.Rect.Dy()
-	pixels = min(pixels, max(width, height))
-	rows := image.NewGray(image.Rect(0, 0, width, height))
-	for y := range height {
-		line := mask.Pix[y*mask.Stride:][:width]
-		for x := range width {
-			v := line[x]
-			for _, other := range line[max(x-pixels, 0):min(x+pixels+1, width)] {
-				v = better(v, other)
-			}
-			rows.Pix[y*width+x] = v
+	pixels = min(pixels, max(out.Rect.Dx(), out.Rect.Dy()))
+	for y := range out.Rect.Dy() {
+		for x, v := range mask.Pix[y*mask.Stride:][:out.Stride] {
+			out.Pix[y*out.Stride+x] = v ^ invert
 		}
 	}
-	out := image.NewGray(rows.Rect)
-	copy(out.Pix, rows.Pix)
-	for y := range height {
-		line := out.Pix[y*width:][:width]
-		for from := max(y-pixels, 0); from < min(y+pixels+1, height); from++ {
-			for x, other := range rows.Pix[from*width:][:width] {
-				line[x] = better(line[x], other)
-			}
-		}
+	var window maxima
+	eachLine(out.Rect.Size(), func(n, from, step int) { window.filter(out.Pix[from:], n, step, pixels) })
+	for i := range out.Pix {
+		out.Pix[i] ^= invert
 	}
 	return out
 }
 
+// eachLine visits the rows, then the columns of an array of some size: n values
+// from an index on, step apart.
+func eachLine(size image.Point, visit func(n, from, step int)) {
+	for y := range size.Y {
+		visit(size.X, y*size.X, 1)
+	}
+	for x := range size.X {
+		visit(size.Y, x, size.X)
+	}
+}
+
+// maxima are the largest values in the windows along a line, in three
+// comparisons a value however wide the windows are (van Herk 1992; Gil and
+// Werman 1993).
+type maxima struct{ line, ahead []uint8 }
+
+// filter replaces each of n values, step apart, by the largest of those up to
+// `radius` away.
+func (m *maxima) filter(values []uint8, n, step, radius int) {
+	size, width := n+2*radius, 2*radius+1
+	if len(m.line) < size {
+		m.line, m.ahead = make([]uint8, size), make([]uint8, size)
+	}
+	line, ahead := m.line[:size], m.ahead[:size]
+	clear(line)
+	for i := range n {
+		line[radius+i] = values[i*step]
+	}
+	// The largest from a value to the end of its block, and from the block's
+	// beginning to the value: a window is the end of one and the beginning of the
+	// next.
+	for i := size - 1; i >= 0; i-- {
+		ahead[i] = line[i]
+		if (i+1)%width != 0 && i+1 < size {
+			ahead[i] = max(ahead[i], ahead[i+1])
+		}
+	}
+	for i := 1; i < size; i++ {
+		if i%width != 0 {
+			line[i] = max(line[i], line[i-1])
+		}
+	}
+	for i := range n {
+		values[i*step] = max(ahead[i], line[i+width-1])
+	}
+}
+
 // Blur softens a mask's edges by a Gaussian of standard deviation sigma, in
-// pixels.
+// pixels. From 10 on it is that of three averages, within 3 % of it, whose time
+// does not depend on sigma (Filter Effects Module Level 1, feGaussianBlur).
 func Blur(mask *image.Gray, sigma float64) *image.Gray {
-	return Mask(imaging.Blur(mask, sigma))
+	if sigma < 10 {
+		return Mask(imaging.Blur(mask, sigma))
+	}
+	out := Mask(mask)
+	wide := make([]float32, len(out.Pix))
+	for i, v := range out.Pix {
+		wide[i] = float32(v)
+	}
+	radius := int(math.Round((sigma*3*math.Sqrt(2*math.Pi)/4 - 1) / 2))
+	var sums []float64
+	eachLine(out.Rect.Size(), func(n, from, step int) {
+		for range 3 {
+			sums = average(wide[from:], n, step, radius, sums)
+		}
+	})
+	for i, v := range wide {
+		out.Pix[i] = uint8(math.Round(float64(v)))
+	}
+	return out
+}
+
+// average replaces each of n values, step apart, by the mean of those up to
+// `radius` away that there are. sums is memory that may be used again.
+func average(values []float32, n, step, radius int, sums []float64) []float64 {
+	if len(sums) < n+1 {
+		sums = make([]float64, n+1)
+	}
+	for i := range n {
+		sums[i+1] = sums[i] + float64(values[i*step])
+	}
+	for i := range n {
+		low, high := max(i-radius, 0), min(i+radius+1, n)
+		values[i*step] = float32((sums[high] - sums[low]) / float64(high-low))
+	}
+	return sums
 }
 
 // Canvas puts a picture in the middle of a larger one, for outpainting: around

@@ -3,6 +3,8 @@ package picture
 import (
 	"image"
 	"image/color"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +44,57 @@ func TestBlur(t *testing.T) {
 	require.Equal(t, uint8(0), soft.Pix[5])
 	require.Equal(t, uint8(255), soft.Pix[35])
 	require.InDelta(t, 127, int(soft.Pix[19])/2+int(soft.Pix[20])/2, 3)
+}
+
+// Wide windows and strong blurs are what they are by definition.
+func TestGrowAndBlurWide(t *testing.T) {
+	mask := image.NewGray(image.Rect(0, 0, 61, 43))
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range mask.Pix {
+		mask.Pix[i] = uint8(r.IntN(256))
+	}
+	for _, pixels := range []int{1, 3, 20, 60, -1, -7, -43} {
+		grown := Grow(mask, pixels)
+		for y := range 43 {
+			for x := range 61 {
+				n := max(pixels, -pixels)
+				want := mask.GrayAt(x, y).Y
+				for v := max(y-n, 0); v < min(y+n+1, 43); v++ {
+					for u := max(x-n, 0); u < min(x+n+1, 61); u++ {
+						if other := mask.GrayAt(u, v).Y; pixels > 0 {
+							want = max(want, other)
+						} else {
+							want = min(want, other)
+						}
+					}
+				}
+				require.Equal(t, want, grown.GrayAt(x, y).Y, "%d at %d,%d", pixels, x, y)
+			}
+		}
+	}
+
+	edge := image.NewGray(image.Rect(0, 0, 300, 2))
+	for i := range edge.Pix {
+		if i%300 >= 150 {
+			edge.Pix[i] = 255
+		}
+	}
+	for _, sigma := range []float64{10, 20, 33.3} {
+		soft := Blur(edge, sigma)
+		for x := range 300 { // a Gaussian's integral
+			if x >= 100 && x < 200 {
+				want := 255 * (0.5 + 0.5*math.Erf((float64(x)+0.5-150)/sigma/math.Sqrt2))
+				require.InDelta(t, want, soft.GrayAt(x, 1).Y, 255*0.02, "%g at %d", sigma, x)
+			}
+		}
+	}
+}
+
+func BenchmarkGrowAndBlur(b *testing.B) {
+	mask := image.NewGray(image.Rect(0, 0, 1024, 1024))
+	for b.Loop() {
+		Blur(Grow(mask, 512), 256)
+	}
 }
 
 func TestCanvas(t *testing.T) {
