@@ -45,6 +45,9 @@ func TestRules(t *testing.T) {
 	} {
 		require.Equal(t, c.want, o.typeOf(Tensor{Name: c.name, Shape: c.shape, Type: dtype.F32}), c.name)
 	}
+	_, _, err := Preview(&Model{Tensors: []Tensor{{Name: UNetPrefix + "out.2.bias", Shape: []int64{4}}}},
+		Options{Rules: []Rule{rules[3], rules[4]}, Type: dtype.F32})
+	require.ErrorContains(t, err, `rule "^text\\.=q4_0": it matches the name of no tensor`)
 	for s, want := range map[string]string{"vae": "PATTERN=TYPE is wanted", "=f16": "PATTERN=TYPE is wanted", "(=f16": "missing closing )",
 		"x=f17": `type "f17"`, "x=f8_e4m3": `type "f8_e4m3"`} {
 		_, err := ParseRule(s)

@@ -27,6 +27,9 @@ type Rule struct {
 	Type    dtype.Type
 }
 
+// String is the rule as [ParseRule] reads it.
+func (r Rule) String() string { return fmt.Sprintf("%s=%s", r.Pattern, r.Type) }
+
 // ParseRule reads a rule such as "vae\\..*=f16".
 func ParseRule(s string) (Rule, error) {
 	at := strings.LastIndexByte(s, '=')
@@ -132,6 +135,11 @@ type plan struct {
 }
 
 func newPlan(m *Model, o Options) (*plan, error) {
+	for _, r := range o.Rules {
+		if !slices.ContainsFunc(m.Tensors, func(t Tensor) bool { return r.matches(t.Name) }) {
+			return nil, fmt.Errorf("rule %q: it matches the name of no tensor", r)
+		}
+	}
 	p := &plan{options: o, maps: m.maps, source: m.Tensors, mark: newMark()}
 	for _, t := range m.Tensors {
 		to := o.typeOf(t)

@@ -83,6 +83,13 @@ func TestEveryProblemIsTold(t *testing.T) {
 	require.Equal(t, []string{"ClipSkip", "NegativePrompt", "Prompt", "Refiner", "Steps"}, slices.Compact(fields))
 }
 
+// A nil pointer is no picture.
+func TestNilPictures(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	err := m.Check(Request{Image: (*image.NRGBA)(nil), Mask: (*image.Gray)(nil)})
+	require.ErrorContains(t, err, "Image: a nil *image.NRGBA; Mask: a nil *image.Gray")
+}
+
 // A callback that panics takes no goroutine of its batch along.
 func TestPanicsLeaveNothingBehind(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2, Batch: 4})

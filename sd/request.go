@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -231,6 +232,16 @@ func (q resolved) steps() int {
 // resolve fills in defaults for model m and checks everything that can be
 // checked without it.
 func (r Request) resolve(native int) (resolved, error) {
+	var e RequestError
+	for _, p := range []struct {
+		field string
+		img   *image.Image
+	}{{"Image", &r.Image}, {"Mask", &r.Mask}} {
+		if v := reflect.ValueOf(*p.img); v.Kind() == reflect.Pointer && v.IsNil() {
+			e.add(p.field, "a nil %T", *p.img)
+			*p.img = nil
+		}
+	}
 	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5,
 		refinerAt: 0.8, aesthetic: defaultAesthetic, negativeAesthetic: defaultNegativeAesthetic}
 	for _, f := range []struct{ to, from *float64 }{{&q.guidance, r.Guidance}, {&q.strength, r.Strength},
@@ -244,7 +255,6 @@ func (r Request) resolve(native int) (resolved, error) {
 	if r.Image != nil {
 		width, height = sidesOf(r.Image, native)
 	}
-	var e RequestError
 	q.checkImage(&e)
 	if q.Mask != nil && len(e.Problems) == 0 {
 		width, height = q.initMask(&e, width, height, native)
