@@ -171,8 +171,9 @@ func (o Options) check() error {
 	return fmt.Errorf("prediction %q: epsilon or v wanted", o.Prediction)
 }
 
-// Close frees the networks and unmaps the file, after the calls in progress.
-// Further calls return [ErrClosed]; to close again does nothing.
+// Close frees the networks and unmaps the file, after the calls in progress; a
+// callback of theirs would wait for itself. Further calls return [ErrClosed]; to
+// close again does nothing.
 func (m *Model) Close() error {
 	return m.calls.close(func() error {
 		m.closeParts()
