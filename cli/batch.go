@@ -37,7 +37,7 @@ func (r *run) batch() *urfave.Command {
 			flags = append(flags, f)
 		}
 		if f, ok := f.(*urfave.Float64Flag); ok && f.Name == "strength" {
-			f.Usage = strings.Replace(f.Usage, "default: 1", "default: 0.75, with a mask 1", 1)
+			f.Usage = strengthUsage("0.75, with a mask 1")
 		}
 	}
 	return &urfave.Command{
@@ -149,19 +149,7 @@ func (b *batchRun) lines(c *urfave.Context) ([]jobLine, error) {
 	if err := arguments(c, 0, ""); err != nil {
 		return nil, err
 	}
-	prompts, err := b.readPrompts(b.flagName("prompts"), c.String("prompts"))
-	if err != nil {
-		return nil, err
-	}
-	from := c.String("prompts")
-	if from == "-" {
-		from = standardInput
-	}
-	lines := make([]jobLine, len(prompts))
-	for i, p := range prompts {
-		lines[i] = jobLine{from, p.number, []jobField{{"prompt", p.text}}}
-	}
-	return lines, nil
+	return b.readPrompts(b.flagName("prompts"), c.String("prompts"))
 }
 
 // check checks every job, and reports all that cannot be.
@@ -186,7 +174,7 @@ func (b *batchRun) checkFields(j jobLine) error {
 		return err
 	}
 	for _, path := range job.sources() {
-		for _, place := range []string{placeOf(path), sourceOf(path)} {
+		for _, place := range placesRead(path) {
 			b.sources[place] = j
 			if other, ok := b.paths[place]; ok {
 				return fmt.Errorf("%q: the job of line %d writes what this one reads", path, other.number)

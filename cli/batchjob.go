@@ -70,7 +70,7 @@ func (b *batchRun) arrange(line jobLine) (*batchJob, error) {
 	if !set("prompt") {
 		return nil, errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
 	}
-	for _, name := range []string{"input", "mask"} {
+	for _, name := range pictureFlags {
 		if j.context.String(name) == "-" {
 			return nil, fmt.Errorf("%q: the name of a file is wanted", name)
 		}
@@ -168,7 +168,7 @@ func (j *batchJob) paths() (all []string) {
 
 // sources are the pictures that the job reads.
 func (j *batchJob) sources() (all []string) {
-	for _, name := range []string{"input", "mask"} {
+	for _, name := range pictureFlags {
 		if path := j.context.String(name); path != "" {
 			all = append(all, path)
 		}
@@ -223,7 +223,7 @@ func (j *batchJob) hash(b *batchRun) error {
 		}
 		fmt.Fprintf(h, "%s\x00%s\x00", f.name, f.value)
 	}
-	for _, name := range []string{"input", "mask"} {
+	for _, name := range pictureFlags {
 		if path := j.context.String(name); path != "" {
 			f, err := os.Open(path)
 			if err != nil {

@@ -212,9 +212,11 @@ func (r *run) runDraw(c *urfave.Context) error {
 // pictures over those that are read, unless the user names the same file twice.
 func (r *run) checkPlaces(c *urfave.Context, d drawing) error {
 	read := map[string]string{} // places → the flags that name them
-	for _, name := range []string{"input", "mask"} {
+	for _, name := range pictureFlags {
 		if path := c.String(name); path != "" && path != "-" {
-			read[placeOf(path)], read[sourceOf(path)] = name, name
+			for _, place := range placesRead(path) {
+				read[place] = name
+			}
 		}
 	}
 	written := map[string]bool{}

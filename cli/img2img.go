@@ -19,10 +19,17 @@ const (
 	maxBlur = 256
 )
 
+// pictureFlags name the pictures that a request begins with.
+var pictureFlags = []string{"input", "mask"}
+
+func strengthUsage(standard string) string {
+	return "`X` how much of it is painted anew, 0 to 1 (default: " + standard + ")"
+}
+
 func inputFlags(strength float64) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "`FILE` the picture to begin with: PNG, JPEG, WebP, GIF or BMP; - is standard input"},
-		&urfave.Float64Flag{Name: "strength", Value: strength, Usage: fmt.Sprintf("`X` how much of it is painted anew, 0 to 1 (default: %g)", strength)},
+		&urfave.Float64Flag{Name: "strength", Value: strength, Usage: strengthUsage(fmt.Sprint(strength))},
 	}
 }
 

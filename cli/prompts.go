@@ -24,7 +24,7 @@ func (r *run) prompts(c *urfave.Context) ([]string, error) {
 		lines, err := r.readPrompts(file, c.String("prompts"))
 		list := make([]string, len(lines))
 		for i, line := range lines {
-			list[i] = line.text
+			list[i] = line.fields[0].value
 		}
 		return list, err
 	case !c.IsSet("prompt"):
@@ -39,14 +39,9 @@ func (r *run) prompts(c *urfave.Context) ([]string, error) {
 // standardInput is the name of what has none.
 const standardInput = "standard input"
 
-// promptLine is a line of a file of prompts.
-type promptLine struct {
-	number int // from 1
-	text   string
-}
-
-// readPrompts reads a file with a prompt a line. Empty lines don't count.
-func (r *run) readPrompts(flag, name string) ([]promptLine, error) {
+// readPrompts reads a file with a prompt a line, each a job with that one field.
+// Empty lines don't count.
+func (r *run) readPrompts(flag, name string) ([]jobLine, error) {
 	in, from := r.in, standardInput
 	if name != "-" {
 		f, err := os.Open(name)
@@ -60,12 +55,12 @@ func (r *run) readPrompts(flag, name string) ([]promptLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []promptLine
+	var list []jobLine
 	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
 		number++
 		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, promptLine{number, line})
+			list = append(list, jobLine{from, number, []jobField{{"prompt", line}}})
 		}
 	}
 	if len(list) == 0 {

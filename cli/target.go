@@ -163,12 +163,12 @@ func placeOf(path string) string {
 	return filepath.Join(folder, filepath.Base(path))
 }
 
-// sourceOf is what the file that is read at path is called: the one behind a
-// symbolic link, which [placeOf] is where a file would be written.
-func sourceOf(path string) string {
-	place := placeOf(path)
-	if file, err := filepath.EvalSymlinks(place); err == nil {
-		return file
+// placesRead are those of a file that is read at path: where it would be
+// written, and where the file behind a symbolic link is.
+func placesRead(path string) []string {
+	places := []string{placeOf(path)}
+	if file, err := filepath.EvalSymlinks(places[0]); err == nil && file != places[0] {
+		places = append(places, file)
 	}
-	return place
+	return places
 }

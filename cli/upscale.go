@@ -127,7 +127,9 @@ func (r *run) enlargings(c *urfave.Context, scale float64) (t *target, all []enl
 	taken := map[string]string{} // files that are written or read → for which picture
 	for _, from := range c.Args().Slice() {
 		if from != "-" {
-			taken[placeOf(from)], taken[sourceOf(from)] = from, from
+			for _, place := range placesRead(from) {
+				taken[place] = from
+			}
 		}
 	}
 	for i, from := range c.Args().Slice() {

@@ -91,7 +91,7 @@ func (m *Model) resolve(r Request) (resolved, error) {
 		_, err := layers(t.config, q.ClipSkip)
 		all.join(err)
 	}
-	all.join(m.checkPrompts(q))
+	m.checkPrompts(q, &all)
 	if len(all.Problems) > 0 {
 		return q, &all
 	}
@@ -106,22 +106,17 @@ func (m *Model) resolve(r Request) (resolved, error) {
 }
 
 // checkPrompts checks all prompts: their grammar and length.
-func (m *Model) checkPrompts(q resolved) error {
-	var all RequestError
+func (m *Model) checkPrompts(q resolved, e *RequestError) {
 	steps := 1
 	if q.Steps > 0 && q.Steps <= MaxSteps {
 		steps = q.steps()
 	}
 	for _, p := range []struct{ field, text string }{{"Prompt", q.Prompt}, {"NegativePrompt", q.NegativePrompt}} {
-		all.join(inField(m.checkPrompt(p.text, steps), p.field))
+		e.join(inField(m.checkPrompt(p.text, steps), p.field))
 	}
 	if t := q.Towards; t != nil && t.Prompt != nil {
-		all.join(otherPrompt(inField(m.checkPrompt(*t.Prompt, steps), "Prompt")))
+		e.join(otherPrompt(inField(m.checkPrompt(*t.Prompt, steps), "Prompt")))
 	}
-	if len(all.Problems) > 0 {
-		return &all
-	}
-	return nil
 }
 
 func (m *Model) checkPrompt(text string, steps int) error {

@@ -43,12 +43,20 @@ func (q *resolved) suitVariant(variant string, e *RequestError) {
 	}
 }
 
+// size is a field of a request that says where in a picture, or how large it is.
+type size struct {
+	field string
+	v     image.Point
+}
+
+// sizes are those that SDXL's family is told.
+func (q *resolved) sizes() []size {
+	return []size{{"OriginalSize", q.OriginalSize}, {"TargetSize", q.TargetSize}, {"CropCorner", q.CropCorner}}
+}
+
 // checkXL checks what only SDXL's family is told.
 func (q *resolved) checkXL(e *RequestError) {
-	for _, p := range []struct {
-		field string
-		v     image.Point
-	}{{"OriginalSize", q.OriginalSize}, {"TargetSize", q.TargetSize}, {"CropCorner", q.CropCorner}} {
+	for _, p := range q.sizes() {
 		if p.v.X < 0 || p.v.X > MaxSide || p.v.Y < 0 || p.v.Y > MaxSide {
 			e.add(p.field, "%dx%d, 0 to %d wanted", p.v.X, p.v.Y, MaxSide)
 		}
@@ -72,10 +80,7 @@ func (q *resolved) checkXL(e *RequestError) {
 // suitXL checks what SDXL's family is told, and by whom it is refined.
 func (q *resolved) suitXL(arch string, e *RequestError) {
 	if knows(arch) == 0 {
-		for _, p := range []struct {
-			field string
-			v     image.Point
-		}{{"OriginalSize", q.OriginalSize}, {"TargetSize", q.TargetSize}, {"CropCorner", q.CropCorner}} {
+		for _, p := range q.sizes() {
 			if p.v != (image.Point{}) {
 				e.add(p.field, "only Stable Diffusion XL is told the sizes of pictures")
 			}
