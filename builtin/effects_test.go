@@ -10,13 +10,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sd"
 )
 
 // draw makes a request's pictures with a number of threads.
 func draw(t *testing.T, threads int, r sd.Request) (pictures []*image.NRGBA) {
 	t.Helper()
-	m, err := sd.Open("", sd.Options{Threads: threads})
+	return drawWith(t, sd.Options{Threads: threads}, r)
+}
+
+func drawWith(t *testing.T, o sd.Options, r sd.Request) (pictures []*image.NRGBA) {
+	t.Helper()
+	m, err := sd.Open("", o)
 	require.NoError(t, err)
 	defer m.Close()
 	result, err := m.Generate(context.Background(), r)
@@ -56,10 +62,32 @@ func difference(a, b *image.NRGBA) float64 {
 }
 
 func TestSameBitsOnEveryRunAndThreadCount(t *testing.T) {
-	r := sd.Request{Prompt: "a red apple on a yellow background", Steps: 8, Seed: 1}
-	want := draw(t, 1, r)
-	for _, threads := range []int{1, 2, 2} {
-		require.Equal(t, want[0].Pix, draw(t, threads, r)[0].Pix, "%d threads", threads)
+	r := sd.Request{Prompt: "a red apple on a yellow background", Steps: 4, Seed: 1}
+	for _, set := range cgo.KernelSets() {
+		if !set.Available {
+			continue
+		}
+		o := sd.Options{Threads: 1, Kernels: set.Name}
+		want := drawWith(t, o, r)
+		for _, o.Threads = range []int{1, 2, 2} {
+			require.Equal(t, want[0].Pix, drawWith(t, o, r)[0].Pix, "%s, %d threads", set.Name, o.Threads)
+		}
+	}
+}
+
+// A trained model's picture is the same on every machine but for rounding: nearer
+// to the picture of float32 arithmetic than anybody can see.
+func TestEveryInstructionSetDrawsThePicture(t *testing.T) {
+	r := sd.Request{Prompt: "a red apple on a yellow background", Steps: 6, Seed: 1, Sampler: "euler"}
+	want := drawWith(t, sd.Options{Kernels: "generic"}, r)[0]
+	for _, kernels := range cgo.KernelNames() {
+		o, bound := sd.Options{Kernels: kernels}, 60.0
+		if kernels == cgo.GGML {
+			o.Threads, bound = 1, 45 // rounds activations to 8 bits with these weights, which are q8_0
+		}
+		got := 20 * math.Log10(255/difference(want, drawWith(t, o, r)[0]))
+		t.Logf("%s: PSNR %.1f dB", kernels, got)
+		require.GreaterOrEqual(t, got, bound, kernels)
 	}
 }
 

@@ -344,7 +344,7 @@ func TestTryWays(t *testing.T) {
 func TestWaysAgree(t *testing.T) {
 	// Weights of float32 ask for float32 everywhere, so these are float16.
 	half := func(w Ways) []float32 {
-		net, err := NewNet("unet", unetParams(), Config{Threads: 1, Plain: true})
+		net, err := NewNet("unet", unetParams(), Config{Threads: 1, Kernels: GGML})
 		require.NoError(t, err)
 		t.Cleanup(net.Close)
 		r := rand.New(rand.NewPCG(1, 2))

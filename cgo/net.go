@@ -17,9 +17,9 @@ type Params map[string][]float64
 
 // Config says where and how a net runs.
 type Config struct {
-	Device  int  // a [DeviceInfo.Index]
-	Threads int  // CPU threads, 1 to 512
-	Plain   bool // ggml's own operators on the CPU, without this library's kernels
+	Device  int    // a [DeviceInfo.Index]
+	Threads int    // CPU threads, 1 to 512
+	Kernels string // the CPU's operators, one of [KernelNames]; empty: the fastest
 }
 
 // Net is a neural network on a device. Its methods may be called from any
@@ -60,9 +60,14 @@ func NewNet(arch string, params Params, config Config) (*Net, error) {
 	if config.Device < 0 {
 		return nil, invalid("device %d does not exist", config.Device)
 	}
+	var kernels *C.char
+	if config.Kernels != "" {
+		kernels = C.CString(config.Kernels)
+		defer C.free(unsafe.Pointer(kernels))
+	}
 	var e C.sdgo_error
 	c := C.sdgo_net_new(carch, unsafe.SliceData(cparams), C.size_t(len(cparams)), C.size_t(config.Device),
-		C.int(config.Threads), C.bool(config.Plain), &e)
+		C.int(config.Threads), kernels, &e)
 	if c == nil {
 		return nil, newError(context.Background(), &e)
 	}

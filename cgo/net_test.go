@@ -207,11 +207,11 @@ func TestValues(t *testing.T) {
 }
 
 func TestResultsDoNotDependOnThreads(t *testing.T) {
-	for _, plain := range []bool{true, false} {
-		want := run(t, randomNet(t, "unet", unetParams(), Config{Threads: 1, Plain: plain}), 8)
+	for _, kernels := range KernelNames() {
+		want := run(t, randomNet(t, "unet", unetParams(), Config{Threads: 1, Kernels: kernels}), 8)
 		for _, threads := range []int{2, 3} {
-			got := run(t, randomNet(t, "unet", unetParams(), Config{Threads: threads, Plain: plain}), 8)
-			require.Equal(t, want, got, "%d threads, plain %v", threads, plain)
+			got := run(t, randomNet(t, "unet", unetParams(), Config{Threads: threads, Kernels: kernels}), 8)
+			require.Equal(t, want, got, "%d threads, kernels %s", threads, kernels)
 		}
 	}
 }
@@ -280,8 +280,8 @@ func TestTextIsKept(t *testing.T) {
 
 // The inner blocks' output, put in again, gives what the whole net gave.
 func TestInnerBlocks(t *testing.T) {
-	for _, plain := range []bool{true, false} {
-		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Plain: plain})
+	for _, kernels := range KernelNames() {
+		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
 		for _, side := range []int64{8, 5} {
 			want := run(t, net, side)
 			outputs := []Output{{Name: "deep"}, {Name: "out", Data: make([]float32, len(want))}}

@@ -53,7 +53,7 @@ Examples:
 
 // benchResult is all that one way of computing gave.
 type benchResult struct {
-	Kernels string       `json:"kernels"` // "sdgo" or "ggml"
+	Kernels string       `json:"kernels"` // "avx2", "generic" …, or "ggml"
 	Load    float64      `json:"load"`    // seconds, of opening the file
 	First   float64      `json:"first"`   // seconds, of the first pass through all stages
 	Peak    uint64       `json:"peak,omitempty"`
@@ -161,7 +161,10 @@ func (r *run) measure(ctx context.Context, name string, o sd.Options, ways []str
 	for i, kernels := range ways {
 		resetPeak()
 		o.Kernels = kernels
-		results[i].Kernels = cmp.Or(kernels, "sdgo")
+		var err error
+		if results[i].Kernels, err = sd.Kernels(kernels); err != nil {
+			return nil, 0, err
+		}
 		start := time.Now()
 		m, err := r.openModel(ctx, name, o)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd"
 )
 
 // The arithmetic that bench counts is what the layers' sizes give, its parts
@@ -25,7 +27,9 @@ func TestBench(t *testing.T) {
 	require.Equal(t, 1, b.Runs)
 	require.Positive(t, b.Threads)
 	require.Len(t, b.Results, 2)
-	for i, kernels := range []string{"sdgo", "ggml"} {
+	best, err := sd.Kernels("")
+	require.NoError(t, err)
+	for i, kernels := range []string{best, "ggml"} {
 		require.Equal(t, kernels, b.Results[i].Kernels)
 		require.Positive(t, b.Results[i].Load)
 		require.Len(t, b.Results[i].Stages, 3)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
+
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd"
 )
@@ -76,9 +78,15 @@ func TestSigmas(t *testing.T) {
 
 func TestDevices(t *testing.T) {
 	require.Contains(t, sdgo(t, "devices").out, "cpu")
+	t.Setenv("SDGO_KERNELS", "generic")
+	require.Contains(t, sdgo(t, "devices").out, "cpu computes with the kernels generic; SDGO_KERNELS can be ggml, generic")
+	t.Setenv("SDGO_KERNELS", "mmx")
+	require.Contains(t, sdgo(t, "devices").errors, `SDGO_KERNELS: kernels "mmx": must be one of ggml, generic`)
+	t.Setenv("SDGO_KERNELS", "")
 	var all []device
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "devices", "--json").out), &all))
-	require.Contains(t, all, device{Name: "cpu", Kind: "CPU", Description: all[0].Description, Free: all[0].Free, Total: all[0].Total})
+	require.Contains(t, all, device{Name: "cpu", Kind: "CPU", Description: all[0].Description, Free: all[0].Free, Total: all[0].Total,
+		Kernels: cgo.KernelNames()[len(cgo.KernelNames())-1], KernelSets: cgo.KernelNames()})
 }
 
 func TestByteSize(t *testing.T) {

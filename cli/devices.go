@@ -8,6 +8,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd"
 )
 
 func (r *run) devices() *urfave.Command {
@@ -30,6 +31,9 @@ type device struct {
 	Free        uint64 `json:"free"`               // bytes
 	Total       uint64 `json:"total"`              // bytes
 
+	Kernels    string   `json:"kernels,omitempty"`     // the CPU's operators that are used
+	KernelSets []string `json:"kernel_sets,omitempty"` // what SDGO_KERNELS may choose instead
+
 	Plugin string `json:"plugin,omitempty"` // a file that did not load,
 	Error  string `json:"error,omitempty"`  // and why
 }
@@ -38,14 +42,22 @@ func (r *run) runDevices(c *urfave.Context) error {
 	if err := arguments(c, 0, ""); err != nil {
 		return err
 	}
+	kernels, err := sd.Kernels("")
+	if err != nil {
+		return err
+	}
 	var all []device
 	for _, d := range cgo.Devices() {
 		kind := d.Kind.String()
 		if d.Software {
 			kind += " in software"
 		}
-		all = append(all, device{Name: strings.ToLower(d.Name), Kind: kind, Description: d.Description,
-			Software: d.Software, Free: d.Free, Total: d.Total})
+		one := device{Name: strings.ToLower(d.Name), Kind: kind, Description: d.Description,
+			Software: d.Software, Free: d.Free, Total: d.Total}
+		if d.Kind == cgo.CPU {
+			one.Kernels, one.KernelSets = kernels, cgo.KernelNames()
+		}
+		all = append(all, one)
 	}
 	for _, p := range cgo.Plugins() {
 		if p.Err != nil {
@@ -66,6 +78,10 @@ func (r *run) runDevices(c *urfave.Context) error {
 		return err
 	}
 	for _, d := range all {
+		if d.Kernels != "" {
+			fmt.Fprintf(r.out, "\n%s computes with the kernels %s; SDGO_KERNELS can be %s\n",
+				d.Name, d.Kernels, strings.Join(d.KernelSets, ", "))
+		}
 		if d.Plugin != "" {
 			fmt.Fprintf(r.out, "\n%s: not loaded: %s\n", printable(d.Plugin), printable(d.Error))
 		}

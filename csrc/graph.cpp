@@ -23,7 +23,7 @@ Tensor origin(Tensor t) {
 
 } // namespace
 
-Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile,
+Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
              const Ways &ways)
     : key_(key) {
     const size_t size = kMaxNodes * ggml_tensor_overhead() + 2 * ggml_graph_overhead_custom(kMaxNodes, false);
@@ -45,7 +45,7 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Po
             }
             inputs_[name] = t;
         }
-        ops_ = pool ? cpu_ops(ctx_, weights, *pool, profile) : ggml_ops(ctx_, weights, ways);
+        ops_ = cpu ? cpu_ops(ctx_, weights, *cpu, profile) : ggml_ops(ctx_, weights, ways);
         outputs_ = arch.forward(*ops_, inputs_, key.outputs);
         if (!ops_->kept().empty()) {
             kept_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);

@@ -20,7 +20,7 @@ class Graph {
     // sealed are declared on the way.
     // Without a pool its operators are ggml's own. What the kernels do is added
     // to a profile.
-    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Pool *pool, Profile &profile,
+    Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
           const Ways &ways);
     ~Graph();
     Graph(const Graph &) = delete;

@@ -56,90 +56,69 @@ bool has_amx() {
 #endif
 }
 
-bool has(Isa isa) {
-    switch (isa) {
-    case Isa::avx2:
-        return has_avx2();
-    case Isa::avx_vnni:
-        return has_avx_vnni();
-    case Isa::avx512:
-        return has_avx512();
-    case Isa::avx512_vnni:
-        return has_avx512_vnni();
-    case Isa::amx:
-        return has_amx();
-    default:
-        return true;
-    }
-}
-#else
-bool has(Isa isa) {
-    return isa <= Isa::generic;
-}
 #endif
 
-// What is asked for, or the best there is if this machine lacks it.
-const Table &table(Isa isa) {
-    switch (isa != Isa::best && isa_available(isa) ? isa : best_isa()) {
+bool always() {
+    return true;
+}
+
+// Every set of kernels that this program has. What forces a set, lists the sets
+// or tests them all reads this table.
+struct Set {
+    Isa isa;
+    const char *name;
+    bool (*available)(); // on this machine
+    const Table &(*table)();
+};
+
+constexpr Set kSets[] = {
+    {Isa::generic, "generic", always, generic_table},
 #if defined(__x86_64__)
-    case Isa::amx:
-        return amx_table();
-    case Isa::avx512_vnni:
-        return avx512_vnni_table();
-    case Isa::avx512:
-        return avx512_table();
-    case Isa::avx_vnni:
-        return avx_vnni_table();
-    case Isa::avx2:
-        return avx2_table();
+    {Isa::avx2, "avx2", has_avx2, avx2_table},
+    {Isa::avx_vnni, "avx-vnni", has_avx_vnni, avx_vnni_table},
+    {Isa::avx512, "avx512", has_avx512, avx512_table},
+    {Isa::avx512_vnni, "avx512-vnni", has_avx512_vnni, avx512_vnni_table},
+    {Isa::amx, "amx", has_amx, amx_table},
 #endif
-    default:
-        return generic_table();
-    }
+};
+
+// By Isa; null where this program or this machine has no such kernels.
+const std::array<const Set *, isa_count> &sets() {
+    static const auto all = [] {
+        std::array<const Set *, isa_count> a{};
+        for (const Set &s : kSets) {
+            if (s.available()) {
+                a[size_t(s.isa)] = &s;
+                a[size_t(Isa::best)] = &s; // so far: the table is sorted
+            }
+        }
+        return a;
+    }();
+    return all;
+}
+
+// What is asked for, which the caller knows to be available.
+const Table &table(Isa isa) {
+    return sets()[size_t(isa)]->table();
 }
 
 } // namespace
 
 Isa best_isa() {
-    static const Isa isa = [] {
-        int best = isa_count - 1;
-        while (!isa_available(Isa(best))) {
-            best--;
-        }
-        return Isa(best);
-    }();
-    return isa;
+    return sets()[size_t(Isa::best)]->isa;
 }
 
 bool isa_available(Isa isa) {
-    static const auto all = [] {
-        std::array<bool, isa_count> a;
-        for (int i = 0; i < isa_count; i++) {
-            a[size_t(i)] = has(Isa(i));
-        }
-        return a;
-    }();
-    return all[size_t(isa)];
+    return sets()[size_t(isa)] != nullptr;
 }
 
 const char *isa_name(Isa isa) {
-    switch (isa) {
-    case Isa::best:
-        return isa_name(best_isa());
-    case Isa::generic:
-        return "generic";
-    case Isa::avx2:
-        return "avx2";
-    case Isa::avx_vnni:
-        return "avx-vnni";
-    case Isa::avx512:
-        return "avx512";
-    case Isa::avx512_vnni:
-        return "avx512-vnni";
-    case Isa::amx:
-        return "amx";
+    for (const Set &s : kSets) {
+        if (s.isa == (isa == Isa::best ? best_isa() : isa)) {
+            return s.name;
+        }
     }
-    return "unknown";
+    return nullptr;
 }
 
 int64_t out_height(const Conv2d &c) {

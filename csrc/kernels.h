@@ -23,13 +23,13 @@ namespace sdgo::kernels {
 
 // Instruction sets, slowest first. `generic` is the compiler's default target
 // (SSE2 on x86-64, NEON on arm64). A machine need not have all those below its
-// best.
+// best. Each has one line in kernels.cpp.
 enum class Isa { best, generic, avx2, avx_vnni, avx512, avx512_vnni, amx };
 constexpr int isa_count = 7;
 
-bool isa_available(Isa isa); // does this machine have it? always true for best and generic
-Isa best_isa();              // the fastest available
-const char *isa_name(Isa isa);
+bool isa_available(Isa isa);   // does this machine have it? always true for best and generic
+Isa best_isa();                // the fastest available
+const char *isa_name(Isa isa); // null where this program has no such kernels
 
 // Element types. `block` is anything else that ggml knows.
 enum class Type { f32, f16, bf16, block };

@@ -119,8 +119,8 @@ class Ops {
 std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways,
                               ggml_type unbound = GGML_TYPE_F32);
 
-// The CPU kernels, on a pool's threads; each call of one is added to a profile.
-class Pool;
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile);
+// The CPU kernels; each call of one is added to a profile.
+struct Cpu;
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile);
 
 } // namespace sdgo

@@ -2,9 +2,8 @@
 // Images are channels-last, ne = [C, W, H, N], so an image's tokens are a view.
 #include "ops.h"
 
+#include "cpu.h"
 #include "kernel_memory.h"
-#include "kernels.h"
-#include "pool.h"
 
 #include <algorithm>
 #include <cmath>
@@ -66,8 +65,8 @@ Vector vector(Tensor t) {
 
 class CpuOps : public Ops {
   public:
-    CpuOps(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile)
-        : Ops(ctx, weights), pool_(pool), profile_(profile) {}
+    CpuOps(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile)
+        : Ops(ctx, weights), cpu_(cpu), profile_(profile) {}
 
     uint64_t scratch_size() const override { return scratch_size_; }
     bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
@@ -245,11 +244,16 @@ class CpuOps : public Ops {
                 F arguments) {
         count(flop);
         sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
+        const auto call = [this, arguments](Tensor dst) {
+            auto args = arguments(dst);
+            args.isa = cpu_.isa;
+            return args;
+        };
         scratch_size_ =
-            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(arguments(nullptr), pool_.threads())));
-        jobs_.push_back([this, op, flop, arguments](Tensor dst) {
+            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(call(nullptr), cpu_.pool.threads())));
+        jobs_.push_back([this, op, flop, call](Tensor dst) {
             const Stopwatch watch;
-            kernels::run_on(pool_, arguments(dst), scratch_.data());
+            kernels::run_on(cpu_.pool, call(dst), scratch_.data());
             profile_.add(op, flop, watch.seconds());
         });
         return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
@@ -278,7 +282,7 @@ class CpuOps : public Ops {
                     });
     }
 
-    Pool &pool_;
+    Cpu &cpu_;
     Profile &profile_;
     std::unordered_map<Tensor, Source> joined_, normalized_;
     std::deque<Job> jobs_; // at addresses that stay
@@ -288,8 +292,8 @@ class CpuOps : public Ops {
 
 } // namespace
 
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Pool &pool, Profile &profile) {
-    return std::make_unique<CpuOps>(ctx, weights, pool, profile);
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile) {
+    return std::make_unique<CpuOps>(ctx, weights, cpu, profile);
 }
 
 } // namespace sdgo

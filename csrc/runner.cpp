@@ -98,11 +98,11 @@ sdgo_value::~sdgo_value() {
     ggml_free(ctx);
 }
 
-sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, bool plain)
+sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, const char *kernels)
     : device_(device, threads), arch_(architecture(arch, params)) {
-    if (device_.is_cpu() && !plain) {
+    if (device_.is_cpu() && !(kernels && strcmp(kernels, "ggml") == 0)) {
         // The kernels bring their own threads; ggml walks the graph with one.
-        pool_ = std::make_unique<Pool>(threads);
+        cpu_ = std::make_unique<Cpu>(threads, kernels);
         device_.set_threads(1);
     }
     // The declaring pass: building the graph once asks for every weight.
@@ -205,7 +205,7 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     }
     Ways ways = ways_;
     ways.precise = ways.precise || weights_.exact(); // float32 is what was asked for
-    graphs_.emplace_front(*arch_, weights_, key, pool_.get(), profile_, ways);
+    graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, ways);
     try {
         graphs_.front().allocate(device_);
     } catch (...) {
@@ -324,5 +324,5 @@ uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdg
         invalid("the net is not loaded");
     }
     const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
-    return Graph(*arch_, weights_, k, pool_.get(), profile_, ways_).size(device_);
+    return Graph(*arch_, weights_, k, cpu_.get(), profile_, ways_).size(device_);
 }

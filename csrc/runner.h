@@ -1,8 +1,8 @@
 // What an sdgo_net is: an architecture on a device with weights and graphs.
 #pragma once
 
+#include "cpu.h"
 #include "graph.h"
-#include "pool.h"
 
 struct sdgo_value {
     ggml_context *ctx = nullptr;
@@ -16,7 +16,7 @@ struct sdgo_value {
 
 struct sdgo_net {
   public:
-    sdgo_net(const char *arch, const sdgo::Params &params, size_t device, int threads, bool plain);
+    sdgo_net(const char *arch, const sdgo::Params &params, size_t device, int threads, const char *kernels);
 
     sdgo::Weights &weights() { return weights_; }
     const sdgo::Weights &weights() const { return weights_; }
@@ -47,7 +47,7 @@ struct sdgo_net {
     void fetch(sdgo::Tensor t, sdgo_output &out) const;
 
     sdgo::Device device_;
-    std::unique_ptr<sdgo::Pool> pool_; // none: ggml's own operators
+    std::unique_ptr<sdgo::Cpu> cpu_; // none: ggml's own operators
     std::unique_ptr<sdgo::Architecture> arch_;
     mutable sdgo::Weights weights_; // graphs that are being built ask for them
     mutable sdgo::Profile profile_;

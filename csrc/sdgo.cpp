@@ -71,10 +71,21 @@ bool sdgo_device_at(size_t index, sdgo_device_info *info) {
     return true;
 }
 
+bool sdgo_kernels_at(size_t index, sdgo_kernels *set) {
+    for (int i = int(kernels::Isa::generic); i < kernels::isa_count; i++) {
+        const auto isa = kernels::Isa(i);
+        if (kernels::isa_name(isa) && index-- == 0) {
+            *set = {kernels::isa_name(isa), kernels::isa_available(isa)};
+            return true;
+        }
+    }
+    return false;
+}
+
 sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
-                       int threads, bool plain, sdgo_error *err) {
+                       int threads, const char *kernels, sdgo_error *err) {
     sdgo_net *net = nullptr;
-    guarded(err, [&] { net = new sdgo_net(arch, Params(params, n_params), device, threads, plain); });
+    guarded(err, [&] { net = new sdgo_net(arch, Params(params, n_params), device, threads, kernels); });
     return net;
 }
 

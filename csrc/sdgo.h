@@ -63,6 +63,17 @@ bool sdgo_plugin_load(const char *path, sdgo_error *err);
 size_t sdgo_device_count(void);
 bool sdgo_device_at(size_t index, sdgo_device_info *info);
 
+// Sets of CPU operators, by the names that sdgo_net_new takes: this library's
+// kernels, one set for each instruction set that they are compiled for, slowest
+// first. `available` says whether this machine has the instructions. false where
+// index is beyond the last.
+typedef struct {
+    const char *name; // "generic", "avx2", …; static
+    bool available;
+} sdgo_kernels;
+
+bool sdgo_kernels_at(size_t index, sdgo_kernels *set);
+
 // One hyperparameter: a name and up to 16 numbers.
 typedef struct {
     const char *name;
@@ -74,10 +85,11 @@ typedef struct sdgo_net sdgo_net;
 
 // Creates a net of architecture `arch` ("clip_text", "unet", "vae_decoder",
 // "vae_encoder", "esrgan" …) on device `device`. `threads` is the number of CPU threads of
-// a run. `plain` chooses ggml's own operators on the CPU too, instead of this
-// library's kernels. Hyperparameters are documented with each architecture.
+// a run. `kernels` chooses the CPU's operators: NULL the fastest kernels that there
+// are, a name of sdgo_kernels_at's one set of them, "ggml" ggml's own operators.
+// Hyperparameters are documented with each architecture.
 sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
-                       int threads, bool plain, sdgo_error *err);
+                       int threads, const char *kernels, sdgo_error *err);
 void sdgo_net_free(sdgo_net *net);
 
 typedef struct {
@@ -110,7 +122,7 @@ bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err);
 void sdgo_net_unload(sdgo_net *net);
 
 // What can be computed in several ways on a device that is not the CPU, or
-// there with `plain`.
+// there with ggml's operators.
 typedef struct {
     bool direct;  // convolutions as such, not as matrix products
     bool flash;   // attention that keeps no scores, with float16 keys and values

@@ -72,7 +72,7 @@ func TestUpscalersOnDevice(t *testing.T) {
 	device := testDevice(t)
 	ref := readReference(t, upscaleFolder, "reference.safetensors")
 	for name, want := range map[string]string{"x4.pth": "x4", "x2.safetensors": "x2"} {
-		requireUpscaled(t, ref, openESRGAN(t, name, Options{Type: "f32", Backend: device}), want)
+		requireUpscaled(t, ref, openESRGAN(t, name, Options{Type: "f32", Backend: device}), want, 0)
 	}
 }
 

@@ -75,7 +75,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Options{Backend: "abacus"}, "there is: auto, cpu"},
 		{Options{Type: "q9"}, "q9"},
 		{Options{Prediction: "future"}, "epsilon or v"},
-		{Options{Kernels: "none"}, "ggml"},
+		{Options{Kernels: "none"}, `kernels "none": must be one of ggml, generic`},
 	} {
 		_, err := Open(path, test.options)
 		require.ErrorContains(t, err, test.want)

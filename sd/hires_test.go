@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 )
 
@@ -46,7 +47,7 @@ func hiresRequest(ref reference) Request {
 func TestSecondPassAgrees(t *testing.T) {
 	ref := readReference(t, hiresFolder, "reference.safetensors")
 	first := readReference(t, pipelinesFolder, "pipeline.safetensors")
-	for _, kernels := range []string{"", "ggml"} {
+	for _, kernels := range cgo.KernelNames() {
 		m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Kernels: kernels})
 		r := hiresRequest(first)
 		q, err := r.resolve(m.NativeSize())

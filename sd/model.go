@@ -39,9 +39,11 @@ type Options struct {
 	// the UNet tells.
 	Prediction string
 
-	// Kernels chooses the CPU operators: empty for this library's kernels,
-	// "ggml" for ggml's own, which are slow and simple. The environment variable
-	// SDGO_KERNELS is its default.
+	// Kernels chooses the CPU operators: empty for the fastest of this library's
+	// kernels, or the name of one instruction set's: "generic", "avx2",
+	// "avx-vnni", "avx512", "avx512-vnni" or "amx"; or "ggml" for ggml's own
+	// operators, which are slow and simple. [Kernels] says which a machine has. The
+	// environment variable SDGO_KERNELS is its default.
 	Kernels string
 
 	// Batch is how many pictures go through the UNet at once, where memory
@@ -125,10 +127,11 @@ func openHost(name string, o Options, read func() (*convert.Model, error)) (*Mod
 	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
 		o.Threads = cgo.Threads()
 	}
-	if o.Kernels == "" {
-		o.Kernels = os.Getenv("SDGO_KERNELS")
-	}
 	if err := o.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if o.Kernels, err = Kernels(o.Kernels); err != nil {
 		return nil, err
 	}
 	wanted, err := parseBackend(o.Backend)
@@ -158,9 +161,6 @@ func (o Options) check() error {
 			return err
 		}
 	}
-	if o.Kernels != "" && o.Kernels != "ggml" {
-		return fmt.Errorf("kernels %q: %q wanted, or nothing", o.Kernels, "ggml")
-	}
 	if o.Batch < 0 || o.Batch > MaxBatch {
 		return fmt.Errorf("a batch of %d, 1 to %d wanted, or 0", o.Batch, MaxBatch)
 	}
@@ -170,6 +170,25 @@ func (o Options) check() error {
 	}
 	return fmt.Errorf("prediction %q: epsilon or v wanted", o.Prediction)
 }
+
+// Kernels says which CPU operators a model computes with whose [Options] name
+// those: the name itself, or, for an empty one, that of the environment variable
+// SDGO_KERNELS, else the fastest kernels that this machine can run. It is an error
+// where the name is unknown, or the processor lacks the instructions.
+func Kernels(name string) (string, error) {
+	from := ""
+	if name == "" {
+		name, from = os.Getenv(kernelsVariable), kernelsVariable+": "
+	}
+	found, err := cgo.FindKernels(name)
+	if err != nil {
+		return "", fmt.Errorf("%s%w", from, err)
+	}
+	return found, nil
+}
+
+// kernelsVariable is the environment's default of [Options.Kernels].
+const kernelsVariable = "SDGO_KERNELS"
 
 // Close frees the networks and unmaps the file, after the calls in progress; a
 // callback of theirs would wait for itself. Further calls return [ErrClosed]; to

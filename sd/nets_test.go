@@ -6,44 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	instructions "golang.org/x/sys/cpu"
 
 	"github.com/sdgo/sdgo/cgo"
 )
-
-// bounds are the relative RMS errors that each way of computing may have
-// against the reference libraries in float32, less than twice what was
-// measured for the worst network. The project's aim for float32 is 1e-4. The
-// tiny models' weights are exact in f16 and bf16, so these show that our
-// kernels keep float32 activations where ggml's operators round them. The
-// quantized types' errors are those of random weights in rows of 32 to 256:
-// trained, wide networks lose far less. Where there is AVX2 and nothing wider,
-// weights of less than float32 are multiplied as integers of 16 bits
-// (csrc/kernel_fixed.h), which still is nearer than ggml's float16.
-var bounds = []struct {
-	name    string
-	options Options
-	bound   float64
-}{
-	{"as in the file", Options{}, halfBound},
-	{"f32", Options{Type: "f32"}, 1e-5},
-	{"f32, one thread", Options{Type: "f32", Threads: 1}, 1e-5},
-	{"f16", Options{Type: "f16"}, halfBound},
-	{"bf16", Options{Type: "bf16"}, halfBound},
-	{"q8_0", Options{Type: "q8_0"}, 0.09},
-	{"q4_0", Options{Type: "q4_0"}, 0.7},
-	{"ggml f32", Options{Type: "f32", Kernels: "ggml"}, 1e-5},
-	{"ggml f16", Options{Kernels: "ggml"}, 6e-3},
-	{"ggml q8_0", Options{Type: "q8_0", Kernels: "ggml"}, 0.12},
-}
-
-// halfBound is the bound for weights of 16 bits.
-var halfBound = func() float64 {
-	if x := instructions.X86; x.HasAVX2 && x.HasFMA && !(x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ) {
-		return 2e-3
-	}
-	return 2.5e-5
-}()
 
 // netCase is one run of one network with a reference.
 type netCase struct {
@@ -78,11 +43,36 @@ func netCases(model string) []netCase {
 func TestNetsAgreeWithDiffusers(t *testing.T) {
 	ref := readReference(t, netsFolder, "reference.safetensors")
 	for _, model := range []string{"sd1", "sd2"} {
-		for _, b := range bounds {
-			m := openTiny(t, model+".safetensors", b.options)
+		for _, w := range ways() {
+			m := openTiny(t, model+".safetensors", w.options)
 			for _, c := range netCases(model) {
-				t.Run(fmt.Sprintf("%s/%s/%s", model, b.name, c.name), func(t *testing.T) {
-					runCase(t, ref, m, model+".", c, b.bound)
+				t.Run(fmt.Sprintf("%s/%s/%s", model, w, c.name), func(t *testing.T) {
+					runCase(t, ref, m, model+".", c, w.bound)
+				})
+			}
+		}
+	}
+}
+
+// The numbers of quantized weights are what they are: given those, networks
+// compute as precisely as with weights of 16 bits. (What quantizing loses of a tiny
+// network's random weights is another matter, bounded by quantizedBounds.)
+func TestNetsComputeQuantizedWeightsPrecisely(t *testing.T) {
+	ref := readReference(t, netsFolder, "reference.safetensors")
+	for typ, loss := range quantizedLoss {
+		exact := openTiny(t, "sd1.safetensors", Options{Type: typ, Kernels: "generic"})
+		for _, c := range netCases("sd1") {
+			want := runNet(t, ref, exact, "sd1.", c)
+			require.LessOrEqual(t, relativeRMS(want, ref.f32("sd1."+c.want)), loss, "%s %s: what quantizing loses", typ, c.name)
+			for _, kernels := range cgo.KernelNames() {
+				t.Run(fmt.Sprintf("%s/%s/%s", typ, kernels, c.name), func(t *testing.T) {
+					bound := halfBound
+					if kernels == cgo.GGML {
+						bound = ggmlQuantizedBound
+					}
+					got := runNet(t, ref, openTiny(t, "sd1.safetensors", Options{Type: typ, Kernels: kernels, Threads: 1}), "sd1.", c)
+					t.Logf("relative RMS error %.2g", relativeRMS(got, want))
+					requireClose(t, got, want, bound, c.name)
 				})
 			}
 		}
@@ -90,6 +80,15 @@ func TestNetsAgreeWithDiffusers(t *testing.T) {
 }
 
 func runCase(t *testing.T, ref reference, m *Model, prefix string, c netCase, bound float64) {
+	t.Helper()
+	want, got := ref.f32(prefix+c.want), runNet(t, ref, m, prefix, c)
+	t.Logf("relative RMS error %.2g", relativeRMS(got, want))
+	requireClose(t, got, want, bound, c.name)
+}
+
+// runNet is a case's output.
+func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []float32 {
+	t.Helper()
 	net, err := c.part(m).get()
 	require.NoError(t, err)
 	var inputs []cgo.Input
@@ -102,9 +101,7 @@ func runCase(t *testing.T, ref reference, m *Model, prefix string, c netCase, bo
 		}
 		inputs = append(inputs, in)
 	}
-	want := ref.f32(prefix + c.want)
-	got := make([]float32, len(want))
+	got := make([]float32, len(ref.f32(prefix+c.want)))
 	require.NoError(t, net.Run(context.Background(), inputs, []cgo.Output{{Name: c.output, Data: got}}))
-	t.Logf("relative RMS error %.2g", relativeRMS(got, want))
-	requireClose(t, got, want, bound, c.name)
+	return got
 }

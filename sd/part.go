@@ -36,7 +36,7 @@ func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, er
 	device := m.devices[name]
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(arch, params, cgo.Config{
-			Device: device.Index, Threads: m.options.Threads, Plain: m.options.Kernels == "ggml",
+			Device: device.Index, Threads: m.options.Threads, Kernels: m.options.Kernels,
 		})
 	}
 	net, err := create()

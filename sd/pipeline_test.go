@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 )
 
@@ -53,7 +54,7 @@ func TestPipelineAgreesStepByStep(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
 	for _, file := range []string{"sd1.safetensors", "sd1-diffusers", "sd2.safetensors"} {
 		model := file[:3]
-		for _, kernels := range []string{"", "ggml"} {
+		for _, kernels := range cgo.KernelNames() {
 			t.Run(file+" "+kernels, func(t *testing.T) {
 				m := openTiny(t, file, Options{Type: "f32", Kernels: kernels})
 				q, err := pipelineRequest(ref).resolve(m.NativeSize())

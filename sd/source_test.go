@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/picture"
 )
@@ -28,7 +29,7 @@ func TestPictureToPictureAgrees(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
 	start, mask := startPicture(ref)
 	for _, name := range []string{"sd1.img2img", "sd1.inpaint"} {
-		for _, kernels := range []string{"", "ggml"} {
+		for _, kernels := range cgo.KernelNames() {
 			t.Run(name+" "+kernels, func(t *testing.T) {
 				m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Kernels: kernels})
 				r := pipelineRequest(ref)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 )
 
@@ -52,12 +53,20 @@ func mixed(start image.Image, mask image.Image) []Request {
 }
 
 // Pictures drawn together are, to the bit, those drawn one by one: with every
-// type of weights and either kind of kernels.
+// type of weights and every set of kernels.
 func TestTogetherIsTheSame(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
 	start, mask := startPicture(ref)
 	requests := mixed(start, mask)
-	for _, o := range []Options{{}, {Type: "f32"}, {Type: "q8_0"}, {Kernels: "ggml"}, {Threads: 1}} {
+	all := []Options{{Threads: 1}, {Type: "f32"}}
+	for _, kernels := range cgo.KernelNames() {
+		threads := 2
+		if kernels == cgo.GGML {
+			threads = 1 // several wait in loops
+		}
+		all = append(all, Options{Kernels: kernels, Threads: threads}, Options{Kernels: kernels, Threads: threads, Type: "q8_0"})
+	}
+	for _, o := range all {
 		t.Run(fmt.Sprint(o.Type, o.Kernels, o.Threads), func(t *testing.T) {
 			o.Batch = 1
 			want := generateAll(t, openTiny(t, "sd1.safetensors", o), requests)

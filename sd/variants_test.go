@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sampler"
@@ -49,7 +50,7 @@ func TestVariantsAgree(t *testing.T) {
 	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
 	start, mask := startPicture(ref)
 	for _, name := range []string{"sd1.nine", "sd1.eight"} {
-		for _, kernels := range []string{"", "ggml"} {
+		for _, kernels := range cgo.KernelNames() {
 			t.Run(name+" "+kernels, func(t *testing.T) {
 				m := openVariant(t, ref, name, Options{Type: "f32", Kernels: kernels})
 				r := pipelineRequest(ref)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 )
 
@@ -21,15 +22,12 @@ func openXL(t *testing.T, name string, o Options) *Model {
 
 func TestXLNetsAgreeWithDiffusers(t *testing.T) {
 	ref := readReference(t, xlFolder, "reference.safetensors")
-	for _, b := range bounds {
-		if b.name == "q8_0" || b.name == "q4_0" || b.name == "ggml q8_0" {
-			continue // the UNet's kinds of layers are those of SD 1 and 2
-		}
+	for _, w := range ways() {
 		for _, model := range []string{"base", "refiner"} {
-			t.Run(model+"/"+b.name, func(t *testing.T) {
+			t.Run(model+"/"+w.String(), func(t *testing.T) {
 				c := netCase{"unet", func(m *Model) *part { return m.unet },
 					map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context", "y": "unet.y"}, "out", "unet.out"}
-				runCase(t, ref, openXL(t, model, b.options), model+".", c, 3*b.bound) // twice as many blocks of attention
+				runCase(t, ref, openXL(t, model, w.options), model+".", c, 3*w.bound) // twice as many blocks of attention
 			})
 		}
 	}
@@ -100,7 +98,7 @@ func TestXLPipelinesAgreeWithDiffusers(t *testing.T) {
 		}
 		return img
 	}
-	for _, kernels := range []string{"", "ggml"} {
+	for _, kernels := range cgo.KernelNames() {
 		o := Options{Type: "f32", Kernels: kernels}
 		base, refiner := openXL(t, "base", o), openXL(t, "refiner", o)
 		for _, c := range []struct {

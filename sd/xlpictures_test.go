@@ -4,6 +4,8 @@ import (
 	"image"
 	"path/filepath"
 	"testing"
+
+	"github.com/sdgo/sdgo/cgo"
 )
 
 // What SDXL makes of a picture, with the plain model and those for inpainting
@@ -13,7 +15,7 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 	start, _ := startPicture(readReference(t, pipelinesFolder, "pipeline.safetensors"))
 	mask := image.NewGray(start.Rect)
 	copy(mask.Pix, ref.tensor("mask", "U8").Data)
-	for _, kernels := range []string{"", "ggml"} {
+	for _, kernels := range cgo.KernelNames() {
 		o := Options{Type: "f32", Kernels: kernels}
 		for name, change := range map[string]func(*Request){
 			"img2img":   func(r *Request) { r.Image, r.Strength = start, Scale(0.6) },

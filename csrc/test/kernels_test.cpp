@@ -360,7 +360,7 @@ int main(int argc, char **argv) {
     const std::string only = argc > 1 ? argv[1] : "";
     int tested = 0;
     for (int i = int(Isa::generic); i < isa_count; i++) {
-        if (!only.empty() && only != isa_name(Isa(i))) {
+        if (!isa_name(Isa(i)) || (!only.empty() && only != isa_name(Isa(i)))) {
             continue;
         }
         if (!isa_available(Isa(i))) {

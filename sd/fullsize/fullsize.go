@@ -197,7 +197,7 @@ func onAllProcessors(ctx context.Context, names []string, do func(name string) e
 }
 
 func weightsOf(p part) ([]cgo.Weight, error) {
-	net, err := cgo.NewNet(p.arch, p.params, cgo.Config{Threads: 1, Plain: true})
+	net, err := cgo.NewNet(p.arch, p.params, cgo.Config{Threads: 1, Kernels: cgo.GGML})
 	if err != nil {
 		return nil, err
 	}
