@@ -22,9 +22,10 @@ type Sources struct {
 }
 
 // LoadSources opens a model that is put together from several files.
-func LoadSources(s Sources) (*Model, error) {
+func LoadSources(s Sources) (_ *Model, err error) {
+	defer recovered(s.Model, &err)
 	m := &Model{Path: s.Model}
-	err := m.combine(s)
+	err = m.combine(s)
 	if err == nil {
 		err = m.detect()
 	}

@@ -48,18 +48,13 @@ func (m *Model) detect() error {
 	if !isDiffusion(m.Arch) {
 		return nil
 	}
-	d.unet()
-	d.vae()
-	d.texts()
-	d.family()
-	d.overrides()
-	if d.err == nil {
-		d.schedule()
+	// Each step relies on what those before it found.
+	for _, step := range []func(){d.unet, d.vae, d.texts, d.family, d.overrides, d.schedule} {
+		if step(); d.err != nil {
+			return d.err
+		}
 	}
-	if d.err == nil {
-		d.err = m.complete()
-	}
-	return d.err
+	return m.complete()
 }
 
 func (d *detector) fail(format string, args ...any) {

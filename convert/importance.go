@@ -16,7 +16,8 @@ import (
 // of what its columns were multiplied with, which quantizers weigh errors by.
 // Both of llama.cpp's formats are known, its GGUF files and the older ones:
 // a count, and for each entry its name, the number of calls, and the values.
-func ParseImportance(data []byte) (map[string][]float32, error) {
+func ParseImportance(data []byte) (_ map[string][]float32, err error) {
+	defer recovered("importance matrix", &err)
 	read := parseOldImportance
 	if gguf.Looks(data) {
 		read = parseGGUFImportance

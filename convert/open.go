@@ -20,7 +20,8 @@ var ErrUnrecognized = errors.New("not a model that is supported")
 
 // Open opens a model that package sd runs: Stable Diffusion 1.x, 2.x, XL or
 // XL's refiner. What path is, is found from its contents.
-func Open(path string) (*Model, error) {
+func Open(path string) (_ *Model, err error) {
+	defer recovered(path, &err)
 	m, err := Load(path)
 	if err != nil {
 		return nil, err
@@ -30,7 +31,8 @@ func Open(path string) (*Model, error) {
 
 // OpenBytes is Open for a file that is in memory: its name is for messages.
 // The bytes must stay as they are until Close.
-func OpenBytes(name string, data []byte) (*Model, error) {
+func OpenBytes(name string, data []byte) (_ *Model, err error) {
+	defer recovered(name, &err)
 	m := &Model{Path: name}
 	if err := m.opened(m.readBytes(data)); err != nil {
 		return nil, err
@@ -54,12 +56,22 @@ func (m *Model) runnable() (*Model, error) {
 
 // Load opens a file of any kind that is recognised, to look at it or to convert
 // it.
-func Load(path string) (*Model, error) {
+func Load(path string) (_ *Model, err error) {
+	defer recovered(path, &err)
 	m, err := read(path)
 	if err := m.opened(err); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// recovered turns a panic while a file is read, which is a fault of this package,
+// into an error of that file: what is in a file must not end the program. It is
+// deferred where files come in.
+func recovered(path string, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%s: reading it failed: %v; this is a fault of the program, please report it with the file", path, r)
+	}
 }
 
 // read reads a file or folder, whose configuration is not worked out yet. It

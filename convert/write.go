@@ -271,24 +271,11 @@ func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
 		return errors.New("it has elements that are NaN or infinite; finite numbers are wanted: the file is damaged")
 	}
 	source.rescale(floats, c.begin)
-	if err := p.encode(source.Name, to, encoded, floats, c.row); err != nil {
+	if err := encode(to, encoded, floats, c.row, p.options.Quantize, p.options.Importance[source.Name]); err != nil {
 		return err
 	}
 	_, err := f.WriteAt(encoded, c.at)
 	return err
-}
-
-func (p *plan) encode(name string, to dtype.Type, dst []byte, src []float32, row int) error {
-	if to.Quantized() {
-		return p.options.Quantize(uint32(to), dst, src, row, p.options.Importance[name])
-	}
-	if err := dtype.Encode(to, dst, src); err != nil {
-		return err
-	}
-	if !dtype.Finite(to, dst) {
-		return fmt.Errorf("it has numbers that are too large for %s; bf16 and f32 hold them", to)
-	}
-	return nil
 }
 
 func (p *plan) advance(n int64) {

@@ -1,6 +1,7 @@
 // The C interface: arguments checked, exceptions turned into sdgo_error.
 #include "sdgo.h"
 
+#include "quantize.h"
 #include "runner.h"
 
 #include <cstring>
@@ -201,39 +202,9 @@ void sdgo_value_free(sdgo_value *value) {
 
 bool sdgo_quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
                    const float *importance, sdgo_error *err) {
-    return guarded(err, [&] {
-        const ggml_type_traits *t =
-            type >= 0 && type < GGML_TYPE_COUNT ? ggml_get_type_traits(ggml_type(type)) : nullptr;
-        if (!t || t->type_size == 0 || t->blck_size == 0 || (type != GGML_TYPE_F32 && !t->from_float_ref)) {
-            invalid("type %d cannot be quantized to", type);
-        }
-        if (rows < 0 || row_length < 1 || row_length % t->blck_size != 0) {
-            invalid("rows of %lld elements do not divide into blocks of %lld (type %s)",
-                    (long long)row_length, (long long)t->blck_size, t->type_name);
-        }
-        const size_t row = ggml_row_size(ggml_type(type), row_length);
-        if (size / row != size_t(rows) || size % row != 0) {
-            invalid("%zu bytes for %lld rows of %zu bytes", size, (long long)rows, row);
-        }
-        if (ggml_quantize_requires_imatrix(ggml_type(type)) && !importance) {
-            invalid("type %s wants an importance matrix", t->type_name);
-        }
-        if (ggml_quantize_chunk(ggml_type(type), src, dst, 0, rows, row_length, importance) != size) {
-            invalid("type %s cannot be quantized to", t->type_name);
-        }
-    });
+    return guarded(err, [&] { quantize(type, src, dst, size, rows, row_length, importance); });
 }
 
 bool sdgo_dequantize(int type, const void *src, size_t size, float *dst, int64_t count, sdgo_error *err) {
-    return guarded(err, [&] {
-        const ggml_type_traits *t =
-            type >= 0 && type < GGML_TYPE_COUNT ? ggml_get_type_traits(ggml_type(type)) : nullptr;
-        if (!t || t->type_size == 0 || t->blck_size == 0 || !t->to_float) {
-            invalid("type %d cannot be dequantized", type);
-        }
-        if (count < 0 || count % t->blck_size != 0 || size != size_t(count / t->blck_size) * t->type_size) {
-            invalid("%zu bytes for %lld elements of type %s", size, (long long)count, t->type_name);
-        }
-        t->to_float(src, dst, count);
-    });
+    return guarded(err, [&] { dequantize(type, src, size, dst, count); });
 }

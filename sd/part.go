@@ -89,7 +89,7 @@ func (p *part) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Ne
 		return p.net, nil
 	}
 	if !p.bound {
-		if err := p.bind(); err != nil {
+		if err := p.bind(ctx); err != nil {
 			return nil, err
 		}
 		p.bound = true
@@ -104,7 +104,7 @@ func (p *part) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Ne
 }
 
 // bind gives the net its weights.
-func (p *part) bind() error {
+func (p *part) bind(ctx context.Context) error {
 	tensors := make([]convert.Tensor, 0, 1024)
 	for _, w := range p.net.Weights() {
 		t, err := p.find(w)
@@ -113,7 +113,7 @@ func (p *part) bind() error {
 		}
 		tensors = append(tensors, t)
 	}
-	if err := p.convertAll(tensors); err != nil {
+	if err := p.convertAll(ctx, tensors); err != nil {
 		return err
 	}
 	for i, t := range tensors {
@@ -145,14 +145,14 @@ func (p *part) close() {
 
 // convertAll replaces the tensors that need another type by copies of it, on
 // all processors.
-func (p *part) convertAll(tensors []convert.Tensor) error {
+func (p *part) convertAll(ctx context.Context, tensors []convert.Tensor) error {
 	next := make(chan int)
 	errs := make(chan error, 1)
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for i := range next {
-				if err := p.convert(&tensors[i]); err != nil {
+				if err := p.convert(ctx, &tensors[i]); err != nil {
 					select {
 					case errs <- err:
 					default:
@@ -175,7 +175,7 @@ func (p *part) convertAll(tensors []convert.Tensor) error {
 }
 
 // convert gives a tensor the type it is to be computed with.
-func (p *part) convert(t *convert.Tensor) error {
+func (p *part) convert(ctx context.Context, t *convert.Tensor) error {
 	want, err := p.typeOf(*t)
 	if err != nil {
 		return err
@@ -183,18 +183,9 @@ func (p *part) convert(t *convert.Tensor) error {
 	if want == t.Type && t.Scale == nil {
 		return nil
 	}
-	values := make([]float32, t.Elements())
-	if err := t.Float32(values); err != nil {
+	bytes, err := t.Recode(ctx, want, cgo.Quantize)
+	if err != nil {
 		return err
-	}
-	row := t.Shape[len(t.Shape)-1]
-	size, ok := want.Size(t.Elements(), row)
-	if !ok {
-		return fmt.Errorf("tensor %q: rows of %d elements do not divide into blocks of %s", t.Name, row, want)
-	}
-	bytes := make([]byte, size)
-	if err := cgo.Quantize(uint32(want), bytes, values, int(row), nil); err != nil {
-		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	t.Type, t.Bytes, t.Scale = want, bytes, nil
 	return nil

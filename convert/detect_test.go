@@ -1,0 +1,48 @@
+package convert
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+// Detection ends with the first thing that is wrong: what comes later would work
+// with numbers that were never found.
+func TestDetectionStopsAtTheFirstFault(t *testing.T) {
+	without := func(prefix string) []safetensors.Tensor {
+		var rest []safetensors.Tensor
+		for _, x := range fill(allWeights(tiny()), "F16") {
+			if !strings.HasPrefix(x.Name, prefix) {
+				rest = append(rest, x)
+			}
+		}
+		return rest
+	}
+	// Each says its size in latent pixels, from which the native size follows by
+	// way of the autoencoder's levels.
+	for prefix, want := range map[string]string{
+		VAEPrefix + "decoder.up.":                             "an autoencoder with 0 levels",
+		VAEPrefix + "decoder.conv_in.weight":                  "decoder.conv_in.weight\" is missing",
+		UNetPrefix + "out.2.weight":                           "out.2.weight\" is missing",
+		TextPrefix + "text_model.embeddings.position_":        "position_embedding.weight\" is missing",
+		TextPrefix + "text_model.encoder.layers.0.layer_norm": "a text encoder without layers",
+	} {
+		path := save(t, filepath.Join(t.TempDir(), "x"), map[string]string{keySampleSize: "8"}, without(prefix))
+		_, err := Load(path)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestPanicsAreErrorsOfTheFile(t *testing.T) {
+	read := func() (err error) {
+		defer recovered("model.gguf", &err)
+		var none []int
+		_ = none[3]
+		return nil
+	}
+	require.ErrorContains(t, read(), "model.gguf: reading it failed: runtime error: index out of range [3] with length 0")
+}

@@ -1,0 +1,74 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// recodeElements is how many elements are converted between two looks at the
+// context: some milliseconds' work with the slowest quantizers.
+const recodeElements = 1 << 16
+
+// Recode is the tensor's bytes in another type, whose blocks its rows must divide
+// into. quantize is needed for quantized types. It stops when ctx is done. Numbers
+// that the type has no room for are an error.
+func (t Tensor) Recode(ctx context.Context, to dtype.Type, quantize Quantizer) ([]byte, error) {
+	row := int64(1)
+	if n := len(t.Shape); n > 0 {
+		row = t.Shape[n-1]
+	}
+	size, ok := to.Size(t.Elements(), row)
+	if !ok {
+		return nil, fmt.Errorf("tensor %q: rows of %d elements do not divide into blocks of %s", t.Name, row, to)
+	}
+	t = t.flat()
+	block := max(to.BlockSize(), t.Type.BlockSize())
+	if to.Quantized() || row%block == 0 {
+		block = row // the quantizers want whole rows
+	}
+	step := max(1, recodeElements/block) * block
+	dst, floats := make([]byte, size), make([]float32, min(step, t.Elements()))
+	for begin := int64(0); begin < t.Elements(); begin += step {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		part := floats[:min(step, t.Elements()-begin)]
+		if err := t.slice(part, begin); err != nil {
+			return nil, err
+		}
+		if !finite(part) {
+			return nil, &NotFiniteError{t.Name}
+		}
+		from, _ := to.Size(begin, to.BlockSize())
+		until, _ := to.Size(begin+int64(len(part)), to.BlockSize())
+		if err := encode(to, dst[from:until], part, int(row), quantize, nil); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+	}
+	return dst, nil
+}
+
+func finite(floats []float32) bool {
+	var sum float32
+	for _, v := range floats {
+		sum += v * 0 // NaN where v is NaN or infinite
+	}
+	return sum == 0
+}
+
+// encode converts floats, rows of a length, to a type, and checks that it could
+// hold them.
+func encode(to dtype.Type, dst []byte, src []float32, row int, quantize Quantizer, importance []float32) error {
+	var err error
+	if to.Quantized() {
+		err = quantize(uint32(to), dst, src, row, importance)
+	} else {
+		err = dtype.Encode(to, dst, src)
+	}
+	if err == nil && !dtype.Finite(to, dst) {
+		err = fmt.Errorf("it has numbers that are too large for %s; bf16 and f32 hold them", to)
+	}
+	return err
+}
