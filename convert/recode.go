@@ -24,11 +24,11 @@ func (t Tensor) Recode(ctx context.Context, to dtype.Type, quantize Quantizer) (
 		return nil, fmt.Errorf("tensor %q: rows of %d elements do not divide into blocks of %s", t.Name, row, to)
 	}
 	t = t.flat()
-	block := max(to.BlockSize(), t.Type.BlockSize())
-	if to.Quantized() || row%block == 0 {
-		block = row // the quantizers want whole rows
+	run := row // of whole rows and whole blocks
+	if size := t.Type.BlockSize(); row%size != 0 {
+		run *= size
 	}
-	step := max(1, recodeElements/block) * block
+	step := max(1, recodeElements/run) * run
 	dst, floats := make([]byte, size), make([]float32, min(step, t.Elements()))
 	for begin := int64(0); begin < t.Elements(); begin += step {
 		if ctx.Err() != nil {
@@ -56,6 +56,26 @@ func finite(floats []float32) bool {
 		sum += v * 0 // NaN where v is NaN or infinite
 	}
 	return sum == 0
+}
+
+// encodeAll is encode, some rows at a time, until ctx is done.
+func encodeAll(ctx context.Context, to dtype.Type, dst []byte, src []float32, row int, quantize Quantizer, importance []float32) error {
+	step := max(1, recodeElements/row) * row
+	for len(src) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := min(step, len(src))
+		size, ok := to.Size(int64(n), to.BlockSize())
+		if !ok {
+			return fmt.Errorf("rows of %d elements do not divide into blocks of %s", row, to)
+		}
+		if err := encode(to, dst[:size], src[:n], row, quantize, importance); err != nil {
+			return err
+		}
+		src, dst = src[n:], dst[size:]
+	}
+	return nil
 }
 
 // encode converts floats, rows of a length, to a type, and checks that it could

@@ -36,6 +36,23 @@ func TestRecode(t *testing.T) {
 	}
 }
 
+// The blocks of a quantized convolution may lie across its rows.
+func TestRecodeOfBlocksAcrossRows(t *testing.T) {
+	const n = 32 * 3 * 1024 // more than one piece
+	blocks := make([]byte, n/32*34)
+	for i := range blocks {
+		if blocks[i] = byte(i % 100); i%34 == 1 {
+			blocks[i] = 0x28
+		}
+	}
+	floats, want := make([]float32, n), make([]byte, 2*n)
+	require.NoError(t, dtype.Float32(dtype.Q8_0, floats, blocks))
+	require.NoError(t, dtype.Encode(dtype.F16, want, floats))
+	got, err := Tensor{Name: "w", Type: dtype.Q8_0, Shape: []int64{32 * 1024, 3}, Bytes: blocks}.Recode(context.Background(), dtype.F16, nil)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
 func TestRecodeErrors(t *testing.T) {
 	ctx := context.Background()
 	_, err := floatTensor(t, []float32{1, 65536}, 1, 2).Recode(ctx, dtype.F16, nil)

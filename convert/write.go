@@ -145,7 +145,10 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		b := buffers.Get().(*buffer)
 		defer buffers.Put(b)
 		t := p.source[pieces[i].tensor]
-		if err := p.convert(f, pieces[i], b); err != nil {
+		if err := p.convert(ctx, f, pieces[i], b); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		p.release(pieces[i].bytes)
@@ -239,7 +242,7 @@ type buffer struct {
 	ordered []byte
 }
 
-func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
+func (p *plan) convert(ctx context.Context, f io.WriterAt, c piece, b *buffer) error {
 	source, to := p.source[c.tensor], p.target[c.tensor].To
 	from := source.Type
 	if source.strided != nil {
@@ -271,7 +274,7 @@ func (p *plan) convert(f io.WriterAt, c piece, b *buffer) error {
 		return errors.New("it has elements that are NaN or infinite; finite numbers are wanted: the file is damaged")
 	}
 	source.rescale(floats, c.begin)
-	if err := encode(to, encoded, floats, c.row, p.options.Quantize, p.options.Importance[source.Name]); err != nil {
+	if err := encodeAll(ctx, to, encoded, floats, c.row, p.options.Quantize, p.options.Importance[source.Name]); err != nil {
 		return err
 	}
 	_, err := f.WriteAt(encoded, c.at)

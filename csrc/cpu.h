@@ -9,6 +9,7 @@ namespace sdgo {
 struct Cpu {
     Pool pool;
     kernels::Isa isa;
+    const int32_t *cancel = nullptr; // of the run in progress: kernels stop once it is not zero
 
     // `kernels` is null for the fastest set, or the name of one; throws where
     // this machine has no such kernels.

@@ -103,6 +103,10 @@ void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     }
     switch (status) {
     case GGML_STATUS_SUCCESS:
+        // Kernels stop in the middle of a node, the last one, too.
+        if (cpu_ && cancelled(const_cast<int32_t *>(cancel))) {
+            throw Error(SDGO_CANCELLED, 0, "cancelled");
+        }
         return;
     case GGML_STATUS_ABORTED:
         throw Error(SDGO_CANCELLED, 0, "cancelled");

@@ -153,7 +153,7 @@ inline size_t plan_scratch(const Plan &p, int threads) {
 
 // Hands out the tasks 0 … n-1 of a phase.
 template <class F> void take_tasks(Team &team, int64_t n, F task) {
-    for (;;) {
+    while (!team.cancelled()) {
         const int64_t i = team.next.fetch_add(1, std::memory_order_relaxed);
         if (i >= n) {
             return;

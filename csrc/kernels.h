@@ -67,7 +67,10 @@ struct InputNorm {
 struct Team {
     int threads = 1;
     void *scratch = nullptr;
-    std::atomic<int64_t> next{0}; // the next piece of work of the phase; zero when a phase starts
+    std::atomic<int64_t> next{0};    // the next piece of work of the phase; zero when a phase starts
+    const int32_t *cancel = nullptr; // no piece is begun once it is not zero; the results are worthless then
+
+    bool cancelled() const { return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0; }
 };
 
 // y[m][n] = act(Σ_k x[m][k]·w[n][k] + bias[n]) + residual[m][n]
@@ -196,12 +199,14 @@ SDGO_KERNEL(Elementwise)
 
 // Runs all of a kernel on a pool: pool.run(n, task) calls task(0) … task(n-1)
 // on its threads, pool.threads() says how many there are.
-template <class Args, class Pool> void run_on(Pool &pool, const Args &args, void *scratch) {
+template <class Args, class Pool>
+void run_on(Pool &pool, const Args &args, void *scratch, const int32_t *cancel = nullptr) {
     Team team;
     team.threads = pool.threads();
     team.scratch = scratch;
+    team.cancel = cancel;
     const int n = phases(args);
-    for (int phase = 0; phase < n; phase++) {
+    for (int phase = 0; phase < n && !team.cancelled(); phase++) {
         team.next.store(0, std::memory_order_relaxed);
         pool.run(team.threads, [&](int thread) { run(args, phase, thread, team); });
     }

@@ -253,7 +253,7 @@ class CpuOps : public Ops {
             std::max(scratch_size_, uint64_t(kernels::scratch_bytes(call(nullptr), cpu_.pool.threads())));
         jobs_.push_back([this, op, flop, call](Tensor dst) {
             const Stopwatch watch;
-            kernels::run_on(cpu_.pool, call(dst), scratch_.data());
+            kernels::run_on(cpu_.pool, call(dst), scratch_.data(), cpu_.cancel);
             profile_.add(op, flop, watch.seconds());
         });
         return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),

@@ -237,6 +237,9 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     }
     const Stopwatch watch;
     double flop = 0;
+    if (cpu_) {
+        cpu_->cancel = cancel;
+    }
     try {
         flop = g.compute(device_, stream_.get(), cancel);
     } catch (const Error &e) {
