@@ -24,12 +24,31 @@ type Config struct {
 
 // Net is a neural network on a device. Its methods may be called from any
 // goroutine; runs of one net queue up.
+//
+// [Net.Close] frees it. One that is dropped instead is freed some time after the
+// garbage collector has found it.
 type Net struct {
+	*netMemory
+	busy    chan struct{} // holds one token while the net is in use
+	cleanup runtime.Cleanup
+}
+
+// netMemory is what a net holds that the garbage collector does not free.
+type netMemory struct {
 	c      *C.sdgo_net
-	busy   chan struct{} // holds one token while the net is in use
 	names  map[string]*C.char
 	pinner runtime.Pinner // keeps bound bytes where they are
 	bound  [][]byte
+}
+
+func (m *netMemory) free() {
+	C.sdgo_net_free(m.c)
+	m.c = nil
+	for _, name := range m.names {
+		C.free(unsafe.Pointer(name))
+	}
+	m.pinner.Unpin()
+	m.bound = nil
 }
 
 // Weight is a weight that a net wants.
@@ -71,7 +90,9 @@ func NewNet(arch string, params Params, config Config) (*Net, error) {
 	if c == nil {
 		return nil, newError(context.Background(), &e)
 	}
-	return &Net{c: c, busy: make(chan struct{}, 1), names: map[string]*C.char{}}, nil
+	n := &Net{netMemory: &netMemory{c: c, names: map[string]*C.char{}}, busy: make(chan struct{}, 1)}
+	n.cleanup = runtime.AddCleanup(n, (*netMemory).free, n.netMemory)
+	return n, nil
 }
 
 // Close frees the net, after the run in progress if there is one. To close it
@@ -82,13 +103,8 @@ func (n *Net) Close() {
 		return
 	}
 	defer n.release()
-	C.sdgo_net_free(n.c)
-	n.c = nil
-	for _, name := range n.names {
-		C.free(unsafe.Pointer(name))
-	}
-	n.pinner.Unpin()
-	n.bound = nil
+	n.cleanup.Stop()
+	n.free()
 }
 
 // Weights lists what the net wants, in the order that [Net.Bind] counts.
@@ -99,6 +115,7 @@ func (n *Net) Weights() []Weight {
 		C.sdgo_net_weight_at(n.c, C.size_t(i), &w)
 		all[i] = Weight{Name: C.GoString(w.name), Shape: shape(w.n_dims, w.shape)}
 	}
+	runtime.KeepAlive(n)
 	return all
 }
 
@@ -115,6 +132,7 @@ func (n *Net) Bind(i int, typ uint32, data []byte) error {
 	if !C.sdgo_net_bind(n.c, C.size_t(i), C.int(typ), unsafe.Pointer(p), C.size_t(len(data)), &e) {
 		return newError(context.Background(), &e)
 	}
+	runtime.KeepAlive(n)
 	return nil
 }
 
@@ -270,6 +288,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 		(*C.int32_t)(unsafe.Pointer(cancel)), &e) {
 		return newError(ctx, &e)
 	}
+	runtime.KeepAlive(inputs) // with their values
 	for i := range outputs {
 		if outputs[i].Data == nil {
 			outputs[i].Value = newValue(cout[i].value)

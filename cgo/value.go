@@ -34,6 +34,7 @@ func (v *Value) Shape() []int64 {
 	var dims C.int
 	var c [C.SDGO_MAX_DIMS]C.int64_t
 	C.sdgo_value_shape(v.c, &dims, &c[0])
+	runtime.KeepAlive(v)
 	return shape(dims, c)
 }
 

@@ -142,7 +142,11 @@ func openHost(name string, o Options, read func() (*convert.Model, error)) (*Mod
 	if err != nil {
 		return nil, err
 	}
-	return &Model{options: o, name: name, weights: weights, wanted: wanted, devices: map[string]cgo.DeviceInfo{}}, nil
+	m := &Model{options: o, name: name, weights: weights, wanted: wanted, devices: map[string]cgo.DeviceInfo{}}
+	// A model that is dropped without Close gives its file back, too. Its networks
+	// free themselves, and what runs keeps the model (calls.use).
+	runtime.AddCleanup(m, func(w *convert.Model) { w.Close() }, weights)
+	return m, nil
 }
 
 // Name is the model's name in the parameters of pictures: its file's, without
