@@ -6,6 +6,7 @@
 package csrc
 
 // #cgo CXXFLAGS: -std=c++17 -O3 -Wall -Wextra
+// #cgo windows CPPFLAGS: -D__USE_MINGW_ANSI_STDIO=1
 // #cgo linux LDFLAGS: -lm -lpthread -ldl
 import "C"
 

@@ -22,8 +22,16 @@ class Error : public std::exception {
     char text[sizeof(sdgo_error::message)];
 };
 
+// Whose printf: on Windows MinGW's, which knows %zu and %lld as others do, and
+// not Microsoft's, which "printf" would mean.
+#if defined(_WIN32)
+#define SDGO_PRINTF __MINGW_PRINTF_FORMAT
+#else
+#define SDGO_PRINTF printf
+#endif
+
 // Throws SDGO_INVALID with a printf-style message.
-[[noreturn]] __attribute__((format(printf, 1, 2))) inline void invalid(const char *format, ...) {
+[[noreturn]] __attribute__((format(SDGO_PRINTF, 1, 2))) inline void invalid(const char *format, ...) {
     char text[sizeof(sdgo_error::message)];
     va_list args;
     va_start(args, format);

@@ -164,6 +164,18 @@ struct alignas(64) TileConfig {
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+// Not the intrinsics of immintrin.h: GCC's have a stride of type long, which has
+// 32 bits on Windows, and do not say what memory they read.
+inline void configure_tiles(const TileConfig &config) {
+    __asm__ volatile("ldtilecfg %0" : : "m"(config));
+}
+template <int tile> void load_tile(const void *from, int64_t stride) {
+    __asm__ volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(tile), "r"(from), "r"(stride) : "memory");
+}
+template <int tile> void store_tile(void *to, int64_t stride) {
+    __asm__ volatile("tilestored %%tmm%c0, (%1,%2,1)" : : "i"(tile), "r"(to), "r"(stride) : "memory");
+}
+
 inline void multiply_tiles() {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -183,33 +195,33 @@ inline void multiply_block(const uint16_t *a0, const uint16_t *a1, const uint16_
         _tile_zero(2);
         _tile_zero(3);
     } else {
-        _tile_loadd(0, c, bytes);
-        _tile_loadd(1, c + kTile, bytes);
-        _tile_loadd(2, c + kTile * stride, bytes);
-        _tile_loadd(3, c + kTile * stride + kTile, bytes);
+        load_tile<0>(c, bytes);
+        load_tile<1>(c + kTile, bytes);
+        load_tile<2>(c + kTile * stride, bytes);
+        load_tile<3>(c + kTile * stride + kTile, bytes);
     }
     for (int64_t t = 0; t < tiles; t++) {
         if (rests) {
-            _tile_loadd(4, a0, kRow);
-            _tile_loadd(5, a1, kRow);
-            _tile_loadd(6, b0 + kTileSize, kRow);
-            _tile_loadd(7, b1 + kTileSize, kRow);
+            load_tile<4>(a0, kRow);
+            load_tile<5>(a1, kRow);
+            load_tile<6>(b0 + kTileSize, kRow);
+            load_tile<7>(b1 + kTileSize, kRow);
             multiply_tiles();
         }
-        _tile_loadd(4, a0 + kTileSize, kRow);
-        _tile_loadd(5, a1 + kTileSize, kRow);
-        _tile_loadd(6, b0, kRow);
-        _tile_loadd(7, b1, kRow);
+        load_tile<4>(a0 + kTileSize, kRow);
+        load_tile<5>(a1 + kTileSize, kRow);
+        load_tile<6>(b0, kRow);
+        load_tile<7>(b1, kRow);
         multiply_tiles();
-        _tile_loadd(4, a0, kRow);
-        _tile_loadd(5, a1, kRow);
+        load_tile<4>(a0, kRow);
+        load_tile<5>(a1, kRow);
         multiply_tiles();
         a0 += kPair, a1 += kPair, b0 += kPair, b1 += kPair;
     }
-    _tile_stored(0, c, bytes);
-    _tile_stored(1, c + kTile, bytes);
-    _tile_stored(2, c + kTile * stride, bytes);
-    _tile_stored(3, c + kTile * stride + kTile, bytes);
+    store_tile<0>(c, bytes);
+    store_tile<1>(c + kTile, bytes);
+    store_tile<2>(c + kTile * stride, bytes);
+    store_tile<3>(c + kTile * stride + kTile, bytes);
 }
 
 // A block of rows by a block of columns.
@@ -229,8 +241,7 @@ inline void amx_task(const AmxPlan &a, int64_t band, int64_t task, const uint16_
     if (g.geglu) {
         load_vector(g.bias, g.out + column, columns, bias + gates, 0);
     }
-    const TileConfig config;
-    _tile_loadconfig(&config);
+    configure_tiles(TileConfig());
     for (int64_t t = 0; t < a.depth_tiles; t += a.slice) {
         const int64_t count = lesser(a.slice, a.depth_tiles - t);
         const int64_t from = t * kTileDepth, depth = lesser(count * kTileDepth, g.depth - from);

@@ -1,6 +1,8 @@
 // Vectors of 8 floats: AVX2, FMA and F16C.
 #pragma once
 
+#include "kernel_unaligned.h"
+
 #include <cstdint>
 
 namespace sdgo::kernels::SDGO_ISA {

@@ -1,6 +1,8 @@
 // Vectors of 16 floats: AVX-512 F, BW, VL and DQ.
 #pragma once
 
+#include "kernel_unaligned.h"
+
 #include <cstdint>
 
 namespace sdgo::kernels::SDGO_ISA {
