@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -89,28 +90,29 @@ func TestPluginsThatDoNotLoad(t *testing.T) {
 	library, err := os.ReadFile(good)
 	require.NoError(t, err)
 	file := func(name string, data []byte) string {
-		path := filepath.Join(folder, "libggml-"+name+".so")
+		path := filepath.Join(folder, "libggml-"+name+fault.Ending())
 		require.NoError(t, os.WriteFile(path, data, 0o755))
 		return path
 	}
-	built := func(name string, macros ...string) string {
-		path, err := fault.Build(folder, name, macros...)
+	built := func(name string) string {
+		require.Contains(t, fault.Broken, name)
+		path, err := fault.Build(folder, name)
 		require.NoError(t, err)
 		return path
 	}
-	require.NoError(t, os.Mkdir(filepath.Join(folder, "libggml-folder.so"), 0o755))
+	require.ErrorIs(t, loadPlugin(filepath.Join(folder, "libggml-none"+fault.Ending())), fs.ErrNotExist)
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "libggml-folder"+fault.Ending()), 0o755))
 	for path, want := range map[string]string{
-		filepath.Join(folder, "libggml-none.so"):            "no such file",
-		filepath.Join(folder, "libggml-folder.so"):          "not a regular file",
+		filepath.Join(folder, "libggml-folder"+fault.Ending()): "not a regular file",
 		file("empty", nil):                                  "not a shared library",
 		file("text", []byte("this is a plugin")):            "not a shared library",
 		file("cut", library[:len(library)/3]):               "",
 		file("cut2", library[:len(library)-len(library)/4]): "",
-		built("stamp", "NO_STAMP"):                          "not a plugin built for sdgo",
-		built("old", `STAMP="v0.1.0"`):                      "version v0.1.0",
-		built("api", "WRONG_API"):                           "incompatible API version",
-		built("null", "NO_REG"):                             "returned NULL",
-		built("deviceless", "NO_DEVICE"):                    "no device",
+		built("stamp"):                                      "not a plugin built for sdgo",
+		built("old"):                                        "version v0.1.0",
+		built("api"):                                        "incompatible API version",
+		built("null"):                                       "returned NULL",
+		built("deviceless"):                                 "no device",
 	} {
 		err := loadPlugin(path)
 		require.Error(t, err, path)
@@ -118,14 +120,14 @@ func TestPluginsThatDoNotLoad(t *testing.T) {
 	}
 	// All that is there is found, the first of each name, and the core is none.
 	file("base", nil)
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "libsdgo-ggml-base.so"), nil, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "libsdgo-ggml-base"+fault.Ending()), nil, 0o755))
 	other := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(other, "libggml-cut.so"), nil, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(other, "libggml-vulkan.so"), nil, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(other, "libggml-cut"+fault.Ending()), nil, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(other, "libggml-vulkan"+fault.Ending()), nil, 0o755))
 	found := findPlugins([]string{filepath.Join(folder, "nowhere"), folder, other})
-	require.Contains(t, found, filepath.Join(other, "libggml-vulkan.so"))
-	require.Contains(t, found, filepath.Join(folder, "libggml-cut.so"))
-	require.NotContains(t, found, filepath.Join(other, "libggml-cut.so"))
+	require.Contains(t, found, filepath.Join(other, "libggml-vulkan"+fault.Ending()))
+	require.Contains(t, found, filepath.Join(folder, "libggml-cut"+fault.Ending()))
+	require.NotContains(t, found, filepath.Join(other, "libggml-cut"+fault.Ending()))
 	require.NotContains(t, strings.Join(found, " "), "base")
 }
 

@@ -7,7 +7,10 @@ import "C"
 import (
 	"context"
 	"debug/elf"
+	"debug/pe"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -101,9 +104,6 @@ func loadPlugin(path string) error {
 // long as its own headers say. A cut-off library ends the program with a bus
 // error when it is loaded.
 func checkLibrary(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -111,18 +111,53 @@ func checkLibrary(path string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("it is not a regular file")
 	}
-	f, err := elf.Open(path)
+	var end uint64 // of what is to be loaded
+	switch runtime.GOOS {
+	case "windows":
+		end, err = endOfPE(path)
+	case "darwin":
+		return nil
+	default:
+		end, err = endOfELF(path)
+	}
 	if err != nil {
 		return fmt.Errorf("it is not a shared library: %w", err)
 	}
-	defer f.Close()
-	if f.Type != elf.ET_DYN {
-		return fmt.Errorf("it is not a shared library but %s", f.Type)
-	}
-	for _, p := range f.Progs {
-		if size := uint64(info.Size()); p.Filesz > size || p.Off > size-p.Filesz {
-			return fmt.Errorf("it is cut off: %d bytes, more are wanted", size)
-		}
+	if size := uint64(info.Size()); end > size {
+		return fmt.Errorf("it is cut off: %d bytes, more are wanted", size)
 	}
 	return nil
+}
+
+func endOfELF(path string) (end uint64, err error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if f.Type != elf.ET_DYN {
+		return 0, fmt.Errorf("its type is %s", f.Type)
+	}
+	for _, p := range f.Progs {
+		if p.Filesz > math.MaxUint64-p.Off {
+			return math.MaxUint64, nil
+		}
+		end = max(end, p.Off+p.Filesz)
+	}
+	return end, nil
+}
+
+func endOfPE(path string) (end uint64, err error) {
+	f, err := pe.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if f.Characteristics&pe.IMAGE_FILE_DLL == 0 {
+		return 0, errors.New("it is a program")
+	}
+	for _, s := range f.Sections {
+		end = max(end, uint64(s.Offset)+uint64(s.Size))
+	}
+	return end, nil
 }

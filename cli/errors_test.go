@@ -221,6 +221,11 @@ func TestUnwritableOutput(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-o", "/proc/out.png")...).requireError(t, ExitFailure, "-o: no file can be created")
 	}
+	if runtime.GOOS == "windows" {
+		for _, name := range []string{"NUL.png", "con.png", "out.txt:hidden.png"} {
+			sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-o", filepath.Join(folder, name))...).requireError(t, ExitUsage, "-o "+folder, "cannot be the name")
+		}
+	}
 	requireFiles(t, folder, "plain")
 }
 

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 
+	"github.com/sdgo/sdgo/internal/replace"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -88,6 +90,10 @@ func (t *target) path(picture int, seed int64) string {
 // checkFolder makes sure that a file can be created at path, by creating
 // another beside it for a moment.
 func checkFolder(flag, path string) error {
+	// Windows gives names like con.png to devices, and a:b.png to a stream of a.
+	if name := filepath.Base(path); !filepath.IsLocal(name) {
+		return usagef("%s %s: %s cannot be the name of a file on this system", flag, path, name)
+	}
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: the folder %s does not exist", flag, folder)
@@ -115,7 +121,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 		err = e
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = replace.File(f.Name(), path)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -160,15 +166,19 @@ func placeOf(path string) string {
 	if err != nil {
 		folder = filepath.Dir(path)
 	}
-	return filepath.Join(folder, filepath.Base(path))
+	path = filepath.Join(folder, filepath.Base(path))
+	if runtime.GOOS == "windows" {
+		return strings.ToLower(path) // A.png is a.png
+	}
+	return path
 }
 
 // placesRead are those of a file that is read at path: where it would be
 // written, and where the file behind a symbolic link is.
 func placesRead(path string) []string {
 	places := []string{placeOf(path)}
-	if file, err := filepath.EvalSymlinks(places[0]); err == nil && file != places[0] {
-		places = append(places, file)
+	if file, err := filepath.EvalSymlinks(places[0]); err == nil && placeOf(file) != places[0] {
+		places = append(places, placeOf(file))
 	}
 	return places
 }

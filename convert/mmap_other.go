@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package convert
 
@@ -12,5 +12,3 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 
 // release has nothing to do for memory that is no map.
 func release([]byte) {}
-
-func within(m, b []byte) bool { return false }

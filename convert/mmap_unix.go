@@ -50,9 +50,3 @@ func release(b []byte) {
 		_ = unix.Madvise(b[skip:skip+n], unix.MADV_DONTNEED)
 	}
 }
-
-// within reports whether b is a part of m.
-func within(m, b []byte) bool {
-	from, to := uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	return to >= from && to+uintptr(len(b)) <= from+uintptr(len(m))
-}

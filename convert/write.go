@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
+	"unsafe"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/replace"
 )
 
 // Quantizer converts src, rows of rowLen elements, to a quantized type in dst,
@@ -105,17 +106,7 @@ func (p *plan) write(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	return rename(temporary, path)
-}
-
-// rename leaves out the temporary file's name in errors.
-func rename(from, to string) error {
-	err := os.Rename(from, to)
-	var link *os.LinkError
-	if errors.As(err, &link) {
-		return &fs.PathError{Op: "rename", Path: to, Err: link.Err}
-	}
-	return err
+	return replace.File(temporary, path)
 }
 
 // fill writes all tensors, in pieces, and then the header, which may have the
@@ -179,6 +170,12 @@ func releaseWithin(maps [][]byte, b []byte) {
 			release(b)
 		}
 	}
+}
+
+// within reports whether b is a part of m.
+func within(m, b []byte) bool {
+	from, to := uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return to >= from && to+uintptr(len(b)) <= from+uintptr(len(m))
 }
 
 // release gives the memory of a tensor back, as far as a file has it.

@@ -3,6 +3,7 @@
 #include "device.h"
 
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #ifdef _WIN32
@@ -38,8 +39,12 @@ class Library {
   public:
     explicit Library(const char *path) {
 #ifdef _WIN32
+        wchar_t wide[32768]; // the longest path that Windows has
+        if (!MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, std::size(wide))) {
+            fail("its path is too long, or not UTF-8");
+        }
         // The core lies beside the plugin.
-        handle_ = LoadLibraryExA(path, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
+        handle_ = LoadLibraryExW(wide, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
         if (!handle_) {
             fail("Windows error " + std::to_string(GetLastError()));
         }

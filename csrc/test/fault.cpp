@@ -17,25 +17,44 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <stdexcept>
+#include <string>
 #include <thread>
+
+#ifdef _WIN32
+#include <windows.h>
+#endif
 
 namespace {
 
 std::atomic<size_t> taken{0};
 ggml_abort_callback_t on_abort = nullptr;
 
+// An environment variable as it is now: on Windows getenv tells what it was when
+// the program began.
+std::string variable(const char *name) {
+#ifdef _WIN32
+    char text[64] = {};
+    GetEnvironmentVariableA(name, text, sizeof text);
+#else
+    const char *text = getenv(name);
+#endif
+    return text ? text : "";
+}
+
 bool fault(const char *name) {
-    const char *wanted = getenv("SDGO_FAULT");
-    return wanted && strcmp(wanted, name) == 0;
+    return variable("SDGO_FAULT") == name;
 }
 
 size_t total() {
-    const char *bytes = getenv("SDGO_FAULT_MEMORY");
-    return bytes ? size_t(atoll(bytes)) : size_t(1) << 30;
+    const std::string bytes = variable("SDGO_FAULT_MEMORY");
+    return !bytes.empty() ? size_t(atoll(bytes.c_str())) : size_t(1) << 30;
 }
 
 // Memory is the host's.
+
+constexpr std::align_val_t kAlignment{64};
 
 struct Memory {
     uint8_t *base;
@@ -48,7 +67,7 @@ Memory *memory_of(ggml_backend_buffer_t b) {
 
 void buffer_free(ggml_backend_buffer_t b) {
     taken -= memory_of(b)->size;
-    free(memory_of(b)->base);
+    operator delete(memory_of(b)->base, kAlignment);
     delete memory_of(b);
     delete b; // this module's ggml leaves it to the device
 }
@@ -85,8 +104,8 @@ ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t kind, size_t size) {
     if (taken + size > total()) {
         return nullptr;
     }
-    void *base = nullptr;
-    if (posix_memalign(&base, 64, size + 64) != 0) {
+    void *base = operator new(size + 64, kAlignment, std::nothrow);
+    if (!base) {
         return nullptr;
     }
     taken += size;

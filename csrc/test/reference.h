@@ -139,7 +139,7 @@ inline double activate(double x, Act act) {
     case Act::gelu:
         return x / 2 * std::erfc(-x / std::sqrt(2.0));
     case Act::gelu_tanh:
-        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+        return x / 2 * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
     case Act::quick_gelu:
         return x / (1 + std::exp(-1.702 * x));
     }
