@@ -1,5 +1,7 @@
 #include "device.h"
 
+#include "pool.h"
+
 #include <chrono>
 #include <map>
 
@@ -69,6 +71,7 @@ Turn::Turn(std::timed_mutex *turns) {
 }
 
 void Device::set_threads(int threads) {
+    threads_ = threads;
     ggml_backend_cpu_set_n_threads(backend_, threads);
 }
 
@@ -93,6 +96,9 @@ Buffer::~Buffer() {
 
 void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     if (cpu_) {
+        if (threads_ > 1) { // ggml makes them for each graph, and asserts that it could
+            ggml_backend_cpu_set_n_threads(backend_, 1 + threads_possible(threads_ - 1));
+        }
         ggml_backend_cpu_set_abort_callback(backend_, cancelled, const_cast<int32_t *>(cancel));
     } else if (cancelled(const_cast<int32_t *>(cancel))) {
         throw Error(SDGO_CANCELLED, 0, "cancelled");

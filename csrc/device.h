@@ -2,9 +2,9 @@
 // cancel flag and thread count are that run's alone.
 #pragma once
 
+#include "abort.h"
 #include "error.h"
 #include "ggml_abi.h"
-#include "plugin.h"
 
 #include <mutex>
 #include <utility>
@@ -40,6 +40,7 @@ class Device {
     ggml_backend_t backend_ = nullptr;
     std::timed_mutex *turns_ = nullptr; // null: the CPU
     bool cpu_ = false;
+    int threads_ = 1; // of ggml's, on the CPU
 };
 
 // A turn on a GPU. The backends that ggml gives out for one GPU share its queues
@@ -78,7 +79,7 @@ class Buffer {
 // and there is nobody to tell.
 template <class F> void quietly(F f) noexcept {
     try {
-        const PluginGuard guard;
+        const AbortGuard guard;
         f();
     } catch (...) {
     }

@@ -12,8 +12,10 @@ extern "C" {
 struct ggml_context *ggml_init(struct ggml_init_params params);
 void ggml_free(struct ggml_context *ctx);
 size_t ggml_tensor_overhead(void);
+size_t ggml_used_mem(const struct ggml_context *ctx);
 size_t ggml_graph_overhead_custom(size_t size, bool grads);
 void ggml_log_set(ggml_log_callback log_callback, void *user_data);
+ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 
 // Types.
 const struct ggml_type_traits *ggml_get_type_traits(enum ggml_type type);

@@ -6,8 +6,9 @@ namespace sdgo {
 
 namespace {
 
-// Nodes of the largest net that the architectures' limits allow, with room.
-constexpr size_t kMaxNodes = 1 << 14;
+// Tensors that a context is made for: at first, and how often as many where they
+// are not enough.
+constexpr size_t kTensors = 1 << 12, kMoreTensors = 4;
 
 // Nodes that a GPU is given at once: enough that waiting for it costs nothing
 // that can be measured, few enough that cancelling seems immediate.
@@ -26,43 +27,52 @@ Tensor origin(Tensor t) {
 Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
              const Ways &ways)
     : key_(key) {
-    const size_t size = kMaxNodes * ggml_tensor_overhead() + 2 * ggml_graph_overhead_custom(kMaxNodes, false);
-    ctx_ = ggml_init({size, nullptr, true});
-    if (!ctx_) {
-        no_memory("a graph", size);
+    for (size_t capacity = kTensors;; capacity *= kMoreTensors) {
+        try {
+            build(arch, weights, cpu, profile, ways, capacity);
+            break;
+        } catch (const Ops::Full &) { // once more, with room for more
+        }
     }
-    try {
-        for (const auto &[name, shape] : key.inputs) {
-            int64_t ne[SDGO_MAX_DIMS];
-            for (size_t d = 0; d < shape.size(); d++) {
-                ne[d] = shape[shape.size() - 1 - d];
-            }
-            const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
-            Tensor t = ggml_new_tensor(ctx_, type, int(shape.size()), ne);
-            ggml_set_input(t);
-            if (arch.is_lasting(name)) {
-                ggml_set_output(t); // its memory must last, too
-            }
-            inputs_[name] = t;
+    // All tensors and all weights are more than the nodes, and than the leaves.
+    const size_t most = Context::tensors(ctx_.get()) + weights.all().size();
+    graphs_ctx_ = Context(Context::size(0, 2, most), "a graph");
+    if (!ops_->kept().empty()) {
+        kept_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
+        for (const Ops::Kept &k : ops_->kept()) {
+            ggml_set_output(k.computed);
+            ggml_build_forward_expand(kept_, k.computed);
         }
-        ops_ = cpu ? cpu_ops(ctx_, weights, *cpu, profile) : ggml_ops(ctx_, weights, ways);
-        outputs_ = arch.forward(*ops_, inputs_, key.outputs);
-        if (!ops_->kept().empty()) {
-            kept_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
-            for (const Ops::Kept &k : ops_->kept()) {
-                ggml_set_output(k.computed);
-                ggml_build_forward_expand(kept_, k.computed);
-            }
-        }
-        graph_ = ggml_new_graph_custom(ctx_, kMaxNodes, false);
-        for (auto &[name, t] : outputs_) {
-            ggml_set_output(t);
-            ggml_build_forward_expand(graph_, t);
-        }
-    } catch (...) {
-        ggml_free(ctx_);
-        throw;
     }
+    graph_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
+    for (auto &[name, t] : outputs_) {
+        ggml_set_output(t);
+        ggml_build_forward_expand(graph_, t);
+    }
+}
+
+// Makes the tensors; throws Ops::Full if they are more than `capacity`.
+void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const Ways &ways,
+                  size_t capacity) {
+    ops_.reset();
+    inputs_.clear();
+    ctx_ = Context(Context::size(capacity), "a graph");
+    for (const auto &[name, shape] : key_.inputs) {
+        int64_t ne[SDGO_MAX_DIMS];
+        for (size_t d = 0; d < shape.size(); d++) {
+            ne[d] = shape[shape.size() - 1 - d];
+        }
+        const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
+        Tensor t = ggml_new_tensor(ctx_.get(), type, int(shape.size()), ne);
+        ggml_set_input(t);
+        if (arch.is_lasting(name)) {
+            ggml_set_output(t); // its memory must last, too
+        }
+        inputs_[name] = t;
+    }
+    ops_ = cpu ? cpu_ops(ctx_.get(), weights, *cpu, profile, capacity)
+               : ggml_ops(ctx_.get(), weights, ways, capacity);
+    outputs_ = arch.forward(*ops_, inputs_, key_.outputs);
 }
 
 Graph::~Graph() {
@@ -71,8 +81,6 @@ Graph::~Graph() {
             quietly([&] { ggml_gallocr_free(memory); });
         }
     }
-    ggml_free(pieces_ctx_);
-    ggml_free(ctx_);
 }
 
 Tensor Graph::unsupported(const Device &device) const {
@@ -113,13 +121,9 @@ void Graph::cut(const Stream *stream) {
         pieces_.back().nodes.push_back(node);
         pieces_.back().group = std::max(pieces_.back().group, group);
     }
-    const size_t size = pieces_.size() * ggml_graph_overhead_custom(kPiece, false);
-    pieces_ctx_ = ggml_init({size, nullptr, true});
-    if (!pieces_ctx_) {
-        no_memory("a graph", size);
-    }
+    pieces_ctx_ = Context(Context::size(0, pieces_.size(), kPiece), "a graph");
     for (Piece &p : pieces_) {
-        p.graph = ggml_new_graph_custom(pieces_ctx_, kPiece, false);
+        p.graph = ggml_new_graph_custom(pieces_ctx_.get(), kPiece, false);
         for (Tensor node : p.nodes) {
             ggml_graph_add_node(p.graph, node);
         }
@@ -162,10 +166,10 @@ uint64_t Graph::size(const Device &device) const {
     uint64_t total = ops_->scratch_size();
     for (ggml_cgraph *graph : {graph_, kept_}) {
         if (graph) {
-            ggml_gallocr_t measure = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+            const std::unique_ptr<ggml_gallocr, void (*)(ggml_gallocr_t)> measure(
+                ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend())), ggml_gallocr_free);
             size_t bytes = 0;
-            ggml_gallocr_reserve_n_size(measure, graph, nullptr, nullptr, &bytes);
-            ggml_gallocr_free(measure);
+            ggml_gallocr_reserve_n_size(measure.get(), graph, nullptr, nullptr, &bytes);
             total += bytes;
         }
     }
@@ -194,6 +198,7 @@ void Graph::allocate(const Device &device) {
     if (!ops_->allocate_scratch()) {
         no_memory("activations", wanted);
     }
+    allocated_ = true;
 }
 
 } // namespace sdgo

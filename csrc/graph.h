@@ -18,13 +18,16 @@ class Graph {
   public:
     // Builds the graph without memory for its tensors. Weights that are not
     // sealed are declared on the way.
-    // Without a pool its operators are ggml's own. What the kernels do is added
+    // Without `cpu` its operators are ggml's own. What the kernels do is added
     // to a profile.
     Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
           const Ways &ways);
     ~Graph();
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
+
+    // Whether it has memory for its tensors.
+    bool allocated() const { return allocated_; }
 
     // The bytes that allocate would take; a little more where something is kept.
     uint64_t size(const Device &device) const;
@@ -59,17 +62,21 @@ class Graph {
         ggml_cgraph *graph;
     };
 
+    void build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const Ways &ways,
+               size_t capacity);
     void cut(const Stream *stream);
 
     GraphKey key_;
-    ggml_context *ctx_ = nullptr;
+    Context ctx_;        // of the tensors
+    Context graphs_ctx_; // of the graphs of them
     ggml_cgraph *graph_ = nullptr;
-    ggml_context *pieces_ctx_ = nullptr;
+    Context pieces_ctx_;
     std::vector<Piece> pieces_; // the graph's nodes, in their order
     ggml_gallocr_t memory_ = nullptr;
     ggml_cgraph *kept_ = nullptr; // makes what is kept; none: nothing is
     ggml_gallocr_t kept_memory_ = nullptr;
-    bool fresh_ = false;       // it has been computed, of the inputs as they are
+    bool fresh_ = false; // it has been computed, of the inputs as they are
+    bool allocated_ = false;
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;
 };

@@ -1,8 +1,29 @@
 #include "ops.h"
 
+#include "context.h"
+
 namespace sdgo {
 
+namespace {
+
+// Tensors that are made, at most, from one weight to the next.
+constexpr size_t kMargin = 64;
+
+} // namespace
+
+void Ops::expect_room() const {
+    const size_t made = Context::tensors(ctx_);
+    if (made - placeholders_ + kMargin > kMaxNodes) {
+        invalid("the net has more than %zu operators, at most %zu are possible", kMaxNodes - kMargin,
+                kMaxNodes - kMargin);
+    }
+    if (capacity_ > 0 && made + kMargin > capacity_) {
+        throw Full();
+    }
+}
+
 Tensor Ops::weight(const std::string &name, const Shape &shape) {
+    expect_room();
     const size_t index = weights_.want(name, shape);
     if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
         return bound;
@@ -16,6 +37,7 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     // Vectors are float32 whatever a file says (weights.cpp).
     Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, int(shape.size()), ne);
     t->data = weights_.sealed() ? kElsewhere : nullptr;
+    placeholders_++;
     return t;
 }
 

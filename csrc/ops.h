@@ -41,9 +41,17 @@ struct Linear {
 
 class Ops {
   public:
+    // Nodes of the largest net that can be computed: ggml walks a graph by
+    // recursion, whose stack they must fit.
+    static constexpr size_t kMaxNodes = 1 << 14;
+
+    // Thrown by operators whose context has no room for what they make; `ctx` is
+    // for `capacity` tensors, 0 being enough.
+    struct Full {};
+
     // Weights that are not bound yet are taken to be of type `unbound`.
-    Ops(ggml_context *ctx, Weights &weights, ggml_type unbound = GGML_TYPE_F32)
-        : ctx_(ctx), weights_(weights), unbound_(unbound) {}
+    Ops(ggml_context *ctx, Weights &weights, size_t capacity, ggml_type unbound = GGML_TYPE_F32)
+        : ctx_(ctx), weights_(weights), capacity_(capacity), unbound_(unbound) {}
     virtual ~Ops() = default;
 
     // Images.
@@ -111,16 +119,23 @@ class Ops {
     double kept_flop_ = 0;
 
   private:
+    // Throws where the context has no room for what follows: Full, or SDGO_INVALID
+    // for a net that is too large. All that a net can have many of has weights.
+    void expect_room() const;
+
+    size_t capacity_;
     ggml_type unbound_;
+    size_t placeholders_ = 0; // tensors that stand for weights
     double flop_ = 0;
 };
 
 // ggml's own operators, on any device.
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways,
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
                               ggml_type unbound = GGML_TYPE_F32);
 
 // The CPU kernels; each call of one is added to a profile.
 struct Cpu;
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile);
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile,
+                             size_t capacity);
 
 } // namespace sdgo

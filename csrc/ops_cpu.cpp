@@ -65,8 +65,8 @@ Vector vector(Tensor t) {
 
 class CpuOps : public Ops {
   public:
-    CpuOps(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile)
-        : Ops(ctx, weights), cpu_(cpu), profile_(profile) {}
+    CpuOps(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile, size_t capacity)
+        : Ops(ctx, weights, capacity), cpu_(cpu), profile_(profile) {}
 
     uint64_t scratch_size() const override { return scratch_size_; }
     bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
@@ -292,8 +292,9 @@ class CpuOps : public Ops {
 
 } // namespace
 
-std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile) {
-    return std::make_unique<CpuOps>(ctx, weights, cpu, profile);
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile,
+                             size_t capacity) {
+    return std::make_unique<CpuOps>(ctx, weights, cpu, profile, capacity);
 }
 
 } // namespace sdgo

@@ -11,8 +11,8 @@ namespace {
 
 class GgmlOps : public Ops {
   public:
-    GgmlOps(ggml_context *ctx, Weights &weights, const Ways &ways, ggml_type unbound)
-        : Ops(ctx, weights, unbound), ways_(ways) {}
+    GgmlOps(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity, ggml_type unbound)
+        : Ops(ctx, weights, capacity, unbound), ways_(ways) {}
 
     Tensor image_in(Tensor nchw) override { return nchw; }
     Tensor image_out(Tensor image) override { return image; }
@@ -173,8 +173,9 @@ class GgmlOps : public Ops {
 
 } // namespace
 
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, ggml_type unbound) {
-    return std::make_unique<GgmlOps>(ctx, weights, ways, unbound);
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
+                              ggml_type unbound) {
+    return std::make_unique<GgmlOps>(ctx, weights, ways, capacity, unbound);
 }
 
 } // namespace sdgo

@@ -1,5 +1,6 @@
 #include "plugin.h"
 
+#include "abort.h"
 #include "device.h"
 
 #include <cstring>
@@ -16,16 +17,6 @@
 namespace sdgo {
 
 namespace {
-
-thread_local int guards = 0;
-
-// Plugins' core calls this where ggml is about to abort. An exception passes
-// through its frames as through any others: each has its unwind table.
-void aborted(const char *message) {
-    if (guards > 0) {
-        throw Error(SDGO_DEVICE, 0, message);
-    }
-}
 
 void keep_last(ggml_log_level, const char *text, void *line) {
     std::string &last = *static_cast<std::string *>(line);
@@ -81,14 +72,6 @@ class Library {
 };
 
 } // namespace
-
-PluginGuard::PluginGuard() {
-    guards++;
-}
-
-PluginGuard::~PluginGuard() {
-    guards--;
-}
 
 void load_plugin(const char *path) {
     silence_ggml();

@@ -9,15 +9,4 @@ namespace sdgo {
 // device. To be called by one thread at a time.
 void load_plugin(const char *path);
 
-// While one lives, a failed assertion of a plugin's on this thread, which would
-// end the process, is thrown as an Error instead. CUDA's errors end in such
-// assertions.
-class PluginGuard {
-  public:
-    PluginGuard();
-    ~PluginGuard();
-    PluginGuard(const PluginGuard &) = delete;
-    PluginGuard &operator=(const PluginGuard &) = delete;
-};
-
 } // namespace sdgo

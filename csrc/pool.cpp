@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <chrono>
+#include <exception>
 
 namespace sdgo {
 
@@ -32,11 +33,60 @@ template <class F> bool spin(F ready) {
     return false;
 }
 
+// Threads that the rest of the process may need at any moment: where Go's runtime
+// can't make one, the process ends.
+constexpr int kSpare = 4;
+
+// Threads that do nothing: n, or as many as the system makes.
+class Waiting {
+  public:
+    explicit Waiting(int n) {
+        end_.lock();
+        try {
+            all_.reserve(size_t(n));
+            while (int(all_.size()) < n) {
+                all_.emplace_back([this] { const std::lock_guard<std::mutex> wait(end_); });
+            }
+        } catch (const std::exception &) { // that is what is to be found out
+        }
+    }
+    ~Waiting() {
+        end_.unlock();
+        for (std::thread &t : all_) {
+            t.join();
+        }
+    }
+    int threads() const { return int(all_.size()); }
+
+  private:
+    std::mutex end_;
+    std::vector<std::thread> all_;
+};
+
 } // namespace
 
-Pool::Pool(int threads) {
-    for (int i = 1; i < threads; i++) {
-        workers_.emplace_back([this] { work(0); });
+int Pool::threads() {
+    if (!started_) {
+        started_ = true;
+        start();
+    }
+    return int(workers_.size()) + 1;
+}
+
+void Pool::start() {
+    if (most_ <= 1) {
+        return;
+    }
+    const Waiting spare(kSpare);
+    if (spare.threads() < kSpare) {
+        return;
+    }
+    try {
+        workers_.reserve(size_t(most_ - 1));
+        while (int(workers_.size()) < most_ - 1) {
+            workers_.emplace_back([this] { work(0); });
+        }
+    } catch (const std::exception &) { // no thread, or no memory for one: those that are there do
     }
 }
 
@@ -119,6 +169,11 @@ void Pool::work(uint64_t seen) {
         }
         take(generation, n, call, task);
     }
+}
+
+int threads_possible(int n) {
+    const int made = Waiting(n + kSpare).threads();
+    return made > kSpare ? made - kSpare : 0;
 }
 
 } // namespace sdgo

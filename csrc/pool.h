@@ -17,13 +17,16 @@ namespace sdgo {
 
 class Pool {
   public:
-    // `threads` counts the caller of run, too.
-    explicit Pool(int threads);
+    // `threads` counts the caller of run, too. They are started when something
+    // first asks how many there are.
+    explicit Pool(int threads) : most_(threads) {}
     ~Pool();
     Pool(const Pool &) = delete;
     Pool &operator=(const Pool &) = delete;
 
-    int threads() const { return int(workers_.size()) + 1; }
+    // How many there are: fewer than there should be where the system makes no
+    // more, or none after them.
+    int threads();
 
     // Calls task(0) … task(n-1), each once, on all threads; returns when all
     // are done. One call at a time.
@@ -35,10 +38,13 @@ class Pool {
   private:
     using Call = void (*)(const void *, int);
 
+    void start();
     void run(int n, Call call, const void *task);
     void work(uint64_t seen);
     void take(uint32_t generation, int n, Call call, const void *task);
 
+    const int most_;
+    bool started_ = false;
     std::vector<std::thread> workers_;
 
     // The job at hand. Its fields are written under the lock before the
@@ -54,5 +60,9 @@ class Pool {
     const void *task_ = nullptr;
     bool stop_ = false;
 };
+
+// How many threads, of n, the system makes now: they are made, and end. Some more
+// are left for others.
+int threads_possible(int n);
 
 } // namespace sdgo

@@ -94,10 +94,6 @@ void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs,
 
 } // namespace sdgo
 
-sdgo_value::~sdgo_value() {
-    ggml_free(ctx);
-}
-
 sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, const char *kernels)
     : device_(device, threads), arch_(architecture(arch, params)) {
     if (device_.is_cpu() && !(kernels && strcmp(kernels, "ggml") == 0)) {
@@ -193,6 +189,7 @@ void sdgo_net::settle() {
     }
 }
 
+// The graph for such a run, with or without memory.
 Graph &sdgo_net::graph(const GraphKey &key) {
     const auto found =
         std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
@@ -206,13 +203,16 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     Ways ways = ways_;
     ways.precise = ways.precise || weights_.exact(); // float32 is what was asked for
     graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, ways);
-    try {
-        graphs_.front().allocate(device_);
-    } catch (...) {
-        graphs_.pop_front();
-        throw;
-    }
     return graphs_.front();
+}
+
+uint64_t sdgo_net::prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                           size_t n_outputs) {
+    if (!device_.is_cpu() || !weights_.loaded()) {
+        return 0;
+    }
+    const Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    return g.allocated() ? 0 : g.size(device_);
 }
 
 void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
@@ -225,6 +225,14 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
         invalid("the net is not loaded");
     }
     Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    if (!g.allocated()) {
+        try {
+            g.allocate(device_);
+        } catch (...) {
+            graphs_.pop_front();
+            throw;
+        }
+    }
     for (size_t i = 0; i < n_inputs; i++) {
         Tensor t = g.input(inputs[i].name);
         if (!t->data) { // nothing that leads to these outputs reads it
@@ -311,9 +319,9 @@ void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
     auto v = std::make_unique<sdgo_value>();
     v->turns = device_.turns();
     v->shape = shape_of(t, arch_->output_dims());
-    v->ctx = ggml_init({ggml_tensor_overhead() + 256, nullptr, true});
-    v->tensor = ggml_new_tensor(v->ctx, GGML_TYPE_F32, 4, t->ne);
-    v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx, device_.backend()));
+    v->ctx = Context(Context::size(1), "an output");
+    v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, 4, t->ne);
+    v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx.get(), device_.backend()));
     if (!v->buffer) {
         no_memory("an output", ggml_nbytes(t));
     }

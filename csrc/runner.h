@@ -5,13 +5,11 @@
 #include "graph.h"
 
 struct sdgo_value {
-    ggml_context *ctx = nullptr;
+    sdgo::Context ctx;
     sdgo::Buffer buffer;
     std::timed_mutex *turns = nullptr; // of the device
     ggml_tensor *tensor = nullptr;
     sdgo::Shape shape;
-
-    ~sdgo_value();
 };
 
 struct sdgo_net {
@@ -25,6 +23,7 @@ struct sdgo_net {
     void choose(const sdgo::Ways &ways);
     void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
              const int32_t *cancel);
+    uint64_t prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                       size_t n_outputs);
     void trim() {

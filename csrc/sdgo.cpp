@@ -1,6 +1,7 @@
 // The C interface: arguments checked, exceptions turned into sdgo_error.
 #include "sdgo.h"
 
+#include "plugin.h"
 #include "quantize.h"
 #include "runner.h"
 
@@ -26,7 +27,7 @@ bool is_memory(const char *text) {
 template <class F> bool guarded(sdgo_error *err, F f) {
     sdgo_error e{};
     try {
-        const PluginGuard guard;
+        const AbortGuard guard;
         f();
         return true;
     } catch (const Error &x) {
@@ -155,6 +156,11 @@ bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo
 bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                        size_t n_outputs, uint64_t *bytes, sdgo_error *err) {
     return guarded(err, [&] { *bytes = net->estimate(inputs, n_inputs, outputs, n_outputs); });
+}
+
+bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                      size_t n_outputs, uint64_t *bytes, sdgo_error *err) {
+    return guarded(err, [&] { *bytes = net->prepare(inputs, n_inputs, outputs, n_outputs); });
 }
 
 void sdgo_net_trim(sdgo_net *net) {

@@ -168,6 +168,12 @@ bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo
 bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                        size_t n_outputs, uint64_t *bytes, sdgo_error *err);
 
+// Builds the graph for such a run without its memory, and says how much that
+// takes on the CPU: 0 if it is there, and on other devices. The run that follows
+// allocates it.
+bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                      size_t n_outputs, uint64_t *bytes, sdgo_error *err);
+
 // Frees the buffers of all kept graphs. The next run builds them again.
 void sdgo_net_trim(sdgo_net *net);
 

@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <system_error>
 
 namespace sdgo {
 
@@ -73,15 +74,18 @@ void Stream::prefetch(int group, int used) {
     if (group % kPlaces == used % kPlaces || holds_[group % kPlaces] == group) {
         return;
     }
-    coming_ = group;
-    worker_ = std::thread([this, group] {
-        try {
-            const PluginGuard guard;
-            upload(group);
-        } catch (...) {
-            failure_ = std::current_exception();
-        }
-    });
+    try {
+        worker_ = std::thread([this, group] {
+            try {
+                const AbortGuard guard;
+                upload(group);
+            } catch (...) {
+                failure_ = std::current_exception();
+            }
+        });
+        coming_ = group;
+    } catch (const std::system_error &) { // no thread can be made: it comes when it is needed
+    }
 }
 
 void Stream::upload(int group) {

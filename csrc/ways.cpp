@@ -12,6 +12,7 @@ namespace {
 // Channels of a convolution and width of a head in the middle of SD's UNets.
 constexpr int64_t kChannels = 128, kHead = 64, kHeads = 8;
 constexpr int kRuns = 3;
+constexpr double kNever = std::numeric_limits<double>::infinity();
 
 using Build = Tensor (*)(Ops &ops, ggml_context *ctx, int64_t side);
 
@@ -27,44 +28,33 @@ Tensor attention(Ops &ops, ggml_context *ctx, int64_t side) {
     return ops.attention(q, k, v, int(kHeads), false);
 }
 
-// Seconds that a device takes for an operator; infinite if it can't.
+// Seconds that a device takes for an operator; kNever if it can't.
 double seconds(const Device &device, const Ways &ways, Build build, int side) {
     constexpr size_t kNodes = 64;
-    ggml_context *ctx = ggml_init(
-        {kNodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(kNodes, false), nullptr, true});
-    if (!ctx) {
-        no_memory("a trial", 0);
-    }
-    Buffer memory;
-    double best = std::numeric_limits<double>::infinity();
-    try {
-        Weights weights; // stays unsealed: a trial's weights are made here, in float16
-        const std::unique_ptr<Ops> ops = ggml_ops(ctx, weights, ways, GGML_TYPE_F16);
-        Tensor out = build(*ops, ctx, side);
-        ggml_cgraph *graph = ggml_new_graph_custom(ctx, kNodes, false);
-        ggml_build_forward_expand(graph, out);
-        bool all = true;
-        for (int i = 0, n = ggml_graph_n_nodes(graph); i < n; i++) {
-            all = all && device.supports(ggml_graph_node(graph, i));
+    const Context ctx(Context::size(kNodes, 1, kNodes), "a trial");
+    Weights weights; // stays unsealed: a trial's weights are made here, in float16
+    const std::unique_ptr<Ops> ops = ggml_ops(ctx.get(), weights, ways, 0, GGML_TYPE_F16);
+    Tensor out = build(*ops, ctx.get(), side);
+    ggml_cgraph *graph = ggml_new_graph_custom(ctx.get(), kNodes, false);
+    ggml_build_forward_expand(graph, out);
+    for (int i = 0, n = ggml_graph_n_nodes(graph); i < n; i++) {
+        if (!device.supports(ggml_graph_node(graph, i))) {
+            return kNever;
         }
-        memory = Buffer(all ? ggml_backend_alloc_ctx_tensors(ctx, device.backend()) : nullptr);
-        if (memory) {
-            ggml_backend_buffer_clear(memory.get(), 0);
-            for (int run = 0; run <= kRuns; run++) {
-                const Stopwatch watch;
-                if (ggml_backend_graph_compute(device.backend(), graph) != GGML_STATUS_SUCCESS) {
-                    best = std::numeric_limits<double>::infinity();
-                    break;
-                }
-                best = run == 0 ? best : std::min(best, watch.seconds()); // the first one sets things up
-            }
-        }
-    } catch (...) {
-        ggml_free(ctx);
-        throw;
     }
-    memory = Buffer();
-    ggml_free(ctx);
+    const Buffer memory(ggml_backend_alloc_ctx_tensors(ctx.get(), device.backend()));
+    if (!memory) {
+        return kNever;
+    }
+    ggml_backend_buffer_clear(memory.get(), 0);
+    double best = kNever;
+    for (int run = 0; run <= kRuns; run++) {
+        const Stopwatch watch;
+        if (ggml_backend_graph_compute(device.backend(), graph) != GGML_STATUS_SUCCESS) {
+            return kNever;
+        }
+        best = run == 0 ? best : std::min(best, watch.seconds()); // the first one sets things up
+    }
     return best;
 }
 

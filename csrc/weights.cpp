@@ -33,10 +33,6 @@ const ggml_type_traits *weight_traits(int type, const std::string &name) {
 
 } // namespace
 
-Weights::~Weights() {
-    ggml_free(ctx_);
-}
-
 size_t Weights::want(const std::string &name, const Shape &shape) {
     const auto found = index_.find(name);
     if (found != index_.end()) {
@@ -56,10 +52,7 @@ size_t Weights::want(const std::string &name, const Shape &shape) {
 }
 
 void Weights::seal() {
-    ctx_ = ggml_init({all_.size() * ggml_tensor_overhead() + 256, nullptr, true});
-    if (!ctx_) {
-        no_memory("the list of weights", all_.size() * ggml_tensor_overhead());
-    }
+    ctx_ = Context(Context::size(all_.size()), "the list of weights");
 }
 
 void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) {
@@ -108,7 +101,7 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     for (int d = 0; d < n_dims; d++) {
         ne[d] = w.shape[size_t(n_dims - 1 - d)];
     }
-    w.tensor = ggml_new_tensor(ctx_, type, n_dims, ne);
+    w.tensor = ggml_new_tensor(ctx_.get(), type, n_dims, ne);
     w.data = convert ? w.owned.get() : data;
     w.tensor->data = kElsewhere;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
@@ -167,7 +160,7 @@ void Weights::load(const Device &device, bool keep, const Progress &progress) {
         total += ggml_nbytes(w.tensor);
     }
     try {
-        buffer_ = Buffer(ggml_backend_alloc_ctx_tensors(ctx_, device.backend()));
+        buffer_ = Buffer(ggml_backend_alloc_ctx_tensors(ctx_.get(), device.backend()));
         if (!buffer_) {
             no_memory("the weights", total);
         }

@@ -1,6 +1,7 @@
 // A net's weights: what it wants, and what the caller bound to it.
 #pragma once
 
+#include "context.h"
 #include "device.h"
 
 #include <deque>
@@ -39,14 +40,12 @@ struct Progress {
 // written down once, where they are used.
 class Weights {
   public:
-    ~Weights();
-
     // Returns the index of a weight, declaring it if `declaring`.
     size_t want(const std::string &name, const Shape &shape);
 
     // Ends the declaring pass and makes room for the tensors.
     void seal();
-    bool sealed() const { return ctx_ != nullptr; }
+    bool sealed() const { return ctx_.get() != nullptr; }
 
     void bind(size_t index, ggml_type type, const void *data, size_t size);
 
@@ -88,7 +87,7 @@ class Weights {
 
     std::deque<Weight> all_;
     std::unordered_map<std::string, size_t> index_;
-    ggml_context *ctx_ = nullptr;
+    Context ctx_;
     Buffer buffer_;
     bool loaded_ = false;
 };

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the kernels' test twice and runs it: plain, and under the address and
-# undefined-behaviour sanitizers.
+# undefined-behaviour sanitizers. And the pool's, with threads that can't be made.
 set -e
 cd "$(dirname "$0")/.."
 build=$(mktemp -d)
@@ -24,3 +24,7 @@ build_and_run() { # name, flags
 
 build_and_run plain "-O3"
 build_and_run sanitized "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+# shellcheck disable=SC2086
+$CXX -std=c++17 -Wall -Wextra -O2 pool.cpp test/pool_test.cpp -lpthread -ldl -o "$build/pool"
+"$build/pool"
