@@ -21,6 +21,7 @@ import (
 type Error struct {
 	Code    Code
 	Wanted  uint64 // bytes, with NoMemory; 0 if unknown
+	Left    uint64 // bytes that there were, with NoMemory of the host's; 0 if unknown
 	Message string // one line
 }
 

@@ -4,10 +4,9 @@ package cgo
 import "C"
 
 import (
-	"runtime"
 	"strings"
 
-	"github.com/klauspost/cpuid/v2"
+	"github.com/sdgo/sdgo/internal/limits"
 )
 
 // Kind is what sort of processor a device is.
@@ -39,7 +38,7 @@ type DeviceInfo struct {
 	Name        string // such as "CPU", "CUDA0", "Vulkan0", "Metal"
 	Description string
 	Kind        Kind
-	Free, Total uint64 // memory, bytes
+	Free, Total uint64 // memory, bytes; of the CPU what this process may still take
 
 	// Software says that a GPU is none: a driver computes on the CPU in its
 	// stead, for tests.
@@ -61,7 +60,7 @@ func LinkedDevices() []DeviceInfo {
 		if !C.sdgo_device_at(C.size_t(i), &info) {
 			break
 		}
-		all = append(all, DeviceInfo{
+		device := DeviceInfo{
 			Index:       i,
 			Name:        C.GoString(info.name),
 			Description: C.GoString(info.description),
@@ -69,7 +68,11 @@ func LinkedDevices() []DeviceInfo {
 			Free:        uint64(info.memory_free),
 			Total:       uint64(info.memory_total),
 			Software:    isSoftware(C.GoString(info.description)),
-		})
+		}
+		if device.Kind == CPU {
+			device.Free = min(device.Free, limits.Memory().Amount)
+		}
+		all = append(all, device)
 	}
 	return all
 }
@@ -86,11 +89,13 @@ func isSoftware(description string) bool {
 }
 
 // Threads is the number of CPU threads to use unless told otherwise: one for
-// each physical core that this process may run on.
+// each physical core that this process may run on, fewer where its control group
+// has a smaller share of them, and no more than a fourth of the threads that it
+// may still make: networks have their own.
 func Threads() int {
-	n := runtime.NumCPU()
-	if c := cpuid.CPU; c.PhysicalCores > 0 && c.ThreadsPerCore > 1 {
-		n = max(1, n/c.ThreadsPerCore)
+	n := limits.CPUs()
+	if free := limits.Threads(); free/4 < uint64(n) {
+		n = max(1, int(free/4))
 	}
 	return n
 }

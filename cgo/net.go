@@ -6,10 +6,13 @@ import "C"
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/sdgo/sdgo/internal/limits"
 )
 
 // Params are hyperparameters by name: one number or a list of at most 16.
@@ -20,6 +23,10 @@ type Config struct {
 	Device  int    // a [DeviceInfo.Index]
 	Threads int    // CPU threads, 1 to 512
 	Kernels string // the CPU's operators, one of [KernelNames]; empty: the fastest
+
+	// MakeRoom, if not nil, is called where the CPU's memory does not do for a
+	// run, to free what others keep. It must not use the net.
+	MakeRoom func()
 }
 
 // Net is a neural network on a device. Its methods may be called from any
@@ -29,6 +36,7 @@ type Config struct {
 // garbage collector has found it.
 type Net struct {
 	*netMemory
+	config  Config
 	busy    chan struct{} // holds one token while the net is in use
 	cleanup runtime.Cleanup
 }
@@ -90,7 +98,7 @@ func NewNet(arch string, params Params, config Config) (*Net, error) {
 	if c == nil {
 		return nil, newError(context.Background(), &e)
 	}
-	n := &Net{netMemory: &netMemory{c: c, names: map[string]*C.char{}}, busy: make(chan struct{}, 1)}
+	n := &Net{netMemory: &netMemory{c: c, names: map[string]*C.char{}}, config: config, busy: make(chan struct{}, 1)}
 	n.cleanup = runtime.AddCleanup(n, (*netMemory).free, n.netMemory)
 	return n, nil
 }
@@ -263,7 +271,8 @@ type Output struct {
 }
 
 // Run runs the net. The outputs asked for decide how much of it is computed.
-// When ctx is done, Run returns its error before the next node of the graph.
+// When ctx is done, Run returns its error: some milliseconds later with this
+// library's kernels, before the next node of the graph elsewhere.
 func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 	if err := n.acquire(ctx); err != nil {
 		return err
@@ -284,6 +293,16 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 	defer stop()
 
 	var e C.sdgo_error
+	var bytes C.uint64_t
+	if !C.sdgo_net_prepare(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
+		&bytes, &e) {
+		return newError(ctx, &e)
+	}
+	release, err := n.take(uint64(bytes))
+	if err != nil {
+		return err
+	}
+	defer release() // it has been written to, so that the system counts it
 	if !C.sdgo_net_run(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
 		(*C.int32_t)(unsafe.Pointer(cancel)), &e) {
 		return newError(ctx, &e)
@@ -320,6 +339,43 @@ func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output) (u
 		return 0, newError(ctx, &e)
 	}
 	return uint64(bytes), nil
+}
+
+// take asks for the memory of a graph, of 0 bytes if it has it.
+func (n *Net) take(bytes uint64) (release func(), err error) {
+	if bytes == 0 {
+		return func() {}, nil
+	}
+	release, left, ok := limits.Take(bytes)
+	if !ok {
+		if n.config.MakeRoom != nil {
+			n.config.MakeRoom()
+		}
+		C.sdgo_net_trim(n.c) // graphs of other shapes
+		release, left, ok = limits.Take(bytes)
+	}
+	if !ok {
+		return nil, NoRoom("a run", bytes, left)
+	}
+	return release, nil
+}
+
+// NoRoom is the error of what would take more of the host's memory than is left.
+func NoRoom(what string, bytes uint64, left limits.Bound) *Error {
+	return &Error{Code: NoMemory, Wanted: bytes, Left: left.Amount, Message: fmt.Sprintf(
+		"%s would take %d MB of memory, %d MB are left (%s)", what, (bytes+999999)/1000000, left.Amount/1000000, left.By)}
+}
+
+// TryTrim is Trim of a net that is not in use, else nothing.
+func (n *Net) TryTrim() {
+	select {
+	case n.busy <- struct{}{}:
+		defer n.release()
+		if n.c != nil {
+			C.sdgo_net_trim(n.c)
+		}
+	default:
+	}
 }
 
 // Trim frees the buffers that the net keeps between runs.

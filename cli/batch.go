@@ -134,7 +134,7 @@ func (r *run) runBatch(c *urfave.Context) error {
 	}
 	b.report = r.newReporter(c.Bool("quiet"))
 	defer b.report.close()
-	b.report.loaded(b.m.Name(), load)
+	b.report.loaded(b.m.Name(), b.m.Threads(), load)
 	return b.runAll(c.Context, lines, max(1, o.Batch), load)
 }
 

@@ -100,7 +100,7 @@ func TestByteSize(t *testing.T) {
 func TestBars(t *testing.T) {
 	var w bytes.Buffer
 	b := &bars{w: &w}
-	b.loaded("tiny", time.Second)
+	b.loaded("tiny", 2, time.Second)
 	for i := 1; i <= 3; i++ {
 		b.progress(sd.Event{Stage: sd.StageSample, Index: i, Of: 3, Elapsed: time.Duration(i) * 1500 * time.Millisecond})
 	}

@@ -270,7 +270,7 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 		return err
 	}
 	t := timings{Load: seconds(time.Since(start))}
-	report.loaded(m.Name(), time.Since(start))
+	report.loaded(m.Name(), m.Threads(), time.Since(start))
 	if d.grid != nil {
 		width, height := cmp.Or(d.request.Width, m.NativeSize()), cmp.Or(d.request.Height, m.NativeSize())
 		width, height = finalSize(d.request, width, height)

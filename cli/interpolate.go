@@ -147,7 +147,7 @@ func (r *run) drawFrames(ctx context.Context, name string, o sd.Options, d drawi
 			r.flagName("frames"), len(requests), width, height, maxGridPixels)
 	}
 	t := timings{Load: seconds(time.Since(start))}
-	report.loaded(m.Name(), time.Since(start))
+	report.loaded(m.Name(), m.Threads(), time.Since(start))
 	finished := 0
 	for i := range requests {
 		requests[i].OnEvent = func(e sd.Event) error {

@@ -15,6 +15,7 @@ type events struct{ w io.Writer }
 type loadEvent struct {
 	Event   string  `json:"event"` // "load"
 	Model   string  `json:"model"`
+	Threads int     `json:"threads"` // of the CPU
 	Seconds float64 `json:"seconds"`
 }
 
@@ -116,8 +117,8 @@ func writeEvent(w io.Writer, event any) {
 	_ = e.Encode(event)
 }
 
-func (r *events) loaded(model string, after time.Duration) {
-	writeEvent(r.w, loadEvent{"load", model, seconds(after)})
+func (r *events) loaded(model string, threads int, after time.Duration) {
+	writeEvent(r.w, loadEvent{"load", model, threads, seconds(after)})
 }
 
 func (r *events) progress(e sd.Event) {

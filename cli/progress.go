@@ -13,7 +13,7 @@ import (
 // reporter shows a request's progress: as a bar, in lines, as JSON events
 // (json.go) or not at all.
 type reporter interface {
-	loaded(model string, after time.Duration)
+	loaded(model string, threads int, after time.Duration)
 	progress(e sd.Event)           // every stage but StageImage
 	saved(e sd.Event, path string) // a picture is in its file, or on the sheet, whose path is ""
 	upscaled(e upscaledEvent)      // an enlarged picture is in its file
@@ -54,13 +54,13 @@ func (r *run) newReporter(quiet bool) reporter {
 // silence reports nothing.
 type silence struct{}
 
-func (silence) loaded(string, time.Duration) {}
-func (silence) progress(sd.Event)            {}
-func (silence) saved(sd.Event, string)       {}
-func (silence) upscaled(upscaledEvent)       {}
-func (silence) sheet(int, string)            {}
-func (silence) done(int, timings)            {}
-func (silence) close()                       {}
+func (silence) loaded(string, int, time.Duration) {}
+func (silence) progress(sd.Event)                 {}
+func (silence) saved(sd.Event, string)            {}
+func (silence) upscaled(upscaledEvent)            {}
+func (silence) sheet(int, string)                 {}
+func (silence) done(int, timings)                 {}
+func (silence) close()                            {}
 
 // lines reports in lines, at most one a second.
 type lines struct {
@@ -88,7 +88,7 @@ func (l *lines) due(e sd.Event) bool {
 	return true
 }
 
-func (l *lines) loaded(model string, after time.Duration) {
+func (l *lines) loaded(model string, threads int, after time.Duration) {
 	l.intro = fmt.Sprintf("loaded %s in %s", printable(model), short(after))
 }
 
@@ -194,7 +194,7 @@ func (b *bars) begin(description string, n int) {
 	)
 }
 
-func (b *bars) loaded(string, time.Duration) { b.begin("text", 1) }
+func (b *bars) loaded(string, int, time.Duration) { b.begin("text", 1) }
 
 func (b *bars) progress(e sd.Event) {
 	switch e.Stage {

@@ -34,6 +34,11 @@ func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, 
 		return pixels, err
 	}
 	defer p.idle()
+	release, err := takePixels(z.width*scale, z.height*scale, planePixel+2*picturePixel) // as a picture, and as its file
+	if err != nil {
+		return pixels, err
+	}
+	defer release()
 	one := func(ctx context.Context, z plane) (plane, error) {
 		out := newPlane(3, z.height*scale, z.width*scale)
 		err := m.run(ctx, name, p, []cgo.Input{{Name: "z", Shape: z.shape(), F32: z.data}}, []cgo.Output{{Name: "image", Data: out.data}})

@@ -96,9 +96,13 @@ func (m *Model) enlarge(ctx context.Context, h hires, latent plane, img *image.N
 	if h.latent != nil {
 		return latent.resample(*h.latent, cover.Y, cover.X).middle(height, width), nil
 	}
+	release, err := takePixels(cover.X*factor, cover.Y*factor, planePixel+3*picturePixel)
+	if err != nil {
+		return plane{}, err
+	}
+	defer release()
 	var large *image.NRGBA
 	if h.ESRGAN != nil {
-		var err error
 		if large, err = h.ESRGAN.upscaleTo(ctx, img, cover.X*factor, cover.Y*factor, onTile); err != nil {
 			return plane{}, err
 		}

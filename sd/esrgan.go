@@ -123,6 +123,17 @@ func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, 
 	if err != nil {
 		return nil, err
 	}
+	// The large picture and its file, the small one, and a band of tiles.
+	release, err := takePixels(size.X*scale, size.Y*scale, 2*picturePixel+1)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	band, err := takePixels(size.X*scale, min(size.Y, defaultTile)*scale, planePixel+4)
+	if err != nil {
+		return nil, err
+	}
+	defer band()
 	side, err := u.tile(ctx, net, size)
 	if err != nil {
 		return nil, err
@@ -210,6 +221,11 @@ func (u *ESRGAN) upscaleTo(ctx context.Context, img image.Image, width, height i
 	if large.Rect.Size() == image.Pt(width, height) {
 		return large, nil
 	}
+	release, err := takePixels(width, max(height, large.Rect.Dy()), 2*picturePixel)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	return imaging.Resize(large, width, height, imaging.Lanczos), nil
 }
 

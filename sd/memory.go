@@ -1,24 +1,22 @@
 package sd
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"os"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/internal/limits"
 )
 
 // memoryOf is what a model may take of a device: the caller's limit, else most
-// of what the system says is free.
+// of what is free: on the CPU for this process.
 func (m *Model) memoryOf(device cgo.DeviceInfo) uint64 {
 	if m.options.MaxMemory > 0 {
 		return m.options.MaxMemory
 	}
 	free := device.Free
 	if device.Kind == cgo.CPU {
-		if n, ok := linuxAvailable("/proc/meminfo"); ok {
-			free = n
+		if room := limits.Room(); room.Amount != limits.Unlimited {
+			free = room.Amount
 		}
 	}
 	return free / 10 * 9
@@ -34,18 +32,35 @@ func (m *Model) roomOn(device cgo.DeviceInfo) uint64 {
 	return room - min(room, m.taken[device.Index])
 }
 
-// linuxAvailable reads Linux's own estimate of the memory that new work can
-// have without swapping, which ggml's CPU device does not know.
-func linuxAvailable(path string) (uint64, bool) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		var kib uint64
-		if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kib); n == 1 {
-			return kib << 10, true
+// makeRoom frees the graphs that networks keep for their next run, but for those
+// that are running.
+func (m *Model) makeRoom() {
+	for _, p := range append(m.textParts(), m.unet, m.decoder, m.encoder) {
+		if p != nil && p.device.Kind == cgo.CPU {
+			p.net.TryTrim()
 		}
 	}
-	return 0, false
+}
+
+// Bytes of a pixel: in a plane of three floats, and in a picture.
+const (
+	planePixel   = 12
+	picturePixel = 4
+)
+
+// takePixels is take for a picture of a size and what it is made of, so many
+// bytes a pixel.
+func takePixels(width, height, each int) (release func(), err error) {
+	return take(fmt.Sprintf("a picture of %dx%d pixels", width, height), uint64(width)*uint64(height)*uint64(each))
+}
+
+// take asks for memory of the host, bytes, that Go code is about to use for
+// something. release is to be called when it is used, or no longer.
+func take(what string, bytes uint64) (release func(), err error) {
+	release, left, ok := limits.Take(bytes)
+	if !ok {
+		err := cgo.NoRoom(what, bytes, left)
+		return nil, &MemoryError{"cpu", bytes, left.Amount, err}
+	}
+	return release, nil
 }

@@ -8,12 +8,15 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// MemoryError says that a device's memory ran out. The model can be used on:
-// a smaller request may fit. [Options.Offload], a smaller [Options.Type] and
+// MemoryError says that a device's memory ran out, or on the CPU that what was to
+// be done would take more than this process may still have: of the machine, its
+// control group or its resource limits. The model can be used on: a smaller
+// request may fit. On a GPU [Options.Offload], a smaller [Options.Type] and
 // another [Options.Backend] help.
 type MemoryError struct {
 	Device string // as in Options.Backend; "" if it is not known which
 	Wanted uint64 // bytes; 0 if it is not known how many
+	Left   uint64 // bytes that there were; 0 if it is not known how many
 	err    error
 }
 
@@ -33,5 +36,5 @@ func inMemory(err error, device cgo.DeviceInfo) error {
 	if !errors.As(err, &e) || e.Code != cgo.NoMemory || errors.As(err, &known) {
 		return err
 	}
-	return &MemoryError{strings.ToLower(device.Name), e.Wanted, err}
+	return &MemoryError{strings.ToLower(device.Name), e.Wanted, e.Left, err}
 }

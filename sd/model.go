@@ -19,7 +19,9 @@ import (
 // the file's own types.
 type Options struct {
 	// Threads is the number of CPU threads; 0, and more than there are processors,
-	// mean one for each physical core.
+	// mean one for each physical core that the process may use: its affinity, its
+	// control group's share of time and its limit of threads count. Fewer are used
+	// where the system makes no more.
 	Threads int
 
 	// Backend is the device to compute on, as `sdgo devices` lists them: "cpu",

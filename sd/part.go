@@ -9,6 +9,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
 )
 
 // part is one network of a model. Its net is created with the model, to check
@@ -36,7 +37,7 @@ func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, er
 	device := m.devices[name]
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(arch, params, cgo.Config{
-			Device: device.Index, Threads: m.options.Threads, Kernels: m.options.Kernels,
+			Device: device.Index, Threads: m.options.Threads, Kernels: m.options.Kernels, MakeRoom: m.makeRoom,
 		})
 	}
 	net, err := create()
@@ -113,6 +114,11 @@ func (p *part) bind(ctx context.Context) error {
 		}
 		tensors = append(tensors, t)
 	}
+	release, err := p.takeWeights(tensors)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := p.convertAll(ctx, tensors); err != nil {
 		return err
 	}
@@ -122,6 +128,27 @@ func (p *part) bind(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// takeWeights asks for the memory of copies of weights: those that get another
+// type, and those that the core makes float32.
+func (p *part) takeWeights(tensors []convert.Tensor) (release func(), err error) {
+	var copies uint64
+	for _, t := range tensors {
+		want, err := p.typeOf(t)
+		if err != nil {
+			return nil, err
+		}
+		row := t.Shape[len(t.Shape)-1]
+		size, ok := want.Size(t.Elements(), row)
+		if want != t.Type || t.Scale != nil {
+			copies += uint64(size)
+		}
+		if want != dtype.F32 && (len(t.Shape) == 1 || !ok) {
+			copies += 4 * uint64(t.Elements())
+		}
+	}
+	return take("a network's weights in their new type", copies)
 }
 
 // idle gives the device's memory back where the caller wants that. The next

@@ -31,6 +31,11 @@ type source struct {
 
 // newSource fits a request's picture to its size and encodes it.
 func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
+	release, err := takePixels(q.Width, q.Height, planePixel+4*picturePixel)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	s := &source{picture: opaque(q.fitImage(q.Image))}
 	if q.Mask != nil {
 		mask := picture.Mask(q.fitImage(q.mask))
@@ -43,7 +48,6 @@ func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 	}
 	noise := newNoise(q.RNG, q.Seed)
 	pixels := toPlane(s.picture)
-	var err error
 	if m.weights.Variant == "edit" {
 		s.beside, err = m.besideEditing(ctx, pixels)
 		return s, err
@@ -173,6 +177,11 @@ func (m *Model) encodePlane(ctx context.Context, p *part, name, output string, p
 		return plane{}, err
 	}
 	defer p.idle()
+	release, err := takePixels(pixels.width, pixels.height, planePixel) // cut out
+	if err != nil {
+		return plane{}, err
+	}
+	defer release()
 	one := func(ys, xs span) (plane, error) {
 		part := pixels.crop(span{ys.start * factor, ys.end * factor}, span{xs.start * factor, xs.end * factor})
 		out := newPlane(channels, ys.end-ys.start, xs.end-xs.start)
