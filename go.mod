@@ -11,10 +11,10 @@ require (
 	github.com/stretchr/testify v1.10.0
 	github.com/urfave/cli/v2 v2.27.7
 	github.com/x448/float16 v0.8.4
-	golang.org/x/image v0.24.0
-	golang.org/x/sys v0.46.0
+	golang.org/x/image v0.45.0
+	golang.org/x/sys v0.47.0
 	golang.org/x/term v0.44.0
-	golang.org/x/text v0.30.0
+	golang.org/x/text v0.41.0
 )
 
 require (

@@ -25,12 +25,16 @@ type Facts struct {
 	Texts []pngtext.Text
 }
 
-// maxTexts bounds the texts that are kept of one file.
-const maxTexts = 64
+// Bounds of the texts that are kept of one file.
+const (
+	maxTexts     = 64
+	maxTextBytes = pngtext.MaxTexts
+)
 
 // ReadFacts reads what a file of a format that [Encode] writes says about
 // itself, and no pixels.
 func ReadFacts(r io.Reader) (Facts, error) {
+	r = io.LimitReader(r, MaxBytes) // a file without an end has none within it
 	var head [12]byte
 	n, err := io.ReadFull(r, head[:])
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -38,11 +42,11 @@ func ReadFacts(r io.Reader) (Facts, error) {
 	}
 	whole := io.MultiReader(bytes.NewReader(head[:n]), r)
 	switch {
-	case bytes.HasPrefix(head[:n], []byte("\x89PNG\r\n\x1a\n")):
+	case bytes.HasPrefix(head[:n], []byte(pngtext.Signature)):
 		return pngFacts(whole)
 	case isJPEG(head[:n]):
 		return jpegFacts(whole)
-	case n == len(head) && string(head[:4]) == "RIFF" && string(head[8:]) == "WEBP":
+	case isWebP(head[:n]):
 		return webpFacts(whole)
 	}
 	return Facts{}, ErrUnknown
@@ -67,7 +71,15 @@ func (f *Facts) addText(keyword, text string) error {
 	if len(f.Texts) == maxTexts {
 		return fmt.Errorf("%s: more than %d texts", f.Format, maxTexts)
 	}
-	f.Texts = append(f.Texts, pngtext.Text{Keyword: keyword, Value: strings.ToValidUTF8(text, "\uFFFD")})
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	total := len(text)
+	for _, t := range f.Texts {
+		total += len(t.Value)
+	}
+	if total > maxTextBytes {
+		return fmt.Errorf("%s: texts of %d bytes; at most %d are read of a file", f.Format, total, maxTextBytes)
+	}
+	f.Texts = append(f.Texts, pngtext.Text{Keyword: keyword, Value: text})
 	return nil
 }
 

@@ -2,9 +2,12 @@ package picture
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"io"
 	"strings"
 )
@@ -27,6 +30,97 @@ func isJPEG(head []byte) bool {
 	return len(head) >= 4 && head[0] == 0xff && head[1] == markerSOI && head[2] == 0xff && head[3] >= 0xc0
 }
 
+// Bounds of a picture's scans. A progressive file has some ten, and each goes over
+// all of the pixels, however short it is.
+const (
+	maxScans    = 100
+	maxScanWork = 1 << 30 // pixels, of all scans
+)
+
+// errFound ends a walk over segments.
+var errFound = errors.New("found")
+
+// jpegHeader reads the size, and refuses what the decoder does not know by name:
+// it knows Huffman-coded JPEG, baseline, extended and progressive, of 8 bits.
+func jpegHeader(r *bufio.Reader) (size image.Point, err error) {
+	err = segments(r, func(marker byte, body []byte) error {
+		if !isFrame(marker) {
+			return nil
+		}
+		if len(body) < 5 {
+			return errors.New("jpeg: a header without the picture's size")
+		}
+		size = image.Pt(int(binary.BigEndian.Uint16(body[3:])), int(binary.BigEndian.Uint16(body[1:])))
+		switch {
+		case marker >= 0xc9:
+			return unsupported("arithmetic coding; Huffman coding is supported")
+		case marker == 0xc3 || marker == 0xc7:
+			return unsupported("lossless JPEG; baseline and progressive JPEG are supported")
+		case marker > 0xc3:
+			return unsupported("hierarchical JPEG; baseline and progressive JPEG are supported")
+		case body[0] != 8:
+			return unsupported(fmt.Sprintf("%d bits a sample; 8 are supported", body[0]))
+		}
+		return errFound
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return size, nil
+	case err == nil:
+		err = errors.New("jpeg: no header with the picture's size")
+	}
+	return size, err
+}
+
+func decodeJPEG(data []byte, size image.Point) (image.Image, error) {
+	if n := scans(data); n > maxScans || n*size.X*size.Y > maxScanWork {
+		return nil, fmt.Errorf("jpeg: %d scans of %dx%d pixels; at most %d, and %d pixels in all of them, are read",
+			n, size.X, size.Y, maxScans, maxScanWork)
+	}
+	return jpeg.Decode(bytes.NewReader(data))
+}
+
+// scans counts a picture's scans: the markers SOS before its end that stand in
+// no segment. Within a scan 0xff is followed by 0 or the marker of a restart.
+func scans(data []byte) (n int) {
+	for at := 2; ; {
+		i := bytes.IndexByte(data[min(at, len(data)):], 0xff)
+		if i < 0 {
+			return n
+		}
+		at += i + 1
+		for at < len(data) && data[at] == 0xff { // fill bytes
+			at++
+		}
+		if at+3 > len(data) {
+			return n
+		}
+		marker := data[at]
+		at++
+		switch {
+		case marker == markerEOI:
+			return n
+		case marker < 0x02 || marker >= 0xd0 && marker <= 0xd8: // without a body
+			continue
+		case marker == markerSOS:
+			n++
+		}
+		at += int(binary.BigEndian.Uint16(data[at:]))
+	}
+}
+
+// jpegExif is the body of the EXIF segment.
+func jpegExif(data []byte) (exif []byte) {
+	_ = segments(bufio.NewReader(bytes.NewReader(data)), func(marker byte, body []byte) error {
+		if isExif(marker, body) {
+			exif = body
+			return errFound
+		}
+		return nil
+	})
+	return exif
+}
+
 // jpegFacts reads the segments before the pixels.
 func jpegFacts(r io.Reader) (Facts, error) {
 	f := Facts{Format: JPEG}
@@ -37,7 +131,7 @@ func jpegFacts(r io.Reader) (Facts, error) {
 				return errors.New("jpeg: a header without the picture's size")
 			}
 			f.Height, f.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
-		case marker == markerAPP1 && strings.HasPrefix(string(body), exifHeader):
+		case isExif(marker, body):
 			return f.addExif(body)
 		case marker == markerCOM:
 			return f.addText("Comment", strings.TrimRight(string(body), "\x00"))
@@ -54,6 +148,10 @@ func jpegFacts(r io.Reader) (Facts, error) {
 // with three others between them.
 func isFrame(marker byte) bool {
 	return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
+}
+
+func isExif(marker byte, body []byte) bool {
+	return marker == markerAPP1 && bytes.HasPrefix(body, []byte(exifHeader))
 }
 
 // segments visits the segments up to the pixels.

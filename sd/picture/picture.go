@@ -1,8 +1,9 @@
 // Package picture reads and writes picture files. It reads PNG, JPEG, WebP, GIF
 // (the first frame) and BMP from outside, turned the way their EXIF orientation
-// says; what a file claims is checked before anything of its size is allocated.
-// It writes PNG, JPEG and WebP with the parameters that made a picture, and
-// reads those back.
+// says. A file's first bytes choose the one decoder that sees it; what the file
+// claims is checked before anything of its size is allocated, and what the
+// decoder gives before anything is done with it. It writes PNG, JPEG and WebP
+// with the parameters that made a picture, and reads those back.
 package picture
 
 import (
@@ -11,16 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif" // formats that Read knows
-	_ "image/jpeg"
-	_ "image/png"
 	"io"
 	"io/fs"
 	"os"
 
 	"github.com/disintegration/imaging"
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/webp"
+
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // Limits of a picture.
@@ -29,12 +27,8 @@ const (
 	MaxPixels = 1 << 26 // 8192 x 8192
 )
 
-// formats are those that Read knows, of all that may be registered with
-// package image by other parts of a program.
-var formats = map[string]bool{"png": true, "jpeg": true, "webp": true, "gif": true, "bmp": true}
-
 // Open reads the picture in a file; errors begin with its name.
-func Open(path string) (img image.Image, err error) {
+func Open(path string) (img *image.NRGBA, err error) {
 	err = openFile(path, func(f io.Reader) error {
 		img, err = Read(f)
 		return err
@@ -45,7 +39,7 @@ func Open(path string) (img image.Image, err error) {
 // Probe refuses what [Open] would for its kind or size, by a file's beginning.
 func Probe(path string) error {
 	return openFile(path, func(f io.Reader) error {
-		_, _, err := checkHeader(f)
+		_, _, err := checkHeader(io.LimitReader(f, MaxBytes))
 		return err
 	})
 }
@@ -56,69 +50,88 @@ func openFile(path string, read func(io.Reader) error) error {
 		defer f.Close()
 		err = read(f)
 	}
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, withoutPath(err))
 	}
 	return nil
 }
 
-// checkHeader checks what a picture's header claims.
-func checkHeader(r io.Reader) (image.Config, string, error) {
-	config, format, err := image.DecodeConfig(r)
+// withoutPath leaves out the name of what is no file, a folder, say: it is the
+// caller's to tell.
+func withoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
-		return config, format, p.Err // a folder, say; its name is the caller's to tell
+		return p.Err
 	}
-	if !formats[format] {
-		return config, format, errors.New("not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted")
+	return err
+}
+
+// checkHeader finds a picture's format and checks what its header claims.
+func checkHeader(r io.Reader) (kind, image.Point, error) {
+	in := bufio.NewReader(r)
+	head, err := in.Peek(sniffed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return kind{}, image.Point{}, withoutPath(err)
 	}
+	k, ok := sniff(head)
+	if !ok {
+		return k, image.Point{}, errors.New("not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted")
+	}
+	size, err := k.header(in)
 	if err != nil {
-		return config, format, fmt.Errorf("a damaged picture: %w", err)
+		return k, size, describe(k, size, err)
 	}
-	if w, h := int64(config.Width), int64(config.Height); w < 1 || h < 1 || w > MaxPixels || h > MaxPixels || w*h > MaxPixels {
-		return config, format, fmt.Errorf("%dx%d pixels, at least one and at most %d in all wanted", w, h, MaxPixels)
+	if size.X < 1 || size.Y < 1 || size.X > MaxPixels || size.Y > MaxPixels || size.X*size.Y > MaxPixels {
+		return k, size, fmt.Errorf("%dx%d pixels, at least one and at most %d in all wanted", size.X, size.Y, MaxPixels)
 	}
-	return config, format, nil
+	return k, size, nil
 }
 
 // Read reads one picture.
-func Read(r io.Reader) (image.Image, error) {
+func Read(r io.Reader) (*image.NRGBA, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err // a folder, say; its name is the caller's to tell
-	}
 	if err != nil {
-		return nil, err
+		return nil, withoutPath(err)
 	}
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("a file of more than %d MB, too large for a picture", MaxBytes>>20)
 	}
-	config, format, err := checkHeader(bytes.NewReader(data))
+	k, size, err := checkHeader(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	if format == "webp" {
-		f, err := webpChunks(bufio.NewReader(bytes.NewReader(data)))
+	var img *image.NRGBA
+	err = guard.Call("the decoder", func() error { // its faults are the file's
+		decoded, err := k.decode(data, size)
 		if err != nil {
-			return nil, fmt.Errorf("a picture that can't be read: %w", err)
+			return err
 		}
-		data = f.forDecoder(data)
-	}
-	img, err := decode(data)
+		if got := decoded.Bounds().Size(); got != size {
+			return fmt.Errorf("the decoder gave %dx%d pixels", got.X, got.Y)
+		}
+		img, err = toNRGBA(decoded, k.video)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("a damaged %s picture of %dx%d pixels: %w", format, config.Width, config.Height, err)
+		return nil, describe(k, size, err)
 	}
-	facts, _ := ReadFacts(bytes.NewReader(data)) // broken ones tell nothing
-	return turn(img, facts.Orientation), nil
+	return turn(img, orientation(k, data)), nil
+}
+
+// describe tells a picture that is damaged from one that is not supported.
+func describe(k kind, size image.Point, err error) error {
+	what := k.name + " picture"
+	if size != (image.Point{}) {
+		what += fmt.Sprintf(" of %dx%d pixels", size.X, size.Y)
+	}
+	if isUnsupported(err) {
+		return fmt.Errorf("a %s of a kind that is not supported: %w", what, err)
+	}
+	return fmt.Errorf("a damaged %s: %w", what, err)
 }
 
 // turn turns a picture the way that EXIF's orientation says.
-func turn(img image.Image, orientation int) image.Image {
+func turn(img *image.NRGBA, orientation int) *image.NRGBA {
 	switch orientation {
 	case 2:
 		return imaging.FlipH(img)
@@ -136,15 +149,4 @@ func turn(img image.Image, orientation int) image.Image {
 		return imaging.Rotate90(img)
 	}
 	return img
-}
-
-// decode decodes a picture. A decoder's panic would be a fault of its own; it
-// must not end the program that asked to read a file.
-func decode(data []byte) (img image.Image, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			img, err = nil, fmt.Errorf("the decoder failed: %v", p)
-		}
-	}()
-	return imaging.Decode(bytes.NewReader(data))
 }

@@ -33,6 +33,7 @@ type webpFile struct {
 	Facts
 	exif     []byte
 	lossless bool // the picture is a VP8L chunk
+	alpha    bool // there is an ALPH chunk
 }
 
 func webpChunks(in *bufio.Reader) (f webpFile, err error) {
@@ -61,6 +62,8 @@ func webpChunks(in *bufio.Reader) (f webpFile, err error) {
 			}
 			seen = seen || kind != "VP8X"
 			f.lossless = f.lossless || kind == "VP8L"
+		case kind == "ALPH" && !seen:
+			f.alpha = true
 		case kind == "EXIF" && size <= maxExif:
 			if f.exif, err = io.ReadAll(part); err == nil && part.N > 0 {
 				err = io.ErrUnexpectedEOF
@@ -99,7 +102,7 @@ func (f *Facts) addSize(kind string, r io.Reader) error {
 	switch kind {
 	case "VP8X":
 		if b[0]&flagAnimation != 0 {
-			return errors.New("webp: an animation; a still picture is wanted")
+			return unsupported("webp: an animation; a still picture is wanted")
 		}
 		width, height = 1+(int(b[4])|int(b[5])<<8|int(b[6])<<16), 1+(int(b[7])|int(b[8])<<8|int(b[9])<<16)
 	case "VP8 ":
@@ -121,10 +124,10 @@ func (f *Facts) addSize(kind string, r io.Reader) error {
 	return nil
 }
 
-// forDecoder hides the canvas's flag of transparency where the picture is a
-// VP8L chunk, which has its own: package webp would look for an ALPH chunk.
+// forDecoder hides the canvas's flag of transparency where no ALPH chunk has it:
+// package webp would look for one. A VP8L chunk has its own transparency.
 func (f webpFile) forDecoder(data []byte) []byte {
-	if !f.lossless || string(data[12:16]) != "VP8X" || data[20]&flagAlpha == 0 {
+	if f.alpha && !f.lossless || string(data[12:16]) != "VP8X" || data[20]&flagAlpha == 0 {
 		return data
 	}
 	data = bytes.Clone(data)

@@ -20,6 +20,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // Text is one text chunk.
@@ -28,10 +30,15 @@ type Text struct {
 	Value   string // UTF-8
 }
 
+// Signature is what a PNG file begins with.
+const Signature = "\x89PNG\r\n\x1a\n"
+
+// MaxTexts bounds the texts of one file, in bytes of UTF-8.
+const MaxTexts = 8 << 20
+
 const (
-	signature = "\x89PNG\r\n\x1a\n"
-	maxText   = 4 << 20 // bytes of one text, compressed or not
-	maxTexts  = 64      // text chunks kept from one file
+	maxText  = 4 << 20 // bytes of one text, compressed or not
+	maxTexts = 64      // text chunks kept from one file
 )
 
 // ErrNotPNG is returned for a file that does not begin as PNG files do.
@@ -40,11 +47,12 @@ var ErrNotPNG = errors.New("not a PNG file")
 // Encode writes img as PNG with texts between its header and its pixels.
 func Encode(w io.Writer, img image.Image, texts ...Text) error {
 	var file bytes.Buffer
-	if err := png.Encode(&file, img); err != nil {
+	// A nil picture, one with too few bytes, one whose methods panic.
+	if err := guard.Call("the picture", func() error { return png.Encode(&file, img) }); err != nil {
 		return err
 	}
 	// The signature and the IHDR chunk (length, type, 13 bytes, CRC) come first.
-	header := file.Next(len(signature) + 4 + 4 + 13 + 4)
+	header := file.Next(len(Signature) + 4 + 4 + 13 + 4)
 	if _, err := w.Write(header); err != nil {
 		return err
 	}
@@ -107,45 +115,71 @@ func Decode(r io.Reader) ([]Text, error) {
 // DecodeAll returns the text chunks as [Decode] does, and the body of the eXIf
 // chunk (section 11.3.4.5), nil if there is none.
 func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
+	left := MaxTexts
+	err = chunks(r, func(kind string) bool { return kind == "eXIf" || isText(kind) }, func(kind string, body []byte) error {
+		if kind == "eXIf" {
+			exif = body
+			return nil
+		}
+		if len(texts) == maxTexts {
+			return fmt.Errorf("png: more than %d text chunks", maxTexts)
+		}
+		text, err := decodeText(kind, body, min(left, maxText))
+		if err != nil {
+			return fmt.Errorf("png: %s chunk: %w", kind, err)
+		}
+		left -= len(text.Value)
+		texts = append(texts, text)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return texts, exif, nil
+}
+
+// Exif returns the body of the eXIf chunk, nil if there is none, and looks at no
+// text.
+func Exif(r io.Reader) (exif []byte, err error) {
+	err = chunks(r, func(kind string) bool { return kind == "eXIf" }, func(_ string, body []byte) error {
+		exif = body
+		return nil
+	})
+	return exif, err
+}
+
+func isText(kind string) bool { return kind == "tEXt" || kind == "zTXt" || kind == "iTXt" }
+
+// chunks visits the chunks of some kinds, and passes over the others.
+func chunks(r io.Reader, wanted func(kind string) bool, visit func(kind string, body []byte) error) error {
 	var head [8]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:]) != signature {
-		return nil, nil, ErrNotPNG
+	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:]) != Signature {
+		return ErrNotPNG
 	}
 	for {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return nil, nil, fmt.Errorf("png: the file ends before its IEND chunk: %w", err)
+			return fmt.Errorf("png: the file ends before its IEND chunk: %w", err)
 		}
 		length, kind := binary.BigEndian.Uint32(head[:4]), string(head[4:])
-		switch kind {
-		case "IEND":
-			return texts, exif, nil
-		case "tEXt", "zTXt", "iTXt", "eXIf":
-			if length > maxText {
-				return nil, nil, fmt.Errorf("png: a %s chunk of %d bytes, at most %d are read", kind, length, maxText)
-			}
-			if len(texts) == maxTexts {
-				return nil, nil, fmt.Errorf("png: more than %d text chunks", maxTexts)
-			}
-			body, err := readBody(r, kind, int64(length))
-			if err != nil {
-				return nil, nil, err
-			}
-			if kind == "eXIf" {
-				exif = body
-				continue
-			}
-			text, err := decodeText(kind, body)
-			if err != nil {
-				return nil, nil, fmt.Errorf("png: %s chunk: %w", kind, err)
-			}
-			texts = append(texts, text)
-		default:
-			if length > 1<<31-1 {
-				return nil, nil, fmt.Errorf("png: a %q chunk of %d bytes, more than the format allows", kind, length)
-			}
+		switch {
+		case kind == "IEND":
+			return nil
+		case length > 1<<31-1:
+			return fmt.Errorf("png: a %q chunk of %d bytes, more than the format allows", kind, length)
+		case !wanted(kind):
 			if _, err := io.CopyN(io.Discard, r, int64(length)+4); err != nil {
-				return nil, nil, fmt.Errorf("png: the file ends within a %q chunk: %w", kind, err)
+				return fmt.Errorf("png: the file ends within a %q chunk: %w", kind, err)
 			}
+			continue
+		case length > maxText:
+			return fmt.Errorf("png: a %s chunk of %d bytes, at most %d are read", kind, length, maxText)
+		}
+		body, err := readBody(r, kind, int64(length))
+		if err != nil {
+			return err
+		}
+		if err := visit(kind, body); err != nil {
+			return err
 		}
 	}
 }
@@ -164,31 +198,33 @@ func readBody(r io.Reader, kind string, length int64) ([]byte, error) {
 	return body, nil
 }
 
-func decodeText(kind string, body []byte) (Text, error) {
+// decodeText reads a text of at most so many bytes.
+func decodeText(kind string, body []byte, most int) (t Text, err error) {
 	keyword, rest, ok := bytes.Cut(body, []byte{0})
 	if !ok || len(keyword) < 1 || len(keyword) > 79 {
-		return Text{}, errors.New("no keyword of 1 to 79 characters")
+		return t, errors.New("no keyword of 1 to 79 characters")
 	}
-	t := Text{Keyword: fromLatin1(keyword)}
-	var err error
+	if t.Keyword, err = fromLatin1(keyword, maxText); err != nil {
+		return t, err
+	}
 	switch kind {
 	case "tEXt":
-		t.Value = fromLatin1(rest)
+		t.Value, err = fromLatin1(rest, most)
 	case "zTXt":
 		if len(rest) < 1 || rest[0] != 0 {
-			return Text{}, errors.New("an unknown compression method")
+			return t, errors.New("an unknown compression method")
 		}
-		var value []byte
-		value, err = inflate(rest[1:])
-		t.Value = fromLatin1(value)
+		if rest, err = inflate(rest[1:], most); err == nil {
+			t.Value, err = fromLatin1(rest, most)
+		}
 	case "iTXt":
-		t.Value, err = decodeInternational(rest)
+		t.Value, err = decodeInternational(rest, most)
 	}
 	return t, err
 }
 
 // decodeInternational reads an iTXt chunk's body behind its keyword.
-func decodeInternational(b []byte) (string, error) {
+func decodeInternational(b []byte, most int) (string, error) {
 	if len(b) < 2 || b[0] > 1 || b[1] != 0 {
 		return "", errors.New("an unknown compression flag or method")
 	}
@@ -202,9 +238,12 @@ func decodeInternational(b []byte) (string, error) {
 	}
 	if compressed {
 		var err error
-		if b, err = inflate(b); err != nil {
+		if b, err = inflate(b, most); err != nil {
 			return "", err
 		}
+	}
+	if len(b) > most {
+		return "", tooMuch(len(b), most)
 	}
 	if !utf8.Valid(b) {
 		return "", errors.New("the text is not UTF-8")
@@ -212,26 +251,41 @@ func decodeInternational(b []byte) (string, error) {
 	return string(b), nil
 }
 
-func inflate(b []byte) ([]byte, error) {
+// tooMuch is the error of a text that is larger than what is left for it: of
+// what one may have, or of what all of a file may have together.
+func tooMuch(n, most int) error {
+	return fmt.Errorf("a text of %d bytes or more when decompressed, where at most %d are read: %d of one text, %d of a file's", n, most, maxText, MaxTexts)
+}
+
+func inflate(b []byte, most int) ([]byte, error) {
 	z, err := zlib.NewReader(bytes.NewReader(b))
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
-	out, err := io.ReadAll(io.LimitReader(z, maxText+1))
+	out, err := io.ReadAll(io.LimitReader(z, int64(most)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(out) > maxText {
-		return nil, fmt.Errorf("more than %d bytes when decompressed", maxText)
+	if len(out) > most {
+		return nil, tooMuch(len(out), most)
 	}
 	return out, nil
 }
 
-func fromLatin1(b []byte) string {
+// fromLatin1 brings Latin-1 into UTF-8, where its upper half takes two bytes.
+func fromLatin1(b []byte, most int) (string, error) {
+	n := len(b)
+	for _, c := range b {
+		n += int(c >> 7)
+	}
+	if n > most {
+		return "", tooMuch(n, most)
+	}
 	var s strings.Builder
+	s.Grow(n)
 	for _, c := range b {
 		s.WriteRune(rune(c))
 	}
-	return s.String()
+	return s.String(), nil
 }

@@ -21,7 +21,7 @@ func chunk(kind string, body []byte) []byte {
 }
 
 func file(chunks ...[]byte) []byte {
-	all := append([]byte(signature), bytes.Join(chunks, nil)...)
+	all := append([]byte(Signature), bytes.Join(chunks, nil)...)
 	return append(all, chunk("IEND", nil)...)
 }
 
@@ -64,19 +64,19 @@ func TestChunkKinds(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	broken := file(chunk("tEXt", []byte("a\x00b")))
-	broken[len(signature)+9] ^= 1
-	huge := append([]byte(signature), "\x7f\xff\xff\xfftEXt"...)
+	broken[len(Signature)+9] ^= 1
+	huge := append([]byte(Signature), "\x7f\xff\xff\xfftEXt"...)
 	for name, test := range map[string]struct {
 		file []byte
 		want string
 	}{
 		"empty":             {nil, "not a PNG"},
 		"text":              {[]byte("hello, world"), "not a PNG"},
-		"no end":            {[]byte(signature), "ends before its IEND"},
+		"no end":            {[]byte(Signature), "ends before its IEND"},
 		"huge text chunk":   {huge, "at most"},
-		"huge other chunk":  {append([]byte(signature), "\xff\xff\xff\xffIDAT"...), "more than the format allows"},
-		"cut in a chunk":    {append([]byte(signature), "\x00\x00\x00\x10tEXtab"...), "ends within"},
-		"cut in pixels":     {append([]byte(signature), "\x00\x00\x10\x00IDATab"...), "ends within"},
+		"huge other chunk":  {append([]byte(Signature), "\xff\xff\xff\xffIDAT"...), "more than the format allows"},
+		"cut in a chunk":    {append([]byte(Signature), "\x00\x00\x00\x10tEXtab"...), "ends within"},
+		"cut in pixels":     {append([]byte(Signature), "\x00\x00\x10\x00IDATab"...), "ends within"},
 		"checksum":          {broken, "checksum"},
 		"no keyword":        {file(chunk("tEXt", []byte("no separator"))), "keyword"},
 		"long keyword":      {file(chunk("tEXt", []byte(strings.Repeat("k", 80)+"\x00"))), "keyword"},
@@ -106,7 +106,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(file(chunk("tEXt", []byte("parameters\x00a cat"))))
 	f.Add(file(chunk("zTXt", append([]byte("b\x00\x00"), deflated("x")...))))
 	f.Add(file(chunk("iTXt", append([]byte("c\x00\x01\x00de\x00wort\x00"), deflated("猫")...))))
-	f.Add([]byte(signature + "\x7f\xff\xff\xfftEXt"))
+	f.Add([]byte(Signature + "\x7f\xff\xff\xfftEXt"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		texts, err := Decode(bytes.NewReader(b))
 		if err != nil {
