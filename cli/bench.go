@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -123,13 +122,13 @@ func (r *run) runBench(c *urfave.Context) error {
 		results[i].sum(c.Bool("profile"))
 	}
 	if r.json {
-		return json.NewEncoder(r.out).Encode(struct {
+		return encodeJSON(r.out, struct {
 			Model   string        `json:"model"`
 			Size    int           `json:"size"`
 			Threads int           `json:"threads"`
 			Runs    int           `json:"runs"`
 			Results []benchResult `json:"results"`
-		}{results[0].model.Name(), size, results[0].model.Threads(), runs, results})
+		}{results[0].model.Name(), size, results[0].model.Threads(), runs, results}, "")
 	}
 	return r.writeBench(results, size, runs)
 }

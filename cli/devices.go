@@ -71,7 +71,7 @@ func (r *run) runDevices(c *urfave.Context) error {
 	fmt.Fprintln(t, "NAME\tKIND\tFREE\tMEMORY\tDESCRIPTION")
 	for _, d := range all {
 		if d.Plugin == "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, byteSize(d.Free), byteSize(d.Total), printable(d.Description))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), d.Kind, byteSize(d.Free), byteSize(d.Total), printable(d.Description))
 		}
 	}
 	if err := t.Flush(); err != nil {

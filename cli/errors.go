@@ -70,6 +70,9 @@ type errorEvent struct {
 	Problems []problem `json:"problems,omitempty"`
 }
 
+// maxMessage bounds an error's text, which may quote names of a file, in bytes.
+const maxMessage = 8000
+
 // finish reports err, if any, and returns the exit code.
 func (r *run) finish(ctx context.Context, err error) int {
 	if err == nil {
@@ -86,7 +89,7 @@ func (r *run) finish(ctx context.Context, err error) int {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		err, e.ExitCode = &interrupted{}, ExitInterrupted
 	}
-	e.Message = printable(err.Error() + memoryHint(err))
+	e.Message = printable(cut(err.Error(), maxMessage) + memoryHint(err))
 	if r.json {
 		writeEvent(r.out, e)
 	}

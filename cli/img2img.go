@@ -109,7 +109,7 @@ func (r *run) readPicture(flag, name string) (image.Image, error) {
 	}
 	open := r.open
 	if open == nil {
-		open = picture.Open
+		open = func(name string) (image.Image, error) { return picture.Open(name) }
 	}
 	img, err := open(name)
 	if err != nil {
@@ -140,7 +140,9 @@ func (r *run) mask(c *urfave.Context, q *sd.Request) error {
 		if err != nil {
 			return usagef("%s %s: %v", r.flagName("canvas"), c.String("canvas"), err)
 		}
-		q.Image, mask = picture.Canvas(q.Image, size.X, size.Y)
+		if q.Image, mask, err = picture.Canvas(q.Image, size.X, size.Y); err != nil {
+			return err
+		}
 	case !c.IsSet("mask"):
 		return usagef("no mask: --mask FILE says what to paint anew, in white (--canvas WxH paints around the picture)")
 	default:
@@ -148,7 +150,9 @@ func (r *run) mask(c *urfave.Context, q *sd.Request) error {
 		if err != nil {
 			return err
 		}
-		mask = picture.Mask(img)
+		if mask, err = picture.Mask(img); err != nil {
+			return err
+		}
 	}
 	if grow != 0 {
 		mask = picture.Grow(mask, grow)

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -109,12 +109,19 @@ func (r *run) pictureInfo(p *pictureFacts, asJSON bool) error {
 	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\n", printable(p.File))
 	fmt.Fprintf(t, "picture\t%s, %dx%d\n", p.Format.Name(), p.Width, p.Height)
+	told := 0
 	for _, text := range p.order {
 		name := printable(text.Keyword)
 		for line := range strings.Lines(text.Value + "\n") {
+			if told++; told > maxLines {
+				break
+			}
 			fmt.Fprintf(t, "%s\t%s\n", name, printable(line))
 			name = ""
 		}
+	}
+	if told > maxLines {
+		fmt.Fprintf(t, "\t… (more than %d lines; --json has all)\n", maxLines)
 	}
 	if len(p.order) == 0 {
 		fmt.Fprintln(t, "parameters\tnone")
@@ -240,8 +247,10 @@ type jsonTensor struct {
 }
 
 func (r *run) modelJSON(m *convert.Model, tensors bool) error {
-	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: m.Metadata}
-	out.Ignored = m.Ignored
+	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: boundedMetadata(m.Metadata)}
+	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
+		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))
+	}
 	for _, f := range m.Facts {
 		if out.Facts == nil {
 			out.Facts = map[string]int{}
@@ -271,9 +280,33 @@ func (r *run) modelJSON(m *convert.Model, tensors bool) error {
 }
 
 // writeJSON writes a value for people and programs to read.
-func (r *run) writeJSON(value any) error {
-	e := json.NewEncoder(r.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(value)
+func (r *run) writeJSON(value any) error { return encodeJSON(r.out, value, "  ") }
+
+// Bounds of what info tells.
+const (
+	maxValue    = 1 << 20 // bytes of a value of the metadata
+	maxMetadata = 4 << 20 // and of all of them
+	maxLines    = 10_000  // of the texts of a picture, without --json
+	maxIgnored  = 10_000  // names of tensors that are passed over
+)
+
+// boundedMetadata is what a file says about itself, cut to the bounds: a value
+// that is cut says how long it was.
+func boundedMetadata(all map[string]string) map[string]string {
+	out := map[string]string{}
+	left := maxMetadata
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		value := cut(all[key], min(maxValue, max(left, 0)))
+		out[cut(key, maxValue)] = value
+		left -= len(key) + len(value)
+	}
+	return out
+}
+
+// cut shortens a text that is longer than so many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + fmt.Sprintf("… (%d bytes)", len(text))
 }

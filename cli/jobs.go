@@ -19,7 +19,8 @@ const byteOrderMark = "\xef\xbb\xbf"
 const (
 	maxJobLine = 1 << 20 // bytes
 	maxJobs    = 100_000
-	maxTold    = 5 // bad lines that an error lists
+	maxJobText = 64 << 20 // bytes of all lines
+	maxTold    = 5        // bad lines that an error lists
 )
 
 // jobField is a field of a job: a flag's name and its value as on a command
@@ -80,10 +81,13 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 	lines.Buffer(nil, maxJobLine)
 	var jobs []jobLine
 	var bad lineErrors
-	number := 0
+	number, total := 0, 0
 	for lines.Scan() {
 		number++
 		line := lines.Bytes()
+		if total += len(line); total > maxJobText {
+			return nil, fmt.Errorf("%s:%d: more than %s of jobs", name, number, byteSize(maxJobText))
+		}
 		if number == 1 {
 			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}

@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/sdgo/sdgo/sd"
 )
@@ -111,10 +116,41 @@ type doneEvent struct {
 }
 
 // writeEvent writes one line. What can't be written, r.out remembers.
-func writeEvent(w io.Writer, event any) {
-	e := json.NewEncoder(w)
+func writeEvent(w io.Writer, event any) { _ = encodeJSON(w, event, "") }
+
+// encodeJSON writes a value and a new line. Whatever is not to be shown as it
+// is, such as a terminal's control characters and marks that turn the direction
+// of text, is escaped.
+func encodeJSON(w io.Writer, value any, indent string) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(event)
+	e.SetIndent("", indent)
+	if err := e.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON escapes what stands in JSON's strings and can't be printed. Outside
+// of them JSON has ASCII alone.
+func escapeJSON(text []byte) []byte {
+	hidden := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if bytes.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text)+len(text)/8)
+	for _, r := range string(text) {
+		if !hidden(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	return out
 }
 
 func (r *events) loaded(model string, threads int, after time.Duration) {

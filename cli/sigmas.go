@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -60,7 +59,7 @@ func (r *run) runSigmas(c *urfave.Context) error {
 		return r.plot(to, s.Name, sigmas)
 	}
 	if c.Bool("json") {
-		return json.NewEncoder(r.out).Encode(sigmas)
+		return encodeJSON(r.out, sigmas, "")
 	}
 	for _, sigma := range sigmas {
 		fmt.Fprintln(r.out, strconv.FormatFloat(sigma, 'g', 8, 64))

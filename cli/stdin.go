@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
+
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // stdin is standard input that Ctrl-C ends: a read that waits goes on without
@@ -23,7 +26,14 @@ func (s *stdin) Read(p []byte) (int, error) {
 	done := make(chan result, 1)
 	buffer := make([]byte, min(len(p), 1<<16)) // its own: p is the caller's afterwards
 	go func() {
-		n, err := s.in.Read(buffer)
+		n := 0
+		err := guard.Call("standard input", func() (err error) {
+			n, err = s.in.Read(buffer)
+			return err
+		})
+		if n < 0 || n > len(buffer) {
+			n, err = 0, errors.New("standard input: a count of bytes that cannot be")
+		}
 		done <- result{n, err}
 	}()
 	select {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // Float32 converts the tensor's elements, of any type, to dst, whose length
@@ -111,7 +112,8 @@ func inParallel(ctx context.Context, n int, work func(i int) error) error {
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		all.Go(func() {
 			for i := take(); i >= 0; i = take() {
-				if err := work(i); err != nil {
+				// Work has callers' code in it.
+				if err := guard.Call("the work", func() error { return work(i) }); err != nil {
 					mutex.Lock()
 					if i < failed {
 						failed, first = i, err

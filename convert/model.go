@@ -244,13 +244,14 @@ func (m *Model) Tensor(name string) (Tensor, bool) {
 	return Tensor{}, false
 }
 
-// Close unmaps the files.
+// Close unmaps the files; the tensors, whose bytes they are, go with them.
 func (m *Model) Close() error {
 	var errs []error
 	for _, unmap := range m.closers {
 		errs = append(errs, unmap())
 	}
 	m.closers, m.maps, m.files = nil, nil, nil
+	m.Tensors, m.index = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/sdgo/sdgo/convert/checkpoint"
 	"github.com/sdgo/sdgo/convert/dtype"
@@ -210,6 +209,9 @@ func readSafetensors(data []byte, said map[string]string) ([]raw, error) {
 	for k, v := range file.Metadata {
 		said[k] = v
 	}
+	if err := checkSaid(said); err != nil {
+		return nil, err
+	}
 	all := make([]raw, len(file.Tensors))
 	for i, t := range file.Tensors {
 		typ, ok := types[t.DType]
@@ -227,11 +229,14 @@ func readGGUF(data []byte, said map[string]string) ([]raw, error) {
 		return nil, err
 	}
 	for _, kv := range file.Meta {
-		if list, ok := kv.Value.([]string); ok {
-			said[kv.Key] = strings.Join(list, "\n")
-		} else {
-			said[kv.Key] = fmt.Sprint(kv.Value)
+		most := maxListed
+		if kv.Key == keyMerges || kv.Key == keyGGUFMerges {
+			most = maxMerges
 		}
+		said[kv.Key] = textOf(kv.Value, most)
+	}
+	if err := checkSaid(said); err != nil {
+		return nil, err
 	}
 	all := make([]raw, len(file.Tensors))
 	for i, t := range file.Tensors {

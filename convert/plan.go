@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -30,11 +31,17 @@ type Rule struct {
 // String is the rule as [ParseRule] reads it.
 func (r Rule) String() string { return fmt.Sprintf("%s=%s", r.Pattern, r.Type) }
 
+// maxPattern bounds a rule's pattern, in bytes.
+const maxPattern = 1000
+
 // ParseRule reads a rule such as "vae\\..*=f16".
 func ParseRule(s string) (Rule, error) {
 	at := strings.LastIndexByte(s, '=')
 	if at < 1 {
 		return Rule{}, fmt.Errorf("rule %q: PATTERN=TYPE is wanted, such as vae=f16", s)
+	}
+	if at > maxPattern {
+		return Rule{}, fmt.Errorf("rule %.40q…: a pattern of %d bytes; at most %d are possible", s, at, maxPattern)
 	}
 	pattern, err := regexp.Compile(s[:at])
 	if err != nil {
@@ -134,8 +141,22 @@ type plan struct {
 	done  int64
 }
 
+// maxRules bounds the rules of a conversion: each is looked for in every name.
+const maxRules = 256
+
 func newPlan(m *Model, o Options) (*plan, error) {
+	switch {
+	case m == nil:
+		return nil, errors.New("no model: nil")
+	case len(m.Tensors) == 0:
+		return nil, errors.New("a model without tensors: it is empty or closed")
+	case len(o.Rules) > maxRules:
+		return nil, fmt.Errorf("%d rules; at most %d are possible", len(o.Rules), maxRules)
+	}
 	for _, r := range o.Rules {
+		if r.Pattern == nil {
+			return nil, errors.New("a rule without a pattern; ParseRule makes rules")
+		}
 		if !slices.ContainsFunc(m.Tensors, func(t Tensor) bool { return r.matches(t.Name) }) {
 			return nil, fmt.Errorf("rule %q: it matches the name of no tensor", r)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // recodeElements is how many elements are converted between two looks at the
@@ -83,7 +84,7 @@ func encodeAll(ctx context.Context, to dtype.Type, dst []byte, src []float32, ro
 func encode(to dtype.Type, dst []byte, src []float32, row int, quantize Quantizer, importance []float32) error {
 	var err error
 	if to.Quantized() {
-		err = quantize(uint32(to), dst, src, row, importance)
+		err = guard.Call("Quantize", func() error { return quantize(uint32(to), dst, src, row, importance) })
 	} else {
 		err = dtype.Encode(to, dst, src)
 	}

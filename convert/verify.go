@@ -3,6 +3,7 @@ package convert
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -32,6 +33,12 @@ func (d Deviation) Relative() float64 {
 // has another shape, or holds NaN or infinity. The worst come first. Memory
 // stays at a few MB and one pair of tensors for each processor.
 func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error) {
+	switch {
+	case ctx == nil:
+		return nil, errNilContext
+	case source == nil || len(source.Tensors) == 0:
+		return nil, errors.New("a model without tensors: it is nil, empty or closed")
+	}
 	converted, err := Load(path)
 	if err != nil {
 		return nil, err

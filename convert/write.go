@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/guard"
 	"github.com/sdgo/sdgo/internal/replace"
 )
 
@@ -44,7 +45,8 @@ type Options struct {
 	Importance map[string][]float32
 
 	// Progress is called now and then with the bytes of weights that have been
-	// read, and all there are. Calls do not overlap.
+	// read, and all there are. Calls do not overlap. If it panics, that is
+	// Convert's error.
 	Progress func(done, total int64)
 
 	create func(path string) (file, error) // in tests
@@ -61,11 +63,16 @@ type file interface {
 // bounds the memory that converting takes: six bytes an element and processor.
 const chunkElements = 4 << 20
 
+var errNilContext = errors.New("ctx must not be nil; context.Background() is the least")
+
 // Convert writes a model to a file. There is never a part of a file at
 // path: the bytes go to a temporary file in the same folder, which is renamed
 // when it is complete and on the disk, and removed when anything fails or ctx
 // is done. Memory stays at some 24 MB for each processor.
 func Convert(ctx context.Context, m *Model, path string, o Options) error {
+	if ctx == nil {
+		return errNilContext
+	}
 	p, err := newPlan(m, o)
 	if err != nil {
 		return err
@@ -146,8 +153,7 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 		if last := pieces[i].begin+int64(pieces[i].count) == t.Elements(); last && t.strided != nil {
 			p.release(t.strided.Data)
 		}
-		p.advance(pieces[i].size)
-		return nil
+		return p.advance(pieces[i].size)
 	})
 	if err != nil {
 		return err
@@ -278,12 +284,15 @@ func (p *plan) convert(ctx context.Context, f io.WriterAt, c piece, b *buffer) e
 	return err
 }
 
-func (p *plan) advance(n int64) {
+func (p *plan) advance(n int64) error {
 	if p.options.Progress == nil {
-		return
+		return nil
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	p.done += n
-	p.options.Progress(p.done, p.total)
+	return guard.Call("Progress", func() error {
+		p.options.Progress(p.done, p.total)
+		return nil
+	})
 }

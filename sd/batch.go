@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sdgo/sdgo/cgo"
-	"github.com/sdgo/sdgo/sd/prompt"
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // MaxBatch bounds [Options.Batch].
@@ -17,9 +17,10 @@ const MaxBatch = 64
 // GenerateAll makes the pictures of several requests, each just as
 // [Model.Generate] makes it, but several in one pass of the UNet
 // ([Options.Batch]), those of different requests, too. All requests are checked
-// first. done is told of each request's result, in their order and from the
-// caller's goroutine; its error says why the request ended early, which stops
-// no other. What done returns, if it is not nil, ends everything.
+// first. done is told of each request's result, in their order, while
+// GenerateAll waits; its error says why the request ended early, which stops no
+// other. What done returns, if it is not nil, ends everything, and so does a
+// panic of it.
 func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i int, r *Result, err error) error) error {
 	models := []*Model{m}
 	for _, r := range requests {
@@ -30,6 +31,9 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 		return err
 	}
 	defer end()
+	if ctx == nil {
+		return errNilContext
+	}
 	w := work{m: m, jobs: make([]*job, len(requests))}
 	for i, r := range requests {
 		q, err := m.resolve(r)
@@ -55,7 +59,7 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 		for ; told < w.next && w.jobs[told].ended(); told++ {
 			j := w.jobs[told]
 			w.jobs[told] = nil // its pictures are the caller's now
-			if err := done(told, j.result, j.err); err != nil {
+			if err := guard.Call("done", func() error { return done(told, j.result, j.err) }); err != nil {
 				return err
 			}
 		}
@@ -103,39 +107,6 @@ func (m *Model) resolve(r Request) (resolved, error) {
 		q.Seed = int64(rand.Uint32())
 	}
 	return q, nil
-}
-
-// checkPrompts checks all prompts: their grammar and length.
-func (m *Model) checkPrompts(q resolved, e *RequestError) {
-	steps := 1
-	if q.Steps > 0 && q.Steps <= MaxSteps {
-		steps = q.steps()
-	}
-	for _, p := range []struct{ field, text string }{{"Prompt", q.Prompt}, {"NegativePrompt", q.NegativePrompt}} {
-		e.join(inField(m.checkPrompt(p.text, steps), p.field))
-	}
-	if t := q.Towards; t != nil && t.Prompt != nil {
-		e.join(otherPrompt(inField(m.checkPrompt(*t.Prompt, steps), "Prompt")))
-	}
-}
-
-func (m *Model) checkPrompt(text string, steps int) error {
-	phases, err := prompt.Schedule(text, steps)
-	if err != nil {
-		return err
-	}
-	for _, phase := range phases {
-		segments, err := parsePrompt(phase.Text)
-		if err != nil {
-			return err
-		}
-		for _, t := range m.texts {
-			if _, err := m.chunks(t, segments); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // job is a request on its way.
@@ -224,6 +195,10 @@ func (m *Model) prepare(ctx context.Context, q resolved, result *Result) (condit
 	if err := m.upload(ctx, q); err != nil {
 		return conditioning{}, err
 	}
+	q.encoded = map[encodedText]embedding{}
+	for i := range q.stages {
+		q.stages[i].q.encoded = q.encoded
+	}
 	c, err := m.conditioning(ctx, q, result)
 	if err != nil {
 		return c, err
@@ -298,7 +273,7 @@ func (m *Model) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
 		views = 1
 	}
 	for _, p := range t.c.phases {
-		length = max(length, p.cond.length, p.uncond.length)
+		length = max(length, p.length())
 	}
 	shape := plane{nil, m.weights.UNet.OutChannels, t.q.Height / m.factor(), t.q.Width / m.factor()}
 	in := m.unetInputs(unetInput{ts: make([]float32, n*views), shape: shape, length: length})

@@ -9,6 +9,9 @@ import (
 // requests that bring one along.
 var ErrClosed = errors.New("the model is closed")
 
+// errNilContext is what methods return that are called without a context.
+var errNilContext = errors.New("ctx must not be nil; context.Background() is the least")
+
 // calls are those of a model that are in progress, for Close to wait for.
 type calls struct {
 	mutex   sync.Mutex

@@ -92,8 +92,10 @@ func (q resolved) until(stage int) resolved {
 func (m *Model) enlarge(ctx context.Context, h hires, latent plane, img *image.NRGBA, seed int64, onTile func(index, of int) error) (plane, error) {
 	factor := m.factor()
 	width, height := h.q.Width/factor, h.q.Height/factor
-	cover := covering(image.Pt(latent.width, latent.height), image.Pt(width, height))
+	part := middleFor(image.Pt(latent.width, latent.height), image.Pt(width, height))
+	cover := covering(part.Size(), image.Pt(width, height))
 	if h.latent != nil {
+		latent = latent.crop(span{part.Min.Y, part.Max.Y}, span{part.Min.X, part.Max.X})
 		return latent.resample(*h.latent, cover.Y, cover.X).middle(height, width), nil
 	}
 	release, err := takePixels(cover.X*factor, cover.Y*factor, planePixel+3*picturePixel)
@@ -101,13 +103,16 @@ func (m *Model) enlarge(ctx context.Context, h hires, latent plane, img *image.N
 		return plane{}, err
 	}
 	defer release()
+	if whole := img.Rect.Size().Div(factor); part.Size() != whole {
+		img = imaging.Crop(img, image.Rectangle{Min: part.Min.Mul(factor), Max: part.Max.Mul(factor)})
+	}
 	var large *image.NRGBA
 	if h.ESRGAN != nil {
 		if large, err = h.ESRGAN.upscaleTo(ctx, img, cover.X*factor, cover.Y*factor, onTile); err != nil {
 			return plane{}, err
 		}
 	} else {
-		large = imaging.Resize(img, cover.X*factor, cover.Y*factor, *h.pixels)
+		large = resize(img, cover.X*factor, cover.Y*factor, *h.pixels)
 	}
 	pixels := toPlane(imaging.CropCenter(large, h.q.Width, h.q.Height))
 	return m.encodePicture(ctx, h.q, pixels, newNoise(h.q.RNG, seed))

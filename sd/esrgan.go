@@ -9,6 +9,8 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/internal/guard"
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // ESRGAN makes pictures larger with a network of ESRGAN's family. Its methods
@@ -21,7 +23,7 @@ type ESRGAN struct {
 	Tile int
 
 	// OnTile, if not nil, is told after each tile; an error that it returns
-	// ends the work.
+	// ends the work, and so does a panic.
 	OnTile func(index, of int) error
 
 	model  *Model // its device, threads and file; no networks of its own
@@ -111,11 +113,26 @@ func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, er
 		return nil, err
 	}
 	defer end()
-	return u.upscale(ctx, img, u.OnTile)
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	src, err := picture.NRGBA(img)
+	if err != nil {
+		return nil, err
+	}
+	return u.upscale(ctx, src, u.onTile())
 }
 
-func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, of int) error) (*image.NRGBA, error) {
-	size, scale := img.Bounds().Size(), u.Scale()
+// onTile is what is told after each tile.
+func (u *ESRGAN) onTile() func(index, of int) error {
+	if u.OnTile == nil {
+		return func(int, int) error { return nil }
+	}
+	return func(index, of int) error { return guard.Call("OnTile", func() error { return u.OnTile(index, of) }) }
+}
+
+func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done func(index, of int) error) (*image.NRGBA, error) {
+	size, scale := src.Rect.Size(), u.Scale()
 	if err := checkUpscaled(size, scale); err != nil {
 		return nil, err
 	}
@@ -138,7 +155,6 @@ func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, 
 	if err != nil {
 		return nil, err
 	}
-	src := imaging.Clone(img)
 	// Tiles are counted in folded pixels, so that the same pixels are folded in
 	// all of them.
 	fold, factor := u.config.Fold, 1<<u.config.Doublings
@@ -152,9 +168,6 @@ func (u *ESRGAN) upscale(ctx context.Context, img image.Image, done func(index, 
 		err := u.model.run(ctx, "the upscaler", u.net, []cgo.Input{{Name: "image", Shape: folded.shape(), F32: folded.data}},
 			[]cgo.Output{{Name: "image", Data: out.data}})
 		return out, err
-	}
-	if done == nil {
-		done = func(int, int) error { return nil }
 	}
 	large := image.NewNRGBA(image.Rect(0, 0, size.X*scale, size.Y*scale))
 	t := tiling{side / fold, tileOverlap / fold, tileMargin / fold}
@@ -186,12 +199,17 @@ func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height i
 		return nil, err
 	}
 	defer end()
-	for _, size := range []image.Point{img.Bounds().Size(), {X: width, Y: height}} {
-		if err := checkUpscaled(size, 1); err != nil {
-			return nil, err
-		}
+	if ctx == nil {
+		return nil, errNilContext
 	}
-	return u.upscaleTo(ctx, img, width, height, u.OnTile)
+	if err := checkUpscaled(image.Pt(width, height), 1); err != nil {
+		return nil, err
+	}
+	src, err := picture.NRGBA(img)
+	if err != nil {
+		return nil, err
+	}
+	return u.upscaleTo(ctx, src, width, height, u.onTile())
 }
 
 // checkUpscaled checks the size of a picture that is to become scale times as
@@ -207,7 +225,7 @@ func checkUpscaled(size image.Point, scale int) error {
 	return nil
 }
 
-func (u *ESRGAN) upscaleTo(ctx context.Context, img image.Image, width, height int, done func(index, of int) error) (*image.NRGBA, error) {
+func (u *ESRGAN) upscaleTo(ctx context.Context, img *image.NRGBA, width, height int, done func(index, of int) error) (*image.NRGBA, error) {
 	large := imaging.Clone(img)
 	for range 3 {
 		if u.Scale() == 1 || large.Rect.Dx() >= width && large.Rect.Dy() >= height {
@@ -226,7 +244,7 @@ func (u *ESRGAN) upscaleTo(ctx context.Context, img image.Image, width, height i
 		return nil, err
 	}
 	defer release()
-	return imaging.Resize(large, width, height, imaging.Lanczos), nil
+	return resize(large, width, height, imaging.Lanczos), nil
 }
 
 // tile is the side of the tiles for a picture: u.Tile, or of the usual sides

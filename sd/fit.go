@@ -8,6 +8,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // place makes the networks with setUp, which looks for devices in m.devices.
@@ -30,27 +31,36 @@ func (m *Model) place(setUp func() error, demands func() ([]demand, error)) erro
 			return err
 		}
 		fits, err := m.plan(demands)
+		var told error
 		switch {
 		case i == len(all)-1:
 			return err
 		case err != nil:
-			m.note("%s is not used: %v", strings.ToLower(choice.Name), err)
+			told = m.note("%s is not used: %v", strings.ToLower(choice.Name), err)
 		case !fits:
-			m.note("the model does not fit on %s, of whose memory %d MB may be used; naming it as the backend uses it all the same, with weights that come in groups",
+			told = m.note("the model does not fit on %s, of whose memory %d MB may be used; naming it as the backend uses it all the same, with weights that come in groups",
 				strings.ToLower(choice.Name), m.memoryOf(choice)/1e6)
 		default:
 			return nil
 		}
 		m.closeParts()
+		if told != nil {
+			return told
+		}
 	}
 	return nil
 }
 
-// note tells the caller of something odd.
-func (m *Model) note(format string, args ...any) {
-	if m.options.Warn != nil {
-		m.options.Warn(fmt.Sprintf(format, args...))
+// note tells the caller of something odd; its error is that of the caller's
+// code.
+func (m *Model) note(format string, args ...any) error {
+	if m.options.Warn == nil {
+		return nil
 	}
+	return guard.Call("Warn", func() error {
+		m.options.Warn(fmt.Sprintf(format, args...))
+		return nil
+	})
 }
 
 // choices are the devices to try for the parts that the caller named none for.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sdgo/sdgo/internal/guard"
 	"github.com/sdgo/sdgo/sampler"
-	"github.com/sdgo/sdgo/sd/prompt"
 )
 
 // ErrNoEncoder is what a request that begins with a picture gets from a model
@@ -38,66 +38,7 @@ func (q resolved) event(e Event) error {
 	if q.OnEvent == nil {
 		return nil
 	}
-	return q.OnEvent(e)
-}
-
-// conditioningOf encodes the prompts that the guidance scale needs, with all
-// that they become from step to step.
-func (m *Model) conditioningOf(ctx context.Context, q resolved, result *Result) (c conditioning, err error) {
-	start := time.Now()
-	defer func() { result.Text += time.Since(start) }()
-	encode := m.encodeOnce(q.ClipSkip)
-	// Guidance between three answers and CFG++ need them at any scale.
-	all := m.weights.Variant == "edit" || q.sampler.CFGPP
-	cond, err := prompt.Schedule(q.Prompt, q.steps())
-	if err != nil {
-		return c, inField(err, "Prompt")
-	}
-	uncond, err := prompt.Schedule(q.NegativePrompt, q.steps())
-	if err != nil {
-		return c, inField(err, "NegativePrompt")
-	}
-	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
-		p := phase{until: min(cond[i].Until, uncond[k].Until)}
-		if q.guidance != 0 || all {
-			if p.cond, err = encode(ctx, cond[i].Text); err != nil {
-				return c, inField(err, "Prompt")
-			}
-			p.cond = m.describe(p.cond, q, false)
-		}
-		if q.guidance != 1 || all {
-			if p.uncond, err = encode(ctx, uncond[k].Text); err != nil {
-				return c, inField(err, "NegativePrompt")
-			}
-			p.uncond = m.describe(m.silence(p.uncond, uncond[k].Text), q, true)
-		}
-		c.phases = append(c.phases, p)
-		if cond[i].Until == p.until {
-			i++
-		}
-		if uncond[k].Until == p.until {
-			k++
-		}
-	}
-	for _, t := range m.texts {
-		t.idle()
-	}
-	return c, q.event(Event{Stage: StageText, Index: 1, Of: 1, Elapsed: time.Since(start)})
-}
-
-// encodeOnce returns a function that encodes each text once.
-func (m *Model) encodeOnce(clipSkip int) func(context.Context, string) (embedding, error) {
-	known := map[string]embedding{}
-	return func(ctx context.Context, text string) (embedding, error) {
-		if e, ok := known[text]; ok {
-			return e, nil
-		}
-		e, err := m.encode(ctx, text, clipSkip)
-		if err == nil {
-			known[text] = e
-		}
-		return e, err
-	}
+	return guard.Call("OnEvent", func() error { return q.OnEvent(e) })
 }
 
 // picture makes picture i of a request.

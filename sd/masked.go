@@ -53,7 +53,11 @@ func (q *resolved) checkMasking(e *RequestError) {
 // initMask reads the mask and returns the sides to paint at unless the request
 // says otherwise; width and height are those without OnlyMasked.
 func (q *resolved) initMask(e *RequestError, width, height, native int) (int, int) {
-	q.mask = picture.Mask(q.Mask)
+	var err error
+	if q.mask, err = picture.Mask(q.Mask); err != nil {
+		e.add("Mask", "%v", err)
+		return width, height
+	}
 	white := false
 	for _, v := range q.mask.Pix {
 		white = white || v > 127
@@ -89,15 +93,15 @@ func sidesLike(size image.Point, native int) (width, height int) {
 
 // fitImage brings the picture that a request begins with, or its mask, to the
 // size that is painted.
-func (q resolved) fitImage(img image.Image) *image.NRGBA {
+func (q resolved) fitImage(img *image.NRGBA) *image.NRGBA {
 	if !q.OnlyMasked {
 		return fit(img, q.Width, q.Height)
 	}
-	part := imaging.Crop(img, q.region.Add(img.Bounds().Min))
+	part := imaging.Crop(img, q.region)
 	if part.Rect.Size() == image.Pt(q.Width, q.Height) {
 		return part
 	}
-	return imaging.Resize(part, q.Width, q.Height, imaging.Lanczos)
+	return resize(part, q.Width, q.Height, imaging.Lanczos)
 }
 
 // putBack puts a picture's own pixels back where nothing was to be painted.
@@ -108,12 +112,13 @@ type putBack struct {
 	weight *image.Gray     // how far each pixel of it is painted; 0 is not at all
 }
 
-// newPutBack prepares it: fitted and mask have the size that is painted.
-func (q resolved) newPutBack(fitted *image.NRGBA, mask *image.Gray) putBack {
+// newPutBack prepares it: fitted and mask have the size that is painted, whole
+// that of the request's picture.
+func (q resolved) newPutBack(fitted, whole *image.NRGBA, mask *image.Gray) putBack {
 	if !q.OnlyMasked {
 		return putBack{fitted, fitted.Rect, picture.Feather(mask, q.feather)}
 	}
-	return putBack{opaque(imaging.Clone(q.Image)), q.region, picture.Feather(q.mask, q.feather)}
+	return putBack{opaque(imaging.Clone(whole)), q.region, picture.Feather(q.mask, q.feather)}
 }
 
 // put returns the whole picture with what was painted on it.
@@ -122,7 +127,7 @@ func (b putBack) put(painted *image.NRGBA) *image.NRGBA {
 		return painted
 	}
 	if size := b.region.Size(); painted.Rect.Size() != size {
-		painted = imaging.Resize(painted, size.X, size.Y, imaging.Lanczos)
+		painted = resize(painted, size.X, size.Y, imaging.Lanczos)
 	}
 	out := imaging.Clone(b.whole)
 	for y := range b.region.Dy() {

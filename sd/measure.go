@@ -35,6 +35,9 @@ func (m *Model) Measure(ctx context.Context, width, height int) ([]Measurement, 
 		return nil, err
 	}
 	defer end()
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	q, err := Request{Width: width, Height: height}.resolve(m.NativeSize())
 	if err != nil {
 		return nil, err

@@ -61,8 +61,10 @@ type Options struct {
 	MaxMemory uint64
 
 	// Warn, if not nil, is told what a person should know although all goes on,
-	// in a sentence, from any goroutine.
+	// in a sentence, from any goroutine. If it panics, that is the error of the
+	// call.
 	Warn func(text string)
+
 	// Offload keeps the weights of text encoders and autoencoder in the host's
 	// memory and brings them to the GPU when they are needed, for as long.
 	Offload bool

@@ -27,7 +27,9 @@ func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, o
 	if _, isKnown := explained.(*NotFiniteError); !isKnown || err != nil || wide == net {
 		return explained
 	}
-	m.note("%s overflowed in float16 and goes on in float32", name)
+	if err := m.note("%s overflowed in float16 and goes on in float32", name); err != nil {
+		return err
+	}
 	if err = wide.Run(ctx, in, out); err == nil && !finite(out[0].Data) {
 		err = explained
 	}

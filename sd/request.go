@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.
@@ -147,9 +147,9 @@ type Request struct {
 	// Count is the number of pictures; 0 means 1.
 	Count int
 
-	// OnEvent, if not nil, is told of progress, from the goroutine that called
-	// Generate. An error that it returns ends the request. It must not call the
-	// model at [StageUpload], nor close it.
+	// OnEvent, if not nil, is told of progress, one event after the other, while
+	// Generate waits. An error that it returns ends the request, and so does a
+	// panic. It must not call the model at [StageUpload], nor close it.
 	OnEvent func(Event) error
 }
 
@@ -177,8 +177,15 @@ func (e *RequestError) Error() string {
 	return strings.Join(all, "; ")
 }
 
+// maxProblem bounds a problem's text, in bytes.
+const maxProblem = 2000
+
 func (e *RequestError) add(field, format string, args ...any) {
-	e.Problems = append(e.Problems, Problem{field, fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	if len(text) > maxProblem { // it may quote what is wrong
+		text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
+	}
+	e.Problems = append(e.Problems, Problem{field, text})
 }
 
 // join adds the problems of an error in fields that have none yet.
@@ -204,7 +211,8 @@ type resolved struct {
 	guidance float64
 	strength float64
 	masking
-	passes passes // of the UNet; nil is alone
+	passes  passes                    // of the UNet; nil is alone
+	encoded map[encodedText]embedding // what its texts have become so far; nil keeps none
 
 	imageGuidance float64
 	sampler       sampler.Sampler
@@ -237,10 +245,16 @@ func (r Request) resolve(native int) (resolved, error) {
 		field string
 		img   *image.Image
 	}{{"Image", &r.Image}, {"Mask", &r.Mask}} {
-		if v := reflect.ValueOf(*p.img); v.Kind() == reflect.Pointer && v.IsNil() {
-			e.add(p.field, "a nil %T", *p.img)
-			*p.img = nil
+		if *p.img == nil {
+			continue
 		}
+		checked, err := picture.NRGBA(*p.img) // once: all that follows sees this one
+		if err != nil {
+			e.add(p.field, "%v", err)
+			*p.img = nil
+			continue
+		}
+		*p.img = checked
 	}
 	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5,
 		refinerAt: 0.8, aesthetic: defaultAesthetic, negativeAesthetic: defaultNegativeAesthetic}
@@ -331,12 +345,6 @@ func (q *resolved) checkImage(e *RequestError) {
 		return
 	}
 	size := q.Image.Bounds().Size()
-	if size.X < 1 || size.Y < 1 {
-		e.add("Image", "%dx%d pixels, at least one wanted", size.X, size.Y)
-	}
-	if size.X > MaxSide*MaxSide || size.Y > MaxSide*MaxSide || size.X*size.Y > MaxSide*MaxSide {
-		e.add("Image", "%dx%d pixels, at most %d in all wanted", size.X, size.Y, MaxSide*MaxSide)
-	}
 	if q.Mask != nil && q.Mask.Bounds().Size() != size {
 		m := q.Mask.Bounds().Size()
 		e.add("Mask", "%dx%d pixels, the picture's %dx%d wanted", m.X, m.Y, size.X, size.Y)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/sdgo/sdgo/sampler"
 )
@@ -15,13 +14,6 @@ type conditioning struct {
 	refined []phase        // the refiner's; nil without one
 	source  *source        // nil without a picture to begin with
 	stages  []conditioning // for each of the request's stages
-}
-
-// phase is what guides the steps up to `until`, counted from 1, behind the
-// phase before. The last one reaches to the end.
-type phase struct {
-	until        int
-	cond, uncond embedding
 }
 
 // sample draws a latent [channels, h, w]: noise from the seed's stream on the
@@ -72,22 +64,6 @@ func (m *Model) sample(ctx context.Context, q resolved, c conditioning, seed int
 	return x, err
 }
 
-// inPhases is the denoiser whose prompts change from phase to phase; uncond is
-// the sampler's option and made the number of steps that are done.
-func (m *Model) inPhases(q resolved, s *source, p sampler.Prediction, x plane, phases []phase, uncond []float32, made *int) sampler.Denoiser {
-	guided := make([]sampler.Denoiser, len(phases))
-	for i, c := range phases {
-		guided[i] = m.guide(q, s, p, x, c, uncond)
-	}
-	return func(ctx context.Context, dst, x []float32, sigma float64) error {
-		i := 0
-		for i+1 < len(guided) && *made >= phases[i].until {
-			i++
-		}
-		return guided[i](ctx, dst, x, sigma)
-	}
-}
-
 // handOver is the denoiser that leaves the last steps to the refiner, which
 // sees the same latents (Podell et al. 2023, §2.5).
 func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser, x plane, c conditioning, steps int, uncond []float32, made *int) (sampler.Denoiser, error) {
@@ -100,7 +76,7 @@ func (m *Model) handOver(ctx context.Context, q resolved, base sampler.Denoiser,
 		return nil, err
 	}
 	refined := r.inPhases(q, nil, prediction, x, c.refined, uncond, made)
-	first := int(math.Round(q.refinerAt*float64(q.Steps))) - (q.Steps - steps)
+	first := q.handedOver(steps)
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		if *made >= first {
 			return refined(ctx, dst, x, sigma)

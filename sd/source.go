@@ -36,15 +36,22 @@ func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
 		return nil, err
 	}
 	defer release()
-	s := &source{picture: opaque(q.fitImage(q.Image))}
+	img, err := picture.NRGBA(q.Image)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{picture: opaque(q.fitImage(img))}
 	if q.Mask != nil {
-		mask := picture.Mask(q.fitImage(q.mask))
+		mask, err := picture.Mask(q.fitImage(imaging.Clone(q.mask)))
+		if err != nil {
+			return nil, err
+		}
 		s.mask = coverage(mask)
 		s.cells = cells(s.mask, q.Width, m.factor())
 		if !slices.Contains(s.cells, 1) {
 			return nil, &RequestError{[]Problem{{"Mask", fmt.Sprintf("nothing white is left of it at %dx%d; painting only what is masked looks closer", q.Width, q.Height)}}}
 		}
-		s.back = q.newPutBack(s.picture, mask)
+		s.back = q.newPutBack(s.picture, img, mask)
 	}
 	noise := newNoise(q.RNG, q.Seed)
 	pixels := toPlane(s.picture)
@@ -84,11 +91,40 @@ func (m *Model) besideEditing(ctx context.Context, pixels plane) ([]float32, err
 }
 
 // fit scales a picture until it covers a size, and crops it around its middle.
-func fit(img image.Image, width, height int) *image.NRGBA {
-	if size := img.Bounds().Size(); size == image.Pt(width, height) {
+func fit(img *image.NRGBA, width, height int) *image.NRGBA {
+	to := image.Pt(width, height)
+	if img.Rect.Size() == to {
 		return imaging.Clone(img)
 	}
+	if part := middleFor(img.Rect.Size(), to); part != img.Rect {
+		img = imaging.Crop(img, part)
+	}
 	return imaging.Fill(img, width, height, imaging.Center, imaging.Lanczos)
+}
+
+// middleFor is the part of a picture that is scaled to cover a size: the whole,
+// unless most of what it became would be cropped away again. Then it is the
+// middle, in the proportions of the size, as near as whole pixels come.
+func middleFor(size, to image.Point) image.Rectangle {
+	whole := image.Rectangle{Max: size}
+	cover := covering(size, to)
+	if cover.X/to.X*(cover.Y/to.Y) < 4 {
+		return whole
+	}
+	part := image.Pt(size.X, (size.X*to.Y+to.X-1)/to.X)
+	if part.Y > size.Y {
+		part = image.Pt((size.Y*to.X+to.Y-1)/to.Y, size.Y)
+	}
+	return image.Rectangle{Max: part}.Add(size.Sub(part).Div(2))
+}
+
+// resize brings a picture to a size, along the side first after which it is
+// smaller, where the other way would take much more memory.
+func resize(img *image.NRGBA, width, height int, filter imaging.ResampleFilter) *image.NRGBA {
+	if size := img.Rect.Size(); width*size.Y > 4*max(size.X*size.Y, width*height) {
+		img = imaging.Resize(img, size.X, height, filter)
+	}
+	return imaging.Resize(img, width, height, filter)
 }
 
 // opaque puts what is transparent on white.

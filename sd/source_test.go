@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
@@ -117,7 +118,7 @@ func TestPictureSizes(t *testing.T) {
 	for i := range wide.Pix {
 		wide.Pix[i] = 200
 	}
-	fitted := fit(wide, 24, 24)
+	fitted := fit(imaging.Clone(wide), 24, 24)
 	require.Equal(t, image.Rect(0, 0, 24, 24), fitted.Rect)
 	for i := 0; i < len(fitted.Pix); i += 4 {
 		require.Equal(t, []uint8{200, 200, 200, 255}, fitted.Pix[i:i+4])
@@ -127,12 +128,12 @@ func TestPictureSizes(t *testing.T) {
 func TestPictureRequestsAreChecked(t *testing.T) {
 	small, large := image.NewGray(image.Rect(0, 0, 64, 64)), image.NewGray(image.Rect(0, 0, 64, 72))
 	for field, r := range map[string]Request{
-		"Strength: a strength without":         {Strength: Scale(0.5)},
-		"Mask: a mask without an Image":        {Mask: small},
-		"Mask: 64x72 pixels, the picture's":    {Image: small, Mask: large},
-		"Strength: 1.5, 0 to 1 wanted":         {Image: small, Strength: Scale(1.5)},
-		"Image: 0x0 pixels, at least one want": {Image: &image.Gray{}},
-		"Image: 2000000000x2000000000 pixels":  {Image: image.White}, // which has no end
+		"Strength: a strength without":        {Strength: Scale(0.5)},
+		"Mask: a mask without an Image":       {Mask: small},
+		"Mask: 64x72 pixels, the picture's":   {Image: small, Mask: large},
+		"Strength: 1.5, 0 to 1 wanted":        {Image: small, Strength: Scale(1.5)},
+		"Image: no pixels; at least one is":   {Image: &image.Gray{}},
+		"Image: 2000000000x2000000000 pixels": {Image: image.White}, // which has no end
 	} {
 		_, err := r.resolve(64)
 		require.ErrorContains(t, err, field)
@@ -183,7 +184,9 @@ func TestTransparencyAndMasks(t *testing.T) {
 	copy(mask.Pix[4*9:], []uint8{255, 255, 255, 255}) // one pixel of the second cell
 	copy(mask.Pix[4*3:], []uint8{255, 255, 255, 0})   // white, but transparent
 	copy(mask.Pix[4*2:], []uint8{100, 100, 100, 255}) // dark grey
-	full := coverage(picture.Mask(mask))
+	grey, err := picture.Mask(mask)
+	require.NoError(t, err)
+	full := coverage(grey)
 	require.Equal(t, float32(1), full[9])
 	require.Equal(t, float32(0), full[3])
 	require.InDelta(t, 100.0/255, full[2], 1e-6)

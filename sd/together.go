@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/sdgo/sdgo/internal/guard"
 )
 
 // task is one of the pictures of a job.
@@ -62,14 +64,19 @@ func (m *Model) together(ctx context.Context, tasks []task, finished func(k int,
 	for k, t := range tasks {
 		q := t.q
 		if report := q.OnEvent; report != nil {
-			q.OnEvent = func(e Event) error { return ask(message{call: func() error { return report(e) }}) }
+			q.OnEvent = func(e Event) error {
+				return ask(message{call: func() error { return guard.Call("OnEvent", func() error { return report(e) }) }})
+			}
 		}
 		q.passes = func(ctx context.Context, m *Model, dst []float32, in unetInput) error {
 			return ask(message{pass: &pass{ctx, k, m, dst, in}})
 		}
 		go func() {
 			d := &all[k]
-			d.img, d.err = m.picture(t.ctx, q, t.c, t.i, &d.spent)
+			d.err = guard.Call("drawing", func() (err error) {
+				d.img, err = m.picture(t.ctx, q, t.c, t.i, &d.spent)
+				return err
+			})
 			box <- message{k: k}
 		}()
 	}

@@ -80,7 +80,7 @@ func otherPrompt(err error) error {
 func between(a, b []phase, empty embedding, t float32) (all []phase) {
 	for i, k := 0, 0; i < len(a) && k < len(b); {
 		p := phase{until: min(a[i].until, b[k].until)}
-		p.cond = a[i].cond.towards(b[k].cond, empty, t)
+		p.cond, p.mixed = a[i].cond, &mixture{b[k].cond, empty, t}
 		p.uncond = a[i].uncond // the same, but for its changes, which are in both
 		all = append(all, p)
 		if a[i].until == p.until {

@@ -54,7 +54,7 @@ func TestPhasesBetween(t *testing.T) {
 	var until []int
 	var values [][]float32
 	for _, p := range all {
-		until, values = append(until, p.until), append(values, p.cond.data)
+		until, values = append(until, p.until), append(values, p.condition().data)
 	}
 	require.Equal(t, []int{2, 3, 6}, until)
 	require.Equal(t, [][]float32{{1, 1.25}, {1.75, 1.25}, {3}}, values)

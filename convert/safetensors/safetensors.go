@@ -30,6 +30,10 @@ const maxDims = 16
 // maxName bounds a tensor's name, in bytes: a GGUF file could have no longer one.
 const maxName = 1 << 10
 
+// maxField bounds a field of a tensor's description, in bytes of JSON: maxDims
+// numbers and the white space between them.
+const maxField = 1 << 10
+
 const metadataKey = "__metadata__"
 
 // Tensor is one tensor of a file.
@@ -200,7 +204,14 @@ func decodeEntry(d *json.Decoder) (e entry, err error) {
 			return e, fmt.Errorf("field %.40q stands twice", name)
 		}
 		seen[name] = true
-		var to any = &json.RawMessage{}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return e, err
+		}
+		if len(raw) > maxField {
+			return e, fmt.Errorf("field %.40q has %d bytes, at most %d are possible", name, len(raw), maxField)
+		}
+		var to any
 		switch name {
 		case "dtype":
 			to = &e.DType
@@ -208,8 +219,10 @@ func decodeEntry(d *json.Decoder) (e entry, err error) {
 			to = &e.Shape
 		case "data_offsets":
 			to = &e.Offsets
+		default:
+			continue
 		}
-		if err := d.Decode(to); err != nil {
+		if err := json.Unmarshal(raw, to); err != nil {
 			return e, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/HugoSmits86/nativewebp"
 
+	"github.com/sdgo/sdgo/internal/guard"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
@@ -64,16 +65,17 @@ func (o Options) exif() []byte {
 	return append([]byte(exifHeader), encodeExif(o.Parameters)...)
 }
 
-// Encode writes a picture. JPEG has no transparency: it is put on white.
+// Encode writes a picture. JPEG has no transparency: it is put on white. A
+// picture that panics is an error.
 func Encode(w io.Writer, img image.Image, o Options) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
 	switch o.Format {
 	case JPEG:
-		return encodeJPEG(w, img, o)
+		return guard.Call("the picture", func() error { return encodeJPEG(w, img, o) })
 	case WebP:
-		return encodeWebP(w, img, o)
+		return guard.Call("the picture", func() error { return encodeWebP(w, img, o) })
 	}
 	var texts []pngtext.Text
 	if o.Parameters != "" {

@@ -10,11 +10,20 @@ import (
 
 // Mask turns a picture into a mask: how white each pixel is, by the luma of
 // Rec. 601. What is transparent counts as black.
-func Mask(img image.Image) *image.Gray {
-	from := imaging.Clone(img)
-	mask := image.NewGray(from.Rect)
+// Errors are those of [NRGBA].
+func Mask(img image.Image) (*image.Gray, error) {
+	from, err := NRGBA(img)
+	if err != nil {
+		return nil, err
+	}
+	return lumaOf(from), nil
+}
+
+// lumaOf is Mask for a checked picture.
+func lumaOf(img *image.NRGBA) *image.Gray {
+	mask := image.NewGray(img.Rect)
 	for i := range mask.Pix {
-		p := from.Pix[4*i:][:4]
+		p := img.Pix[4*i:][:4]
 		luma := 0.299*float64(p[0]) + 0.587*float64(p[1]) + 0.114*float64(p[2])
 		mask.Pix[i] = uint8(math.Round(luma * float64(p[3]) / 255))
 	}
@@ -29,7 +38,9 @@ func Grow(mask *image.Gray, pixels int) *image.Gray {
 	if pixels < 0 {
 		pixels, invert = -pixels, 255
 	}
-	pixels = min(pixels, max(out.Rect.Dx(), out.Rect.Dy()))
+	if most := max(out.Rect.Dx(), out.Rect.Dy()); pixels < 0 || pixels > most { // the least int has no opposite
+		pixels = most
+	}
 	for y := range out.Rect.Dy() {
 		for x, v := range mask.Pix[y*mask.Stride:][:out.Stride] {
 			out.Pix[y*out.Stride+x] = v ^ invert
@@ -94,10 +105,14 @@ func (m *maxima) filter(values []uint8, n, step, radius int) {
 // pixels. From 10 on it is that of three averages, within 3 % of it, whose time
 // does not depend on sigma (Filter Effects Module Level 1, feGaussianBlur).
 func Blur(mask *image.Gray, sigma float64) *image.Gray {
-	if sigma < 10 {
-		return Mask(imaging.Blur(mask, sigma))
+	out := Grow(mask, 0) // a copy, which is as large as it says
+	if !(sigma > 0) || len(out.Pix) == 0 {
+		return out
 	}
-	out := Mask(mask)
+	if sigma < 10 {
+		return lumaOf(imaging.Blur(out, sigma))
+	}
+	sigma = min(sigma, MaxPixels)
 	wide := make([]float32, len(out.Pix))
 	for i, v := range out.Pix {
 		wide[i] = float32(v)
@@ -133,8 +148,14 @@ func average(values []float32, n, step, radius int, sums []float64) []float64 {
 
 // Canvas puts a picture in the middle of a larger one, for outpainting: around
 // it its edges go on, and the mask, which goes with it, is white there.
-func Canvas(img image.Image, width, height int) (*image.NRGBA, *image.Gray) {
-	from := imaging.Clone(img)
+func Canvas(img image.Image, width, height int) (*image.NRGBA, *image.Gray, error) {
+	from, err := NRGBA(img)
+	if err == nil {
+		_, err = sizeOf(image.Rectangle{Max: image.Pt(width, height)})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	size := from.Rect.Size()
 	left, top := (width-size.X)/2, (height-size.Y)/2
 	out, mask := image.NewNRGBA(image.Rect(0, 0, width, height)), image.NewGray(image.Rect(0, 0, width, height))
@@ -148,5 +169,5 @@ func Canvas(img image.Image, width, height int) (*image.NRGBA, *image.Gray) {
 			out.SetNRGBA(x, y, from.NRGBAAt(at.X, at.Y))
 		}
 	}
-	return out, mask
+	return out, mask, nil
 }

@@ -13,7 +13,9 @@ import (
 func TestMask(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(0, 0, 4, 1))
 	copy(img.Pix, []uint8{255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0, 255})
-	require.Equal(t, []uint8{255, 0, 0, 76}, Mask(img).Pix)
+	mask, err := Mask(img)
+	require.NoError(t, err)
+	require.Equal(t, []uint8{255, 0, 0, 76}, mask.Pix)
 }
 
 // One white pixel grows to a square, and a square shrinks back to it.
@@ -100,7 +102,8 @@ func BenchmarkGrowAndBlur(b *testing.B) {
 func TestCanvas(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(0, 0, 2, 2))
 	copy(img.Pix, []uint8{1, 0, 0, 255, 2, 0, 0, 255, 3, 0, 0, 255, 4, 0, 0, 255})
-	out, mask := Canvas(img, 6, 4)
+	out, mask, err := Canvas(img, 6, 4)
+	require.NoError(t, err)
 	want := []uint8{1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 3, 3, 3, 4, 4, 4}
 	for i, v := range want {
 		require.Equal(t, v, out.Pix[4*i], "pixel %d", i)

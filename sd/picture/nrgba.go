@@ -13,7 +13,7 @@ import (
 // NRGBA is a picture in the one form that this library computes with, from 0,0
 // on: a copy, or, of an *image.NRGBA without gaps between its rows, the same
 // pixels. Whatever is wrong with a picture that comes from elsewhere is an error:
-// nil, no pixels or more than MaxPixels, fewer bytes than its size takes,
+// nil, no pixels or more than MaxPixels, a side of more than MaxSide, fewer bytes than its size takes,
 // colours beyond its palette, methods that panic.
 func NRGBA(img image.Image) (out *image.NRGBA, err error) {
 	err = guard.Call("the picture", func() (err error) {
@@ -78,9 +78,9 @@ func sizeOf(box image.Rectangle) (image.Point, error) {
 	if box.Min.X >= box.Max.X || box.Min.Y >= box.Max.Y {
 		return image.Point{}, errors.New("no pixels; at least one is needed")
 	}
-	w, h := uint(box.Max.X)-uint(box.Min.X), uint(box.Max.Y)-uint(box.Min.Y)
-	if w > MaxPixels || h > MaxPixels || w*h > MaxPixels {
-		return image.Point{}, fmt.Errorf("%dx%d pixels; at most %d in all are possible", w, h, MaxPixels)
+	w, h := uint64(box.Max.X)-uint64(box.Min.X), uint64(box.Max.Y)-uint64(box.Min.Y)
+	if w > MaxSide || h > MaxSide || w*h > MaxPixels {
+		return image.Point{}, fmt.Errorf("%dx%d pixels; at most %d a side and %d in all are possible", w, h, MaxSide, MaxPixels)
 	}
 	return image.Pt(int(w), int(h)), nil
 }

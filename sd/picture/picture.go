@@ -25,6 +25,7 @@ import (
 const (
 	MaxBytes  = 1 << 28 // of the file
 	MaxPixels = 1 << 26 // 8192 x 8192
+	MaxSide   = 1 << 17 // pixels
 )
 
 // Open reads the picture in a file; errors begin with its name.
@@ -81,10 +82,8 @@ func checkHeader(r io.Reader) (kind, image.Point, error) {
 	if err != nil {
 		return k, size, describe(k, size, err)
 	}
-	if size.X < 1 || size.Y < 1 || size.X > MaxPixels || size.Y > MaxPixels || size.X*size.Y > MaxPixels {
-		return k, size, fmt.Errorf("%dx%d pixels, at least one and at most %d in all wanted", size.X, size.Y, MaxPixels)
-	}
-	return k, size, nil
+	_, err = sizeOf(image.Rectangle{Max: size})
+	return k, size, err
 }
 
 // Read reads one picture.
