@@ -76,7 +76,7 @@ func toNRGBA(img image.Image, video bool) (*image.NRGBA, error) {
 // sizeOf is the size of a picture with some bounds, which may be any numbers.
 func sizeOf(box image.Rectangle) (image.Point, error) {
 	if box.Min.X >= box.Max.X || box.Min.Y >= box.Max.Y {
-		return image.Point{}, errors.New("no pixels; at least one is needed")
+		return image.Point{}, fmt.Errorf("%dx%d pixels; at least one is needed", box.Dx(), box.Dy())
 	}
 	w, h := uint64(box.Max.X)-uint64(box.Min.X), uint64(box.Max.Y)-uint64(box.Min.Y)
 	if w > MaxSide || h > MaxSide || w*h > MaxPixels {

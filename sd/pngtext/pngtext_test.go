@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"image"
 	"image/png"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -91,6 +92,38 @@ func TestRefused(t *testing.T) {
 			_, err := Decode(bytes.NewReader(test.file))
 			require.ErrorContains(t, err, test.want)
 		})
+	}
+}
+
+// All texts of a file together have a bound, and what is not needed of them is
+// not unfolded: 64 texts of 4 MB that Latin-1 doubles would be half a gigabyte.
+func TestManyTextsAreBounded(t *testing.T) {
+	bomb := append([]byte("k\x00\x00"), deflated(strings.Repeat("\xe9", maxText/2))...)
+	many := func(n int) []byte { return file(bytes.Repeat(chunk("zTXt", bomb), n)) }
+	texts, err := Decode(bytes.NewReader(many(2)))
+	require.NoError(t, err)
+	require.Len(t, texts[1].Value, maxText)
+	_, err = Decode(bytes.NewReader(many(3)))
+	require.ErrorContains(t, err, "4194304 of one text, 8388608 of a file's")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = Decode(bytes.NewReader(many(64)))
+	require.Error(t, err)
+	exif, err := Exif(bytes.NewReader(file(append(bytes.Repeat(chunk("zTXt", bomb), 64), chunk("eXIf", []byte("II"))...))))
+	require.NoError(t, err)
+	require.Equal(t, []byte("II"), exif)
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20))
+	for _, kind := range []string{"tEXt", "iTXt"} {
+		_, err := decodeText(kind, []byte("k\x00\x00\x00\x00\x00abcdef"), 5)
+		require.ErrorContains(t, err, "at most 5 are read")
+	}
+}
+
+// Pictures that can't be are errors.
+func TestEncodeBadPictures(t *testing.T) {
+	for _, img := range []image.Image{nil, (*image.Gray)(nil), &image.Gray{Rect: image.Rect(0, 0, 8, 8), Stride: 8}} {
+		require.Error(t, Encode(&bytes.Buffer{}, img))
 	}
 }
 

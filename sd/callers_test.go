@@ -1,0 +1,237 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"image"
+	"image/color"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/disintegration/imaging"
+	"github.com/stretchr/testify/require"
+)
+
+// callers is a picture of a caller's own.
+type callers struct {
+	box image.Rectangle
+	at  func(x, y int) color.Color
+}
+
+func (c callers) ColorModel() color.Model { return color.RGBAModel }
+func (c callers) Bounds() image.Rectangle { return c.box }
+func (c callers) At(x, y int) color.Color { return c.at(x, y) }
+
+// Pictures that panic or lie are problems of their fields, found in the caller's
+// goroutine and before anything is drawn.
+func TestCallersPictures(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	good := image.NewNRGBA(image.Rect(0, 0, 64, 64))
+	u, err := OpenESRGAN("../testdata/upscale/x2.safetensors", Options{Threads: 2})
+	require.NoError(t, err)
+	defer u.Close()
+	for name, c := range map[string]struct {
+		img  image.Image
+		want string
+	}{
+		"short":   {&image.NRGBA{Rect: image.Rect(0, 0, 64, 64), Stride: 256}, "fewer bytes than that size takes"},
+		"panics":  {callers{image.Rect(0, 0, 64, 64), func(int, int) color.Color { panic("the file is gone") }}, "the picture panicked: the file is gone"},
+		"ends":    {callers{image.Rect(0, 0, 64, 64), func(int, int) color.Color { runtime.Goexit(); return nil }}, "the picture ended its goroutine"},
+		"palette": {&image.Paletted{Pix: make([]byte, 64*64), Stride: 64, Rect: image.Rect(0, 0, 64, 64)}, "colour 0 of a palette of 0"},
+		"nil":     {(*image.YCbCr)(nil), "a nil *image.YCbCr"},
+		"huge":    {callers{image.Rectangle{image.Pt(math.MinInt, 0), image.Pt(math.MaxInt, 1)}, nil}, "18446744073709551615x1 pixels"},
+	} {
+		q := Request{Width: 64, Height: 64, Steps: 1, Image: c.img}
+		_, err := m.Generate(t.Context(), q)
+		require.ErrorContains(t, err, "Image: ", name)
+		require.ErrorContains(t, err, c.want, name)
+		q.Image, q.Mask = good, c.img
+		_, err = m.Generate(t.Context(), q)
+		require.ErrorContains(t, err, "Mask: ", name)
+		require.ErrorContains(t, err, c.want, name)
+		_, err = u.Upscale(t.Context(), c.img)
+		require.ErrorContains(t, err, c.want, name)
+		_, err = u.UpscaleTo(t.Context(), c.img, 64, 64)
+		require.ErrorContains(t, err, c.want, name)
+	}
+	_, err = u.Upscale(t.Context(), nil)
+	require.ErrorContains(t, err, "nil")
+}
+
+// What a callback does is the call's error, and no more: the model goes on.
+func TestCallersCallbacks(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2, Batch: 4})
+	gone := errors.New("gone")
+	for _, stage := range []Stage{StageText, StageSample, StageDecode, StageImage} {
+		for _, count := range []int{1, 3} { // alone and together
+			q := Request{Width: 16, Height: 16, Steps: 2, Sampler: "euler", Count: count}
+			q.OnEvent = func(e Event) error {
+				if e.Stage == stage {
+					panic(gone)
+				}
+				return nil
+			}
+			_, err := m.Generate(t.Context(), q)
+			require.ErrorIs(t, err, gone, stage)
+			require.ErrorContains(t, err, "OnEvent panicked: gone (")
+			q.OnEvent = func(e Event) error {
+				if e.Stage == stage {
+					runtime.Goexit()
+				}
+				return nil
+			}
+			_, err = m.Generate(t.Context(), q)
+			require.EqualError(t, err, "OnEvent ended its goroutine (runtime.Goexit)", stage)
+		}
+	}
+	one := []Request{{Width: 16, Height: 16, Steps: 1}}
+	require.ErrorIs(t, m.GenerateAll(t.Context(), one, func(int, *Result, error) error { panic(gone) }), gone)
+	require.ErrorContains(t, m.GenerateAll(t.Context(), one, func(int, *Result, error) error { runtime.Goexit(); return nil }), "done ended")
+	require.ErrorContains(t, m.GenerateAll(t.Context(), one, nil), "done panicked")
+	result, err := m.Generate(t.Context(), one[0])
+	require.NoError(t, err)
+	require.Len(t, result.Images, 1)
+
+	m.options.Warn = func(string) { panic(gone) }
+	require.ErrorIs(t, m.note("odd"), gone)
+
+	u, err := OpenESRGAN("../testdata/upscale/x2.safetensors", Options{Threads: 2})
+	require.NoError(t, err)
+	u.OnTile = func(int, int) error { panic(gone) }
+	_, err = u.Upscale(t.Context(), image.NewGray(image.Rect(0, 0, 8, 8)))
+	require.ErrorIs(t, err, gone)
+	require.NoError(t, u.Close())
+	require.NoError(t, m.Close(), "nothing is in progress")
+}
+
+// Without a context nothing begins.
+func TestNilContext(t *testing.T) {
+	var none context.Context
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	_, err := m.Generate(none, Request{})
+	require.ErrorContains(t, err, "ctx must not be nil")
+	_, err = m.Measure(none, 64, 64)
+	require.ErrorContains(t, err, "ctx must not be nil")
+	u, err := OpenESRGAN("../testdata/upscale/x2.safetensors", Options{Threads: 2})
+	require.NoError(t, err)
+	_, err = u.Upscale(none, image.NewGray(image.Rect(0, 0, 8, 8)))
+	require.ErrorContains(t, err, "ctx must not be nil")
+	_, err = u.UpscaleTo(none, image.NewGray(image.Rect(0, 0, 8, 8)), 8, 8)
+	require.ErrorContains(t, err, "ctx must not be nil")
+	require.NoError(t, u.Close())
+	require.NoError(t, m.Close())
+}
+
+// peak is what f allocates, bytes.
+func peak(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// A picture of one column, scaled until it covers a square, would have 52 GB.
+func TestThinPicturesAreCroppedFirst(t *testing.T) {
+	for _, size := range []image.Point{{1, 50000}, {50000, 1}, {3, 100000}} {
+		img := image.NewNRGBA(image.Rectangle{Max: size})
+		for i := range img.Pix {
+			img.Pix[i] = 255
+		}
+		for _, at := range []image.Point{size.Div(2), size.Sub(image.Pt(1, 1)).Div(2)} {
+			img.Pix[img.PixOffset(at.X, at.Y)] = 0
+		}
+		var fitted *image.NRGBA
+		require.Less(t, peak(func() { fitted = fit(img, 512, 512) }), uint64(8<<20))
+		require.Equal(t, image.Rect(0, 0, 512, 512), fitted.Rect)
+		require.Less(t, fitted.NRGBAAt(256, 256).R, uint8(128), "the middle is the middle")
+		var squeezed *image.NRGBA
+		require.Less(t, peak(func() { squeezed = resize(img, 512, 512, imaging.Lanczos) }), uint64(64<<20))
+		require.Equal(t, image.Rect(0, 0, 512, 512), squeezed.Rect)
+	}
+	// Nothing changes where most of a picture stays.
+	for _, size := range []image.Point{{40, 10}, {64, 48}, {512, 768}, {1000, 1000}, {9, 9}} {
+		require.Equal(t, image.Rectangle{Max: size}, middleFor(size, image.Pt(512, 512)))
+	}
+	for size, want := range map[image.Point]image.Rectangle{
+		{1, 50000}: image.Rect(0, 24999, 1, 25000), {50000, 2}: image.Rect(24999, 0, 25001, 2), {8, 1024}: image.Rect(0, 508, 8, 516),
+	} {
+		require.Equal(t, want, middleFor(size, image.Pt(512, 512)))
+	}
+}
+
+// A stage of other proportions crops first, too.
+func TestStagesCropFirst(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	for _, upscaler := range []string{"latent", "Lanczos"} {
+		result, err := m.Generate(t.Context(), Request{Width: 8, Height: 512, Steps: 1, Sampler: "euler",
+			Stages: []HiresStage{{Width: 512, Height: 8, Upscaler: upscaler, Steps: 1}}})
+		require.NoError(t, err)
+		require.Equal(t, image.Rect(0, 0, 512, 8), result.Images[0].Image.Rect)
+	}
+	var latent plane
+	require.Less(t, peak(func() {
+		h := hires{q: resolved{Request: Request{Width: 8192, Height: 8}}}
+		h.upscaler, _ = findUpscaler("latent")
+		var err error
+		latent, err = m.enlarge(t.Context(), h, newPlane(4, 8192/m.factor(), 1), nil, 0, nil)
+		require.NoError(t, err)
+	}), uint64(1<<30))
+	require.Equal(t, 8192/m.factor(), latent.width)
+}
+
+// A short prompt can ask for a thousand texts of a hundred chunks each.
+func TestPromptsAreBounded(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	var turns []string
+	for i := range 999 {
+		turns = append(turns, strings.Repeat("a", i%7+1)+string(rune('a'+i%26))+string(rune('a'+i/26)))
+	}
+	bomb := "[" + strings.Join(turns, "|") + "] " + strings.Repeat("word ", 2000)
+	require.Less(t, len(bomb), 20_000)
+	for name, q := range map[string]Request{
+		"Prompt":         {Prompt: bomb, Steps: 1000},
+		"NegativePrompt": {NegativePrompt: bomb, Steps: 1000},
+		"Towards.Prompt": {Towards: &Towards{Prompt: &bomb}, Steps: 1000},
+		"Stages":         {Prompt: bomb, Steps: 1, Stages: []HiresStage{{Scale: 1, Steps: 1000, Strength: Scale(1)}}},
+	} {
+		require.Less(t, peak(func() {
+			_, err := m.Generate(t.Context(), q)
+			var all *RequestError
+			require.ErrorAs(t, err, &all, name)
+			require.ErrorContains(t, err, "chunks of tokens in the first ", name)
+			require.ErrorContains(t, err, "phases; at most 512 are supported", name)
+		}), uint64(300<<20), name)
+	}
+	// Two texts that take turns are two, however often.
+	require.NoError(t, m.Check(Request{Prompt: "[cat|dog] " + strings.Repeat("word ", 2000), Steps: 1000}))
+}
+
+// Each text is encoded once, phases share what it became, and a refiner's part is
+// not encoded for the base model.
+func TestPhasesShareTexts(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	q, err := m.resolve(Request{Prompt: "[cat|dog] " + strings.Repeat("word ", 100), Steps: 40, Width: 16, Height: 16})
+	require.NoError(t, err)
+	c, err := m.prepare(t.Context(), q, &Result{})
+	require.NoError(t, err)
+	require.Len(t, c.phases, 40)
+	require.Same(t, &c.phases[0].cond.data[0], &c.phases[38].cond.data[0])
+	require.Same(t, &c.phases[0].uncond.data[0], &c.phases[39].uncond.data[0])
+	require.NotSame(t, &c.phases[0].cond.data[0], &c.phases[1].cond.data[0])
+	other := "[one|two|three]"
+	q.Towards = &Towards{Prompt: &other, At: 0.5}
+	q.Stages = nil
+	c, err = m.prepare(t.Context(), q, &Result{})
+	require.NoError(t, err)
+	require.Same(t, &c.phases[0].mixed.other.data[0], &c.phases[3].mixed.other.data[0], "what is mixed is mixed when it is needed")
+
+	refiner := &Model{weights: m.weights}
+	q.Refiner, q.refinerAt = refiner, 0.5
+	for step := range 40 {
+		require.Equal(t, step < 20, m.reaches(q, step, step+1), step)
+		require.Equal(t, step >= 20, refiner.reaches(q, step, step+1), step)
+	}
+}

@@ -1,0 +1,87 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const modes = folder + "/modes"
+
+// Every mode that files have shows what Pillow reads, or is refused by name
+// (testdata/pictures/modes.py).
+func TestModesAgreeWithPillow(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(modes, "modes.json"))
+	require.NoError(t, err)
+	var want struct{ Pixels, Refused map[string]string }
+	require.NoError(t, json.Unmarshal(text, &want))
+	require.Len(t, want.Pixels, 39)
+	for name, values := range want.Pixels {
+		t.Run(name, func(t *testing.T) {
+			pixels, err := hex.DecodeString(values)
+			require.NoError(t, err)
+			img, err := Open(filepath.Join(modes, name))
+			require.NoError(t, err)
+			require.Len(t, img.Pix, len(pixels))
+			within := 0 // levels: the decoders of JPEG and of VP8 round in other places
+			switch {
+			case strings.HasSuffix(name, ".jpg"):
+				within = 4
+			case strings.HasPrefix(name, "lossy"):
+				within = 2
+			}
+			for i, v := range img.Pix {
+				if pixels[i/4*4+3] == 0 && i%4 != 3 {
+					continue // a colour that can't be seen
+				}
+				require.InDelta(t, pixels[i], v, float64(within), "pixel %d of 19 a row, channel %d", i/4, i%4)
+			}
+		})
+	}
+	require.Len(t, want.Refused, 8)
+	for name, words := range want.Refused {
+		_, err := Open(filepath.Join(modes, name))
+		require.ErrorContains(t, err, words)
+		require.ErrorContains(t, err, "not supported", name)
+	}
+}
+
+// What a file's first bytes say chooses its decoder, whatever its name.
+func TestSniff(t *testing.T) {
+	for head, name := range map[string]string{
+		"\x89PNG\r\n\x1a\n12345678": "png", "\xff\xd8\xff\xe0": "jpeg", "RIFF....WEBPVP8 ": "webp", "GIF89a..": "gif", "GIF87a..": "gif",
+		"BM\x10\x20\x30\x40\x00\x00\x00\x00": "bmp",
+		"II*\x00\x08\x00\x00\x00\x00\x00":    "", "MM\x00*": "", "GIF88a": "", "\xff\xd8": "", "RIFF....WAVE": "", "BM": "", "P6 1 1 255 abc": "", "": "",
+	} {
+		k, ok := sniff([]byte(head))
+		require.Equal(t, name, k.name)
+		require.Equal(t, name != "", ok)
+	}
+}
+
+// A frame that is smaller than the screen lies where it says, on nothing.
+func TestGIFScreen(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(modes, "palette.gif"))
+	require.NoError(t, err)
+	whole, err := Read(bytes.NewReader(data))
+	require.NoError(t, err)
+	data[6], data[8] = 19+4, 13+2 // the screen
+	at := bytes.IndexByte(data, ',')
+	data[at+1], data[at+3] = 3, 1 // the frame's corner
+	img, err := Read(bytes.NewReader(data))
+	require.NoError(t, err)
+	require.Equal(t, 23, img.Rect.Dx())
+	require.Equal(t, 15, img.Rect.Dy())
+	require.Zero(t, img.NRGBAAt(2, 5).A)
+	for y := range 13 {
+		for x := range 19 {
+			require.Equal(t, whole.NRGBAAt(x, y), img.NRGBAAt(x+3, y+1))
+		}
+	}
+}
