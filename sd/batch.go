@@ -2,6 +2,7 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -44,6 +45,9 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 			return err
 		}
 		w.jobs[i] = &job{q: q, result: &Result{}, left: q.Count}
+	}
+	if done == nil && len(requests) > 0 {
+		return errors.New("done must not be nil: it is told of the results")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

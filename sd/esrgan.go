@@ -90,14 +90,35 @@ func (m *Model) newESRGAN(c convert.ESRGANConfig) (*part, error) {
 }
 
 // Scale is how many times wider and higher pictures become.
-func (u *ESRGAN) Scale() int { return u.config.Scale() }
+func (u *ESRGAN) Scale() int {
+	if u.host() == nil {
+		return 0
+	}
+	return u.config.Scale()
+}
+
+// host is nil of a zero value, which was never opened.
+func (u *ESRGAN) host() *Model {
+	if u == nil {
+		return nil
+	}
+	return u.model
+}
 
 // Name is the upscaler's name: its file's, without folder and ending.
-func (u *ESRGAN) Name() string { return u.model.name }
+func (u *ESRGAN) Name() string {
+	if u.host() == nil {
+		return ""
+	}
+	return u.model.name
+}
 
 // Close frees the network and unmaps the file, after the calls in progress.
 // Further calls return [ErrClosed]; to close again does nothing.
 func (u *ESRGAN) Close() error {
+	if u.host() == nil {
+		return nil
+	}
 	return u.model.calls.close(func() error {
 		u.net.close()
 		return u.model.weights.Close()
@@ -108,7 +129,7 @@ func (u *ESRGAN) Close() error {
 // enlarged apart from the colours, by bicubic interpolation. Beside the two
 // pictures, of 8 bits a channel, it takes the memory of a row of tiles.
 func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
-	end, err := use(u.model)
+	end, err := use(u.host())
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +215,7 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done func(index,
 // of its square in all: it is enlarged until it covers the size, three times at
 // most, and brought to it by Lanczos' filter.
 func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
-	end, err := use(u.model)
+	end, err := use(u.host())
 	if err != nil {
 		return nil, err
 	}

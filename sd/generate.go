@@ -30,8 +30,13 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 }
 
 // NativeSize is the side of the pictures that the model was trained on, in
-// pixels.
-func (m *Model) NativeSize() int { return m.weights.NativeSize }
+// pixels; 0 of a zero value, which was never opened.
+func (m *Model) NativeSize() int {
+	if m.weights == nil {
+		return 0
+	}
+	return m.weights.NativeSize
+}
 
 // event reports progress to the request's owner.
 func (q resolved) event(e Event) error {

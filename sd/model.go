@@ -202,6 +202,9 @@ const kernelsVariable = "SDGO_KERNELS"
 // callback of theirs would wait for itself. Further calls return [ErrClosed]; to
 // close again does nothing.
 func (m *Model) Close() error {
+	if m == nil || m.weights == nil { // a zero value, never opened
+		return nil
+	}
 	return m.calls.close(func() error {
 		m.closeParts()
 		return m.weights.Close()

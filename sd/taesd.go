@@ -96,11 +96,19 @@ func (t *TAESD) close() {
 }
 
 // Name is the autoencoder's name: its file's, without folder and ending.
-func (t *TAESD) Name() string { return t.model.name }
+func (t *TAESD) Name() string {
+	if t.model == nil { // a zero value, never opened
+		return ""
+	}
+	return t.model.name
+}
 
 // Close frees the networks and unmaps the file, after the requests in progress
 // that use it. To close again does nothing.
 func (t *TAESD) Close() error {
+	if t == nil || t.model == nil {
+		return nil
+	}
 	return t.model.calls.close(func() error {
 		t.close()
 		return t.model.weights.Close()
