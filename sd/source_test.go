@@ -132,7 +132,7 @@ func TestPictureRequestsAreChecked(t *testing.T) {
 		"Mask: a mask without an Image":       {Mask: small},
 		"Mask: 64x72 pixels, the picture's":   {Image: small, Mask: large},
 		"Strength: 1.5, 0 to 1 wanted":        {Image: small, Strength: Scale(1.5)},
-		"Image: 0x0 pixels; at least one is":   {Image: &image.Gray{}},
+		"Image: 0x0 pixels; at least one is":  {Image: &image.Gray{}},
 		"Image: 2000000000x2000000000 pixels": {Image: image.White}, // which has no end
 	} {
 		_, err := r.resolve(64)

@@ -74,6 +74,8 @@ func refused() map[string]struct {
 		"fraction":              {file(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), "tensor \"a\""},
 		"overflowing shape":     {file(`{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}`, 0), "larger than any file"},
 		"many dimensions":       {file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("1,", 16)+`1],"data_offsets":[0,1]}}`, 1), "dimensions"},
+		"long field":            {file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("1,", 1000)+`1],"data_offsets":[0,1]}}`, 1), `field "shape" has 2003 bytes, at most 1024`},
+		"long field of another": {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":"`+strings.Repeat("x", 2000)+`"}}`, 1), `field "x" has 2002 bytes`},
 		"size":                  {file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "takes 8"},
 		"backwards":             {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1), "before"},
 		"beyond the file":       {file(`{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}`, 7), "cut off"},

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -9,9 +10,13 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
 const folder = "../../testdata/pictures"
@@ -109,19 +114,88 @@ func TestRefusals(t *testing.T) {
 	require.ErrorContains(t, err, folder)
 }
 
-func FuzzRead(f *testing.F) {
-	names, err := filepath.Glob(filepath.Join(folder, "*.*"))
-	require.NoError(f, err)
-	for _, name := range names {
-		data, err := os.ReadFile(name)
+// pictureFiles are those of testdata/pictures.
+func pictureFiles(f *testing.F) (all [][]byte) {
+	for _, pattern := range []string{"*.*", "modes/*.[!j]*"} {
+		names, err := filepath.Glob(filepath.Join(folder, pattern))
 		require.NoError(f, err)
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			require.NoError(f, err)
+			all = append(all, data)
+		}
+	}
+	return all
+}
+
+// requireRead reads a file: no panic, and where there is a picture, all of it.
+func requireRead(t *testing.T, data []byte) {
+	img, err := Read(bytes.NewReader(data))
+	if err == nil && (img.Rect.Empty() || len(img.Pix) < 4*img.Rect.Dx()*img.Rect.Dy()) {
+		t.Fatalf("%v in %d bytes", img.Rect, len(img.Pix))
+	}
+	if err != nil && strings.Contains(err.Error(), "panicked") {
+		t.Fatal(err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, data := range pictureFiles(f) {
 		f.Add(data)
 	}
 	f.Add(hugePNG(1<<31-1, 1<<31-1))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		img, err := Read(bytes.NewReader(data))
-		if err == nil && img.Bounds().Empty() {
-			t.Fatal("an empty picture")
+	f.Add(evilBMP())
+	f.Fuzz(requireRead)
+}
+
+// FuzzReadPNG makes files whose checksums and compression are right, behind
+// which a mutated file seldom gets.
+func FuzzReadPNG(f *testing.F) {
+	f.Add(uint8(2), uint8(2), uint8(8), uint8(6), uint8(0), "tEXt", []byte("k\x00v"), make([]byte, 18))
+	f.Add(uint8(3), uint8(1), uint8(4), uint8(3), uint8(1), "PLTE", []byte("abcdef"), make([]byte, 9))
+	f.Add(uint8(3), uint8(1), uint8(16), uint8(0), uint8(0), "tRNS", []byte("ab"), make([]byte, 7))
+	f.Add(uint8(8), uint8(8), uint8(1), uint8(0), uint8(1), "eXIf", encodeExif("a"), make([]byte, 40))
+	f.Fuzz(func(t *testing.T, width, height, depth, colour, interlace uint8, kind string, body, rows []byte) {
+		chunk := func(kind string, body []byte) []byte {
+			kind = (kind + "    ")[:4]
+			b := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), kind...)
+			b = append(b, body...)
+			return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+		}
+		var pixels bytes.Buffer
+		z := zlib.NewWriter(&pixels)
+		z.Write(rows)
+		z.Close()
+		header := []byte{0, 0, 0, width, 0, 0, 0, height, depth, colour, 0, 0, interlace}
+		requireRead(t, slices.Concat([]byte(pngtext.Signature), chunk("IHDR", header), chunk(kind, body), chunk("IDAT", pixels.Bytes()), chunk("IEND", nil)))
+	})
+}
+
+// FuzzNRGBA makes pictures of package image whose fields contradict each other:
+// what is wrong is found before anything is read beyond their bytes.
+func FuzzNRGBA(f *testing.F) {
+	for kind := range uint8(10) {
+		f.Add(kind, 256, 16, -3, 5, 61, 21, uint8(2))
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, n, stride, left, top, right, bottom int, more uint8) {
+		pix, box := make([]uint8, min(max(n, 0), 1<<16)), image.Rectangle{image.Pt(left, top), image.Pt(right, bottom)}
+		for i := range pix {
+			pix[i] = uint8(i) * more
+		}
+		all := []image.Image{
+			&image.NRGBA{Pix: pix, Stride: stride, Rect: box}, &image.RGBA{Pix: pix, Stride: stride, Rect: box},
+			&image.NRGBA64{Pix: pix, Stride: stride, Rect: box}, &image.RGBA64{Pix: pix, Stride: stride, Rect: box},
+			&image.Gray{Pix: pix, Stride: stride, Rect: box}, &image.Gray16{Pix: pix, Stride: stride, Rect: box}, &image.CMYK{Pix: pix, Stride: stride, Rect: box},
+			&image.Paletted{Pix: pix, Stride: stride, Rect: box, Palette: make(color.Palette, 0, 4)},
+			&image.YCbCr{Y: pix, Cb: pix, Cr: pix[len(pix)/2:], YStride: stride, CStride: stride / 2, SubsampleRatio: image.YCbCrSubsampleRatio(more), Rect: box},
+			&image.NYCbCrA{YCbCr: image.YCbCr{Y: pix, Cb: pix, Cr: pix, YStride: stride, CStride: stride, Rect: box}, A: pix, AStride: int(more)},
+		}
+		img, err := NRGBA(all[int(kind)%len(all)])
+		if err == nil && len(img.Pix) < 4*img.Rect.Dx()*img.Rect.Dy() {
+			t.Fatalf("%v in %d bytes", img.Rect, len(img.Pix))
+		}
+		if err != nil && strings.Contains(err.Error(), "panicked") {
+			t.Fatal(err)
 		}
 	})
 }
