@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"image"
 	"io"
 	"os"
@@ -30,6 +31,9 @@ const (
 // progress and errors go to stderr, each error in one line.
 func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Writer) int {
 	r := &run{in: &stdin{ctx, in}, out: &checkedWriter{w: stdout}, err: stderr}
+	if ctx == nil {
+		return r.finish(context.Background(), errors.New("ctx must not be nil; context.Background() is the least"))
+	}
 	app := r.app()
 	args, err := r.arrange(app, args)
 	if err == nil {

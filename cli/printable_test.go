@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"image"
@@ -114,4 +115,20 @@ func TestInfoIsBounded(t *testing.T) {
 	stdout = sdgo(t, "info", img).out
 	require.Contains(t, stdout, "more than 10000 lines")
 	require.Less(t, len(stdout), 1<<20)
+}
+
+// rude is a reader that panics.
+type rude struct{}
+
+func (rude) Read([]byte) (int, error) { panic("no") }
+
+// A stream that panics is an error, and so is a context that is none.
+func TestStreamsOfOthers(t *testing.T) {
+	var out, errors bytes.Buffer
+	var none context.Context
+	require.Equal(t, ExitFailure, Run(t.Context(), []string{"info", "-"}, rude{}, &out, &errors))
+	require.Contains(t, errors.String(), "standard input panicked: no (")
+	errors.Reset()
+	require.Equal(t, ExitFailure, Run(none, []string{"version"}, rude{}, &out, &errors))
+	require.Contains(t, errors.String(), "ctx must not be nil")
 }
