@@ -142,7 +142,7 @@ func TestPictureRefusals(t *testing.T) {
 		{ExitFailure, []string{"img2img", "-i", bomb}, "bomb.png: 60000x60000 pixels"},
 		{ExitFailure, []string{"inpaint", "-i", in, "--mask", bomb}, "--mask " + bomb + ": 60000x60000 pixels"},
 		{ExitFailure, []string{"img2img", "-i", cut}, "cut.png: a damaged png picture of 64x32 pixels"},
-		{ExitFailure, []string{"img2img", "-i", "../testdata/pictures/animated.webp"}, "animated.webp: a picture that can't be read: webp: an animation"},
+		{ExitFailure, []string{"img2img", "-i", "../testdata/pictures/animated.webp"}, "animated.webp: a webp picture of a kind that is not supported: webp: an animation"},
 		{ExitUsage, []string{"img2img", "-i", in, "--strength", "2"}, "--strength: 2, 0 to 1 wanted"},
 		{ExitFailure, []string{"img2img", "-i", text}, "text.png: not a picture"},
 		{ExitFailure, []string{"img2img", "-i", filepath.Join(folder, "none.png")}, "none.png"},
