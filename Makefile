@@ -32,7 +32,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels fuzz lint bench gpu vulkan cuda install clean
+.PHONY: sdgo run test unit race asan kernels fuzz consumer lint bench gpu vulkan cuda install clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -40,7 +40,7 @@ sdgo:
 run: sdgo
 	./sdgo txt2img -p "a red apple on a yellow background" -s 1 -o out.png
 
-test: unit race asan kernels fuzz
+test: unit race asan kernels fuzz consumer
 
 unit:
 	go test ./...
@@ -61,10 +61,16 @@ kernels:
 fuzz:
 	sh testdata/fuzz.sh $(FUZZ_TIME)
 
+# Modules of others that use this one: replaced, vendored, static, with the race
+# detector; and the packages that need no C compiler. It takes what unit and race
+# have built.
+consumer:
+	go test -timeout 30m ./testdata/consumer
+
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet ./... ./testdata/consumer ./testdata/consumer/program
+	go run $(STATICCHECK) ./... ./testdata/consumer ./testdata/consumer/program
 	clang-format --dry-run -Werror $(CPP_SOURCES)
 
 # Without TEST_DEVICE, one that `sdgo devices` lists, on Vulkan in software: ggml

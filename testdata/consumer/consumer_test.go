@@ -1,0 +1,129 @@
+// Package consumer tests how somebody else module uses this one: make
+// consumer, which make test runs when the C++ core is in the build cache.
+package consumer
+
+import (
+	"bytes"
+	"image"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// module is a module of somebody else that uses the library as it lies here.
+type module struct {
+	t      *testing.T
+	folder string
+	env    []string
+}
+
+// newModule puts the program into a new folder, whose path has spaces.
+func newModule(t *testing.T) module {
+	t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	require.NoError(t, err)
+	m := module{t: t, folder: filepath.Join(t.TempDir(), "somebody else", "module of theirs")}
+	require.NoError(t, os.CopyFS(m.folder, os.DirFS("program")))
+	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	m.write("go.sum", string(sums))
+	m.write("go.mod", "module example.org/theirs\n\ngo 1.25.0\n")
+	// Offline: what the library needs is in the module cache, because this
+	// test was built. Its own flags, so that the core is in the build cache.
+	m.env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
+	m.run(m.folder, "go", "mod", "edit", "-require=github.com/sdgo/sdgo@v0.0.0", "-replace=github.com/sdgo/sdgo="+root)
+	m.run(m.folder, "go", "list", "-deps", "-test", "./...") // writes the other requirements
+	return m
+}
+
+func (m module) write(name, text string) {
+	require.NoError(m.t, os.WriteFile(filepath.Join(m.folder, name), []byte(text), 0o666))
+}
+
+// run runs a command in a folder.
+func (m module) run(folder, name string, args ...string) string {
+	m.t.Helper()
+	c := exec.Command(name, args...)
+	c.Dir, c.Env = folder, m.env
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	require.NoError(m.t, c.Run(), "%s %v: %s", name, args, &out)
+	return out.String()
+}
+
+// requirePicture runs a command that writes a file into another working
+// directory, and decodes the picture.
+func (m module) requirePicture(name string, args ...string) image.Image {
+	m.t.Helper()
+	elsewhere := filepath.Join(m.t.TempDir(), "where it runs")
+	require.NoError(m.t, os.Mkdir(elsewhere, 0o777))
+	path := filepath.Join(elsewhere, "picture.png")
+	m.run(elsewhere, name, append(args, path)...)
+	file, err := os.Open(path)
+	require.NoError(m.t, err)
+	defer file.Close()
+	picture, err := png.Decode(file)
+	require.NoError(m.t, err)
+	require.Equal(m.t, image.Pt(64, 32), picture.Bounds().Size())
+	return picture
+}
+
+func TestGoCommands(t *testing.T) {
+	m := newModule(t)
+	m.run(m.folder, "go", "vet", "./...")
+	m.run(m.folder, "go", "test", "./...")
+	m.run(m.folder, "go", "test", "-race", "./...")
+
+	program := filepath.Join(t.TempDir(), "a program")
+	m.run(t.TempDir(), "go", "build", "-C", m.folder, "-o", program, ".")
+	built := m.requirePicture(program)
+	ran := m.requirePicture("go", "run", "-C", m.folder, ".")
+	require.Equal(t, built, ran)
+}
+
+// A static program draws the same. What the linker warns of is in
+// docs/library.md.
+func TestStatic(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems have no static C library")
+	}
+	m := newModule(t)
+	program := filepath.Join(m.folder, "program")
+	m.run(m.folder, "go", "build", "-o", program, ".")
+	want := m.requirePicture(program)
+
+	said := m.run(m.folder, "go", "build", "-tags", "netgo,osusergo", "-ldflags", "-linkmode external -extldflags -static", "-o", program, ".")
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "warning:") {
+			require.Contains(t, line, "'dlopen' in statically linked applications")
+		}
+	}
+	if ldd, err := exec.LookPath("ldd"); err == nil {
+		out, _ := exec.Command(ldd, program).CombinedOutput()
+		require.Contains(t, string(out), "not a dynamic executable")
+	}
+	require.Equal(t, want, m.requirePicture(program))
+}
+
+// With a vendor folder nothing else is needed: no module cache, no network.
+// Everything is compiled again here, below a path with spaces.
+func TestVendored(t *testing.T) {
+	m := newModule(t)
+	m.run(m.folder, "go", "run", "-mod=mod", "github.com/sdgo/sdgo/third_party/govendor")
+	m.env = append(m.env, "GOFLAGS=-mod=vendor", "GOMODCACHE="+t.TempDir())
+	flags := m.run(m.folder, "go", "list", "-deps", "-f", "{{range .CgoCPPFLAGS}}{{println .}}{{end}}", ".")
+	for line := range strings.Lines(flags) {
+		if folder, ok := strings.CutPrefix(strings.TrimSpace(line), "-I"); ok {
+			require.DirExists(t, folder)
+		}
+	}
+	program := filepath.Join(m.folder, "program")
+	m.run(m.folder, "go", "build", "-o", program, ".")
+	m.requirePicture(program)
+}

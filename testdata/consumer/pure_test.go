@@ -1,0 +1,90 @@
+package consumer
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// packages are all of the module's: pure are those that build and pass their
+// tests without a C compiler, and so must what they import.
+var packages = []struct {
+	path string
+	pure bool
+}{
+	{"builtin", false},
+	{"cgo", false},
+	{"cli", false},
+	{"cli/sdgo", false},
+	{"convert", true},
+	{"convert/checkpoint", true},
+	{"convert/dtype", true},
+	{"convert/gguf", true},
+	{"convert/safetensors", true},
+	{"csrc", false},
+	{"csrc/fault", true},
+	{"examples/txt2img", false},
+	{"internal/allocation", true},
+	{"sampler", true},
+	{"sd", false},
+	{"sd/fullsize", false},
+	{"sd/picture", true},
+	{"sd/pngtext", true},
+	{"sd/prompt", true},
+	{"sd/tokenizer", true},
+	{"third_party/govendor", true},
+}
+
+const path = "github.com/sdgo/sdgo/"
+
+// golang runs the go command without cgo in the module's root.
+func golang(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	c := exec.Command("go", args...)
+	c.Dir = filepath.Join("..", "..")
+	c.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+	out, err := c.CombinedOutput()
+	require.NoError(t, err, "%v go %v: %s", env, args, out)
+	return string(out)
+}
+
+func TestEveryPackageIsListed(t *testing.T) {
+	var listed []string
+	for _, p := range packages {
+		listed = append(listed, path+p.path)
+	}
+	require.True(t, slices.IsSorted(listed))
+	require.Equal(t, listed, strings.Fields(golang(t, []string{"CGO_ENABLED=1"}, "list", "./...")))
+}
+
+func TestPurePackages(t *testing.T) {
+	manual, err := os.ReadFile(filepath.Join("..", "..", "docs", "library.md"))
+	require.NoError(t, err)
+	var pure []string
+	for _, p := range packages {
+		if p.pure {
+			pure = append(pure, path+p.path)
+			if !strings.HasPrefix(p.path, "internal/") {
+				require.Contains(t, string(manual), "`"+p.path+"`")
+			}
+		}
+	}
+	golang(t, nil, append([]string{"build"}, pure...)...)
+	golang(t, nil, append([]string{"test"}, pure...)...) // vets them, too
+	golang(t, []string{"GOOS=darwin", "GOARCH=arm64"}, append([]string{"vet"}, pure...)...)
+}
+
+// What needs a C compiler says so.
+func TestWithoutCompiler(t *testing.T) {
+	c := exec.Command("go", "build", path+"sd")
+	c.Dir = filepath.Join("..", "..")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := c.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "sdgo_needs_CGO_ENABLED_1_and_a_Cpp_compiler")
+}
