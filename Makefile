@@ -80,7 +80,7 @@ lint:
 # (docs/gpu.md, "Agreement").
 SOFTWARE = $(if $(TEST_DEVICE),,GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
 gpu:
-	$(SOFTWARE) SDGO_BACKEND_PATH=$(CURDIR)/lib/sdgo SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
+	$(SOFTWARE) SDGO_BACKEND_PATH="$(CURDIR)/lib/sdgo" SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
 		go test -count=1 -timeout 20m -run OnDevice ./sd ./builtin ./cli
 
 bench:
@@ -90,7 +90,7 @@ bench:
 GENERATOR = $(if $(shell command -v ninja),-G Ninja)
 
 vulkan:
-	cmake -S . -B build/vulkan $(GENERATOR) -DSDGO_VULKAN=ON -DVULKAN_HEADERS=$(VULKAN_HEADERS)
+	cmake -S . -B build/vulkan $(GENERATOR) -DSDGO_VULKAN=ON -DVULKAN_HEADERS="$(VULKAN_HEADERS)"
 	cmake --build build/vulkan --target vulkan --parallel
 
 cuda:
