@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -120,7 +121,7 @@ func (r *run) convertOptions(c *urfave.Context, out string, dry bool) (convert.O
 		return o, usageProblems(problems)
 	}
 	if path := c.String("imatrix"); path != "" {
-		data, err := os.ReadFile(path)
+		data, err := readBounded(path, maxImatrix)
 		if err != nil {
 			return o, fmt.Errorf("%s %s: %w", r.flagName("imatrix"), path, cause(err))
 		}
@@ -129,6 +130,27 @@ func (r *run) convertOptions(c *urfave.Context, out string, dry bool) (convert.O
 		}
 	}
 	return o, nil
+}
+
+// maxImatrix bounds an importance matrix, in bytes: four for each column of each
+// matrix, of the largest models some tens of megabytes.
+const maxImatrix = 512 << 20
+
+// readBounded reads a file of at most so many bytes; one without an end is none.
+func readBounded(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: a pipe would wait for a writer
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("a regular file of at most %s is expected", byteSize(uint64(most)))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // checkConvertTarget keeps the sources and, unless forced, a file that exists.

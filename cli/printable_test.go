@@ -132,3 +132,17 @@ func TestStreamsOfOthers(t *testing.T) {
 	require.Equal(t, ExitFailure, Run(none, []string{"version"}, rude{}, &out, &errors))
 	require.Contains(t, errors.String(), "ctx must not be nil")
 }
+
+// A file of a megabyte is no million requests.
+func TestPromptsAreCounted(t *testing.T) {
+	for n, want := range map[int]string{maxPrompts + 1: "10001 prompts; at most 10000 are possible, and with sdgo batch 100000", maxJobs + 1: "more than 100000 prompts"} {
+		path := filepath.Join(t.TempDir(), "prompts")
+		require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("a\n", n)), 0o666))
+		sdgo(t, "txt2img", "--prompts", path).requireError(t, ExitFailure, want)
+	}
+	sdgo(t, "convert", "-o", filepath.Join(t.TempDir(), "x.gguf"), "--imatrix", os.DevNull, tinyModel(t)).
+		requireError(t, ExitFailure, "a regular file of at most 537 MB is expected")
+	jobs := strings.Repeat(`{"prompt": "`+strings.Repeat("a", 1<<19)+"\"}\n", 130)
+	_, err := parseJobs("jobs", strings.NewReader(jobs))
+	require.ErrorContains(t, err, "jobs:128: more than 67.1 MB of jobs")
+}

@@ -11,8 +11,12 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// maxPromptBytes bounds what is read as prompts.
-const maxPromptBytes = 1 << 20
+// Bounds of what is read as prompts. All of a command line's are checked, and
+// kept, before the first is drawn.
+const (
+	maxPromptBytes = 1 << 20
+	maxPrompts     = 10_000
+)
 
 // prompts are the prompts to draw: --prompt's, or the lines of --prompts.
 func (r *run) prompts(c *urfave.Context) ([]string, error) {
@@ -22,11 +26,17 @@ func (r *run) prompts(c *urfave.Context) ([]string, error) {
 		return nil, usagef("%s and %s both say what to draw; one of them is wanted", one, file)
 	case c.IsSet("prompts"):
 		lines, err := r.readPrompts(file, c.String("prompts"))
+		if err == nil && len(lines) > maxPrompts {
+			err = fmt.Errorf("%s %s: %d prompts; at most %d are possible, and with sdgo batch %d", file, c.String("prompts"), len(lines), maxPrompts, maxJobs)
+		}
+		if err != nil {
+			return nil, err
+		}
 		list := make([]string, len(lines))
 		for i, line := range lines {
 			list[i] = line.fields[0].value
 		}
-		return list, err
+		return list, nil
 	case !c.IsSet("prompt"):
 		return nil, usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
 	case c.String("prompt") == "-":
@@ -59,6 +69,9 @@ func (r *run) readPrompts(flag, name string) ([]jobLine, error) {
 	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
 		number++
+		if len(list) == maxJobs {
+			return nil, fmt.Errorf("%s: more than %d prompts", from, maxJobs)
+		}
 		if line = strings.TrimSpace(line); line != "" {
 			list = append(list, jobLine{from, number, []jobField{{"prompt", line}}})
 		}
