@@ -241,21 +241,7 @@ func (q resolved) steps() int {
 // checked without it.
 func (r Request) resolve(native int) (resolved, error) {
 	var e RequestError
-	for _, p := range []struct {
-		field string
-		img   *image.Image
-	}{{"Image", &r.Image}, {"Mask", &r.Mask}} {
-		if *p.img == nil {
-			continue
-		}
-		checked, err := picture.NRGBA(*p.img) // once: all that follows sees this one
-		if err != nil {
-			e.add(p.field, "%v", err)
-			*p.img = nil
-			continue
-		}
-		*p.img = checked
-	}
+	r.checkPictures(&e)
 	q := resolved{Request: r, guidance: 7, strength: 0.75, imageGuidance: 1.5,
 		refinerAt: 0.8, aesthetic: defaultAesthetic, negativeAesthetic: defaultNegativeAesthetic}
 	for _, f := range []struct{ to, from *float64 }{{&q.guidance, r.Guidance}, {&q.strength, r.Strength},
@@ -290,11 +276,7 @@ func (r Request) resolve(native int) (resolved, error) {
 	}
 	checkRange(&e, "DeepCache", q.DeepCache, 0, MaxSteps)
 	q.checkXL(&e)
-	if q.Seed < RandomSeed {
-		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
-	} else if q.Seed > math.MaxInt64-MaxCount {
-		e.add("Seed", "%d, at most %d wanted", q.Seed, math.MaxInt64-MaxCount)
-	}
+	q.checkSeed(&e)
 	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
 		e.add("RNG", "%q, %q or %q wanted", q.RNG, TorchRNG, PhiloxRNG)
 	}
@@ -315,6 +297,34 @@ func (r Request) resolve(native int) (resolved, error) {
 		return q, &e
 	}
 	return q, nil
+}
+
+// checkPictures puts pictures that can be computed with in the place of a
+// caller's, once: all that follows sees these.
+func (r *Request) checkPictures(e *RequestError) {
+	for _, p := range []struct {
+		field string
+		img   *image.Image
+	}{{"Image", &r.Image}, {"Mask", &r.Mask}} {
+		if *p.img == nil {
+			continue
+		}
+		checked, err := picture.NRGBA(*p.img)
+		if err != nil {
+			e.add(p.field, "%v", err)
+			*p.img = nil
+			continue
+		}
+		*p.img = checked
+	}
+}
+
+func (q *resolved) checkSeed(e *RequestError) {
+	if q.Seed < RandomSeed {
+		e.add("Seed", "%d, 0 or more wanted, or %d for a random one", q.Seed, RandomSeed)
+	} else if q.Seed > math.MaxInt64-MaxCount {
+		e.add("Seed", "%d, at most %d wanted", q.Seed, math.MaxInt64-MaxCount)
+	}
 }
 
 // sidesOf are the sides that a picture is drawn at unless a request says

@@ -62,23 +62,10 @@ func (m *Model) together(ctx context.Context, tasks []task, finished func(k int,
 	}
 	all := make([]drawn, len(tasks))
 	for k, t := range tasks {
-		q := t.q
-		if report := q.OnEvent; report != nil {
-			q.OnEvent = func(e Event) error {
-				return ask(message{call: func() error { return guard.Call("OnEvent", func() error { return report(e) }) }})
-			}
-		}
-		q.passes = func(ctx context.Context, m *Model, dst []float32, in unetInput) error {
-			return ask(message{pass: &pass{ctx, k, m, dst, in}})
-		}
-		go func() {
-			d := &all[k]
-			d.err = guard.Call("drawing", func() (err error) {
-				d.img, err = m.picture(t.ctx, q, t.c, t.i, &d.spent)
-				return err
-			})
+		go t.draw(m, k, ask, func(d drawn) {
+			all[k] = d
 			box <- message{k: k}
-		}()
+		})
 	}
 	var waiting []message
 	live := len(tasks)
@@ -112,6 +99,26 @@ func (m *Model) together(ctx context.Context, tasks []task, finished func(k int,
 			finished(msg.k, all[msg.k])
 		}
 	}
+}
+
+// draw draws a task's picture in a goroutine of its own. What it wants of others
+// it asks for.
+func (t task) draw(m *Model, k int, ask func(message) error, ended func(drawn)) {
+	q := t.q
+	if report := q.OnEvent; report != nil {
+		q.OnEvent = func(e Event) error {
+			return ask(message{call: func() error { return guard.Call("OnEvent", func() error { return report(e) }) }})
+		}
+	}
+	q.passes = func(ctx context.Context, m *Model, dst []float32, in unetInput) error {
+		return ask(message{pass: &pass{ctx, k, m, dst, in}})
+	}
+	var d drawn
+	d.err = guard.Call("drawing", func() (err error) {
+		d.img, err = m.picture(t.ctx, q, t.c, t.i, &d.spent)
+		return err
+	})
+	ended(d)
 }
 
 // runPasses makes the passes that wait: those of one network and shape as one
