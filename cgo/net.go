@@ -24,6 +24,10 @@ type Config struct {
 	Threads int    // CPU threads, 1 to 512
 	Kernels string // the CPU's operators, one of [KernelNames]; empty: the fastest
 
+	// Intact, if not nil, is asked after each run whether the bound bytes are
+	// what they should be: a file's may no longer be there.
+	Intact func() error
+
 	// MakeRoom, if not nil, is called where the CPU's memory does not do for a
 	// run, to free what others keep. It must not use the net.
 	MakeRoom func()
@@ -194,7 +198,7 @@ func (n *Net) LoadWith(ctx context.Context, l Loading) error {
 			if !ok {
 				return newError(ctx, &e)
 			}
-			return nil
+			return n.intact()
 		case <-cancelled:
 			atomic.StoreInt32((*int32)(unsafe.Pointer(&flags.cancel)), 1)
 			cancelled = nil
@@ -313,7 +317,14 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 			outputs[i].Value = newValue(cout[i].value)
 		}
 	}
-	return nil
+	return n.intact()
+}
+
+func (n *Net) intact() error {
+	if n.config.Intact == nil {
+		return nil
+	}
+	return n.config.Intact()
 }
 
 // Estimate returns the bytes that the graph of such a run takes beside the

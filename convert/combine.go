@@ -93,7 +93,7 @@ func (m *Model) base(s Sources) (all []raw, err error) {
 		return nil, nil
 	}
 	base, err := read(s.Model)
-	m.maps, m.files, m.closers = base.maps, base.files, base.closers
+	m.maps, m.files = base.maps, base.files
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Model, err)
 	}
@@ -144,7 +144,7 @@ func prefixes(family string, s Sources, base []raw) [5]string {
 // without a prefix.
 func (m *Model) part(p *partFile) error {
 	one, err := read(p.path)
-	m.maps, m.files, m.closers = append(m.maps, one.maps...), append(m.files, one.files...), append(m.closers, one.closers...)
+	m.maps, m.files = append(m.maps, one.maps...), append(m.files, one.files...)
 	m.Format = cmp.Or(m.Format, one.Format)
 	if err != nil {
 		return err

@@ -82,12 +82,16 @@ func (m *Model) CheckFinite(ctx context.Context, prefix string) error {
 			selected = append(selected, t)
 		}
 	}
-	return inParallel(ctx, len(selected), func(i int) error {
+	err := inParallel(ctx, len(selected), func(i int) error {
 		if !selected[i].Finite() {
 			return &NotFiniteError{selected[i].Name}
 		}
 		return nil
 	})
+	if changed := m.Intact(); changed != nil {
+		return changed
+	}
+	return err
 }
 
 // inParallel calls work for 0 to n-1 on all processors, until one fails or

@@ -180,11 +180,10 @@ func (m *Model) readShards(folder, index, ext string, weightMap map[string]strin
 }
 
 func (m *Model) readFile(path string) ([]raw, error) {
-	data, unmap, err := mapFile(path)
+	data, err := m.mapFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Base(path), trimPath(err))
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
-	m.mapped(path, data, unmap)
 	var all []raw
 	if isCheckpoint(data) {
 		all, err = readCheckpoint(data)

@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/mmap"
 )
 
 // Prefixes of the parts in canonical names.
@@ -94,10 +95,9 @@ type Model struct {
 	// Metadata is what the file says about itself, with the file's own keys.
 	Metadata map[string]string
 
-	index   map[string]int
-	maps    [][]byte // the files that are mapped into memory
-	files   []string // their names
-	closers []func() error
+	index map[string]int
+	maps  []*mmap.File
+	files []string // their names
 }
 
 // Tensor is a named array of weights.
@@ -247,12 +247,27 @@ func (m *Model) Tensor(name string) (Tensor, bool) {
 // Close unmaps the files; the tensors, whose bytes they are, go with them.
 func (m *Model) Close() error {
 	var errs []error
-	for _, unmap := range m.closers {
-		errs = append(errs, unmap())
+	for _, f := range m.maps {
+		errs = append(errs, f.Close())
 	}
-	m.closers, m.maps, m.files = nil, nil, nil
+	m.maps, m.files = nil, nil
 	m.Tensors, m.index = nil, nil
 	return errors.Join(errs...)
+}
+
+// Intact is nil as long as all that was read of the tensors' bytes was in the
+// model's files. After one of them became shorter, or could not be read, zeros are
+// read in its place, and Intact is an error that says so: whoever uses the bytes asks
+// it afterwards. (Without cgo the program ends with a signal instead.)
+func (m *Model) Intact() error { return intact(m.maps) }
+
+func intact(maps []*mmap.File) error {
+	for _, f := range maps {
+		if err := f.Intact(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Part is one network of a model, for people to read.

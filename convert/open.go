@@ -11,6 +11,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/mmap"
 )
 
 // ErrUnrecognized is in the error for a file that is read but is no model that
@@ -93,6 +94,9 @@ func (m *Model) opened(err error) error {
 	if err == nil {
 		err = m.detect()
 	}
+	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
+		err = changed
+	}
 	if err != nil {
 		m.Close()
 		return fmt.Errorf("%s: %w", m.Path, err)
@@ -107,21 +111,25 @@ type raw struct {
 }
 
 func (m *Model) openFile() error {
-	data, unmap, err := mapFile(m.Path)
+	data, err := m.mapFile(m.Path)
 	if err != nil {
-		return trimPath(err)
+		return err
 	}
-	m.mapped(m.Path, data, unmap)
 	return m.readBytes(data)
 }
 
-// mapped notes a file in memory.
-func (m *Model) mapped(path string, data []byte, unmap func() error) {
+// mapFile maps a file that is the model, or is in its folder.
+func (m *Model) mapFile(path string) ([]byte, error) {
+	f, err := mmap.Open(path)
+	if err != nil {
+		return nil, trimPath(err)
+	}
 	name, err := filepath.Rel(m.Path, path)
 	if err != nil || name == "." {
 		name = filepath.Base(path)
 	}
-	m.closers, m.maps, m.files = append(m.closers, unmap), append(m.maps, data), append(m.files, filepath.ToSlash(name))
+	m.maps, m.files = append(m.maps, f), append(m.files, filepath.ToSlash(name))
+	return f.Data, nil
 }
 
 // readBytes takes in what a file has.

@@ -17,6 +17,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/mmap"
 )
 
 // Rule gives tensors a type by their names.
@@ -127,7 +128,7 @@ func Preview(m *Model, o Options) ([]Change, int64, error) {
 // plan is a file that is to be written.
 type plan struct {
 	options Options
-	maps    [][]byte
+	maps    []*mmap.File
 	source  []Tensor
 	target  []Change
 	total   int64 // bytes of source
@@ -265,12 +266,12 @@ func (p *plan) hash(ctx context.Context) <-chan []byte {
 		return result
 	}
 	go func() {
-		for _, data := range p.maps {
+		for _, f := range p.maps {
 			h := sha256.New()
-			for rest := data; len(rest) > 0 && ctx.Err() == nil; {
+			for rest := f.Data; len(rest) > 0 && ctx.Err() == nil; {
 				n := min(len(rest), 16<<20)
 				h.Write(rest[:n])
-				release(rest[:n])
+				f.Release(rest[:n])
 				rest = rest[n:]
 			}
 			header = bytes.Replace(header, []byte(p.mark), []byte(hex.EncodeToString(h.Sum(nil))), 1)

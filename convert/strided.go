@@ -31,8 +31,8 @@ func (t Tensor) flat() Tensor {
 // than the file.
 func (m *Model) flatten() error {
 	budget := int64(0)
-	for _, data := range m.maps {
-		budget += int64(len(data))
+	for _, f := range m.maps {
+		budget += int64(len(f.Data))
 	}
 	for i, t := range m.Tensors {
 		if t.strided == nil {

@@ -66,6 +66,11 @@ func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error
 		converted.release(to)
 		return err
 	})
+	for _, m := range []*Model{source, converted} {
+		if changed := m.Intact(); changed != nil {
+			return nil, changed
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"unsafe"
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/guard"
+	"github.com/sdgo/sdgo/internal/mmap"
 	"github.com/sdgo/sdgo/internal/replace"
 )
 
@@ -162,6 +162,9 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	if err := intact(p.maps); err != nil {
+		return err
+	}
 	_, err = f.WriteAt(header, 0)
 	return err
 }
@@ -170,18 +173,10 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 // checkpoint's tensors may be copies.
 func (p *plan) release(b []byte) { releaseWithin(p.maps, b) }
 
-func releaseWithin(maps [][]byte, b []byte) {
-	for _, m := range maps {
-		if within(m, b) {
-			release(b)
-		}
+func releaseWithin(maps []*mmap.File, b []byte) {
+	for _, f := range maps {
+		f.Release(b)
 	}
-}
-
-// within reports whether b is a part of m.
-func within(m, b []byte) bool {
-	from, to := uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	return to >= from && to+uintptr(len(b)) <= from+uintptr(len(m))
 }
 
 // release gives the memory of a tensor back, as far as a file has it.

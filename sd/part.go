@@ -37,7 +37,8 @@ func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, er
 	device := m.devices[name]
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(arch, params, cgo.Config{
-			Device: device.Index, Threads: m.options.Threads, Kernels: m.options.Kernels, MakeRoom: m.makeRoom,
+			Device: device.Index, Threads: m.options.Threads, Kernels: m.options.Kernels,
+			Intact: m.weights.Intact, MakeRoom: m.makeRoom,
 		})
 	}
 	net, err := create()
