@@ -11,6 +11,7 @@ import (
 	"image"
 	"io"
 	"os"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -37,12 +38,33 @@ func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 	app := r.app()
 	args, err := r.arrange(app, args)
 	if err == nil {
-		err = app.RunContext(ctx, args)
+		err = abandonable(ctx, func() error { return app.RunContext(ctx, args) })
 	}
 	if err == nil && r.out.err != nil {
 		err = r.out.err
 	}
 	return r.finish(ctx, err)
+}
+
+// patience is how long a command may go on after ctx is done, to put away what it
+// has: computing stops in milliseconds. One that waits for a file for longer, a pipe
+// that nobody writes to or a network share that is gone, is left to itself.
+const patience = 1500 * time.Millisecond
+
+func abandonable(ctx context.Context, command func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- command() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		return context.Cause(ctx)
+	}
 }
 
 // run is one run of the program.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -100,46 +99,31 @@ func checkFolder(flag, path string) error {
 	} else if err == nil && !info.IsDir() {
 		return fmt.Errorf("%s: %s is not a folder", flag, folder)
 	}
-	f, err := createBeside(path)
+	replace.Sweep(folder)
+	f, err := replace.Create(path)
 	if err != nil {
 		return fmt.Errorf("%s: no file can be created in the folder %s: %w", flag, folder, cause(err))
 	}
-	f.Close()
-	return os.Remove(f.Name())
+	f.Discard()
+	return nil
 }
 
 // writeFile creates the file at path with what write gives. There is never a
 // part of a file at path: everything goes to a temporary file beside it, which
-// is renamed when it is complete and removed when anything fails.
+// is renamed when it is complete and on the disk, and removed when anything fails.
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := createBeside(path)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, cause(err))
-	}
-	err = write(f)
-	if e := f.Close(); err == nil {
-		err = e
+	f, err := replace.Create(path)
+	if err == nil {
+		defer f.Discard()
+		err = write(f)
 	}
 	if err == nil {
-		err = replace.File(f.Name(), path)
+		err = f.Commit()
 	}
 	if err != nil {
-		os.Remove(f.Name())
 		return fmt.Errorf("writing %s: %w", path, cause(err))
 	}
 	return nil
-}
-
-// createBeside creates a temporary file in path's folder, with the permissions
-// that a file at path would get.
-func createBeside(path string) (*os.File, error) {
-	for {
-		name := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
 }
 
 // cause takes a file error's cause out of it: the temporary file's name would

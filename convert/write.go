@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -55,8 +54,9 @@ type Options struct {
 // file is what a model is written to.
 type file interface {
 	io.WriterAt
-	Sync() error
-	Close() error
+	Commit() error
+	Discard()
+	Remove()
 }
 
 // chunkElements is how much of a tensor one processor converts at a time. It
@@ -86,34 +86,28 @@ func Convert(ctx context.Context, m *Model, path string, o Options) error {
 	return nil
 }
 
-func (p *plan) write(ctx context.Context, path string) (err error) {
+func (p *plan) write(ctx context.Context, path string) error {
 	create := p.options.create
 	if create == nil {
 		create = func(path string) (file, error) {
-			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+			replace.Sweep(filepath.Dir(path))
+			return replace.Create(path)
 		}
 	}
-	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32()))
-	f, err := create(temporary)
+	f, err := create(path)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(temporary)
-		}
-	}()
-	err = p.fill(ctx, f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	defer f.Discard()
+	// At once, even if the disk takes long over what it has been given.
+	defer context.AfterFunc(ctx, f.Remove)()
+	if err := p.fill(ctx, f); err != nil {
 		return err
 	}
-	return replace.File(temporary, path)
+	if err := f.Commit(); ctx.Err() == nil || err == nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // fill writes all tensors, in pieces, and then the header, which may have the

@@ -16,6 +16,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/replace"
 )
 
 func TestConvert(t *testing.T) {
@@ -141,12 +142,11 @@ func TestTypeFor(t *testing.T) {
 	}
 }
 
-// faulty fails at a write, a sync or the close.
+// faulty fails at a write or at the end.
 type faulty struct {
 	file
-	writes   int // that succeed
-	sync     error
-	closeErr error
+	writes int // that succeed
+	commit error
 }
 
 func (f *faulty) WriteAt(b []byte, at int64) (int, error) {
@@ -156,29 +156,27 @@ func (f *faulty) WriteAt(b []byte, at int64) (int, error) {
 	return f.file.WriteAt(b, at)
 }
 
-func (f *faulty) Sync() error { return f.sync }
+func (f *faulty) Commit() error { return f.commit }
 
-func (f *faulty) Close() error {
-	f.file.Close()
-	return f.closeErr
-}
+func (f *faulty) Discard() { f.file.Discard() }
+
+func (f *faulty) Remove() { f.file.Remove() }
 
 func TestConvertFails(t *testing.T) {
 	source := open(t, save(t, filepath.Join(t.TempDir(), "in"), nil, fill(allWeights(tiny()), "F16")))
 	full := &os.PathError{Op: "sync", Path: "temporary", Err: syscall.ENOSPC}
 	for name, f := range map[string]faulty{
-		"header":  {},
-		"end":     {writes: 1},
-		"tensor":  {writes: 40},
-		"sync":    {writes: 1 << 30, sync: full},
-		"closing": {writes: 1 << 30, closeErr: full},
+		"header": {},
+		"end":    {writes: 1},
+		"tensor": {writes: 40},
+		"commit": {writes: 1 << 30, commit: full},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
 			out := filepath.Join(folder, "out.gguf")
 			require.NoError(t, os.WriteFile(out, []byte("before"), 0o666))
 			err := Convert(t.Context(), source, out, Options{Keep: true, create: func(path string) (file, error) {
-				real, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+				real, err := replace.Create(path)
 				f.file = real
 				return &f, err
 			}})
@@ -200,7 +198,7 @@ func TestConvertFailsWhileHashing(t *testing.T) {
 		source, err := Load(path)
 		require.NoError(t, err)
 		err = Convert(t.Context(), source, filepath.Join(t.TempDir(), "out"), Options{Keep: true, Hash: true, create: func(path string) (file, error) {
-			real, err := os.Create(path)
+			real, err := replace.Create(path)
 			return &faulty{file: real}, err
 		}})
 		require.ErrorIs(t, err, syscall.ENOSPC)

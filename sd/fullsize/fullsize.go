@@ -19,8 +19,6 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -28,6 +26,7 @@ import (
 	"github.com/x448/float16"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/internal/replace"
 )
 
 // part is one network of a checkpoint.
@@ -143,12 +142,11 @@ func Write(ctx context.Context, path string, o Options) error {
 	for len(text)%8 != 0 {
 		text = append(text, ' ')
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	file, err := replace.Create(path)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // gone already if all went well
-	defer file.Close()
+	defer file.Discard()
 	if _, err := file.Write(append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)); err != nil {
 		return err
 	}
@@ -164,10 +162,7 @@ func Write(ctx context.Context, path string, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
+	return file.Commit()
 }
 
 // onAllProcessors calls do for each name, until one fails or ctx is done.
