@@ -30,6 +30,6 @@ func TestABI(t *testing.T) {
 	module := run("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama")
 	headers := filepath.Join(module, "ml", "backend", "ggml", "ggml", "include")
 	cxx := strings.Fields(run("go", "env", "CXX"))
-	check := append(cxx[1:], "-std=c++17", "-fsyntax-only", "-I", headers, filepath.Join("test", "abi_check.cpp"))
+	check := append(cxx[1:], "-std=c++17", "-fsyntax-only", "-I", headers, "-I", filepath.Join(filepath.Dir(headers), "src"), filepath.Join("test", "abi_check.cpp"))
 	run(cxx[0], check...)
 }

@@ -5,6 +5,7 @@
 #include "abort.h"
 #include "error.h"
 #include "ggml_abi.h"
+#include "host_buffer.h"
 
 #include <mutex>
 #include <utility>
@@ -26,6 +27,10 @@ class Device {
     void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }
     std::timed_mutex *turns() const { return turns_; }
+    // Of the buffers for activations.
+    ggml_backend_buffer_type_t buffers() const {
+        return cpu_ ? host_buffers() : ggml_backend_get_default_buffer_type(backend_);
+    }
     const char *name() const { return ggml_backend_dev_name(dev_); }
 
     // Whether the device knows a node's operator, with its types and shapes.

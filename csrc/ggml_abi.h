@@ -111,6 +111,8 @@ ggml_backend_t ggml_backend_dev_init(ggml_backend_dev_t device, const char *para
 bool ggml_backend_dev_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
 void ggml_backend_free(ggml_backend_t backend);
 ggml_backend_buffer_type_t ggml_backend_get_default_buffer_type(ggml_backend_t backend);
+ggml_backend_buffer_type_t ggml_backend_cpu_buffer_type(void);
+ggml_backend_buffer_t ggml_backend_cpu_buffer_from_ptr(void *ptr, size_t size);
 ggml_backend_buffer_t ggml_backend_alloc_ctx_tensors(struct ggml_context *ctx, ggml_backend_t backend);
 void ggml_backend_buffer_set_usage(ggml_backend_buffer_t buffer, enum ggml_backend_buffer_usage usage);
 void ggml_backend_buffer_free(ggml_backend_buffer_t buffer);

@@ -79,6 +79,37 @@ typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
 typedef struct ggml_backend_reg *ggml_backend_reg_t;
 
+// Of ggml's internal interface (ggml-backend-impl.h): what host_buffer.cpp needs to
+// bring memory of its own. Functions that it only carries have no type here.
+typedef void (*ggml_any_function)(void);
+
+struct ggml_backend_buffer_type_i {
+    ggml_any_function get_name;
+    ggml_backend_buffer_t (*alloc_buffer)(ggml_backend_buffer_type_t type, size_t size);
+    ggml_any_function get_alignment, get_max_size, get_alloc_size, is_host, noalloc_buffer;
+};
+
+struct ggml_backend_buffer_type {
+    struct ggml_backend_buffer_type_i iface;
+    ggml_backend_dev_t device;
+    void *context;
+    bool no_alloc;
+};
+
+struct ggml_backend_buffer_i {
+    void (*free_buffer)(ggml_backend_buffer_t buffer);
+    ggml_any_function get_base, init_tensor, memset_tensor, set_tensor, get_tensor, cpy_tensor, clear, reset;
+};
+
+struct ggml_backend_buffer {
+    struct ggml_backend_buffer_i iface;
+    ggml_backend_buffer_type_t buft;
+    void *context;
+    size_t size;
+    enum ggml_backend_buffer_usage usage;
+    bool no_alloc;
+};
+
 struct ggml_init_params {
     size_t mem_size;
     void *mem_buffer;

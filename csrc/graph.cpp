@@ -167,7 +167,7 @@ uint64_t Graph::size(const Device &device) const {
     for (ggml_cgraph *graph : {graph_, kept_}) {
         if (graph) {
             const std::unique_ptr<ggml_gallocr, void (*)(ggml_gallocr_t)> measure(
-                ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend())), ggml_gallocr_free);
+                ggml_gallocr_new(device.buffers()), ggml_gallocr_free);
             size_t bytes = 0;
             ggml_gallocr_reserve_n_size(measure.get(), graph, nullptr, nullptr, &bytes);
             total += bytes;
@@ -182,7 +182,7 @@ void Graph::allocate(const Device &device) {
     }
     const uint64_t wanted = size(device);
     const auto allocate = [&](ggml_cgraph *graph, ggml_gallocr_t &memory) {
-        memory = ggml_gallocr_new(ggml_backend_get_default_buffer_type(device.backend()));
+        memory = ggml_gallocr_new(device.buffers());
         if (!ggml_gallocr_reserve(memory, graph) || !ggml_gallocr_alloc_graph(memory, graph)) {
             no_memory("activations", wanted);
         }

@@ -8,6 +8,12 @@
 
 namespace sdgo::kernels {
 
+// Memory of the system's own, not of malloc's, in whose arenas large pieces of
+// many sizes that come and go leave holes: a program that draws pictures of several
+// sizes would grow and grow. Zeros at first, 64-byte aligned; null where there is none.
+void *map_pages(size_t size);
+void unmap_pages(void *pages, size_t size);
+
 class Memory {
   public:
     Memory() = default;

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "ggml-alloc.h"
+#include "ggml-backend-impl.h"
 #include "ggml-backend.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
@@ -55,6 +56,8 @@ SAME_ENUM(ggml_op);
 SAME_SIZE(ggml_init_params);
 SAME_SIZE(ggml_tensor);
 SAME_SIZE(ggml_type_traits);
+SAME_SIZE(ggml_backend_buffer_type);
+SAME_SIZE(ggml_backend_buffer);
 
 #define SAME_FIELD(t, f)                                                                                     \
     static_assert(offsetof(ours::t, f) == offsetof(::t, f) && sizeof(ours::t::f) == sizeof(::t::f), #t "." #f)
@@ -74,6 +77,21 @@ SAME_FIELD(ggml_tensor, view_offs);
 SAME_FIELD(ggml_tensor, data);
 SAME_FIELD(ggml_tensor, name);
 SAME_FIELD(ggml_tensor, extra);
+SAME_FIELD(ggml_backend_buffer_type_i, get_name);
+SAME_FIELD(ggml_backend_buffer_type_i, alloc_buffer);
+SAME_FIELD(ggml_backend_buffer_type_i, noalloc_buffer);
+SAME_FIELD(ggml_backend_buffer_type, iface);
+SAME_FIELD(ggml_backend_buffer_type, device);
+SAME_FIELD(ggml_backend_buffer_type, context);
+SAME_FIELD(ggml_backend_buffer_type, no_alloc);
+SAME_FIELD(ggml_backend_buffer_i, free_buffer);
+SAME_FIELD(ggml_backend_buffer_i, reset);
+SAME_FIELD(ggml_backend_buffer, iface);
+SAME_FIELD(ggml_backend_buffer, buft);
+SAME_FIELD(ggml_backend_buffer, context);
+SAME_FIELD(ggml_backend_buffer, size);
+SAME_FIELD(ggml_backend_buffer, usage);
+SAME_FIELD(ggml_backend_buffer, no_alloc);
 SAME_FIELD(ggml_type_traits, type_name);
 SAME_FIELD(ggml_type_traits, blck_size);
 SAME_FIELD(ggml_type_traits, blck_size_interleave);
