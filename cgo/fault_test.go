@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +110,7 @@ func TestPluginsThatDoNotLoad(t *testing.T) {
 		file("cut", library[:len(library)/3]):               "",
 		file("cut2", library[:len(library)-len(library)/4]): "",
 		built("stamp"):                                      "not a plugin built for sdgo",
-		built("old"):                                        "version v0.1.0",
+		built("old"):                                        `version "v0.1.0"`,
 		built("api"):                                        "incompatible API version",
 		built("null"):                                       "returned NULL",
 		built("deviceless"):                                 "no device",
@@ -131,16 +132,54 @@ func TestPluginsThatDoNotLoad(t *testing.T) {
 	require.NotContains(t, strings.Join(found, " "), "base")
 }
 
+// Nothing of a file runs before it is known to be a plugin for this program.
+func TestPluginsAreReadBeforeTheyRun(t *testing.T) {
+	folder := t.TempDir()
+	mark := filepath.Join(folder, "ran")
+	t.Setenv("SDGO_FAULT_MARK", mark)
+	for _, name := range []string{"stamp", "old"} {
+		path, err := fault.Build(folder, name)
+		require.NoError(t, err)
+		require.Error(t, loadPlugin(path))
+		require.NoFileExists(t, mark, name)
+	}
+	path, err := fault.Build(folder, "null")
+	require.NoError(t, err)
+	require.Error(t, loadPlugin(path))
+	require.FileExists(t, mark, "one with the right stamp does run")
+}
+
+// Folders that others can write to count only where the environment names them.
+func TestPluginsOfOthersAreRefused(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // there is no such bit
+	}
+	folder := t.TempDir()
+	file := filepath.Join(folder, "libggml-x.so")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	require.NoError(t, errors.Join(checkTrust(folder), checkTrust(file)))
+	require.NoError(t, os.Chmod(folder, 0o777|os.ModeSticky))
+	require.ErrorContains(t, checkTrust(folder), "in a folder that everybody can write to; SDGO_BACKEND_PATH names folders that are trusted")
+	require.NoError(t, os.Chmod(file, 0o646))
+	require.ErrorContains(t, checkTrust(file), "a file that everybody can write to")
+	require.Error(t, checkTrust(filepath.Join(folder, "none")))
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chmod(file, 0o644))
+		require.NoError(t, os.Chown(file, 12345, 12345))
+		require.ErrorContains(t, checkTrust(file), "belongs to another user")
+	}
+}
+
 func TestPluginFolders(t *testing.T) {
 	t.Setenv(PluginPath, strings.Join([]string{"/one", "", "/two"}, string(os.PathListSeparator)))
-	folders := pluginFolders()
-	require.Equal(t, []string{"/one", "/two"}, folders[:2])
+	named, own := pluginFolders()
+	require.Equal(t, []string{"/one", "/two"}, named)
 	program, err := os.Executable()
 	require.NoError(t, err)
 	program, err = filepath.EvalSymlinks(program)
 	require.NoError(t, err)
 	here := filepath.Dir(program)
-	require.Equal(t, []string{here, filepath.Join(here, "../lib/sdgo"), filepath.Join(here, "lib/sdgo")}, folders[2:])
+	require.Equal(t, []string{here, filepath.Join(here, "../lib/sdgo"), filepath.Join(here, "lib/sdgo")}, own)
 }
 
 // However a device fails in the middle of a step, that is an error of this

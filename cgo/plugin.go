@@ -35,8 +35,16 @@ const PluginPath = "SDGO_BACKEND_PATH"
 // counts, as with programs in PATH.
 var Plugins = sync.OnceValue(func() []Plugin {
 	var all []Plugin
-	for _, path := range findPlugins(pluginFolders()) {
-		all = append(all, Plugin{path, loadPlugin(path)})
+	named, own := pluginFolders()
+	for _, path := range findPlugins(append(named, own...)) {
+		var err error
+		if folder := filepath.Dir(path); !slices.ContainsFunc(named, func(name string) bool { return same(name, folder) }) {
+			err = errors.Join(checkTrust(folder), checkTrust(path))
+		}
+		if err == nil {
+			err = loadPlugin(path)
+		}
+		all = append(all, Plugin{path, err})
 	}
 	return all
 })
@@ -44,22 +52,28 @@ var Plugins = sync.OnceValue(func() []Plugin {
 // pluginFolders are the folders where plugins are looked for: those of the
 // environment, then the program's own and those that `make install` and `make
 // vulkan` fill.
-func pluginFolders() []string {
-	var folders []string
+func pluginFolders() (named, own []string) {
 	for _, folder := range filepath.SplitList(os.Getenv(PluginPath)) {
 		if folder != "" {
-			folders = append(folders, folder)
+			named = append(named, folder)
 		}
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return folders
+		return named, nil
 	}
 	if real, err := filepath.EvalSymlinks(program); err == nil {
 		program = real
 	}
 	here := filepath.Dir(program)
-	return append(folders, here, filepath.Join(here, "..", "lib", "sdgo"), filepath.Join(here, "lib", "sdgo"))
+	return named, []string{here, filepath.Join(here, "..", "lib", "sdgo"), filepath.Join(here, "lib", "sdgo")}
+}
+
+// same reports whether two paths are one folder.
+func same(a, b string) bool {
+	one, errA := os.Stat(a)
+	other, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(one, other)
 }
 
 // findPlugins lists the plugins in some folders, the first of each name.
@@ -89,6 +103,9 @@ func findPlugins(folders []string) []string {
 
 func loadPlugin(path string) error {
 	if err := checkLibrary(path); err != nil {
+		return err
+	}
+	if err := checkStamp(path); err != nil {
 		return err
 	}
 	c := C.CString(path)

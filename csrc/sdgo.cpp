@@ -56,6 +56,10 @@ bool sdgo_plugin_load(const char *path, sdgo_error *err) {
     return guarded(err, [&] { load_plugin(path); });
 }
 
+const char *sdgo_plugin_version(void) {
+    return SDGO_GGML_VERSION;
+}
+
 size_t sdgo_device_count(void) {
     silence_ggml();
     return ggml_backend_dev_count();

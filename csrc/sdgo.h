@@ -56,9 +56,13 @@ typedef struct {
     uint64_t memory_free, memory_total; // bytes
 } sdgo_device_info;
 
-// Loads a plugin of ggml's from the file `path`, and with it its devices. To be
+// Loads a plugin of ggml's from the file `path`, and with it its devices. It must be
+// built from sdgo_plugin_version: the caller has read that in the file. To be
 // called by one thread at a time, before anything else uses devices.
 bool sdgo_plugin_load(const char *path, sdgo_error *err);
+
+// The version of ggml's module that plugins must be built from; static.
+const char *sdgo_plugin_version(void);
 
 size_t sdgo_device_count(void);
 bool sdgo_device_at(size_t index, sdgo_device_info *info);

@@ -7,6 +7,7 @@
 //                      nan: products that are not asked to be precise give NaN;
 //                      slow: each piece takes 5 ms; unknown: group norms are not known
 //   SDGO_FAULT_MEMORY  bytes that the device has
+//   SDGO_FAULT_MARK    a file that is written when the library is loaded
 //
 // Macros make plugins that can't be loaded: WRONG_API, NO_REG, NO_DEVICE, NO_STAMP.
 #include "ggml-backend-impl.h"
@@ -14,6 +15,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -35,7 +37,7 @@ ggml_abort_callback_t on_abort = nullptr;
 // the program began.
 std::string variable(const char *name) {
 #ifdef _WIN32
-    char text[64] = {};
+    char text[512] = {};
     GetEnvironmentVariableA(name, text, sizeof text);
 #else
     const char *text = getenv(name);
@@ -276,13 +278,20 @@ ggml_backend_device make_device() {
 
 ggml_backend_device device = make_device();
 
+// Whoever loads the library runs this: it writes a file, if it is told which.
+const bool ran = [] {
+    const std::string path = variable("SDGO_FAULT_MARK");
+    std::FILE *f = path.empty() ? nullptr : std::fopen(path.c_str(), "w");
+    return f && std::fclose(f) == 0;
+}();
+
 } // namespace
 
 extern "C" {
 
 #ifndef NO_STAMP
-extern const char sdgo_ggml_version[];
-const char sdgo_ggml_version[] = STAMP;
+#define SDGO_GGML_VERSION STAMP
+#include "../../third_party/stamp.c"
 #endif
 
 ggml_backend_reg_t ggml_backend_init(void);
