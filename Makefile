@@ -32,7 +32,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels fuzz consumer lint bench gpu vulkan cuda install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz consumer lint bench gpu vulkan cuda install clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -56,6 +56,11 @@ asan:
 # The C++ kernels against naive loops, plain and under the sanitizers.
 kernels:
 	sh csrc/test/run.sh
+
+# Instruction sets that this machine may lack, in an emulator; ISA="avx-vnni" for
+# one. It takes a quarter of an hour for each and is not part of test.
+emulate:
+	csrc/test/emulate.sh $(ISA)
 
 # Every fuzz target for a moment; FUZZ_TIME=10m for a long run.
 fuzz:

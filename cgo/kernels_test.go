@@ -36,6 +36,12 @@ func TestKernelSetsAreAllThatIsCompiled(t *testing.T) {
 	slices.Sort(listed)
 	require.Equal(t, compiled, listed)
 	require.Contains(t, listed, "generic")
+
+	emulated, err := os.ReadFile("../csrc/test/emulate.sh")
+	require.NoError(t, err)
+	for _, name := range listed {
+		require.Contains(t, string(emulated), "\n    "+name+")", "emulate.sh says which processor has it, or why none can")
+	}
 }
 
 func TestFindKernels(t *testing.T) {

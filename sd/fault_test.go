@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +19,9 @@ import (
 // The device of csrc/fault, "fault0", fails as it is told.
 
 func TestMain(m *testing.M) {
+	if _, err := exec.LookPath("go"); err != nil {
+		os.Exit(m.Run()) // in an emulator; the tests of that device fail there
+	}
 	folder, err := os.MkdirTemp("", "sdgo-fault")
 	if err == nil {
 		_, err = fault.Build(folder, "fault")
