@@ -4,6 +4,9 @@
 #             and every fuzz target for a moment
 # make lint   checks formatting and runs the linters
 #
+# make consumer runs the tests of how other modules use this one, which test does,
+# too; make emulate those of instruction sets that this machine lacks
+#
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
 #               make vulkan, and fails where the device is not there
 # make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
