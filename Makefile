@@ -23,7 +23,7 @@ export CGO_CXXFLAGS ?= $(NATIVE)
 endif
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
-CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/test/*.cpp csrc/test/*.h)
+CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h cli/sdgo/*.c)
 FUZZ_TIME  ?= 3s
 
 PREFIX     ?= /usr/local

@@ -33,5 +33,8 @@ func memoryHint(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
+	if e.Device == "cpu" {
+		return "; a smaller picture, fewer at once, or more memory help"
+	}
 	return "; --offload, --max-memory, smaller weights (--type q8_0), a smaller picture or --backend cpu help"
 }

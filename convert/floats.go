@@ -82,7 +82,7 @@ func (m *Model) CheckFinite(ctx context.Context, prefix string) error {
 			selected = append(selected, t)
 		}
 	}
-	err := inParallel(ctx, len(selected), func(i int) error {
+	err := inParallel(ctx, runtime.GOMAXPROCS(0), len(selected), func(i int) error {
 		if !selected[i].Finite() {
 			return &NotFiniteError{selected[i].Name}
 		}
@@ -94,9 +94,9 @@ func (m *Model) CheckFinite(ctx context.Context, prefix string) error {
 	return err
 }
 
-// inParallel calls work for 0 to n-1 on all processors, until one fails or
+// inParallel calls work for 0 to n-1 on so many goroutines, until one fails or
 // ctx is done, and returns the error of the lowest number.
-func inParallel(ctx context.Context, n int, work func(i int) error) error {
+func inParallel(ctx context.Context, workers, n int, work func(i int) error) error {
 	var (
 		all    sync.WaitGroup
 		mutex  sync.Mutex
@@ -113,7 +113,7 @@ func inParallel(ctx context.Context, n int, work func(i int) error) error {
 		next++
 		return next - 1
 	}
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, workers) {
 		all.Go(func() {
 			for i := take(); i >= 0; i = take() {
 				// Work has callers' code in it.

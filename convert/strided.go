@@ -30,6 +30,17 @@ func (t Tensor) flat() Tensor {
 // flatten puts all of a model's tensors in order, which takes no more memory
 // than the file.
 func (m *Model) flatten() error {
+	var copies uint64
+	for _, t := range m.Tensors {
+		if t.strided != nil {
+			copies += uint64(t.size())
+		}
+	}
+	release, err := take("tensors in other than their natural order", copies)
+	if err != nil {
+		return err
+	}
+	defer release()
 	budget := int64(0)
 	for _, f := range m.maps {
 		budget += int64(len(f.Data))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 
 	"github.com/sdgo/sdgo/convert/dtype"
@@ -48,7 +49,7 @@ func Verify(ctx context.Context, source *Model, path string) ([]Deviation, error
 		return nil, fmt.Errorf("%s: %d tensors, %d are wanted", path, len(converted.Tensors), len(source.Tensors))
 	}
 	all := make([]Deviation, len(source.Tensors))
-	err = inParallel(ctx, len(all), func(i int) error {
+	err = inParallel(ctx, runtime.GOMAXPROCS(0), len(all), func(i int) error {
 		from := source.Tensors[i]
 		to, ok := converted.Tensor(from.Name)
 		if !ok {

@@ -132,8 +132,13 @@ func (p *plan) fill(ctx context.Context, f io.WriterAt) error {
 	for i := range p.source {
 		pieces = append(pieces, p.pieces(i)...)
 	}
+	most, release, err := workers(len(pieces), largest(pieces))
+	if err != nil {
+		return err
+	}
+	defer release()
 	buffers := sync.Pool{New: func() any { return &buffer{} }}
-	err := inParallel(ctx, len(pieces), func(i int) error {
+	err = inParallel(ctx, most, len(pieces), func(i int) error {
 		b := buffers.Get().(*buffer)
 		defer buffers.Put(b)
 		t := p.source[pieces[i].tensor]
@@ -232,6 +237,14 @@ type buffer struct {
 	floats  []float32
 	bytes   []byte
 	ordered []byte
+}
+
+// largest is the most that a buffer becomes, in bytes.
+func largest(pieces []piece) (most uint64) {
+	for _, p := range pieces {
+		most = max(most, 8*uint64(p.count)+uint64(p.size))
+	}
+	return most
 }
 
 func (p *plan) convert(ctx context.Context, f io.WriterAt, c piece, b *buffer) error {

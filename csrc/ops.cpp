@@ -14,8 +14,7 @@ constexpr size_t kMargin = 64;
 void Ops::expect_room() const {
     const size_t made = Context::tensors(ctx_);
     if (made - placeholders_ + kMargin > kMaxNodes) {
-        invalid("the net has more than %zu operators, at most %zu are possible", kMaxNodes - kMargin,
-                kMaxNodes - kMargin);
+        invalid("the net is too large: more than %zu operators", kMaxNodes - kMargin);
     }
     if (capacity_ > 0 && made + kMargin > capacity_) {
         throw Full();

@@ -34,7 +34,7 @@ func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, 
 		return pixels, err
 	}
 	defer p.idle()
-	release, err := takePixels(z.width*scale, z.height*scale, planePixel+2*picturePixel) // as a picture, and as its file
+	release, err := m.takePixels(z.width*scale, z.height*scale, planePixel+2*picturePixel) // as a picture, and as its file
 	if err != nil {
 		return pixels, err
 	}

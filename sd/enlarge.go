@@ -98,7 +98,7 @@ func (m *Model) enlarge(ctx context.Context, h hires, latent plane, img *image.N
 		latent = latent.crop(span{part.Min.Y, part.Max.Y}, span{part.Min.X, part.Max.X})
 		return latent.resample(*h.latent, cover.Y, cover.X).middle(height, width), nil
 	}
-	release, err := takePixels(cover.X*factor, cover.Y*factor, planePixel+3*picturePixel)
+	release, err := m.takePixels(cover.X*factor, cover.Y*factor, planePixel+3*picturePixel)
 	if err != nil {
 		return plane{}, err
 	}

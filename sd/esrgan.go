@@ -162,12 +162,12 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done func(index,
 		return nil, err
 	}
 	// The large picture and its file, the small one, and a band of tiles.
-	release, err := takePixels(size.X*scale, size.Y*scale, 2*picturePixel+1)
+	release, err := u.model.takePixels(size.X*scale, size.Y*scale, 2*picturePixel+1)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	band, err := takePixels(size.X*scale, min(size.Y, defaultTile)*scale, planePixel+4)
+	band, err := u.model.takePixels(size.X*scale, min(size.Y, defaultTile)*scale, planePixel+4)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (u *ESRGAN) upscaleTo(ctx context.Context, img *image.NRGBA, width, height 
 	if large.Rect.Size() == image.Pt(width, height) {
 		return large, nil
 	}
-	release, err := takePixels(width, max(height, large.Rect.Dy()), 2*picturePixel)
+	release, err := u.model.takePixels(width, max(height, large.Rect.Dy()), 2*picturePixel)
 	if err != nil {
 		return nil, err
 	}

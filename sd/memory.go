@@ -50,14 +50,18 @@ const (
 
 // takePixels is take for a picture of a size and what it is made of, so many
 // bytes a pixel.
-func takePixels(width, height, each int) (release func(), err error) {
-	return take(fmt.Sprintf("a picture of %dx%d pixels", width, height), uint64(width)*uint64(height)*uint64(each))
+func (m *Model) takePixels(width, height, each int) (release func(), err error) {
+	return m.take(fmt.Sprintf("a picture of %dx%d pixels", width, height), uint64(width)*uint64(height)*uint64(each))
 }
 
 // take asks for memory of the host, bytes, that Go code is about to use for
 // something. release is to be called when it is used, or no longer.
-func take(what string, bytes uint64) (release func(), err error) {
+func (m *Model) take(what string, bytes uint64) (release func(), err error) {
 	release, left, ok := limits.Take(bytes)
+	if !ok {
+		m.makeRoom()
+		release, left, ok = limits.Take(bytes)
+	}
 	if !ok {
 		err := cgo.NoRoom(what, bytes, left)
 		return nil, &MemoryError{"cpu", bytes, left.Amount, err}

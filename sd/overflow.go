@@ -46,7 +46,7 @@ func (p *part) widen() (*cgo.Net, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.wide = &part{prefix: p.prefix, device: p.device, net: net, weights: p.weights, typ: "f32", create: p.create,
+		p.wide = &part{prefix: p.prefix, device: p.device, net: net, weights: p.weights, typ: "f32", take: p.take, create: p.create,
 			ways: p.ways, offload: p.offload, stream: p.stream}
 		p.net.Unload() // a GPU has no room for both
 	}

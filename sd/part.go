@@ -21,9 +21,10 @@ type part struct {
 	weights *convert.Model
 	typ     string // Options.Type
 
-	create  func() (*cgo.Net, error) // makes a network like net
-	offload bool                     // the device's memory is given back when the part is idle
-	stream  uint64                   // bytes that the weights may take on the device while they come in groups; 0: all at once
+	take    func(what string, bytes uint64) (release func(), err error) // of the host's memory
+	create  func() (*cgo.Net, error)                                    // makes a network like net
+	offload bool                                                        // the device's memory is given back when the part is idle
+	stream  uint64                                                      // bytes that the weights may take on the device while they come in groups; 0: all at once
 
 	mutex  sync.Mutex
 	ways   cgo.Ways
@@ -45,7 +46,7 @@ func (m *Model) newPart(name, arch, prefix string, params cgo.Params) (*part, er
 	if err != nil {
 		return nil, err
 	}
-	p := &part{prefix: prefix, device: device, net: net, create: create, weights: m.weights, typ: m.options.Type,
+	p := &part{prefix: prefix, device: device, net: net, create: create, weights: m.weights, typ: m.options.Type, take: m.take,
 		ways: cgo.Ways{Direct: true}, offload: m.options.Offload && name != partUNet && device.Kind != cgo.CPU}
 	for _, w := range net.Weights() {
 		if _, err := p.find(w); err != nil {
@@ -149,7 +150,7 @@ func (p *part) takeWeights(tensors []convert.Tensor) (release func(), err error)
 			copies += 4 * uint64(t.Elements())
 		}
 	}
-	return take("a network's weights in their new type", copies)
+	return p.take("a network's weights in their new type", copies)
 }
 
 // idle gives the device's memory back where the caller wants that. The next

@@ -31,7 +31,7 @@ type source struct {
 
 // newSource fits a request's picture to its size and encodes it.
 func (m *Model) newSource(ctx context.Context, q resolved) (*source, error) {
-	release, err := takePixels(q.Width, q.Height, planePixel+4*picturePixel)
+	release, err := m.takePixels(q.Width, q.Height, planePixel+4*picturePixel)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (m *Model) encodePlane(ctx context.Context, p *part, name, output string, p
 		return plane{}, err
 	}
 	defer p.idle()
-	release, err := takePixels(pixels.width, pixels.height, planePixel) // cut out
+	release, err := m.takePixels(pixels.width, pixels.height, planePixel) // cut out
 	if err != nil {
 		return plane{}, err
 	}

@@ -14,7 +14,21 @@ const (
 // does not count it.
 var promised struct {
 	sync.Mutex
-	bytes uint64
+	bytes   uint64
+	pretend *uint64 // in tests: all the memory that there is
+}
+
+// Pretend makes Room and Take see so many bytes of memory until end is called.
+// For tests.
+func Pretend(bytes uint64) (end func()) {
+	promised.Lock()
+	defer promised.Unlock()
+	promised.pretend = &bytes
+	return func() {
+		promised.Lock()
+		defer promised.Unlock()
+		promised.pretend = nil
+	}
 }
 
 // Room is what may be asked for: what [Memory] says without what is promised
@@ -26,6 +40,9 @@ func Room() Bound {
 }
 
 func room() Bound {
+	if p := promised.pretend; p != nil {
+		return Bound{minus(*p, promised.bytes), "a test"}
+	}
 	return this.memory(func(by string) uint64 {
 		if by == ByAddress || by == ByData {
 			return spareAddress + promised.bytes
