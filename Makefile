@@ -23,7 +23,7 @@ export CGO_CXXFLAGS ?= $(NATIVE)
 endif
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
-CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h cli/sdgo/*.c)
+CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h cli/sdgo/*.c internal/*/*.c internal/*/*.h third_party/*.c)
 FUZZ_TIME  ?= 3s
 
 PREFIX     ?= /usr/local

@@ -1,4 +1,4 @@
-//go:build unix
+// go:build unix
 
 #include "watch.h"
 
@@ -39,7 +39,8 @@ static void handle(int signal, siginfo_t *info, void *context) {
         const uintptr_t from = at / page * page;
         const size_t size = (end - from + page - 1) / page * page;
         atomic_store(&w->faulted, true);
-        if (mmap((void *)from, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+        if (mmap((void *)from, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+            MAP_FAILED) {
             return; // the read is done once more
         }
     }
