@@ -11,6 +11,9 @@
 #               make vulkan, and fails where the device is not there
 # make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
 # make cuda     the same for CUDA; CUDA_ARCHITECTURES="86;89" for other GPUs
+# make windows  cross-compiles build/windows/sdgo.exe, make arm64 the same for
+#               Linux on arm64, with Debian's compilers (testdata/ports/with.sh)
+# make windows-test, arm64-test  test these under Wine and qemu; FULL=1 for all
 # make install  PREFIX=/usr/local: bin/sdgo, and lib/sdgo with what was built
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
@@ -18,6 +21,9 @@
 # The module leaves out ggml's AMX files, so its AMX must look absent.
 ifeq ($(shell uname -m),x86_64)
 NATIVE = -O3 -march=native -U__AMX_INT8__ -Wno-stringop-overflow
+ifeq ($(OS),Windows_NT) # see csrc/kernel_unaligned.h, which ggml does not have
+NATIVE += -Wa,-muse-unaligned-vector-move
+endif
 export CGO_CFLAGS   ?= $(NATIVE)
 export CGO_CXXFLAGS ?= $(NATIVE)
 endif
@@ -35,7 +41,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels emulate fuzz consumer lint bench gpu vulkan cuda install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
 	go build -o sdgo ./cli/sdgo
@@ -75,7 +81,14 @@ fuzz:
 consumer:
 	go test -timeout 30m ./testdata/consumer
 
-lint:
+# What needs no C compiler, on systems that this one is not.
+PURE = ./sampler ./convert/... ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./csrc/fault/... ./internal/...
+vet-elsewhere:
+	for system in darwin/arm64 windows/amd64 linux/arm64; do \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} go vet $(PURE) || exit 1; \
+	done
+
+lint: vet-elsewhere
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	go vet ./... ./testdata/consumer ./testdata/consumer/program
 	go run $(STATICCHECK) ./... ./testdata/consumer ./testdata/consumer/program
@@ -104,6 +117,18 @@ vulkan:
 cuda:
 	cmake -S . -B build/cuda $(GENERATOR) -DSDGO_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)"
 	cmake --build build/cuda --target cuda --parallel
+
+windows:
+	sh testdata/ports/with.sh windows go build -o build/windows/sdgo.exe ./cli/sdgo
+
+arm64:
+	sh testdata/ports/with.sh arm64 go build -o build/arm64/sdgo ./cli/sdgo
+
+windows-test: sdgo
+	sh testdata/ports/run.sh windows
+
+arm64-test: sdgo
+	sh testdata/ports/run.sh arm64
 
 install: sdgo
 	install -d $(DESTDIR)$(PREFIX)/bin

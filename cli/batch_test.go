@@ -120,16 +120,16 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "taesd": "x"}`:                                         `"taesd" belongs on the command line`,
 		`{"prompt": "a", "preview": "x.png"}`:                                   `"preview" is not for batches`,
 		`{"prompt": "a", "hires_steps": 3}`:                                     "hires-steps without a second pass",
-		`{"prompt": "a", "hires": "2x", "hires_upscaler": "none.pth"}`:          "hires-upscaler none.pth: no such file",
+		`{"prompt": "a", "hires": "2x", "hires_upscaler": "none.pth"}`:          "hires-upscaler none.pth: " + noFile,
 		`{"prompt": "a", "input": "in.png", "mask": "mask.png", "hires": "2x"}`: `"hires" belongs to a job without a "mask"`,
 		`{"prompt": "a", "json": true}`:                                         `"json" belongs on the command line`,
 		`{"prompt": "a", "prompts": "x"}`:                                       `"prompts" is not for batches`,
 		`{"prompt": "a", "strength": 0.5}`:                                      `"strength" belongs to a job with`,
 		`{"prompt": "a", "mask_blur": 3}`:                                       `"mask-blur" belongs to a job with a "mask"`,
 		`{"prompt": "a", "mask": "mask.png"}`:                                   "no picture",
-		`{"prompt": "a", "input": "none.png"}`:                                  "input none.png: no such file",
+		`{"prompt": "a", "input": "none.png"}`:                                  "input none.png: " + noFile,
 		`{"prompt": "a", "input": "text.png"}`:                                  "input text.png: not a picture",
-		`{"prompt": "a", "input": "in.png", "mask": "none.png"}`:                "mask none.png: no such file",
+		`{"prompt": "a", "input": "in.png", "mask": "none.png"}`:                "mask none.png: " + noFile,
 		`{"prompt": "a", "input": "-"}`:                                         `"input": the name of a file`,
 		`{"prompt": "a", "input": "in.png", "strength": 2}`:                     "strength: 2, 0 to 1 wanted",
 		`{"prompt": "(a:1.2.3)"}`:                                               "prompt: ",
@@ -158,8 +158,8 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		want string
 	}{
 		{ExitUsage, []string{"batch", "-m", model}, "the file of jobs is missing"},
-		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: no such file"},
-		{ExitFailure, []string{"batch", "-m", model, "jobs.jsonl", "-o", "none/new"}, "-o: the folder none/new cannot be made: no such file"},
+		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: " + noFile},
+		{ExitFailure, []string{"batch", "-m", model, "jobs.jsonl", "-o", "none/new"}, "-o: the folder none/new cannot be made: "},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: 0, 1 to 64 wanted"},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--prompts", "x"}, "one argument too many"},
 	} {
@@ -179,7 +179,7 @@ func TestBatchPlaces(t *testing.T) {
 	require.NoError(t, os.Symlink(here, "link"))
 	plain := `{"prompt": "a", "output": "a.png"}`
 	for _, c := range []struct{ first, second, want string }{
-		{plain, `{"prompt": "b", "output": "` + here + `/a.png"}`, "jobs.jsonl:2: output"},
+		{plain, `{"prompt": "b", "output": "` + filepath.ToSlash(here) + `/a.png"}`, "jobs.jsonl:2: output"},
 		{plain, `{"prompt": "b", "output": "folder/../a.png"}`, "jobs.jsonl:2: output"},
 		{plain, `{"prompt": "b", "output": "link/a.png"}`, "the job of line 1 writes it, too"},
 		{`{"prompt": "b", "output": "a.png", "hires": "2x", "save_stages": true}`, `{"prompt": "b", "output": "a-stage1.png"}`, "writes it, too"},
@@ -247,7 +247,7 @@ func TestBatchHires(t *testing.T) {
 	model := tinyModel(t)
 	esrgan, err := filepath.Abs(enlarge2)
 	require.NoError(t, err)
-	jobsFile(t, `{"prompt": "a", "seed": 1, "hires": "2x", "hires_upscaler": "`+esrgan+`", "hires_steps": 1, "save_stages": true}`,
+	jobsFile(t, `{"prompt": "a", "seed": 1, "hires": "2x", "hires_upscaler": "`+filepath.ToSlash(esrgan)+`", "hires_steps": 1, "save_stages": true}`,
 		`{"prompt": "a", "seed": 1, "hires_size": "96x48", "hires_steps": 1}`)
 	o := runBatch(t, model)
 	require.Equal(t, ExitOK, o.code, o.errors)

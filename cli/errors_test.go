@@ -181,7 +181,7 @@ func TestMissingModel(t *testing.T) {
 		{"info", "none.gguf"},
 		{"convert", "none.gguf", "-o", "out.gguf"},
 	} {
-		sdgo(t, line...).requireError(t, ExitFailure, "none.gguf: no such file")
+		sdgo(t, line...).requireError(t, ExitFailure, "none.gguf: "+noFile)
 	}
 	requireFiles(t, ".")
 }
@@ -206,6 +206,9 @@ func TestNaNWeights(t *testing.T) {
 	}
 }
 
+// noFile is what the system says of a file that is not there.
+var noFile = syscall.ENOENT.Error()
+
 func TestUnwritableOutput(t *testing.T) {
 	model, folder := tinyModel(t), t.TempDir()
 	plain := filepath.Join(folder, "plain")
@@ -221,10 +224,9 @@ func TestUnwritableOutput(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-o", "/proc/out.png")...).requireError(t, ExitFailure, "-o: no file can be created")
 	}
-	if runtime.GOOS == "windows" {
-		for _, name := range []string{"NUL.png", "con.png", "out.txt:hidden.png"} {
-			sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-o", filepath.Join(folder, name))...).requireError(t, ExitUsage, "-o "+folder, "cannot be the name")
-		}
+	if runtime.GOOS == "windows" { // where this is a stream of out.txt
+		hidden := filepath.Join(folder, "out.txt:hidden.png")
+		sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-o", hidden)...).requireError(t, ExitUsage, "-o "+hidden+": ", "cannot be the name of a file")
 	}
 	requireFiles(t, folder, "plain")
 }

@@ -75,7 +75,7 @@ func TestHiresRefusals(t *testing.T) {
 		{ExitUsage, []string{"--hires", "2x", "--hires-sampler", "hein"}, "--hires-sampler: "},
 		{ExitUsage, []string{"--hires", "2x", "--hires-upscaler", "latin"}, `--hires-upscaler: "latin" is not known; there are latent`},
 		{ExitUsage, []string{"--hires", "2x", "--save-stages", "--grid", "2"}, "--save-stages wants a file for each picture"},
-		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", "none.pth"}, "--hires-upscaler none.pth: no such file"},
+		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", "none.pth"}, "--hires-upscaler none.pth: " + noFile},
 		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "an ESRGAN upscaler (RRDBNet) is wanted"},
 	} {
 		sdgo(t, with("txt2img", append(c.args, "-m", model, "-p", "a", "-o", out)...)...).requireError(t, c.code, c.want)

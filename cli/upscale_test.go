@@ -154,7 +154,7 @@ func TestUpscaleRefusals(t *testing.T) {
 		{ExitUsage, []string{"upscale", "-m", enlarge2, in, taken}, "in-x2.png, which is there for"},
 		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", in, in}, "in.png would become"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, text}, "text.png: not a picture"},
-		{ExitFailure, []string{"upscale", "-m", enlarge2, filepath.Join(folder, "none.png")}, "none.png: no such file"},
+		{ExitFailure, []string{"upscale", "-m", enlarge2, filepath.Join(folder, "none.png")}, "none.png: " + noFile},
 		{ExitFailure, []string{"upscale", "-m", tinyModel(t), in}, "an ESRGAN upscaler (RRDBNet) is wanted"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, "-o", filepath.Join(folder, "no", "x.png"), in}, "does not exist"},
 	} {

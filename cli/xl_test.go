@@ -40,7 +40,7 @@ func TestXLWrongUsage(t *testing.T) {
 		{"--refiner-at: a fraction", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
 		{"--refiner: the name of a file", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
 		{"--aesthetic: 11, 0 to 10", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
-		{"nothing.safetensors: no such file", ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
+		{"nothing.safetensors: " + noFile, ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
 		{"the model is a refiner", ExitUsage, []string{"-m", xlRefiner}},
 		{"only Stable Diffusion XL has one", ExitUsage, []string{"-m", tinyModel(t), "--refiner", xlRefiner}},
 	} {

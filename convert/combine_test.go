@@ -63,7 +63,7 @@ func TestLoadSources(t *testing.T) {
 		want string
 	}{
 		{Sources{Model: single, VAE: file("u", byPrefix(UNetPrefix, true))}, "a UNet of latent diffusion; an autoencoder is wanted"},
-		{Sources{Model: single, VAE: "/nothing"}, "/nothing: no such file or directory"},
+		{Sources{Model: single, VAE: "/nothing"}, "/nothing: " + noFile},
 		{Sources{VAE: file("v", byPrefix(VAEPrefix, true))}, "an autoencoder (4 latent channels)"},
 		{Sources{}, "no file to put a model together from"},
 	} {

@@ -218,7 +218,7 @@ func TestShards(t *testing.T) {
 	}{
 		{func(x map[string]string) { x["conv_in.bias"] = "../../secret.safetensors" }, `puts "conv_in.bias" into "../../secret.safetensors"; a .safetensors file in the same folder is wanted`},
 		{func(x map[string]string) { x["conv_in.bias"] = "/etc/passwd" }, "in the same folder is wanted"},
-		{func(x map[string]string) { x["conv_in.bias"] = "diffusion_pytorch_model-00000.safetensors" }, "model-00000.safetensors: no such file"},
+		{func(x map[string]string) { x["conv_in.bias"] = "diffusion_pytorch_model-00000.safetensors" }, "model-00000.safetensors: " + noFile},
 		{func(x map[string]string) { delete(x, "conv_in.bias") }, `holds "conv_in.bias", which`},
 		{func(x map[string]string) { x["more.bias"] = x["conv_in.bias"] }, "names 387 tensors, its files hold 386"},
 	} {
@@ -277,7 +277,7 @@ func TestFolderOfATransformer(t *testing.T) {
 	writeJSON(t, dir, "model_index.json", map[string]any{"transformer": class, "text_encoder": class, "text_encoder_2": class, "vae": class, "scheduler": class})
 	m, err := Load(dir)
 	require.NoError(t, err)
-	defer m.Close()
+	t.Cleanup(func() { m.Close() })
 	require.Equal(t, Flux, m.Arch)
 	require.Equal(t, []string{"text encoder", "T5 text encoder", "transformer", "VAE decoder"}, names(m.Parts()))
 	for name, rows := range map[string]int64{
@@ -299,6 +299,7 @@ func TestFolderOfATransformer(t *testing.T) {
 	require.NoError(t, err)
 
 	// A layer in pieces that lacks one is no layer.
+	require.NoError(t, m.Close())
 	put("transformer/diffusion_pytorch_model.safetensors", b+"add_q_proj.weight", b+"add_k_proj.weight", "single_transformer_blocks.0.attn.to_q.weight")
 	_, err = Load(dir)
 	require.ErrorContains(t, err, `piece 3 of 3 of tensor "double_blocks.0.txt_attn.qkv.weight" is missing`)

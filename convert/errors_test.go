@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +16,9 @@ import (
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/internal/allocation"
 )
+
+// noFile is what the system says of a file that is not there.
+var noFile = syscall.ENOENT.Error()
 
 // What is wrong with a file that is not a model at all.
 func TestNoModel(t *testing.T) {
@@ -26,9 +30,9 @@ func TestNoModel(t *testing.T) {
 	}
 	header := func(n uint64, rest string) string { return string(binary.LittleEndian.AppendUint64(nil, n)) + rest }
 	for _, c := range []struct{ path, want string }{
-		{filepath.Join(dir, "nothing.safetensors"), "no such file or directory"},
+		{filepath.Join(dir, "nothing.safetensors"), noFile},
 		{dir, "a folder that is no diffusers model: "},
-		{"/dev/null", "no regular file"},
+		{os.DevNull, "no regular file"},
 		{write("empty.safetensors", ""), "a file of 0 bytes"},
 		{write("text.safetensors", "Dear reader,\nthis is a letter and no weights.\n"), "this is no safetensors file or a damaged one"},
 		{write("page.safetensors", "<!DOCTYPE html><html>"), "this is no safetensors file or a damaged one"},

@@ -80,6 +80,7 @@ func TestPreviewAndSafetensors(t *testing.T) {
 	}
 	_, _, err = Preview(source, Options{Type: dtype.Q8_0, Safetensors: true})
 	require.ErrorContains(t, err, "safetensors files have no q8_0")
+	require.NoError(t, got.Close())
 	_, size, err = Preview(source, Options{Type: dtype.F16})
 	require.NoError(t, err)
 	require.NoError(t, Convert(t.Context(), source, path, Options{Type: dtype.F16}))
@@ -212,9 +213,10 @@ func TestScaled(t *testing.T) {
 		{func() { all[len(all)-4] = scale; rows.DType, rows.Data = "F16", make([]byte, 2*64*64) }, "i8 or an 8-bit float is wanted"},
 	} {
 		c.edit()
-		_, err := Load(save(t, filepath.Join(t.TempDir(), "in"), nil, all))
+		m, err := Load(save(t, filepath.Join(t.TempDir(), "in"), nil, all))
 		if c.want == "" {
 			require.NoError(t, err)
+			require.NoError(t, m.Close())
 		} else {
 			require.ErrorContains(t, err, c.want)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,11 +219,12 @@ func TestConvertCancelled(t *testing.T) {
 
 func TestConvertPaths(t *testing.T) {
 	source := open(t, save(t, filepath.Join(t.TempDir(), "in"), nil, fill(allWeights(tiny()), "F16")))
-	err := Convert(t.Context(), source, "/dev/full", Options{Keep: true})
-	require.EqualError(t, err, "/dev/full: not a regular file")
+	err := Convert(t.Context(), source, os.DevNull, Options{Keep: true})
+	require.EqualError(t, err, os.DevNull+": not a regular file")
 	missing := filepath.Join(t.TempDir(), "no", "out")
 	err = Convert(t.Context(), source, missing, Options{Keep: true})
-	require.EqualError(t, err, "writing "+missing+": no such file or directory")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "writing "+missing+": ")
 }
 
 func TestConvertRefusesNumbers(t *testing.T) {

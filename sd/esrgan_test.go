@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"math"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,12 +101,15 @@ func TestUpscaleInTiles(t *testing.T) {
 	}
 }
 
+// noFile is what the system says of a file that is not there.
+var noFile = syscall.ENOENT.Error()
+
 func TestUpscaleErrors(t *testing.T) {
 	_, err := OpenESRGAN(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
 	require.ErrorIs(t, err, convert.ErrUnrecognized)
 	require.ErrorContains(t, err, "an ESRGAN upscaler (RRDBNet) is wanted")
 	_, err = OpenESRGAN(filepath.Join(upscaleFolder, "nothing.pth"), Options{})
-	require.ErrorContains(t, err, "nothing.pth: no such file")
+	require.ErrorContains(t, err, "nothing.pth: "+noFile)
 
 	u := openESRGAN(t, "x4.pth", Options{})
 	_, err = u.Upscale(context.Background(), image.NewNRGBA(image.Rect(0, 0, 1, 9000)))

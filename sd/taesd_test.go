@@ -194,7 +194,7 @@ func TestTAESDErrors(t *testing.T) {
 	require.ErrorIs(t, err, convert.ErrUnrecognized)
 	require.ErrorContains(t, err, "a TAESD autoencoder is wanted")
 	_, err = OpenTAESD(filepath.Join(taesdFolder, "nothing.pth"), Options{})
-	require.ErrorContains(t, err, "nothing.pth: no such file")
+	require.ErrorContains(t, err, "nothing.pth: "+noFile)
 	_, err = m.Generate(context.Background(), Request{TAESD: openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{})})
 	require.ErrorContains(t, err, "TAESD: encoder is an encoder alone; a decoder is wanted")
 	_, err = m.Generate(context.Background(), Request{TAESDPreviewOnly: true})

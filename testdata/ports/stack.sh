@@ -1,0 +1,26 @@
+#!/bin/sh
+# stack.sh PROGRAM.exe: no function of the core moves a vector of 32 or 64 bytes
+# to or from memory with an instruction that faults where it is not aligned: GCC
+# on Windows does not align the stack (csrc/kernel_unaligned.h).
+#
+# Debian's MinGW has a patch against that. So the kernels are also compiled with
+# this system's GCC, which knows nothing of the matter, and the macros.
+set -eu
+cd "$(dirname "$0")/../.."
+aligned() { # what objdump says → such instructions, and a line if there is no core at all
+    awk '
+    /^[0-9a-f]+ <.*>:$/ { name = $2; core = name ~ /sdgo/ && name !~ /github/; cores += core }
+    core && /vmov(aps|apd|dqa)/ && /%[yz]mm/ && /\(/ { print name, $0 }
+    END { if (!cores) print "no function of the core is there" }'
+}
+none() { # FILE…: fails if there are any
+    bad=$(cat)
+    [ -z "$bad" ] || { echo "$1: aligned moves:" && echo "$bad" | head -5 && exit 1; } >&2
+}
+x86_64-w64-mingw32-objdump -d --no-show-raw-insn "$1" | aligned | none "$1"
+object=$(mktemp)
+trap 'rm -f "$object"' EXIT
+for file in csrc/kernel_avx*.cpp csrc/kernel_amx.cpp; do
+    g++ -std=c++17 -O1 -D_WIN32 -c "$file" -o "$object"
+    objdump -d --no-show-raw-insn "$object" | aligned | none "$file"
+done

@@ -1,0 +1,20 @@
+#!/bin/sh
+# wine.sh PROGRAM…: runs a Windows program under Wine, with a folder of settings
+# of its own in build/.
+set -eu
+build=$(cd "$(dirname "$0")/../.." && pwd)/build
+here=$(cd "$(dirname "$0")" && pwd)
+export WINEPREFIX="$build/wine" WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml="
+system32=$WINEPREFIX/drive_c/windows/system32
+mkdir -p "$build"
+if [ ! -e "$WINEPREFIX/ready" ]; then
+    wineboot --init
+    wineserver --wait
+    if [ ! -e "$system32/bcryptprimitives.dll" ]; then
+        x86_64-w64-mingw32-gcc-posix -O2 -shared -static -o "$system32/bcryptprimitives.dll" \
+            "$here/bcryptprimitives.c" -ladvapi32
+    fi
+    touch "$WINEPREFIX/ready"
+fi
+[ $# -gt 0 ] || exit 0
+exec wine "$@"
