@@ -28,6 +28,8 @@ export CGO_CFLAGS   ?= $(NATIVE)
 export CGO_CXXFLAGS ?= $(NATIVE)
 endif
 
+EXE = $(if $(filter Windows_NT,$(OS)),.exe)
+
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
 CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h cli/sdgo/*.c internal/*/*.c internal/*/*.h third_party/*.c)
 FUZZ_TIME  ?= 3s
@@ -44,7 +46,7 @@ VULKAN_HEADERS     ?=
 .PHONY: sdgo run test unit race asan kernels emulate fuzz consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
-	go build -o sdgo ./cli/sdgo
+	go build -o sdgo$(EXE) ./cli/sdgo
 
 run: sdgo
 	./sdgo txt2img -p "a red apple on a yellow background" -s 1 -o out.png
@@ -132,8 +134,8 @@ arm64-test: sdgo
 
 install: sdgo
 	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 sdgo $(DESTDIR)$(PREFIX)/bin/sdgo
+	install -m 755 sdgo$(EXE) $(DESTDIR)$(PREFIX)/bin/sdgo$(EXE)
 	if [ -d lib/sdgo ]; then install -d $(DESTDIR)$(PREFIX)/lib/sdgo && install -m 755 lib/sdgo/*.so $(DESTDIR)$(PREFIX)/lib/sdgo; fi
 
 clean:
-	rm -rf sdgo build lib out.png
+	rm -rf sdgo sdgo.exe build lib out.png

@@ -1,6 +1,7 @@
 #!/bin/sh
 # wine.sh PROGRAM…: runs a Windows program under Wine, with a folder of settings
-# of its own in build/.
+# of its own in build/. Without a program it only starts Wine, which ends some
+# minutes after its last program has.
 set -eu
 build=$(cd "$(dirname "$0")/../.." && pwd)/build
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,5 +17,8 @@ if [ ! -e "$WINEPREFIX/ready" ]; then
     fi
     touch "$WINEPREFIX/ready"
 fi
-[ $# -gt 0 ] || exit 0
+if [ $# -eq 0 ]; then
+    wineserver --persistent=300 || true # it runs already
+    exec wine cmd /c exit
+fi
 exec wine "$@"
