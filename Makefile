@@ -69,7 +69,7 @@ kernels:
 	sh csrc/test/run.sh
 
 # Instruction sets that this machine may lack, in an emulator; ISA="avx-vnni" for
-# one. It takes a quarter of an hour for each and is not part of test.
+# one. It takes five minutes of a processor for each and is not part of test.
 emulate:
 	csrc/test/emulate.sh $(ISA)
 
