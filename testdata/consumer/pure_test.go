@@ -34,6 +34,7 @@ var packages = []struct {
 	{"internal/allocation", true},
 	{"internal/guard", true},
 	{"internal/limits", true},
+	{"internal/mmap", true},
 	{"internal/replace", true},
 	{"sampler", true},
 	{"sd", false},
