@@ -24,8 +24,8 @@ windows)
     # Since Go 1.24 os.RemoveAll, which tests end with, takes a system call that
     # old Wines lack; it has a way without, for old Windows.
     remove=$(go env GOROOT)/src/internal/syscall/windows/at_windows.go
-    sed 's/if TestDeleteatFallback {/if true {/' "$remove" >"$build/at_windows.go"
-    echo "{\"Replace\": {\"$remove\": \"$build/at_windows.go\"}}" >"$build/overlay.json"
+    sed 's/if TestDeleteatFallback {/if true {/' "$remove" >"$build/at_windows.txt"
+    echo "{\"Replace\": {\"$remove\": \"$build/at_windows.txt\"}}" >"$build/overlay.json"
     check() {
         with go test -overlay "$build/overlay.json" -exec "sh '$ports/wine.sh'" \
             -skip '^(TestUseFromAnotherModule|TestABI|TestPlaces|TestBatchPlaces)$' "$@"
