@@ -5,7 +5,8 @@
 // ggml's C interface it uses in ggml_abi.h.
 package csrc
 
-// #cgo CXXFLAGS: -std=c++17 -O3 -Wall -Wextra
+// #cgo CXXFLAGS: -std=c++17 -Wall -Wextra
+// #cgo !asan CXXFLAGS: -O3
 // #cgo windows CPPFLAGS: -D__USE_MINGW_ANSI_STDIO=1
 // #cgo linux LDFLAGS: -lm -lpthread -ldl
 import "C"

