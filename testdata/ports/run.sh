@@ -71,10 +71,10 @@ fi
 # What differs there: files and names, or arithmetic (Go fuses products and sums).
 if [ "$system" = windows ]; then
     check ./internal/... ./convert ./convert/gguf ./sd/picture
+    check -run 'TestUnwritableOutput|TestNoSpace|TestBatchLines|TestConvert' ./cli
 else
     check ./convert/dtype
     check -run 'OfDiffusers|OfKDiffusion|OfOtherPrograms|Torch|Philox' ./sampler
 fi
 check -run 'TestBind|TestInputs|TestUnaligned|TestGraphs|TestCancel|TestPlugins|TestDevicesThatFail' ./cgo
 check -run '^(TestNetsAgreeWithDiffusers|TestXLNetsAgreeWithDiffusers)$/(sd1|base)' ./sd
-check -run 'TestUnwritableOutput|TestNoSpace|TestBatchLines|TestConvert' ./cli
