@@ -30,7 +30,12 @@ var packages = []struct {
 	{"csrc/aborts", false},
 	{"csrc/fault", true},
 	{"csrc/fault/prebuild", true},
+	{"examples/batch", false},
+	{"examples/convert", false},
+	{"examples/customsampler", true},
+	{"examples/img2img", false},
 	{"examples/txt2img", false},
+	{"examples/upscale", false},
 	{"internal/allocation", true},
 	{"internal/guard", true},
 	{"internal/limits", true},
@@ -76,7 +81,7 @@ func TestPurePackages(t *testing.T) {
 	for _, p := range packages {
 		if p.pure {
 			pure = append(pure, path+p.path)
-			if !strings.HasPrefix(p.path, "internal/") && !strings.HasPrefix(p.path, "csrc/") {
+			if !strings.HasPrefix(p.path, "internal/") && !strings.HasPrefix(p.path, "csrc/") && !strings.HasPrefix(p.path, "examples/") {
 				require.True(t, strings.Contains(string(manual), "`"+p.path+"`"), "docs/library.md should list %s", p.path)
 			}
 		}
