@@ -6,8 +6,9 @@
 // Files are memory-mapped and never copied as a whole. Everything in them is
 // hostile until checked: a damaged or crafted file gives an error that names
 // the file and the tensor or field, and costs no more memory than a small
-// multiple of its own size. (A file that another program shortens while it is
-// mapped ends the process: no program can read a map safely then.)
+// multiple of its own size. A file that another program shortens while it is
+// mapped is an error, too, but on Unix systems without cgo, where it ends the
+// process.
 //
 // The canonical names are those of the original checkpoints of latent
 // diffusion (CompVis, Stability AI), which stable-diffusion.cpp's GGUF files
