@@ -37,6 +37,7 @@ var packages = []struct {
 	{"examples/txt2img", false},
 	{"examples/upscale", false},
 	{"internal/allocation", true},
+	{"internal/architecture", true},
 	{"internal/guard", true},
 	{"internal/limits", true},
 	{"internal/mmap", true},

@@ -1,0 +1,224 @@
+package architecture
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/sdgo/sdgo"
+
+// A room is a package, or, with a path that ends in a slash, every package below
+// a folder.
+type room struct {
+	path string
+
+	// knows are the rooms that it may import: all of them further down the table.
+	knows []string
+
+	// pure rooms build without a C compiler.
+	pure bool
+}
+
+// rooms are in the order in which data flows: a room knows only rooms below it.
+var rooms = []room{
+	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
+	{path: "examples/", knows: []string{"sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
+	{path: "cli", knows: []string{"sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
+		"internal/guard", "internal/replace"}},
+	{path: "builtin", knows: []string{"sd"}},
+
+	{path: "sd", knows: []string{"sd/picture", "sd/prompt", "sd/tokenizer", "sampler", "convert", "convert/dtype", "cgo",
+		"internal/guard", "internal/limits"}},
+	{path: "sd/fullsize", knows: []string{"cgo", "internal/replace"}},
+	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
+	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
+	{path: "sd/prompt", pure: true},
+	{path: "sd/tokenizer", pure: true},
+
+	{path: "sampler", pure: true},
+
+	{path: "convert", knows: []string{"convert/checkpoint", "convert/gguf", "convert/safetensors", "convert/dtype",
+		"internal/guard", "internal/limits", "internal/mmap", "internal/replace"}, pure: true},
+	{path: "convert/checkpoint", pure: true},
+	{path: "convert/gguf", knows: []string{"convert/dtype"}, pure: true},
+	{path: "convert/safetensors", pure: true},
+	{path: "convert/dtype", pure: true},
+
+	{path: "cgo", knows: []string{"csrc", "internal/limits"}},
+	{path: "csrc/aborts", knows: []string{"csrc"}},
+	{path: "csrc/fault/prebuild", knows: []string{"csrc/fault"}, pure: true},
+	{path: "csrc/fault", pure: true},
+	{path: "csrc"},
+
+	{path: "internal/", pure: true},
+	{path: "third_party/", pure: true},
+}
+
+// only are modules of others that one room alone may import.
+var only = map[string]string{
+	"github.com/ollama/ollama":       "csrc",
+	"github.com/urfave/cli":          "cli",
+	"github.com/schollz/progressbar": "cli",
+}
+
+// pkg is what the go command says about a package.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+// problems are the ways in which packages break the table.
+func problems(all []pkg) []string {
+	var out []string
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, p := range all {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		here, ok := find(path)
+		if !ok {
+			add("%s is in no room: add it to the table of internal/architecture", path)
+			continue
+		}
+		for _, i := range p.Imports {
+			if to, ours := strings.CutPrefix(i, module+"/"); ours {
+				if there, ok := find(to); !ok || !slices.Contains(here.knows, name(there, to)) {
+					add("%s may not import %s", path, to)
+				}
+			}
+		}
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			to, ours := strings.CutPrefix(i, module+"/")
+			if there, ok := find(to); ours && ok && here.pure && !there.pure {
+				add("%s builds without a C compiler, and %s, which it or its test imports, does not", path, to)
+			}
+			for theirs, by := range only {
+				if strings.HasPrefix(i, theirs) && path != by {
+					add("%s may not import %s: only %s does", path, theirs, by)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// find is the room of a package.
+func find(path string) (room, bool) {
+	for _, r := range rooms {
+		if path == r.path || strings.HasSuffix(r.path, "/") && strings.HasPrefix(path, r.path) {
+			return r, true
+		}
+	}
+	return room{}, false
+}
+
+// name is how a room's list of known rooms names a package: a folder's packages
+// one by one.
+func name(r room, path string) string {
+	if strings.HasSuffix(r.path, "/") {
+		return path
+	}
+	return r.path
+}
+
+// systems are the builds whose imports count: files for one system, or for
+// builds without cgo, import what others do not.
+var systems = [][]string{
+	{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=1"},
+	{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"},
+	{"GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=1"},
+	{"GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=1"},
+}
+
+// list asks the go command for the module's packages. Nothing is compiled.
+func list(t *testing.T, system []string) []pkg {
+	t.Helper()
+	c := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	c.Dir = filepath.Join("..", "..")
+	c.Env = append(os.Environ(), system...)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	require.NoError(t, err)
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if err == io.EOF {
+			return all
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+}
+
+func TestImportsFollowTheRooms(t *testing.T) {
+	used := map[string]bool{}
+	for _, system := range systems {
+		all := list(t, system)
+		require.Greater(t, len(all), 20)
+		require.Empty(t, problems(all), system)
+		for _, p := range all {
+			here, _ := find(strings.TrimPrefix(p.ImportPath, module+"/"))
+			for _, i := range p.Imports {
+				used[here.path+" → "+strings.TrimPrefix(i, module+"/")] = true
+			}
+			used[here.path] = true
+		}
+	}
+	// The table says nothing that is not so.
+	for _, r := range rooms {
+		require.True(t, used[r.path], "%s is in the table and has no package", r.path)
+		for _, k := range r.knows {
+			require.True(t, used[r.path+" → "+k], "the table lets %s import %s, which it does not", r.path, k)
+		}
+	}
+}
+
+func TestTheTableRunsDown(t *testing.T) {
+	for i, r := range rooms {
+		for _, k := range r.knows {
+			there, ok := find(k)
+			require.True(t, ok, k)
+			at := slices.IndexFunc(rooms, func(o room) bool { return o.path == there.path })
+			require.Greater(t, at, i, "%s may import %s, which is further up", r.path, k)
+			require.True(t, !r.pure || there.pure, "%s is pure and may import %s, which is not", r.path, k)
+		}
+	}
+}
+
+func TestWhatBreaksTheTableIsSeen(t *testing.T) {
+	for _, c := range []struct{ from, to, problem string }{
+		{"sampler", "sd", "sampler may not import sd"},
+		{"sampler", "cgo", "sampler may not import cgo"},
+		{"convert", "cgo", "convert may not import cgo"},
+		{"cgo", "convert/dtype", "cgo may not import convert/dtype"},
+		{"csrc", "cgo", "csrc may not import cgo"},
+		{"sd", "cli", "sd may not import cli"},
+		{"internal/mmap", "internal/guard", "internal/mmap may not import internal/guard"},
+	} {
+		got := problems([]pkg{{ImportPath: module + "/" + c.from, Imports: []string{"fmt", module + "/" + c.to}}})
+		require.Contains(t, got, c.problem)
+	}
+	require.Equal(t, []string{"server is in no room: add it to the table of internal/architecture"},
+		problems([]pkg{{ImportPath: module + "/server"}}))
+	require.Len(t, problems([]pkg{{ImportPath: module + "/convert", XTestImports: []string{module + "/sd"}}}), 1)
+	require.Equal(t, []string{"sd may not import github.com/ollama/ollama: only csrc does"},
+		problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"github.com/ollama/ollama/ml/backend/ggml/ggml/src"}}}))
+	require.Empty(t, problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"fmt", module + "/sampler"}}}))
+}
+
+// The page that contributors read names each room.
+func TestTheRoomsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
+	require.NoError(t, err)
+	for _, r := range rooms {
+		require.Contains(t, string(page), "`"+r.path+"`")
+	}
+}
