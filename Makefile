@@ -7,6 +7,8 @@
 # make consumer runs the tests of how other modules use this one, which test does,
 # too; make emulate those of instruction sets that this machine lacks
 #
+# make fuzz-long runs every fuzz target for FUZZ_TIME, 10m unless told otherwise
+#
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
 #               make vulkan, and fails where the device is not there
 # make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
@@ -32,7 +34,6 @@ EXE = $(if $(filter Windows_NT,$(OS)),.exe)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.6.1
 CPP_SOURCES = $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h cli/sdgo/*.c internal/*/*.c internal/*/*.h third_party/*.c)
-FUZZ_TIME  ?= 3s
 
 PREFIX     ?= /usr/local
 
@@ -43,7 +44,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels emulate fuzz consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
 	go build -o sdgo$(EXE) ./cli/sdgo
@@ -73,9 +74,14 @@ kernels:
 emulate:
 	csrc/test/emulate.sh $(ISA)
 
-# Every fuzz target for a moment; FUZZ_TIME=10m for a long run.
+# Every fuzz target for a moment.
 fuzz:
-	sh testdata/fuzz.sh $(FUZZ_TIME)
+	sh testdata/fuzz.sh $(or $(FUZZ_TIME),3s)
+
+# The same for hours. What fails is told at the end; the inputs that made it fail
+# are in testdata/fuzz beside the test, where go test runs them again.
+fuzz-long:
+	sh testdata/fuzz.sh $(or $(FUZZ_TIME),10m)
 
 # Modules of others that use this one: replaced, vendored, static, with the race
 # detector; and the packages that need no C compiler. It takes what unit and race

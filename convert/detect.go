@@ -321,7 +321,10 @@ func (d *detector) overrides() {
 	d.number(keyUNetHeadDim, 1, 1<<12, func(v float64) { m.UNet.Heads, m.UNet.HeadDim = 0, int(v) })
 	d.number(keyScaleFactor, 1e-6, 1e6, func(v float64) { m.VAE.ScaleFactor = float32(v) })
 	const largest = 8192 // package sd draws none larger
-	d.number(keySampleSize, 1, largest/8, func(v float64) { m.NativeSize = min(int(v)*m.VAE.Factor(), largest) })
+	d.number(keySampleSize, 1, largest/8, func(v float64) {
+		n := min(int(v)*m.VAE.Factor(), largest)
+		m.NativeSize = max(n-n%8, 8) // as other autoencoders' pictures may be, and sizes here are not
+	})
 	d.number(keyNativeSize, 8, largest, func(v float64) {
 		if m.NativeSize = int(v); math.Mod(v, 8) != 0 {
 			d.fail("%s: %g, a multiple of 8 wanted", keyNativeSize, v)

@@ -37,6 +37,18 @@ func TestDetectionStopsAtTheFirstFault(t *testing.T) {
 	}
 }
 
+// An autoencoder of two levels makes sizes that are no multiples of 8 out of
+// latents: the one next to it is what can be drawn, and written to a file.
+func TestNativeSizeOfSampleSize(t *testing.T) {
+	for latent, want := range map[string]int{"1": 8, "5": 8, "8": 16, "33": 64} {
+		m := open(t, save(t, filepath.Join(t.TempDir(), "x"), map[string]string{keySampleSize: latent}, fill(allWeights(tiny()), "F16")))
+		require.Equal(t, want, m.NativeSize, latent)
+		to := filepath.Join(t.TempDir(), "to")
+		require.NoError(t, Convert(t.Context(), m, to, Options{Keep: true}))
+		require.Equal(t, want, open(t, to).NativeSize, latent)
+	}
+}
+
 func TestPanicsAreErrorsOfTheFile(t *testing.T) {
 	read := func() (err error) {
 		defer recovered("model.gguf", &err)

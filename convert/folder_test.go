@@ -11,10 +11,10 @@ import (
 	"github.com/sdgo/sdgo/internal/allocation"
 )
 
-// bombs are JSON files of the kinds that fool or exhaust readers.
-func bombs() []string {
+// bombs are JSON files of the kinds that fool or exhaust readers, of n values.
+func bombs(n int) []string {
 	return []string{
-		strings.Repeat("[", 20000), strings.Repeat(`{"a":`, 20000), "[" + strings.Repeat("[],", 20000) + "[]]", `{"unet":[` + strings.Repeat("{},", 20000) + "{}]}",
+		strings.Repeat("[", n), strings.Repeat(`{"a":`, n), "[" + strings.Repeat("[],", n) + "[]]", `{"unet":[` + strings.Repeat("{},", n) + "{}]}",
 		`{"weight_map":{` + strings.Repeat(`"conv_in.weight":"a.safetensors",`, 2) + `"b":"a.safetensors"}}`, `{"weight_map":{},"weight_map":{"x":"a.safetensors"}}`,
 		`{"weight_map":{"x":"../outside.safetensors"}}`, `{"weight_map":{"x":"..\\outside.safetensors"}}`, `{"weight_map":{"x":"/outside.safetensors"}}`,
 		`{"weight_map":{"x":"."}}`, `{"weight_map":{"x":".safetensors"}}`, `{"weight_map":{"x":"a.safetensors\u0000"}}`, `{"weight_map":{"x":"sub/a.safetensors"}}`,
@@ -25,11 +25,11 @@ func bombs() []string {
 
 // fuzzFolder is a model of one weight in a folder, beside a file that is none of
 // its own.
-func fuzzFolder(f *testing.F) string {
-	root := f.TempDir()
-	save(f, filepath.Join(root, "outside.safetensors"), nil, fill([]Weight{{"outside", []int64{1}}}, "F32"))
+func fuzzFolder(t testing.TB) string {
+	root := t.TempDir()
+	save(t, filepath.Join(root, "outside.safetensors"), nil, fill([]Weight{{"outside", []int64{1}}}, "F32"))
 	dir := filepath.Join(root, "model")
-	save(f, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
+	save(t, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
 	return dir
 }
 
@@ -41,79 +41,107 @@ func FuzzDiffusers(f *testing.F) {
 	f.Add(`{"transformer":["a"]}`, `[]`, `{"weight_map":{"x":"..\\outside.safetensors"}}`)
 	f.Add(`{"unet":{"a":1}}`, `{"attention_head_dim":"8"}`, `{"weight_map":{"x":"/outside.safetensors"}}`)
 	f.Add(`null`, `{"attention_head_dim":[[[]]],"num_attention_heads":1e400}`, `{"weight_map":null}`)
-	for _, bomb := range bombs() {
+	for _, bomb := range bombs(100) {
 		f.Add(bomb, bomb, bomb)
 	}
-	dir := fuzzFolder(f)
-	f.Fuzz(func(t *testing.T, model, config, index string) {
-		for name, text := range map[string]string{"model_index.json": model, "unet/config.json": config,
-			"unet/diffusion_pytorch_model.safetensors.index.json": index} {
-			require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o666))
-		}
-		m := &Model{Path: dir}
-		defer m.Close()
-		allocation.Bound(t, len(model)+len(config)+len(index), 64, func() {
-			_ = m.openDiffusers()
-			_ = m.readConfigs()
-		})
-		for _, x := range m.Tensors {
-			if strings.Contains(x.Name, "outside") {
-				t.Fatal("a file outside of the folder was read")
-			}
-		}
-		m.Tensors = nil
-		d := &detector{m: m}
-		m.UNet = odd.UNet
-		m.VAE = odd.VAE
-		d.overrides()
+	dir := &folderOnDisk{dir: fuzzFolder(f)}
+	f.Fuzz(func(t *testing.T, model, config, index string) { dir.requireDiffusers(t, model, config, index) })
+}
+
+func (d *folderOnDisk) requireDiffusers(t *testing.T, model, config, index string) {
+	d.write(t, map[string][]byte{"model_index.json": []byte(model), "unet/config.json": []byte(config), "unet/diffusion_pytorch_model.safetensors.index.json": []byte(index)})
+	var m *Model
+	allocation.Bound(t, len(model)+len(config)+len(index), 64, func() {
+		m = &Model{Path: d.dir}
+		t.Cleanup(func() { m.Close() })
+		_ = m.openDiffusers()
+		_ = m.readConfigs()
 	})
+	for _, x := range m.Tensors {
+		if strings.Contains(x.Name, "outside") {
+			t.Fatal("a file outside of the folder was read")
+		}
+	}
+	m.Tensors = nil
+	detection := &detector{m: m}
+	m.UNet = odd.UNet
+	m.VAE = odd.VAE
+	detection.overrides()
 }
 
 // The index of shards alone.
 func FuzzIndex(f *testing.F) {
 	f.Add(`{"metadata":{"total_size":4},"weight_map":{"conv_in.weight":"a.safetensors"}}`)
-	for _, bomb := range bombs() {
+	for _, bomb := range bombs(100) {
 		f.Add(bomb)
 	}
 	dir := fuzzFolder(f)
+	f.Fuzz(func(t *testing.T, index string) { requireIndex(t, dir, index) })
+}
+
+func requireIndex(t *testing.T, dir, index string) {
 	path := filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors.index.json")
-	f.Fuzz(func(t *testing.T, index string) {
-		require.NoError(t, os.WriteFile(path, []byte(index), 0o666))
-		m := &Model{Path: dir}
-		defer m.Close()
-		var all []raw
-		allocation.Bound(t, len(index), 64, func() { all, _ = m.readPart(part{folder: "unet", base: netBase}) })
-		for _, x := range all {
-			if x.Name != "conv_in.weight" {
-				t.Fatalf("tensor %q was read from elsewhere", x.Name)
-			}
+	require.NoError(t, os.WriteFile(path, []byte(index), 0o666))
+	m := &Model{Path: dir}
+	defer m.Close()
+	var all []raw
+	allocation.Bound(t, len(index), 64, func() { all, _ = m.readPart(part{folder: "unet", base: netBase}) })
+	for _, x := range all {
+		if x.Name != "conv_in.weight" {
+			t.Fatalf("tensor %q was read from elsewhere", x.Name)
 		}
-	})
+	}
 }
 
 // A tokenizer's table, in either of its files.
 func FuzzMerges(f *testing.F) {
 	f.Add("#version: 0.2\na b\nab c</w>\n", `{"model":{"type":"BPE","merges":["a b",["ab","c</w>"]]}}`)
-	f.Add(strings.Repeat("\n", 5000), `{"model":{"type":"BPE","merges":[`+strings.Repeat("[],", 5000)+`[]]}}`)
-	f.Add("\x00", `{"model":{"type":"BPE","merges":[`+strings.Repeat(`"a b",`, 5000)+`"a b"]}}`)
 	f.Add("a b\r\n", `{"model":{"type":"Unigram","merges":null},"model":{"type":"BPE"}}`)
-	for _, bomb := range bombs() {
-		f.Add(bomb, bomb)
+	for _, bomb := range mergeBombs(50) {
+		f.Add(bomb[0], bomb[1])
 	}
 	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, text, table string) {
-		for name, content := range map[string]string{"merges.txt": text, "tokenizer.json": table} {
-			path := filepath.Join(dir, name)
-			require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
-			m := &Model{Metadata: map[string]string{}}
-			allocation.Bound(t, len(content), 128, func() {
-				if m.readMerges(dir) == nil {
-					mergeList(m.Metadata[keyMerges])
-				}
-			})
-			require.NoError(t, os.Remove(path))
-		}
-	})
+	f.Fuzz(func(t *testing.T, text, table string) { requireMerges(t, dir, text, table) })
+}
+
+// mergeBombs are a list of merges and a table with n of what exhausts readers.
+func mergeBombs(n int) [][2]string {
+	all := [][2]string{
+		{strings.Repeat("\n", n), `{"model":{"type":"BPE","merges":[` + strings.Repeat("[],", n) + `[]]}}`},
+		{"\x00", `{"model":{"type":"BPE","merges":[` + strings.Repeat(`"a b",`, n) + `"a b"]}}`},
+	}
+	for _, bomb := range bombs(n) {
+		all = append(all, [2]string{bomb, bomb})
+	}
+	return all
+}
+
+func requireMerges(t *testing.T, dir, text, table string) {
+	for name, content := range map[string]string{"merges.txt": text, "tokenizer.json": table} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+		m := &Model{Metadata: map[string]string{}}
+		allocation.Bound(t, len(content), 128, func() {
+			if m.readMerges(dir) == nil {
+				mergeList(m.Metadata[keyMerges])
+			}
+		})
+		require.NoError(t, os.Remove(path))
+	}
+}
+
+// Bombs of a size that the fuzzer does not reach cost no more than theirs.
+func TestBombs(t *testing.T) {
+	dir := fuzzFolder(t)
+	onDisk := &folderOnDisk{dir: dir}
+	for _, bomb := range bombs(20000) {
+		onDisk.requireDiffusers(t, bomb, bomb, bomb)
+		requireIndex(t, dir, bomb)
+	}
+	tables := t.TempDir()
+	for _, bomb := range mergeBombs(5000) {
+		requireMerges(t, tables, bomb[0], bomb[1])
+	}
 }
 
 // What draws from nothing, in latents.
@@ -138,7 +166,7 @@ func TestIndexErrors(t *testing.T) {
 	dir := t.TempDir()
 	save(t, filepath.Join(dir, "unet", "a.safetensors"), nil, fill([]Weight{{"conv_in.weight", []int64{1}}}, "F32"))
 	path := filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors.index.json")
-	for _, bomb := range bombs() {
+	for _, bomb := range bombs(20000) {
 		require.NoError(t, os.WriteFile(path, []byte(bomb), 0o666))
 		m := &Model{Path: dir}
 		_, err := m.readPart(part{folder: "unet", base: netBase})

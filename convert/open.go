@@ -181,6 +181,9 @@ func (m *Model) take(all []raw) error {
 			err = m.adopt(all, ownName)
 		}
 	}
+	if err == nil && len(m.Tensors) == 0 {
+		err = fmt.Errorf("%s whose %d tensors hold no weights: %w", k.what, len(all), ErrUnrecognized)
+	}
 	if err == nil {
 		m.learn()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/internal/allocation"
+	"github.com/sdgo/sdgo/internal/mutate"
 )
 
 // hostile are archives of the kinds that have fooled readers.
@@ -100,6 +101,15 @@ func FuzzParse(f *testing.F) {
 		f.Add(archive(f, "x/data.pkl", c.pickle))
 	}
 	f.Fuzz(check)
+}
+
+// FuzzMutated makes archives that are wrong in few places.
+func FuzzMutated(f *testing.F) {
+	model := mutate.Small()
+	for seed := range uint64(20) {
+		f.Add(mutate.Choices(seed))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) { check(t, model.Checkpoint(mutate.NewScript(script))) })
 }
 
 // FuzzPickle spares the fuzzer the archive.

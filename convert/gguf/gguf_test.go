@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/allocation"
+	"github.com/sdgo/sdgo/internal/mutate"
 )
 
 var sample = []Tensor{
@@ -238,24 +239,36 @@ func FuzzParse(f *testing.F) {
 	for _, c := range attacks {
 		f.Add(byHand(c.edit))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var file *File
-		var err error
-		allocation.Bound(t, len(data), 32, func() { file, err = Parse(data) })
-		if err != nil {
-			return
-		}
-		total := 0
-		for _, tensor := range file.Tensors {
-			total += len(tensor.Data)
-		}
-		if total > len(data) {
-			t.Fatalf("tensors of %d bytes in a file of %d", total, len(data))
-		}
-		if l, err := NewLayout(without(file.Meta, alignmentKey), file.Tensors); err != nil || l.Size < int64(total) {
-			t.Fatalf("what was read cannot be written: %v", err)
-		}
-	})
+	f.Fuzz(requireParse)
+}
+
+// FuzzMutated makes files that are wrong in few places.
+func FuzzMutated(f *testing.F) {
+	model := mutate.Small()
+	for seed := range uint64(20) {
+		f.Add(mutate.Choices(seed))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) { requireParse(t, model.GGUF(mutate.NewScript(script))) })
+}
+
+// requireParse reads a file: at a bounded cost, and what is read can be written.
+func requireParse(t *testing.T, data []byte) {
+	var file *File
+	var err error
+	allocation.Bound(t, len(data), 32, func() { file, err = Parse(data) })
+	if err != nil {
+		return
+	}
+	total := 0
+	for _, tensor := range file.Tensors {
+		total += len(tensor.Data)
+	}
+	if total > len(data) {
+		t.Fatalf("tensors of %d bytes in a file of %d", total, len(data))
+	}
+	if l, err := NewLayout(without(file.Meta, alignmentKey), file.Tensors); err != nil || l.Size < int64(total) {
+		t.Fatalf("what was read cannot be written: %v", err)
+	}
 }
 
 func without(meta []KV, key string) (rest []KV) {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/internal/allocation"
+	"github.com/sdgo/sdgo/internal/mutate"
 )
 
 // file frames a header and a body.
@@ -112,22 +113,35 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(file(`{`+strings.Repeat(`"a":{"dtype":"U8","shape":[],"data_offsets":[0,0],"x":{}},`, 500)+`"b":0}`, 0))
 	f.Add(file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("0,", 5000)+`0],"data_offsets":[0,0]}}`, 0))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var parsed *File
-		var err error
-		allocation.Bound(t, len(data), 64, func() { parsed, err = Parse(data) })
-		if err != nil {
-			return
-		}
-		total := 0
-		for _, tensor := range parsed.Tensors {
-			total += len(tensor.Data)
-		}
-		require.LessOrEqual(t, total, len(data))
-		var again bytes.Buffer
-		require.NoError(t, Write(&again, parsed.Metadata, parsed.Tensors))
-		back, err := Parse(again.Bytes())
-		require.NoError(t, err)
-		require.Len(t, back.Tensors, len(parsed.Tensors))
-	})
+	f.Fuzz(requireParse)
+}
+
+// FuzzMutated makes files that are wrong in few places.
+func FuzzMutated(f *testing.F) {
+	model := mutate.Small()
+	for seed := range uint64(20) {
+		f.Add(mutate.Choices(seed))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) { requireParse(t, model.Safetensors(mutate.NewScript(script))) })
+}
+
+// requireParse reads a file: at a bounded cost, and what is read can be written
+// and read again.
+func requireParse(t *testing.T, data []byte) {
+	var parsed *File
+	var err error
+	allocation.Bound(t, len(data), 64, func() { parsed, err = Parse(data) })
+	if err != nil {
+		return
+	}
+	total := 0
+	for _, tensor := range parsed.Tensors {
+		total += len(tensor.Data)
+	}
+	require.LessOrEqual(t, total, len(data))
+	var again bytes.Buffer
+	require.NoError(t, Write(&again, parsed.Metadata, parsed.Tensors))
+	back, err := Parse(again.Bytes())
+	require.NoError(t, err)
+	require.Len(t, back.Tensors, len(parsed.Tensors))
 }

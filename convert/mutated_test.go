@@ -1,0 +1,154 @@
+package convert
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/allocation"
+	"github.com/sdgo/sdgo/internal/mutate"
+)
+
+// smallest is a model of the SD 1 family with few tensors, 210.
+func smallest() *Model {
+	m := tiny()
+	m.UNet.ModelChannels, m.UNet.ContextDim, m.Text.Width, m.Text.FFN, m.Text.Vocabulary = 1, 1, 1, 1, 1
+	m.UNet.ChannelMult, m.UNet.TransformerDepth, m.Text.Layers, m.Text.FinalLayer = []int{1}, []int{1}, 1, 1
+	m.VAE.Channels, m.VAE.ChannelMult, m.VAE.HasEncoder, m.Text.ContextLength = 1, []int{1}, false, 1
+	m.UNet.MiddleDepth = 0
+	return m
+}
+
+// written are the formats of files.
+var written = []func(*mutate.Model, *mutate.Script) []byte{(*mutate.Model).Safetensors, (*mutate.Model).GGUF, (*mutate.Model).Checkpoint}
+
+func mutable(tensors []safetensors.Tensor, metadata map[string]string) *mutate.Model {
+	m := &mutate.Model{Meta: metadata}
+	for _, x := range tensors {
+		m.Tensors = append(m.Tensors, mutate.Tensor{Name: x.Name, Type: types[x.DType], Shape: x.Shape, Data: x.Data})
+	}
+	return m
+}
+
+// requireOpen reads a file at a bounded cost: what is accepted can be written.
+func requireOpen(t *testing.T, data []byte) {
+	var m *Model
+	var err error
+	allocation.Bound(t, len(data), 256, func() {
+		m = &Model{}
+		err = errors.Join(m.readBytes(data), m.detect())
+	})
+	if err == nil {
+		requireWritable(t, m)
+	}
+}
+
+func requireWritable(t *testing.T, m *Model) {
+	for _, x := range m.Tensors {
+		x.Finite()
+		if err := x.Float32(make([]float32, x.Elements())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := newPlan(m, Options{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzMutated makes whole models that are wrong in few places.
+func FuzzMutated(f *testing.F) {
+	model := mutable(fill(allWeights(smallest()), "F16"), map[string]string{keyMerges: "a b", keyUNetHeadList: "1"})
+	for i, write := range written {
+		data := write(model, mutate.NewScript(nil))
+		m := &Model{}
+		require.NoError(f, errors.Join(m.readBytes(data), m.detect()))
+		f.Add(uint8(i), []byte{})
+		for seed := range uint64(10) {
+			f.Add(uint8(i), mutate.Choices(seed))
+		}
+	}
+	f.Fuzz(func(t *testing.T, format uint8, script []byte) {
+		requireOpen(t, written[int(format)%len(written)](model, mutate.NewScript(script)))
+	})
+}
+
+// FuzzFolder does the same to a folder: a UNet's layer, an autoencoder's and the
+// files of JSON beside them.
+func FuzzFolder(f *testing.F) {
+	net := func(name string) *mutate.Model {
+		return &mutate.Model{Tensors: []mutate.Tensor{{Name: name, Type: dtype.F16, Shape: []int64{2, 3}, Data: make([]byte, 12)}}}
+	}
+	folder := &mutate.Folder{
+		Texts: map[string]string{
+			"model_index.json": `{"unet":["diffusers","UNet2DModel"],"vqvae":["diffusers","VQModel"],"transformer":[null,null]}`,
+			"unet/config.json": `{"sample_size":8,"attention_head_dim":[8,8],"num_attention_heads":null}`,
+			"unet/diffusion_pytorch_model.safetensors.index.json": `{"metadata":{"total_size":12},"weight_map":{"conv_in.weight":"a.safetensors","down_blocks.0.resnets.0.time_emb_proj.weight":"b.safetensors"}}`,
+			"vqvae/config.json": `{"scaling_factor":0.5}`,
+		},
+		Nets: map[string]*mutate.Model{
+			"unet/a.safetensors": net("conv_in.weight"), "unet/b.safetensors": net("down_blocks.0.resnets.0.time_emb_proj.weight"),
+			"vqvae/diffusion_pytorch_model.safetensors": net("decoder.up_blocks.0.resnets.0.conv1.weight"),
+		},
+	}
+	dir := &folderOnDisk{dir: f.TempDir()}
+	dir.write(f, folder.Files(mutate.NewScript(nil)))
+	m, err := Load(dir.dir)
+	require.NoError(f, err)
+	require.NoError(f, m.Close())
+	f.Add([]byte{})
+	for seed := range uint64(20) {
+		f.Add(mutate.Choices(seed))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		files := folder.Files(mutate.NewScript(script))
+		dir.write(t, files)
+		size := 0
+		for _, data := range files {
+			size += len(data)
+		}
+		var m *Model
+		var err error
+		allocation.Bound(t, size, 256, func() {
+			m = &Model{Path: dir.dir}
+			t.Cleanup(func() { m.Close() })
+			err = errors.Join(m.openDiffusers(), m.detect())
+		})
+		if err == nil && len(m.Tensors) > 0 {
+			requireWritable(t, m)
+		}
+	})
+}
+
+// folderOnDisk writes what has changed since the last time: a file that is made
+// takes longer than reading it does.
+type folderOnDisk struct {
+	dir string
+	is  map[string]string
+}
+
+func (d *folderOnDisk) write(t testing.TB, files map[string][]byte) {
+	if d.is == nil {
+		d.is = map[string]string{}
+	}
+	for name := range maps.Clone(d.is) {
+		if _, ok := files[name]; !ok {
+			require.NoError(t, os.Remove(filepath.Join(d.dir, filepath.FromSlash(name))))
+			delete(d.is, name)
+		}
+	}
+	for name, data := range files {
+		if is, ok := d.is[name]; ok && is == string(data) {
+			continue
+		}
+		path := filepath.Join(d.dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+		require.NoError(t, os.WriteFile(path, data, 0o666))
+		d.is[name] = string(data)
+	}
+}

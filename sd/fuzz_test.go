@@ -1,0 +1,91 @@
+package sd
+
+import (
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/mutate"
+)
+
+// Bits of FuzzRequest's argument that says which parts a request has.
+const (
+	fuzzImage = 1 << iota
+	fuzzMask
+	fuzzOnlyMasked
+	fuzzStage
+	fuzzSecondStage
+	fuzzTowards
+	fuzzScales
+)
+
+// FuzzRequest checks requests of every kind: each is refused, with the fields that
+// are wrong, or has what can be drawn.
+func FuzzRequest(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "model.safetensors")
+	require.NoError(f, os.WriteFile(path, mutableModel(515).Safetensors(mutate.NewScript(nil)), 0o666))
+	m, err := Open(path, Options{Threads: 1})
+	require.NoError(f, err)
+	f.Cleanup(func() { m.Close() })
+	f.Add("a [b|(c:1.2)]", "BREAK d", "euler_a", "", "torch", uint8(0), 64, 64, 20, 1, int64(-1), 0, 7.5, 0.75)
+	f.Add("a [b:c:0.5]", "", "DPM++ 2M Karras", "karras", "philox", uint8(fuzzImage|fuzzMask|fuzzOnlyMasked|fuzzScales), 0, 0, 0, 0, int64(1), 2, 0.0, 1.0)
+	f.Add("(a:1.2.3)", "[[[", "ddim", "simple", "", uint8(fuzzStage|fuzzSecondStage), 8192, 8, 1000, 1024, int64(1)<<62, -1, 1e300, -0.5)
+	f.Add("", "", "heun", "", "", uint8(fuzzImage|fuzzStage|fuzzTowards), 16, 24, 3, 2, int64(5), 1, 1.0, 0.0)
+	img, mask := image.NewNRGBA(image.Rect(0, 0, 24, 16)), image.NewGray(image.Rect(0, 0, 24, 16))
+	mask.Set(5, 5, color.White)
+	f.Fuzz(func(t *testing.T, prompt, negative, sampler, schedule, rng string, parts uint8, width, height, steps, count int, seed int64, small int, guidance, strength float64) {
+		r := Request{Prompt: prompt, NegativePrompt: negative, Sampler: sampler, Schedule: schedule, RNG: RNG(rng), Width: width, Height: height,
+			Steps: steps, Count: count, Seed: seed, ClipSkip: small, DeepCache: small, PreviewEvery: small}
+		if parts&fuzzImage != 0 {
+			r.Image = img
+		}
+		if parts&fuzzMask != 0 {
+			r.Mask, r.OnlyMasked, r.Feather = mask, parts&fuzzOnlyMasked != 0, &small
+			if r.OnlyMasked {
+				r.MaskPadding = &small
+			}
+		}
+		if parts&fuzzScales != 0 {
+			r.Guidance, r.ImageGuidance, r.Strength, r.RefinerAt = &guidance, &strength, &strength, &strength
+		}
+		if parts&fuzzStage != 0 {
+			r.Stages = append(r.Stages, HiresStage{Scale: guidance, Strength: &strength, Upscaler: sampler, Steps: small})
+		}
+		if parts&fuzzSecondStage != 0 {
+			r.Stages = append(r.Stages, HiresStage{Width: height, Height: width, Sampler: sampler, Schedule: schedule, Guidance: &guidance})
+		}
+		if parts&fuzzTowards != 0 {
+			r.Towards = &Towards{Prompt: &negative, Seed: &seed, At: strength}
+		}
+		requireResolved(t, m, r)
+	})
+}
+
+func requireResolved(t *testing.T, m *Model, r Request) {
+	q, err := m.resolve(r)
+	if err != nil {
+		var e *RequestError
+		require.ErrorAs(t, err, &e)
+		for _, p := range e.Problems {
+			require.NotEmpty(t, p.Field)
+			require.NotEmpty(t, p.Text)
+			require.LessOrEqual(t, len(p.Text), maxProblem+len("…"))
+		}
+		return
+	}
+	for _, side := range []int{q.Width, q.Height} {
+		require.True(t, side >= 8 && side <= MaxSide && side%8 == 0, "%dx%d", q.Width, q.Height)
+	}
+	require.True(t, q.Steps >= 1 && q.Steps <= MaxSteps && q.Count >= 1 && q.Count <= MaxCount)
+	require.True(t, q.steps() >= 0 && q.steps() <= q.Steps)
+	require.True(t, q.guidance >= 0 && q.guidance <= maxScale && q.strength >= 0 && q.strength <= 1)
+	require.NotNil(t, q.schedule.Sigmas)
+	require.GreaterOrEqual(t, q.Seed, int64(0))
+	for _, h := range q.stages {
+		require.True(t, h.q.Width >= 8 && h.q.Width <= MaxSide && h.q.Height >= 8 && h.q.Height <= MaxSide, "%dx%d", h.q.Width, h.q.Height)
+	}
+}
