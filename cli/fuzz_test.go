@@ -17,13 +17,13 @@ func FuzzArrange(f *testing.F) {
 		"txt2img\n--step\n3", "-m\nx\ntxt2img", "--version", "txt2img\n-p", "batch\n-\n--seed\n-1", "upscale\na\n=\n-=\n--=x\n-", "\x00", "txt2img\n--cfg-scale=1e999"} {
 		f.Add(line)
 	}
+	r := &run{in: strings.NewReader(""), out: &checkedWriter{}, err: &bytes.Buffer{}}
+	app := r.app()
 	f.Fuzz(func(t *testing.T, lines string) {
 		args := strings.Split(lines, "\n")
 		if lines == "" {
 			args = nil
 		}
-		r := &run{in: strings.NewReader(""), out: &checkedWriter{}, err: &bytes.Buffer{}}
-		app := r.app()
 		got, err := r.arrange(app, args)
 		if err != nil {
 			var usage *usageError

@@ -100,8 +100,8 @@ func FuzzMerges(f *testing.F) {
 	for _, bomb := range mergeBombs(50) {
 		f.Add(bomb[0], bomb[1])
 	}
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, text, table string) { requireMerges(t, dir, text, table) })
+	dirs := mergeDirs(f)
+	f.Fuzz(func(t *testing.T, text, table string) { requireMerges(t, dirs, text, table) })
 }
 
 // mergeBombs are a list of merges and a table with n of what exhausts readers.
@@ -116,17 +116,20 @@ func mergeBombs(n int) [][2]string {
 	return all
 }
 
-func requireMerges(t *testing.T, dir, text, table string) {
+// mergeDirs are a folder for each kind of table.
+func mergeDirs(t testing.TB) map[string]*folderOnDisk {
+	return map[string]*folderOnDisk{"merges.txt": {dir: t.TempDir()}, "tokenizer.json": {dir: t.TempDir()}}
+}
+
+func requireMerges(t *testing.T, dirs map[string]*folderOnDisk, text, table string) {
 	for name, content := range map[string]string{"merges.txt": text, "tokenizer.json": table} {
-		path := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+		dirs[name].write(t, map[string][]byte{name: []byte(content)})
 		m := &Model{Metadata: map[string]string{}}
 		allocation.Bound(t, len(content), 128, func() {
-			if m.readMerges(dir) == nil {
+			if m.readMerges(dirs[name].dir) == nil {
 				mergeList(m.Metadata[keyMerges])
 			}
 		})
-		require.NoError(t, os.Remove(path))
 	}
 }
 
@@ -138,7 +141,7 @@ func TestBombs(t *testing.T) {
 		onDisk.requireDiffusers(t, bomb, bomb, bomb)
 		requireIndex(t, dir, bomb)
 	}
-	tables := t.TempDir()
+	tables := mergeDirs(t)
 	for _, bomb := range mergeBombs(5000) {
 		requireMerges(t, tables, bomb[0], bomb[1])
 	}

@@ -61,20 +61,40 @@ func requireWritable(t *testing.T, m *Model) {
 	}
 }
 
-// FuzzMutated makes whole models that are wrong in few places.
+// parts are models that are recognised by few tensors.
+func parts() (all []*mutate.Model) {
+	for _, names := range [][]string{
+		{"lora_unet_a.lora_up.weight", "lora_unet_a.lora_down.weight", "lora_unet_a.alpha"},
+		{"conv_first.weight", "conv_first.bias", "body.0.rdb1.conv1.weight"},
+		{"double_blocks.0.img_attn.qkv.weight", "double_blocks.0.img_attn.qkv.scale_weight", "double_blocks.0.img_attn.proj.bias"},
+		{"text_model.encoder.layers.0.self_attn.q_proj.weight", "text_model.encoder.layers.0.self_attn.q_proj.bias", "text_model.embeddings.position_ids"},
+	} {
+		m := mutate.Small()
+		for i, name := range names {
+			m.Tensors[i].Name = name
+		}
+		all = append(all, m)
+	}
+	all[2].Tensors[0].Type, all[2].Tensors[0].Data = dtype.F8_E4M3, make([]byte, 64)
+	return all
+}
+
+// FuzzMutated makes models, whole ones and parts, that are wrong in few places.
 func FuzzMutated(f *testing.F) {
-	model := mutable(fill(allWeights(smallest()), "F16"), map[string]string{keyMerges: "a b", keyUNetHeadList: "1"})
+	whole := mutable(fill(allWeights(smallest()), "F16"), map[string]string{keyMerges: "a b", keyUNetHeadList: "1"})
+	models := append(parts(), whole)
 	for i, write := range written {
-		data := write(model, mutate.NewScript(nil))
 		m := &Model{}
-		require.NoError(f, errors.Join(m.readBytes(data), m.detect()))
-		f.Add(uint8(i), []byte{})
-		for seed := range uint64(10) {
-			f.Add(uint8(i), mutate.Choices(seed))
+		require.NoError(f, errors.Join(m.readBytes(write(whole, mutate.NewScript(nil))), m.detect()))
+		for k := range models {
+			f.Add(uint8(i), uint8(k), []byte{})
+			for seed := range uint64(5) {
+				f.Add(uint8(i), uint8(k), mutate.Choices(seed))
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, format uint8, script []byte) {
-		requireOpen(t, written[int(format)%len(written)](model, mutate.NewScript(script)))
+	f.Fuzz(func(t *testing.T, format, model uint8, script []byte) {
+		requireOpen(t, written[int(format)%len(written)](models[int(model)%len(models)], mutate.NewScript(script)))
 	})
 }
 

@@ -33,7 +33,7 @@ var (
 // canonicalName renames a tensor of a single file: in the original layout, as
 // a GGUF file has it, or OpenCLIP's part of it.
 func canonicalName(name string) (string, bool) {
-	if name == scheduleName {
+	if name == scheduleName || strings.HasPrefix(name, UNetPrefix) { // most names, and none that is passed over
 		return name, true
 	}
 	for _, r := range passedOver {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/internal/mutate"
+	"github.com/sdgo/sdgo/sampler"
 )
 
 // Bits of FuzzRequest's argument that says which parts a request has.
@@ -24,20 +25,28 @@ const (
 )
 
 // FuzzRequest checks requests of every kind: each is refused, with the fields that
-// are wrong, or has what can be drawn.
+// are wrong, or has what can be drawn. (Names of samplers have a target of their own.)
 func FuzzRequest(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "model.safetensors")
 	require.NoError(f, os.WriteFile(path, mutableModel(515).Safetensors(mutate.NewScript(nil)), 0o666))
 	m, err := Open(path, Options{Threads: 1})
 	require.NoError(f, err)
 	f.Cleanup(func() { m.Close() })
-	f.Add("a [b|(c:1.2)]", "BREAK d", "euler_a", "", "torch", uint8(0), 64, 64, 20, 1, int64(-1), 0, 7.5, 0.75)
-	f.Add("a [b:c:0.5]", "", "DPM++ 2M Karras", "karras", "philox", uint8(fuzzImage|fuzzMask|fuzzOnlyMasked|fuzzScales), 0, 0, 0, 0, int64(1), 2, 0.0, 1.0)
-	f.Add("(a:1.2.3)", "[[[", "ddim", "simple", "", uint8(fuzzStage|fuzzSecondStage), 8192, 8, 1000, 1024, int64(1)<<62, -1, 1e300, -0.5)
-	f.Add("", "", "heun", "", "", uint8(fuzzImage|fuzzStage|fuzzTowards), 16, 24, 3, 2, int64(5), 1, 1.0, 0.0)
+	f.Add("a [b|(c:1.2)]", "BREAK d", uint8(0), uint8(0), "torch", uint8(0), 64, 64, 20, 1, int64(-1), 0, 7.5, 0.75)
+	f.Add("a [b:c:0.5]", "", uint8(7), uint8(2), "philox", uint8(fuzzImage|fuzzMask|fuzzOnlyMasked|fuzzScales), 0, 0, 0, 0, int64(1), 2, 0.0, 1.0)
+	f.Add("(a:1.2.3)", "[[[", uint8(3), uint8(3), "", uint8(fuzzStage|fuzzSecondStage), 8192, 8, 1000, 1024, int64(1)<<62, -1, 1e300, -0.5)
+	f.Add("", "", uint8(255), uint8(255), "", uint8(fuzzImage|fuzzStage|fuzzTowards), 16, 24, 3, 2, int64(5), 1, 1.0, 0.0)
+	samplers, schedules, upscalers := []string{"", "no sampler"}, []string{"", "no schedule"}, append(Upscalers(), "")
+	for _, x := range sampler.Samplers() {
+		samplers = append(samplers, x.Name)
+	}
+	for _, x := range sampler.Schedules() {
+		schedules = append(schedules, x.Name)
+	}
 	img, mask := image.NewNRGBA(image.Rect(0, 0, 24, 16)), image.NewGray(image.Rect(0, 0, 24, 16))
 	mask.Set(5, 5, color.White)
-	f.Fuzz(func(t *testing.T, prompt, negative, sampler, schedule, rng string, parts uint8, width, height, steps, count int, seed int64, small int, guidance, strength float64) {
+	f.Fuzz(func(t *testing.T, prompt, negative string, samplerAt, scheduleAt uint8, rng string, parts uint8, width, height, steps, count int, seed int64, small int, guidance, strength float64) {
+		sampler, schedule := samplers[int(samplerAt)%len(samplers)], schedules[int(scheduleAt)%len(schedules)]
 		r := Request{Prompt: prompt, NegativePrompt: negative, Sampler: sampler, Schedule: schedule, RNG: RNG(rng), Width: width, Height: height,
 			Steps: steps, Count: count, Seed: seed, ClipSkip: small, DeepCache: small, PreviewEvery: small}
 		if parts&fuzzImage != 0 {
@@ -53,7 +62,7 @@ func FuzzRequest(f *testing.F) {
 			r.Guidance, r.ImageGuidance, r.Strength, r.RefinerAt = &guidance, &strength, &strength, &strength
 		}
 		if parts&fuzzStage != 0 {
-			r.Stages = append(r.Stages, HiresStage{Scale: guidance, Strength: &strength, Upscaler: sampler, Steps: small})
+			r.Stages = append(r.Stages, HiresStage{Scale: guidance, Strength: &strength, Upscaler: upscalers[int(scheduleAt)%len(upscalers)], Steps: small})
 		}
 		if parts&fuzzSecondStage != 0 {
 			r.Stages = append(r.Stages, HiresStage{Width: height, Height: width, Sampler: sampler, Schedule: schedule, Guidance: &guidance})
