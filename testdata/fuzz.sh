@@ -62,7 +62,8 @@ for package in $(go list ./...); do
             fi
             break
         done
-        echo "fuzz $name: $status, $(rate)"
+        made=$(rate)
+        echo "fuzz $name: $status${made:+, $made}"
         if [ "$status" = failed ]; then
             { echo "fuzz $name:" && cat "$log"; } >>"$failures"
         fi
