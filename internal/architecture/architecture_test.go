@@ -46,6 +46,8 @@ var rooms = []room{
 
 	{path: "sampler", pure: true},
 
+	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},
+
 	{path: "convert", knows: []string{"convert/checkpoint", "convert/gguf", "convert/safetensors", "convert/dtype",
 		"internal/guard", "internal/limits", "internal/mmap", "internal/replace"}, pure: true},
 	{path: "convert/checkpoint", pure: true},

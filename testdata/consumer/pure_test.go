@@ -41,6 +41,7 @@ var packages = []struct {
 	{"internal/guard", true},
 	{"internal/limits", true},
 	{"internal/mmap", true},
+	{"internal/mutate", true},
 	{"internal/replace", true},
 	{"sampler", true},
 	{"sd", false},
