@@ -6,8 +6,15 @@ namespace sdgo {
 
 namespace {
 
+// A type of buffers as ggml's, which knows how ggml frees a buffer whose memory is
+// not its own: the buffer alone.
+struct HostBuffers : ggml_backend_buffer_type {
+    void (*free_buffer)(ggml_backend_buffer_t) = nullptr;
+};
+
 void free_pages(ggml_backend_buffer_t buffer) {
     kernels::unmap_pages(buffer->context, buffer->size);
+    static_cast<HostBuffers *>(buffer->buft)->free_buffer(buffer);
 }
 
 ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
@@ -25,14 +32,21 @@ ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
     return buffer;
 }
 
+HostBuffers make_type() {
+    HostBuffers t;
+    static_cast<ggml_backend_buffer_type &>(t) = *ggml_backend_cpu_buffer_type();
+    t.iface.alloc_buffer = allocate;
+    alignas(64) static char nothing[64];
+    ggml_backend_buffer_t sample = ggml_backend_cpu_buffer_from_ptr(nothing, sizeof nothing);
+    t.free_buffer = sample->iface.free_buffer;
+    ggml_backend_buffer_free(sample);
+    return t;
+}
+
 } // namespace
 
 ggml_backend_buffer_type_t host_buffers() {
-    static ggml_backend_buffer_type type = [] {
-        ggml_backend_buffer_type t = *ggml_backend_cpu_buffer_type();
-        t.iface.alloc_buffer = allocate;
-        return t;
-    }();
+    static HostBuffers type = make_type();
     return &type;
 }
 
