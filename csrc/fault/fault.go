@@ -85,7 +85,9 @@ func compile(path string, macros ...string) error {
 	ggml = filepath.Join(ggml, "ml", "backend", "ggml", "ggml")
 	kind := []string{"-shared", "-fPIC"}
 	if strings.HasSuffix(path, ".dll") {
-		kind = []string{"-shared", "-static"} // with the compiler's own libraries in it
+		// With the compiler's own libraries in it; the stamp says that it is to be
+		// exported, and then nothing is that does not say so.
+		kind = []string{"-shared", "-static", "-Wl,--export-all-symbols"}
 	}
 	args := append(compiler[1:], append(kind, "-std=c++17", "-o", path,
 		"-I", filepath.Join(ggml, "include"), "-I", filepath.Join(ggml, "src"))...)
