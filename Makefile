@@ -107,7 +107,8 @@ lint: vet-elsewhere
 # minutes for shaders that compute in float16. Without threads of its own it runs
 # workgroups in order, on which ggml's products with few rows depend there
 # (docs/gpu.md, "Agreement").
-SOFTWARE = $(if $(TEST_DEVICE),,GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
+# Its compiler takes ten times as long for vectors of 512 bits as for 256.
+SOFTWARE = $(if $(TEST_DEVICE),,LP_NATIVE_VECTOR_WIDTH=256 GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
 gpu:
 	$(SOFTWARE) SDGO_BACKEND_PATH="$(CURDIR)/lib/sdgo" SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
 		go test -count=1 -timeout 20m -run OnDevice ./sd ./builtin ./cli
