@@ -3,9 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"hash/fnv"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert"
-	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/mutate"
 )
 
 // tinyTensors are those of a model of the SD 1 family that is as small as CLIP's
@@ -28,24 +25,7 @@ var tinyTensors = sync.OnceValue(func() []safetensors.Tensor {
 	vae := convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 2}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4, QuantConv: true, HasEncoder: true}
 	var all []safetensors.Tensor
 	for _, w := range append(append(text.Weights(), unet.Weights()...), vae.Weights()...) {
-		h := fnv.New64a()
-		h.Write([]byte(w.Name))
-		r := rand.New(rand.NewPCG(h.Sum64(), 0))
-		n := convert.Tensor{Shape: w.Shape}.Elements()
-		center, spread := 0.0, 0.1
-		if len(w.Shape) > 1 {
-			spread = math.Sqrt(3 / float64(n/w.Shape[0]))
-		} else if strings.HasSuffix(w.Name, ".weight") {
-			center = 1
-		}
-		values := make([]float32, n)
-		for i := range values {
-			values[i] = float32(center + spread*(2*r.Float64()-1))
-		}
-		data := make([]byte, n*2)
-		if err := dtype.Encode(dtype.F16, data, values); err != nil {
-			panic(err)
-		}
+		data := mutate.Weight(w.Name, w.Shape).Data
 		all = append(all, safetensors.Tensor{Name: w.Name, DType: "F16", Shape: w.Shape, Data: data})
 	}
 	return all

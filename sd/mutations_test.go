@@ -3,15 +3,11 @@ package sd
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"image"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -173,25 +169,7 @@ func mutableModel(vocabulary int) *mutate.Model {
 	vae := convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 1}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4, QuantConv: true, HasEncoder: true}
 	m := &mutate.Model{Meta: map[string]string{"sdgo.tokenizer.merges": "a b", "sdgo.unet.heads_by_level": "4", "sdgo.text.heads": "2"}}
 	for _, w := range append(append(text.Weights(), unet.Weights()...), vae.Weights()...) {
-		h := fnv.New64a()
-		h.Write([]byte(w.Name))
-		r := rand.New(rand.NewPCG(h.Sum64(), 0))
-		n := convert.Tensor{Shape: w.Shape}.Elements()
-		center, spread := 0.0, 0.1
-		if len(w.Shape) > 1 {
-			spread = math.Sqrt(3 / float64(n/w.Shape[0]))
-		} else if strings.HasSuffix(w.Name, ".weight") {
-			center = 1
-		}
-		numbers := make([]float32, n)
-		for i := range numbers {
-			numbers[i] = float32(center + spread*(2*r.Float64()-1))
-		}
-		data := make([]byte, 2*n)
-		if err := dtype.Encode(dtype.F16, data, numbers); err != nil {
-			panic(err)
-		}
-		m.Tensors = append(m.Tensors, mutate.Tensor{Name: w.Name, Type: dtype.F16, Shape: w.Shape, Data: data})
+		m.Tensors = append(m.Tensors, mutate.Weight(w.Name, w.Shape))
 	}
 	return m
 }

@@ -1,8 +1,10 @@
 package mutate
 
 import (
+	"hash/fnv"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +27,34 @@ type Tensor struct {
 	Data    []byte
 	Offset  int64
 	Strides []int64
+}
+
+// Weight is a tensor of float16 with numbers of its own for each name: matrices of
+// about unit gain, norms close to 1, biases close to 0, so that a network of such
+// weights computes something.
+func Weight(name string, shape []int64) Tensor {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	r := rand.New(rand.NewPCG(h.Sum64(), 0))
+	n := int64(1)
+	for _, d := range shape {
+		n *= d
+	}
+	center, spread := 0.0, 0.1
+	if len(shape) > 1 {
+		spread = math.Sqrt(3 / float64(n/shape[0]))
+	} else if strings.HasSuffix(name, ".weight") {
+		center = 1
+	}
+	numbers := make([]float32, n)
+	for i := range numbers {
+		numbers[i] = float32(center + spread*(2*r.Float64()-1))
+	}
+	data := make([]byte, 2*n)
+	if err := dtype.Encode(dtype.F16, data, numbers); err != nil {
+		panic(err)
+	}
+	return Tensor{Name: name, Type: dtype.F16, Shape: shape, Data: data}
 }
 
 // Small is a model of three tensors, in files of less than a kilobyte.
