@@ -269,7 +269,7 @@ func (p *plan) hash(ctx context.Context) <-chan []byte {
 		for _, f := range p.maps {
 			h := sha256.New()
 			for rest := f.Data; len(rest) > 0 && ctx.Err() == nil; {
-				n := min(len(rest), 16<<20)
+				n := min(len(rest), 1<<20)
 				h.Write(rest[:n])
 				f.Release(rest[:n])
 				rest = rest[n:]

@@ -258,8 +258,7 @@ func (p *plan) convert(ctx context.Context, f io.WriterAt, c piece, b *buffer) e
 		source.gather(c.bytes, c.begin)
 	}
 	if from == to && source.Scale == nil {
-		_, err := f.WriteAt(c.bytes, c.at)
-		return err
+		return writeAt(ctx, f, c.bytes, c.at)
 	}
 	size, ok := to.Size(int64(c.count), to.BlockSize())
 	if !ok {
@@ -282,8 +281,26 @@ func (p *plan) convert(ctx context.Context, f io.WriterAt, c piece, b *buffer) e
 	if err := encodeAll(ctx, to, encoded, floats, c.row, p.options.Quantize, p.options.Importance[source.Name]); err != nil {
 		return err
 	}
-	_, err := f.WriteAt(encoded, c.at)
-	return err
+	return writeAt(ctx, f, encoded, c.at)
+}
+
+// writtenBytes is how much is written between two looks at the context. A system
+// whose disk is behind makes whoever writes more wait.
+const writtenBytes = 1 << 18
+
+// writeAt writes bytes at an offset, until ctx is done.
+func writeAt(ctx context.Context, f io.WriterAt, bytes []byte, at int64) error {
+	for len(bytes) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := f.WriteAt(bytes[:min(len(bytes), writtenBytes)], at)
+		if err != nil {
+			return err
+		}
+		bytes, at = bytes[n:], at+int64(n)
+	}
+	return nil
 }
 
 func (p *plan) advance(n int64) error {

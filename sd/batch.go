@@ -265,7 +265,7 @@ func (m *Model) batch(ctx context.Context, t task) (int, error) {
 
 // stepMemory is what a step of n pictures takes beside the weights, bytes.
 func (m *Model) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
-	net, err := m.unet.get()
+	net, err := m.unet.get(ctx)
 	if err != nil {
 		return 0, err
 	}

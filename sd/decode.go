@@ -29,7 +29,7 @@ func (m *Model) decode(ctx context.Context, latent plane, done func(index, of in
 // decodePlane runs a decoder, which gives scale pixels for a latent one, whole
 // or in tiles.
 func (m *Model) decodePlane(ctx context.Context, p *part, name string, z plane, scale int, done func(index, of int) error) (pixels plane, err error) {
-	net, err := p.get()
+	net, err := p.get(ctx)
 	if err != nil {
 		return pixels, err
 	}

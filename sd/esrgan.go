@@ -157,7 +157,7 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done func(index,
 	if err := checkUpscaled(size, scale); err != nil {
 		return nil, err
 	}
-	net, err := u.net.get()
+	net, err := u.net.get(ctx)
 	if err != nil {
 		return nil, err
 	}

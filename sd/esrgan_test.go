@@ -44,7 +44,7 @@ func TestUpscalersAgreeWithTorch(t *testing.T) {
 func requireUpscaled(t *testing.T, ref reference, u *ESRGAN, want string, bound float64) {
 	t.Helper()
 	require.Equal(t, map[string]int{"x4": 4, "x2": 2}[want], u.Scale())
-	net, err := u.net.get()
+	net, err := u.net.get(t.Context())
 	require.NoError(t, err)
 	x := plane{ref.f32("image"), 3, 10, 14}.fold(u.config.Fold)
 	got := make([]float32, len(ref.f32(want)))

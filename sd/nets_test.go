@@ -89,7 +89,7 @@ func runCase(t *testing.T, ref reference, m *Model, prefix string, c netCase, bo
 // runNet is a case's output.
 func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []float32 {
 	t.Helper()
-	net, err := c.part(m).get()
+	net, err := c.part(m).get(t.Context())
 	require.NoError(t, err)
 	var inputs []cgo.Input
 	for name, from := range c.inputs {

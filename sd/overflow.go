@@ -15,7 +15,7 @@ import (
 // run runs a network. Where float16 has overflowed it goes over to float32, for
 // good.
 func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, out []cgo.Output) error {
-	net, err := p.get()
+	net, err := p.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, o
 		return inMemory(err, p.device)
 	}
 	explained := m.notFinite(name, p)
-	wide, err := p.widen()
+	wide, err := p.widen(ctx)
 	if _, isKnown := explained.(*NotFiniteError); !isKnown || err != nil || wide == net {
 		return explained
 	}
@@ -38,7 +38,7 @@ func (m *Model) run(ctx context.Context, name string, p *part, in []cgo.Input, o
 
 // widen sets up the network with weights in float32, which are used from then
 // on.
-func (p *part) widen() (*cgo.Net, error) {
+func (p *part) widen(ctx context.Context) (*cgo.Net, error) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.wide == nil {
@@ -50,5 +50,5 @@ func (p *part) widen() (*cgo.Net, error) {
 			ways: p.ways, offload: p.offload, stream: p.stream}
 		p.net.Unload() // a GPU has no room for both
 	}
-	return p.wide.get()
+	return p.wide.get(ctx)
 }

@@ -78,8 +78,9 @@ func withoutOnes(shape []int64) []int64 {
 	return shape[:n]
 }
 
-// get returns the net with its weights bound.
-func (p *part) get() (*cgo.Net, error) { return p.load(context.Background(), nil) }
+// get returns the net with its weights bound. If ctx ends before, the next call
+// begins anew.
+func (p *part) get(ctx context.Context) (*cgo.Net, error) { return p.load(ctx, nil) }
 
 // load is get, which tells how many bytes have come to the device so far.
 func (p *part) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Net, error) {

@@ -208,7 +208,7 @@ func (m *Model) moments(ctx context.Context, pixels plane) (plane, error) {
 // encodePlane runs an encoder, whose output has so many channels and a pixel
 // for factor of the picture's along a side, in tiles where memory wants it.
 func (m *Model) encodePlane(ctx context.Context, p *part, name, output string, pixels plane, channels, factor int) (plane, error) {
-	net, err := p.get()
+	net, err := p.get(ctx)
 	if err != nil {
 		return plane{}, err
 	}

@@ -94,7 +94,7 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 	ref := readReference(t, taesdFolder, "reference.safetensors")
 	file := func(name string) string { return filepath.Join(taesdFolder, name) }
 	run := func(p *part, in, out string, x plane, channels, height, width int) []float32 {
-		net, err := p.get()
+		net, err := p.get(t.Context())
 		require.NoError(t, err)
 		got := make([]float32, channels*height*width)
 		require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: in, Shape: x.shape(), F32: x.data}}, []cgo.Output{{Name: out, Data: got}}))

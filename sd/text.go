@@ -75,7 +75,7 @@ func (m *Model) encodeWith(ctx context.Context, t *textEncoder, segments []promp
 	if err != nil {
 		return embedding{}, err
 	}
-	net, err := t.get()
+	net, err := t.get(ctx)
 	if err != nil {
 		return embedding{}, err
 	}

@@ -106,7 +106,7 @@ func (m *Model) runUNet(ctx context.Context, dst []float32, in unetInput) error 
 	if in.cache == nil && m.unet.device.Kind != cgo.CPU {
 		return m.run(ctx, "the UNet", m.unet, m.unetInputs(in), []cgo.Output{{Name: "out", Data: dst}})
 	}
-	net, err := m.unet.get()
+	net, err := m.unet.get(ctx)
 	if err != nil {
 		return err
 	}

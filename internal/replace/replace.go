@@ -82,9 +82,15 @@ func (t *Temporary) Commit() error {
 	return nil
 }
 
-// Discard removes the file unless it was committed.
+// Discard removes the file unless it was committed. Its space is given back
+// afterwards: a system may take long to forget what was on its way to the disk.
 func (t *Temporary) Discard() {
-	if !t.done {
+	switch {
+	case t.done:
+	case renamedOpen: // and so removed while it is open
+		t.Remove()
+		go t.Close()
+	default:
 		t.Close()
 		t.Remove()
 	}
