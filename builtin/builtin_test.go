@@ -191,7 +191,7 @@ func TestDrawsWhatThePromptNames(t *testing.T) {
 	for _, line := range fileLines(t, "../training/prompts.txt")[:pictures] {
 		fields := strings.Split(line, "\t")
 		prompt, icon, colour := fields[0], fields[1], fields[2]
-		r, err := m.Generate(context.Background(), sd.Request{Prompt: prompt, Sampler: "euler", Steps: 20, Guidance: sd.Scale(5), Seed: 1})
+		r, err := m.Generate(context.Background(), sd.Request{Prompt: prompt, Sampler: "euler", Steps: 20, Guidance: sd.Float(5), Seed: 1})
 		require.NoError(t, err)
 		img := r.Images[0].Image
 		got, ground := nearest(all, img, prompt), colourName(background(img))

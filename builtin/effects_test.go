@@ -92,7 +92,7 @@ func TestEveryInstructionSetDrawsThePicture(t *testing.T) {
 }
 
 func TestSeedsChooseWhatThePromptLeavesOpen(t *testing.T) {
-	r := sd.Request{Prompt: "a house", Guidance: sd.Scale(3), Seed: 3, Count: 6}
+	r := sd.Request{Prompt: "a house", Guidance: sd.Float(3), Seed: 3, Count: 6}
 	grounds := map[string]bool{}
 	for _, p := range draw(t, 0, r) {
 		grounds[colourName(background(p))] = true
@@ -101,7 +101,7 @@ func TestSeedsChooseWhatThePromptLeavesOpen(t *testing.T) {
 }
 
 func TestNegativePromptDrivesAway(t *testing.T) {
-	r := sd.Request{Prompt: "a house", Guidance: sd.Scale(3), Seed: 3, Count: 6}
+	r := sd.Request{Prompt: "a house", Guidance: sd.Float(3), Seed: 3, Count: 6}
 	purple := func(negative string) (n int) {
 		r.NegativePrompt = negative
 		for _, p := range draw(t, 0, r) {
@@ -119,7 +119,7 @@ func TestWeightsShiftAttention(t *testing.T) {
 	all := things(t)
 	toRocket := func(rocket, car float64) float64 {
 		prompt := fmt.Sprintf("a (rocket:%g) and a (car:%g) on a blue background", rocket, car)
-		p := draw(t, 0, sd.Request{Prompt: prompt, Guidance: sd.Scale(3), Sampler: "euler", Seed: 3})[0]
+		p := draw(t, 0, sd.Request{Prompt: prompt, Guidance: sd.Float(3), Sampler: "euler", Seed: 3})[0]
 		picture := shrink(p)
 		return fit(&picture, background(p), all[slices.IndexFunc(all, func(th thing) bool { return th.icon == "rocket" })], 50, 32, 64)
 	}
@@ -130,7 +130,7 @@ func TestGuidance(t *testing.T) {
 	r := sd.Request{Prompt: "a big rocket on a blue background", Sampler: "euler", Seed: 3}
 	var blue []float64 // how far the background is from the named colour
 	for _, scale := range []float64{0, 1, 3} {
-		r.Guidance = sd.Scale(scale)
+		r.Guidance = sd.Float(scale)
 		c, want := background(draw(t, 0, r)[0]), colours["blue"]
 		blue = append(blue, math.Hypot(math.Hypot(want[0]-float64(c.R), want[1]-float64(c.G)), want[2]-float64(c.B)))
 	}
@@ -139,7 +139,7 @@ func TestGuidance(t *testing.T) {
 }
 
 func TestMoreStepsComeNearerToTheSolution(t *testing.T) {
-	r := sd.Request{Prompt: "a rocket on a blue background", Sampler: "euler", Guidance: sd.Scale(3), Seed: 3}
+	r := sd.Request{Prompt: "a rocket on a blue background", Sampler: "euler", Guidance: sd.Float(3), Seed: 3}
 	with := func(steps int) *image.NRGBA {
 		r.Steps = steps
 		return draw(t, 0, r)[0]
@@ -152,7 +152,7 @@ func TestMoreStepsComeNearerToTheSolution(t *testing.T) {
 
 func TestSizeAndPlaceAreAsThePromptSays(t *testing.T) {
 	where := func(what string) (share, x, y float64) {
-		return ink(draw(t, 0, sd.Request{Prompt: what + " on a blue background", Sampler: "euler", Guidance: sd.Scale(3), Seed: 3})[0])
+		return ink(draw(t, 0, sd.Request{Prompt: what + " on a blue background", Sampler: "euler", Guidance: sd.Float(3), Seed: 3})[0])
 	}
 	small, _, _ := where("a small rocket")
 	big, x, y := where("a big rocket")

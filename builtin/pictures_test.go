@@ -47,8 +47,8 @@ func TestPromptsInterpolate(t *testing.T) {
 	for _, p := range pairs {
 		var scores []float64
 		for i := range frames {
-			r, err := m.Generate(context.Background(), sd.Request{Prompt: p.prompt, Sampler: "euler", Steps: 12, Guidance: sd.Scale(5), Seed: 1,
-				Towards: &sd.Towards{Prompt: &p.to, At: float64(i) / (frames - 1)}})
+			r, err := m.Generate(context.Background(), sd.Request{Prompt: p.prompt, Sampler: "euler", Steps: 12, Guidance: sd.Float(5), Seed: 1,
+				Interpolate: &sd.Interpolation{Prompt: &p.to, At: float64(i) / (frames - 1)}})
 			require.NoError(t, err)
 			scores = append(scores, score(all, r.Images[0].Image, p.to, p.other, p.icon))
 		}
@@ -65,12 +65,12 @@ func TestPromptsInterpolate(t *testing.T) {
 // The ends of an interpolation are the pictures themselves.
 func TestInterpolationEnds(t *testing.T) {
 	seed, to := int64(2), "a bus on a blue background"
-	ask := func(prompt string, seed int64, towards *sd.Towards) *image.NRGBA {
-		return draw(t, 0, sd.Request{Prompt: prompt, Seed: seed, Steps: 3, Sampler: "euler", Guidance: sd.Scale(5), Towards: towards})[0]
+	ask := func(prompt string, seed int64, towards *sd.Interpolation) *image.NRGBA {
+		return draw(t, 0, sd.Request{Prompt: prompt, Seed: seed, Steps: 3, Sampler: "euler", Guidance: sd.Float(5), Interpolate: towards})[0]
 	}
 	const from = "a waffle on a blue background, which is a very long sentence for such a small thing on a blue background that goes on and on " +
 		"until there are more than seventy-five tokens in it, so that it takes two chunks where the other prompt takes one, and then a little more, and more"
-	both := func(at float64) *sd.Towards { return &sd.Towards{Prompt: &to, Seed: &seed, At: at} }
+	both := func(at float64) *sd.Interpolation { return &sd.Interpolation{Prompt: &to, Seed: &seed, At: at} }
 	require.Equal(t, ask(from, 1, nil).Pix, ask(from, 1, both(0)).Pix)
 	require.LessOrEqual(t, difference(ask(to, 2, nil), ask(from, 1, both(1))), 0.01)
 	require.Greater(t, difference(ask(from, 1, nil), ask(from, 1, both(0.5))), 1.0)
@@ -82,10 +82,10 @@ func TestInterpolationEnds(t *testing.T) {
 func TestStrengthKeepsOrChanges(t *testing.T) {
 	all := things(t)
 	for _, p := range pairs {
-		first := draw(t, 0, sd.Request{Prompt: p.prompt, Sampler: "euler", Steps: 12, Guidance: sd.Scale(5), Seed: 1})[0]
+		first := draw(t, 0, sd.Request{Prompt: p.prompt, Sampler: "euler", Steps: 12, Guidance: sd.Float(5), Seed: 1})[0]
 		last, changed := 1.0, 0.0
 		for _, strength := range []float64{0, 0.1, 0.3, 0.7} {
-			img := draw(t, 0, sd.Request{Prompt: p.to, Image: first, Strength: &strength, Sampler: "euler", Steps: 20, Guidance: sd.Scale(1.5), Seed: 2})[0]
+			img := draw(t, 0, sd.Request{Prompt: p.to, Image: first, Strength: &strength, Sampler: "euler", Steps: 20, Guidance: sd.Float(1.5), Seed: 2})[0]
 			like, far := score(all, img, p.prompt, p.icon, p.other), difference(first, img)
 			t.Logf("%s to %s at %g: %.2f, %.1f levels", p.icon, p.other, strength, like, far)
 			require.Less(t, like, last)
@@ -105,14 +105,14 @@ func TestStrengthKeepsOrChanges(t *testing.T) {
 
 // Outside the mask every pixel is what it was.
 func TestInpaintingTouchesTheMaskAlone(t *testing.T) {
-	first := draw(t, 0, sd.Request{Prompt: pairs[0].prompt, Sampler: "euler", Steps: 8, Guidance: sd.Scale(5), Seed: 1})[0]
+	first := draw(t, 0, sd.Request{Prompt: pairs[0].prompt, Sampler: "euler", Steps: 8, Guidance: sd.Float(5), Seed: 1})[0]
 	mask := image.NewGray(first.Rect)
 	for y := 30; y < 101; y++ {
 		for x := 25; x < 90; x++ {
 			mask.SetGray(x, y, color.Gray{255})
 		}
 	}
-	painted := draw(t, 0, sd.Request{Prompt: pairs[0].to, Image: first, Mask: mask, Strength: sd.Scale(1), Sampler: "euler", Steps: 8, Guidance: sd.Scale(5), Seed: 2})[0]
+	painted := draw(t, 0, sd.Request{Prompt: pairs[0].to, Image: first, Mask: mask, Strength: sd.Float(1), Sampler: "euler", Steps: 8, Guidance: sd.Float(5), Seed: 2})[0]
 	inside := 0.0
 	for y := range 128 {
 		for x := range 128 {

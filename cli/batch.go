@@ -15,6 +15,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/convert"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -65,7 +66,7 @@ type batchRun struct {
 	model    string     // name, and what else of the model changes pictures
 	m        *sd.Model
 	refiner  *sd.Model
-	taesd    *sd.TAESD
+	taesd    string                // its name, attached to the model
 	esrgan   map[string]*sd.ESRGAN // by their files
 	options  sd.Options
 	report   reporter
@@ -115,9 +116,12 @@ func (r *run) runBatch(c *urfave.Context) error {
 			return err
 		}
 		defer b.refiner.Close()
+		if err := b.m.Attach(b.refiner); err != nil {
+			return err
+		}
 	}
 	var tiny sd.Request
-	closeTAESD, err := r.openTAESD(c.Context, c.String("taesd"), &tiny, o)
+	closeTAESD, err := r.openTAESD(c.Context, b.m, c.String("taesd"), &tiny, o)
 	if err != nil {
 		return err
 	}
@@ -301,7 +305,7 @@ func (b *batchRun) event(job *batchJob, e sd.Event) error {
 		return nil
 	}
 	path := job.to.path(number+1, e.Image.Params.Seed)
-	text := e.Image.Params.Text() + job.mark
+	text := requests.Text(e.Image.Params, sd.Version) + job.mark
 	err := writeFile(path, func(w io.Writer) error { return job.to.encode(w, e.Image.Image, text) })
 	if err != nil {
 		return err

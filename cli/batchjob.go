@@ -153,8 +153,8 @@ func (j *batchJob) target(b *batchRun) (err error) {
 // paths are the files that the job gives, with those of its stages.
 func (j *batchJob) paths() (all []string) {
 	q, stages := j.request, 0
-	if _, err := j.run.hires(j.context, &q); err == nil && q.Drafts {
-		stages = len(q.Stages)
+	if _, err := j.run.hires(j.context, &q); err == nil && q.KeepHiresInput {
+		stages = len(q.Hires)
 	}
 	for i := range j.count {
 		path := j.to.path(i+1, 0)
@@ -187,19 +187,26 @@ func (j *batchJob) makeRequest(b *batchRun) error {
 		return err
 	}
 	for i, file := range files {
-		if q.Stages[i].ESRGAN, err = b.openESRGAN(file); err != nil {
+		if file == "" {
+			continue
+		}
+		u, err := b.openESRGAN(file)
+		if err != nil {
 			return err
 		}
+		q.Hires[i].Upscaler = u.Name()
 	}
-	q.Prompt, q.Refiner, q.TAESD = j.context.String("prompt"), b.refiner, b.taesd
+	q.Prompt, q.TAESD = j.context.String("prompt"), b.taesd
+	if b.refiner != nil {
+		q.Refiner = b.refiner.Name()
+	}
 	j.request = q
 	return nil
 }
 
-// openESRGAN opens a network that enlarges pictures, once for all jobs; "" is
-// none.
+// openESRGAN opens a network that enlarges pictures, once for all jobs.
 func (b *batchRun) openESRGAN(file string) (*sd.ESRGAN, error) {
-	if file == "" || b.esrgan[file] != nil {
+	if b.esrgan[file] != nil {
 		return b.esrgan[file], nil
 	}
 	o := b.options
@@ -209,7 +216,7 @@ func (b *batchRun) openESRGAN(file string) (*sd.ESRGAN, error) {
 		return nil, fmt.Errorf("hires-upscaler %w", err)
 	}
 	b.esrgan[file] = u
-	return u, nil
+	return u, b.m.Attach(u)
 }
 
 // hash makes the mark: of everything that the pictures depend on.

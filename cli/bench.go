@@ -59,7 +59,7 @@ type benchResult struct {
 	Stages  []benchStage `json:"stages"`
 
 	model *sd.Model
-	all   [][]sd.Measurement
+	all   [][]sd.StageTiming
 }
 
 // benchStage is the median of a stage's measurements.
@@ -173,7 +173,7 @@ func (r *run) measure(ctx context.Context, name string, o sd.Options, ways []str
 		results[i].model, results[i].Load = m, seconds(time.Since(start))
 		size = cmp.Or(size, m.NativeSize())
 		start = time.Now()
-		if _, err := m.Measure(ctx, size, size); err != nil {
+		if _, err := m.Benchmark(ctx, size, size); err != nil {
 			return nil, 0, err
 		}
 		results[i].First = seconds(time.Since(start))
@@ -181,7 +181,7 @@ func (r *run) measure(ctx context.Context, name string, o sd.Options, ways []str
 	}
 	for range runs {
 		for i := range results {
-			one, err := results[i].model.Measure(ctx, size, size)
+			one, err := results[i].model.Benchmark(ctx, size, size)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -194,11 +194,11 @@ func (r *run) measure(ctx context.Context, name string, o sd.Options, ways []str
 // sum takes the median of each stage.
 func (b *benchResult) sum(profile bool) {
 	for stage := range b.all[0] {
-		var times []sd.Measurement
+		var times []sd.StageTiming
 		for _, one := range b.all {
 			times = append(times, one[stage])
 		}
-		slices.SortFunc(times, func(x, y sd.Measurement) int { return cmp.Compare(x.Time, y.Time) })
+		slices.SortFunc(times, func(x, y sd.StageTiming) int { return cmp.Compare(x.Time, y.Time) })
 		m := times[len(times)/2]
 		s := benchStage{Stage: m.Stage, Seconds: m.Time.Seconds(), GFLOP: m.FLOP / 1e9}
 		if profile {

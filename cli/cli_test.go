@@ -106,7 +106,7 @@ func TestBars(t *testing.T) {
 	}
 	b.progress(sd.Event{Stage: sd.StageDecode, Index: 1, Of: 4, Elapsed: time.Second})
 	b.saved(sd.Event{Stage: sd.StageImage, Image: &sd.Image{Image: image.NewNRGBA(image.Rect(0, 0, 8, 8)),
-		Params: sd.Params{Seed: 5, Steps: 3, Sampler: "euler"}}}, "out.png")
+		Params: sd.Params{Request: sd.Request{Seed: 5, Steps: 3, Sampler: "euler"}}}}, "out.png")
 	for _, s := range []string{"text", "picture 1, 1.5 s/step", "(2/3)", "decoding", "(1/4)", "out.png: seed 5, 8x8, 3 steps of euler\n"} {
 		require.Contains(t, w.String(), s)
 	}

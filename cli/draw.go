@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -68,11 +69,11 @@ var requestFlags = map[string]string{
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "DeepCache": "deep-cache", "Count": "count",
 	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
-	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
-	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
-	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
-	"Stages": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
-	"Towards": "to", "Towards.Prompt": "to", "Towards.Seed": "to-seed",
+	"MaskFeather": "mask-feather", "MaskGrow": "mask-grow", "MaskBlur": "mask-blur", "Canvas": "canvas", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
+	"OriginalSize": "original-size", "TargetSize": "target-size", "CropTopLeft": "crop",
+	"AestheticScore": "aesthetic", "NegativeAestheticScore": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
+	"Hires": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
+	"Interpolate": "to", "Interpolate.Prompt": "to", "Interpolate.Seed": "to-seed",
 }
 
 // request puts flags into a request. A zero that the user wrote is an error
@@ -86,7 +87,7 @@ func (r *run) request(c *urfave.Context) (sd.Request, error) {
 		ClipSkip: c.Int("clip-skip"), DeepCache: c.Int("deep-cache"), Count: c.Int("count"),
 	}
 	if c.IsSet("cfg-scale") {
-		q.Guidance = sd.Scale(c.Float64("cfg-scale"))
+		q.Guidance = sd.Float(c.Float64("cfg-scale"))
 	}
 	sides := fmt.Sprintf("a multiple of 8 from 8 to %d wanted", sd.MaxSide)
 	var problems []problem
@@ -254,17 +255,22 @@ func (r *run) generate(ctx context.Context, name string, o sd.Options, d drawing
 	}
 	defer m.Close()
 	if d.refiner != "" {
-		if d.request.Refiner, err = r.openModel(ctx, d.refiner, o); err != nil {
+		refiner, err := r.openModel(ctx, d.refiner, o)
+		if err != nil {
 			return err
 		}
-		defer d.request.Refiner.Close()
+		defer refiner.Close()
+		if err := m.Attach(refiner); err != nil {
+			return err
+		}
+		d.request.Refiner = refiner.Name()
 	}
-	closeTAESD, err := r.openTAESD(ctx, d.taesd, &d.request, o)
+	closeTAESD, err := r.openTAESD(ctx, m, d.taesd, &d.request, o)
 	defer closeTAESD()
 	if err != nil {
 		return err
 	}
-	closeAll, err := r.openUpscalers(ctx, &d, o)
+	closeAll, err := r.openUpscalers(ctx, m, &d, o)
 	defer closeAll()
 	if err != nil {
 		return err
@@ -379,7 +385,7 @@ func (r *run) save(e sd.Event, to *target) (path string, err error) {
 // saveAs writes a picture to a file, or to standard output.
 func (r *run) saveAs(e sd.Event, to *target, path string) (string, error) {
 	write := func(w io.Writer) error {
-		return to.encode(w, e.Image.Image, e.Image.Params.Text())
+		return to.encode(w, e.Image.Image, job.Text(e.Image.Params, sd.Version))
 	}
 	if path == "-" {
 		return path, write(r.out)

@@ -6,6 +6,7 @@ import (
 	"image/draw"
 	"io"
 
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -45,7 +46,7 @@ func (g *grid) image() *image.NRGBA {
 // encode writes the sheet with the parameters of its first picture, as
 // AUTOMATIC1111 does.
 func (g *grid) encode(w io.Writer, to *target) error {
-	return to.encode(w, g.image(), g.pictures[0].Params.Text())
+	return to.encode(w, g.image(), job.Text(g.pictures[0].Params, sd.Version))
 }
 
 // save writes the sheet, if it has any pictures, and returns its path.

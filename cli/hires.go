@@ -50,48 +50,48 @@ func (r *run) hires(c *urfave.Context, q *sd.Request) (files []string, err error
 	if to {
 		name = "hires-size"
 	}
-	q.Stages = make([]sd.HiresStage, strings.Count(c.String(name), ",")+1)
-	files = make([]string, len(q.Stages))
-	q.Drafts = c.Bool("save-stages")
-	if q.Drafts && (c.IsSet("grid") || c.String("output") == "-") {
+	q.Hires = make([]sd.HiresPass, strings.Count(c.String(name), ",")+1)
+	files = make([]string, len(q.Hires))
+	q.KeepHiresInput = c.Bool("save-stages")
+	if q.KeepHiresInput && (c.IsSet("grid") || c.String("output") == "-") {
 		return nil, usagef("%s wants a file for each picture: no %s, and no %s -", r.flagName("save-stages"), r.flagName("grid"), r.flagName("output"))
 	}
 	var problems []problem
 	for _, f := range []struct {
 		name, want string
-		set        func(s *sd.HiresStage, i int, text string) bool
+		set        func(s *sd.HiresPass, i int, text string) bool
 	}{
-		{"hires", "a factor is wanted, such as 2x", func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires", "a factor is wanted, such as 2x", func(s *sd.HiresPass, _ int, text string) bool {
 			v, err := strconv.ParseFloat(strings.TrimSuffix(text, "x"), 64)
 			s.Scale = v
 			return err == nil && v > 0
 		}},
-		{"hires-size", "a width and a height are wanted, as in 1024x1536", func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires-size", "a width and a height are wanted, as in 1024x1536", func(s *sd.HiresPass, _ int, text string) bool {
 			p, ok := pair(text, "x")
 			s.Width, s.Height = p.X, p.Y
 			return ok && p.X > 0 && p.Y > 0
 		}},
-		{"hires-upscaler", "a name is wanted, such as latent, or an ESRGAN file", func(s *sd.HiresStage, i int, text string) bool {
+		{"hires-upscaler", "a name is wanted, such as latent, or an ESRGAN file", func(s *sd.HiresPass, i int, text string) bool {
 			if s.Upscaler = text; isFileName(text) {
 				s.Upscaler, files[i] = "", text
 			}
 			return text != ""
 		}},
-		{"hires-strength", "a number from 0 to 1 is wanted", func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires-strength", "a number from 0 to 1 is wanted", func(s *sd.HiresPass, _ int, text string) bool {
 			v, err := strconv.ParseFloat(text, 64)
 			s.Strength = &v
 			return err == nil
 		}},
-		{"hires-steps", fmt.Sprintf("1 to %d are wanted", sd.MaxSteps), func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires-steps", fmt.Sprintf("1 to %d are wanted", sd.MaxSteps), func(s *sd.HiresPass, _ int, text string) bool {
 			v, err := strconv.Atoi(text)
 			s.Steps = v
 			return err == nil && v > 0
 		}},
-		{"hires-sampler", "a name is wanted; sdgo samplers lists them", func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires-sampler", "a name is wanted; sdgo samplers lists them", func(s *sd.HiresPass, _ int, text string) bool {
 			s.Sampler = text
 			return text != ""
 		}},
-		{"hires-cfg-scale", "a number is wanted", func(s *sd.HiresStage, _ int, text string) bool {
+		{"hires-cfg-scale", "a number is wanted", func(s *sd.HiresPass, _ int, text string) bool {
 			v, err := strconv.ParseFloat(text, 64)
 			s.Guidance = &v
 			return err == nil
@@ -101,12 +101,12 @@ func (r *run) hires(c *urfave.Context, q *sd.Request) (files []string, err error
 			continue
 		}
 		list := strings.Split(c.String(f.name), ",")
-		if len(list) > len(q.Stages) {
-			problems = append(problems, problem{r.flagName(f.name), fmt.Sprintf("%d values for %s", len(list), plural(len(q.Stages), "stage"))})
+		if len(list) > len(q.Hires) {
+			problems = append(problems, problem{r.flagName(f.name), fmt.Sprintf("%d values for %s", len(list), plural(len(q.Hires), "stage"))})
 			continue
 		}
-		for i := range q.Stages {
-			if text := list[min(i, len(list)-1)]; !f.set(&q.Stages[i], i, text) {
+		for i := range q.Hires {
+			if text := list[min(i, len(list)-1)]; !f.set(&q.Hires[i], i, text) {
 				problems = append(problems, problem{r.flagName(f.name), fmt.Sprintf("%.40q, %s", text, f.want)})
 				break
 			}
@@ -123,10 +123,10 @@ func isFileName(text string) bool {
 	return filepath.Base(text) != text || slices.Contains([]string{".pth", ".pt", ".safetensors", ".gguf", ".ckpt"}, strings.ToLower(filepath.Ext(text)))
 }
 
-// hiresFlag is the flag behind a field of a stage, "Stages[1].Scale".
+// hiresFlag is the flag behind a field of a stage, "Hires[1].Scale".
 func (r *run) hiresFlag(field string) (name string, ok bool) {
 	_, of, ok := strings.Cut(field, "].")
-	if !ok || !strings.HasPrefix(field, "Stages[") {
+	if !ok || !strings.HasPrefix(field, "Hires[") {
 		return "", false
 	}
 	if of == "Scale" {
@@ -139,7 +139,7 @@ func (r *run) hiresFlag(field string) (name string, ok bool) {
 
 // openUpscalers opens the ESRGAN networks of a drawing's stages, each file
 // once. The function that it returns closes them.
-func (r *run) openUpscalers(ctx context.Context, d *drawing, o sd.Options) (func(), error) {
+func (r *run) openUpscalers(ctx context.Context, m *sd.Model, d *drawing, o sd.Options) (func(), error) {
 	open := map[string]*sd.ESRGAN{}
 	closeAll := func() {
 		for _, u := range open {
@@ -147,7 +147,7 @@ func (r *run) openUpscalers(ctx context.Context, d *drawing, o sd.Options) (func
 		}
 	}
 	o.Type, o.Prediction = "", ""
-	d.request.Stages = slices.Clone(d.request.Stages)
+	d.request.Hires = slices.Clone(d.request.Hires)
 	for i, file := range d.upscalers {
 		if file == "" {
 			continue
@@ -161,8 +161,11 @@ func (r *run) openUpscalers(ctx context.Context, d *drawing, o sd.Options) (func
 				return closeAll, fmt.Errorf("%s %w", r.flagName("hires-upscaler"), err)
 			}
 			open[file] = u
+			if err := m.Attach(u); err != nil {
+				return closeAll, err
+			}
 		}
-		d.request.Stages[i].ESRGAN = open[file]
+		d.request.Hires[i].Upscaler = open[file].Name()
 	}
 	return closeAll, nil
 }
@@ -187,7 +190,7 @@ func stagePath(final string, i int) string {
 
 // finalSize is the size that a request's stages make of a picture.
 func finalSize(q sd.Request, width, height int) (int, int) {
-	for _, s := range q.Stages {
+	for _, s := range q.Hires {
 		if s.Width > 0 {
 			width, height = s.Width, s.Height
 			continue

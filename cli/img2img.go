@@ -88,9 +88,9 @@ func (r *run) pictures(c *urfave.Context, q *sd.Request) (err error) {
 	if q.Image, err = r.readPicture("input", c.String("input")); err != nil {
 		return err
 	}
-	q.Strength = sd.Scale(c.Float64("strength"))
+	q.Strength = sd.Float(c.Float64("strength"))
 	if c.IsSet("image-cfg-scale") {
-		q.ImageGuidance = sd.Scale(c.Float64("image-cfg-scale"))
+		q.ImageGuidance = sd.Float(c.Float64("image-cfg-scale"))
 	}
 	if findFlag(c.Command, "mask") == nil {
 		return nil
@@ -161,7 +161,7 @@ func (r *run) mask(c *urfave.Context, q *sd.Request) error {
 		mask = picture.Blur(mask, blur)
 	}
 	q.Mask, q.OnlyMasked = mask, c.Bool("only-masked")
-	for name, to := range map[string]**int{"mask-feather": &q.Feather, "mask-padding": &q.MaskPadding} {
+	for name, to := range map[string]**int{"mask-feather": &q.MaskFeather, "mask-padding": &q.MaskPadding} {
 		if n := c.Int(name); c.IsSet(name) {
 			*to = &n
 		}

@@ -86,7 +86,7 @@ func (r *run) runInterpolate(c *urfave.Context) error {
 		return err
 	}
 	q.Prompt = prompts[0]
-	other := sd.Towards{}
+	other := sd.Interpolation{}
 	if c.IsSet("to") {
 		text := c.String("to")
 		other.Prompt = &text
@@ -115,7 +115,7 @@ func (r *run) runInterpolate(c *urfave.Context) error {
 		t := other
 		t.At = float64(i) / float64(n-1)
 		requests[i] = q
-		requests[i].Towards = &t
+		requests[i].Interpolate = &t
 	}
 	report := r.newReporter(c.Bool("quiet"))
 	defer report.close()
@@ -137,8 +137,11 @@ func (r *run) drawFrames(ctx context.Context, name string, o sd.Options, d drawi
 			return err
 		}
 		defer refiner.Close()
+		if err := m.Attach(refiner); err != nil {
+			return err
+		}
 		for i := range requests {
-			requests[i].Refiner = refiner
+			requests[i].Refiner = refiner.Name()
 		}
 	}
 	width, height := cmp.Or(requests[0].Width, m.NativeSize()), cmp.Or(requests[0].Height, m.NativeSize())

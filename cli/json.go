@@ -78,9 +78,14 @@ type jsonStage struct {
 	CFGScale float64 `json:"cfg_scale"`
 }
 
-func jsonStages(stages []sd.StageParams) (all []jsonStage) {
-	for _, s := range stages {
-		all = append(all, jsonStage{s.Width, s.Height, s.Upscaler, s.Strength, s.Steps, s.Sampler, s.Schedule, s.Guidance})
+func jsonStages(p sd.Params) (all []jsonStage) {
+	width, height := p.Width, p.Height
+	for _, h := range p.Hires {
+		side := func(n int) int { return int(float64(n)*h.Scale) / 8 * 8 }
+		if width, height = side(width), side(height); h.Width > 0 {
+			width, height = h.Width, h.Height
+		}
+		all = append(all, jsonStage{width, height, h.Upscaler, *h.Strength, h.Steps, h.Sampler, h.Schedule, *h.Guidance})
 	}
 	return all
 }
@@ -173,17 +178,22 @@ func (r *events) progress(e sd.Event) {
 
 func (r *events) saved(e sd.Event, path string) {
 	p := e.Image.Params
-	var at *float64
-	if p.TowardsPrompt != nil || p.TowardsSeed != nil {
-		at = &p.TowardsAt
-	}
-	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, jsonParams{
+	params := jsonParams{
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
-		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
-		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Strength: p.Strength, Model: p.Model,
-		Decoder: p.Decoder, To: p.TowardsPrompt, ToSeed: p.TowardsSeed, At: at,
-		Stages: jsonStages(p.Stages),
-	}})
+		Steps: p.Steps, CFGScale: *p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
+		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Model: p.Model,
+		Stages: jsonStages(p),
+	}
+	if p.Strength != nil {
+		params.Strength = *p.Strength
+	}
+	if p.TAESD != "" {
+		params.Decoder = "TAESD"
+	}
+	if t := p.Interpolate; t != nil {
+		params.To, params.ToSeed, params.At = t.Prompt, t.Seed, &t.At
+	}
+	writeEvent(r.w, imageEvent{"image", e.Picture + 1, e.Of, path, p.Seed, params})
 }
 
 func (r *events) upscaled(e upscaledEvent) { writeEvent(r.w, e) }

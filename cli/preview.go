@@ -79,7 +79,7 @@ func (r *run) previews(c *urfave.Context, q *sd.Request) (*previewer, error) {
 
 // openTAESD opens the tiny autoencoder of a drawing, if it wants one. The
 // function that it returns closes it.
-func (r *run) openTAESD(ctx context.Context, file string, q *sd.Request, o sd.Options) (func(), error) {
+func (r *run) openTAESD(ctx context.Context, m *sd.Model, file string, q *sd.Request, o sd.Options) (func(), error) {
 	if file == "" {
 		return func() {}, nil
 	}
@@ -91,8 +91,8 @@ func (r *run) openTAESD(ctx context.Context, file string, q *sd.Request, o sd.Op
 	if err != nil {
 		return func() {}, fmt.Errorf("%s %w", r.flagName("taesd"), err)
 	}
-	q.TAESD = t
-	return func() { t.Close() }, nil
+	q.TAESD = t.Name()
+	return func() { t.Close() }, m.Attach(t)
 }
 
 // previewSide is what the longer side of a preview in a file has at least,

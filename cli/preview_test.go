@@ -44,7 +44,7 @@ func TestTAESDFlags(t *testing.T) {
 		want string
 	}{
 		// The tiny model's autoencoder has a factor of 2.
-		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny has 8 pixels along a latent one; one with 2 is wanted"},
+		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny has 8 pixels along a latent one, and the model 2"},
 		{ExitUsage, []string{"--taesd", ""}, "--taesd: the name of a file is wanted"},
 		{ExitUsage, []string{"--taesd-preview-only"}, "--taesd-preview-only without a tiny autoencoder"},
 		{ExitFailure, []string{"--taesd", "none.pth"}, "--taesd none.pth: " + noFile},

@@ -33,7 +33,7 @@ func (r *run) xl(c *urfave.Context, q *sd.Request) error {
 	}{
 		{"original-size", "x", "a width and a height are wanted, as in 1024x1024", &q.OriginalSize},
 		{"target-size", "x", "a width and a height are wanted, as in 1024x1024", &q.TargetSize},
-		{"crop", ",", "the left and the top pixel are wanted, as in 0,0", &q.CropCorner},
+		{"crop", ",", "the left and the top pixel are wanted, as in 0,0", &q.CropTopLeft},
 	} {
 		if !c.IsSet(f.name) {
 			continue
@@ -43,9 +43,9 @@ func (r *run) xl(c *urfave.Context, q *sd.Request) error {
 			problems = append(problems, problem{r.flagName(f.name), fmt.Sprintf("%.40q, %s", c.String(f.name), f.want)})
 		}
 	}
-	for name, to := range map[string]**float64{"aesthetic": &q.Aesthetic, "negative-aesthetic": &q.NegativeAesthetic, "refiner-at": &q.RefinerAt} {
+	for name, to := range map[string]**float64{"aesthetic": &q.AestheticScore, "negative-aesthetic": &q.NegativeAestheticScore, "refiner-at": &q.RefinerAt} {
 		if c.IsSet(name) {
-			*to = sd.Scale(c.Float64(name))
+			*to = sd.Float(c.Float64(name))
 		}
 	}
 	if c.IsSet("refiner-at") && !c.IsSet("refiner") {

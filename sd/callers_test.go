@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/pipeline"
 )
 
 // callers is a picture of a caller's own.
@@ -94,8 +95,8 @@ func TestCallersCallbacks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, result.Images, 1)
 
-	m.options.Warn = func(string) { panic(gone) }
-	require.ErrorIs(t, m.note("odd"), gone)
+	odd := openTiny(t, "sd1.safetensors", Options{Threads: 2, Warn: func(string) { panic(gone) }})
+	require.ErrorIs(t, odd.host().Warn("odd"), gone)
 
 	u, err := OpenESRGAN("../testdata/upscale/x2.safetensors", Options{Threads: 2})
 	require.NoError(t, err)
@@ -112,7 +113,7 @@ func TestNilContext(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
 	_, err := m.Generate(none, Request{})
 	require.ErrorContains(t, err, "ctx must not be nil")
-	_, err = m.Measure(none, 64, 64)
+	_, err = m.Benchmark(none, 64, 64)
 	require.ErrorContains(t, err, "ctx must not be nil")
 	u, err := OpenESRGAN("../testdata/upscale/x2.safetensors", Options{Threads: 2})
 	require.NoError(t, err)
@@ -146,53 +147,15 @@ func peak(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// A picture of one column, scaled until it covers a square, would have 52 GB.
-func TestThinPicturesAreCroppedFirst(t *testing.T) {
-	for _, size := range []image.Point{{1, 50000}, {50000, 1}, {3, 100000}} {
-		img := image.NewNRGBA(image.Rectangle{Max: size})
-		for i := range img.Pix {
-			img.Pix[i] = 255
-		}
-		for _, at := range []image.Point{size.Div(2), size.Sub(image.Pt(1, 1)).Div(2)} {
-			img.Pix[img.PixOffset(at.X, at.Y)] = 0
-		}
-		var fitted *image.NRGBA
-		require.Less(t, peak(func() { fitted = fit(img, 512, 512) }), uint64(8<<20))
-		require.Equal(t, image.Rect(0, 0, 512, 512), fitted.Rect)
-		require.Less(t, fitted.NRGBAAt(256, 256).R, uint8(128), "the middle is the middle")
-		var squeezed *image.NRGBA
-		require.Less(t, peak(func() { squeezed = resize(img, 512, 512, imaging.Lanczos) }), uint64(96<<20)) // with AddressSanitizer 70 MB
-		require.Equal(t, image.Rect(0, 0, 512, 512), squeezed.Rect)
-	}
-	// Nothing changes where most of a picture stays.
-	for _, size := range []image.Point{{32, 10}, {64, 48}, {512, 768}, {1000, 1000}, {9, 9}} {
-		require.Equal(t, image.Rectangle{Max: size}, middleFor(size, image.Pt(512, 512)))
-	}
-	for size, want := range map[image.Point]image.Rectangle{
-		{1, 50000}: image.Rect(0, 24999, 1, 25000), {50000, 2}: image.Rect(24999, 0, 25001, 2), {8, 1024}: image.Rect(0, 508, 8, 516),
-	} {
-		require.Equal(t, want, middleFor(size, image.Pt(512, 512)))
-	}
-}
-
 // A stage of other proportions crops first, too.
 func TestStagesCropFirst(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
 	for _, upscaler := range []string{"latent", "Lanczos"} {
 		result, err := m.Generate(t.Context(), Request{Width: 8, Height: 512, Steps: 1, Sampler: "euler",
-			Stages: []HiresStage{{Width: 512, Height: 8, Upscaler: upscaler, Steps: 1}}})
+			Hires: []HiresPass{{Width: 512, Height: 8, Upscaler: upscaler, Steps: 1}}})
 		require.NoError(t, err)
 		require.Equal(t, image.Rect(0, 0, 512, 8), result.Images[0].Image.Rect)
 	}
-	var latent plane
-	require.Less(t, peak(func() {
-		h := hires{q: resolved{Request: Request{Width: 8192, Height: 8}}}
-		h.upscaler, _ = findUpscaler("latent")
-		var err error
-		latent, err = m.enlarge(t.Context(), h, newPlane(4, 8192/m.factor(), 1), nil, 0, nil)
-		require.NoError(t, err)
-	}), uint64(1<<30))
-	require.Equal(t, 8192/m.factor(), latent.width)
 }
 
 // A short prompt can ask for a thousand texts of a hundred chunks each.
@@ -205,10 +168,10 @@ func TestPromptsAreBounded(t *testing.T) {
 	bomb := "[" + strings.Join(turns, "|") + "] " + strings.Repeat("word ", 2000)
 	require.Less(t, len(bomb), 20_000)
 	for name, q := range map[string]Request{
-		"Prompt":         {Prompt: bomb, Steps: 1000},
-		"NegativePrompt": {NegativePrompt: bomb, Steps: 1000},
-		"Towards.Prompt": {Towards: &Towards{Prompt: &bomb}, Steps: 1000},
-		"Stages":         {Prompt: bomb, Steps: 1, Stages: []HiresStage{{Scale: 1, Steps: 1000, Strength: Scale(1)}}},
+		"Prompt":             {Prompt: bomb, Steps: 1000},
+		"NegativePrompt":     {NegativePrompt: bomb, Steps: 1000},
+		"Interpolate.Prompt": {Interpolate: &Interpolation{Prompt: &bomb}, Steps: 1000},
+		"Hires":              {Prompt: bomb, Steps: 1, Hires: []HiresPass{{Scale: 1, Steps: 1000, Strength: Float(1)}}},
 	} {
 		require.Less(t, peak(func() {
 			_, err := m.Generate(t.Context(), q)
@@ -226,25 +189,26 @@ func TestPromptsAreBounded(t *testing.T) {
 // not encoded for the base model.
 func TestPhasesShareTexts(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
-	q, err := m.resolve(Request{Prompt: "[cat|dog] " + strings.Repeat("word ", 100), Steps: 40, Width: 16, Height: 16})
-	require.NoError(t, err)
-	c, err := m.prepare(t.Context(), q, &Result{})
-	require.NoError(t, err)
-	require.Len(t, c.phases, 40)
-	require.Same(t, &c.phases[0].cond.data[0], &c.phases[38].cond.data[0])
-	require.Same(t, &c.phases[0].uncond.data[0], &c.phases[39].uncond.data[0])
-	require.NotSame(t, &c.phases[0].cond.data[0], &c.phases[1].cond.data[0])
-	other := "[one|two|three]"
-	q.Towards = &Towards{Prompt: &other, At: 0.5}
-	q.Stages = nil
-	c, err = m.prepare(t.Context(), q, &Result{})
-	require.NoError(t, err)
-	require.Same(t, &c.phases[0].mixed.other.data[0], &c.phases[3].mixed.other.data[0], "what is mixed is mixed when it is needed")
-
-	refiner := &Model{weights: m.weights}
-	q.Refiner, q.refinerAt = refiner, 0.5
-	for step := range 40 {
-		require.Equal(t, step < 20, m.reaches(q, step, step+1), step)
-		require.Equal(t, step >= 20, refiner.reaches(q, step, step+1), step)
+	conditions := func(r Request, steps pipeline.Steps) (all []pipeline.Conditions) {
+		d, err := m.resolved(r)
+		require.NoError(t, err)
+		phases, err := m.pipeline.Conditioner.Conditions(t.Context(), &d.Resolved, steps, false, pipeline.Memo{})
+		require.NoError(t, err)
+		for _, p := range phases {
+			all = append(all, p.Conditions())
+		}
+		return all
 	}
+	q := Request{Prompt: "[cat|dog] " + strings.Repeat("word ", 100), Steps: 40, Width: 16, Height: 16}
+	all := conditions(q, pipeline.Steps{Until: 40})
+	require.Len(t, all, 40)
+	require.Same(t, all[0].Cond, all[38].Cond)
+	require.Same(t, all[0].Uncond, all[39].Uncond)
+	require.NotSame(t, all[0].Cond, all[1].Cond)
+	for step, c := range conditions(q, pipeline.Steps{After: 20, Until: 40}) {
+		require.Equal(t, step >= 20, c.Cond != nil && c.Uncond != nil, step)
+	}
+	other := "[one|two|three]"
+	q.Interpolate = &Interpolation{Prompt: &other, At: 0.5}
+	require.Len(t, conditions(q, pipeline.Steps{Until: 40}), 40)
 }

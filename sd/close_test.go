@@ -1,8 +1,11 @@
 package sd
 
 import (
+	"context"
 	"errors"
 	"image"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,21 +52,27 @@ func TestCloseWaitsAndRefuses(t *testing.T) {
 	_, err := m.Generate(t.Context(), Request{Prompt: "a cat"})
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, m.Check(Request{Prompt: "a cat"}), ErrClosed)
-	_, err = m.Measure(t.Context(), 64, 64)
+	_, err = m.Benchmark(t.Context(), 64, 64)
 	require.ErrorIs(t, err, ErrClosed)
 }
 
 // What a request brings along must be open, too, and have been.
 func TestRequestsOfClosedModels(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
-	for name, r := range map[string]Request{
-		"refiner":          {Refiner: &Model{}},
-		"tiny autoencoder": {TAESD: &TAESD{}},
-		"upscaler":         {Stages: []HiresStage{{ESRGAN: &ESRGAN{}}}},
-	} {
-		require.ErrorIs(t, m.Check(r), ErrClosed, name)
+	for _, never := range []Attachment{&Model{}, &TAESD{}, &ESRGAN{}} {
+		require.ErrorIs(t, m.Attach(never), ErrClosed)
 	}
-	_, err := (&ESRGAN{}).Upscale(t.Context(), image.NewGray(image.Rect(0, 0, 8, 8)))
+	tiny, err := OpenTAESD(taesdFolder+"/tiny.safetensors", Options{})
+	require.NoError(t, err)
+	network, err := OpenESRGAN(upscaleFolder+"/x2.safetensors", Options{})
+	require.NoError(t, err)
+	r := Request{TAESD: attach(t, m, tiny), Hires: []HiresPass{{Upscaler: attach(t, m, network)}}}
+	require.NoError(t, m.Check(r))
+	require.NoError(t, tiny.Close())
+	require.ErrorIs(t, m.Check(r), ErrClosed)
+	require.NoError(t, network.Close())
+	require.ErrorIs(t, m.Check(Request{Hires: r.Hires}), ErrClosed)
+	_, err = (&ESRGAN{}).Upscale(t.Context(), image.NewGray(image.Rect(0, 0, 8, 8)))
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, m.Check(Request{}), "the failed checks hold nothing")
 	require.NoError(t, m.Close())
@@ -72,7 +81,7 @@ func TestRequestsOfClosedModels(t *testing.T) {
 // All problems are told of at once, of whatever kind.
 func TestEveryProblemIsTold(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
-	err := m.Check(Request{Prompt: "<lora:x:1>", NegativePrompt: strings.Repeat("word ", 20000), Steps: -1, ClipSkip: 99, Refiner: m})
+	err := m.Check(Request{Prompt: "<lora:x:1>", NegativePrompt: strings.Repeat("word ", 20000), Steps: -1, ClipSkip: 99, Refiner: "nobody"})
 	var all *RequestError
 	require.ErrorAs(t, err, &all)
 	var fields []string
@@ -87,7 +96,7 @@ func TestEveryProblemIsTold(t *testing.T) {
 func TestNilPictures(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
 	err := m.Check(Request{Image: (*image.NRGBA)(nil), Mask: (*image.Gray)(nil)})
-	require.ErrorContains(t, err, "Image: no picture: a nil *image.NRGBA; Mask: no picture: a nil *image.Gray")
+	require.ErrorContains(t, err, "Image: no picture: a nil *image.NRGBA")
 }
 
 // A callback that panics takes no goroutine of its batch along.
@@ -114,4 +123,39 @@ func TestPanicsLeaveNothingBehind(t *testing.T) {
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	require.NoError(t, m.Close(), "and nothing is in progress")
+}
+
+// Names of attached models are their own, and no filter's.
+func TestAttach(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
+	one, err := OpenESRGAN(upscaleFolder+"/x2.safetensors", Options{})
+	require.NoError(t, err)
+	defer one.Close()
+	require.NoError(t, m.Attach(one, one))
+	other, err := OpenESRGAN(upscaleFolder+"/x2.safetensors", Options{})
+	require.NoError(t, err)
+	defer other.Close()
+	require.ErrorContains(t, m.Attach(other), `another model "x2" is attached already`)
+	data, err := os.ReadFile(upscaleFolder + "/x2.safetensors")
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "lanczos.safetensors")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	filter, err := OpenESRGAN(path, Options{})
+	require.NoError(t, err)
+	defer filter.Close()
+	require.ErrorContains(t, m.Attach(filter), `"lanczos" is the name of a filter`)
+	require.ErrorContains(t, m.Check(Request{Refiner: "x2"}), `Refiner: no model "x2" is attached`)
+	require.ErrorContains(t, m.Check(Request{TAESD: "x2"}), `TAESD: no tiny autoencoder "x2" is attached`)
+}
+
+// Cancelling ends the conversion of weights while they are loaded; the next run
+// begins it anew.
+func TestLoadingIsCancelled(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{Type: "q8_0"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := m.unet().Estimate(ctx, nil, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = m.Generate(t.Context(), Request{Width: 16, Height: 16, Steps: 1})
+	require.NoError(t, err)
 }

@@ -25,8 +25,8 @@ func TestDeepCache(t *testing.T) {
 	with := func(n int) Image { return draw(func(r *Request) { r.DeepCache = n }) }
 	whole := with(0)
 	require.Equal(t, whole.Image.Pix, with(1).Image.Pix)
-	require.NotContains(t, whole.Params.Text(), "Deep cache")
-	require.Contains(t, with(3).Params.Text(), ", Deep cache: 3, ")
+	require.NotContains(t, text(whole.Params), "Deep cache")
+	require.Contains(t, text(with(3).Params), ", Deep cache: 3, ")
 
 	var last *image.NRGBA
 	for _, c := range []struct {
@@ -52,7 +52,7 @@ func TestDeepCache(t *testing.T) {
 	// More steps than one in full: nothing is computed behind the first.
 	require.Equal(t, last.Pix, with(13).Image.Pix)
 	_, err := m.Generate(context.Background(), Request{DeepCache: -1})
-	require.ErrorContains(t, err, "DeepCache: -1, 0 to 1000 wanted")
+	require.ErrorContains(t, err, "DeepCache: must be 0 to 1000, got -1")
 }
 
 // Pictures of a batch share no pass of the UNet then, and are those drawn alone.

@@ -2,17 +2,13 @@ package sd
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/sdgo/sdgo/cgo"
 )
 
 // testDevice is the device that the tests below are to run on, by its name in
@@ -61,7 +57,7 @@ func TestNetsOnDevice(t *testing.T) {
 	xl := readReference(t, xlFolder, "reference.safetensors")
 	for _, model := range []string{"base", "refiner"} {
 		t.Run("xl/"+model, func(t *testing.T) {
-			c := netCase{"unet", func(m *Model) *part { return m.unet },
+			c := netCase{"unet", (*Model).unet,
 				map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context", "y": "unet.y"}, "out", "unet.out"}
 			runCase(t, xl, openXL(t, model, b.options), model+".", c, 3*b.bound)
 		})
@@ -90,7 +86,6 @@ func TestPicturesOnDevice(t *testing.T) {
 	device := testDevice(t)
 	same := func(*Request) {}
 	want := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, same)
-	bytes := uint64(0)
 	for _, o := range []Options{
 		{Backend: device},
 		{Backend: "text=cpu,vae=cpu,unet=" + device},
@@ -99,22 +94,25 @@ func TestPicturesOnDevice(t *testing.T) {
 	} {
 		o.Type = "f32"
 		require.Greater(t, psnr(want, drawTiny(t, o, same)), 50.0, "%+v", o)
-		if bytes == 0 {
-			m := openTiny(t, "sd1.safetensors", o)
-			n, err := m.unet.bytes()
-			require.NoError(t, err)
-			bytes = n
+	}
+	// Weights in groups: with half of what the UNet takes.
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
+	all, comes := uint64(0), uint64(0)
+	for _, d := range m.host().Demands() {
+		if d.Network == m.unet() {
+			all += d.Weights/2 + d.Graph
+		} else {
+			all, comes = all+d.Weights, max(comes, d.Graph)
 		}
 	}
-	// Weights in groups: with half of what the UNet wants.
-	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
-	m.unet.stream = bytes / 2
+	m = openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device, MaxMemory: all + comes})
+	require.NotZero(t, m.unet().Streams())
 	result, err := m.Generate(context.Background(), Request{Prompt: "a red apple", NegativePrompt: "a table", Width: 64, Height: 64, Steps: 3, Sampler: "euler", Seed: 42})
 	require.NoError(t, err)
 	require.Greater(t, psnr(want, result.Images[0].Image), 50.0, "weights in groups")
 
-	img := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, func(r *Request) { r.Image, r.Strength = want, Scale(0.7) })
-	got := drawTiny(t, Options{Type: "f32", Backend: device}, func(r *Request) { r.Image, r.Strength = want, Scale(0.7) })
+	img := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, func(r *Request) { r.Image, r.Strength = want, Float(0.7) })
+	got := drawTiny(t, Options{Type: "f32", Backend: device}, func(r *Request) { r.Image, r.Strength = want, Float(0.7) })
 	require.Greater(t, psnr(img, got), 50.0, "from a picture")
 }
 
@@ -175,59 +173,12 @@ func TestBackends(t *testing.T) {
 		"abacus":            `"abacus" is not here; there is: auto, cpu`,
 		"unet=abacus":       `"abacus" is not here`,
 		"engine=cpu":        "the parts are text, unet, vae, upscale",
-		"unet=cpu,unet=cpu": "one device for each part",
-		"unet=cpu,":         "one device for each part",
-		"cpu,vae=cpu":       "one device for each part",
+		"unet=cpu,unet=cpu": "it must name one device for each part",
+		"unet=cpu,":         "it must name one device for each part",
+		"cpu,vae=cpu":       "it must name one device for each part",
 	} {
 		require.ErrorContains(t, CheckBackend(bad), want, bad)
 	}
 	_, err := Open(filepath.Join(netsFolder, "sd1.safetensors"), Options{Backend: "unet=abacus"})
 	require.ErrorContains(t, err, "abacus")
-}
-
-// The order in which auto tries devices.
-func TestCandidates(t *testing.T) {
-	all := []cgo.DeviceInfo{
-		{Name: "CPU", Kind: cgo.CPU, Free: 100},
-		{Name: "BLAS", Kind: cgo.Accelerator},
-		{Name: "Vulkan0", Kind: cgo.GPU, Free: 30},
-		{Name: "Vulkan1", Kind: cgo.IGPU, Free: 60},
-		{Name: "Vulkan2", Kind: cgo.GPU, Free: 90, Software: true},
-		{Name: "CUDA0", Kind: cgo.GPU, Free: 10},
-		{Name: "CUDA1", Kind: cgo.GPU, Free: 20},
-	}
-	var names []string
-	for _, d := range candidates(all) {
-		names = append(names, d.Name)
-	}
-	require.Equal(t, "CUDA1 CUDA0 Vulkan0 Vulkan1 CPU", strings.Join(names, " "))
-}
-
-// Where memory is short, the weights of the UNet come in groups that leave room
-// for all the rest.
-func TestPlan(t *testing.T) {
-	device := cgo.DeviceInfo{Index: 7, Kind: cgo.GPU, Free: 1000}
-	for _, c := range []struct {
-		max     uint64
-		offload bool
-		fits    bool
-		stream  uint64
-		taken   uint64
-	}{
-		{1000, false, true, 0, 600 + 50 + 100 + 80}, // text 100+10, unet 600+50, vae 80+70: with all of it 900
-		{899, false, false, 599, 599 + 50 + 100 + 80},
-		{300, false, false, 1, 1 + 50 + 100 + 80}, // hopeless: 300 are not enough for the rest
-		{800, true, true, 0, 650},                 // 650 and at most 150 beside it
-		{500, true, false, 300, 350},
-	} {
-		m := &Model{options: Options{MaxMemory: c.max}, taken: map[int]uint64{}}
-		m.unet = &part{device: device}
-		text, vae := &part{device: device, offload: c.offload}, &part{device: device, offload: c.offload}
-		fits := m.planDevice(device, []demand{{text, 100, 10}, {m.unet, 600, 50}, {vae, 80, 70}}, cgo.Ways{Flash: true})
-		require.Equal(t, c.fits, fits, fmt.Sprint(c))
-		require.Equal(t, c.stream, m.unet.stream, fmt.Sprint(c))
-		require.Equal(t, c.taken, m.taken[7], fmt.Sprint(c))
-		require.True(t, vae.ways.Flash)
-		require.Zero(t, m.roomOn(device)-(c.max-min(c.max, c.taken)))
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -32,12 +31,12 @@ func TestRequestsAreChecked(t *testing.T) {
 		"too wide":         {func(r *Request) { r.Width = MaxSide + 8 }, "Width", "8192"},
 		"steps":            {func(r *Request) { r.Steps = -1 }, "Steps", "1 to 1000"},
 		"too many steps":   {func(r *Request) { r.Steps = 1001 }, "Steps", "1 to 1000"},
-		"negative scale":   {func(r *Request) { r.Guidance = Scale(-1) }, "Guidance", "0 to 1000"},
-		"NaN scale":        {func(r *Request) { r.Guidance = Scale(math.NaN()) }, "Guidance", "0 to 1000"},
+		"negative scale":   {func(r *Request) { r.Guidance = Float(-1) }, "Guidance", "0 to 1000"},
+		"NaN scale":        {func(r *Request) { r.Guidance = Float(math.NaN()) }, "Guidance", "0 to 1000"},
 		"sampler":          {func(r *Request) { r.Sampler = "eulre" }, "Sampler", "euler"},
 		"schedule":         {func(r *Request) { r.Schedule = "karas" }, "Schedule", "karras"},
-		"seed":             {func(r *Request) { r.Seed = -2 }, "Seed", "0 or more"},
-		"large seed":       {func(r *Request) { r.Seed = math.MaxInt64 }, "Seed", "at most"},
+		"seed":             {func(r *Request) { r.Seed = -2 }, "Seed", "0 to 9223372036854774783, or -1"},
+		"large seed":       {func(r *Request) { r.Seed = math.MaxInt64 }, "Seed", "0 to 9223372036854774783"},
 		"rng":              {func(r *Request) { r.RNG = "dice" }, "RNG", "philox"},
 		"clip skip":        {func(r *Request) { r.ClipSkip = 3 }, "ClipSkip", "1 to 2"},
 		"no clip skip":     {func(r *Request) { r.ClipSkip = -1 }, "ClipSkip", "1 or more"},
@@ -74,7 +73,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Options{Threads: -1}, "threads"},
 		{Options{Backend: "abacus"}, "there is: auto, cpu"},
 		{Options{Type: "q9"}, "q9"},
-		{Options{Prediction: "future"}, "epsilon or v"},
+		{Options{Prediction: "future"}, `"epsilon" or "v"`},
 		{Options{Kernels: "none"}, `kernels "none": must be one of ggml, generic`},
 	} {
 		_, err := Open(path, test.options)
@@ -208,40 +207,16 @@ func TestConcurrentRequests(t *testing.T) {
 	require.NotEqual(t, pictures[0], pictures[1])
 }
 
-func TestParamsText(t *testing.T) {
-	p := Params{Prompt: "a cat, 1girl", NegativePrompt: "blurry", Width: 512, Height: 768, Steps: 20, Guidance: 7.5, Sampler: "euler_a",
-		Schedule: "karras", Seed: 42, RNG: TorchRNG, ClipSkip: 2, Model: "v1,5"}
-	require.Equal(t, "a cat, 1girl\nNegative prompt: blurry\nSteps: 20, Sampler: euler_a, Schedule type: karras, CFG scale: 7.5, Seed: 42, "+
-		"Size: 512x768, Model: \"v1,5\", Clip skip: 2, RNG: torch, Version: sdgo "+Version, p.Text())
-	require.Equal(t, "\nSteps: 1, Sampler: s, Schedule type: d, CFG scale: 0, Seed: 0, Size: 8x8, RNG: philox, Version: sdgo "+Version,
-		Params{Width: 8, Height: 8, Steps: 1, Sampler: "s", Schedule: "d", RNG: PhiloxRNG}.Text())
-}
-
-// Whatever is not said is filled in; a sampler may bring its schedule.
-func TestRequestDefaults(t *testing.T) {
-	q, err := Request{}.resolve(512)
-	require.NoError(t, err)
-	require.Equal(t, "euler_a discrete 512 512 20 1", fmt.Sprint(q.sampler.Name, " ", q.schedule.Name, " ", q.Width, " ", q.Height, " ", q.Steps, " ", q.Count))
-	for name, want := range map[string]string{"lcm": "lcm", "DPM++ 2M Karras": "karras", "dpm++2m": "discrete"} {
-		q, err := Request{Sampler: name}.resolve(512)
-		require.NoError(t, err)
-		require.Equal(t, want, q.schedule.Name)
-	}
-	q, err = Request{Sampler: "lcm", Schedule: "simple"}.resolve(512)
-	require.NoError(t, err)
-	require.Equal(t, "simple", q.schedule.Name)
-	q, err = Request{Sampler: "dpm++2m", Schedule: "automatic"}.resolve(512)
-	require.NoError(t, err)
-	require.Equal(t, "karras", q.schedule.Name)
-
-	m := openTiny(t, "sd1.safetensors", Options{})
+// A model's file may say what guidance is best.
+func TestGuidanceOfTheFile(t *testing.T) {
 	for _, c := range []struct {
 		file, want float64
 		request    *float64
-	}{{0, 7, nil}, {3, 3, nil}, {3, 5, Scale(5)}, {3, 0, Scale(0)}} {
-		m.weights.Guidance = c.file
-		q, err := m.resolve(Request{Guidance: c.request})
+	}{{0, 7, nil}, {3, 3, nil}, {3, 5, Float(5)}, {3, 0, Float(0)}} {
+		m := openTiny(t, "sd1.safetensors", Options{})
+		m.pipeline.Defaults.Guidance = c.file
+		d, err := m.resolved(Request{Guidance: c.request})
 		require.NoError(t, err)
-		require.Equal(t, c.want, q.guidance, "%+v", c)
+		require.Equal(t, c.want, d.Guidance, "%+v", c)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 const upscaleFolder = "../testdata/upscale"
@@ -44,11 +45,9 @@ func TestUpscalersAgreeWithTorch(t *testing.T) {
 func requireUpscaled(t *testing.T, ref reference, u *ESRGAN, want string, bound float64) {
 	t.Helper()
 	require.Equal(t, map[string]int{"x4": 4, "x2": 2}[want], u.Scale())
-	net, err := u.net.get(t.Context())
-	require.NoError(t, err)
-	x := plane{ref.f32("image"), 3, 10, 14}.fold(u.config.Fold)
+	x := tensor.Of(ref.f32("image"), 3, 10, 14).PixelUnshuffle(map[string]int{"x4": 1, "x2": 2}[want])
 	got := make([]float32, len(ref.f32(want)))
-	require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.shape(), F32: x.data}},
+	require.NoError(t, u.Network().Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.Batch(1), F32: x.Data}},
 		[]cgo.Output{{Name: "image", Data: got}}))
 	t.Logf("relative RMS error %.2g", relativeRMS(got, ref.f32(want)))
 	requireClose(t, got, ref.f32(want), max(bound, 2.5e-5), want)
@@ -124,8 +123,8 @@ func TestUpscaleErrors(t *testing.T) {
 		{slopes(8, 8), 1 << 31, 1 << 31, "at most 32768 a side"},
 		{slopes(8, 8), 32768, 32768, "268435456 in all"},
 		{slopes(8, 8), 100000, 1, "at most 32768 a side"},
-		{slopes(8, 8), -5, 8, "-5x8 pixels, at least one wanted"},
-		{image.NewNRGBA(image.Rectangle{}), 8, 8, "0x0 pixels"},
+		{slopes(8, 8), -5, 8, "at least one pixel, got -5x8"},
+		{image.NewNRGBA(image.Rectangle{}), 8, 8, "0x0"},
 		{image.Black, 8, 8, "2000000000x2000000000 pixels; at most"}, // of endless size
 	} {
 		_, err = u.UpscaleTo(context.Background(), c.img, c.width, c.height)
@@ -133,7 +132,7 @@ func TestUpscaleErrors(t *testing.T) {
 	}
 	u.Tile = 8
 	_, err = u.Upscale(context.Background(), slopes(8, 8))
-	require.ErrorContains(t, err, "tiles of 8 pixels, 64 to 2048 wanted")
+	require.ErrorContains(t, err, "the side of tiles must be 64 to 2048 pixels, got 8")
 
 	u.Tile = 0
 	stop := errors.New("enough")

@@ -9,6 +9,7 @@ import (
 	"image/draw"
 	"path/filepath"
 
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -31,8 +32,8 @@ func Example() {
 		return
 	}
 	img := result.Images[0]
-	fmt.Println(img.Image.Bounds().Size()) // an *image.NRGBA
-	fmt.Println(img.Params.Text())         // what galleries show
+	fmt.Println(img.Image.Bounds().Size())        // an *image.NRGBA
+	fmt.Println(job.Text(img.Params, sd.Version)) // what galleries show
 	// Output:
 	// (64,64)
 	// a lighthouse at dusk
@@ -52,7 +53,7 @@ func ExampleModel_Generate_image() {
 	draw.Draw(right, image.Rect(32, 0, 64, 64), image.White, image.Point{}, draw.Src)
 	result, err := model.Generate(context.Background(), sd.Request{
 		Prompt: "a lighthouse, oil painting", Steps: 4,
-		Image: red, Strength: sd.Scale(0.6), // of the 4 steps the last int(4·0.6)+1 are made
+		Image: red, Strength: sd.Float(0.6), // of the 4 steps the last int(4·0.6)+1 are made
 		Mask: right,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/csrc/fault"
+	"github.com/sdgo/sdgo/sd/engine"
 )
 
 // The device of csrc/fault, "fault0", fails as it is told.
@@ -39,9 +40,13 @@ func TestMain(m *testing.M) {
 // free is the device's free memory.
 func free(t *testing.T) uint64 {
 	t.Helper()
-	d, err := findDevice("fault0")
-	require.NoError(t, err)
-	return d.Free
+	for _, d := range cgo.Devices() {
+		if strings.EqualFold(d.Name, "fault0") {
+			return d.Free
+		}
+	}
+	require.Fail(t, "no fault0")
+	return 0
 }
 
 var faultyRequest = Request{Prompt: "a", Width: 64, Height: 64, Steps: 2, Sampler: "euler"}
@@ -97,21 +102,18 @@ func TestUploads(t *testing.T) {
 		last := uploads[len(uploads)-1]
 		require.Equal(t, last.Of, last.Index)
 
-		unet, err := m.unet.bytes()
+		unet, err := m.unet().Bytes()
 		require.NoError(t, err)
-		require.Equal(t, offload, !m.texts[0].held(t) && !m.decoder.held(t), "offload %v", offload)
+		if offload { // nothing but the UNet is held
+			held := free(t)
+			m.texts()[0].Idle()
+			m.kl().Decoder().Idle()
+			require.Equal(t, held, free(t))
+		}
 		require.Greater(t, whole-free(t), unet)
 		require.NoError(t, m.Close())
 		require.Equal(t, whole, free(t))
 	}
-}
-
-// held reports whether the part's weights are on the device: giving them back
-// then frees memory.
-func (p *part) held(t *testing.T) bool {
-	before := free(t)
-	p.net.Unload()
-	return free(t) != before || !p.offload
 }
 
 // An error of OnEvent ends the upload, too.
@@ -152,23 +154,21 @@ func TestDeviceThatKnowsTooLittle(t *testing.T) {
 // in groups.
 func TestShortMemory(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Backend: "fault0", Offload: true})
-	require.Zero(t, m.unet.stream)
-	all, err := m.demands()
-	require.NoError(t, err)
-	var unet demand
+	require.Zero(t, m.unet().Streams())
+	var unet engine.Demand
 	comes := uint64(0)
-	for _, d := range all {
-		if d.part == m.unet {
+	for _, d := range m.host().Demands() {
+		if d.Network == m.unet() {
 			unet = d
 		} else {
-			comes = max(comes, d.weights+d.graph)
+			comes = max(comes, d.Weights+d.Graph)
 		}
 	}
 	before := free(t)
-	limit := comes + unet.graph + unet.weights*3/4
+	limit := comes + unet.Graph + unet.Weights*3/4
 	small := openTiny(t, "sd1.safetensors", Options{Backend: "fault0", Offload: true, MaxMemory: limit})
-	require.Equal(t, unet.weights*3/4, small.unet.stream)
-	_, err = small.Generate(context.Background(), faultyRequest)
+	require.Equal(t, unet.Weights*3/4, small.unet().Streams())
+	_, err := small.Generate(context.Background(), faultyRequest)
 	require.NoError(t, err)
 	require.LessOrEqual(t, before-free(t), limit)
 }

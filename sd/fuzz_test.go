@@ -53,7 +53,7 @@ func FuzzRequest(f *testing.F) {
 			r.Image = img
 		}
 		if parts&fuzzMask != 0 {
-			r.Mask, r.OnlyMasked, r.Feather = mask, parts&fuzzOnlyMasked != 0, &small
+			r.Mask, r.OnlyMasked, r.MaskFeather = mask, parts&fuzzOnlyMasked != 0, &small
 			if r.OnlyMasked {
 				r.MaskPadding = &small
 			}
@@ -62,27 +62,27 @@ func FuzzRequest(f *testing.F) {
 			r.Guidance, r.ImageGuidance, r.Strength, r.RefinerAt = &guidance, &strength, &strength, &strength
 		}
 		if parts&fuzzStage != 0 {
-			r.Stages = append(r.Stages, HiresStage{Scale: guidance, Strength: &strength, Upscaler: upscalers[int(scheduleAt)%len(upscalers)], Steps: small})
+			r.Hires = append(r.Hires, HiresPass{Scale: guidance, Strength: &strength, Upscaler: upscalers[int(scheduleAt)%len(upscalers)], Steps: small})
 		}
 		if parts&fuzzSecondStage != 0 {
-			r.Stages = append(r.Stages, HiresStage{Width: height, Height: width, Sampler: sampler, Schedule: schedule, Guidance: &guidance})
+			r.Hires = append(r.Hires, HiresPass{Width: height, Height: width, Sampler: sampler, Schedule: schedule, Guidance: &guidance})
 		}
 		if parts&fuzzTowards != 0 {
-			r.Towards = &Towards{Prompt: &negative, Seed: &seed, At: strength}
+			r.Interpolate = &Interpolation{Prompt: &negative, Seed: &seed, At: strength}
 		}
 		requireResolved(t, m, r)
 	})
 }
 
 func requireResolved(t *testing.T, m *Model, r Request) {
-	q, err := m.resolve(r)
+	q, err := m.resolved(r)
 	if err != nil {
 		var e *RequestError
 		require.ErrorAs(t, err, &e)
 		for _, p := range e.Problems {
 			require.NotEmpty(t, p.Field)
 			require.NotEmpty(t, p.Text)
-			require.LessOrEqual(t, len(p.Text), maxProblem+len("…"))
+			require.LessOrEqual(t, len(p.Text), 2000+len("…"))
 		}
 		return
 	}
@@ -90,11 +90,11 @@ func requireResolved(t *testing.T, m *Model, r Request) {
 		require.True(t, side >= 8 && side <= MaxSide && side%8 == 0, "%dx%d", q.Width, q.Height)
 	}
 	require.True(t, q.Steps >= 1 && q.Steps <= MaxSteps && q.Count >= 1 && q.Count <= MaxCount)
-	require.True(t, q.steps() >= 0 && q.steps() <= q.Steps)
-	require.True(t, q.guidance >= 0 && q.guidance <= maxScale && q.strength >= 0 && q.strength <= 1)
-	require.NotNil(t, q.schedule.Sigmas)
+	require.True(t, q.StepsToMake() >= 0 && q.StepsToMake() <= q.Steps)
+	require.True(t, q.Guidance >= 0 && q.Guidance <= 1000 && q.Strength >= 0 && q.Strength <= 1)
+	require.NotNil(t, q.Schedule.Sigmas)
 	require.GreaterOrEqual(t, q.Seed, int64(0))
-	for _, h := range q.stages {
-		require.True(t, h.q.Width >= 8 && h.q.Width <= MaxSide && h.q.Height >= 8 && h.q.Height <= MaxSide, "%dx%d", h.q.Width, h.q.Height)
+	for _, h := range q.Hires {
+		require.True(t, h.Request.Width >= 8 && h.Request.Width <= MaxSide && h.Request.Height >= 8 && h.Request.Height <= MaxSide, "%dx%d", h.Request.Width, h.Request.Height)
 	}
 }

@@ -3,15 +3,14 @@ package sd
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
+	"image"
 
-	"github.com/sdgo/sdgo/internal/guard"
-	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/request"
 )
-
-// ErrNoEncoder is what a request that begins with a picture gets from a model
-// whose file has only the autoencoder's decoder.
-var ErrNoEncoder = errors.New("the model can't begin with a picture: its file has no autoencoder's encoder (first_stage_model.encoder)")
 
 // Generate makes the pictures that a request describes. The whole request is
 // checked first ([RequestError]). When it ends early, because ctx is done or
@@ -29,79 +28,79 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	return result, err
 }
 
-// NativeSize is the side of the pictures that the model was trained on, in
-// pixels; 0 of a zero value, which was never opened.
-func (m *Model) NativeSize() int {
-	if m.weights == nil {
-		return 0
+// GenerateAll makes the pictures of several requests, each just as
+// [Model.Generate] makes it, but several in one pass of the UNet
+// ([Options.Batch]), those of different requests, too. All requests are checked
+// first. done is told of each request's result, in their order, while
+// GenerateAll waits; its error says why the request ended early, which stops no
+// other. What done returns, if it is not nil, ends everything, and so does a
+// panic of it.
+func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i int, r *Result, err error) error) error {
+	drawings, release, err := m.acquire(requests)
+	if err != nil {
+		return err
 	}
-	return m.weights.NativeSize
+	defer release()
+	if ctx == nil {
+		return engine.ErrNilContext
+	}
+	if done == nil && len(requests) > 0 {
+		return errors.New("done must not be nil: it is told of the results")
+	}
+	return m.pipeline.GenerateAll(ctx, drawings, done)
 }
 
-// event reports progress to the request's owner.
-func (q resolved) event(e Event) error {
-	if q.OnEvent == nil {
-		return nil
+// Check tells what is wrong with a request, as Generate would before it begins.
+func (m *Model) Check(r Request) error {
+	_, release, err := m.acquire([]Request{r})
+	if err == nil {
+		release()
 	}
-	return guard.Call("OnEvent", func() error { return q.OnEvent(e) })
+	return err
 }
 
-// picture makes picture i of a request.
-func (m *Model) picture(ctx context.Context, q resolved, c conditioning, i int, result *Result) (Image, error) {
-	seed := q.Seed + int64(i)
-	start := time.Now()
-	latent, err := m.sample(ctx, q, c, seed, func(s sampler.Step) error {
-		img, err := m.preview(ctx, q, s)
-		if err != nil {
-			return err
+// resolve reads the pictures that a request names, and checks it.
+func (m *Model) resolve(r Request, others pipeline.Attached) (pipeline.Drawing, error) {
+	for _, p := range []struct {
+		img         *image.Image
+		field, file string
+	}{{&r.Image, "ImageFile", r.ImageFile}, {&r.Mask, "MaskFile", r.MaskFile}} {
+		if *p.img != nil || p.file == "" {
+			continue
 		}
-		return q.event(Event{Stage: StageSample, Picture: i, Index: s.Index, Of: s.Of, Elapsed: time.Since(start), Preview: img})
-	})
-	result.Sample += time.Since(start)
-	if err != nil {
-		return Image{}, err
+		img, err := picture.Open(p.file)
+		if err != nil {
+			return pipeline.Drawing{}, request.Problemf(p.field, "%v", err)
+		}
+		*p.img = img
 	}
-	if latent, err = m.stages(ctx, q, c, i, latent, result); err != nil {
-		return Image{}, err
-	}
-	start = time.Now()
-	img, err := m.develop(ctx, q, latent, func(index, of int) error {
-		return q.event(Event{Stage: StageDecode, Picture: i, Pass: len(q.stages), Index: index, Of: of, Elapsed: time.Since(start)})
-	})
-	result.Decode += time.Since(start)
-	if err != nil {
-		return Image{}, err
-	}
-	if c.source != nil {
-		img = c.source.back.put(img)
-	}
-	return Image{Image: img, Params: m.params(q, seed)}, nil
+	return m.pipeline.Resolve(r, others)
 }
 
-// params are the parameters of the picture with one seed.
-func (m *Model) params(q resolved, seed int64) Params {
-	p := Params{
-		Prompt: q.Prompt, NegativePrompt: q.NegativePrompt,
-		Width: q.Width, Height: q.Height,
-		Steps: q.Steps, Guidance: q.guidance,
-		Sampler: q.sampler.Name, Schedule: q.schedule.Name,
-		Seed: seed, RNG: q.RNG, ClipSkip: q.ClipSkip, DeepCache: q.DeepCache,
-		Model: m.name, Stages: q.stageParams(),
+// acquire checks requests, and keeps the model and those that they name open until
+// release.
+func (m *Model) acquire(requests []Request) (drawings []pipeline.Drawing, release func(), err error) {
+	if m.host() == nil {
+		return nil, nil, ErrClosed
 	}
-	if q.Image != nil {
-		p.Strength = q.strength
+	others := m.others()
+	hosts := []*engine.Host{m.host()}
+	for _, r := range requests {
+		hosts = append(hosts, others.Hosts(r)...)
 	}
-	if t := q.Towards; t != nil {
-		p.towards(*t, seed-q.Seed)
+	if release, err = engine.Use(hosts...); err != nil {
+		return nil, nil, err
 	}
-	if q.OnlyMasked {
-		p.OnlyMasked, p.MaskPadding = true, q.padding
+	for i, r := range requests {
+		d, err := m.resolve(r, others)
+		if err != nil {
+			release()
+			if len(requests) > 1 {
+				err = fmt.Errorf("request %d: %w", i+1, err)
+			}
+			return nil, nil, err
+		}
+		drawings = append(drawings, d)
 	}
-	if q.TAESD != nil && !q.TAESDPreviewOnly {
-		p.Decoder = "TAESD"
-	}
-	if q.Refiner != nil {
-		p.Refiner, p.RefinerAt = q.Refiner.name, q.refinerAt
-	}
-	return p
+	return drawings, release, nil
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
-	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/upscale"
 )
 
 const hiresFolder = "../testdata/hires"
@@ -19,7 +20,7 @@ const hiresFolder = "../testdata/hires"
 // Latents are enlarged, and made smaller, as torch does it.
 func TestResamplingAgreesWithTorch(t *testing.T) {
 	ref := readReference(t, hiresFolder, "reference.safetensors")
-	x := plane{ref.f32("x"), 4, 8, 10}
+	x := tensor.Of(ref.f32("x"), 4, 8, 10)
 	n := 0
 	for name := range ref.tensors {
 		mode, size, ok := strings.Cut(name, ".")
@@ -27,11 +28,11 @@ func TestResamplingAgreesWithTorch(t *testing.T) {
 		if k, _ := fmt.Sscanf(size, "%dx%d", &height, &width); !ok || k != 2 {
 			continue
 		}
-		u, ok := findUpscaler(mode)
+		u, ok := upscale.LookupFilter(mode)
 		require.True(t, ok, mode)
-		got := x.resample(*u.latent, height, width)
-		require.Equal(t, ref.shape(name), got.shape(), name)
-		requireClose(t, got.data, ref.f32(name), 1e-6, name)
+		got := x.Resample(*u.Latent, height, width)
+		require.Equal(t, ref.shape(name), got.Batch(1), name)
+		requireClose(t, got.Data, ref.f32(name), 1e-6, name)
 		n++
 	}
 	require.Equal(t, 6*5, n)
@@ -40,7 +41,7 @@ func TestResamplingAgreesWithTorch(t *testing.T) {
 // hiresRequest is the reference pipeline's with a second pass.
 func hiresRequest(ref reference) Request {
 	r := pipelineRequest(ref)
-	r.Stages = []HiresStage{{Steps: 4}}
+	r.Hires = []HiresPass{{Steps: 4}}
 	return r
 }
 
@@ -50,22 +51,13 @@ func TestSecondPassAgrees(t *testing.T) {
 	for _, kernels := range cgo.KernelNames() {
 		m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Kernels: kernels})
 		r := hiresRequest(first)
-		q, err := r.resolve(m.NativeSize())
-		require.NoError(t, err)
-		c, err := m.conditioning(context.Background(), q, &Result{})
-		require.NoError(t, err)
-		c.stages, err = m.prepareStages(context.Background(), q, &Result{})
-		require.NoError(t, err)
-		latent, err := m.sample(context.Background(), q, c, q.Seed, func(sampler.Step) error { return nil })
-		require.NoError(t, err)
-		latent, err = m.stages(context.Background(), q, c, 0, latent, &Result{})
-		require.NoError(t, err)
-		t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32("pass.latent")))
-		requireClose(t, latent.data, ref.f32("pass.latent"), 1e-4, "latent")
+		latent := latentOf(t, m, r, nil)
+		t.Logf("relative RMS error %.2g", relativeRMS(latent.Data, ref.f32("pass.latent")))
+		requireClose(t, latent.Data, ref.f32("pass.latent"), 1e-4, "latent")
 
 		var events []string
 		var draft *Image
-		r.Drafts = true
+		r.KeepHiresInput = true
 		r.OnEvent = func(e Event) error {
 			events = append(events, fmt.Sprintf("%s %d %d/%d", e.Stage, e.Pass, e.Index, e.Of))
 			if e.Stage == StageDraft {
@@ -77,17 +69,17 @@ func TestSecondPassAgrees(t *testing.T) {
 		require.NoError(t, err)
 		requirePixels(t, result.Images[0].Image, ref.tensor("pass.pixels", "U8").Data, 1)
 		requirePixels(t, draft.Image, first.tensor("sd1.pixels", "U8").Data, 1)
-		require.NotContains(t, draft.Params.Text(), "Hires")
+		require.NotContains(t, text(draft.Params), "Hires")
 		require.Equal(t, "text 0 1/1, text 0 1/1, sample 0 1/5, sample 0 2/5, sample 0 3/5, sample 0 4/5, sample 0 5/5, decode 0 1/1, "+
 			"draft 0 1/1, sample 1 1/4, sample 1 2/4, sample 1 3/4, sample 1 4/4, decode 1 1/1, image 0 1/1", strings.Join(events, ", "))
-		require.Contains(t, result.Images[0].Params.Text(), "Size: 64x64, Denoising strength: 0.7, Hires upscale: 2, Hires steps: 4, Hires upscaler: Latent, Model")
+		require.Contains(t, text(result.Images[0].Params), "Size: 64x64, Denoising strength: 0.7, Hires upscale: 2, Hires steps: 4, Hires upscaler: Latent, Model")
 	}
 }
 
 // Several stages, every upscaler, sizes and strengths of all kinds.
 func TestStages(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
-	u := openESRGAN(t, "x2.safetensors", Options{})
+	name := attach(t, m, openESRGAN(t, "x2.safetensors", Options{}))
 	draw := func(change func(*Request)) Image {
 		t.Helper()
 		r := Request{Prompt: "a", Width: 32, Height: 16, Steps: 2, Sampler: "euler", Seed: 1, NegativePrompt: "b"}
@@ -98,62 +90,61 @@ func TestStages(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, name := range Upscalers() {
-		img := draw(func(r *Request) { r.Stages = []HiresStage{{Scale: 1.5, Upscaler: name, Strength: Scale(0)}} })
+		img := draw(func(r *Request) { r.Hires = []HiresPass{{Scale: 1.5, Upscaler: name, Strength: Float(0)}} })
 		require.Equal(t, image.Pt(48, 24), img.Image.Rect.Size())
 		if other, ok := seen[string(img.Image.Pix)]; ok { // the same where pictures become larger
 			require.Equal(t, "latent latent-antialiased", other+" "+name)
 		}
 		seen[string(img.Image.Pix)] = name
-		require.NotContains(t, img.Params.Text(), "Hires steps")
+		require.NotContains(t, text(img.Params), "Hires steps")
 	}
 	require.Greater(t, len(seen), 6)
 
 	img := draw(func(r *Request) {
-		r.Stages = []HiresStage{{Scale: 2}, {Width: 96, Height: 96, ESRGAN: u, Strength: Scale(0.3), Steps: 1, Sampler: "heun", Schedule: "karras", Guidance: Scale(2)}}
+		r.Hires = []HiresPass{{Scale: 2}, {Width: 96, Height: 96, Upscaler: name, Strength: Float(0.3), Steps: 1, Sampler: "heun", Schedule: "karras", Guidance: Float(2)}}
 	})
 	require.Equal(t, image.Pt(96, 96), img.Image.Rect.Size())
-	require.Contains(t, img.Params.Text(), "Denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Latent, Hires 2 denoising strength: 0.3, "+
+	require.Contains(t, text(img.Params), "Denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Latent, Hires 2 denoising strength: 0.3, "+
 		"Hires 2 resize: 96x96, Hires 2 steps: 1, Hires 2 upscaler: x2, Hires 2 sampler: heun, Hires 2 schedule type: karras, Hires 2 CFG Scale: 2, ")
 
 	// A picture to begin with, then a pass.
-	img = draw(func(r *Request) { r.Image, r.Stages = slopes(40, 24), []HiresStage{{Upscaler: "Lanczos"}} })
-	require.Contains(t, img.Params.Text(), "Denoising strength: 0.75, Hires denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Lanczos")
+	img = draw(func(r *Request) { r.Image, r.Hires = slopes(40, 24), []HiresPass{{Upscaler: "Lanczos"}} })
+	require.Contains(t, text(img.Params), "Denoising strength: 0.75, Hires denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Lanczos")
 	require.Equal(t, image.Pt(64, 32), img.Image.Rect.Size())
 }
 
 func TestStageProblems(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
-	u := openESRGAN(t, "x2.safetensors", Options{})
-	for want, stage := range map[string]HiresStage{
-		"Stages[1].Scale: NaN, more than 0 wanted":                              {Scale: nan()},
-		"Stages[1].Scale: -1, more than 0 wanted":                               {Scale: -1},
-		"Stages[1].Scale: 0.01 times 32x32 is 0x0 pixels":                       {Scale: 0.01},
-		"Stages[1].Scale: 500 times 32x32 is 16000x16000 pixels":                {Scale: 500},
-		"Stages[1].Scale: a scale and a size":                                   {Scale: 2, Width: 64, Height: 64},
-		"Stages[1].Height: 0, a multiple of 8":                                  {Width: 64},
-		"Stages[1].Width: 65, a multiple of 8":                                  {Width: 65, Height: 64},
-		"Stages[1].Upscaler: \"latin\" is not known; there are latent, latent-": {Upscaler: "latin"},
-		"Stages[1].Upscaler: latent and an ESRGAN":                              {Upscaler: "latent", ESRGAN: u},
-		"Stages[1].Strength: 1.5, 0 to 1 wanted":                                {Strength: Scale(1.5)},
-		"Stages[1].Strength: NaN, 0 to 1 wanted":                                {Strength: Scale(nan())},
-		"Stages[1].Strength: 0.01, where the 20 steps are the last of 2000":     {Strength: Scale(0.01)},
-		"Stages[1].Steps: -1, 1 to 1000 wanted":                                 {Steps: -1},
-		"Stages[1].Guidance: -1, 0 to 1000 wanted":                              {Guidance: Scale(-1)},
-		"Stages[1].Sampler: ":                                                   {Sampler: "hein"},
-		"Stages[1].Schedule: ":                                                  {Schedule: "carrots"},
+	name := attach(t, m, openESRGAN(t, "x2.safetensors", Options{}))
+	for want, stage := range map[string]HiresPass{
+		"Hires[1].Scale: must be more than 0, such as 2, got NaN":              {Scale: nan()},
+		"Hires[1].Scale: must be more than 0, such as 2, got -1":               {Scale: -1},
+		"Hires[1].Scale: 0.01 times 32x32 is 0x0 pixels":                       {Scale: 0.01},
+		"Hires[1].Scale: 500 times 32x32 is 16000x16000 pixels":                {Scale: 500},
+		"Hires[1].Scale: with a size":                                          {Scale: 2, Width: 64, Height: 64},
+		"Hires[1].Height: must be a multiple of 8 from 8 to 8192, got 0":       {Width: 64},
+		"Hires[1].Width: must be a multiple of 8 from 8 to 8192, got 65":       {Width: 65, Height: 64},
+		"Hires[1].Upscaler: \"latin\" is not known; there are latent, latent-": {Upscaler: "latin"},
+		"Hires[1].Strength: must be 0 to 1, got 1.5":                           {Strength: Float(1.5)},
+		"Hires[1].Strength: must be 0 to 1, got NaN":                           {Strength: Float(nan())},
+		"Hires[1].Strength: 0.01 makes the 20 steps the last of 2000":          {Strength: Float(0.01)},
+		"Hires[1].Steps: must be 1 to 1000, got -1":                            {Steps: -1},
+		"Hires[1].Guidance: must be 0 to 1000, got -1":                         {Guidance: Float(-1)},
+		"Hires[1].Sampler: ":  {Sampler: "hein"},
+		"Hires[1].Schedule: ": {Schedule: "carrots"},
 	} {
-		_, err := m.Generate(context.Background(), Request{Width: 32, Height: 32, Stages: []HiresStage{{Scale: 1}, stage}})
+		_, err := m.Generate(context.Background(), Request{Width: 32, Height: 32, Hires: []HiresPass{{Scale: 1}, stage}})
 		var e *RequestError
 		require.True(t, errors.As(err, &e), want)
 		require.Contains(t, err.Error(), want)
 	}
-	_, err := m.Generate(context.Background(), Request{Stages: make([]HiresStage, 17)})
-	require.ErrorContains(t, err, "Stages: 17, at most 16 wanted")
-	_, err = m.Generate(context.Background(), Request{Image: slopes(8, 8), Mask: slopes(8, 8), Stages: make([]HiresStage, 1)})
-	require.ErrorContains(t, err, "Stages: none with a Mask")
+	_, err := m.Generate(context.Background(), Request{Hires: make([]HiresPass, 17)})
+	require.ErrorContains(t, err, "Hires: must be at most 16 passes, got 17")
+	_, err = m.Generate(context.Background(), Request{Image: slopes(8, 8), Mask: slopes(8, 8), Hires: make([]HiresPass, 1)})
+	require.ErrorContains(t, err, "Hires: none with a Mask")
 	stop := errors.New("enough")
 	for _, stage := range []Stage{StageDraft, StageUpscale} {
-		_, err = m.Generate(context.Background(), Request{Width: 8, Height: 8, Steps: 1, Drafts: true, Stages: []HiresStage{{ESRGAN: u}}, OnEvent: func(e Event) error {
+		_, err = m.Generate(context.Background(), Request{Width: 8, Height: 8, Steps: 1, KeepHiresInput: true, Hires: []HiresPass{{Upscaler: name}}, OnEvent: func(e Event) error {
 			if e.Stage == stage {
 				return stop
 			}

@@ -56,7 +56,7 @@ func TestOnlyMasked(t *testing.T) {
 	} {
 		img, mask := ramps(c.width, c.height, c.square)
 		padding := 16
-		r := Request{Image: img, Mask: mask, OnlyMasked: true, MaskPadding: &padding, Width: c.w, Height: c.h, Steps: 2, Sampler: "euler", Strength: Scale(1)}
+		r := Request{Image: img, Mask: mask, OnlyMasked: true, MaskPadding: &padding, Width: c.w, Height: c.h, Steps: 2, Sampler: "euler", Strength: Float(1)}
 		result, err := m.Generate(context.Background(), r)
 		require.NoError(t, err)
 		drawn := result.Images[0]
@@ -64,7 +64,7 @@ func TestOnlyMasked(t *testing.T) {
 		in, out := changedIn(img, drawn.Image, c.square)
 		require.Zero(t, out, "pixels outside the mask")
 		require.Greater(t, in, c.square.Dx()*c.square.Dy()*3/4, "pixels inside it")
-		require.Contains(t, drawn.Params.Text(), "Inpaint area: Only masked, Masked area padding: 16")
+		require.Contains(t, text(drawn.Params), "Inpaint area: Only masked, Masked area padding: 16")
 	}
 }
 
@@ -74,7 +74,7 @@ func TestOnlyMaskedPaintsThePart(t *testing.T) {
 	whole, mask := ramps(200, 150, image.Rect(100, 60, 132, 92))
 	padding, none := 16, 0
 	part := image.Rect(84, 44, 148, 108)
-	r := Request{Prompt: "a", Width: 64, Height: 64, Steps: 2, Sampler: "euler", Strength: Scale(0.8), Feather: &none}
+	r := Request{Prompt: "a", Width: 64, Height: 64, Steps: 2, Sampler: "euler", Strength: Float(0.8), MaskFeather: &none}
 	r.Image, r.Mask = whole.SubImage(part), mask.SubImage(part)
 	alone, err := m.Generate(context.Background(), r)
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestFeatherMixes(t *testing.T) {
 	square := image.Rect(16, 16, 48, 48)
 	img, mask := ramps(64, 64, square)
 	draw := func(feather int) *image.NRGBA {
-		result, err := m.Generate(context.Background(), Request{Image: img, Mask: mask, Feather: &feather, Steps: 2, Sampler: "euler", Strength: Scale(1)})
+		result, err := m.Generate(context.Background(), Request{Image: img, Mask: mask, MaskFeather: &feather, Steps: 2, Sampler: "euler", Strength: Float(1)})
 		require.NoError(t, err)
 		_, out := changedIn(img, result.Images[0].Image, square)
 		require.Zero(t, out)
@@ -122,16 +122,16 @@ func TestMasksAreChecked(t *testing.T) {
 	huge, dot := ramps(2000, 2000, image.Rect(1000, 1000, 1002, 1002))
 	one, many := 1, 5000
 	for want, r := range map[string]Request{
-		"Mask: nothing to paint":               {Image: img, Mask: black},
-		"Mask: nothing to paint: no pixel is ": {Image: img, Mask: dark, OnlyMasked: true},
-		"Mask: nothing white is left of it at": {Image: huge, Mask: dot},
-		"OnlyMasked: what is masked":           {Image: img, OnlyMasked: true},
-		"MaskPadding: it is for painting only": {Image: img, Mask: mask, MaskPadding: &one},
-		"MaskPadding: 5000, 0 to 4096 wanted":  {Image: img, Mask: mask, OnlyMasked: true, MaskPadding: &many},
-		"Feather: 5000, 0 to 256 wanted":       {Image: img, Mask: mask, Feather: &many},
-		"Feather: it belongs to a Mask":        {Image: img, Feather: &one},
-		"Width: 100, a multiple of 8":          {Image: img, Mask: mask, OnlyMasked: true, Width: 100},
-		"Height: -8, a multiple of 8":          {Image: img, Mask: mask, OnlyMasked: true, Height: -8},
+		"Mask: nothing to paint":                                 {Image: img, Mask: black},
+		"Mask: nothing to paint: no pixel is ":                   {Image: img, Mask: dark, OnlyMasked: true},
+		"Mask: nothing white is left of it at":                   {Image: huge, Mask: dot},
+		"OnlyMasked: it belongs to a Mask":                       {Image: img, OnlyMasked: true},
+		"MaskPadding: it belongs to painting only":               {Image: img, Mask: mask, MaskPadding: &one},
+		"MaskPadding: must be 0 to 4096, got 5000":               {Image: img, Mask: mask, OnlyMasked: true, MaskPadding: &many},
+		"MaskFeather: must be 0 to 256, got 5000":                {Image: img, Mask: mask, MaskFeather: &many},
+		"MaskFeather: it belongs to a Mask":                      {Image: img, MaskFeather: &one},
+		"Width: must be a multiple of 8 from 8 to 8192, got 100": {Image: img, Mask: mask, OnlyMasked: true, Width: 100},
+		"Height: must be a multiple of 8 from 8 to 8192, got -8": {Image: img, Mask: mask, OnlyMasked: true, Height: -8},
 	} {
 		_, err := m.Generate(context.Background(), r)
 		var e *RequestError
@@ -141,15 +141,4 @@ func TestMasksAreChecked(t *testing.T) {
 	}
 	_, err := m.Generate(context.Background(), Request{Image: huge, Mask: dot, OnlyMasked: true, Steps: 1})
 	require.NoError(t, err, "closer it is large enough")
-}
-
-// The sides that a part is painted at keep its proportions and the model's
-// area.
-func TestSidesLike(t *testing.T) {
-	for size, want := range map[image.Point]image.Point{
-		{100, 100}: {512, 512}, {200, 100}: {728, 360}, {1000, 10}: {728, 360}, {3, 300}: {360, 728}, {150, 100}: {624, 416},
-	} {
-		w, h := sidesLike(size, 512)
-		require.Equal(t, want, image.Pt(w, h))
-	}
 }

@@ -8,20 +8,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd/engine"
 )
 
 // netCase is one run of one network with a reference.
 type netCase struct {
 	name   string
-	part   func(m *Model) *part
+	net    func(m *Model) *engine.Network
 	inputs map[string]string // input → reference
 	output string
 	want   string // reference
 }
 
 func netCases(model string) []netCase {
-	text := func(m *Model) *part { return m.texts[0].part }
-	unet := func(m *Model) *part { return m.unet }
+	text := func(m *Model) *engine.Network { return m.texts()[0] }
+	unet := (*Model).unet
 	hidden := []int{1, 2}
 	if model == "sd2" {
 		hidden = []int{2, 3}
@@ -30,8 +31,8 @@ func netCases(model string) []netCase {
 		{"unet", unet, map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context"}, "out", "unet.out"},
 		{"unet, two chunks", unet, map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.long.context"}, "out", "unet.long.out"},
 		{"unet, odd sides", unet, map[string]string{"x": "unet.odd.x", "t": "unet.t", "context": "unet.context"}, "out", "unet.odd.out"},
-		{"vae decoder", func(m *Model) *part { return m.decoder }, map[string]string{"z": "vae.z"}, "image", "vae.decoded"},
-		{"vae encoder", func(m *Model) *part { return m.encoder }, map[string]string{"image": "vae.image"}, "moments", "vae.moments"},
+		{"vae decoder", func(m *Model) *engine.Network { return m.kl().Decoder() }, map[string]string{"z": "vae.z"}, "image", "vae.decoded"},
+		{"vae encoder", func(m *Model) *engine.Network { return m.kl().Encoder() }, map[string]string{"image": "vae.image"}, "moments", "vae.moments"},
 	}
 	for _, n := range hidden {
 		cases = append(cases, netCase{fmt.Sprintf("text, layer %d", n), text, map[string]string{"tokens": "text.tokens"},
@@ -89,8 +90,6 @@ func runCase(t *testing.T, ref reference, m *Model, prefix string, c netCase, bo
 // runNet is a case's output.
 func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []float32 {
 	t.Helper()
-	net, err := c.part(m).get(t.Context())
-	require.NoError(t, err)
 	var inputs []cgo.Input
 	for name, from := range c.inputs {
 		in := cgo.Input{Name: name, Shape: ref.shape(prefix + from)}
@@ -102,6 +101,6 @@ func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []f
 		inputs = append(inputs, in)
 	}
 	got := make([]float32, len(ref.f32(prefix+c.want)))
-	require.NoError(t, net.Run(context.Background(), inputs, []cgo.Output{{Name: c.output, Data: got}}))
+	require.NoError(t, c.net(m).Run(context.Background(), inputs, []cgo.Output{{Name: c.output, Data: got}}))
 	return got
 }

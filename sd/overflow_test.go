@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // loudModel is a tiny model whose autoencoder passes float16's 65504 inside,
@@ -54,7 +55,7 @@ func TestOverflowIsComputedAgain(t *testing.T) {
 		m, err := Open(path, o)
 		require.NoError(t, err)
 		defer m.Close()
-		r := Request{Image: slopes(16, 16), Width: 16, Height: 16, Steps: 1, Count: 2, Guidance: Scale(1), Sampler: "euler", Seed: 1}
+		r := Request{Image: slopes(16, 16), Width: 16, Height: 16, Steps: 1, Count: 2, Guidance: Float(1), Sampler: "euler", Seed: 1}
 		result, err := m.Generate(context.Background(), r)
 		require.NoError(t, err)
 		require.Len(t, result.Images, 2)
@@ -86,11 +87,11 @@ func TestOverflowBeyondFloat32(t *testing.T) {
 	m, err := Open(path, Options{Kernels: "ggml", Warn: func(string) { warned++ }})
 	require.NoError(t, err)
 	defer m.Close()
-	latent := newPlane(4, 4, 4)
-	for i := range latent.data {
-		latent.data[i] = 1e38
+	latent := tensor.New(4, 4, 4)
+	for i := range latent.Data {
+		latent.Data[i] = 1e38
 	}
-	_, err = m.decode(context.Background(), latent, func(int, int) error { return nil })
+	_, err = m.pipeline.Autoencoder.Decode(context.Background(), latent, tensor.NoProgress)
 	require.ErrorContains(t, err, "the autoencoder computed NaN or infinite values, although its weights are finite")
 	require.Equal(t, 1, warned)
 }

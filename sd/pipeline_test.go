@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // pipelineRequest is the request that the reference pipeline was run with.
@@ -42,10 +43,9 @@ func TestEmbeddingsAgreeWithTransformers(t *testing.T) {
 				require.Equal(t, "sd2.skip.embedding", name, "only SD 1.x has a reference for clip skip")
 				continue
 			}
-			e, err := m.encode(context.Background(), c.prompt, c.clipSkip)
-			require.NoError(t, err)
-			require.Equal(t, ref.shape(name), []int64{1, int64(e.length), int64(e.dim)}, name)
-			requireClose(t, e.data, ref.f32(name), 1e-4, name)
+			e := conditionsOf(t, m, Request{Prompt: c.prompt, ClipSkip: c.clipSkip}).Cond.Inputs[0]
+			require.Equal(t, ref.shape(name), tensor.Batch(1, e.Shape), name)
+			requireClose(t, e.Data, ref.f32(name), 1e-4, name)
 		}
 	}
 }
@@ -57,23 +57,17 @@ func TestPipelineAgreesStepByStep(t *testing.T) {
 		for _, kernels := range cgo.KernelNames() {
 			t.Run(file+" "+kernels, func(t *testing.T) {
 				m := openTiny(t, file, Options{Type: "f32", Kernels: kernels})
-				q, err := pipelineRequest(ref).resolve(m.NativeSize())
-				require.NoError(t, err)
-				c, err := m.conditioning(context.Background(), q, &Result{})
-				require.NoError(t, err)
-
 				steps := 0
-				latent, err := m.sample(context.Background(), q, c, q.Seed, func(s sampler.Step) error {
+				latent := latentOf(t, m, pipelineRequest(ref), func(s sampler.Step) error {
 					steps = s.Index
 					requireClose(t, s.X, ref.f32(fmt.Sprintf("%s.latent.%d", model, s.Index)), 1e-4, fmt.Sprintf("step %d", s.Index))
 					return nil
 				})
-				require.NoError(t, err)
 				require.Equal(t, 5, steps)
 
-				img, err := m.decode(context.Background(), latent, func(int, int) error { return nil })
+				pixels, err := m.pipeline.Autoencoder.Decode(context.Background(), latent, tensor.NoProgress)
 				require.NoError(t, err)
-				requirePixels(t, img, ref.tensor(model+".pixels", "U8").Data, 1)
+				requirePixels(t, pixels.Image(), ref.tensor(model+".pixels", "U8").Data, 1)
 			})
 		}
 	}
@@ -119,9 +113,7 @@ func TestGenerate(t *testing.T) {
 	// make it again.
 	p := result.Images[1].Params
 	require.Equal(t, int64(43), p.Seed)
-	again, err := m.Generate(context.Background(), Request{Prompt: p.Prompt, NegativePrompt: p.NegativePrompt, Width: p.Width,
-		Height: p.Height, Steps: p.Steps, Guidance: &p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule, Seed: p.Seed,
-		RNG: p.RNG, ClipSkip: p.ClipSkip})
+	again, err := m.Generate(context.Background(), p.Request)
 	require.NoError(t, err)
 	require.Equal(t, result.Images[1].Image.Pix, again.Images[0].Image.Pix)
 	require.NotEqual(t, result.Images[0].Image.Pix, again.Images[0].Image.Pix)
@@ -146,8 +138,8 @@ func TestWhatChangesThePicture(t *testing.T) {
 		"weight":   func(r *Request) { r.Prompt = "a (red:1.5) apple on a table" },
 		"long":     func(r *Request) { r.Prompt = ref.file.Metadata["long"] },
 		"negative": func(r *Request) { r.NegativePrompt = "" },
-		"guidance": func(r *Request) { r.Guidance = Scale(1) },
-		"zero":     func(r *Request) { r.Guidance = Scale(0) },
+		"guidance": func(r *Request) { r.Guidance = Float(1) },
+		"zero":     func(r *Request) { r.Guidance = Float(0) },
 		"steps":    func(r *Request) { r.Steps = 3 },
 		"sampler":  func(r *Request) { r.Sampler = "euler_a" },
 		"schedule": func(r *Request) { r.Schedule, r.Steps = "karras", 3 },
@@ -159,7 +151,7 @@ func TestWhatChangesThePicture(t *testing.T) {
 		require.NotEqual(t, want, picture(Options{}, change), name)
 	}
 	require.Equal(t, want, picture(Options{Threads: 1}, func(*Request) {}), "threads")
-	require.Equal(t, want, picture(Options{}, func(r *Request) { r.ClipSkip = 1; r.Guidance = Scale(7); r.Schedule = "normal" }), "defaults spelt out")
+	require.Equal(t, want, picture(Options{}, func(r *Request) { r.ClipSkip = 1; r.Guidance = Float(7); r.Schedule = "normal" }), "defaults spelt out")
 }
 
 // Every sampler and schedule runs, and ends in a picture.
@@ -180,7 +172,7 @@ func TestEverySamplerAndSchedule(t *testing.T) {
 func TestCFGPPTakesTheUnguidedNoise(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
 	draw := func(sampler string, steps int) []byte {
-		r := Request{Prompt: "a", NegativePrompt: "table", Width: 8, Height: 16, Steps: steps, Seed: 4, Sampler: sampler, Guidance: Scale(1)}
+		r := Request{Prompt: "a", NegativePrompt: "table", Width: 8, Height: 16, Steps: steps, Seed: 4, Sampler: sampler, Guidance: Float(1)}
 		result, err := m.Generate(context.Background(), r)
 		require.NoError(t, err)
 		return result.Images[0].Image.Pix
@@ -220,16 +212,12 @@ func TestTilesOnTheirOwn(t *testing.T) {
 
 func TestPredictionIsProbed(t *testing.T) {
 	m := openTiny(t, "sd2.safetensors", Options{})
-	p, err := m.predictionType(context.Background())
+	p, err := m.pipeline.Denoiser.Prediction(context.Background())
 	require.NoError(t, err)
 	require.Equal(t, sampler.PredictV, p, "the file says so")
-	p, err = openTiny(t, "sd2.safetensors", Options{Prediction: "epsilon"}).predictionType(context.Background())
+	p, err = openTiny(t, "sd2.safetensors", Options{Prediction: "epsilon"}).pipeline.Denoiser.Prediction(context.Background())
 	require.NoError(t, err)
 	require.Equal(t, sampler.PredictEpsilon, p, "the caller says so")
-	// A random network's answer is near nothing, which is not far below 0.5.
-	p, err = m.probePrediction(context.Background())
-	require.NoError(t, err)
-	require.Equal(t, sampler.PredictEpsilon, p)
 }
 
 func TestLayouts(t *testing.T) {
@@ -240,10 +228,10 @@ func TestLayouts(t *testing.T) {
 			first = m
 			continue
 		}
-		require.Equal(t, first.weights.UNet, m.weights.UNet)
-		require.Equal(t, first.weights.VAE, m.weights.VAE)
-		require.Equal(t, first.weights.Text, m.weights.Text)
-		require.True(t, slices.Equal(first.tokenizer.Merges(), m.tokenizer.Merges()))
+		require.Equal(t, first.host().Weights.UNet, m.host().Weights.UNet)
+		require.Equal(t, first.host().Weights.VAE, m.host().Weights.VAE)
+		require.Equal(t, first.host().Weights.Text, m.host().Weights.Text)
+		require.Equal(t, conditionsOf(t, first, Request{Prompt: "a lighthouse"}), conditionsOf(t, m, Request{Prompt: "a lighthouse"}))
 	}
 	_, err := Open(filepath.Join(netsFolder, "reference.safetensors"), Options{})
 	require.Error(t, err)
@@ -254,15 +242,11 @@ func TestLayouts(t *testing.T) {
 func TestPromptsThatChange(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
 	steps := func(positive, negative string) (all [][]float32) {
-		q, err := Request{Prompt: positive, NegativePrompt: negative, Width: 64, Height: 64, Steps: 5, Sampler: "heun", Seed: 42}.resolve(64)
-		require.NoError(t, err)
-		c, err := m.conditioning(context.Background(), q, &Result{})
-		require.NoError(t, err)
-		_, err = m.sample(context.Background(), q, c, q.Seed, func(s sampler.Step) error {
+		r := Request{Prompt: positive, NegativePrompt: negative, Width: 64, Height: 64, Steps: 5, Sampler: "heun", Seed: 42}
+		latentOf(t, m, r, func(s sampler.Step) error {
 			all = append(all, slices.Clone(s.X))
 			return nil
 		})
-		require.NoError(t, err)
 		return all
 	}
 	apple, table := steps("a red apple", ""), steps("a table", "")

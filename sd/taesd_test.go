@@ -14,9 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 const taesdFolder = "../testdata/taesd"
@@ -93,13 +93,6 @@ func realTAESD(t *testing.T) string {
 func TestTAESDAgreesWithDiffusers(t *testing.T) {
 	ref := readReference(t, taesdFolder, "reference.safetensors")
 	file := func(name string) string { return filepath.Join(taesdFolder, name) }
-	run := func(p *part, in, out string, x plane, channels, height, width int) []float32 {
-		net, err := p.get(t.Context())
-		require.NoError(t, err)
-		got := make([]float32, channels*height*width)
-		require.NoError(t, net.Run(context.Background(), []cgo.Input{{Name: in, Shape: x.shape(), F32: x.data}}, []cgo.Output{{Name: out, Data: got}}))
-		return got
-	}
 	for _, c := range []struct{ path, want string }{
 		{file("tiny.safetensors"), "tiny"}, {file("decoder.safetensors"), "tiny"}, {file("encoder.pth"), "tiny"}, {realTAESD(t), "real"},
 	} {
@@ -109,24 +102,19 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 			}
 			tiny := openTAESD(t, c.path, w.options)
 			name, bound := fmt.Sprintf("%s %s: ", filepath.Base(c.path), w), max(w.bound, 2e-5)
-			if tiny.decoder != nil {
-				z := plane{ref.f32("z"), 4, 8, 6}
-				for i, v := range z.data {
-					z.data[i] = float32(3 * math.Tanh(float64(v)/3))
-				}
-				got := run(tiny.decoder, "z", "image", z, 3, 64, 48)
-				for i, v := range got {
-					got[i] = 2*v - 1
-				}
-				t.Logf("%s decoder %.2g", name, relativeRMS(got, ref.f32(c.want+".decoded")))
-				requireClose(t, got, ref.f32(c.want+".decoded"), bound, name+"decoder")
-			}
-			if tiny.encoder != nil {
-				z, err := tiny.encode(context.Background(), plane{ref.f32("image"), 3, 48, 64})
+			if tiny.Fits(4, 8) == nil {
+				got, err := tiny.Decode(context.Background(), tensor.Of(ref.f32("z"), 4, 8, 6), tensor.NoProgress)
 				require.NoError(t, err)
-				require.Equal(t, []int64{1, 4, 6, 8}, z.shape())
-				t.Logf("%s encoder %.2g", name, relativeRMS(z.data, ref.f32(c.want+".encoded")))
-				requireClose(t, z.data, ref.f32(c.want+".encoded"), bound, name+"encoder")
+				require.Equal(t, []int{3, 64, 48}, got.Shape)
+				t.Logf("%s decoder %.2g", name, relativeRMS(got.Data, ref.f32(c.want+".decoded")))
+				requireClose(t, got.Data, ref.f32(c.want+".decoded"), bound, name+"decoder")
+			}
+			if tiny.CanEncode() {
+				z, err := tiny.Encode(context.Background(), tensor.Of(ref.f32("image"), 3, 48, 64), nil)
+				require.NoError(t, err)
+				require.Equal(t, []int{4, 6, 8}, z.Shape)
+				t.Logf("%s encoder %.2g", name, relativeRMS(z.Data, ref.f32(c.want+".encoded")))
+				requireClose(t, z.Data, ref.f32(c.want+".encoded"), bound, name+"encoder")
 			}
 		}
 	}
@@ -139,52 +127,53 @@ func TestTAESDInRequests(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
 	tiny := openTAESD(t, filepath.Join(taesdFolder, "tiny.safetensors"), Options{})
 	r := pipelineRequest(ref)
-	r.TAESD = tiny
+	r.TAESD = attach(t, m, tiny)
 	fast, err := m.Generate(context.Background(), r)
 	require.NoError(t, err)
-	want, err := tiny.decode(context.Background(), plane{ref.f32("sd1.latent.5"), 4, 8, 8}, func(int, int) error { return nil })
+	pixels, err := tiny.Decode(context.Background(), tensor.Of(ref.f32("sd1.latent.5"), 4, 8, 8), tensor.NoProgress)
 	require.NoError(t, err)
+	want := pixels.Image()
 	require.Equal(t, image.Pt(64, 64), want.Rect.Size())
 	for i, v := range want.Pix {
 		require.InDelta(t, v, fast.Images[0].Image.Pix[i], 1)
 	}
-	require.Contains(t, fast.Images[0].Params.Text(), ", VAE Decoder: TAESD, Model: sd1")
+	require.Contains(t, text(fast.Images[0].Params), ", VAE Decoder: TAESD, Model: sd1")
 
 	r.TAESDPreviewOnly = true
 	full, err := m.Generate(context.Background(), r)
 	require.NoError(t, err)
 	requirePixels(t, full.Images[0].Image, ref.tensor("sd1.pixels", "U8").Data, 2)
-	require.NotContains(t, full.Images[0].Params.Text(), "TAESD")
+	require.NotContains(t, text(full.Images[0].Params), "TAESD")
 
 	// In tiles, of a decoder alone.
 	decoder := openTAESD(t, filepath.Join(taesdFolder, "decoder.safetensors"), Options{MaxMemory: 1 << 20})
 	whole := openTAESD(t, filepath.Join(taesdFolder, "decoder.safetensors"), Options{})
-	latent := newPlane(4, 48, 40)
-	for i := range latent.data {
-		latent.data[i] = float32(math.Sin(float64(i) / 9))
+	latent := tensor.New(4, 48, 40)
+	for i := range latent.Data {
+		latent.Data[i] = float32(math.Sin(float64(i) / 9))
 	}
 	tiles := 0
-	tiled, err := decoder.decode(context.Background(), latent, func(int, int) error { tiles++; return nil })
+	tiled, err := decoder.Decode(context.Background(), latent, func(int, int) error { tiles++; return nil })
 	require.NoError(t, err)
 	require.Equal(t, 4, tiles)
-	once, err := whole.decode(context.Background(), latent, func(int, int) error { return nil })
+	once, err := whole.Decode(context.Background(), latent, tensor.NoProgress)
 	require.NoError(t, err)
 	sum := 0.0
-	for i, v := range once.Pix {
-		sum += math.Abs(float64(v) - float64(tiled.Pix[i]))
+	one, many := once.Image(), tiled.Image()
+	for i, v := range one.Pix {
+		sum += math.Abs(float64(v) - float64(many.Pix[i]))
 	}
-	require.Less(t, sum/float64(len(once.Pix)), 0.5)
+	require.Less(t, sum/float64(len(one.Pix)), 0.5)
 
 	// A model without an encoder begins with a picture all the same.
-	m.encoder.close()
-	m.encoder = nil
-	r = Request{Image: slopes(64, 64), Steps: 2, TAESD: tiny}
+	m = withoutEncoder(t, Options{Type: "f32"})
+	r = Request{Image: slopes(64, 64), Steps: 2, TAESD: attach(t, m, tiny)}
 	_, err = m.Generate(context.Background(), r)
 	require.NoError(t, err)
-	r.TAESD = decoder
+	r.TAESD = attach(t, m, decoder)
 	_, err = m.Generate(context.Background(), r)
 	require.ErrorIs(t, err, ErrNoEncoder)
-	_, err = m.Generate(context.Background(), Request{Stages: []HiresStage{{Upscaler: "lanczos"}}})
+	_, err = m.Generate(context.Background(), Request{Hires: []HiresPass{{Upscaler: "lanczos"}}})
 	require.ErrorIs(t, err, ErrNoEncoder)
 }
 
@@ -195,8 +184,8 @@ func TestTAESDErrors(t *testing.T) {
 	require.ErrorContains(t, err, "a TAESD autoencoder is wanted")
 	_, err = OpenTAESD(filepath.Join(taesdFolder, "nothing.pth"), Options{})
 	require.ErrorContains(t, err, "nothing.pth: "+noFile)
-	_, err = m.Generate(context.Background(), Request{TAESD: openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{})})
-	require.ErrorContains(t, err, "TAESD: encoder is an encoder alone; a decoder is wanted")
+	_, err = m.Generate(context.Background(), Request{TAESD: attach(t, m, openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{}))})
+	require.ErrorContains(t, err, "TAESD: encoder is an encoder alone; it must have a decoder")
 	_, err = m.Generate(context.Background(), Request{TAESDPreviewOnly: true})
 	require.ErrorContains(t, err, "TAESDPreviewOnly: without a TAESD")
 
@@ -219,7 +208,8 @@ func TestTAESDErrors(t *testing.T) {
 		require.NoError(t, f.Close())
 		tiny, err := OpenTAESD(path, Options{})
 		if err == nil {
-			err = m.Check(Request{TAESD: tiny})
+			one := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
+			err = one.Check(Request{TAESD: attach(t, one, tiny)})
 			require.NoError(t, tiny.Close())
 		}
 		require.ErrorContains(t, err, "broken")

@@ -24,7 +24,7 @@ func TestTowards(t *testing.T) {
 		}
 		other, seed := ref.file.Metadata["long"], int64(7) // of two chunks
 		way := func(at float64) []byte {
-			return picture(func(r *Request) { r.Towards = &Towards{Prompt: &other, Seed: &seed, At: at} })
+			return picture(func(r *Request) { r.Interpolate = &Interpolation{Prompt: &other, Seed: &seed, At: at} })
 		}
 		first := picture(func(*Request) {})
 		last := picture(func(r *Request) { r.Prompt, r.Seed = other, seed })
@@ -35,44 +35,29 @@ func TestTowards(t *testing.T) {
 
 		// The second picture goes to the second seed.
 		second := picture(func(r *Request) { r.Prompt, r.Seed = other, seed+1 })
-		require.Equal(t, second, picture(func(r *Request) { r.Count, r.Towards = 2, &Towards{Prompt: &other, Seed: &seed, At: 1} }))
+		require.Equal(t, second, picture(func(r *Request) { r.Count, r.Interpolate = 2, &Interpolation{Prompt: &other, Seed: &seed, At: 1} }))
 
 		// Prompts that change at different steps, and a guidance that leaves one out.
 		changing := "[a red apple:a table:2]"
 		picture(func(r *Request) {
-			r.Prompt, r.Guidance, r.Towards = "[a bird:a house:1]", Scale(1), &Towards{Prompt: &changing, At: 0.5}
+			r.Prompt, r.Guidance, r.Interpolate = "[a bird:a house:1]", Float(1), &Interpolation{Prompt: &changing, At: 0.5}
 		})
-		picture(func(r *Request) { r.Guidance, r.Towards = Scale(0), &Towards{Prompt: &other, At: 0.5} })
+		picture(func(r *Request) { r.Guidance, r.Interpolate = Float(0), &Interpolation{Prompt: &other, At: 0.5} })
 	}
-}
-
-func TestPhasesBetween(t *testing.T) {
-	one := func(v float32) embedding { return embedding{data: []float32{v}, length: 1, dim: 1} }
-	a := []phase{{until: 2, cond: one(0)}, {until: 6, cond: one(1)}}
-	b := []phase{{until: 3, cond: embedding{data: []float32{4, 8}, length: 2, dim: 1}}, {until: 6, cond: one(9)}}
-	all := between(a, b, one(-1), 0.25)
-	var until []int
-	var values [][]float32
-	for _, p := range all {
-		until, values = append(until, p.until), append(values, p.condition().data)
-	}
-	require.Equal(t, []int{2, 3, 6}, until)
-	require.Equal(t, [][]float32{{1, 1.25}, {1.75, 1.25}, {3}}, values)
-	require.Equal(t, []float32{0}, a[0].cond.data)
 }
 
 func TestTowardsProblems(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
 	empty, weight, tag, seed := "", "(a:"+strings.Repeat("9", 400)+")", "<lora:x:1>", int64(-1)
-	for want, towards := range map[string]Towards{
-		"Towards.At: NaN, 0 to 1 wanted":   {Prompt: &empty, At: nan()},
-		"Towards.At: -1, 0 to 1 wanted":    {Prompt: &empty, At: -1},
-		"Towards: neither a Prompt nor":    {},
-		"Towards.Seed: -1, 0 to":           {Seed: &seed},
-		"Towards.Prompt: prompt: weight ":  {Prompt: &weight},
-		"Towards.Prompt: <lora:x>: extra ": {Prompt: &tag},
+	for want, towards := range map[string]Interpolation{
+		"Interpolate.At: must be 0 to 1, got NaN": {Prompt: &empty, At: nan()},
+		"Interpolate.At: must be 0 to 1, got -1":  {Prompt: &empty, At: -1},
+		"Interpolate: neither a Prompt nor":       {},
+		"Interpolate.Seed: must be 0 to":          {Seed: &seed},
+		"Interpolate.Prompt: prompt: weight ":     {Prompt: &weight},
+		"Interpolate.Prompt: <lora:x>: extra ":    {Prompt: &tag},
 	} {
-		_, err := m.Generate(context.Background(), Request{Width: 8, Height: 8, Steps: 1, Towards: &towards})
+		_, err := m.Generate(context.Background(), Request{Width: 8, Height: 8, Steps: 1, Interpolate: &towards})
 		var e *RequestError
 		require.ErrorAs(t, err, &e, want)
 		require.ErrorContains(t, err, want)

@@ -12,7 +12,6 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/safetensors"
-	"github.com/sdgo/sdgo/sampler"
 )
 
 // openVariant opens the tiny SD 1 model with the first weight of another
@@ -56,18 +55,10 @@ func TestVariantsAgree(t *testing.T) {
 				r := pipelineRequest(ref)
 				r.Image = start
 				if name == "sd1.nine" {
-					r.Mask, r.Strength = mask, Scale(0.6)
+					r.Mask, r.Strength = mask, Float(0.6)
 				}
-				q, err := r.resolve(m.NativeSize())
-				require.NoError(t, err)
-				require.NoError(t, q.suit(m.weights))
-				c, err := m.conditioning(context.Background(), q, &Result{})
-				require.NoError(t, err)
-				c.source, err = m.newSource(context.Background(), q)
-				require.NoError(t, err)
-				latent, err := m.sample(context.Background(), q, c, q.Seed, func(sampler.Step) error { return nil })
-				require.NoError(t, err)
-				requireClose(t, latent.data, ref.f32(name+".latent"), 1e-4, "latent")
+				latent := latentOf(t, m, r, nil)
+				requireClose(t, latent.Data, ref.f32(name+".latent"), 1e-4, "latent")
 
 				r.Sampler, r.Steps = "euler_a", 2
 				result, err := m.Generate(context.Background(), r)
@@ -92,13 +83,13 @@ func TestVariantsAskForWhatTheyNeed(t *testing.T) {
 		r    Request
 		want string
 	}{
-		{nine, Request{}, "Mask: the model is made for inpainting: a picture and a mask are wanted"},
-		{nine, Request{Image: start}, "a picture and a mask are wanted"},
-		{eight, Request{}, "Image: the model is made for editing pictures: a picture is wanted"},
-		{eight, Request{Image: start, Mask: mask}, "none is wanted"},
+		{nine, Request{}, "Mask: the model is made for inpainting: it needs a picture and a mask"},
+		{nine, Request{Image: start}, "it needs a picture and a mask"},
+		{eight, Request{}, "Image: the model is made for editing pictures: it needs a picture"},
+		{eight, Request{Image: start, Mask: mask}, "it takes none"},
 		{eight, Request{Image: start, Sampler: "euler_cfg++"}, "Sampler: euler_cfg++ brings its own guidance"},
-		{eight, Request{Image: start, ImageGuidance: Scale(math.NaN())}, "ImageGuidance: NaN, 0 to 1000 wanted"},
-		{plain, Request{Image: start, ImageGuidance: Scale(2)}, "only models for editing"},
+		{eight, Request{Image: start, ImageGuidance: Float(math.NaN())}, "ImageGuidance: must be 0 to 1000, got NaN"},
+		{plain, Request{Image: start, ImageGuidance: Float(2)}, "only models for editing"},
 	} {
 		_, err := c.m.Generate(context.Background(), c.r)
 		var request *RequestError
@@ -113,7 +104,7 @@ func TestImageGuidance(t *testing.T) {
 	start, _ := startPicture(ref)
 	m := openVariant(t, ref, "sd1.eight", Options{})
 	draw := func(guidance, text float64) []byte {
-		r := Request{Image: start, Steps: 2, ImageGuidance: Scale(guidance), Guidance: Scale(text), Prompt: "a table"}
+		r := Request{Image: start, Steps: 2, ImageGuidance: Float(guidance), Guidance: Float(text), Prompt: "a table"}
 		result, err := m.Generate(context.Background(), r)
 		require.NoError(t, err)
 		return result.Images[0].Image.Pix

@@ -18,12 +18,12 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 	for _, kernels := range cgo.KernelNames() {
 		o := Options{Type: "f32", Kernels: kernels}
 		for name, change := range map[string]func(*Request){
-			"img2img":   func(r *Request) { r.Image, r.Strength = start, Scale(0.6) },
-			"inpaint":   func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Scale(0.6) },
-			"nine":      func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Scale(0.6) },
-			"eight":     func(r *Request) { r.Image, r.ImageGuidance = start, Scale(1.5) },
-			"turbo":     func(r *Request) { r.Steps, r.Guidance, r.Schedule = 1, Scale(1), "trailing" },
-			"lightning": func(r *Request) { r.Steps, r.Guidance, r.Schedule = 4, Scale(1), "trailing" },
+			"img2img":   func(r *Request) { r.Image, r.Strength = start, Float(0.6) },
+			"inpaint":   func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Float(0.6) },
+			"nine":      func(r *Request) { r.Image, r.Mask, r.Strength = start, mask, Float(0.6) },
+			"eight":     func(r *Request) { r.Image, r.ImageGuidance = start, Float(1.5) },
+			"turbo":     func(r *Request) { r.Steps, r.Guidance, r.Schedule = 1, Float(1), "trailing" },
+			"lightning": func(r *Request) { r.Steps, r.Guidance, r.Schedule = 4, Float(1), "trailing" },
 		} {
 			t.Run(name+" "+kernels, func(t *testing.T) {
 				var m *Model
@@ -33,11 +33,11 @@ func TestXLPicturesAgreeWithDiffusers(t *testing.T) {
 					m = openXL(t, "base", o)
 				}
 				r := pipelineRequest(ref)
-				r.Guidance = Scale(1.5)
+				r.Guidance = Float(1.5)
 				change(&r)
-				latent := latentOf(t, m, r)
-				t.Logf("relative RMS error %.2g", relativeRMS(latent.data, ref.f32(name+".latent")))
-				requireClose(t, latent.data, ref.f32(name+".latent"), 1e-4, name)
+				latent := latentOf(t, m, r, nil)
+				t.Logf("relative RMS error %.2g", relativeRMS(latent.Data, ref.f32(name+".latent")))
+				requireClose(t, latent.Data, ref.f32(name+".latent"), 1e-4, name)
 			})
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/picture"
 )
@@ -43,7 +44,7 @@ func paint(ctx context.Context, path, from, prompt, out string) error {
 	result, err := model.Generate(ctx, sd.Request{
 		Prompt:   prompt,
 		Image:    img,
-		Strength: sd.Scale(0.6), // 0 keeps the picture, 1 keeps nothing of it
+		Strength: sd.Float(0.6), // 0 keeps the picture, 1 keeps nothing of it
 		Seed:     42,
 		OnEvent: func(e sd.Event) error {
 			log.Printf("%s %d/%d", e.Stage, e.Index, e.Of)
@@ -61,6 +62,6 @@ func save(path string, format picture.Format, img sd.Image) error {
 	if err != nil {
 		return err
 	}
-	err = picture.Encode(file, img.Image, picture.Options{Format: format, Parameters: img.Params.Text()})
+	err = picture.Encode(file, img.Image, picture.Options{Format: format, Parameters: job.Text(img.Params, sd.Version)})
 	return errors.Join(err, file.Close())
 }

@@ -31,13 +31,27 @@ type room struct {
 // rooms are in the order in which data flows: a room knows only rooms below it.
 var rooms = []room{
 	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
-	{path: "examples/", knows: []string{"sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
-	{path: "cli", knows: []string{"sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
+	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
+	{path: "cli", knows: []string{"job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
 		"internal/guard", "internal/replace"}},
 	{path: "builtin", knows: []string{"sd"}},
 
-	{path: "sd", knows: []string{"sd/picture", "sd/prompt", "sd/tokenizer", "sampler", "convert", "convert/dtype", "cgo",
-		"internal/guard", "internal/limits"}},
+	{path: "job", knows: []string{"sd/request"}, pure: true},
+
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/pipeline", "sd/upscale", "sd/autoencoder", "sd/engine",
+		"sd/request", "sd/picture", "convert"}},
+	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
+	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
+	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
+		"sd/tensor", "sampler", "convert", "cgo"}},
+	{path: "sd/pipeline", knows: []string{"sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
+		"sampler", "cgo", "internal/guard"}},
+	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},
+	{path: "sd/upscale", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo", "internal/guard"}},
+	{path: "sd/autoencoder", knows: []string{"sd/engine", "sd/tensor", "sampler", "convert", "cgo"}},
+	{path: "sd/engine", knows: []string{"sd/tensor", "convert", "convert/dtype", "cgo", "internal/guard", "internal/limits"}},
+	{path: "sd/request", knows: []string{"sd/picture", "sampler"}, pure: true},
+	{path: "sd/tensor", pure: true},
 	{path: "sd/fullsize", knows: []string{"cgo", "internal/replace"}},
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
@@ -213,7 +227,7 @@ func TestWhatBreaksTheTableIsSeen(t *testing.T) {
 	require.Len(t, problems([]pkg{{ImportPath: module + "/convert", XTestImports: []string{module + "/sd"}}}), 1)
 	require.Equal(t, []string{"sd may not import github.com/ollama/ollama: only csrc does"},
 		problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"github.com/ollama/ollama/ml/backend/ggml/ggml/src"}}}))
-	require.Empty(t, problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"fmt", module + "/sampler"}}}))
+	require.Empty(t, problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"fmt", module + "/sd/pipeline"}}}))
 }
 
 // The page that contributors read names each room.

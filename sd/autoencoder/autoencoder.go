@@ -1,0 +1,165 @@
+// Package autoencoder turns pictures into latents and back: the KL autoencoders of
+// latent diffusion, the tiny ones that stand in for them, and none, for models that
+// compute on pixels.
+package autoencoder
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// Autoencoder turns pixels, [3, H, W] in [-1, 1], into latents in the denoiser's scale,
+// [channels, H/Factor, W/Factor], and back. What is too large for the memory at hand
+// is computed in tiles.
+type Autoencoder interface {
+	// Encode encodes a picture. noise draws from the distribution that a
+	// variational encoder gives; others leave it alone.
+	Encode(ctx context.Context, pixels tensor.Tensor, noise sampler.Noise) (tensor.Tensor, error)
+
+	// Mean encodes a picture without noise.
+	Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error)
+
+	// Decode decodes a latent. done is told after each tile.
+	Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error)
+
+	// Factor is the number of pixels along a latent pixel's side.
+	Factor() int
+
+	// CanEncode reports whether there is an encoder.
+	CanEncode() bool
+}
+
+// None is the autoencoder of models that compute on pixels: it changes nothing.
+type None struct{}
+
+// Encode returns pixels as they are.
+func (None) Encode(_ context.Context, pixels tensor.Tensor, _ sampler.Noise) (tensor.Tensor, error) {
+	return pixels, nil
+}
+
+// Mean returns pixels as they are.
+func (None) Mean(_ context.Context, pixels tensor.Tensor) (tensor.Tensor, error) { return pixels, nil }
+
+// Decode returns latent as it is.
+func (None) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
+	return latent, done(1, 1)
+}
+
+// Factor is 1.
+func (None) Factor() int { return 1 }
+
+// CanEncode is true.
+func (None) CanEncode() bool { return true }
+
+// Tilings for pictures that are too large to decode at once, in latent pixels: the
+// size that the autoencoder was trained at, or half of it, with a quarter shared
+// between neighbours.
+var tilings = []tensor.Tiling{{Size: 64, Overlap: 16}, {Size: 32, Overlap: 8}}
+
+// SmallestTile is the side of the smallest tiles, in latent pixels.
+func SmallestTile() int { return tilings[len(tilings)-1].Size }
+
+// coder is one half of an autoencoder.
+type coder struct {
+	host     *engine.Host
+	net      *engine.Network
+	in, out  string // the network's names
+	channels int    // of its output
+	factor   int    // pixels along a latent pixel's side
+}
+
+// decode runs a decoder, whole or in tiles.
+func (c coder) decode(ctx context.Context, z tensor.Tensor, done tensor.Progress) (pixels tensor.Tensor, err error) {
+	defer c.net.Idle()
+	// The pixels as a tensor, as a picture, and as its file.
+	release, err := c.host.TakePixels(z.Width()*c.factor, z.Height()*c.factor, engine.TensorPixel+2*engine.PicturePixel)
+	if err != nil {
+		return pixels, err
+	}
+	defer release()
+	one := func(ys, xs tensor.Span) (tensor.Tensor, error) {
+		part := z
+		if ys.Len() != z.Height() || xs.Len() != z.Width() {
+			part = z.Crop(ys, xs)
+		}
+		return c.run(ctx, part, ys.Len()*c.factor, xs.Len()*c.factor)
+	}
+	t, err := c.chooseTiling(ctx, z.Height(), z.Width(), func(height, width int) []int64 {
+		return tensor.Batch(1, []int{z.Channels(), height, width})
+	})
+	if err != nil {
+		return pixels, err
+	}
+	if t != nil {
+		return t.Cover(z.Height(), z.Width(), c.factor, one, done)
+	}
+	if pixels, err = c.run(ctx, z, z.Height()*c.factor, z.Width()*c.factor); err == nil {
+		err = done(1, 1)
+	}
+	return pixels, err
+}
+
+// encode runs an encoder, whole or in tiles.
+func (c coder) encode(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
+	defer c.net.Idle()
+	release, err := c.host.TakePixels(pixels.Width(), pixels.Height(), engine.TensorPixel) // a tile's copy
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	defer release()
+	one := func(ys, xs tensor.Span) (tensor.Tensor, error) {
+		return c.run(ctx, pixels.Crop(ys.Scale(c.factor), xs.Scale(c.factor)), ys.Len(), xs.Len())
+	}
+	height, width := pixels.Height()/c.factor, pixels.Width()/c.factor
+	t, err := c.chooseTiling(ctx, height, width, func(height, width int) []int64 {
+		return tensor.Batch(1, []int{pixels.Channels(), height * c.factor, width * c.factor})
+	})
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	if t == nil {
+		return one(tensor.Span{End: height}, tensor.Span{End: width})
+	}
+	return t.Cover(height, width, 1, one, tensor.NoProgress)
+}
+
+// run runs the network on one tile.
+func (c coder) run(ctx context.Context, x tensor.Tensor, height, width int) (tensor.Tensor, error) {
+	out := tensor.New(c.channels, height, width)
+	err := c.net.RunFinite(ctx, []cgo.Input{{Name: c.in, Shape: x.Batch(1), F32: x.Data}}, []cgo.Output{{Name: c.out, Data: out.Data}})
+	return out, err
+}
+
+// chooseTiling returns nil where a latent can be decoded, or encoded to, at once,
+// else the largest tiles that fit the memory at hand. input is the shape of the
+// network's input for a latent of a size.
+func (c coder) chooseTiling(ctx context.Context, height, width int, input func(height, width int) []int64) (*tensor.Tiling, error) {
+	available := c.host.Room(c.net.Device())
+	fits := func(height, width int) (bool, error) {
+		need, err := c.net.Estimate(ctx, []cgo.Input{{Name: c.in, Shape: input(height, width)}}, []cgo.Output{{Name: c.out}})
+		return need <= available, err
+	}
+	if ok, err := fits(height, width); ok || err != nil {
+		return nil, err
+	}
+	for _, t := range tilings {
+		if height <= t.Size && width <= t.Size {
+			continue
+		}
+		if ok, err := fits(min(t.Size, height), min(t.Size, width)); ok || err != nil {
+			return &t, err
+		}
+	}
+	// Nothing is sure to fit. The smallest tiles are the best chance; running
+	// out of memory is an error of its own.
+	return &tilings[len(tilings)-1], nil
+}
+
+// demand is what the half takes on its device for a tile of a side, in latent pixels.
+func (c coder) demand(side, inputChannels int) (engine.Demand, bool, error) {
+	return engine.DemandOf(c.net, c.out, cgo.Input{Name: c.in, Shape: tensor.Batch(1, []int{inputChannels, side, side})})
+}

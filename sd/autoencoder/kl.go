@@ -1,0 +1,127 @@
+package autoencoder
+
+import (
+	"context"
+	"math"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// KL is the variational autoencoder of latent diffusion (Rombach et al. 2022), as the
+// diffusers library's AutoencoderKL.
+type KL struct {
+	decoder coder
+	encoder coder // its net is nil where the file has none
+	config  convert.VAEConfig
+}
+
+// NewKL makes the networks of a file's autoencoder.
+func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
+	one := func(v int) []float64 { return []float64{float64(v)} }
+	quant := 0
+	if c.QuantConv {
+		quant = 1
+	}
+	mult := make([]float64, len(c.ChannelMult))
+	for i, v := range c.ChannelMult {
+		mult[i] = float64(v)
+	}
+	params := cgo.Params{"channels": one(c.Channels), "channel_mult": mult, "num_res_blocks": one(c.NumResBlocks),
+		"z_channels": one(c.ZChannels), "embed_dim": one(c.EmbedDim), "image_channels": one(c.ImageChannels), "quant_conv": one(quant)}
+	decoder, err := h.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the autoencoder", Arch: "vae_decoder",
+		Prefix: convert.VAEPrefix, Params: params})
+	if err != nil {
+		return nil, err
+	}
+	kl := &KL{config: c, decoder: coder{h, decoder, "z", "image", c.ImageChannels, c.Factor()}}
+	if !c.HasEncoder {
+		return kl, nil
+	}
+	encoder, err := h.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the autoencoder's encoder", Arch: "vae_encoder",
+		Prefix: convert.VAEPrefix, Params: params, Lazy: true})
+	if err != nil {
+		return nil, err
+	}
+	kl.encoder = coder{h, encoder, "image", "moments", 2 * c.EmbedDim, c.Factor()}
+	return kl, nil
+}
+
+// Factor is the number of pixels along a latent pixel's side.
+func (a *KL) Factor() int { return a.config.Factor() }
+
+// CanEncode reports whether the file has an encoder.
+func (a *KL) CanEncode() bool { return a.encoder.net != nil }
+
+// Decoder and Encoder are the networks; Encoder is nil where the file has none.
+func (a *KL) Decoder() *engine.Network { return a.decoder.net }
+
+// Encoder is nil where the file has none.
+func (a *KL) Encoder() *engine.Network { return a.encoder.net }
+
+// Decode decodes a latent in the denoiser's scale.
+func (a *KL) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
+	z := latent.Like()
+	for i, v := range latent.Data {
+		z.Data[i] = v / a.config.ScaleFactor
+	}
+	return a.decoder.decode(ctx, z, done)
+}
+
+// Encode draws from the normal distribution that the encoder gives, as AUTOMATIC1111,
+// diffusers and stable-diffusion.cpp do. It needs an encoder.
+func (a *KL) Encode(ctx context.Context, pixels tensor.Tensor, noise sampler.Noise) (tensor.Tensor, error) {
+	mean, logVariance, err := a.Moments(ctx, pixels)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	z := mean.Like()
+	noise.Normal(z.Data)
+	for i, eps := range z.Data {
+		deviation := math.Exp(0.5 * min(max(float64(logVariance.Data[i]), -30), 20))
+		z.Data[i] = (mean.Data[i] + float32(deviation)*eps) * a.config.ScaleFactor
+	}
+	return z, nil
+}
+
+// Mean is the middle of the distribution that the encoder gives. It needs an encoder.
+func (a *KL) Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
+	mean, _, err := a.Moments(ctx, pixels)
+	for i := range mean.Data {
+		mean.Data[i] *= a.config.ScaleFactor
+	}
+	return mean, err
+}
+
+// Moments runs the encoder: the means, without the denoiser's scale, and the logarithms
+// of the variances, all of them finite.
+func (a *KL) Moments(ctx context.Context, pixels tensor.Tensor) (mean, logVariance tensor.Tensor, err error) {
+	moments, err := a.encoder.encode(ctx, pixels)
+	if err != nil {
+		return mean, logVariance, err
+	}
+	half, n := moments.Channels()/2, len(moments.Data)/2
+	mean = tensor.Of(moments.Data[:n], half, moments.Height(), moments.Width())
+	logVariance = tensor.Of(moments.Data[n:], half, moments.Height(), moments.Width())
+	return mean, logVariance, nil
+}
+
+// Demands are what the networks take on GPUs for the smallest tiles, or for a
+// picture of side latent pixels, if that is smaller.
+func (a *KL) Demands(side int) (all []engine.Demand, err error) {
+	side = min(side, SmallestTile())
+	d, ok, err := a.decoder.demand(side, a.config.EmbedDim)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		all = append(all, d)
+	}
+	if d, ok, err = a.encoder.demand(side*a.Factor(), 3); ok {
+		all = append(all, d)
+	}
+	return all, err
+}

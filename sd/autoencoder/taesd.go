@@ -1,0 +1,163 @@
+package autoencoder
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// TAESD is a tiny autoencoder (Bohan 2023), which stands in for the large one of a
+// model: many times faster, and nearly as good. Those for Stable Diffusion 1 and 2 and
+// for XL are different files. Its methods may be called from any goroutine. It must
+// stay open as long as a model uses it.
+type TAESD struct {
+	host             *engine.Host
+	config           convert.TAESDConfig
+	decoder, encoder coder // whose net is nil where the file has none
+}
+
+// OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or
+// taesd_encoder, or the diffusers library's AutoencoderTiny, which is both.
+func OpenTAESD(path string, o engine.Options) (*TAESD, error) {
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Load(path) })
+	if err != nil {
+		return nil, err
+	}
+	t := &TAESD{host: h}
+	if t.config, err = h.Weights.TAESD(); err == nil {
+		err = h.Place(t.setUp, t.demands)
+	}
+	if err != nil {
+		h.Abandon()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *TAESD) setUp() error {
+	one := func(v int) []float64 { return []float64{float64(v)} }
+	t.decoder, t.encoder = coder{}, coder{}
+	for _, half := range []struct {
+		to       *coder
+		arch     string
+		in, out  string
+		channels int
+		blocks   []int
+	}{
+		{&t.decoder, "taesd_decoder", "z", "image", 3, t.config.Decoder},
+		{&t.encoder, "taesd_encoder", "image", "z", t.config.Latent, t.config.Encoder},
+	} {
+		if half.blocks == nil {
+			continue
+		}
+		blocks := make([]float64, len(half.blocks))
+		for i, v := range half.blocks {
+			blocks[i] = float64(v)
+		}
+		net, err := t.host.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the tiny autoencoder", Arch: half.arch,
+			Params: cgo.Params{"channels": one(t.config.Channels), "latent_channels": one(t.config.Latent), "image_channels": one(3), "blocks": blocks}})
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.host.Weights.Path, err)
+		}
+		*half.to = coder{t.host, net, half.in, half.out, half.channels, t.config.Factor()}
+	}
+	return nil
+}
+
+// demands are what the networks take for a tile.
+func (t *TAESD) demands() (all []engine.Demand, err error) {
+	side := SmallestTile()
+	d, ok, err := t.decoder.demand(side, t.config.Latent)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		all = append(all, d)
+	}
+	if d, ok, err = t.encoder.demand(side*t.config.Factor(), 3); ok {
+		all = append(all, d)
+	}
+	return all, err
+}
+
+// Host is what the networks compute with; nil of a zero value, which was never
+// opened.
+func (t *TAESD) Host() *engine.Host {
+	if t == nil {
+		return nil
+	}
+	return t.host
+}
+
+// Name is the autoencoder's name: its file's, without folder and ending.
+func (t *TAESD) Name() string {
+	if t.Host() == nil {
+		return ""
+	}
+	return t.host.Name
+}
+
+// Close frees the networks and unmaps the file, after the requests in progress
+// that use it. To close again does nothing.
+func (t *TAESD) Close() error {
+	if t.Host() == nil {
+		return nil
+	}
+	return t.host.Close()
+}
+
+// Fits says why the autoencoder can't stand in for one whose latents have so many
+// channels, and so many pixels along a latent pixel's side; nil if it can.
+func (t *TAESD) Fits(channels, factor int) error {
+	switch {
+	case t.config.Latent != channels:
+		return fmt.Errorf("%s is for latents of %d channels, and the model's have %d", t.Name(), t.config.Latent, channels)
+	case t.config.Factor() != factor:
+		return fmt.Errorf("%s has %d pixels along a latent one, and the model %d", t.Name(), t.config.Factor(), factor)
+	case t.decoder.net == nil:
+		return fmt.Errorf("%s is an encoder alone; it must have a decoder", t.Name())
+	}
+	return nil
+}
+
+// Factor is the number of pixels along a latent pixel's side.
+func (t *TAESD) Factor() int { return t.config.Factor() }
+
+// CanEncode reports whether the file has an encoder.
+func (t *TAESD) CanEncode() bool { return t.encoder.net != nil }
+
+// Decode decodes a latent in the denoiser's scale.
+func (t *TAESD) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
+	z := latent.Like()
+	for i, v := range latent.Data {
+		z.Data[i] = float32(3 * math.Tanh(float64(v)/3))
+	}
+	pixels, err := t.decoder.decode(ctx, z, done)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	for i, v := range pixels.Data {
+		pixels.Data[i] = 2*v - 1
+	}
+	return pixels, nil
+}
+
+// Encode encodes a picture; it draws no noise. It needs an encoder.
+func (t *TAESD) Encode(ctx context.Context, pixels tensor.Tensor, _ sampler.Noise) (tensor.Tensor, error) {
+	image := pixels.Like()
+	for i, v := range pixels.Data {
+		image.Data[i] = v/2 + 0.5
+	}
+	return t.encoder.encode(ctx, image)
+}
+
+// Mean is the same as Encode.
+func (t *TAESD) Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
+	return t.Encode(ctx, pixels, nil)
+}

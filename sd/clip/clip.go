@@ -1,0 +1,158 @@
+// Package clip runs CLIP's text encoders: a text becomes the states of its tokens,
+// and for some models one vector for the whole text.
+package clip
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/prompt"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/tokenizer"
+)
+
+// Encoder is one text encoder. Its methods may be called from any goroutine.
+type Encoder struct {
+	Config convert.TextConfig
+
+	// Pools says that Encode gives the pooled output, too.
+	Pools bool
+
+	host      *engine.Host
+	net       *engine.Network
+	tokenizer *tokenizer.Tokenizer
+	padding   int32 // token after a chunk's end
+
+	mutex      sync.Mutex
+	projection []float32 // of the pooled output: x·P of rows [Width, Pooled]; nil until it is needed
+}
+
+// New makes a text encoder of a file. It is an error if the tokenizer makes tokens
+// that the encoder does not know.
+func New(h *engine.Host, c convert.TextConfig, t *tokenizer.Tokenizer) (*Encoder, error) {
+	if size := t.Size(); c.Vocabulary < size {
+		return nil, fmt.Errorf("the text encoder knows %d tokens and its tokenizer makes %d", c.Vocabulary, size)
+	}
+	// OpenAI trained CLIP with end tokens after a text, OpenCLIP, which has the other
+	// activation, with zeros.
+	padding, activation := t.EOS(), 0
+	if c.Activation == "gelu" {
+		padding, activation = 0, 1
+	}
+	one := func(v int) []float64 { return []float64{float64(v)} }
+	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleText, Title: "the text encoder", Arch: "clip_text", Prefix: c.Prefix,
+		Params: cgo.Params{"vocabulary": one(c.Vocabulary), "width": one(c.Width), "heads": one(c.Heads), "layers": one(c.Layers),
+			"ffn": one(c.FFN), "context_length": one(c.ContextLength), "activation": one(activation), "eps": {c.Eps}}})
+	if err != nil {
+		return nil, err
+	}
+	return &Encoder{Config: c, host: h, net: net, tokenizer: t, padding: padding}, nil
+}
+
+// Network is the encoder's network.
+func (e *Encoder) Network() *engine.Network { return e.net }
+
+// Chunks are the tokens of a text, a run of the encoder each.
+func (e *Encoder) Chunks(segments []prompt.Segment) ([]prompt.Chunk, error) {
+	return prompt.Chunks(segments, e.tokenizer, prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding})
+}
+
+// Encoding is what a text becomes.
+type Encoding struct {
+	Tokens tensor.Tensor // [tokens, Width], chunk after chunk, weighted as the text asks
+	Pooled []float32     // [Pooled] where the encoder pools, else nil
+}
+
+// Encode encodes a text. clipSkip n takes the state before the last n-1 layers; 0
+// means the model's own. What it may be, [Encoder.Layers] says.
+func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSkip int) (Encoding, error) {
+	length, width := e.Config.ContextLength, e.Config.Width
+	chunks, err := e.Chunks(segments)
+	if err != nil {
+		return Encoding{}, err
+	}
+	layers, err := e.Layers(clipSkip)
+	if err != nil {
+		return Encoding{}, err
+	}
+	out := Encoding{Tokens: tensor.New(len(chunks)*length, width)}
+	kind := "hidden"
+	if e.Config.NoFinalNorm {
+		kind = "state"
+	}
+	for i, chunk := range chunks {
+		// One chunk at a time: a graph of one shape serves every prompt.
+		z := out.Tokens.Data[i*length*width:][:length*width]
+		outputs := []cgo.Output{{Name: fmt.Sprintf("%s.%d", kind, layers), Data: z}}
+		var last []float32
+		if e.Pools && i == 0 { // the first chunk's speaks for all, as in AUTOMATIC1111 and ComfyUI
+			last = make([]float32, length*width)
+			outputs = append(outputs, cgo.Output{Name: fmt.Sprintf("hidden.%d", e.Config.Layers), Data: last})
+		}
+		if err := e.net.Run(ctx, []cgo.Input{{Name: "tokens", Shape: []int64{1, int64(length)}, I32: chunk.Tokens}}, outputs); err != nil {
+			return Encoding{}, err
+		}
+		if !tensor.Finite(z) || !tensor.Finite(last) {
+			return Encoding{}, e.net.NotFinite()
+		}
+		if last != nil {
+			end := max(0, slices.Index(chunk.Tokens, e.tokenizer.EOS()))
+			if out.Pooled, err = e.pool(last[end*width:][:width]); err != nil {
+				return Encoding{}, err
+			}
+		}
+		prompt.ApplyWeights(z, chunk.Weights, width)
+	}
+	return out, nil
+}
+
+// pool projects the state at the end of a text (Radford et al. 2021, §2.4).
+func (e *Encoder) pool(state []float32) ([]float32, error) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	c := e.Config
+	if e.projection == nil {
+		w, ok := e.host.Weights.Tensor(c.Projection)
+		if !ok {
+			return nil, fmt.Errorf("tensor %q is missing: the model needs the text encoder's pooled output", c.Prefix+"text_model.text_projection")
+		}
+		p := make([]float32, w.Elements())
+		if err := w.Float32(p); err != nil {
+			return nil, err
+		}
+		e.projection = p
+	}
+	out := make([]float32, c.Pooled)
+	for k := range out {
+		sum := 0.0
+		for i, x := range state {
+			at := i*c.Pooled + k
+			if c.ProjectionLinear {
+				at = k*c.Width + i
+			}
+			sum += float64(x) * float64(e.projection[at])
+		}
+		out[k] = float32(sum)
+	}
+	return out, nil
+}
+
+// Layers is the number of layers that a clip skip runs; 0 is the model's own. Files of
+// SD 2.x may lack the last layer, which clip skip 2, the model's own, never runs.
+func (e *Encoder) Layers(clipSkip int) (int, error) {
+	c := e.Config
+	if clipSkip == 0 {
+		clipSkip = c.ClipSkip
+	}
+	n := c.FinalLayer + c.ClipSkip - clipSkip
+	if n < 1 || n > c.Layers {
+		low, high := c.FinalLayer+c.ClipSkip-c.Layers, c.FinalLayer+c.ClipSkip-1
+		return 0, fmt.Errorf("must be %d to %d, got %d: the text encoder has %d layers", low, high, clipSkip, c.Layers)
+	}
+	return n, nil
+}

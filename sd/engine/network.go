@@ -1,0 +1,178 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+)
+
+// Spec describes a network.
+type Spec struct {
+	Role   string     // whose device it computes on: RoleText …
+	Title  string     // in errors: "the UNet"
+	Arch   string     // the core's name: "unet", "clip_text" …
+	Prefix string     // of its tensors' names in the file
+	Params cgo.Params // hyperparameters
+	Lazy   bool       // its weights come to a GPU when they are first needed
+}
+
+// Network is a network with a file's weights. It is created with its host, to check
+// that the file has all of them; they are bound when it is first used. Its methods may
+// be called from any goroutine; runs of one network queue up.
+type Network struct {
+	host          *Host
+	prefix, title string
+	role          string
+	lazy          bool
+	device        cgo.DeviceInfo
+	net           *cgo.Net
+	typ           string // Options.Type
+
+	create  func() (*cgo.Net, error) // makes a network like net
+	offload bool                     // the device's memory is given back when the network is idle
+	stream  uint64                   // bytes that the weights may take on the device while they come in groups; 0: all at once
+
+	mutex   sync.Mutex
+	ways    cgo.Ways
+	bound   bool
+	loaded  bool
+	float32 *Network // the network in float32, once it is needed (float32_fallback.go)
+}
+
+// NewNetwork makes a network on the device of its role. It is an error if the file
+// lacks a weight or has it in another shape.
+func (h *Host) NewNetwork(s Spec) (*Network, error) {
+	device := h.devices[s.Role]
+	create := func() (*cgo.Net, error) {
+		return cgo.NewNet(s.Arch, s.Params, cgo.Config{
+			Device: device.Index, Threads: h.options.Threads, Kernels: h.options.Kernels,
+			Intact: h.Weights.Intact, MakeRoom: h.makeRoom,
+		})
+	}
+	net, err := create()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{host: h, prefix: s.Prefix, title: s.Title, role: s.Role, device: device, net: net, create: create, typ: h.options.Type, lazy: s.Lazy,
+		ways: cgo.Ways{Direct: true}, offload: h.options.Offload && s.Role != RoleDenoiser && device.Kind != cgo.CPU}
+	for _, w := range net.Weights() {
+		if _, err := n.find(w); err != nil {
+			net.Close()
+			return nil, err
+		}
+	}
+	h.networks = append(h.networks, n)
+	return n, nil
+}
+
+// Role is the network's: RoleText …
+func (n *Network) Role() string { return n.role }
+
+// Streams is how many bytes the weights may take on the device while they come in
+// groups; 0 if they come all at once.
+func (n *Network) Streams() uint64 { return n.stream }
+
+// IsLazy reports whether the network may never be needed.
+func (n *Network) IsLazy() bool { return n.lazy }
+
+// Device is the device that the network computes on.
+func (n *Network) Device() cgo.DeviceInfo { return n.device }
+
+// find returns the tensor for a weight, its shape known to be right.
+func (n *Network) find(w cgo.Weight) (convert.Tensor, error) {
+	t, ok := n.host.Weights.Tensor(n.prefix + w.Name)
+	if !ok {
+		return t, fmt.Errorf("tensor %q is missing: its shape would be %v", n.prefix+w.Name, w.Shape)
+	}
+	// A 1x1 convolution and a matrix hold the same numbers.
+	if !slices.Equal(withoutOnes(t.Shape), withoutOnes(w.Shape)) {
+		return t, fmt.Errorf("tensor %q must have the shape %v, got %v", t.Name, w.Shape, t.Shape)
+	}
+	return t, nil
+}
+
+func withoutOnes(shape []int64) []int64 {
+	n := len(shape)
+	for n > 1 && shape[n-1] == 1 {
+		n--
+	}
+	return shape[:n]
+}
+
+// Run runs the network.
+func (n *Network) Run(ctx context.Context, in []cgo.Input, out []cgo.Output) error {
+	net, err := n.get(ctx)
+	if err != nil {
+		return err
+	}
+	return inMemory(net.Run(ctx, in, out), n.device)
+}
+
+// Estimate is the memory that a run's graph takes, in bytes. Only the shapes of in
+// matter.
+func (n *Network) Estimate(ctx context.Context, in []cgo.Input, out []cgo.Output) (uint64, error) {
+	net, err := n.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return net.Estimate(ctx, in, out)
+}
+
+// NotFinite explains NaN or infinity in what the network computed: a damaged weight
+// if there is one, else a [NotFiniteError].
+func (n *Network) NotFinite() error { return n.host.notFinite(n) }
+
+// Profile returns what the network did since the last call, and begins anew.
+func (n *Network) Profile() []cgo.Work { return n.net.Profile() }
+
+// get returns the net with its weights bound. A cancelled context ends the binding,
+// which the next call begins anew.
+func (n *Network) get(ctx context.Context) (*cgo.Net, error) { return n.load(ctx, nil) }
+
+// load is get, which tells how many bytes have come to the device so far.
+func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Net, error) {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.float32 != nil {
+		return n.float32.load(ctx, onProgress)
+	}
+	if n.loaded {
+		return n.net, nil
+	}
+	if !n.bound {
+		if err := n.bind(ctx); err != nil {
+			return nil, err
+		}
+		n.bound = true
+	}
+	n.net.Choose(n.ways)
+	err := n.net.LoadWith(ctx, cgo.Loading{Memory: n.stream, Keep: true, OnProgress: onProgress})
+	if err != nil {
+		return nil, inMemory(err, n.device)
+	}
+	n.loaded = true
+	return n.net, nil
+}
+
+// Idle gives the device's memory back where [Options.Offload] asks for it. The next
+// run takes it again. A nil network is idle.
+func (n *Network) Idle() {
+	if n == nil || !n.offload {
+		return
+	}
+	n.net.Unload()
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	n.float32.Idle()
+}
+
+func (n *Network) close() {
+	if n != nil {
+		n.net.Close()
+		n.float32.close()
+	}
+}

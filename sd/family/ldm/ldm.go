@@ -1,0 +1,234 @@
+package ldm
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/clip"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/prompt"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/tokenizer"
+)
+
+// Align is what the sides of pictures are multiples of.
+const Align = 8
+
+// Model is the networks of a latent diffusion model, before a family makes a pipeline
+// of them.
+type Model struct {
+	Host  *engine.Host
+	UNet  convert.UNetConfig
+	Texts []*clip.Encoder
+
+	denoiser *unet
+	kl       *autoencoder.KL
+	options  pipeline.Options
+}
+
+// Open makes the networks of a file. check is called before they are placed on
+// devices, and says what the file lacks.
+func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model, error) {
+	m := &Model{Host: h, UNet: h.Weights.UNet, options: o}
+	process := sampler.StableDiffusion()
+	if a := h.Weights.AlphasCumprod; a != nil {
+		var err error
+		if process, err = sampler.NewDiscrete(a); err != nil {
+			return nil, err
+		}
+	}
+	tokens := tokenizer.CLIP()
+	if merges := h.Weights.Merges; merges != nil {
+		var err error
+		if tokens, err = tokenizer.New(merges); err != nil {
+			return nil, err
+		}
+	}
+	err := h.Place(func() error { return m.setUp(process, tokens, check) }, m.demands)
+	return m, err
+}
+
+// setUp makes the networks on the devices that the host has chosen.
+func (m *Model) setUp(process *sampler.Discrete, tokens *tokenizer.Tokenizer, check func(*Model) error) error {
+	m.Texts = nil
+	for _, c := range []convert.TextConfig{m.Host.Weights.Text, m.Host.Weights.Text2} {
+		if c.Layers == 0 {
+			continue
+		}
+		t, err := clip.New(m.Host, c, tokens)
+		if err != nil {
+			return err
+		}
+		m.Texts = append(m.Texts, t)
+	}
+	if err := check(m); err != nil {
+		return err
+	}
+	net, err := newUNet(m.Host, m.UNet)
+	if err != nil {
+		return err
+	}
+	known := m.options.Prediction
+	if known == "" {
+		known = m.Host.Weights.Prediction
+	}
+	m.denoiser = &unet{config: m.UNet, net: net, factor: m.Host.Weights.VAE.Factor(), process: process, known: sampler.Prediction(known),
+		found: pipeline.NewOnce[sampler.Prediction]()}
+	m.kl, err = autoencoder.NewKL(m.Host, m.Host.Weights.VAE)
+	return err
+}
+
+// demands are what the networks take on GPUs for a picture of the native size, with
+// guidance.
+func (m *Model) demands() (all []engine.Demand, err error) {
+	side := m.Host.Weights.NativeSize / m.kl.Factor()
+	add := func(n *engine.Network, out string, in ...cgo.Input) {
+		if err != nil {
+			return
+		}
+		d, ok, failed := engine.DemandOf(n, out, in...)
+		if err = failed; ok {
+			all = append(all, d)
+		}
+	}
+	length := 0
+	for _, t := range m.Texts {
+		length = max(length, t.Config.ContextLength)
+	}
+	c := pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{max(length, 1), m.UNet.ContextDim}}}}
+	if n := m.UNet.ADMChannels; n > 0 {
+		c.Inputs = append(c.Inputs, engine.Named{Name: "y", Shape: []int{n}})
+	}
+	shape := []int{m.UNet.OutChannels, side, side}
+	add(m.denoiser.net, "out", m.denoiser.Inputs(shape, nil, make([]float32, 2), []pipeline.Condition{c, c})...)
+	if err != nil {
+		return nil, err
+	}
+	vae, err := m.kl.Demands(side)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, vae...)
+	for _, t := range m.Texts {
+		add(t.Network(), "hidden.1", cgo.Input{Name: "tokens", Shape: []int64{1, int64(t.Config.ContextLength)}})
+	}
+	return all, err
+}
+
+// Pipeline is the model's, with conditions of a family's text.
+func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, with pipeline.Attached, e *request.Error)) *pipeline.Pipeline {
+	w := m.Host.Weights
+	p := &pipeline.Pipeline{
+		Host: m.Host, Conditioner: pipeline.Prompts{Text: text}, Denoiser: m.denoiser, Autoencoder: m.kl,
+		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance},
+		Check:    check, Batch: m.options.Batch,
+	}
+	m.see(p)
+	p.Init()
+	return p
+}
+
+// Encoding is a text as all encoders see it: their states side by side.
+type Encoding struct {
+	Context tensor.Tensor // [tokens, ContextDim]
+	Pooled  []float32     // the pooled output of the one that pools, else nil
+}
+
+// textKey is a text that a model has encoded.
+type textKey struct {
+	m    *Model
+	text string
+}
+
+// Encode encodes a text with all text encoders, once for a request.
+func (m *Model) Encode(ctx context.Context, text string, clipSkip int, memo pipeline.Memo) (Encoding, error) {
+	key := textKey{m, text}
+	if e, ok := memo[key].(Encoding); ok {
+		return e, nil
+	}
+	segments, err := parsePrompt(text)
+	if err != nil {
+		return Encoding{}, err
+	}
+	all := make([]clip.Encoding, len(m.Texts))
+	for i, t := range m.Texts {
+		if all[i], err = t.Encode(ctx, segments, clipSkip); err != nil {
+			return Encoding{}, err
+		}
+	}
+	e := sideBySide(all)
+	if memo != nil {
+		memo[key] = e
+	}
+	return e, nil
+}
+
+// sideBySide joins what several text encoders make of one text.
+func sideBySide(all []clip.Encoding) Encoding {
+	if len(all) == 1 {
+		return Encoding{all[0].Tokens, all[0].Pooled}
+	}
+	var joined Encoding
+	width, length := 0, all[0].Tokens.Height()
+	for _, e := range all {
+		width += e.Tokens.Width()
+		if e.Pooled != nil {
+			joined.Pooled = e.Pooled
+		}
+	}
+	data := make([]float32, 0, length*width)
+	for i := range length {
+		for _, e := range all {
+			data = append(data, e.Tokens.Data[i*e.Tokens.Width():][:e.Tokens.Width()]...)
+		}
+	}
+	joined.Context = tensor.Of(data, length, width)
+	return joined
+}
+
+// parsePrompt parses a prompt without tags: no model here knows any.
+func parsePrompt(text string) ([]prompt.Segment, error) {
+	segments, tags, err := prompt.Parse(text)
+	if err == nil && len(tags) > 0 {
+		err = &pipeline.TagError{Tag: tags[0]}
+	}
+	return segments, err
+}
+
+// Chunks is the largest number of chunks that an encoder's text becomes.
+func (m *Model) Chunks(text string) (int, error) {
+	segments, err := parsePrompt(text)
+	if err != nil {
+		return 0, err
+	}
+	longest := 0
+	for _, t := range m.Texts {
+		chunks, err := t.Chunks(segments)
+		if err != nil {
+			return 0, err
+		}
+		longest = max(longest, len(chunks))
+	}
+	return longest, nil
+}
+
+// Check checks the request's clip skip.
+func (m *Model) Check(q *request.Resolved, e *request.Error) {
+	for _, t := range m.Texts {
+		if _, err := t.Layers(q.ClipSkip); err != nil {
+			e.Join(request.Problemf("ClipSkip", "%v", err))
+		}
+	}
+}
+
+// Idle is called when all texts are encoded.
+func (m *Model) Idle() {
+	for _, t := range m.Texts {
+		t.Network().Idle()
+	}
+}

@@ -1,0 +1,145 @@
+// Package ldm has what the families of latent diffusion with a UNet share (Rombach et
+// al. 2022): the UNet as a denoiser, CLIP's text encoders side by side, the KL
+// autoencoder, and the UNets that see a picture beside the latent.
+package ldm
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// unet is a UNet as a denoiser. Its conditions have the inputs "context", [tokens,
+// ContextDim], "y", [ADMChannels], where it has those, and "concat", the channels
+// beside the latent, where its input has more channels than its output.
+type unet struct {
+	config  convert.UNetConfig
+	net     *engine.Network
+	factor  int
+	process *sampler.Discrete
+	known   sampler.Prediction // "" where it is found by a trial run
+	found   pipeline.Once[sampler.Prediction]
+}
+
+func newUNet(h *engine.Host, u convert.UNetConfig) (*engine.Network, error) {
+	one := func(v int) []float64 { return []float64{float64(v)} }
+	list := func(all []int) []float64 {
+		out := make([]float64, len(all))
+		for i, v := range all {
+			out[i] = float64(v)
+		}
+		return out
+	}
+	return h.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the UNet", Arch: "unet", Prefix: convert.UNetPrefix,
+		Params: cgo.Params{"in_channels": one(u.InChannels), "out_channels": one(u.OutChannels), "model_channels": one(u.ModelChannels),
+			"channel_mult": list(u.ChannelMult), "num_res_blocks": one(u.NumResBlocks), "transformer_depth": list(u.TransformerDepth),
+			"middle_depth": one(u.MiddleDepth), "context_dim": one(u.ContextDim), "adm_channels": one(u.ADMChannels),
+			"heads": one(u.Heads), "head_dim": one(u.HeadDim)}})
+}
+
+func (u *unet) Network() *engine.Network   { return u.net }
+func (u *unet) Process() *sampler.Discrete { return u.process }
+func (u *unet) CachesInner() bool          { return true }
+
+func (u *unet) Latent(width, height int) []int {
+	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
+}
+
+// beside is the number of channels beside the latent.
+func (u *unet) beside() int { return u.config.InChannels - u.config.OutChannels }
+
+func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
+	n, size := len(t), tensor.Size(shape)
+	in := cgo.Input{Name: "x", Shape: []int64{int64(n), int64(u.config.InChannels), int64(shape[1]), int64(shape[2])}, F32: x}
+	if u.beside() > 0 && x != nil {
+		in.F32 = make([]float32, 0, n*tensor.Size(shape[1:])*u.config.InChannels)
+		for i := range n {
+			in.F32 = append(append(in.F32, x[i*size:][:size]...), named(c[i], "concat").Data...)
+		}
+	}
+	inputs := []cgo.Input{in, {Name: "t", Shape: []int64{int64(n)}, F32: t}}
+	for _, name := range []string{"context", "y"} {
+		first := named(c[0], name)
+		if first.Shape == nil {
+			continue
+		}
+		all := cgo.Input{Name: name, Shape: tensor.Batch(n, first.Shape)}
+		if n == 1 {
+			all.F32 = first.Data
+		} else {
+			all.F32 = make([]float32, 0, n*len(first.Data))
+			for _, one := range c {
+				all.F32 = append(all.F32, named(one, name).Data...)
+			}
+		}
+		inputs = append(inputs, all)
+	}
+	return inputs
+}
+
+// named is a condition's input of a name; the zero value where it has none.
+func named(c pipeline.Condition, name string) engine.Named {
+	for _, in := range c.Inputs {
+		if in.Name == name {
+			return in
+		}
+	}
+	return engine.Named{}
+}
+
+// Prediction is what the UNet predicts: as the caller or the file says, else what a
+// trial run tells.
+func (u *unet) Prediction(ctx context.Context) (sampler.Prediction, error) {
+	if u.known != "" {
+		return u.known, nil
+	}
+	return u.found.Get(ctx, func() (sampler.Prediction, error) { return u.probe(ctx) })
+}
+
+// probe tells epsilon from v where a file doesn't say, as AUTOMATIC1111 does for SD
+// 2.x: at the last timestep, where all is noise, a UNet that predicts epsilon returns
+// its input, one that predicts v something far below it. The trial input is 0.5
+// everywhere, the threshold -1.
+func (u *unet) probe(ctx context.Context) (sampler.Prediction, error) {
+	const side, length, value = 8, 2, 0.5
+	full := func(shape ...int) tensor.Tensor {
+		t := tensor.New(shape...)
+		for i := range t.Data {
+			t.Data[i] = value
+		}
+		return t
+	}
+	x := full(u.config.OutChannels, side, side)
+	var c pipeline.Condition
+	add := func(name string, t tensor.Tensor) {
+		c.Inputs = append(c.Inputs, engine.Named{Name: name, Shape: t.Shape, Data: t.Data})
+	}
+	add("context", full(length, u.config.ContextDim))
+	if n := u.config.ADMChannels; n > 0 {
+		add("y", tensor.New(n))
+	}
+	if n := u.beside(); n > 0 {
+		add("concat", full(n, side, side))
+	}
+	out := make([]float32, len(x.Data))
+	run := u.net.Run
+	if u.net.Device().Kind != cgo.CPU {
+		run = u.net.RunFinite
+	}
+	if err := run(ctx, u.Inputs(x.Shape, x.Data, []float32{999}, []pipeline.Condition{c}), []cgo.Output{{Name: "out", Data: out}}); err != nil {
+		return "", err
+	}
+	var mean float64
+	for i := range out {
+		mean += float64(out[i]-x.Data[i]) / float64(len(out))
+	}
+	if mean < -1 {
+		return sampler.PredictV, nil
+	}
+	return sampler.PredictEpsilon, nil
+}

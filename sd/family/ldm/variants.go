@@ -1,0 +1,81 @@
+package ldm
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// Variants of UNets that see a picture beside the latent, as convert names them.
+const (
+	inpaints = "inpaint" // the mask and the masked picture's latent: 5 channels beside 4
+	edits    = "edit"    // the picture's latent: 4 beside 4 (instruct-pix2pix)
+)
+
+// see gives a pipeline what its UNet sees beside the latent.
+func (m *Model) see(p *pipeline.Pipeline) {
+	p.ConcatChannels = m.denoiser.beside()
+	switch m.Host.Weights.Variant {
+	case inpaints:
+		p.Concat = m.maskedPicture
+	case edits:
+		p.Concat, p.EditsImages = m.wholePicture, true
+	}
+}
+
+// IsPlain reports whether the UNet sees nothing beside the latent.
+func (m *Model) IsPlain() bool { return m.Host.Weights.Variant == "" }
+
+// maskedPicture are the channels for inpainting: the mask, and the latent of the
+// picture with grey where the mask is white.
+func (m *Model) maskedPicture(ctx context.Context, s *pipeline.Source) (tensor.Tensor, error) {
+	masked := s.Pixels.Like()
+	n := len(s.Mask)
+	for i, v := range s.Pixels.Data {
+		if s.Mask[i%n] <= 0.5 {
+			masked.Data[i] = v
+		}
+	}
+	latent, err := s.Encode(ctx, masked)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	data := append(append([]float32(nil), s.Cells...), latent.Data...)
+	return tensor.Of(data, 1+latent.Channels(), latent.Height(), latent.Width()), nil
+}
+
+// wholePicture are the channels of instruct-pix2pix: the means of the picture's
+// encoding, without the UNet's scale.
+func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (tensor.Tensor, error) {
+	mean, _, err := m.kl.Moments(ctx, s.Pixels)
+	return mean, err
+}
+
+// CheckVariant checks what UNets ask for that see a picture.
+func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
+	variant := m.Host.Weights.Variant
+	if variant != "" && len(q.Request.Hires) > 0 {
+		e.Add("Hires", "a model made for inpainting or for editing pictures can't take them; plain ones can")
+	}
+	if variant != edits && q.Request.ImageGuidance != nil {
+		e.Add("ImageGuidance", "only models for editing (instruct-pix2pix) have it")
+	}
+	switch variant {
+	case inpaints:
+		if q.Image == nil || q.Mask == nil {
+			e.Add("Mask", "the model is made for inpainting: it needs a picture and a mask")
+		}
+	case edits:
+		switch {
+		case q.Image == nil:
+			e.Add("Image", "the model is made for editing pictures: it needs a picture")
+		case q.Mask != nil:
+			e.Add("Mask", "the model is made for editing whole pictures: it takes none")
+		case q.Sampler.CFGPP:
+			e.Add("Sampler", "%s brings its own guidance, which a model for editing can't take", q.Sampler.Name)
+		}
+		q.Strength = 1 // it sees the picture beside the latent
+	}
+}

@@ -1,0 +1,159 @@
+// Package sdxl is the family of Stable Diffusion XL and its refiner (Podell et al.
+// 2023, arXiv:2307.01952).
+package sdxl
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/ldm"
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/request"
+)
+
+// model is one of the family: the base model, or the refiner.
+type model struct {
+	*ldm.Model
+	refines bool
+}
+
+// Open makes the pipeline of a model.
+func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
+	m := &model{refines: h.Weights.Arch == convert.SDXLRefiner}
+	var err error
+	if m.Model, err = ldm.Open(h, o, m.complete); err != nil {
+		return nil, err
+	}
+	p := m.Pipeline(m, m.check)
+	p.LatentRGB = knownLatentRGB(h.Weights.VAE)
+	return p, nil
+}
+
+// knownLatentRGB are the factors of an autoencoder of the published shapes and scale;
+// nil of others.
+func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
+	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.13025 {
+		return &latentRGB
+	}
+	return nil
+}
+
+// latentRGB are the published factors of its autoencoder, as ComfyUI has them in
+// comfy/latent_formats.py.
+var latentRGB = autoencoder.LatentRGB{Weights: [][3]float64{
+	{0.3651, 0.4232, 0.4341}, {-0.2533, -0.0042, 0.1068}, {0.1076, 0.1111, -0.0362}, {-0.3165, -0.2492, -0.2188}},
+	Bias: [3]float64{0.1084, -0.0175, -0.0011}}
+
+// microConditions is the number of scalars about a picture that the UNet is told beside
+// the pooled text (diffusers: add_time_ids): the size of the original, the corner of
+// the crop and the size of the target, or in the refiner in place of the last an
+// aesthetic score.
+func (m *model) microConditions() int {
+	if m.refines {
+		return 5
+	}
+	return 6
+}
+
+// complete checks that the text encoder whose output is pooled and the UNet belong
+// together.
+func (m *model) complete(l *ldm.Model) error {
+	n, adm := m.microConditions(), l.UNet.ADMChannels
+	t := l.Texts[len(l.Texts)-1]
+	t.Pools = true
+	if t.Config.Projection == "" {
+		return fmt.Errorf("tensor %q is missing: Stable Diffusion XL needs the text encoder's pooled output", t.Config.Prefix+"text_model.text_projection")
+	}
+	if rest := adm - t.Config.Pooled; rest < 2*n || rest%(2*n) != 0 {
+		return fmt.Errorf("a UNet that needs %d numbers about the picture and a text encoder that pools %d do not belong together", adm, t.Config.Pooled)
+	}
+	return nil
+}
+
+// Encode encodes a text and the request's micro-conditions. The base model is given
+// zeros in place of an empty negative prompt, as in AUTOMATIC1111, stable-diffusion.cpp
+// and, by default, the diffusers library (force_zeros_for_empty_prompt). The refiner
+// sees the empty text.
+func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
+	e, err := m.Model.Encode(ctx, text, q.ClipSkip, memo)
+	if err != nil {
+		return pipeline.Condition{}, err
+	}
+	if negative && text == "" && !m.refines {
+		e = ldm.Encoding{Context: e.Context.Like(), Pooled: make([]float32, len(e.Pooled))}
+	}
+	y := append([]float32(nil), e.Pooled...)
+	width := (m.UNet.ADMChannels - len(e.Pooled)) / m.microConditions()
+	for _, v := range m.addTimeIDs(q, negative) {
+		y = append(y, sinusoids(v, width)...)
+	}
+	return pipeline.Condition{Inputs: []engine.Named{
+		{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
+		{Name: "y", Shape: []int{len(y)}, Data: y},
+	}}, nil
+}
+
+// addTimeIDs are the micro-conditions of a request (diffusers: add_time_ids).
+func (m *model) addTimeIDs(q *request.Resolved, negative bool) []float64 {
+	size := func(p image.Point) image.Point {
+		if p == (image.Point{}) {
+			return image.Pt(q.Width, q.Height)
+		}
+		return p
+	}
+	original, target := size(q.OriginalSize), size(q.TargetSize)
+	ids := []float64{float64(original.Y), float64(original.X), float64(q.CropTopLeft.Y), float64(q.CropTopLeft.X)}
+	switch {
+	case !m.refines:
+		return append(ids, float64(target.Y), float64(target.X))
+	case negative:
+		return append(ids, q.NegativeAestheticScore)
+	}
+	return append(ids, q.AestheticScore)
+}
+
+// sinusoids is the embedding of timesteps, and of micro-conditions, in diffusion
+// models (Ho et al. 2020, after Vaswani et al. 2017): cosines, then sines.
+func sinusoids(v float64, width int) []float32 {
+	half := width / 2
+	out := make([]float32, width)
+	for i := range half {
+		angle := v * math.Exp(-math.Log(10000)*float64(i)/float64(half))
+		out[i], out[half+i] = float32(math.Cos(angle)), float32(math.Sin(angle))
+	}
+	return out
+}
+
+// check checks what the family is told, and which model refines.
+func (m *model) check(q *request.Resolved, with pipeline.Attached, e *request.Error) {
+	m.CheckVariant(q, e)
+	refines := m.refines
+	if p := with.Refiners[q.Refiner]; p != nil {
+		if other, ok := of(p); !ok || !other.IsPlain() {
+			e.Add("Refiner", "%s is %s; it must be a plain model of Stable Diffusion XL's family", p.Host.Name, p.Host.Weights.What)
+		} else {
+			refines = refines || other.refines
+		}
+	}
+	if !refines && (q.Request.AestheticScore != nil || q.Request.NegativeAestheticScore != nil) {
+		e.Add("AestheticScore", "only Stable Diffusion XL's refiner is told scores")
+	}
+	if m.refines && q.Image == nil {
+		e.Add("Image", "the model is a refiner: it needs a picture to begin with, or to be the Refiner of a base model")
+	}
+}
+
+// of is the family's model behind a pipeline.
+func of(p *pipeline.Pipeline) (*model, bool) {
+	prompts, ok := p.Conditioner.(pipeline.Prompts)
+	if !ok {
+		return nil, false
+	}
+	m, ok := prompts.Text.(*model)
+	return m, ok
+}

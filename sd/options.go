@@ -1,0 +1,98 @@
+package sd
+
+import (
+	"fmt"
+
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/pipeline"
+)
+
+// Options says how a model is opened. The zero value is fast and exact for
+// the file's own types.
+type Options struct {
+	// Threads is the number of CPU threads; 0, and more than there are processors,
+	// mean one for each physical core that the process may use: its affinity, its
+	// control group's share of time and its limit of threads count. Fewer are used
+	// where the system makes no more.
+	Threads int
+
+	// Backend is the device to compute on, as `sdgo devices` lists them: "cpu",
+	// "cuda0", "vulkan0", "metal"; or one for each part, as in
+	// "unet=cuda0,text=cpu,vae=cuda0" (upscale is the part of upscalers). Empty
+	// or "auto", and parts that are left out, take the best GPU that the model
+	// fits on, else the CPU.
+	Backend string
+
+	// Type converts the weights while loading: f32, f16, bf16, q8_0, q4_0 or
+	// another that ggml quantizes to. Empty uses them as they are in the file,
+	// without a copy.
+	Type string
+
+	// Prediction is what the UNet predicts, "epsilon" or "v". Empty takes what
+	// the file says; where it says nothing, as SD 2.x files do, a trial run of
+	// the UNet tells.
+	Prediction string
+
+	// Kernels chooses the CPU operators: empty for the fastest of this library's
+	// kernels, or the name of one instruction set's: "generic", "avx2",
+	// "avx-vnni", "avx512", "avx512-vnni" or "amx"; or "ggml" for ggml's own
+	// operators, which are slow and simple. [Kernels] says which a machine has. The
+	// environment variable SDGO_KERNELS is its default.
+	Kernels string
+
+	// Batch is how many pictures go through the denoiser at once, where memory
+	// allows, 1 to MaxBatch: of one request's and of those that [Model.GenerateAll] is
+	// given. The pictures are the same. 0 means 1, which is as fast on a CPU.
+	Batch int
+
+	// MaxMemory bounds the memory that a model takes, in bytes: on the CPU that
+	// of decoding a picture, beside the weights; on a GPU all of it. Larger
+	// pictures are decoded in tiles; where a GPU's memory is not enough for the
+	// UNet's weights, they come to it in groups while it computes. 0 means what
+	// the device has free.
+	MaxMemory uint64
+
+	// Warn, if not nil, receives messages for the user that are no errors, one
+	// sentence each, from any goroutine. If it panics, that is the error of the
+	// call.
+	Warn func(text string)
+
+	// Offload keeps the weights of text encoders and autoencoder in the host's
+	// memory and brings them to the GPU when they are needed, for as long.
+	Offload bool
+}
+
+// MaxBatch bounds [Options.Batch].
+const MaxBatch = 64
+
+// engine are the options of networks, of whatever kind.
+func (o Options) engine() engine.Options {
+	return engine.Options{Threads: o.Threads, Backend: o.Backend, Type: o.Type, Kernels: o.Kernels,
+		MaxMemory: o.MaxMemory, Warn: o.Warn, Offload: o.Offload}
+}
+
+// pipeline are the options of a family.
+func (o Options) pipeline() pipeline.Options {
+	return pipeline.Options{Prediction: o.Prediction, Batch: o.Batch}
+}
+
+func (o Options) check() error {
+	if o.Batch < 0 || o.Batch > MaxBatch {
+		return fmt.Errorf("batch must be 1 to %d, or 0 for 1, got %d", MaxBatch, o.Batch)
+	}
+	switch o.Prediction {
+	case "", "epsilon", "v":
+		return nil
+	}
+	return fmt.Errorf(`prediction must be "epsilon" or "v", got %q`, o.Prediction)
+}
+
+// Kernels says which CPU operators a model computes with whose [Options] name
+// those: the name itself, or, for an empty one, that of the environment variable
+// SDGO_KERNELS, else the fastest kernels that this machine can run. It is an error
+// where the name is unknown, or the processor lacks the instructions.
+func Kernels(name string) (string, error) { return engine.Kernels(name) }
+
+// CheckBackend says what is wrong with an [Options.Backend], whose devices this
+// machine must have; nil if nothing is.
+func CheckBackend(backend string) error { return engine.CheckBackend(backend) }

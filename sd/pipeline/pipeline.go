@@ -1,0 +1,132 @@
+// Package pipeline has the contracts of model families and the one loop that draws
+// with all of them: condition, start, sample, decode; hires passes, inpainting, a
+// refiner, batches. It asks the contracts and never which family it is.
+package pipeline
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// Pipeline is an open model as the loop sees it.
+type Pipeline struct {
+	Host        *engine.Host
+	Conditioner Conditioner
+	Denoiser    Denoiser
+	Autoencoder autoencoder.Autoencoder
+	Defaults    request.Defaults
+
+	// Check checks what the family itself asks of a request, and may change what the
+	// family has no use for.
+	Check func(q *request.Resolved, with Attached, e *request.Error)
+
+	// Concat, if not nil, makes the channels that the denoiser sees beside the
+	// latent of a picture to begin with: the input "concat" of its conditions,
+	// [ConcatChannels, h, w].
+	Concat         func(ctx context.Context, s *Source) (tensor.Tensor, error)
+	ConcatChannels int
+
+	// EditsImages says that a picture is a condition and not the beginning of
+	// sampling. The denoiser then answers three times, for nothing, for the picture,
+	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).
+	EditsImages bool
+
+	// LatentRGB makes previews without a network; nil finds it out when it is first
+	// needed.
+	LatentRGB *autoencoder.LatentRGB
+
+	// Batch is how many pictures go through the denoiser at once, where memory
+	// allows; 0 is 1.
+	Batch int
+
+	rgb Once[autoencoder.LatentRGB]
+}
+
+// Init makes a pipeline ready for use, after its fields are set.
+func (p *Pipeline) Init() { p.rgb = NewOnce[autoencoder.LatentRGB]() }
+
+// Options are the caller's for a family.
+type Options struct {
+	Prediction string // what the denoiser predicts: "epsilon", "v", or "" for what the file says
+	Batch      int    // of the pipeline
+}
+
+// Family makes the pipeline of a model of one family.
+type Family func(h *engine.Host, o Options) (*Pipeline, error)
+
+// Condition is what the denoiser is given beside the latent and the timestep for one
+// answer. The loop passes its inputs on unread; conditions of the same shapes share a
+// batch. One without inputs is a denoiser's without conditions.
+type Condition struct {
+	Inputs []engine.Named
+}
+
+// Conditions are those of one phase; nil where no answer is asked for.
+type Conditions struct {
+	Cond, Uncond *Condition
+}
+
+// Phase is what guides the steps up to Until, counted from 1, after the phase before.
+// The last one reaches to the end.
+type Phase struct {
+	Until int
+
+	// Conditions puts them together when the phase is reached.
+	Conditions func() Conditions
+}
+
+// Steps is a range of the steps that are made: (After, Until].
+type Steps struct{ After, Until int }
+
+// Reaches reports whether any of the steps is in (after, until].
+func (s Steps) Reaches(after, until int) bool { return until > s.After && after < s.Until }
+
+// Memo keeps what a request has computed for its further passes.
+type Memo map[any]any
+
+// Conditioner turns a request into conditions.
+type Conditioner interface {
+	// Conditions are those of the steps that the model makes: of others they need not
+	// be there. The conditions that no guidance asks for are nil, unless both is set.
+	Conditions(ctx context.Context, q *request.Resolved, steps Steps, both bool, memo Memo) ([]Phase, error)
+
+	// Check checks what conditions are made of, before any work.
+	Check(q *request.Resolved, e *request.Error)
+}
+
+// Denoiser is the network that predicts the noise, and how it is called.
+type Denoiser interface {
+	Network() *engine.Network
+
+	// Latent is the shape of the latent of a picture.
+	Latent(width, height int) []int
+
+	// Process is how noise is added to samples.
+	Process() *sampler.Discrete
+
+	// Prediction is what the network predicts. It may have to run the network to
+	// find out.
+	Prediction(ctx context.Context) (sampler.Prediction, error)
+
+	// Inputs are the network's inputs for a batch: in x the latents one after the
+	// other, for each a timestep in t, and conditions of the same shapes in c. x may
+	// be nil, to estimate. Its output is "out".
+	Inputs(shape []int, x, t []float32, c []Condition) []cgo.Input
+
+	// CachesInner reports whether the network has the output and the input "deep",
+	// which DeepCache reuses.
+	CachesInner() bool
+}
+
+// Attached are the open models that a request may name.
+type Attached struct {
+	Refiners map[string]*Pipeline
+	TAESDs   map[string]*autoencoder.TAESD
+	ESRGANs  map[string]Enlarger
+}

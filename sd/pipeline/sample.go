@@ -1,0 +1,89 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// guided is what a picture is guided by and begins with.
+type guided struct {
+	phases  []Phase
+	refined []Phase  // the refiner's; nil without one
+	source  *Source  // nil without a picture to begin with
+	passes  []guided // for each of the request's hires passes
+}
+
+// sample draws a latent: noise from the seed's stream on the picture to begin with,
+// then the sampler.
+func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, onStep func(sampler.Step) error) (tensor.Tensor, error) {
+	prediction, err := p.Denoiser.Prediction(ctx)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	process := p.Denoiser.Process()
+	sigmas, err := d.Schedule.Sigmas(process, d.Steps)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	x := p.latent(d)
+	noise := d.noise(seed, x)
+	var x0 []float32
+	if c.source != nil {
+		sigmas = d.Truncate(sigmas)
+		x0 = c.source.Latent.Data // nothing where the picture is a condition alone
+	}
+	sampler.Start(x.Data, x0, sigmas[0], noise)
+
+	made := 0 // steps; a step's second evaluation may be at the next one's noise level
+	options := d.Sampler.Options
+	options.Process = process
+	if d.Sampler.CFGPP {
+		options.Uncond = make([]float32, len(x.Data))
+	}
+	denoise := p.inPhases(d, c.source, prediction, x.Shape, c.phases, options.Uncond, &made)
+	if d.refiner != nil {
+		if denoise, err = p.handOver(ctx, d, denoise, x.Shape, c, options.Uncond, &made); err != nil {
+			return tensor.Tensor{}, err
+		}
+	}
+	if c.source != nil && c.source.Cells != nil && c.source.concat.Data == nil {
+		denoise = sampler.Inpaint(denoise, c.source.Latent.Data, c.source.Cells, options.Uncond)
+	}
+	options.OnStep = func(s sampler.Step) error {
+		made = s.Index
+		return onStep(s)
+	}
+	err = d.Sampler.Sample(ctx, denoise, x.Data, sigmas, noise, options)
+	var bad *sampler.NonFiniteError
+	if errors.As(err, &bad) {
+		// Weights that are damaged are the likely reason, and can be named.
+		err = fmt.Errorf("%w: %w", p.Denoiser.Network().NotFinite(), err)
+	}
+	return x, err
+}
+
+// handOver is the denoiser that leaves the last steps to the refiner, which
+// sees the same latents (Podell et al. 2023, §2.5).
+func (p *Pipeline) handOver(ctx context.Context, d Drawing, base sampler.Denoiser, shape []int, c guided, uncond []float32, made *int) (sampler.Denoiser, error) {
+	r := d.refiner
+	if tensor.Size(r.Denoiser.Latent(d.Width, d.Height)) != tensor.Size(shape) || r.Autoencoder.Factor() != p.Autoencoder.Factor() {
+		return nil, request.Problemf("Refiner", "its latents have another shape than the model's")
+	}
+	prediction, err := r.Denoiser.Prediction(ctx)
+	if err != nil {
+		return nil, err
+	}
+	refined := r.inPhases(d, nil, prediction, shape, c.refined, uncond, made)
+	first := d.RefinerStep()
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		if *made >= first {
+			return refined(ctx, dst, x, sigma)
+		}
+		return base(ctx, dst, x, sigma)
+	}, nil
+}

@@ -1,0 +1,213 @@
+package pipeline
+
+import (
+	"context"
+	"image"
+	"math"
+	"slices"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/upscale"
+)
+
+// Source is the picture that a request begins with, as the networks see it.
+type Source struct {
+	Pixels tensor.Tensor // [3, Height, Width], -1 to 1
+	Latent tensor.Tensor // in the denoiser's scale; empty where the picture is a condition alone
+
+	// Mask is 1 where a pixel is to be painted anew and 0 where it stays, one
+	// value a pixel; nil is 1 everywhere. Cells is the same for the latent.
+	Mask, Cells []float32
+
+	// Encode encodes further pixels, with the source's noise.
+	Encode func(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error)
+
+	concat tensor.Tensor // channels beside the latent; empty with most models
+	back   putBack
+}
+
+// newSource fits a request's picture to its size and encodes it.
+func (p *Pipeline) newSource(ctx context.Context, d Drawing) (*Source, error) {
+	release, err := p.Host.TakePixels(d.Width, d.Height, engine.TensorPixel+4*engine.PicturePixel)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s := &Source{}
+	fitted := opaque(fitImage(d, d.Image))
+	if d.Mask != nil {
+		mask, err := picture.Mask(fitImage(d, imaging.Clone(d.Mask)))
+		if err != nil {
+			return nil, err
+		}
+		s.Mask = coverage(mask)
+		s.Cells = cells(s.Mask, d.Width, p.Autoencoder.Factor())
+		if !slices.Contains(s.Cells, 1) {
+			return nil, request.Problemf("Mask", "nothing white is left of it at %dx%d; OnlyMasked looks closer", d.Width, d.Height)
+		}
+		s.back = newPutBack(d, fitted, mask)
+	}
+	noise := newNoise(d.RNG, d.Seed)
+	s.Pixels = tensor.FromImage(fitted)
+	s.Encode = func(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
+		return p.encoder(d).Encode(ctx, pixels, noise)
+	}
+	if !p.EditsImages {
+		if s.Latent, err = s.Encode(ctx, s.Pixels); err != nil {
+			return nil, err
+		}
+	}
+	if p.Concat != nil {
+		s.concat, err = p.Concat(ctx, s)
+	}
+	s.Pixels = tensor.Tensor{}
+	return s, err
+}
+
+// coverage is how far each pixel of a mask is white, 0 to 1.
+func coverage(mask *image.Gray) []float32 {
+	out := make([]float32, len(mask.Pix))
+	for i, v := range mask.Pix {
+		out[i] = float32(v) / 255
+	}
+	return out
+}
+
+// cells reduces a mask to the latent's size: a cell is painted anew if any of
+// its pixels is more than half to be.
+func cells(mask []float32, width, factor int) []float32 {
+	columns := width / factor
+	out := make([]float32, len(mask)/(factor*factor))
+	for i, v := range mask {
+		if v > 0.5 {
+			out[i/width/factor*columns+i%width/factor] = 1
+		}
+	}
+	return out
+}
+
+// fitImage brings the picture that a request begins with, or its mask, to the
+// size that is painted.
+func fitImage(d Drawing, img *image.NRGBA) *image.NRGBA {
+	if !d.OnlyMasked {
+		return fit(img, d.Width, d.Height)
+	}
+	part := imaging.Crop(img, d.MaskRegion)
+	if part.Rect.Size() == image.Pt(d.Width, d.Height) {
+		return part
+	}
+	return upscale.Resize(part, d.Width, d.Height, imaging.Lanczos)
+}
+
+// putBack composites what was painted onto the original picture and leaves unmasked
+// pixels untouched. Its zero value leaves everything as it was painted.
+type putBack struct {
+	whole  *image.NRGBA    // nil without a mask
+	region image.Rectangle // of it that was painted
+	weight *image.Gray     // how far each pixel of it is painted; 0 is not at all
+}
+
+// newPutBack prepares it: fitted and mask have the size that is painted.
+func newPutBack(d Drawing, fitted *image.NRGBA, mask *image.Gray) putBack {
+	if !d.OnlyMasked {
+		return putBack{fitted, fitted.Rect, picture.Feather(mask, d.MaskFeather)}
+	}
+	return putBack{opaque(imaging.Clone(d.Image)), d.MaskRegion, picture.Feather(d.Mask, d.MaskFeather)}
+}
+
+// put returns the whole picture with what was painted on it.
+func (b putBack) put(painted *image.NRGBA) *image.NRGBA {
+	if b.whole == nil {
+		return painted
+	}
+	if size := b.region.Size(); painted.Rect.Size() != size {
+		painted = upscale.Resize(painted, size.X, size.Y, imaging.Lanczos)
+	}
+	out := imaging.Clone(b.whole)
+	for y := range b.region.Dy() {
+		for x := range b.region.Dx() {
+			at := b.region.Min.Add(image.Pt(x, y))
+			v := float32(b.weight.Pix[at.Y*b.weight.Stride+at.X]) / 255
+			if v == 0 {
+				continue
+			}
+			from, to := painted.Pix[4*(y*painted.Rect.Dx()+x):], out.Pix[out.PixOffset(at.X, at.Y):]
+			for c := range 3 {
+				old := float32(to[c])
+				to[c] = uint8(math.RoundToEven(float64(old + v*(float32(from[c])-old))))
+			}
+		}
+	}
+	return out
+}
+
+// newNoise is the stream of a seed's noise.
+func newNoise(rng request.RNG, seed int64) sampler.Noise {
+	if rng == request.PhiloxRNG {
+		return sampler.NewPhilox(uint64(seed))
+	}
+	return sampler.NewTorch(uint64(seed))
+}
+
+// noise is the stream of a picture's noise, for latents of x's shape.
+func (d Drawing) noise(seed int64, x tensor.Tensor) sampler.Noise {
+	own := newNoise(d.RNG, seed)
+	if d.Interpolate == nil || d.Interpolate.Seed == nil {
+		return own
+	}
+	return &arcNoise{own, newNoise(d.RNG, *d.Interpolate.Seed+seed-d.Seed), d.Interpolate.At, x, false}
+}
+
+// arcNoise is a stream whose first noise, a whole latent, is on the arc to
+// another stream's.
+type arcNoise struct {
+	sampler.Noise
+	other sampler.Noise
+	at    float64
+	shape tensor.Tensor
+	begun bool
+}
+
+func (n *arcNoise) Normal(dst []float32) {
+	n.Noise.Normal(dst)
+	if n.begun {
+		return
+	}
+	n.begun = true
+	other := make([]float32, len(dst))
+	n.other.Normal(other)
+	sampler.SlerpColumns(dst, dst, other, n.at, n.shape.Height(), n.shape.Width())
+}
+
+// preview is a small picture of a denoised latent, or a large one with a tiny
+// autoencoder; nil where none is asked for.
+func (p *Pipeline) preview(ctx context.Context, d Drawing, s sampler.Step) (*image.NRGBA, error) {
+	if d.PreviewEvery == 0 || s.Index%d.PreviewEvery != 0 || s.Denoised == nil || !tensor.Finite(s.Denoised) {
+		return nil, nil
+	}
+	latent := tensor.Of(s.Denoised, p.Denoiser.Latent(d.Width, d.Height)...)
+	if d.taesd != nil {
+		pixels, err := d.taesd.Decode(ctx, latent, tensor.NoProgress)
+		if err != nil {
+			return nil, err
+		}
+		return pixels.Image(), nil
+	}
+	rgb, err := p.rgb.Get(ctx, func() (autoencoder.LatentRGB, error) {
+		if p.LatentRGB != nil {
+			return *p.LatentRGB, nil
+		}
+		return autoencoder.FitLatentRGB(ctx, p.Autoencoder, latent.Channels())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rgb.Apply(latent).Image(), nil
+}

@@ -1,0 +1,49 @@
+package request
+
+import (
+	"image"
+	"time"
+)
+
+// Stage is a part of the work that a request causes.
+type Stage string
+
+// The stages, in their order.
+const (
+	StageUpload  Stage = "upload"  // weights have come to a GPU: Index of Of MiB
+	StageText    Stage = "text"    // prompts are encoded
+	StageSample  Stage = "sample"  // one denoising step is done
+	StageDecode  Stage = "decode"  // a tile of a picture is decoded
+	StageUpscale Stage = "upscale" // a tile of a picture is made larger
+	StageDraft   Stage = "draft"   // a picture as it is before one of the request's Hires passes
+	StageImage   Stage = "image"   // a picture is finished
+)
+
+// Event tells of progress: step Index (counting from 1) of Of of a stage is
+// done, Elapsed after the stage began.
+type Event struct {
+	Stage   Stage
+	Picture int // which picture of the request, from 0
+	Pass    int // 0 before the request's Hires passes, then which of them, from 1
+	Index   int
+	Of      int
+	Elapsed time.Duration
+	Preview *image.NRGBA // with StageSample after each Request.PreviewEvery steps
+	Image   *Image       // the picture, with StageImage and StageDraft
+}
+
+// Image is a generated picture with all that is needed to make it again.
+type Image struct {
+	Image  *image.NRGBA
+	Params Params
+}
+
+// Result is what a request gave. When Generate ends early its pictures are
+// those that were finished.
+type Result struct {
+	Images []Image
+	Text   time.Duration // time spent encoding prompts,
+	Encode time.Duration // encoding and enlarging pictures,
+	Sample time.Duration // denoising, and
+	Decode time.Duration // decoding
+}

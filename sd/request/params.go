@@ -1,0 +1,45 @@
+package request
+
+// Params are what makes a picture again: its request, with every default filled in
+// and the picture's own seed, and the model.
+type Params struct {
+	Request
+	Model     string // the file's name without its folder and ending
+	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
+}
+
+// Params are the parameters of the picture with one seed, drawn by a model of a name.
+// Pictures to begin with are left to the names of their files.
+func (q Resolved) Params(model string, seed int64) Params {
+	r := q.Request
+	r.Image, r.Mask, r.OnEvent, r.PreviewEvery, r.KeepHiresInput = nil, nil, nil, 0, false
+	if r.TAESDPreviewOnly {
+		r.TAESD, r.TAESDPreviewOnly = "", false
+	}
+	r.Guidance = Float(q.Guidance)
+	r.Sampler, r.Schedule = q.Sampler.Name, q.Schedule.Name
+	r.Seed, r.Count = seed, 1
+	if q.Image != nil {
+		r.Strength = Float(q.Strength)
+	}
+	if q.OnlyMasked {
+		r.MaskPadding = Int(q.MaskPadding)
+	}
+	if q.Refiner != "" {
+		r.RefinerAt = Float(q.RefinerAt)
+	}
+	if t := q.Interpolate; t != nil && t.Seed != nil {
+		other := *t
+		n := *t.Seed + seed - q.Seed
+		other.Seed = &n
+		r.Interpolate = &other
+	}
+	r.Hires = nil
+	for _, p := range q.Hires {
+		h := p.HiresPass
+		h.Strength, h.Steps, h.Guidance = Float(p.Strength), p.Steps, Float(p.Request.Guidance)
+		h.Sampler, h.Schedule = p.Request.Sampler.Name, p.Request.Schedule.Name
+		r.Hires = append(r.Hires, h)
+	}
+	return Params{Request: r, Model: model}
+}

@@ -1,0 +1,241 @@
+package request
+
+import (
+	"image"
+	"math"
+
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/picture"
+)
+
+// Defaults are a model's own, and what it can draw.
+type Defaults struct {
+	Side     int     // of the pictures that the model was trained on, pixels
+	Align    int     // sides of pictures are multiples of it
+	Guidance float64 // 0: 7
+}
+
+// The defaults of all models.
+const (
+	defaultSteps         = 20
+	defaultGuidance      = 7
+	defaultStrength      = 0.75
+	defaultImageGuidance = 1.5
+	defaultRefinerAt     = 0.8
+	defaultSampler       = "euler_a"
+
+	// On LAION's scale of 1 to 10, as in the diffusers library.
+	defaultAestheticScore         = 6.0
+	defaultNegativeAestheticScore = 2.5
+	maxAestheticScore             = 10
+)
+
+// Resolved is a request with every default filled in. Its own fields stand for those
+// of the same names in Request.
+type Resolved struct {
+	Request
+	Align                                             int
+	Guidance, Strength, ImageGuidance                 float64
+	RefinerAt, AestheticScore, NegativeAestheticScore float64
+	Sampler                                           sampler.Sampler
+	Schedule                                          sampler.Schedule
+	Image                                             *image.NRGBA // nil without one
+	Mask                                              *image.Gray  // of Image's size, grown and blurred; nil without one
+	MaskRegion                                        image.Rectangle
+	MaskFeather, MaskPadding                          int
+	Hires                                             []Pass
+	StepsMade                                         int // of Steps, how many steps are made on a picture; 0 leaves it to Strength
+}
+
+// Pass is a hires pass with every default filled in. Request is the request that
+// the pass amounts to: a picture of its size, with the last StepsMade steps.
+type Pass struct {
+	HiresPass
+	Strength float64
+	Steps    int // that are made
+	Request  Resolved
+}
+
+// Resolve fills in defaults and checks everything that can be checked without the
+// model. The error is an [*Error] with every problem; what has none is resolved.
+func (r Request) Resolve(d Defaults) (Resolved, error) {
+	var e Error
+	q := Resolved{Request: r, Align: d.Align}
+	q.fillNumbers(d)
+	q.checkPictures(&e)
+	width, height := d.Side, d.Side
+	if q.Image != nil {
+		width, height = q.sidesOf(q.Image.Rect.Size(), d.Side)
+	}
+	q.checkImage(&e)
+	if q.Mask != nil && len(e.Problems) == 0 {
+		width, height = q.initMask(&e, width, height, d.Side)
+	}
+	fill(&q.Width, width)
+	fill(&q.Height, height)
+	q.checkSide(&e, "Width", q.Width)
+	q.checkSide(&e, "Height", q.Height)
+	q.checkNumbers(&e)
+	q.checkSampler(&e)
+	q.checkInterpolation(&e)
+	q.resolveHires(&e)
+	return q, e.Err()
+}
+
+// fillNumbers fills in the defaults of numbers and names.
+func (q *Resolved) fillNumbers(d Defaults) {
+	q.Guidance = defaultGuidance
+	if d.Guidance > 0 {
+		q.Guidance = d.Guidance
+	}
+	for _, f := range []struct {
+		to    *float64
+		value float64
+		from  *float64
+	}{
+		{&q.Guidance, q.Guidance, q.Request.Guidance}, {&q.Strength, defaultStrength, q.Request.Strength},
+		{&q.ImageGuidance, defaultImageGuidance, q.Request.ImageGuidance}, {&q.RefinerAt, defaultRefinerAt, q.Request.RefinerAt},
+		{&q.AestheticScore, defaultAestheticScore, q.Request.AestheticScore},
+		{&q.NegativeAestheticScore, defaultNegativeAestheticScore, q.Request.NegativeAestheticScore},
+	} {
+		if *f.to = f.value; f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	fill(&q.Steps, defaultSteps)
+	fill(&q.Count, 1)
+	fill(&q.Request.Sampler, defaultSampler)
+	fill(&q.RNG, TorchRNG)
+}
+
+func (q *Resolved) checkNumbers(e *Error) {
+	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
+	checkRange(e, "Count", q.Count, 1, MaxCount)
+	checkRange(e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
+	checkFloat(e, "Guidance", q.Guidance, 0, maxScale)
+	checkRange(e, "DeepCache", q.DeepCache, 0, MaxSteps)
+	for _, p := range q.MicroConditions() {
+		if p.Value.X < 0 || p.Value.X > MaxSide || p.Value.Y < 0 || p.Value.Y > MaxSide {
+			e.Add(p.Field, "must be 0 to %d pixels, got %dx%d", MaxSide, p.Value.X, p.Value.Y)
+		}
+	}
+	checkFloat(e, "AestheticScore", q.AestheticScore, 0, maxAestheticScore)
+	checkFloat(e, "NegativeAestheticScore", q.NegativeAestheticScore, 0, maxAestheticScore)
+	checkFloat(e, "RefinerAt", q.RefinerAt, 0, 1)
+	if q.Refiner == "" && q.Request.RefinerAt != nil {
+		e.Add("RefinerAt", "a fraction of the steps without a Refiner")
+	}
+	if q.TAESD == "" && q.TAESDPreviewOnly {
+		e.Add("TAESDPreviewOnly", "without a TAESD")
+	}
+	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount {
+		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
+	}
+	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
+		e.Add("RNG", "must be %q or %q, got %q", TorchRNG, PhiloxRNG, q.RNG)
+	}
+	if q.ClipSkip < 0 {
+		e.Add("ClipSkip", "must be 1 or more, or 0 for the model's own, got %d", q.ClipSkip)
+	}
+}
+
+func (q *Resolved) checkSampler(e *Error) {
+	var err error
+	if q.Sampler, err = sampler.Lookup(q.Request.Sampler); err != nil {
+		e.Add("Sampler", "%v", err)
+	}
+	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
+	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
+		e.Add("Schedule", "%v", err)
+	}
+}
+
+func (q *Resolved) checkInterpolation(e *Error) {
+	t := q.Interpolate
+	if t == nil {
+		return
+	}
+	checkFloat(e, "Interpolate.At", t.At, 0, 1)
+	if t.Prompt == nil && t.Seed == nil {
+		e.Add("Interpolate", "neither a Prompt nor a Seed")
+	}
+	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
+		e.Add("Interpolate.Seed", "must be 0 to %d, got %d", int64(math.MaxInt64-MaxCount), *t.Seed)
+	}
+}
+
+// checkPictures puts pictures that can be computed with in the place of a
+// caller's, once: all that follows sees these.
+func (q *Resolved) checkPictures(e *Error) {
+	if q.Request.Image != nil {
+		img, err := picture.NRGBA(q.Request.Image)
+		if err != nil {
+			e.Add("Image", "%v", err)
+		}
+		q.Image = img
+	}
+	q.Request.Image = nil
+}
+
+// MicroCondition is one of the sizes that models of SDXL's family are told.
+type MicroCondition struct {
+	Field string // in Request
+	Value image.Point
+}
+
+// MicroConditions are those that the request sets.
+func (r Request) MicroConditions() []MicroCondition {
+	return []MicroCondition{{"OriginalSize", r.OriginalSize}, {"TargetSize", r.TargetSize}, {"CropTopLeft", r.CropTopLeft}}
+}
+
+// StepsToMake is the number of steps that are made: fewer than Steps where a picture
+// to begin with saves the first of them.
+func (q Resolved) StepsToMake() int {
+	if q.StepsMade > 0 {
+		return q.StepsMade
+	}
+	if q.Image == nil {
+		return q.Steps
+	}
+	return len(sampler.Strength(make([]float64, q.Steps+1), q.Strength)) - 1
+}
+
+// Truncate leaves of a schedule the noise levels of the steps that are made on a
+// picture.
+func (q Resolved) Truncate(sigmas []float64) []float64 {
+	if q.StepsMade > 0 {
+		return sigmas[max(0, len(sigmas)-1-q.StepsMade):]
+	}
+	return sampler.Strength(sigmas, q.Strength)
+}
+
+// RefinerStep is after how many of the steps that are made the refiner goes on.
+func (q Resolved) RefinerStep() int {
+	return int(math.Round(q.RefinerAt*float64(q.Steps))) - (q.Steps - q.StepsToMake())
+}
+
+// fill replaces a zero value by a default.
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (q *Resolved) checkSide(e *Error, field string, v int) {
+	if v < q.Align || v > MaxSide || v%q.Align != 0 {
+		e.Add(field, "must be a multiple of %d from %d to %d, got %d", q.Align, q.Align, MaxSide, v)
+	}
+}
+
+// align is the multiple of the alignment nearest to n, at least one of it.
+func (q Resolved) align(n float64) int {
+	return max(q.Align, int(math.Round(n/float64(q.Align)))*q.Align)
+}
+
+// sidesOf are the sides at which a picture of a size is drawn unless a request says
+// otherwise.
+func (q Resolved) sidesOf(size image.Point, native int) (width, height int) {
+	scale := min(1, 2*float64(native)/float64(max(size.X, size.Y, 1)))
+	return q.align(float64(size.X) * scale), q.align(float64(size.Y) * scale)
+}

@@ -1,0 +1,27 @@
+package request
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Whatever is not said is filled in; a sampler may bring its schedule.
+func TestDefaults(t *testing.T) {
+	d := Defaults{Side: 512, Align: 8}
+	q, err := Request{}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, "euler_a discrete 512 512 20 1 7", fmt.Sprint(q.Sampler.Name, " ", q.Schedule.Name, " ", q.Width, " ", q.Height, " ", q.Steps, " ", q.Count, " ", q.Guidance))
+	for name, want := range map[string]string{"lcm": "lcm", "DPM++ 2M Karras": "karras", "dpm++2m": "discrete"} {
+		q, err := Request{Sampler: name}.Resolve(d)
+		require.NoError(t, err)
+		require.Equal(t, want, q.Schedule.Name)
+	}
+	q, err = Request{Sampler: "lcm", Schedule: "simple"}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, "simple", q.Schedule.Name)
+	q, err = Request{Sampler: "dpm++2m", Schedule: "automatic"}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, "karras", q.Schedule.Name)
+}

@@ -1,0 +1,312 @@
+package upscale
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/internal/guard"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// ESRGAN makes pictures larger with a network of ESRGAN's family. Its methods
+// may be called from any goroutine.
+type ESRGAN struct {
+	// Tile is the side, in pixels of the picture, of the tiles that it is
+	// enlarged in, MinTile to MaxTile; 0 means 192, or less where memory is short. A
+	// network sees further than the pixels that neighbouring tiles share, which are
+	// blended; larger tiles differ less from a picture that is enlarged whole.
+	Tile int
+
+	// OnTile, if not nil, is told after each tile; an error that it returns
+	// ends the work, and so does a panic.
+	OnTile func(index, of int) error
+
+	host   *engine.Host
+	net    *engine.Network
+	config convert.ESRGANConfig
+}
+
+// Bounds of an upscaler's tiles, in pixels.
+const (
+	MinTile = 64
+	MaxTile = 2048
+)
+
+// A tile shares tileOverlap pixels with its neighbour, and tileMargin of them,
+// which see the padding, are dropped.
+const (
+	defaultTile = 192
+	tileOverlap = 32
+	tileMargin  = 8
+)
+
+// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
+// .pth, .safetensors or .gguf file.
+func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Load(path) })
+	if err != nil {
+		return nil, err
+	}
+	u := &ESRGAN{host: h}
+	if u.config, err = h.Weights.ESRGAN(); err == nil {
+		err = h.Place(u.setUp, u.demands)
+	}
+	if err != nil {
+		h.Abandon()
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *ESRGAN) setUp() (err error) {
+	c := u.config
+	one := func(v int) []float64 { return []float64{float64(v)} }
+	u.net, err = u.host.NewNetwork(engine.Spec{Role: engine.RoleUpscale, Title: "the upscaler", Arch: "esrgan",
+		Params: cgo.Params{"in_channels": one(3 * c.Fold * c.Fold), "out_channels": one(3), "features": one(c.Features),
+			"growth": one(c.Growth), "blocks": one(c.Blocks), "doublings": one(c.Doublings)}})
+	if err != nil {
+		return fmt.Errorf("%s: %w", u.host.Weights.Path, err)
+	}
+	return nil
+}
+
+// demands are what the network takes for a tile.
+func (u *ESRGAN) demands() ([]engine.Demand, error) {
+	fold := u.config.Fold
+	d, ok, err := engine.DemandOf(u.net, "image", cgo.Input{Name: "image",
+		Shape: tensor.Batch(1, []int{3 * fold * fold, defaultTile / fold, defaultTile / fold})})
+	if !ok {
+		return nil, err
+	}
+	return []engine.Demand{d}, nil
+}
+
+// Scale is how many times wider and higher pictures become; 0 of a zero value, which
+// was never opened.
+func (u *ESRGAN) Scale() int {
+	if u.Host() == nil {
+		return 0
+	}
+	return u.config.Scale()
+}
+
+// Host is what the network computes with; nil of a zero value.
+func (u *ESRGAN) Host() *engine.Host {
+	if u == nil {
+		return nil
+	}
+	return u.host
+}
+
+// Network is the upscaler's network.
+func (u *ESRGAN) Network() *engine.Network { return u.net }
+
+// Name is the upscaler's name: its file's, without folder and ending.
+func (u *ESRGAN) Name() string {
+	if u.Host() == nil {
+		return ""
+	}
+	return u.host.Name
+}
+
+// Close frees the network and unmaps the file, after the calls in progress.
+// Further calls return [engine.ErrClosed]; to close again does nothing.
+func (u *ESRGAN) Close() error {
+	if u.Host() == nil {
+		return nil
+	}
+	return u.host.Close()
+}
+
+// Upscale makes a picture larger: its sides times Scale. Transparency is
+// enlarged apart from the colours, by bicubic interpolation. Beside the two
+// pictures, of 8 bits a channel, it takes the memory of a row of tiles.
+func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
+	release, err := engine.Use(u.Host())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if ctx == nil {
+		return nil, engine.ErrNilContext
+	}
+	src, err := picture.NRGBA(img)
+	if err != nil {
+		return nil, err
+	}
+	return u.upscale(ctx, src, u.onTile())
+}
+
+// onTile is what is told after each tile.
+func (u *ESRGAN) onTile() tensor.Progress {
+	if u.OnTile == nil {
+		return tensor.NoProgress
+	}
+	return func(index, of int) error { return guard.Call("OnTile", func() error { return u.OnTile(index, of) }) }
+}
+
+func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done tensor.Progress) (*image.NRGBA, error) {
+	size, scale := src.Rect.Size(), u.Scale()
+	if err := checkSize(size, scale); err != nil {
+		return nil, err
+	}
+	// The large picture and its file, the small one, and a band of tiles.
+	release, err := u.host.TakePixels(size.X*scale, size.Y*scale, 2*engine.PicturePixel+1)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	band, err := u.host.TakePixels(size.X*scale, min(size.Y, defaultTile)*scale, engine.TensorPixel+4)
+	if err != nil {
+		return nil, err
+	}
+	defer band()
+	side, err := u.tile(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	// Tiles are counted in folded pixels, so that the same pixels are folded in
+	// all of them.
+	fold, factor := u.config.Fold, 1<<u.config.Doublings
+	one := func(ys, xs tensor.Span) (tensor.Tensor, error) {
+		x := tensor.FromImage(imaging.Crop(src, image.Rect(xs.Start*fold, ys.Start*fold, xs.End*fold, ys.End*fold)))
+		for i, v := range x.Data { // to 0 … 1
+			x.Data[i] = v/2 + 0.5
+		}
+		x = x.PadEdge(fold).PixelUnshuffle(fold)
+		out := tensor.New(3, x.Height()*factor, x.Width()*factor)
+		err := u.net.RunFinite(ctx, []cgo.Input{{Name: "image", Shape: x.Batch(1), F32: x.Data}},
+			[]cgo.Output{{Name: "image", Data: out.Data}})
+		return out, err
+	}
+	large := image.NewNRGBA(image.Rect(0, 0, size.X*scale, size.Y*scale))
+	t := tensor.Tiling{Size: side / fold, Overlap: tileOverlap / fold, Margin: tileMargin / fold}
+	err = t.Bands((size.Y+fold-1)/fold, (size.X+fold-1)/fold, factor, one, done, func(top, rows int, band tensor.Tensor) error {
+		height, width := band.Height(), band.Width()
+		for y := range min(rows, large.Rect.Dy()-top) {
+			to := large.Pix[(top+y)*large.Stride:]
+			for x := range large.Rect.Dx() {
+				for c := range 3 {
+					to[4*x+c] = tensor.Byte(2*band.Data[(c*height+y)*width+x] - 1)
+				}
+				to[4*x+3] = 255
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	enlargeAlpha(large, src)
+	return large, nil
+}
+
+// UpscaleTo makes a picture of a size, at most [MaxUpscaled] a side and a quarter
+// of its square in all: it is enlarged until it covers the size, three times at
+// most, and brought to it by Lanczos' filter.
+func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
+	release, err := engine.Use(u.Host())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if ctx == nil {
+		return nil, engine.ErrNilContext
+	}
+	if err := checkSize(image.Pt(width, height), 1); err != nil {
+		return nil, err
+	}
+	src, err := picture.NRGBA(img)
+	if err != nil {
+		return nil, err
+	}
+	return u.Enlarge(ctx, src, width, height, u.onTile())
+}
+
+// checkSize checks the size of a picture that is to become scale times as wide and
+// high.
+func checkSize(size image.Point, scale int) error {
+	if size.X < 1 || size.Y < 1 {
+		return fmt.Errorf("a picture must have at least one pixel, got %dx%d", size.X, size.Y)
+	}
+	if size.X > MaxUpscaled/scale || size.Y > MaxUpscaled/scale || size.X*size.Y > MaxUpscaled*MaxUpscaled/4/(scale*scale) {
+		return fmt.Errorf("a picture of %dx%d pixels, %d times as wide and high: at most %d a side and %d in all are possible",
+			size.X, size.Y, scale, MaxUpscaled, MaxUpscaled*MaxUpscaled/4)
+	}
+	return nil
+}
+
+// Enlarge is [ESRGAN.UpscaleTo] for a caller that has acquired the host and checked
+// the size; done is told after each tile.
+func (u *ESRGAN) Enlarge(ctx context.Context, img *image.NRGBA, width, height int, done tensor.Progress) (*image.NRGBA, error) {
+	large := imaging.Clone(img)
+	for range 3 {
+		if u.Scale() == 1 || large.Rect.Dx() >= width && large.Rect.Dy() >= height {
+			break
+		}
+		var err error
+		if large, err = u.upscale(ctx, large, done); err != nil {
+			return nil, err
+		}
+	}
+	if large.Rect.Size() == image.Pt(width, height) {
+		return large, nil
+	}
+	release, err := u.host.TakePixels(width, max(height, large.Rect.Dy()), 2*engine.PicturePixel)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return Resize(large, width, height, imaging.Lanczos), nil
+}
+
+// tile is the side of the tiles for a picture: u.Tile, or of the usual sides
+// the largest that memory allows.
+func (u *ESRGAN) tile(ctx context.Context, size image.Point) (int, error) {
+	if u.Tile != 0 {
+		if u.Tile < MinTile || u.Tile > MaxTile {
+			return 0, fmt.Errorf("the side of tiles must be %d to %d pixels, got %d", MinTile, MaxTile, u.Tile)
+		}
+		return u.Tile, nil
+	}
+	available := u.host.Room(u.net.Device())
+	for side := defaultTile; side > MinTile; side -= 32 {
+		n := u.config.Fold
+		height, width := (min(side, size.Y)+n-1)/n, (min(side, size.X)+n-1)/n
+		need, err := u.net.Estimate(ctx, []cgo.Input{{Name: "image", Shape: tensor.Batch(1, []int{3 * n * n, height, width})}},
+			[]cgo.Output{{Name: "image"}})
+		if need <= available || err != nil {
+			return side, err
+		}
+	}
+	return MinTile, nil
+}
+
+// MaxUpscaled bounds the sides of an upscaled picture, in pixels.
+const MaxUpscaled = 32768
+
+// enlargeAlpha gives an enlarged picture the transparency of the small one, if
+// that has any.
+func enlargeAlpha(large, small *image.NRGBA) {
+	alpha := image.NewGray(small.Rect)
+	opaque := true
+	for i := range alpha.Pix {
+		alpha.Pix[i] = small.Pix[4*i+3]
+		opaque = opaque && alpha.Pix[i] == 255
+	}
+	if opaque {
+		return
+	}
+	for i, v := range imaging.Resize(alpha, large.Rect.Dx(), large.Rect.Dy(), imaging.CatmullRom).Pix {
+		if i%4 == 0 {
+			large.Pix[i+3] = v
+		}
+	}
+}
