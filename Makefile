@@ -23,7 +23,7 @@
 # The module leaves out ggml's AMX files, so its AMX must look absent.
 ifeq ($(shell uname -m),x86_64)
 NATIVE = -O3 -march=native -U__AMX_INT8__ -Wno-stringop-overflow
-ifeq ($(OS),Windows_NT) # see csrc/kernel_unaligned.h, which ggml does not have
+ifeq ($(OS),Windows_NT) # see csrc/kernels/unaligned.h, which ggml does not have
 NATIVE += -Wa,-muse-unaligned-vector-move
 endif
 export CGO_CFLAGS   ?= $(NATIVE)

@@ -71,7 +71,7 @@ type Weight struct {
 
 // NewNet creates a net of an architecture that csrc knows ("clip_text",
 // "unet", "vae_decoder", "vae_encoder", "esrgan" …). The hyperparameters are documented
-// with the architecture, in csrc/net_*.cpp.
+// with the architecture, in csrc/nets.
 func NewNet(arch string, params Params, config Config) (*Net, error) {
 	carch := C.CString(arch)
 	defer C.free(unsafe.Pointer(carch))

@@ -58,7 +58,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     inputs_.clear();
     ctx_ = Context(Context::size(capacity), "a graph");
     for (const auto &[name, shape] : key_.inputs) {
-        int64_t ne[SDGO_MAX_DIMS];
+        int64_t ne[kMaxDims];
         for (size_t d = 0; d < shape.size(); d++) {
             ne[d] = shape[shape.size() - 1 - d];
         }

@@ -1,9 +1,10 @@
 // A graph built for one set of input shapes and outputs, with its memory.
 #pragma once
 
-#include "device.h"
-#include "net.h"
-#include "stream.h"
+#include "core/device.h"
+#include "core/stream.h"
+#include "nets/architecture.h"
+#include "ops/ops.h"
 
 namespace sdgo {
 

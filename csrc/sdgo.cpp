@@ -1,16 +1,22 @@
 // The C interface: arguments checked, exceptions turned into sdgo_error.
 #include "sdgo.h"
 
-#include "plugin.h"
-#include "quantize.h"
-#include "runner.h"
+#include "core/plugin.h"
+#include "core/quantize.h"
+#include "kernels/kernels.h"
+#include "session.h"
 
 #include <cstring>
+#include <iterator>
 #include <new>
 
 using namespace sdgo;
 
 namespace {
+
+static_assert(int(Code::invalid) == SDGO_INVALID && int(Code::no_memory) == SDGO_NO_MEMORY &&
+              int(Code::cancelled) == SDGO_CANCELLED && int(Code::device) == SDGO_DEVICE);
+static_assert(kErrorLength == sizeof(sdgo_error::message) && kMaxDims == SDGO_MAX_DIMS);
 
 // Whether a device's own words say that its memory ran out: Vulkan throws,
 // CUDA's plugin fails an assertion.
@@ -23,6 +29,19 @@ bool is_memory(const char *text) {
     return false;
 }
 
+Params params_of(const sdgo_param *params, size_t n) {
+    Params all;
+    for (size_t i = 0; i < n; i++) {
+        const sdgo_param &p = params[i];
+        if (p.count > std::size(p.values)) {
+            invalid("hyperparameter %s: %zu values, at most %zu are possible", p.name, p.count,
+                    std::size(p.values));
+        }
+        all.set(p.name, p.values, p.count);
+    }
+    return all;
+}
+
 // Runs f; false and a filled *err if it throws.
 template <class F> bool guarded(sdgo_error *err, F f) {
     sdgo_error e{};
@@ -31,8 +50,8 @@ template <class F> bool guarded(sdgo_error *err, F f) {
         f();
         return true;
     } catch (const Error &x) {
-        e.code = x.code == SDGO_DEVICE && is_memory(x.what()) ? SDGO_NO_MEMORY : x.code;
-        e.wanted = x.wanted;
+        e.code = x.code == Code::device && is_memory(x.what()) ? SDGO_NO_MEMORY : sdgo_code(x.code);
+        e.wanted = x.needed;
         snprintf(e.message, sizeof(e.message), "%s", x.what());
     } catch (const std::bad_alloc &) {
         e.code = SDGO_NO_MEMORY;
@@ -91,7 +110,7 @@ bool sdgo_kernels_at(size_t index, sdgo_kernels *set) {
 sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
                        int threads, const char *kernels, sdgo_error *err) {
     sdgo_net *net = nullptr;
-    guarded(err, [&] { net = new sdgo_net(arch, Params(params, n_params), device, threads, kernels); });
+    guarded(err, [&] { net = new sdgo_net(arch, params_of(params, n_params), device, threads, kernels); });
     return net;
 }
 

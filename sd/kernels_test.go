@@ -21,7 +21,7 @@ const (
 	// Weights of float32 are computed with in float32.
 	floatBound = 1e-5
 	// With weights of 16 bits, and quantized ones, kernels may round activations to
-	// integers of 16 bits (csrc/kernel_fixed.h) or split them in two (AMX). The
+	// integers of 16 bits (csrc/kernels/int16.h) or split them in two (AMX). The
 	// tiny models' weights are exact in f16 and bf16, so this is what the arithmetic
 	// loses.
 	halfBound = 2e-3

@@ -1,6 +1,6 @@
-#include "abort.h"
-#include "context.h"
-#include "error.h"
+#include "core/abort.h"
+#include "core/context.h"
+#include "core/error.h"
 
 extern "C" bool sdgo_fail_assertion(char *text, int size);
 
@@ -12,7 +12,7 @@ bool sdgo_fail_assertion(char *text, int size) {
         ggml_new_tensor(ctx.get(), ggml_type(-1), 1, ne);
     } catch (const sdgo::Error &e) {
         snprintf(text, size_t(size), "%s", e.what());
-        return e.code == SDGO_DEVICE;
+        return e.code == sdgo::Code::device;
     }
     return false;
 }

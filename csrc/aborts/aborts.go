@@ -7,7 +7,7 @@ package aborts
 // bool sdgo_fail_assertion(char *text, int size);
 import "C"
 
-import _ "github.com/sdgo/sdgo/csrc" // the core itself
+import _ "github.com/sdgo/sdgo/csrc/core" // errors, contexts, ggml
 
 // Provoke makes a tensor of a type that there is not, with ggml's C code, and
 // returns the error that comes of it.

@@ -1,5 +1,5 @@
 // Compiled, never run: the core's declarations of ggml's C interface against
-// ggml's own headers. csrc/abi_test.go gives the include path.
+// ggml's own headers. csrc/core/abi_test.go gives the include path.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,13 +12,13 @@
 #include "ggml.h"
 
 namespace ours {
-#include "../ggml_abi_types.h"
+#include "core/ggml_abi_types.h"
 }
 
 // Functions: declared again with ggml's own types, which the compiler refuses
 // where a signature differs.
 #define SDGO_ABI_CHECK
-#include "../ggml_abi.h"
+#include "core/ggml_abi.h"
 
 #define SAME_VALUE(e) static_assert(int(ours::e) == int(::e), #e)
 SAME_VALUE(GGML_TYPE_F32);

@@ -8,9 +8,9 @@
 // runs every column once, so that all see the same machine. The work counted is
 // that of the plain algorithm, whatever the kernel really multiplies. With -p
 // it is one thread's processor time that counts: for a machine that is busy.
-#include "../kernel_memory.h"
-#include "../kernels.h"
-#include "../pool.h"
+#include "core/pool.h"
+#include "kernels/kernels.h"
+#include "kernels/pages.h"
 
 #include <algorithm>
 #include <chrono>

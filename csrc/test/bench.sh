@@ -10,6 +10,6 @@ onednn=
 if echo '#include <dnnl.hpp>' | $CXX -std=c++17 -fsyntax-only -x c++ - 2>/dev/null; then
     onednn=-ldnnl
 fi
-$CXX -std=c++17 -O3 kernel*.cpp pool.cpp test/bench.cpp $onednn -lpthread -o "$build/bench"
+$CXX -std=c++17 -O3 -I. kernels/*.cpp core/pool.cpp test/bench.cpp $onednn -lpthread -o "$build/bench"
 # oneDNN's threads must not spin beside ours; it reads this before main begins.
 OMP_WAIT_POLICY=passive "$build/bench" "$@"

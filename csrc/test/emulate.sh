@@ -100,8 +100,8 @@ programs() {
     local objects=$build/objects file
     rm -rf "$objects"
     mkdir -p "$objects" "$build/tree/bin"
-    for file in csrc/kernel*.cpp csrc/test/kernels_test.cpp; do
-        g++ -std=c++17 -O3 -c "$file" -o "$objects/$(basename "$file").o"
+    for file in csrc/kernels/*.cpp csrc/test/kernels_test.cpp; do
+        g++ -std=c++17 -Icsrc -O3 -c "$file" -o "$objects/$(basename "$file").o"
     done
     g++ -static "$objects"/*.o -lpthread -o "$build/tree/bin/kernels_test"
     # glibc's linker warns of dlopen, which nothing here calls.

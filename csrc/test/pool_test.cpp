@@ -1,7 +1,7 @@
 // The pool where threads can't be made: this program's own pthread_create makes
 // so many, and then says, as the system does at a limit of processes, that there
 // are no more.
-#include "../pool.h"
+#include "core/pool.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -2,7 +2,7 @@
 // to try them on.
 #pragma once
 
-#include "../kernels.h"
+#include "kernels/kernels.h"
 
 #include <cmath>
 #include <cstdint>

@@ -8,9 +8,9 @@ trap 'rm -rf "$build"' EXIT
 CXX=${CXX:-g++}
 
 build_and_run() { # name, flags
-    for file in kernel*.cpp test/kernels_test.cpp; do
+    for file in kernels/*.cpp test/kernels_test.cpp; do
         # shellcheck disable=SC2086
-        $CXX -std=c++17 -Wall -Wextra $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
+        $CXX -std=c++17 -Wall -Wextra -I. $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
         pids="$pids $!"
     done
     for pid in $pids; do
@@ -26,5 +26,5 @@ build_and_run plain "-O3"
 build_and_run sanitized "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 # shellcheck disable=SC2086
-$CXX -std=c++17 -Wall -Wextra -O2 pool.cpp test/pool_test.cpp -lpthread -ldl -o "$build/pool"
+$CXX -std=c++17 -Wall -Wextra -O2 -I. core/pool.cpp test/pool_test.cpp -lpthread -ldl -o "$build/pool"
 "$build/pool"

@@ -70,10 +70,14 @@ var rooms = []room{
 	{path: "convert/dtype", pure: true},
 
 	{path: "cgo", knows: []string{"csrc", "internal/limits"}},
-	{path: "csrc/aborts", knows: []string{"csrc"}},
 	{path: "csrc/fault/prebuild", knows: []string{"csrc/fault"}, pure: true},
 	{path: "csrc/fault", pure: true},
-	{path: "csrc"},
+	{path: "csrc", knows: []string{"csrc/nets", "csrc/ops", "csrc/core", "csrc/kernels"}},
+	{path: "csrc/nets", knows: []string{"csrc/ops", "csrc/core"}},
+	{path: "csrc/ops", knows: []string{"csrc/core", "csrc/kernels"}},
+	{path: "csrc/aborts", knows: []string{"csrc/core"}},
+	{path: "csrc/core", knows: []string{"csrc/kernels"}},
+	{path: "csrc/kernels"},
 
 	{path: "internal/", pure: true},
 	{path: "third_party/", pure: true},
@@ -81,7 +85,7 @@ var rooms = []room{
 
 // only are modules of others that one room alone may import.
 var only = map[string]string{
-	"github.com/ollama/ollama":       "csrc",
+	"github.com/ollama/ollama":       "csrc/core",
 	"github.com/urfave/cli":          "cli",
 	"github.com/schollz/progressbar": "cli",
 }
@@ -225,7 +229,7 @@ func TestWhatBreaksTheTableIsSeen(t *testing.T) {
 	require.Equal(t, []string{"server is in no room: add it to the table of internal/architecture"},
 		problems([]pkg{{ImportPath: module + "/server"}}))
 	require.Len(t, problems([]pkg{{ImportPath: module + "/convert", XTestImports: []string{module + "/sd"}}}), 1)
-	require.Equal(t, []string{"sd may not import github.com/ollama/ollama: only csrc does"},
+	require.Equal(t, []string{"sd may not import github.com/ollama/ollama: only csrc/core does"},
 		problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"github.com/ollama/ollama/ml/backend/ggml/ggml/src"}}}))
 	require.Empty(t, problems([]pkg{{ImportPath: module + "/sd", Imports: []string{"fmt", module + "/sd/pipeline"}}}))
 }

@@ -55,8 +55,8 @@ go run ./testdata/ports/compare -least 45 "$build/native.png" "$build/emulated.p
 [ "$system" != windows ] || sh "$ports/stack.sh" "$build/sdgo$exe"
 
 echo "$system: kernels"
-with sh -ec 'for file in csrc/kernel*.cpp csrc/test/kernels_test.cpp; do
-        $CXX -std=c++17 -O3 -Wall -Wextra -c "$file" -o "$0/$(basename "$file").o"
+with sh -ec 'for file in csrc/kernels/*.cpp csrc/test/kernels_test.cpp; do
+        $CXX -std=c++17 -Icsrc -O3 -Wall -Wextra -c "$file" -o "$0/$(basename "$file").o"
     done
     $CXX -static "$0"/*.o -lpthread -o "$0/kernels$1"' "$build" "$exe"
 emulate "$build/kernels$exe"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # stack.sh PROGRAM.exe: no function of the core moves a vector of 32 or 64 bytes
 # to or from memory with an instruction that faults where it is not aligned: GCC
-# on Windows does not align the stack (csrc/kernel_unaligned.h).
+# on Windows does not align the stack (csrc/kernels/unaligned.h).
 #
 # Debian's MinGW has a patch against that. So the kernels are also compiled with
 # this system's GCC, which knows nothing of the matter, and the macros.
@@ -20,7 +20,7 @@ none() { # FILE…: fails if there are any
 x86_64-w64-mingw32-objdump -d --no-show-raw-insn "$1" | aligned | none "$1"
 object=$(mktemp)
 trap 'rm -f "$object"' EXIT
-for file in csrc/kernel_avx*.cpp csrc/kernel_amx.cpp; do
-    g++ -std=c++17 -O1 -D_WIN32 -c "$file" -o "$object"
+for file in csrc/kernels/avx*.cpp csrc/kernels/amx.cpp; do
+    g++ -std=c++17 -Icsrc -O1 -D_WIN32 -c "$file" -o "$object"
     objdump -d --no-show-raw-insn "$object" | aligned | none "$file"
 done

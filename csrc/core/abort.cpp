@@ -1,0 +1,55 @@
+#include "core/abort.h"
+
+#include "core/error.h"
+#include "core/ggml_abi.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+namespace sdgo {
+
+namespace {
+
+thread_local int guards = 0;
+
+// Takes the place of ggml's own ways to end, which start a debugger from the
+// path: for assertions, and for exceptions that nobody catches.
+bool take_over() {
+    ggml_set_abort_callback(aborted);
+    std::set_terminate(std::abort);
+    return true;
+}
+
+// Whether an assertion that failed is about memory that was not there.
+bool is_memory(const char *message) {
+    for (const char *words : {"failed to allocate", "mem_buffer != NULL", "out of memory"}) {
+        if (strstr(message, words)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+AbortGuard::AbortGuard() {
+    static const bool taken = take_over();
+    (void)taken;
+    guards++;
+}
+
+AbortGuard::~AbortGuard() {
+    guards--;
+}
+
+// The exception passes through ggml's frames, those of C too, as through any
+// others: each has its unwind table.
+void aborted(const char *message) {
+    if (guards > 0) {
+        throw Error(is_memory(message) ? Code::no_memory : Code::device, 0, message);
+    }
+    fprintf(stderr, "%s\n", message);
+}
+
+} // namespace sdgo

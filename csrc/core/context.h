@@ -1,0 +1,40 @@
+// A ggml context for headers of tensors and graphs. ggml itself ends the process
+// where there is no memory for one, so the memory is asked for here.
+#pragma once
+
+#include "core/ggml_abi.h"
+
+#include <cstddef>
+#include <memory>
+
+namespace sdgo {
+
+class Context {
+  public:
+    Context() = default;
+    // Room for `size` bytes of headers; throws Code::no_memory, which says that
+    // they are `what`'s.
+    Context(size_t size, const char *what);
+    Context(Context &&o) noexcept : memory_(std::move(o.memory_)), ctx_(o.ctx_) { o.ctx_ = nullptr; }
+    Context &operator=(Context &&o) noexcept {
+        std::swap(memory_, o.memory_);
+        std::swap(ctx_, o.ctx_);
+        return *this;
+    }
+    ~Context() { ggml_free(ctx_); }
+
+    ggml_context *get() const { return ctx_; }
+
+    // What `tensors` headers and `graphs` graphs of `nodes` nodes and as many
+    // leaves take.
+    static size_t size(size_t tensors, size_t graphs = 0, size_t nodes = 0);
+
+    // The number of tensors in a context that has nothing else.
+    static size_t tensors(const ggml_context *ctx);
+
+  private:
+    std::unique_ptr<uint8_t[]> memory_;
+    ggml_context *ctx_ = nullptr;
+};
+
+} // namespace sdgo

@@ -1,0 +1,19 @@
+// What the CPU kernels run with: a pool's threads and one instruction set.
+#pragma once
+
+#include "core/pool.h"
+#include "kernels/kernels.h"
+
+namespace sdgo {
+
+struct Cpu {
+    Pool pool;
+    kernels::Isa isa;
+    const int32_t *cancel = nullptr; // of the run in progress: kernels stop once it is not zero
+
+    // `kernels` is null for the fastest set, or the name of one; throws where
+    // this machine has no such kernels.
+    Cpu(int threads, const char *kernels);
+};
+
+} // namespace sdgo

@@ -1,0 +1,131 @@
+#include "core/quantize.h"
+
+#include "core/error.h"
+#include "core/ggml_abi.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace sdgo {
+
+namespace {
+
+// The scales of quantized blocks are float16.
+constexpr float kLargest = 65504;
+
+// Numbers that are not zero, and too small to be told from it in a block with a
+// float16 scale: that begins at 6e-8. Their squares vanish, and the searches of
+// ggml's quantizers divide by sums of squares.
+constexpr float kVanishing = 1e-12f;
+
+// Importances count in proportion to one another. Within these bounds their
+// products with squares of weights neither overflow nor vanish.
+constexpr float kImportant = 1e6f, kUnimportant = 1e-6f;
+
+const ggml_type_traits &traits(int type, const char *verb) {
+    const ggml_type_traits *t =
+        type >= 0 && type < GGML_TYPE_COUNT ? ggml_get_type_traits(ggml_type(type)) : nullptr;
+    if (!t || t->type_size == 0 || t->blck_size == 0) {
+        invalid("type %d cannot be %s", type, verb);
+    }
+    return *t;
+}
+
+// Whether all numbers are finite and at most kLargest; and whether any vanish.
+void check(const float *src, int64_t n, const char *type, bool *vanishing) {
+    float largest = 0;
+    bool finite = true, small = false;
+    for (int64_t i = 0; i < n; i++) {
+        const float a = std::fabs(src[i]);
+        finite = finite && a <= kLargest; // false for NaN
+        largest = std::max(largest, a);
+        small = small || (a > 0 && a < kVanishing);
+    }
+    if (!finite) {
+        invalid(
+            "it has numbers up to %g, or NaN; type %s holds those up to %g in size; bf16 and f32 hold more",
+            double(largest), type, double(kLargest));
+    }
+    *vanishing = small;
+}
+
+// An importance matrix with the same proportions, in a range that is safe. One
+// that is within that range already stays as it is.
+std::vector<float> balanced(const float *importance, int64_t n) {
+    float largest = 0, smallest = INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(importance[i] >= 0) || std::isinf(importance[i])) {
+            invalid("an importance of %g for column %lld; must be a finite number from 0 on",
+                    double(importance[i]), (long long)i);
+        }
+        largest = std::max(largest, importance[i]);
+        smallest = std::min(smallest, importance[i]);
+    }
+    std::vector<float> all(importance, importance + n);
+    if (largest <= kImportant && smallest >= kUnimportant) {
+        return all;
+    }
+    if (largest == 0) { // nothing is known: all count alike
+        std::fill(all.begin(), all.end(), 1.0f);
+        return all;
+    }
+    int exponent = 0;
+    std::frexp(largest, &exponent);
+    for (float &v : all) {
+        v = std::max(std::ldexp(v, -exponent), kUnimportant);
+    }
+    return all;
+}
+
+} // namespace
+
+void quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
+              const float *importance) {
+    const ggml_type_traits &t = traits(type, "quantized to");
+    if (type != GGML_TYPE_F32 && !t.from_float_ref) {
+        invalid("type %d cannot be quantized to", type);
+    }
+    if (rows < 0 || row_length < 1 || row_length % t.blck_size != 0) {
+        invalid("rows of %lld elements do not divide into blocks of %lld (type %s)", (long long)row_length,
+                (long long)t.blck_size, t.type_name);
+    }
+    const size_t row = ggml_row_size(ggml_type(type), row_length);
+    if (size / row != size_t(rows) || size % row != 0) {
+        invalid("%zu bytes for %lld rows of %zu bytes", size, (long long)rows, row);
+    }
+    if (ggml_quantize_requires_imatrix(ggml_type(type)) && !importance) {
+        invalid("type %s wants an importance matrix", t.type_name);
+    }
+    std::vector<float> weights, numbers;
+    if (t.is_quantized) {
+        bool vanishing = false;
+        check(src, rows * row_length, t.type_name, &vanishing);
+        if (vanishing) {
+            numbers.assign(src, src + rows * row_length);
+            std::replace_if(
+                numbers.begin(), numbers.end(), [](float v) { return std::fabs(v) < kVanishing; }, 0.0f);
+            src = numbers.data();
+        }
+        if (importance) {
+            weights = balanced(importance, row_length);
+            importance = weights.data();
+        }
+    }
+    if (ggml_quantize_chunk(ggml_type(type), src, dst, 0, rows, row_length, importance) != size) {
+        invalid("type %s cannot be quantized to", t.type_name);
+    }
+}
+
+void dequantize(int type, const void *src, size_t size, float *dst, int64_t count) {
+    const ggml_type_traits &t = traits(type, "dequantized");
+    if (!t.to_float) {
+        invalid("type %d cannot be dequantized", type);
+    }
+    if (count < 0 || count % t.blck_size != 0 || size != size_t(count / t.blck_size) * t.type_size) {
+        invalid("%zu bytes for %lld elements of type %s", size, (long long)count, t.type_name);
+    }
+    t.to_float(src, dst, count);
+}
+
+} // namespace sdgo

@@ -1,0 +1,48 @@
+// Weights that don't fit on a device all at once: they lie there in groups, in
+// the order in which a net uses them, two groups at a time. While the device
+// computes with one, the next is uploaded in its neighbour's place.
+#pragma once
+
+#include "core/weights.h"
+
+#include <exception>
+#include <thread>
+
+namespace sdgo {
+
+class Stream {
+  public:
+    // `order` are the weights as a graph uses them, `memory` is the number of
+    // bytes that both places may take together. Throws Code::no_memory if there
+    // is a weight that two of don't fit.
+    Stream(const Device &device, Weights &weights, const std::vector<Tensor> &order, uint64_t memory);
+    ~Stream();
+    Stream(const Stream &) = delete;
+    Stream &operator=(const Stream &) = delete;
+
+    // The group of a weight, from 0; -1 for any other tensor.
+    int group(Tensor t) const;
+
+    // Returns once a group is on the device. No other one may be in use.
+    void need(int group);
+
+    // Begins to upload a group, unless its place is that of `used`.
+    void prefetch(int group, int used);
+
+  private:
+    static constexpr int kPlaces = 2;
+
+    void upload(int group);
+    void wait(); // for the upload in progress
+
+    Weights &weights_;
+    std::unordered_map<ggml_tensor *, int> group_of_;
+    std::vector<std::vector<size_t>> groups_; // indices of weights
+    Buffer places_[kPlaces];
+    int holds_[kPlaces] = {-1, -1}; // the group in a place; -1 for none, or half a one
+    std::thread worker_;
+    int coming_ = -1; // the group that the worker uploads
+    std::exception_ptr failure_;
+};
+
+} // namespace sdgo

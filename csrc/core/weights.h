@@ -1,0 +1,93 @@
+// A net's weights: what it wants, and what the caller bound to it.
+#pragma once
+
+#include "core/context.h"
+#include "core/device.h"
+#include "core/shape.h"
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace sdgo {
+
+using Tensor = ggml_tensor *;
+
+// The data of a weight that has no memory yet, so that none is planned for it
+// among a graph's. It is never read.
+void *const kElsewhere = reinterpret_cast<void *>(64);
+
+struct Weight {
+    std::string name;
+    Shape shape;
+    Tensor tensor = nullptr;            // set by bind
+    const void *data = nullptr;         // the caller's bytes
+    std::unique_ptr<uint8_t[]> owned{}; // a converted or realigned copy
+};
+
+// How far an upload is, for others to read, and a flag of theirs to end it.
+struct Progress {
+    uint64_t *bytes = nullptr;       // added to
+    const int32_t *cancel = nullptr; // not 0: Code::cancelled
+};
+
+// Weights come into being by being asked for: the first, dry pass of a net's
+// forward function declares them, so that the names and shapes a net wants are
+// written down once, where they are used.
+class Weights {
+  public:
+    // Returns the index of a weight, declaring it if `declaring`.
+    size_t want(const std::string &name, const Shape &shape);
+
+    // Ends the declaring pass and makes room for the tensors.
+    void seal();
+    bool sealed() const { return ctx_.get() != nullptr; }
+
+    void bind(size_t index, ggml_type type, const void *data, size_t size);
+
+    // Throws unless all are bound.
+    void check() const;
+
+    // Turns a weight that is bound and not loaded into float32; false if it is
+    // that already, or is none of these weights.
+    bool widen(Tensor t);
+
+    // Checks that all are bound and uses their bytes in place.
+    void load();
+
+    // Checks that all are bound and uploads them. With `keep` they can be
+    // uploaded again later; the caller's bytes must stay.
+    void load(const Device &device, bool keep, const Progress &progress);
+
+    // Frees the device's memory. Only after load with `keep`.
+    void unload();
+
+    // Weights that something else has brought to the device, or is about to.
+    void set_loaded(bool loaded) { loaded_ = loaded; }
+    bool loaded() const { return loaded_; }
+
+    // Whether all matrices that are bound are float32: a net that is to compute
+    // with nothing less.
+    bool exact() const;
+    // Copies a weight to its place on the device.
+    void upload(size_t index, const Progress &progress);
+
+    const std::deque<Weight> &all() const { return all_; }
+    Tensor tensor(size_t index) const { return all_[index].tensor; }
+
+    // The index of a weight's tensor; the number of weights for any other.
+    size_t index(Tensor t) const;
+
+  private:
+    static void to_f32(Weight &w, ggml_type type, const void *data, int64_t n);
+
+    std::deque<Weight> all_;
+    std::unordered_map<std::string, size_t> index_;
+    Context ctx_;
+    Buffer buffer_;
+    bool loaded_ = false;
+};
+
+} // namespace sdgo

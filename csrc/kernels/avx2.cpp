@@ -1,0 +1,34 @@
+// The kernels for AVX2, whatever the compiler's default target is. Library
+// headers come first: what they define must not be compiled for it.
+#if defined(__x86_64__)
+#define SDGO_ISA avx2
+
+#include "kernels/table.h"
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+#include "kernels/avx2.h"
+
+#include "kernels/int16_set.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace sdgo::kernels {
+
+const Table &avx2_table() {
+    return avx2::fixed_table();
+}
+
+} // namespace sdgo::kernels
+
+#endif

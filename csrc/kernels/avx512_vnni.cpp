@@ -1,0 +1,39 @@
+// The kernels for AVX-512 with VNNI, whatever the compiler's default target is. Library
+// headers come first: what they define must not be compiled for it.
+#if defined(__x86_64__)
+#define SDGO_ISA avx512_vnni
+#define SDGO_AVX512_VNNI // multiplies 16-bit integers and adds in one instruction
+
+#include "kernels/table.h"
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                                                \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"))),                  \
+    apply_to = function)
+#else
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // in GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
+#endif
+
+#include "kernels/avx512.h"
+
+#include "kernels/int16_set.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace sdgo::kernels {
+
+const Table &avx512_vnni_table() {
+    return avx512_vnni::fixed_table();
+}
+
+} // namespace sdgo::kernels
+
+#endif

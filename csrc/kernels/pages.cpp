@@ -1,0 +1,85 @@
+#include "kernels/pages.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+#if !defined(_WIN32)
+#include <sys/mman.h>
+#endif
+
+namespace sdgo::kernels {
+
+namespace {
+
+constexpr size_t kHugePage = size_t(2) << 20;
+
+size_t rounded(size_t size) {
+    const size_t unit = size < kHugePage ? size_t(64) << 10 : kHugePage;
+    return (size + unit - 1) / unit * unit;
+}
+
+} // namespace
+
+#if defined(_WIN32)
+
+void *map_pages(size_t size) {
+    return _aligned_malloc(size, 64);
+}
+
+void unmap_pages(void *pages, size_t) {
+    _aligned_free(pages);
+}
+
+#else
+
+// Large ones begin where a huge page does.
+void *map_pages(size_t size) {
+    if (size == 0 || size > SIZE_MAX - 2 * kHugePage) {
+        return nullptr;
+    }
+    size = rounded(size);
+    const size_t extra = size < kHugePage ? 0 : kHugePage;
+    void *p = mmap(nullptr, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        return nullptr;
+    }
+    if (extra == 0) {
+        return p;
+    }
+    char *begin = static_cast<char *>(p);
+    const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(p) % kHugePage) % kHugePage;
+    if (skip > 0) {
+        munmap(begin, skip);
+    }
+    munmap(begin + skip + size, extra - skip);
+#if defined(__linux__)
+    madvise(begin + skip, size, MADV_HUGEPAGE); // advice: nothing is lost where it is refused
+#endif
+    return begin + skip;
+}
+
+void unmap_pages(void *pages, size_t size) {
+    if (pages) {
+        munmap(pages, rounded(size));
+    }
+}
+
+#endif
+
+bool Memory::reserve(size_t size) {
+    if (size <= size_) {
+        return true;
+    }
+    free();
+    data_ = map_pages(size);
+    size_ = data_ ? size : 0;
+    return data_ != nullptr;
+}
+
+void Memory::free() {
+    unmap_pages(data_, size_);
+    data_ = nullptr;
+    size_ = 0;
+}
+
+} // namespace sdgo::kernels

@@ -1,0 +1,69 @@
+// All kernels of one instruction set, as a table.
+#pragma once
+
+#include "kernels/attention.h"
+#include "kernels/norm.h"
+#include "kernels/table.h"
+#include "kernels/winograd.h"
+
+namespace sdgo::kernels::SDGO_ISA {
+
+template <class Args> int one_phase(const Args &) {
+    return 1;
+}
+template <class Args> size_t no_scratch(const Args &, int) {
+    return 0;
+}
+inline int linear_phases(const Linear &l) {
+    return plan_phases(plan(l));
+}
+inline size_t linear_scratch(const Linear &l, int threads) {
+    return plan_scratch(plan(l), threads);
+}
+inline void run_linear(const Linear &l, int phase, int thread, Team &team) {
+    run_plan(plan(l), phase, thread, team);
+}
+
+inline int conv2d_phases(const Conv2d &c) {
+    const Plan p = plan(c);
+    return use_winograd(p) ? int(2 * winograd_plan(p).bands) : plan_phases(p);
+}
+inline size_t conv2d_scratch(const Conv2d &c, int threads) {
+    const Plan p = plan(c);
+    return use_winograd(p) ? winograd_scratch(winograd_plan(p), threads) : plan_scratch(p, threads);
+}
+inline void run_conv2d(const Conv2d &c, int phase, int thread, Team &team) {
+    const Plan p = plan(c);
+    if (use_winograd(p)) {
+        run_winograd(winograd_plan(p), phase, thread, team);
+    } else {
+        run_plan(p, phase, thread, team);
+    }
+}
+
+template <class Args> int two_phases(const Args &) {
+    return 2;
+}
+
+inline size_t attention_scratch(const Attention &a, int threads) {
+    const AttentionPlan p = plan(a);
+    return size_t(a.n * a.heads * p.head_floats + threads * p.thread_floats) * sizeof(float);
+}
+inline size_t stats_scratch(const GroupNormStats &g, int) {
+    return size_t(g.n * stats_chunks(g) * 2 * (g.c1 + g.c2)) * sizeof(float);
+}
+
+inline const Table &table() {
+    static constexpr Table all = {
+        {linear_phases, linear_scratch, run_linear},
+        {conv2d_phases, conv2d_scratch, run_conv2d},
+        {two_phases<Attention>, attention_scratch, run_attention},
+        {two_phases<GroupNormStats>, stats_scratch, run_stats},
+        {one_phase<Normalize>, no_scratch<Normalize>, run_normalize},
+        {one_phase<LayerNorm>, no_scratch<LayerNorm>, run_layer_norm},
+        {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},
+    };
+    return all;
+}
+
+} // namespace sdgo::kernels::SDGO_ISA

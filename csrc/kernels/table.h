@@ -1,0 +1,33 @@
+// Each instruction set's kernels, for the dispatcher.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace sdgo::kernels {
+
+template <class Args> struct Kernel {
+    int (*phases)(const Args &);
+    size_t (*scratch)(const Args &, int threads);
+    void (*run)(const Args &, int phase, int thread, Team &);
+};
+
+struct Table {
+    Kernel<Linear> linear;
+    Kernel<Conv2d> conv2d;
+    Kernel<Attention> attention;
+    Kernel<GroupNormStats> group_norm_stats;
+    Kernel<Normalize> normalize;
+    Kernel<LayerNorm> layer_norm;
+    Kernel<Elementwise> elementwise;
+};
+
+const Table &generic_table();
+#if defined(__x86_64__)
+const Table &avx2_table();
+const Table &avx_vnni_table();
+const Table &avx512_table();
+const Table &avx512_vnni_table();
+const Table &amx_table();
+#endif
+
+} // namespace sdgo::kernels

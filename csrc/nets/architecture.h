@@ -1,0 +1,67 @@
+// A net: an architecture's forward function, its weights, and the graphs that
+// were built for the shapes it has been run with.
+#pragma once
+
+#include "core/params.h"
+#include "ops/ops.h"
+
+#include <list>
+#include <map>
+
+namespace sdgo {
+
+// Named tensors, with what the caller said about them.
+using Shapes = std::map<std::string, Shape>;
+using Tensors = std::map<std::string, Tensor>;
+
+// An architecture, configured: the forward function of one kind of net. It
+// has no state beyond its hyperparameters.
+class Architecture {
+  public:
+    virtual ~Architecture() = default;
+
+    // Shapes that the net accepts, for the pass that declares its weights,
+    // and an output that uses them all.
+    virtual Shapes nominal_inputs() const = 0;
+    virtual std::vector<std::string> nominal_outputs() const = 0;
+
+    // Calls invalid() for inputs or outputs that the net doesn't have.
+    virtual void check(const Shapes &inputs, const std::vector<std::string> &outputs) const = 0;
+
+    // Whether an input holds whole numbers (token ids).
+    virtual bool is_integer(const std::string &) const { return false; }
+
+    // Whether an input tends to be the same for many runs. What depends on such
+    // inputs alone can be kept (Ops::keep); nothing else may read them.
+    virtual bool is_lasting(const std::string &) const { return false; }
+
+    // The number of dimensions of the outputs, which ggml's tensors don't remember.
+    virtual int output_dims() const { return 4; }
+
+    // The largest token id that may come in, exclusive; 0 without such inputs.
+    virtual int64_t vocabulary() const { return 0; }
+
+    virtual Tensors forward(Ops &ops, const Tensors &inputs,
+                            const std::vector<std::string> &outputs) const = 0;
+};
+
+std::unique_ptr<Architecture> clip_text(const Params &p);
+std::unique_ptr<Architecture> unet(const Params &p);
+std::unique_ptr<Architecture> vae_decoder(const Params &p);
+std::unique_ptr<Architecture> vae_encoder(const Params &p);
+std::unique_ptr<Architecture> esrgan(const Params &p);
+std::unique_ptr<Architecture> taesd_decoder(const Params &p);
+std::unique_ptr<Architecture> taesd_encoder(const Params &p);
+
+// Makes the architecture of that name, or calls invalid().
+std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);
+
+// Fails unless `shapes` has exactly the names `names`; for Architecture::check.
+void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names);
+
+// The same for nets with one input, [N, channels, H, W] with sides that are
+// multiples, and one output.
+void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
+                  const char *input, int channels, int64_t multiple, const char *output);
+
+} // namespace sdgo

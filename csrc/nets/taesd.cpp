@@ -1,0 +1,126 @@
+// TAESD, a tiny autoencoder for the latents of Stable Diffusion (Bohan 2023,
+// github.com/madebyollin/taesd; AutoencoderTiny in the diffusers library), its
+// two halves as two nets. Layers are counted as the diffusers library does:
+// activations and enlargements count, too.
+//
+// Hyperparameters of both: channels, latent_channels, image_channels, blocks
+// (a number for each level, from the input to the output).
+// taesd_decoder: z [N, latent_channels, h, w], already held to its range by
+// 3·tanh(z/3) → image [N, image_channels, H, W], 0 to 1.
+// taesd_encoder: image [N, image_channels, H, W], 0 to 1 → z [N,
+// latent_channels, h, w].
+#include "nets/architecture.h"
+
+namespace sdgo {
+
+namespace {
+
+class Taesd : public Architecture {
+  public:
+    explicit Taesd(const Params &p)
+        : width_(p.integer("channels", 1, 1 << 12)), latent_(p.integer("latent_channels", 1, 256)),
+          image_(p.integer("image_channels", 1, 64)), blocks_(p.integers("blocks", 0, 64)) {
+        if (blocks_.empty() || blocks_.size() > 8) {
+            invalid("taesd: %zu levels, 1 to 8 are possible", blocks_.size());
+        }
+    }
+
+  protected:
+    static Tensor relu(Ops &ops, Tensor x) { return ops.leaky_relu(x, 0); }
+
+    // The layers of a half; the next one's name.
+    struct Layers {
+        std::string prefix;
+        int next = 0;
+        std::string name() { return prefix + std::to_string(next++); }
+    };
+
+    Tensor block(Ops &ops, Tensor x, const std::string &name) const {
+        Tensor h = relu(ops, ops.conv2d(x, name + ".conv.0", {width_}));
+        h = relu(ops, ops.conv2d(h, name + ".conv.2", {width_}));
+        Conv last{width_};
+        last.add = x;
+        return relu(ops, ops.conv2d(h, name + ".conv.4", last));
+    }
+
+    Tensor level(Ops &ops, Tensor h, int blocks, Layers &layers) const {
+        for (int i = 0; i < blocks; i++) {
+            h = block(ops, h, layers.name());
+        }
+        return h;
+    }
+
+    int64_t width_;
+    int latent_, image_;
+    std::vector<int> blocks_;
+};
+
+class Decoder : public Taesd {
+  public:
+    using Taesd::Taesd;
+
+    Shapes nominal_inputs() const override { return {{"z", {1, latent_, 2, 2}}}; }
+    std::vector<std::string> nominal_outputs() const override { return {"image"}; }
+    void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
+        expect_image(inputs, outputs, "taesd_decoder", "z", latent_, 1, "image");
+    }
+
+    Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
+        Layers layers{"decoder.layers."};
+        Tensor h = ops.conv2d(ops.image_in(inputs.at("z")), layers.name(), {width_});
+        h = relu(ops, h);
+        layers.next++;
+        for (size_t i = 0; i + 1 < blocks_.size(); i++) {
+            h = level(ops, h, blocks_[i], layers);
+            Conv up{width_};
+            up.bias = false;
+            up.up_width = 2 * ops.width(h);
+            up.up_height = 2 * ops.height(h);
+            layers.next++; // the enlargement
+            h = ops.conv2d(h, layers.name(), up);
+        }
+        h = level(ops, h, blocks_.back(), layers);
+        return {{"image", ops.image_out(ops.conv2d(h, layers.name(), {image_}))}};
+    }
+};
+
+class Encoder : public Taesd {
+  public:
+    using Taesd::Taesd;
+
+    Shapes nominal_inputs() const override {
+        const int64_t side = int64_t(1) << blocks_.size();
+        return {{"image", {1, image_, side, side}}};
+    }
+    std::vector<std::string> nominal_outputs() const override { return {"z"}; }
+    void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
+        expect_image(inputs, outputs, "taesd_encoder", "image", image_, int64_t(1) << (blocks_.size() - 1),
+                     "z");
+    }
+
+    Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
+        Layers layers{"encoder.layers."};
+        Tensor h = ops.conv2d(ops.image_in(inputs.at("image")), layers.name(), {width_});
+        for (size_t i = 0; i < blocks_.size(); i++) {
+            if (i > 0) {
+                Conv down{width_};
+                down.bias = false;
+                down.stride = 2;
+                h = ops.conv2d(h, layers.name(), down);
+            }
+            h = level(ops, h, blocks_[i], layers);
+        }
+        return {{"z", ops.image_out(ops.conv2d(h, layers.name(), {latent_}))}};
+    }
+};
+
+} // namespace
+
+std::unique_ptr<Architecture> taesd_decoder(const Params &p) {
+    return std::make_unique<Decoder>(p);
+}
+std::unique_ptr<Architecture> taesd_encoder(const Params &p) {
+    return std::make_unique<Encoder>(p);
+}
+
+} // namespace sdgo

@@ -1,0 +1,300 @@
+// Nets' operators in terms of the CPU kernels, as ggml custom operators.
+// Images are channels-last, ne = [C, W, H, N], so an image's tokens are a view.
+#include "ops/ops.h"
+
+#include "core/cpu.h"
+#include "kernels/pages.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sdgo {
+
+namespace {
+
+using kernels::Vector;
+
+float *data(Tensor t) {
+    return static_cast<float *>(t->data);
+}
+
+kernels::Act act_of(Act act) {
+    switch (act) {
+    case Act::none:
+        return kernels::Act::none;
+    case Act::silu:
+        return kernels::Act::silu;
+    case Act::gelu:
+        return kernels::Act::gelu;
+    case Act::quick_gelu:
+        return kernels::Act::quick_gelu;
+    }
+    return kernels::Act::none;
+}
+
+// `in` weights a row.
+kernels::Matrix matrix(Tensor w, int64_t in) {
+    kernels::Matrix m;
+    m.data = w->data;
+    switch (w->type) {
+    case GGML_TYPE_F32:
+        m.type = kernels::Type::f32;
+        break;
+    case GGML_TYPE_F16:
+        m.type = kernels::Type::f16;
+        break;
+    case GGML_TYPE_BF16:
+        m.type = kernels::Type::bf16;
+        break;
+    default: {
+        const ggml_type_traits *t = ggml_get_type_traits(w->type);
+        m.type = kernels::Type::block;
+        m.to_float = t->to_float;
+        m.block_length = t->blck_size;
+        m.block_bytes = t->type_size;
+    }
+    }
+    m.row_bytes = ggml_row_size(w->type, in);
+    return m;
+}
+
+// Vectors are float32: Weights sees to it.
+Vector vector(Tensor t) {
+    return t ? Vector{t->data, kernels::Type::f32} : Vector{};
+}
+
+class CpuOps : public Ops {
+  public:
+    CpuOps(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile, size_t capacity)
+        : Ops(ctx, weights, capacity), cpu_(cpu), profile_(profile) {}
+
+    uint64_t scratch_size() const override { return scratch_size_; }
+    bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
+
+    Tensor image_in(Tensor nchw) override {
+        return ggml_cont(ctx_, ggml_permute(ctx_, nchw, 1, 2, 0, 3)); // [C, W, H, N]
+    }
+    Tensor image_out(Tensor image) override {
+        return ggml_cont(ctx_, ggml_permute(ctx_, image, 2, 0, 1, 3)); // [W, H, C, N]
+    }
+    int64_t width(Tensor image) const override { return image->ne[1]; }
+    int64_t height(Tensor image) const override { return image->ne[2]; }
+    int64_t channels(Tensor image) const override { return image->ne[0]; }
+
+    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
+        const int64_t in = x->ne[0];
+        Tensor w = weight(name + ".weight", {c.out, in, c.kernel, c.kernel});
+        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+        const Source from = source(x);
+        const auto arguments = [=](Tensor dst) {
+            kernels::Conv2d k;
+            k.x = data(from.x), k.c1 = from.x->ne[0];
+            k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+            k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = c.out;
+            k.norm = norm(from);
+            k.kernel = c.kernel, k.stride = c.stride, k.pad_end = c.pad_end;
+            k.upsample = c.up_width > 0, k.up_w = c.up_width, k.up_h = c.up_height;
+            k.weight = matrix(w, in * c.kernel * c.kernel);
+            k.bias = vector(b);
+            k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
+            k.residual = c.add ? data(c.add) : nullptr;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        };
+        const kernels::Conv2d shape = arguments(nullptr);
+        const int64_t width = kernels::out_width(shape), height = kernels::out_height(shape);
+        const double flop =
+            2.0 * double(width * height * x->ne[3] * c.out) * double(in * c.kernel * c.kernel);
+        return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
+                    {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
+    }
+
+    Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
+        const int64_t c = x->ne[0], n = x->ne[3];
+        Tensor w = weight(name + ".weight", {c}), b = weight(name + ".bias", {c});
+        Source from = joined(x);
+        const Source plain = from;
+        // Scales, then shifts: [C, N] each.
+        from.stats = node("group_norm", 0, {c, n, 2, 1}, {from.x, from.x2, w, b}, [=](Tensor dst) {
+            kernels::GroupNormStats k;
+            k.x = data(plain.x), k.c1 = plain.x->ne[0];
+            k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
+            k.n = n, k.rows = x->ne[1] * x->ne[2], k.eps = eps;
+            k.weight = vector(w), k.bias = vector(b);
+            k.scale = dst ? data(dst) : nullptr;
+            k.shift = dst ? data(dst) + c * n : nullptr;
+            return k;
+        });
+        from.silu = silu;
+        Tensor y =
+            node("group_norm", 0, {c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
+                kernels::Normalize k;
+                k.x = data(from.x), k.c1 = from.x->ne[0];
+                k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+                k.n = n, k.rows = x->ne[1] * x->ne[2];
+                k.norm = norm(from);
+                k.y = dst ? data(dst) : nullptr;
+                return k;
+            });
+        normalized_[y] = from;
+        return y;
+    }
+
+    Tensor concat(Tensor a, Tensor b) override {
+        Tensor y = ggml_concat(ctx_, a, b, 0);
+        joined_[y] = {a, b};
+        return y;
+    }
+
+    Tensor tokens(Tensor x) override {
+        Tensor y = ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
+        const auto n = normalized_.find(x);
+        if (n != normalized_.end() && !n->second.x2) {
+            normalized_[y] = n->second;
+        }
+        return y;
+    }
+    Tensor image(Tensor x, int64_t width, int64_t height) override {
+        return ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
+    }
+
+    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
+        return gemm(x, name, l, false);
+    }
+    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
+        return gemm(x, name, {out}, true);
+    }
+
+    Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
+        Tensor w = weight(name + ".weight", {x->ne[0]}), b = weight(name + ".bias", {x->ne[0]});
+        return node("layer_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w, b}, [=](Tensor dst) {
+            kernels::LayerNorm k;
+            k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.eps = eps;
+            k.weight = vector(w), k.bias = vector(b);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
+        const int64_t c = q->ne[0], dim = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
+        const double flop = 4.0 * double(c * n) * double(lq * lk);
+        const bool exact = weights_.exact();
+        return node("attention", flop, {c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
+            kernels::Attention a;
+            a.q = {data(q), lq * c, c, dim};
+            a.k = {data(k), lk * c, c, dim};
+            a.v = {data(v), lk * c, c, dim};
+            a.n = n, a.heads = heads, a.dim = dim, a.q_length = lq, a.k_length = lk;
+            a.scale = 1 / std::sqrt(float(dim));
+            a.causal = causal;
+            a.exact = exact;
+            a.y = dst ? data(dst) : nullptr;
+            return a;
+        });
+    }
+
+    Tensor keep(const std::function<Tensor()> &make) override {
+        const double before = flop();
+        Tensor computed = make();
+        kept_flop_ += flop() - before;
+        Tensor leaf = ggml_new_tensor(ctx_, computed->type, 4, computed->ne);
+        kept_.push_back({computed, leaf});
+        return leaf;
+    }
+
+  private:
+    // Where a kernel finds its input. Joining channels and normalising leave
+    // notes here, and a kernel that can do both while it reads takes the
+    // originals; the tensors of the notes are then never computed.
+    struct Source {
+        Tensor x = nullptr, x2 = nullptr; // further channels
+        Tensor stats = nullptr;           // group_norm's scales and shifts
+        bool silu = false;
+    };
+
+    Source joined(Tensor x) const {
+        const auto found = joined_.find(x);
+        return found == joined_.end() ? Source{x} : found->second;
+    }
+    Source source(Tensor x) const {
+        const auto found = normalized_.find(x);
+        return found == normalized_.end() ? joined(x) : found->second;
+    }
+    static kernels::InputNorm norm(const Source &from) {
+        kernels::InputNorm n;
+        if (from.stats) {
+            n.scale = data(from.stats);
+            n.shift = from.stats->data ? data(from.stats) + from.stats->ne[0] * from.stats->ne[1] : nullptr;
+            n.silu = from.silu;
+        }
+        return n;
+    }
+
+    // What a custom operator runs: it makes the kernel's arguments of its
+    // result, whose memory is known only when the graph is computed.
+    using Job = std::function<void(Tensor dst)>;
+
+    static void compute(Tensor dst, int, int, void *job) { (*static_cast<const Job *>(job))(dst); }
+
+    // A node of shape ne for a kernel. `arguments(nullptr)` must do to tell the
+    // scratch memory that the kernel needs.
+    template <class F>
+    Tensor node(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
+                F arguments) {
+        count(flop);
+        sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
+        const auto call = [this, arguments](Tensor dst) {
+            auto args = arguments(dst);
+            args.isa = cpu_.isa;
+            return args;
+        };
+        scratch_size_ =
+            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(call(nullptr), cpu_.pool.threads())));
+        jobs_.push_back([this, op, flop, call](Tensor dst) {
+            const Stopwatch watch;
+            kernels::run_on(cpu_.pool, call(dst), scratch_.data(), cpu_.cancel);
+            profile_.add(op, flop, watch.seconds());
+        });
+        return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
+                              int(sources.size()), compute, 1, &jobs_.back());
+    }
+
+    Tensor gemm(Tensor x, const std::string &name, const Linear &l, bool geglu) {
+        const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
+        Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
+        Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
+        const Source from = source(x);
+        const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
+        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
+                    [=](Tensor dst) {
+                        kernels::Linear k;
+                        k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
+                        k.norm = norm(from);
+                        k.rows_per_image = l.vectors ? 1 : x->ne[1];
+                        k.w = matrix(w, in);
+                        k.bias = vector(b);
+                        k.act = act_of(l.act);
+                        k.geglu = geglu;
+                        k.residual = l.add ? data(l.add) : nullptr;
+                        k.y = dst ? data(dst) : nullptr;
+                        return k;
+                    });
+    }
+
+    Cpu &cpu_;
+    Profile &profile_;
+    std::unordered_map<Tensor, Source> joined_, normalized_;
+    std::deque<Job> jobs_; // at addresses that stay
+    uint64_t scratch_size_ = 0;
+    kernels::Memory scratch_;
+};
+
+} // namespace
+
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile,
+                             size_t capacity) {
+    return std::make_unique<CpuOps>(ctx, weights, cpu, profile, capacity);
+}
+
+} // namespace sdgo

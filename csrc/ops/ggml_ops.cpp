@@ -1,0 +1,181 @@
+// Nets' operators in terms of ggml's own: the path for every device, and on
+// the CPU the slow, simple truth that the kernels are compared with.
+// Images are channels-first, ne = [W, H, C, N].
+#include "ops/ops.h"
+
+#include <cmath>
+
+namespace sdgo {
+
+namespace {
+
+class GgmlOps : public Ops {
+  public:
+    GgmlOps(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity, ggml_type unbound)
+        : Ops(ctx, weights, capacity, unbound), ways_(ways) {}
+
+    Tensor image_in(Tensor nchw) override { return nchw; }
+    Tensor image_out(Tensor image) override { return image; }
+    int64_t width(Tensor image) const override { return image->ne[0]; }
+    int64_t height(Tensor image) const override { return image->ne[1]; }
+    int64_t channels(Tensor image) const override { return image->ne[2]; }
+
+    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
+        Tensor w = weight(name + ".weight", {c.out, x->ne[2], c.kernel, c.kernel});
+        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+        if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16) {
+            w = ggml_cast(ctx_, w, GGML_TYPE_F32); // the operator knows these two types
+        }
+        if (c.up_width > 0) {
+            x = upsample(x, c.up_width, c.up_height);
+        }
+        int pad = c.kernel / 2;
+        if (c.pad_end) {
+            x = ggml_pad(ctx_, x, pad, pad, 0, 0);
+            pad = 0;
+        }
+        const int64_t in = x->ne[2];
+        x = ways_.direct ? ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1)
+                         : convolve(w, x, c.stride, pad);
+        count(2.0 * double(ggml_nelements(x)) * double(in * c.kernel * c.kernel));
+        if (b) {
+            x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
+        }
+        if (c.add_channels) {
+            x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, c.add_channels, 1, 1, c.out, c.add_channels->ne[1]));
+        }
+        return c.add ? ggml_add(ctx_, x, c.add) : x;
+    }
+
+    Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
+        const int64_t n = x->ne[2];
+        Tensor w = weight(name + ".weight", {n}), b = weight(name + ".bias", {n});
+        x = ggml_group_norm(ctx_, x, 32, eps);
+        x = ggml_mul(ctx_, x, ggml_reshape_4d(ctx_, w, 1, 1, n, 1));
+        x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, n, 1));
+        return silu ? ggml_silu(ctx_, x) : x;
+    }
+
+    Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 2); }
+
+    Tensor tokens(Tensor x) override {
+        const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
+        x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]
+        return ggml_reshape_3d(ctx_, x, c, w * h, n);
+    }
+
+    Tensor image(Tensor x, int64_t width, int64_t height) override {
+        x = ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
+        return ggml_cont(ctx_, ggml_permute(ctx_, x, 2, 0, 1, 3)); // [W, H, C, N]
+    }
+
+    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
+        Tensor w = weight(name + ".weight", {l.out, x->ne[0]});
+        const int64_t in = x->ne[0];
+        x = multiply(w, x);
+        count(2.0 * double(ggml_nelements(x)) * double(in));
+        if (l.bias) {
+            x = ggml_add(ctx_, x, weight(name + ".bias", {l.out}));
+        }
+        x = activate(x, l.act);
+        return l.add ? ggml_add(ctx_, x, l.add) : x;
+    }
+
+    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
+        x = linear(x, name, {2 * out});
+        Tensor value = ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], 0);
+        Tensor gate =
+            ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], size_t(out) * x->nb[0]);
+        return ggml_mul(ctx_, ggml_gelu_erf(ctx_, ggml_cont(ctx_, gate)), value);
+    }
+
+    Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
+        const int64_t n = x->ne[0];
+        Tensor w = weight(name + ".weight", {n}), b = weight(name + ".bias", {n});
+        return ggml_add(ctx_, ggml_mul(ctx_, ggml_norm(ctx_, x, eps), w), b);
+    }
+
+    Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
+        const int64_t c = q->ne[0], d = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
+        count(4.0 * double(c * n) * double(lq * lk));
+        q = ggml_permute(ctx_, ggml_reshape_4d(ctx_, q, d, heads, lq, n), 0, 2, 1, 3); // [D, Lq, heads, N]
+        k = ggml_permute(ctx_, ggml_reshape_4d(ctx_, k, d, heads, lk, n), 0, 2, 1, 3); // [D, Lk, heads, N]
+        if (ways_.flash && !ways_.precise && !causal) {
+            v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 0, 2, 1, 3);
+            k = ggml_cast(ctx_, k, GGML_TYPE_F16);
+            v = ggml_cast(ctx_, v, GGML_TYPE_F16); // both [D, Lk, heads, N]
+            Tensor y = ggml_flash_attn_ext(ctx_, q, k, v, nullptr, 1.0f / std::sqrt(float(d)), 0.0f, 0.0f);
+            ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
+            return ggml_reshape_3d(ctx_, y, c, lq, n); // from [D, heads, Lq, N]
+        }
+        v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 1, 2, 0, 3); // [Lk, D, heads, N]
+        Tensor s = multiply(ggml_cont(ctx_, k), ggml_cont(ctx_, q));                   // [Lk, Lq, heads, N]
+        if (causal) {
+            s = ggml_diag_mask_inf(ctx_, s, 0);
+        }
+        s = ggml_soft_max_ext(ctx_, s, nullptr, 1.0f / std::sqrt(float(d)), 0.0f);
+        Tensor y = multiply(ggml_cont(ctx_, v), s);             // [D, Lq, heads, N]
+        y = ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 2, 1, 3)); // [D, heads, Lq, N]
+        return ggml_reshape_3d(ctx_, y, c, lq, n);
+    }
+
+  private:
+    Tensor multiply(Tensor a, Tensor b) {
+        Tensor y = ggml_mul_mat(ctx_, a, b);
+        if (ways_.precise) {
+            ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+        }
+        return y;
+    }
+
+    // A convolution as a matrix product: a column of im2col holds what one
+    // output pixel sees. Columns are float16 with a kernel of float16, unless
+    // all is to be precise.
+    Tensor convolve(Tensor w, Tensor x, int stride, int pad) {
+        const ggml_type columns = ways_.precise ? GGML_TYPE_F32 : w->type;
+        Tensor y = ggml_im2col(ctx_, w, x, stride, stride, pad, pad, 1, 1, true, columns); // [K, OW, OH, N]
+        const int64_t k = y->ne[0], width = y->ne[1], height = y->ne[2], n = y->ne[3], out = w->ne[3];
+        if (w->type != columns) {
+            w = ggml_cast(ctx_, w, columns);
+        }
+        y = multiply(ggml_reshape_2d(ctx_, y, k, width * height * n), ggml_reshape_2d(ctx_, w, k, out));
+        y = ggml_reshape_4d(ctx_, y, width, height, n, out);
+        return ggml_cont(ctx_, ggml_permute(ctx_, y, 0, 1, 3, 2)); // [OW, OH, out, N]
+    }
+
+    Tensor upsample(Tensor x, int64_t width, int64_t height) {
+        x = ggml_upscale(ctx_, x, 2, GGML_SCALE_MODE_NEAREST);
+        if (width == x->ne[0] && height == x->ne[1]) {
+            return x;
+        }
+        x = ggml_view_4d(ctx_, x, width, height, x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3], 0);
+        return ggml_cont(ctx_, x);
+    }
+
+    Tensor activate(Tensor x, Act act) {
+        switch (act) {
+        case Act::none:
+            return x;
+        case Act::silu:
+            return ggml_silu(ctx_, x);
+        case Act::gelu:
+            return ggml_gelu_erf(ctx_, x);
+        case Act::quick_gelu:
+            // x·σ(1.702x) by way of SiLU: ggml's own quick GELU looks values
+            // up in a table of half floats.
+            return ggml_scale(ctx_, ggml_silu(ctx_, ggml_scale(ctx_, x, 1.702f)), 1 / 1.702f);
+        }
+        return x;
+    }
+
+    Ways ways_;
+};
+
+} // namespace
+
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
+                              ggml_type unbound) {
+    return std::make_unique<GgmlOps>(ctx, weights, ways, capacity, unbound);
+}
+
+} // namespace sdgo

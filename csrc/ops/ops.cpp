@@ -1,0 +1,80 @@
+#include "ops/ops.h"
+
+#include "core/context.h"
+
+namespace sdgo {
+
+namespace {
+
+// Tensors that are made, at most, from one weight to the next.
+constexpr size_t kMargin = 64;
+
+} // namespace
+
+void Ops::expect_room() const {
+    const size_t made = Context::tensors(ctx_);
+    if (made - placeholders_ + kMargin > kMaxNodes) {
+        invalid("the net is too large: more than %zu operators", kMaxNodes - kMargin);
+    }
+    if (capacity_ > 0 && made + kMargin > capacity_) {
+        throw Full();
+    }
+}
+
+Tensor Ops::weight(const std::string &name, const Shape &shape) {
+    expect_room();
+    const size_t index = weights_.want(name, shape);
+    if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
+        return bound;
+    }
+    // The declaring pass, and an estimate before weights are bound, take a
+    // placeholder of the right shape.
+    int64_t ne[kMaxDims];
+    for (size_t d = 0; d < shape.size(); d++) {
+        ne[d] = shape[shape.size() - 1 - d];
+    }
+    // Vectors are float32 whatever a file says (weights.cpp).
+    Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, int(shape.size()), ne);
+    t->data = weights_.sealed() ? kElsewhere : nullptr;
+    placeholders_++;
+    return t;
+}
+
+Tensor Ops::silu(Tensor x) {
+    return ggml_silu(ctx_, x);
+}
+
+Tensor Ops::add(Tensor a, Tensor b) {
+    return ggml_add(ctx_, a, b);
+}
+
+Tensor Ops::scale(Tensor x, float factor) {
+    return ggml_scale(ctx_, x, factor);
+}
+
+Tensor Ops::leaky_relu(Tensor x, float slope) {
+    return ggml_leaky_relu(ctx_, x, slope, false);
+}
+
+Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {
+    const int64_t length = ids->ne[0], batch = ids->ne[1];
+    Tensor table = weight(name, {rows, width});
+    Tensor flat = ggml_get_rows(ctx_, table, ggml_reshape_2d(ctx_, ids, length * batch, 1));
+    return ggml_reshape_3d(ctx_, flat, width, length, batch);
+}
+
+Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
+    Tensor table = weight(name, {length, x->ne[0]});
+    if (table->type != GGML_TYPE_F32) {
+        table = ggml_cast(ctx_, table, GGML_TYPE_F32);
+    }
+    table =
+        ggml_view_3d(ctx_, table, x->ne[0], x->ne[1], 1, table->nb[1], table->nb[1] * size_t(x->ne[1]), 0);
+    return ggml_add(ctx_, x, table);
+}
+
+Tensor Ops::timestep_embedding(Tensor t, int64_t dim) {
+    return ggml_timestep_embedding(ctx_, t, int(dim), 10000);
+}
+
+} // namespace sdgo

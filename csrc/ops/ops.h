@@ -1,0 +1,141 @@
+// The operators that nets are written in.
+//
+// A net's forward function sees two kinds of tensors: *tokens*, ne = [C, L, N]
+// (channels, length, batch), and *images*, whose memory layout is the
+// implementation's own business: channels-first for ggml's operators,
+// channels-last for the CPU kernels, which makes an image's tokens a reshape.
+//
+// Weights are named where they are used; each use states the shape it wants.
+#pragma once
+
+#include "core/profile.h"
+#include "core/weights.h"
+#include "ops/tuning.h"
+
+#include <functional>
+
+namespace sdgo {
+
+enum class Act { none, silu, gelu, quick_gelu };
+
+// A convolution: everything that can be fused into it.
+struct Conv {
+    int64_t out = 0; // output channels
+    int kernel = 3;  // 1 or 3, padded to keep the size
+    int stride = 1;  // 1 or 2
+    bool bias = true;
+    bool pad_end = false;          // pad right and bottom only (the VAE encoder's downsampling)
+    int64_t up_width = 0;          // not 0: nearest-neighbour 2x before the convolution,
+    int64_t up_height = 0;         // cut to this size (twice the input's or one less)
+    Tensor add_channels = nullptr; // [C, N], added to every position
+    Tensor add = nullptr;          // an image of the output's shape
+};
+
+struct Linear {
+    int64_t out = 0;
+    bool bias = true;
+    Act act = Act::none;
+    Tensor add = nullptr; // of the output's shape, added after the activation
+    bool vectors = false; // [C, N]: one for each image, not an image's tokens
+};
+
+class Ops {
+  public:
+    // Nodes of the largest net that can be computed: ggml walks a graph by
+    // recursion, whose stack they must fit.
+    static constexpr size_t kMaxNodes = 1 << 14;
+
+    // Thrown by operators whose context has no room for what they make; `ctx` is
+    // for `capacity` tensors, 0 being enough.
+    struct Full {};
+
+    // Weights that are not bound yet are taken to be of type `unbound`.
+    Ops(ggml_context *ctx, Weights &weights, size_t capacity, ggml_type unbound = GGML_TYPE_F32)
+        : ctx_(ctx), weights_(weights), capacity_(capacity), unbound_(unbound) {}
+    virtual ~Ops() = default;
+
+    // Images.
+    virtual Tensor image_in(Tensor nchw) = 0;   // from ne = [W, H, C, N]
+    virtual Tensor image_out(Tensor image) = 0; // to ne = [W, H, C, N]
+    virtual int64_t width(Tensor image) const = 0;
+    virtual int64_t height(Tensor image) const = 0;
+    virtual int64_t channels(Tensor image) const = 0;
+    virtual Tensor conv2d(Tensor image, const std::string &name, const Conv &c) = 0;
+    virtual Tensor group_norm(Tensor image, const std::string &name, float eps, bool silu) = 0;
+    virtual Tensor concat(Tensor a, Tensor b) = 0; // along channels
+    virtual Tensor tokens(Tensor image) = 0;       // [C, W*H, N]
+    virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
+
+    // Tokens.
+    virtual Tensor linear(Tensor x, const std::string &name, const Linear &l) = 0;
+    // (x·Wv + bv) · gelu(x·Wg + bg), where name's weight holds Wv above Wg.
+    virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
+    virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
+    // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
+    virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
+
+    // What `make` computes of lasting inputs and weights alone (see
+    // Architecture): an implementation may keep it from run to run.
+    virtual Tensor keep(const std::function<Tensor()> &make) { return make(); }
+
+    // The same in every implementation.
+    Tensor silu(Tensor x);
+    Tensor add(Tensor a, Tensor b);
+    Tensor scale(Tensor x, float factor);
+    Tensor leaky_relu(Tensor x, float slope);
+    Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
+                     int64_t width); // ids [L, N] → [width, L, N]
+    Tensor positions(Tensor x, const std::string &name,
+                     int64_t length);                 // adds a learned row to each of [C, L, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
+
+    // The arithmetic of the whole graph, in floating-point operations, and the
+    // part of it that makes what is kept.
+    double flop() const { return flop_; }
+    double kept_flop() const { return kept_flop_; }
+
+    // What is kept: where it is computed, and the leaf of the graph that stands for it.
+    struct Kept {
+        Tensor computed, leaf;
+    };
+    const std::vector<Kept> &kept() const { return kept_; }
+
+    // Memory beside the graph's that the operators share while they run.
+    virtual uint64_t scratch_size() const { return 0; }
+    virtual bool allocate_scratch() { return true; }
+
+  protected:
+    Tensor weight(const std::string &name, const Shape &shape);
+
+    // Counts an operator's arithmetic, 2 for a product that is added up.
+    double count(double flop) {
+        flop_ += flop;
+        return flop;
+    }
+
+    ggml_context *ctx_;
+    Weights &weights_;
+    std::vector<Kept> kept_;
+    double kept_flop_ = 0;
+
+  private:
+    // Throws where the context has no room for what follows: Full, or Code::invalid
+    // for a net that is too large. All that a net can have many of has weights.
+    void expect_room() const;
+
+    size_t capacity_;
+    ggml_type unbound_;
+    size_t placeholders_ = 0; // tensors that stand for weights
+    double flop_ = 0;
+};
+
+// ggml's own operators, on any device.
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
+                              ggml_type unbound = GGML_TYPE_F32);
+
+// The CPU kernels; each call of one is added to a profile.
+struct Cpu;
+std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile,
+                             size_t capacity);
+
+} // namespace sdgo

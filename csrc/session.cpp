@@ -1,0 +1,286 @@
+#include "session.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace sdgo;
+
+namespace sdgo {
+
+namespace {
+
+// Graphs kept for each net: one for the sampling loop and one beside it.
+constexpr size_t kKeptGraphs = 2;
+
+// No tensor that ggml can address, and no request that makes sense, is larger.
+constexpr int64_t kMaxElements = int64_t(1) << 32;
+
+Shape shape_of(const sdgo_input &in) {
+    if (in.n_dims < 1 || in.n_dims > SDGO_MAX_DIMS) {
+        invalid("input %s has %d dimensions, 1 to %d wanted", in.name, in.n_dims, SDGO_MAX_DIMS);
+    }
+    int64_t n = 1;
+    for (int d = 0; d < in.n_dims; d++) {
+        if (in.shape[d] < 1 || in.shape[d] > kMaxElements / n) {
+            invalid("input %s: dimension %d is %lld", in.name, d, (long long)in.shape[d]);
+        }
+        n *= in.shape[d];
+    }
+    return Shape(in.shape, in.shape + in.n_dims);
+}
+
+Shape shape_of(Tensor t, int n_dims) {
+    Shape s;
+    for (int d = n_dims - 1; d >= 0; d--) {
+        s.push_back(t->ne[d]);
+    }
+    return s;
+}
+
+} // namespace
+
+} // namespace sdgo
+
+sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, const char *kernels)
+    : device_(device, threads), arch_(architecture(arch, params)) {
+    if (device_.is_cpu() && !(kernels && strcmp(kernels, "ggml") == 0)) {
+        // The kernels bring their own threads; ggml walks the graph with one.
+        cpu_ = std::make_unique<Cpu>(threads, kernels);
+        device_.set_threads(1);
+    }
+    // The declaring pass: building the graph once asks for every weight.
+    nominal();
+    weights_.seal();
+}
+
+GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs) const {
+    GraphKey k;
+    for (size_t i = 0; i < n_inputs; i++) {
+        k.inputs[inputs[i].name] = shape_of(inputs[i]);
+    }
+    for (size_t i = 0; i < n_outputs; i++) {
+        k.outputs.push_back(outputs[i].name);
+    }
+    if (k.outputs.empty()) {
+        invalid("no output is asked for");
+    }
+    arch_->check(k.inputs, k.outputs);
+    return k;
+}
+
+// A graph of the smallest inputs, which uses every weight.
+Graph sdgo_net::nominal() const {
+    return Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr, profile_,
+                 ways_);
+}
+
+void sdgo_net::load(const sdgo_load &how) {
+    const Turn turn(device_, how.cancel);
+    how_ = how; // the pointers in it are good for this call alone
+    if (device_.is_cpu()) {
+        weights_.load();
+        return;
+    }
+    settle();
+    bring({how.uploaded, how.cancel});
+}
+
+// Brings the weights to a device that is not the CPU.
+void sdgo_net::bring(const Progress &progress) {
+    if (how_.memory > 0) {
+        stream_ = std::make_unique<Stream>(device_, weights_, nominal().weights(weights_), how_.memory);
+        weights_.set_loaded(true);
+    } else {
+        weights_.load(device_, how_.keep, progress);
+    }
+    away_ = false;
+}
+
+void sdgo_net::unload() {
+    if (!weights_.loaded() || device_.is_cpu() || !how_.keep) {
+        return;
+    }
+    const Turn turn(device_, nullptr);
+    graphs_.clear();
+    stream_.reset();
+    weights_.unload();
+    away_ = true;
+}
+
+void sdgo_net::choose(const Ways &ways) {
+    const Turn turn(device_, nullptr);
+    graphs_.clear();
+    ways_ = ways;
+}
+
+// Weights of types that the device can't compute with become float32.
+void sdgo_net::settle() {
+    weights_.check();
+    for (;;) {
+        const Graph g = nominal();
+        Tensor node = g.unsupported(device_);
+        if (!node) {
+            return;
+        }
+        bool changed = false;
+        for (Tensor src : node->src) {
+            while (src && src->view_src) {
+                src = src->view_src;
+            }
+            changed = changed || (src && weights_.widen(src));
+        }
+        if (!changed) {
+            invalid("%s does not compute %s", device_.name(), ggml_op_desc(node));
+        }
+    }
+}
+
+// The graph for such a run, with or without memory.
+Graph &sdgo_net::graph(const GraphKey &key) {
+    const auto found =
+        std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
+    if (found != graphs_.end()) {
+        graphs_.splice(graphs_.begin(), graphs_, found);
+        return graphs_.front();
+    }
+    while (graphs_.size() >= kKeptGraphs) {
+        graphs_.pop_back();
+    }
+    Ways ways = ways_;
+    ways.precise = ways.precise || weights_.exact(); // float32 is what was asked for
+    graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, ways);
+    return graphs_.front();
+}
+
+uint64_t sdgo_net::prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                           size_t n_outputs) {
+    if (!device_.is_cpu() || !weights_.loaded()) {
+        return 0;
+    }
+    const Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    return g.allocated() ? 0 : g.size(device_);
+}
+
+void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+                   const int32_t *cancel) {
+    const Turn turn(device_, cancel);
+    if (away_) {
+        bring({nullptr, cancel});
+    }
+    if (!weights_.loaded()) {
+        invalid("the net is not loaded");
+    }
+    Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    if (!g.allocated()) {
+        try {
+            g.allocate(device_);
+        } catch (...) {
+            graphs_.pop_front();
+            throw;
+        }
+    }
+    for (size_t i = 0; i < n_inputs; i++) {
+        Tensor t = g.input(inputs[i].name);
+        if (!t->data) { // nothing that leads to these outputs reads it
+            continue;
+        }
+        if (g.keeps() && arch_->is_lasting(inputs[i].name) && differs(t, inputs[i])) {
+            g.forget();
+        }
+        feed(t, inputs[i]);
+    }
+    const Stopwatch watch;
+    double flop = 0;
+    if (cpu_) {
+        cpu_->cancel = cancel;
+    }
+    try {
+        flop = g.compute(device_, stream_.get(), cancel);
+    } catch (const Error &e) {
+        if (e.code != Code::cancelled) {
+            recover();
+        }
+        throw;
+    } catch (...) {
+        recover();
+        throw;
+    }
+    profile_.add("", flop, watch.seconds());
+    for (size_t i = 0; i < n_outputs; i++) {
+        fetch(g.output(outputs[i].name), outputs[i]);
+    }
+}
+
+// Whether an input is not what its tensor, in the CPU's memory, holds.
+bool sdgo_net::differs(Tensor t, const sdgo_input &in) {
+    const void *data = in.value ? in.value->tensor->data : in.data;
+    return !data || memcmp(data, t->data, ggml_nbytes(t)) != 0;
+}
+
+// After a failure a GPU's backend may be half way through anything. A new one
+// serves the next run, if the device does.
+void sdgo_net::recover() {
+    if (!device_.is_cpu()) {
+        graphs_.clear();
+        device_.reopen();
+    }
+}
+
+void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
+    const bool integer = arch_->is_integer(in.name);
+    if ((in.element == SDGO_I32) != integer) {
+        invalid("input %s must be of type %s", in.name, integer ? "int32" : "float32");
+    }
+    if (in.value) {
+        if (ggml_nelements(in.value->tensor) != ggml_nelements(t)) {
+            invalid("input %s: the value has another shape", in.name);
+        }
+        ggml_backend_tensor_copy(in.value->tensor, t);
+        return;
+    }
+    if (!in.data) {
+        invalid("input %s has no data", in.name);
+    }
+    if (integer) {
+        const int32_t *ids = static_cast<const int32_t *>(in.data);
+        for (int64_t i = 0, n = ggml_nelements(t); i < n; i++) {
+            if (ids[i] < 0 || ids[i] >= arch_->vocabulary()) {
+                invalid("input %s: %d is not an id of a vocabulary of %lld", in.name, ids[i],
+                        (long long)arch_->vocabulary());
+            }
+        }
+    }
+    ggml_backend_tensor_set(t, in.data, 0, ggml_nbytes(t));
+}
+
+void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
+    if (out.data) {
+        if (int64_t(out.count) != ggml_nelements(t)) {
+            invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t),
+                    out.count);
+        }
+        ggml_backend_tensor_get(t, out.data, 0, ggml_nbytes(t));
+        return;
+    }
+    auto v = std::make_unique<sdgo_value>();
+    v->turns = device_.turns();
+    v->shape = shape_of(t, arch_->output_dims());
+    v->ctx = Context(Context::size(1), "an output");
+    v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, 4, t->ne);
+    v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx.get(), device_.backend()));
+    if (!v->buffer) {
+        no_memory("an output", ggml_nbytes(t));
+    }
+    ggml_backend_tensor_copy(t, v->tensor);
+    out.value = v.release();
+}
+
+uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                            size_t n_outputs) {
+    if (!weights_.loaded() && device_.is_cpu()) {
+        invalid("the net is not loaded");
+    }
+    const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
+    return Graph(*arch_, weights_, k, cpu_.get(), profile_, ways_).size(device_);
+}

@@ -1,0 +1,59 @@
+// What an sdgo_net is: an architecture on a device with weights and graphs.
+#pragma once
+
+#include "core/cpu.h"
+#include "graph.h"
+#include "sdgo.h"
+
+struct sdgo_value {
+    sdgo::Context ctx;
+    sdgo::Buffer buffer;
+    std::timed_mutex *turns = nullptr; // of the device
+    ggml_tensor *tensor = nullptr;
+    sdgo::Shape shape;
+};
+
+struct sdgo_net {
+  public:
+    sdgo_net(const char *arch, const sdgo::Params &params, size_t device, int threads, const char *kernels);
+
+    sdgo::Weights &weights() { return weights_; }
+    const sdgo::Weights &weights() const { return weights_; }
+    void load(const sdgo_load &how);
+    void unload();
+    void choose(const sdgo::Ways &ways);
+    void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
+             const int32_t *cancel);
+    uint64_t prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
+    uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                      size_t n_outputs);
+    void trim() {
+        const sdgo::Turn turn(device_, nullptr);
+        graphs_.clear();
+    }
+    std::timed_mutex *turns() const { return device_.turns(); }
+    sdgo::Profile &profile() { return profile_; }
+
+  private:
+    sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                       size_t n_outputs) const;
+    void settle();
+    void recover();
+    void bring(const sdgo::Progress &progress);
+    sdgo::Graph nominal() const;
+    sdgo::Graph &graph(const sdgo::GraphKey &key);
+    static bool differs(sdgo::Tensor t, const sdgo_input &in);
+    void feed(sdgo::Tensor t, const sdgo_input &in) const;
+    void fetch(sdgo::Tensor t, sdgo_output &out) const;
+
+    sdgo::Device device_;
+    std::unique_ptr<sdgo::Cpu> cpu_; // none: ggml's own operators
+    std::unique_ptr<sdgo::Architecture> arch_;
+    mutable sdgo::Weights weights_; // graphs that are being built ask for them
+    mutable sdgo::Profile profile_;
+    sdgo::Ways ways_;
+    sdgo_load how_{};
+    bool away_ = false; // the weights were loaded, and unloaded since
+    std::unique_ptr<sdgo::Stream> stream_;
+    std::list<sdgo::Graph> graphs_; // most recently used first
+};
