@@ -43,7 +43,7 @@ func newError(ctx context.Context, e *C.sdgo_error) error {
 	if e.code == C.SDGO_CANCELLED && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &Error{Code: Code(e.code), Wanted: uint64(e.wanted), Message: C.GoString(&e.message[0])}
+	return &Error{Code: Code(e.code), Wanted: uint64(e.needed), Message: C.GoString(&e.message[0])}
 }
 
 func invalid(format string, args ...any) error {

@@ -227,8 +227,8 @@ type Ways struct {
 	Precise bool // float32 wherever there is a choice
 }
 
-func (w Ways) c() C.sdgo_ways {
-	return C.sdgo_ways{direct: C.bool(w.Direct), flash: C.bool(w.Flash), precise: C.bool(w.Precise)}
+func (w Ways) c() C.sdgo_op_choice {
+	return C.sdgo_op_choice{direct_conv: C.bool(w.Direct), flash_attention: C.bool(w.Flash), float32: C.bool(w.Precise)}
 }
 
 // TryWays finds the faster ways on a device by trying them, in milliseconds on
@@ -238,12 +238,12 @@ func TryWays(d DeviceInfo) (Ways, error) {
 	if d.Software {
 		side = 16
 	}
-	var w C.sdgo_ways
+	var w C.sdgo_op_choice
 	var e C.sdgo_error
-	if !C.sdgo_device_try(C.size_t(d.Index), C.int(side), &w, &e) {
+	if !C.sdgo_device_tune(C.size_t(d.Index), C.int(side), &w, &e) {
 		return Ways{}, newError(context.Background(), &e)
 	}
-	return Ways{Direct: bool(w.direct), Flash: bool(w.flash), Precise: bool(w.precise)}, nil
+	return Ways{Direct: bool(w.direct_conv), Flash: bool(w.flash_attention), Precise: bool(w.float32)}, nil
 }
 
 // Choose decides how the net computes where it does so with ggml's operators.

@@ -25,11 +25,11 @@ Tensor origin(Tensor t) {
 } // namespace
 
 Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
-             const Ways &ways)
+             const OpChoice &choice)
     : key_(key) {
     for (size_t capacity = kTensors;; capacity *= kMoreTensors) {
         try {
-            build(arch, weights, cpu, profile, ways, capacity);
+            build(arch, weights, cpu, profile, choice, capacity);
             break;
         } catch (const Ops::Full &) { // once more, with room for more
         }
@@ -37,11 +37,11 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cp
     // All tensors and all weights are more than the nodes, and than the leaves.
     const size_t most = Context::tensors(ctx_.get()) + weights.all().size();
     graphs_ctx_ = Context(Context::size(0, 2, most), "a graph");
-    if (!ops_->kept().empty()) {
-        kept_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
-        for (const Ops::Kept &k : ops_->kept()) {
-            ggml_set_output(k.computed);
-            ggml_build_forward_expand(kept_, k.computed);
+    if (!ops_->cached().empty()) {
+        cache_graph_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
+        for (const Ops::Cached &c : ops_->cached()) {
+            ggml_set_output(c.computed);
+            ggml_build_forward_expand(cache_graph_, c.computed);
         }
     }
     graph_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
@@ -52,8 +52,8 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cp
 }
 
 // Makes the tensors; throws Ops::Full if they are more than `capacity`.
-void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const Ways &ways,
-                  size_t capacity) {
+void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile,
+                  const OpChoice &choice, size_t capacity) {
     ops_.reset();
     inputs_.clear();
     ctx_ = Context(Context::size(capacity), "a graph");
@@ -65,18 +65,18 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
         const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
         Tensor t = ggml_new_tensor(ctx_.get(), type, int(shape.size()), ne);
         ggml_set_input(t);
-        if (arch.is_lasting(name)) {
+        if (arch.is_constant_across_steps(name)) {
             ggml_set_output(t); // its memory must last, too
         }
         inputs_[name] = t;
     }
     ops_ = cpu ? cpu_ops(ctx_.get(), weights, *cpu, profile, capacity)
-               : ggml_ops(ctx_.get(), weights, ways, capacity);
+               : ggml_ops(ctx_.get(), weights, choice, capacity);
     outputs_ = arch.forward(*ops_, inputs_, key_.outputs);
 }
 
 Graph::~Graph() {
-    for (ggml_gallocr_t memory : {memory_, kept_memory_}) {
+    for (ggml_gallocr_t memory : {memory_, cache_memory_}) {
         if (memory) {
             quietly([&] { ggml_gallocr_free(memory); });
         }
@@ -131,12 +131,12 @@ void Graph::cut(const Stream *stream) {
 }
 
 double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
-    const double every_run = ops_->flop() - ops_->kept_flop();
+    const double every_run = ops_->flop() - ops_->cached_flop();
     if (device.is_cpu()) {
-        const bool stale = kept_ && !fresh_;
+        const bool stale = cache_graph_ && !cache_valid_;
         if (stale) {
-            device.compute(kept_, cancel);
-            fresh_ = true;
+            device.compute(cache_graph_, cancel);
+            cache_valid_ = true;
         }
         device.compute(graph_, cancel);
         return stale ? ops_->flop() : every_run;
@@ -147,7 +147,7 @@ double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
     for (size_t i = 0; i < pieces_.size(); i++) {
         const int group = pieces_[i].group;
         if (group >= 0) {
-            stream->need(group);
+            stream->wait_for(group);
             for (size_t k = 1; k < pieces_.size();
                  k++) { // behind the last piece the next run's first follows
                 const int next = pieces_[(i + k) % pieces_.size()].group;
@@ -164,7 +164,7 @@ double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
 
 uint64_t Graph::size(const Device &device) const {
     uint64_t total = ops_->scratch_size();
-    for (ggml_cgraph *graph : {graph_, kept_}) {
+    for (ggml_cgraph *graph : {graph_, cache_graph_}) {
         if (graph) {
             const std::unique_ptr<ggml_gallocr, void (*)(ggml_gallocr_t)> measure(
                 ggml_gallocr_new(device.buffers()), ggml_gallocr_free);
@@ -187,11 +187,11 @@ void Graph::allocate(const Device &device) {
             no_memory("activations", wanted);
         }
     };
-    if (kept_) {
-        allocate(kept_, kept_memory_);
-        for (const Ops::Kept &k : ops_->kept()) {
-            k.leaf->data = k.computed->data;
-            k.leaf->buffer = k.computed->buffer;
+    if (cache_graph_) {
+        allocate(cache_graph_, cache_memory_);
+        for (const Ops::Cached &c : ops_->cached()) {
+            c.leaf->data = c.computed->data;
+            c.leaf->buffer = c.computed->buffer;
         }
     }
     allocate(graph_, memory_);

@@ -8,7 +8,7 @@
 
 namespace sdgo {
 
-// What a graph is kept under.
+// What a graph is built for, and found by when it is wanted again.
 struct GraphKey {
     Shapes inputs;
     std::vector<std::string> outputs;
@@ -22,7 +22,7 @@ class Graph {
     // Without `cpu` its operators are ggml's own. What the kernels do is added
     // to a profile.
     Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
-          const Ways &ways);
+          const OpChoice &choice);
     ~Graph();
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
@@ -30,22 +30,22 @@ class Graph {
     // Whether it has memory for its tensors.
     bool allocated() const { return allocated_; }
 
-    // The bytes that allocate would take; a little more where something is kept.
+    // The bytes that allocate would take; a little more where there is a cache.
     uint64_t size(const Device &device) const;
     void allocate(const Device &device);
 
     // The first node whose operator the device doesn't know; null if it knows all.
     Tensor unsupported(const Device &device) const;
 
-    // Whether some of the results are kept until a lasting input changes
-    // (Ops::keep), and to be called when one does.
-    bool keeps() const { return kept_ != nullptr; }
-    void forget() { fresh_ = false; }
+    // Whether it caches what depends on constant inputs alone (Ops::cache), and
+    // to be called when one of these changes.
+    bool has_cache() const { return cache_graph_ != nullptr; }
+    void invalidate_cache() { cache_valid_ = false; }
 
     // The weights that it uses, in the order in which it first does.
     std::vector<Tensor> weights(const Weights &all) const;
 
-    // Computes the graph, without what is kept and still right. Where the device
+    // Computes the graph, without what is cached and still valid. Where the device
     // doesn't poll `cancel` itself, it is polled every few nodes; its weights may
     // come in a stream. Returns the arithmetic, in floating-point operations.
     double compute(Device &device, Stream *stream, const int32_t *cancel);
@@ -63,7 +63,7 @@ class Graph {
         ggml_cgraph *graph;
     };
 
-    void build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const Ways &ways,
+    void build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const OpChoice &choice,
                size_t capacity);
     void cut(const Stream *stream);
 
@@ -74,9 +74,9 @@ class Graph {
     Context pieces_ctx_;
     std::vector<Piece> pieces_; // the graph's nodes, in their order
     ggml_gallocr_t memory_ = nullptr;
-    ggml_cgraph *kept_ = nullptr; // makes what is kept; none: nothing is
-    ggml_gallocr_t kept_memory_ = nullptr;
-    bool fresh_ = false; // it has been computed, of the inputs as they are
+    ggml_cgraph *cache_graph_ = nullptr; // computes what is cached; null: nothing is
+    ggml_gallocr_t cache_memory_ = nullptr;
+    bool cache_valid_ = false; // it was computed from the inputs as they are
     bool allocated_ = false;
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;

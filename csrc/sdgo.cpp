@@ -51,7 +51,7 @@ template <class F> bool guarded(sdgo_error *err, F f) {
         return true;
     } catch (const Error &x) {
         e.code = x.code == Code::device && is_memory(x.what()) ? SDGO_NO_MEMORY : sdgo_code(x.code);
-        e.wanted = x.needed;
+        e.needed = x.needed;
         snprintf(e.message, sizeof(e.message), "%s", x.what());
     } catch (const std::bad_alloc &) {
         e.code = SDGO_NO_MEMORY;
@@ -115,7 +115,7 @@ sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_para
 }
 
 void sdgo_net_free(sdgo_net *net) {
-    const Turn turn(net->turns());
+    const DeviceLock lock(net->mutex());
     delete net;
 }
 
@@ -145,20 +145,20 @@ void sdgo_net_unload(sdgo_net *net) {
     net->unload();
 }
 
-bool sdgo_device_try(size_t device, int side, sdgo_ways *ways, sdgo_error *err) {
+bool sdgo_device_tune(size_t device, int side, sdgo_op_choice *choice, sdgo_error *err) {
     return guarded(err, [&] {
         if (side < 8 || side > 256 || side % 8 != 0) {
-            invalid("a trial of size %d, a multiple of 8 from 8 to 256 wanted", side);
+            invalid("the size of the trial must be a multiple of 8 from 8 to 256, got %d", side);
         }
         const Device on(device, 1);
-        const Turn turn(on, nullptr);
-        const Ways best = try_ways(on, side);
-        *ways = {best.direct, best.flash, best.precise};
+        const DeviceLock lock(on, nullptr);
+        const OpChoice best = tune(on, side);
+        *choice = {best.direct_conv, best.flash_attention, best.float32};
     });
 }
 
-void sdgo_net_choose(sdgo_net *net, const sdgo_ways *ways) {
-    net->choose({ways->direct, ways->flash, ways->precise});
+void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
+    net->choose({choice->direct_conv, choice->flash_attention, choice->float32});
 }
 
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
@@ -216,7 +216,7 @@ bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_er
             invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor),
                     count);
         }
-        const Turn turn(value->turns);
+        const DeviceLock lock(value->mutex);
         ggml_backend_tensor_get(value->tensor, data, 0, ggml_nbytes(value->tensor));
     });
 }
@@ -225,7 +225,7 @@ void sdgo_value_free(sdgo_value *value) {
     if (!value) {
         return;
     }
-    const Turn turn(value->turns);
+    const DeviceLock lock(value->mutex);
     delete value;
 }
 

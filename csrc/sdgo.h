@@ -35,14 +35,14 @@ enum { SDGO_MAX_DIMS = 4 };
 typedef enum {
     SDGO_OK = 0,
     SDGO_INVALID = 1,   // an argument the caller could have checked
-    SDGO_NO_MEMORY = 2, // host or device memory ran out; `wanted` has the size
+    SDGO_NO_MEMORY = 2, // host or device memory ran out; `needed` has the size
     SDGO_CANCELLED = 3, // *cancel became non-zero
     SDGO_DEVICE = 4,    // the device failed
 } sdgo_code;
 
 typedef struct {
     sdgo_code code;
-    uint64_t wanted;   // bytes, with SDGO_NO_MEMORY
+    uint64_t needed;   // bytes, with SDGO_NO_MEMORY; 0 if unknown
     char message[512]; // one line, no trailing full stop
 } sdgo_error;
 
@@ -125,20 +125,21 @@ bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err);
 // the CPU. The next run brings the weights back.
 void sdgo_net_unload(sdgo_net *net);
 
-// What can be computed in several ways on a device that is not the CPU, or
-// there with ggml's operators.
+// Choice of operators on a device that is not the CPU, or there with ggml's
+// operators.
 typedef struct {
-    bool direct;  // convolutions as such, not as matrix products
-    bool flash;   // attention that keeps no scores, with float16 keys and values
-    bool precise; // float32 wherever there is a choice
-} sdgo_ways;
+    bool direct_conv;     // direct convolutions, not matrix products of im2col
+    bool flash_attention; // stores no scores; keys and values are float16
+    bool float32;         // wherever there is a choice of precision
+} sdgo_op_choice;
 
-// Tries the ways on a device and sets the faster ones. `side` is the size of
-// the trial: 64 is an UNet's, which a GPU does in milliseconds.
-bool sdgo_device_try(size_t device, int side, sdgo_ways *ways, sdgo_error *err);
+// Times both kinds of convolution and of attention on a device and returns the
+// faster ones. `side`, a multiple of 8 from 8 to 256, is the size of the trial in
+// latent pixels: 64 is a UNet's, which takes a GPU milliseconds.
+bool sdgo_device_tune(size_t device, int side, sdgo_op_choice *choice, sdgo_error *err);
 
-// Chooses how a net computes. Kept graphs are freed.
-void sdgo_net_choose(sdgo_net *net, const sdgo_ways *ways);
+// Chooses a net's operators. Its graphs are freed; the next run builds them again.
+void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice);
 
 // A tensor on a net's device, holding one output of one run.
 typedef struct sdgo_value sdgo_value;

@@ -9,8 +9,8 @@ namespace sdgo {
 
 namespace {
 
-// Graphs kept for each net: one for the sampling loop and one beside it.
-constexpr size_t kKeptGraphs = 2;
+// Graphs of a net that stay: one for the sampling loop and one beside it.
+constexpr size_t kMaxGraphs = 2;
 
 // No tensor that ggml can address, and no request that makes sense, is larger.
 constexpr int64_t kMaxElements = int64_t(1) << 32;
@@ -44,7 +44,7 @@ Shape shape_of(Tensor t, int n_dims) {
 sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, const char *kernels)
     : device_(device, threads), arch_(architecture(arch, params)) {
     if (device_.is_cpu() && !(kernels && strcmp(kernels, "ggml") == 0)) {
-        // The kernels bring their own threads; ggml walks the graph with one.
+        // The kernels upload their own threads; ggml walks the graph with one.
         cpu_ = std::make_unique<Cpu>(threads, kernels);
         device_.set_threads(1);
     }
@@ -72,50 +72,50 @@ GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_out
 // A graph of the smallest inputs, which uses every weight.
 Graph sdgo_net::nominal() const {
     return Graph(*arch_, weights_, {arch_->nominal_inputs(), arch_->nominal_outputs()}, nullptr, profile_,
-                 ways_);
+                 choice_);
 }
 
 void sdgo_net::load(const sdgo_load &how) {
-    const Turn turn(device_, how.cancel);
+    const DeviceLock lock(device_, how.cancel);
     how_ = how; // the pointers in it are good for this call alone
     if (device_.is_cpu()) {
         weights_.load();
         return;
     }
-    settle();
-    bring({how.uploaded, how.cancel});
+    convert_unsupported();
+    upload({how.uploaded, how.cancel});
 }
 
-// Brings the weights to a device that is not the CPU.
-void sdgo_net::bring(const Progress &progress) {
+// Copies the weights to a device that is not the CPU.
+void sdgo_net::upload(const Progress &progress) {
     if (how_.memory > 0) {
         stream_ = std::make_unique<Stream>(device_, weights_, nominal().weights(weights_), how_.memory);
         weights_.set_loaded(true);
     } else {
         weights_.load(device_, how_.keep, progress);
     }
-    away_ = false;
+    unloaded_ = false;
 }
 
 void sdgo_net::unload() {
     if (!weights_.loaded() || device_.is_cpu() || !how_.keep) {
         return;
     }
-    const Turn turn(device_, nullptr);
+    const DeviceLock lock(device_, nullptr);
     graphs_.clear();
     stream_.reset();
     weights_.unload();
-    away_ = true;
+    unloaded_ = true;
 }
 
-void sdgo_net::choose(const Ways &ways) {
-    const Turn turn(device_, nullptr);
+void sdgo_net::choose(const OpChoice &choice) {
+    const DeviceLock lock(device_, nullptr);
     graphs_.clear();
-    ways_ = ways;
+    choice_ = choice;
 }
 
 // Weights of types that the device can't compute with become float32.
-void sdgo_net::settle() {
+void sdgo_net::convert_unsupported() {
     weights_.check();
     for (;;) {
         const Graph g = nominal();
@@ -128,7 +128,7 @@ void sdgo_net::settle() {
             while (src && src->view_src) {
                 src = src->view_src;
             }
-            changed = changed || (src && weights_.widen(src));
+            changed = changed || (src && weights_.make_float32(src));
         }
         if (!changed) {
             invalid("%s does not compute %s", device_.name(), ggml_op_desc(node));
@@ -144,12 +144,12 @@ Graph &sdgo_net::graph(const GraphKey &key) {
         graphs_.splice(graphs_.begin(), graphs_, found);
         return graphs_.front();
     }
-    while (graphs_.size() >= kKeptGraphs) {
+    while (graphs_.size() >= kMaxGraphs) {
         graphs_.pop_back();
     }
-    Ways ways = ways_;
-    ways.precise = ways.precise || weights_.exact(); // float32 is what was asked for
-    graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, ways);
+    OpChoice choice = choice_;
+    choice.float32 = choice.float32 || weights_.exact(); // float32 is what was asked for
+    graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, choice);
     return graphs_.front();
 }
 
@@ -164,9 +164,9 @@ uint64_t sdgo_net::prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo
 
 void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
                    const int32_t *cancel) {
-    const Turn turn(device_, cancel);
-    if (away_) {
-        bring({nullptr, cancel});
+    const DeviceLock lock(device_, cancel);
+    if (unloaded_) {
+        upload({nullptr, cancel});
     }
     if (!weights_.loaded()) {
         invalid("the net is not loaded");
@@ -185,10 +185,10 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
         if (!t->data) { // nothing that leads to these outputs reads it
             continue;
         }
-        if (g.keeps() && arch_->is_lasting(inputs[i].name) && differs(t, inputs[i])) {
-            g.forget();
+        if (g.has_cache() && arch_->is_constant_across_steps(inputs[i].name) && differs(t, inputs[i])) {
+            g.invalidate_cache();
         }
-        feed(t, inputs[i]);
+        set_input(t, inputs[i]);
     }
     const Stopwatch watch;
     double flop = 0;
@@ -208,7 +208,7 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     }
     profile_.add("", flop, watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
-        fetch(g.output(outputs[i].name), outputs[i]);
+        get_output(g.output(outputs[i].name), outputs[i]);
     }
 }
 
@@ -227,7 +227,7 @@ void sdgo_net::recover() {
     }
 }
 
-void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
+void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
     const bool integer = arch_->is_integer(in.name);
     if ((in.element == SDGO_I32) != integer) {
         invalid("input %s must be of type %s", in.name, integer ? "int32" : "float32");
@@ -254,7 +254,7 @@ void sdgo_net::feed(Tensor t, const sdgo_input &in) const {
     ggml_backend_tensor_set(t, in.data, 0, ggml_nbytes(t));
 }
 
-void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
+void sdgo_net::get_output(Tensor t, sdgo_output &out) const {
     if (out.data) {
         if (int64_t(out.count) != ggml_nelements(t)) {
             invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t),
@@ -264,7 +264,7 @@ void sdgo_net::fetch(Tensor t, sdgo_output &out) const {
         return;
     }
     auto v = std::make_unique<sdgo_value>();
-    v->turns = device_.turns();
+    v->mutex = device_.mutex();
     v->shape = shape_of(t, arch_->output_dims());
     v->ctx = Context(Context::size(1), "an output");
     v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, 4, t->ne);
@@ -282,5 +282,5 @@ uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdg
         invalid("the net is not loaded");
     }
     const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
-    return Graph(*arch_, weights_, k, cpu_.get(), profile_, ways_).size(device_);
+    return Graph(*arch_, weights_, k, cpu_.get(), profile_, choice_).size(device_);
 }

@@ -8,7 +8,7 @@
 struct sdgo_value {
     sdgo::Context ctx;
     sdgo::Buffer buffer;
-    std::timed_mutex *turns = nullptr; // of the device
+    std::timed_mutex *mutex = nullptr; // of the device
     ggml_tensor *tensor = nullptr;
     sdgo::Shape shape;
 };
@@ -21,39 +21,39 @@ struct sdgo_net {
     const sdgo::Weights &weights() const { return weights_; }
     void load(const sdgo_load &how);
     void unload();
-    void choose(const sdgo::Ways &ways);
+    void choose(const sdgo::OpChoice &choice);
     void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
              const int32_t *cancel);
     uint64_t prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
     uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                       size_t n_outputs);
     void trim() {
-        const sdgo::Turn turn(device_, nullptr);
+        const sdgo::DeviceLock lock(device_, nullptr);
         graphs_.clear();
     }
-    std::timed_mutex *turns() const { return device_.turns(); }
+    std::timed_mutex *mutex() const { return device_.mutex(); }
     sdgo::Profile &profile() { return profile_; }
 
   private:
     sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
                        size_t n_outputs) const;
-    void settle();
+    void convert_unsupported();
     void recover();
-    void bring(const sdgo::Progress &progress);
+    void upload(const sdgo::Progress &progress);
     sdgo::Graph nominal() const;
     sdgo::Graph &graph(const sdgo::GraphKey &key);
     static bool differs(sdgo::Tensor t, const sdgo_input &in);
-    void feed(sdgo::Tensor t, const sdgo_input &in) const;
-    void fetch(sdgo::Tensor t, sdgo_output &out) const;
+    void set_input(sdgo::Tensor t, const sdgo_input &in) const;
+    void get_output(sdgo::Tensor t, sdgo_output &out) const;
 
     sdgo::Device device_;
     std::unique_ptr<sdgo::Cpu> cpu_; // none: ggml's own operators
     std::unique_ptr<sdgo::Architecture> arch_;
     mutable sdgo::Weights weights_; // graphs that are being built ask for them
     mutable sdgo::Profile profile_;
-    sdgo::Ways ways_;
+    sdgo::OpChoice choice_;
     sdgo_load how_{};
-    bool away_ = false; // the weights were loaded, and unloaded since
+    bool unloaded_ = false; // the weights were loaded, and unloaded since
     std::unique_ptr<sdgo::Stream> stream_;
     std::list<sdgo::Graph> graphs_; // most recently used first
 };

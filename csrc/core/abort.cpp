@@ -13,8 +13,8 @@ namespace {
 
 thread_local int guards = 0;
 
-// Takes the place of ggml's own ways to end, which start a debugger from the
-// path: for assertions, and for exceptions that nobody catches.
+// Replaces ggml's own handlers, which look for a debugger in PATH and start it: for
+// failed assertions, and for exceptions that nobody catches.
 bool take_over() {
     ggml_set_abort_callback(aborted);
     std::set_terminate(std::abort);

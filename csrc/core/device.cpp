@@ -13,8 +13,8 @@ bool cancelled(void *flag) {
     return flag && __atomic_load_n(static_cast<const int32_t *>(flag), __ATOMIC_RELAXED) != 0;
 }
 
-// The turns of each GPU, for as long as the program runs, like ggml's devices.
-std::timed_mutex *turns_of(ggml_backend_dev_t dev) {
+// The mutex of each GPU, for as long as the program runs, like ggml's devices.
+std::timed_mutex *mutex_of(ggml_backend_dev_t dev) {
     static std::mutex guard;
     static auto &all = *new std::map<ggml_backend_dev_t, std::timed_mutex>;
     const std::lock_guard<std::mutex> lock(guard);
@@ -39,8 +39,8 @@ Device::Device(size_t index, int threads) {
     }
     dev_ = ggml_backend_dev_get(index);
     cpu_ = ggml_backend_dev_type(dev_) == GGML_BACKEND_DEVICE_TYPE_CPU;
-    turns_ = cpu_ ? nullptr : turns_of(dev_);
-    const Turn turn(turns_);
+    mutex_ = cpu_ ? nullptr : mutex_of(dev_);
+    const DeviceLock lock(mutex_);
     backend_ = ggml_backend_dev_init(dev_, nullptr);
     if (!backend_) {
         char text[128];
@@ -52,11 +52,11 @@ Device::Device(size_t index, int threads) {
     }
 }
 
-Turn::Turn(const Device &device, const int32_t *cancel) {
-    if (!device.turns()) {
+DeviceLock::DeviceLock(const Device &device, const int32_t *cancel) {
+    if (!device.mutex()) {
         return;
     }
-    lock_ = std::unique_lock<std::timed_mutex>(*device.turns(), std::defer_lock);
+    lock_ = std::unique_lock<std::timed_mutex>(*device.mutex(), std::defer_lock);
     while (!lock_.try_lock_for(std::chrono::milliseconds(5))) {
         if (cancelled(const_cast<int32_t *>(cancel))) {
             throw Error(Code::cancelled, 0, "cancelled");
@@ -64,9 +64,9 @@ Turn::Turn(const Device &device, const int32_t *cancel) {
     }
 }
 
-Turn::Turn(std::timed_mutex *turns) {
-    if (turns) {
-        lock_ = std::unique_lock<std::timed_mutex>(*turns);
+DeviceLock::DeviceLock(std::timed_mutex *mutex) {
+    if (mutex) {
+        lock_ = std::unique_lock<std::timed_mutex>(*mutex);
     }
 }
 

@@ -26,7 +26,7 @@ class Device {
     bool is_cpu() const { return cpu_; }
     void set_threads(int threads); // of ggml, on the CPU
     ggml_backend_t backend() const { return backend_; }
-    std::timed_mutex *turns() const { return turns_; }
+    std::timed_mutex *mutex() const { return mutex_; }
     // Of the buffers for activations.
     ggml_backend_buffer_type_t buffers() const {
         return cpu_ ? host_buffers() : ggml_backend_get_default_buffer_type(backend_);
@@ -43,19 +43,19 @@ class Device {
   private:
     ggml_backend_dev_t dev_ = nullptr;
     ggml_backend_t backend_ = nullptr;
-    std::timed_mutex *turns_ = nullptr; // null: the CPU
+    std::timed_mutex *mutex_ = nullptr; // null: the CPU
     bool cpu_ = false;
     int threads_ = 1; // of ggml's, on the CPU
 };
 
-// A turn on a GPU. The backends that ggml gives out for one GPU share its queues
-// and more, and a GPU does one thing at a time anyway. The CPU needs no turns.
-class Turn {
+// Exclusive use of a GPU while it lives: the backends that ggml makes for one GPU
+// share its queues and more, and a GPU does one thing at a time anyway. The CPU
+// needs no lock.
+class DeviceLock {
   public:
-    // Waits until nobody else has one; throws Code::cancelled once *cancel is not
-    // zero.
-    Turn(const Device &device, const int32_t *cancel);
-    explicit Turn(std::timed_mutex *turns); // null: of the CPU
+    // Waits for the device; throws Code::cancelled once *cancel is not zero.
+    DeviceLock(const Device &device, const int32_t *cancel);
+    explicit DeviceLock(std::timed_mutex *mutex); // null: the CPU's
 
   private:
     std::unique_lock<std::timed_mutex> lock_;

@@ -6,7 +6,7 @@
 namespace sdgo {
 
 // A type of buffers on the CPU whose memory is pages of the system's own (see
-// kernel_memory.h).
+// kernels/pages.h).
 ggml_backend_buffer_type_t host_buffers();
 
 } // namespace sdgo

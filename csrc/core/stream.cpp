@@ -53,7 +53,7 @@ Stream::~Stream() {
     }
     for (const auto &t : group_of_) {
         t.first->buffer = nullptr;
-        t.first->data = kElsewhere;
+        t.first->data = kUnallocated;
     }
 }
 
@@ -62,7 +62,7 @@ int Stream::group(Tensor t) const {
     return found == group_of_.end() ? -1 : found->second;
 }
 
-void Stream::need(int group) {
+void Stream::wait_for(int group) {
     wait();
     if (holds_[group % kPlaces] != group) {
         upload(group);

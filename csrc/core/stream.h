@@ -24,7 +24,7 @@ class Stream {
     int group(Tensor t) const;
 
     // Returns once a group is on the device. No other one may be in use.
-    void need(int group);
+    void wait_for(int group);
 
     // Begins to upload a group, unless its place is that of `used`.
     void prefetch(int group, int used);

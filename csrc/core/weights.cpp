@@ -33,7 +33,7 @@ const ggml_type_traits *weight_traits(int type, const std::string &name) {
 
 } // namespace
 
-size_t Weights::want(const std::string &name, const Shape &shape) {
+size_t Weights::require(const std::string &name, const Shape &shape) {
     const auto found = index_.find(name);
     if (found != index_.end()) {
         if (all_[found->second].shape != shape) {
@@ -103,7 +103,7 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     }
     w.tensor = ggml_new_tensor(ctx_.get(), type, n_dims, ne);
     w.data = convert ? w.owned.get() : data;
-    w.tensor->data = kElsewhere;
+    w.tensor->data = kUnallocated;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
 }
 
@@ -127,7 +127,7 @@ void Weights::check() const {
     }
 }
 
-bool Weights::widen(Tensor t) {
+bool Weights::make_float32(Tensor t) {
     for (Weight &w : all_) {
         if (w.tensor != t || t->type == GGML_TYPE_F32) {
             continue;
@@ -199,7 +199,7 @@ void Weights::unload() {
     loaded_ = false;
     for (Weight &w : all_) {
         w.tensor->buffer = nullptr;
-        w.tensor->data = kElsewhere;
+        w.tensor->data = kUnallocated;
     }
     buffer_ = Buffer();
 }

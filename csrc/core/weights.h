@@ -17,7 +17,7 @@ using Tensor = ggml_tensor *;
 
 // The data of a weight that has no memory yet, so that none is planned for it
 // among a graph's. It is never read.
-void *const kElsewhere = reinterpret_cast<void *>(64);
+void *const kUnallocated = reinterpret_cast<void *>(64);
 
 struct Weight {
     std::string name;
@@ -39,7 +39,7 @@ struct Progress {
 class Weights {
   public:
     // Returns the index of a weight, declaring it if `declaring`.
-    size_t want(const std::string &name, const Shape &shape);
+    size_t require(const std::string &name, const Shape &shape);
 
     // Ends the declaring pass and makes room for the tensors.
     void seal();
@@ -52,7 +52,7 @@ class Weights {
 
     // Turns a weight that is bound and not loaded into float32; false if it is
     // that already, or is none of these weights.
-    bool widen(Tensor t);
+    bool make_float32(Tensor t);
 
     // Checks that all are bound and uses their bytes in place.
     void load();

@@ -26,7 +26,7 @@
 namespace sdgo::kernels {
 
 const Table &avx2_table() {
-    return avx2::fixed_table();
+    return avx2::int16_table();
 }
 
 } // namespace sdgo::kernels

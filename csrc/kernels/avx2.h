@@ -14,8 +14,8 @@ constexpr int NV = 3;                       // vectors in a row of a register ti
 constexpr int64_t kPanelBytes = 144 << 10;  // of packed weights that stay in the cache
 constexpr int64_t kRowBlock = 256;          // rows that share packed weights
 constexpr int64_t kWinogradTiles = 48;      // that share transformed filters
-constexpr int kFixedRows = 6;               // of a register tile in fixed point, two vectors wide
-constexpr int64_t kFixedPacked = 104 << 10; // of its packed weights, numbers that stay in the cache
+constexpr int kInt16Rows = 6;               // of a register tile in fixed point, two vectors wide
+constexpr int64_t kInt16Packed = 104 << 10; // of its packed weights, numbers that stay in the cache
 
 inline __m256i first(int64_t n) {
     alignas(32) static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};

@@ -14,8 +14,8 @@ constexpr int NV = 3;                       // vectors in a row of a register ti
 constexpr int64_t kPanelBytes = 448 << 10;  // of packed weights that stay in the cache
 constexpr int64_t kRowBlock = 512;          // rows that share packed weights
 constexpr int64_t kWinogradTiles = 64;      // that share transformed filters
-constexpr int kFixedRows = 12;              // of a register tile in fixed point, two vectors wide
-constexpr int64_t kFixedPacked = 208 << 10; // of its packed weights, numbers that stay in the cache
+constexpr int kInt16Rows = 12;              // of a register tile in fixed point, two vectors wide
+constexpr int64_t kInt16Packed = 208 << 10; // of its packed weights, numbers that stay in the cache
 
 inline __mmask16 first(int64_t n) {
     return __mmask16((1u << n) - 1);

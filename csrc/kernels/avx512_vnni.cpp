@@ -31,7 +31,7 @@
 namespace sdgo::kernels {
 
 const Table &avx512_vnni_table() {
-    return avx512_vnni::fixed_table();
+    return avx512_vnni::int16_table();
 }
 
 } // namespace sdgo::kernels

@@ -27,7 +27,7 @@
 namespace sdgo::kernels {
 
 const Table &avx_vnni_table() {
-    return avx_vnni::fixed_table();
+    return avx_vnni::int16_table();
 }
 
 } // namespace sdgo::kernels

@@ -15,11 +15,11 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kFixedColumns = 2 * W; // of a register tile
+constexpr int64_t kInt16Columns = 2 * W; // of a register tile
 // Limits of a slice's length. Their product is 2^31 less what rounding may add.
 // One factor (weights) stays below 2^15 by that alone, the other (activations)
 // needs a look at the largest.
-constexpr float kFixedNorm = 65000, kFixedWeightNorm = 32766;
+constexpr float kInt16Norm = 65000, kInt16WeightNorm = 32766;
 
 // What turns numbers into integers, and back.
 struct Scale {
@@ -27,7 +27,7 @@ struct Scale {
 };
 
 // `largest`: of the numbers' magnitudes, or 0 if `limit` bounds them all.
-inline Scale fixed_scale(float squares, float limit, float largest) {
+inline Scale int16_scale(float squares, float limit, float largest) {
     if (squares < 1e-30f) {
         return {0, 0};
     }
@@ -48,7 +48,7 @@ inline float round_slice(const float *x, int64_t n, int16_t *to) {
         }
     }
     const Scale scale =
-        fixed_scale(sum(squares[0] + squares[1]), kFixedNorm, maximum(max(largest[0], largest[1])));
+        int16_scale(sum(squares[0] + squares[1]), kInt16Norm, maximum(max(largest[0], largest[1])));
     const V factor = broadcast(scale.to_integer);
     for (int64_t i = 0; i < n; i += 2 * W) {
         store_integers(to + i, round_to_integers(load(x + i) * factor, load(x + i + W) * factor));
@@ -65,8 +65,8 @@ void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *
     for (int64_t k = 0; k < depth; k++) {
         squares = fma(load(k), load(k), squares);
     }
-    // fixed_scale for a vector of them.
-    const V back = square_root(squares) * broadcast(1 / kFixedWeightNorm), least = broadcast(1e-30f);
+    // int16_scale for a vector of them.
+    const V back = square_root(squares) * broadcast(1 / kInt16WeightNorm), least = broadcast(1e-30f);
     const V factor = unless_below(squares, least, broadcast(1) / back);
     store(scales, unless_below(squares, least, back));
     const auto integers = [&](int64_t k) {
@@ -80,7 +80,7 @@ void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *
 // A slice of each of W rows of weights, `depth` numbers of it real, as one half
 // of a panel: [pair of numbers][column][number].
 template <Type type>
-void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int64_t depth, int64_t slice,
+void pack_int16_rows(const void *const *rows, int64_t n_rows, int64_t from, int64_t depth, int64_t slice,
                      size_t ahead, int16_t *to, float *scales) {
     const auto read = [&](int64_t i, int64_t k) {
         return i >= n_rows || k >= depth ? zero()
@@ -97,7 +97,7 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
             const V v = read(i, k);
             squares = fma(v, v, squares);
         }
-        const Scale scale = fixed_scale(sum(squares), kFixedWeightNorm, 0);
+        const Scale scale = int16_scale(sum(squares), kInt16WeightNorm, 0);
         factor[i] = broadcast(scale.to_integer);
         scales[i] = scale.back;
     }
@@ -111,7 +111,7 @@ void pack_fixed_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
 #pragma GCC unroll 16
         for (int i = 0; i < W; i++) {
             store_integers(to, as_integers(r[i]));
-            to += 2 * kFixedColumns;
+            to += 2 * kInt16Columns;
         }
     }
 }
@@ -148,7 +148,7 @@ inline void add_products(VI a, VI b, VI &sum) {
 
 // Integers that rows begin with: rows of `depth` numbers, an even number,
 // `stride` apart.
-struct FixedFactor {
+struct Int16Factor {
     const int16_t *integers;
     const float *scales; // of each row
     int64_t stride;
@@ -158,26 +158,26 @@ struct FixedFactor {
 // numbers][column][number], to c. `next`: as many rows behind them come next, and
 // from far away.
 template <int N>
-__attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, const int16_t *b,
+__attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
                                               bool fresh) {
-    VI sum[kFixedRows][N];
+    VI sum[kInt16Rows][N];
 #pragma GCC unroll 12
-    for (int m = 0; m < kFixedRows; m++) {
+    for (int m = 0; m < kInt16Rows; m++) {
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
             sum[m][n] = zero_integers();
         }
     }
-    for (int64_t k = 0; next && k < kFixedRows * a.stride; k += 32) {
-        __builtin_prefetch(a.integers + kFixedRows * a.stride + k);
+    for (int64_t k = 0; next && k < kInt16Rows * a.stride; k += 32) {
+        __builtin_prefetch(a.integers + kInt16Rows * a.stride + k);
     }
     // Six rows have pointers of their own, which need no arithmetic. There are no
     // registers for twelve: they begin at two pointers, and at multiples of the
     // stride from these that an address can have.
-    constexpr bool two_pointers = kFixedRows > 6;
+    constexpr bool two_pointers = kInt16Rows > 6;
     int64_t once = a.stride * int64_t(sizeof(int16_t)), thrice = 3 * once, five_times = 5 * once;
-    const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kFixedRows / 2 * once;
+    const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kInt16Rows / 2 * once;
     if constexpr (two_pointers) {
         keep(once), keep(thrice), keep(five_times);
     }
@@ -188,8 +188,8 @@ __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, c
         const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
         b += N * 2 * W;
 #pragma GCC unroll 12
-        for (int m = 0; m < kFixedRows; m++) {
-            const int i = m % (kFixedRows / 2);
+        for (int m = 0; m < kInt16Rows; m++) {
+            const int i = m % (kInt16Rows / 2);
             const int64_t offset = i == 3 ? thrice : i == 5 ? five_times : i * once;
             int32_t pair;
             __builtin_memcpy(&pair, (m == i ? upper : lower) + offset, sizeof pair);
@@ -203,7 +203,7 @@ __attribute__((noinline)) void multiply_fixed(const FixedFactor &a, bool next, c
         lower += sizeof(int32_t);
     }
 #pragma GCC unroll 12
-    for (int m = 0; m < kFixedRows; m++) {
+    for (int m = 0; m < kInt16Rows; m++) {
         const V scale = broadcast(a.scales[m]);
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {

@@ -6,11 +6,11 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kFixedSlice = 160; // numbers that share a scale, about
-constexpr int64_t kFixedGroup = 24;  // rows that share weights in the first-level cache
-constexpr int64_t kFixedChunk = 640; // depth for which weights are packed at a time
+constexpr int64_t kInt16Slice = 160; // numbers that share a scale, about
+constexpr int64_t kInt16Group = 24;  // rows that share weights in the first-level cache
+constexpr int64_t kInt16Chunk = 640; // depth for which weights are packed at a time
 
-struct FixedPlan {
+struct Int16Plan {
     Plan plan;
     int64_t slice = 0, slices = 0;    // numbers in a slice: whole vectors of integers
     int64_t chunk = 0;                // slices for which weights are packed at a time
@@ -23,35 +23,35 @@ struct FixedPlan {
 // Few rows do not pay for the preparation of weights (a step with guidance has
 // two images), float32 weights are promised float32 arithmetic. The choice
 // depends on one image, as Winograd's does.
-inline bool use_fixed(const Plan &p) {
+inline bool use_int16(const Plan &p) {
     const Gemm &g = p.gemm;
     return p.source.kernel == 1 && !p.source.upsample && g.w.type != Type::f32 &&
-           2 * g.rows_per_image >= 16 && g.depth >= 64 && g.out >= kFixedColumns &&
+           2 * g.rows_per_image >= 16 && g.depth >= 64 && g.out >= kInt16Columns &&
            (g.w.type != Type::block || (g.w.block_length % (2 * W) == 0 && g.w.block_length <= 512));
 }
 
-inline FixedPlan fixed_plan(const Plan &p, int threads) {
-    FixedPlan f;
+inline Int16Plan int16_plan(const Plan &p, int threads) {
+    Int16Plan f;
     const Gemm &g = p.gemm;
     f.plan = p;
-    f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, kFixedSlice)),
+    f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, kInt16Slice)),
                        g.w.type == Type::block ? g.w.block_length : 2 * W);
     f.slices = ceil_div(g.depth, f.slice);
-    f.chunk = lesser(f.slices, greater(1, kFixedChunk / f.slice));
-    f.band_rows = greater(1, 2 * kBandFloats / (f.slices * f.slice) / (16 * kFixedRows)) * 16 * kFixedRows;
-    f.band_rows = lesser(f.band_rows, round_up(g.rows, kFixedRows));
+    f.chunk = lesser(f.slices, greater(1, kInt16Chunk / f.slice));
+    f.band_rows = greater(1, 2 * kBandFloats / (f.slices * f.slice) / (16 * kInt16Rows)) * 16 * kInt16Rows;
+    f.band_rows = lesser(f.band_rows, round_up(g.rows, kInt16Rows));
     f.bands = ceil_div(g.rows, f.band_rows);
     const int64_t sides = g.geglu ? 2 : 1;
     f.rows = lesser(504, f.band_rows);
-    f.columns = kFixedPacked / (f.chunk * f.slice) / sides / kFixedColumns * kFixedColumns;
-    f.columns = lesser(greater(f.columns, kFixedColumns), round_up(g.out, kFixedColumns));
+    f.columns = kInt16Packed / (f.chunk * f.slice) / sides / kInt16Columns * kInt16Columns;
+    f.columns = lesser(greater(f.columns, kInt16Columns), round_up(g.out, kInt16Columns));
     const auto tasks = [&] { return ceil_div(f.band_rows, f.rows) * ceil_div(g.out, f.columns); };
     const int64_t enough = threads == 1 ? 1 : 4 * threads;
-    while (tasks() < enough && f.columns > kFixedColumns) {
-        f.columns -= kFixedColumns;
+    while (tasks() < enough && f.columns > kInt16Columns) {
+        f.columns -= kInt16Columns;
     }
     while (tasks() < enough && f.rows > 48) {
-        f.rows = round_up(f.rows / 2, kFixedRows);
+        f.rows = round_up(f.rows / 2, kInt16Rows);
     }
     f.row_blocks = ceil_div(f.band_rows, f.rows);
     f.column_blocks = ceil_div(g.out, f.columns);
@@ -60,23 +60,23 @@ inline FixedPlan fixed_plan(const Plan &p, int threads) {
 }
 
 // A band's integers, [slice][row][number], then their scales, [slice][row].
-inline int64_t fixed_integers(const FixedPlan &f) {
+inline int64_t integer_floats(const Int16Plan &f) {
     return round_up(f.band_rows * f.slices * f.slice / 2, 16);
 }
-inline int64_t fixed_band_floats(const FixedPlan &f) {
-    return fixed_integers(f) + round_up(f.band_rows * f.slices, 16);
+inline int64_t int16_band_floats(const Int16Plan &f) {
+    return integer_floats(f) + round_up(f.band_rows * f.slices, 16);
 }
 
 // A thread's packed weights and their scales, sums, biases, unpacked
 // quantized weights; or a row of floats.
-inline int64_t fixed_thread_floats(const FixedPlan &f) {
+inline int64_t int16_thread_floats(const Int16Plan &f) {
     const int64_t weights = f.stride * f.chunk * (f.slice / 2 + 1);
     const int64_t dequantized = dequantize_floats(f.plan.gemm.w, f.slice);
     return round_up(greater(weights + (f.rows + 2) * f.stride + dequantized, f.slices * f.slice), 16);
 }
 
 // A tile of rows of a band.
-inline void round_task(const FixedPlan &f, int64_t band, int64_t task, float *row, int16_t *to,
+inline void round_task(const Int16Plan &f, int64_t band, int64_t task, float *row, int16_t *to,
                        float *scales) {
     const Source &s = f.plan.source;
     const Gemm &g = f.plan.gemm;
@@ -84,7 +84,7 @@ inline void round_task(const FixedPlan &f, int64_t band, int64_t task, float *ro
     for (int64_t i = g.depth; i < f.slices * f.slice; i++) {
         row[i] = 0;
     }
-    for (int64_t i = task * kFixedRows; i < (task + 1) * kFixedRows; i++) {
+    for (int64_t i = task * kInt16Rows; i < (task + 1) * kInt16Rows; i++) {
         const int64_t m = band * f.band_rows + i;
         if (m < g.rows) {
             read_pixel(s, m / per_image, m % per_image / f.plan.out_w * s.stride, m % f.plan.out_w * s.stride,
@@ -100,7 +100,7 @@ inline void round_task(const FixedPlan &f, int64_t band, int64_t task, float *ro
 }
 
 // Rows [row, row + n) of weights, n ≤ W, a slice from `from`.
-inline void pack_fixed(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
+inline void pack_int16(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
                        int16_t *to, float *scales, float *dequantized, bool more) {
     const void *rows[W];
     for (int64_t i = 0; i < n; i++) {
@@ -113,22 +113,22 @@ inline void pack_fixed(const Matrix &w, int64_t row, int64_t n, int64_t from, in
     }
     const size_t ahead = more ? W * w.row_bytes : 0;
     if (w.type == Type::f16) {
-        pack_fixed_rows<Type::f16>(rows, n, from, depth, slice, ahead, to, scales);
+        pack_int16_rows<Type::f16>(rows, n, from, depth, slice, ahead, to, scales);
     } else if (w.type == Type::bf16) {
-        pack_fixed_rows<Type::bf16>(rows, n, from, depth, slice, ahead, to, scales);
+        pack_int16_rows<Type::bf16>(rows, n, from, depth, slice, ahead, to, scales);
     } else {
-        pack_fixed_rows<Type::f32>(rows, n, 0, depth, slice, 0, to, scales);
+        pack_int16_rows<Type::f32>(rows, n, 0, depth, slice, 0, to, scales);
     }
 }
 
 // A block of rows by a block of columns.
-inline void fixed_task(const FixedPlan &f, int64_t band, int64_t task, const int16_t *integers,
+inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const int16_t *integers,
                        const float *scales, float *memory) {
     const Gemm &g = f.plan.gemm;
     const int64_t band_rows = lesser(f.band_rows, g.rows - band * f.band_rows);
     const int64_t row = task % f.row_blocks * f.rows, column = task / f.row_blocks * f.columns;
     const int64_t rows = lesser(f.rows, band_rows - row), columns = lesser(f.columns, g.out - column);
-    const int64_t gates = g.geglu ? f.columns : 0, panel = f.chunk * f.slice * kFixedColumns;
+    const int64_t gates = g.geglu ? f.columns : 0, panel = f.chunk * f.slice * kInt16Columns;
     int16_t *weights = reinterpret_cast<int16_t *>(memory);
     float *weight_scales = memory + f.stride * f.chunk * f.slice / 2; // [panel][slice][column]
     float *sums = weight_scales + f.stride * f.chunk, *bias = sums + f.rows * f.stride;
@@ -142,7 +142,7 @@ inline void fixed_task(const FixedPlan &f, int64_t band, int64_t task, const int
     }
     const auto each_panel =
         [&](auto visit) { // visit(column of the sums, row of the weights, rows of weights)
-            for (int64_t n = 0; n < columns; n += kFixedColumns) {
+            for (int64_t n = 0; n < columns; n += kInt16Columns) {
                 visit(n, column + n, columns - n);
                 if (g.geglu) {
                     visit(gates + n, g.out + column + n, columns - n);
@@ -152,30 +152,30 @@ inline void fixed_task(const FixedPlan &f, int64_t band, int64_t task, const int
     for (int64_t k = 0; k < f.slices; k += f.chunk) {
         const int64_t count = lesser(f.chunk, f.slices - k);
         each_panel([&](int64_t n, int64_t w_row, int64_t w_rows) {
-            for (int64_t half = 0; half < kFixedColumns; half += W) {
+            for (int64_t half = 0; half < kInt16Columns; half += W) {
                 for (int64_t s = 0; s < count; s++) {
                     const int64_t from = (k + s) * f.slice;
-                    pack_fixed(g.w, w_row + half, greater(0, lesser(W, w_rows - half)), from,
+                    pack_int16(g.w, w_row + half, greater(0, lesser(W, w_rows - half)), from,
                                lesser(f.slice, g.depth - from), f.slice,
-                               weights + n / kFixedColumns * panel + s * f.slice * kFixedColumns + 2 * half,
-                               weight_scales + n * f.chunk + s * kFixedColumns + half, dequantized,
+                               weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns + 2 * half,
+                               weight_scales + n * f.chunk + s * kInt16Columns + half, dequantized,
                                w_rows - half >= 2 * W);
                 }
             }
         });
         // A group's integers and sums and a panel's weights stay in the
         // first-level cache.
-        for (int64_t first = 0; first < rows; first += kFixedGroup) {
-            const int64_t end = lesser(rows, first + kFixedGroup);
+        for (int64_t first = 0; first < rows; first += kInt16Group) {
+            const int64_t end = lesser(rows, first + kInt16Group);
             float *c = f.chunk < f.slices ? sums + first * f.stride : sums;
             for (int64_t s = 0; s < count; s++) {
                 each_panel([&](int64_t n, int64_t, int64_t) {
-                    for (int64_t m = first; m < end; m += kFixedRows) {
+                    for (int64_t m = first; m < end; m += kInt16Rows) {
                         const int64_t place = (k + s) * f.band_rows + row + m;
-                        const FixedFactor a = {integers + place * f.slice, scales + place, f.slice};
-                        multiply_fixed<2>(a, false,
-                                          weights + n / kFixedColumns * panel + s * f.slice * kFixedColumns,
-                                          weight_scales + n * f.chunk + s * kFixedColumns, f.slice,
+                        const Int16Factor a = {integers + place * f.slice, scales + place, f.slice};
+                        multiply_int16<2>(a, false,
+                                          weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns,
+                                          weight_scales + n * f.chunk + s * kInt16Columns, f.slice,
                                           c + (m - first) * f.stride + n, f.stride, k + s == 0);
                     }
                 });
@@ -188,22 +188,22 @@ inline void fixed_task(const FixedPlan &f, int64_t band, int64_t task, const int
     }
 }
 
-inline size_t fixed_scratch(const FixedPlan &f, int threads) {
-    return size_t(fixed_band_floats(f) + threads * fixed_thread_floats(f)) * sizeof(float);
+inline size_t int16_scratch(const Int16Plan &f, int threads) {
+    return size_t(int16_band_floats(f) + threads * int16_thread_floats(f)) * sizeof(float);
 }
 
-inline void run_fixed(const FixedPlan &f, int phase, int thread, Team &team) {
+inline void run_int16(const Int16Plan &f, int phase, int thread, Team &team) {
     const int64_t band = phase / 2, rows = lesser(f.band_rows, f.plan.gemm.rows - band * f.band_rows);
     float *start = static_cast<float *>(team.scratch);
-    float *memory = start + fixed_band_floats(f) + thread * fixed_thread_floats(f);
+    float *memory = start + int16_band_floats(f) + thread * int16_thread_floats(f);
     int16_t *integers = reinterpret_cast<int16_t *>(start);
-    float *scales = start + fixed_integers(f);
+    float *scales = start + integer_floats(f);
     if (phase % 2 == 0) {
-        take_tasks(team, ceil_div(rows, kFixedRows),
+        take_tasks(team, ceil_div(rows, kInt16Rows),
                    [&](int64_t i) { round_task(f, band, i, memory, integers, scales); });
     } else {
         take_tasks(team, f.row_blocks * f.column_blocks,
-                   [&](int64_t i) { fixed_task(f, band, i, integers, scales, memory); });
+                   [&](int64_t i) { int16_task(f, band, i, integers, scales, memory); });
     }
 }
 

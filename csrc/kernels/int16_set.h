@@ -10,25 +10,25 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
+template <class Args, Kernel<Args> Table::*general> struct Int16OrGeneral {
     static int phases(const Args &args) {
         const Plan p = plan(args);
-        return use_fixed(p)            ? int(2 * fixed_plan(p, 1).bands)
-               : use_fixed_winograd(p) ? int(2 * fixed_winograd_plan(p).winograd.bands)
+        return use_int16(p)            ? int(2 * int16_plan(p, 1).bands)
+               : use_int16_winograd(p) ? int(2 * int16_winograd_plan(p).winograd.bands)
                                        : (table().*general).phases(args);
     }
     static size_t scratch(const Args &args, int threads) {
         const Plan p = plan(args);
-        return use_fixed(p)            ? fixed_scratch(fixed_plan(p, threads), threads)
-               : use_fixed_winograd(p) ? fixed_winograd_scratch(fixed_winograd_plan(p), threads)
+        return use_int16(p)            ? int16_scratch(int16_plan(p, threads), threads)
+               : use_int16_winograd(p) ? int16_winograd_scratch(int16_winograd_plan(p), threads)
                                        : (table().*general).scratch(args, threads);
     }
     static void run(const Args &args, int phase, int thread, Team &team) {
         const Plan p = plan(args);
-        if (use_fixed(p)) {
-            run_fixed(fixed_plan(p, team.threads), phase, thread, team);
-        } else if (use_fixed_winograd(p)) {
-            run_fixed_winograd(fixed_winograd_plan(p), phase, thread, team);
+        if (use_int16(p)) {
+            run_int16(int16_plan(p, team.threads), phase, thread, team);
+        } else if (use_int16_winograd(p)) {
+            run_int16_winograd(int16_winograd_plan(p), phase, thread, team);
         } else {
             (table().*general).run(args, phase, thread, team);
         }
@@ -37,17 +37,17 @@ template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
 };
 
 inline size_t attention_scratch_either(const Attention &a, int threads) {
-    return use_fixed(a) ? fixed_attention_scratch(a, threads) : attention_scratch(a, threads);
+    return use_int16(a) ? int16_attention_scratch(a, threads) : attention_scratch(a, threads);
 }
 inline void run_attention_either(const Attention &a, int phase, int thread, Team &team) {
-    use_fixed(a) ? run_fixed_attention(a, phase, thread, team) : run_attention(a, phase, thread, team);
+    use_int16(a) ? run_int16_attention(a, phase, thread, team) : run_attention(a, phase, thread, team);
 }
 
-inline const Table &fixed_table() {
+inline const Table &int16_table() {
     static const Table all = [] {
         Table t = table();
-        t.linear = FixedOrGeneral<Linear, &Table::linear>::kernel();
-        t.conv2d = FixedOrGeneral<Conv2d, &Table::conv2d>::kernel();
+        t.linear = Int16OrGeneral<Linear, &Table::linear>::kernel();
+        t.conv2d = Int16OrGeneral<Conv2d, &Table::conv2d>::kernel();
         t.attention.scratch = attention_scratch_either;
         t.attention.run = run_attention_either;
         return t;

@@ -9,7 +9,7 @@
 //
 //     Conv2d c;                       // fill in what is wanted
 //     run_on(pool, c, scratch);       // scratch: scratch_bytes(c, pool.threads()), 64-byte aligned;
-//                                     // see kernel_memory.h
+//                                     // see kernels/pages.h
 //
 // Nothing here allocates, throws or keeps state. The result is the same, bit
 // for bit, for any number of threads: each sum has one fixed order.

@@ -31,9 +31,9 @@ class Architecture {
     // Whether an input holds whole numbers (token ids).
     virtual bool is_integer(const std::string &) const { return false; }
 
-    // Whether an input tends to be the same for many runs. What depends on such
-    // inputs alone can be kept (Ops::keep); nothing else may read them.
-    virtual bool is_lasting(const std::string &) const { return false; }
+    // Whether an input is usually the same for all steps of a picture. What depends
+    // on such inputs alone can be cached (Ops::cache); nothing else may read them.
+    virtual bool is_constant_across_steps(const std::string &) const { return false; }
 
     // The number of dimensions of the outputs, which ggml's tensors don't remember.
     virtual int output_dims() const { return 4; }

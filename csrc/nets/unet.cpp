@@ -99,7 +99,7 @@ class UNet : public Architecture {
     }
 
     // The text stays the same for all steps of a picture.
-    bool is_lasting(const std::string &input) const override { return input == "context"; }
+    bool is_constant_across_steps(const std::string &input) const override { return input == "context"; }
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &outputs) const override {
         const auto wanted = [&](const char *name) {
@@ -245,7 +245,7 @@ class UNet : public Architecture {
         const int64_t c = x->ne[0];
         const auto project = [&](const char *to) {
             const auto make = [&] { return ops.linear(context ? context : x, name + to, {c, false}); };
-            return context ? ops.keep(make) : make();
+            return context ? ops.cache(make) : make();
         };
         Tensor q = ops.linear(x, name + ".to_q", {c, false});
         Tensor k = project(".to_k"), v = project(".to_v");

@@ -194,12 +194,12 @@ class CpuOps : public Ops {
         });
     }
 
-    Tensor keep(const std::function<Tensor()> &make) override {
+    Tensor cache(const std::function<Tensor()> &make) override {
         const double before = flop();
         Tensor computed = make();
-        kept_flop_ += flop() - before;
+        cached_flop_ += flop() - before;
         Tensor leaf = ggml_new_tensor(ctx_, computed->type, 4, computed->ne);
-        kept_.push_back({computed, leaf});
+        cached_.push_back({computed, leaf});
         return leaf;
     }
 

@@ -11,8 +11,8 @@ namespace {
 
 class GgmlOps : public Ops {
   public:
-    GgmlOps(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity, ggml_type unbound)
-        : Ops(ctx, weights, capacity, unbound), ways_(ways) {}
+    GgmlOps(ggml_context *ctx, Weights &weights, const OpChoice &choice, size_t capacity, ggml_type unbound)
+        : Ops(ctx, weights, capacity, unbound), choice_(choice) {}
 
     Tensor image_in(Tensor nchw) override { return nchw; }
     Tensor image_out(Tensor image) override { return image; }
@@ -35,8 +35,8 @@ class GgmlOps : public Ops {
             pad = 0;
         }
         const int64_t in = x->ne[2];
-        x = ways_.direct ? ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1)
-                         : convolve(w, x, c.stride, pad);
+        x = choice_.direct_conv ? ggml_conv_2d_direct(ctx_, w, x, c.stride, c.stride, pad, pad, 1, 1)
+                                : convolve(w, x, c.stride, pad);
         count(2.0 * double(ggml_nelements(x)) * double(in * c.kernel * c.kernel));
         if (b) {
             x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, c.out, 1));
@@ -100,7 +100,7 @@ class GgmlOps : public Ops {
         count(4.0 * double(c * n) * double(lq * lk));
         q = ggml_permute(ctx_, ggml_reshape_4d(ctx_, q, d, heads, lq, n), 0, 2, 1, 3); // [D, Lq, heads, N]
         k = ggml_permute(ctx_, ggml_reshape_4d(ctx_, k, d, heads, lk, n), 0, 2, 1, 3); // [D, Lk, heads, N]
-        if (ways_.flash && !ways_.precise && !causal) {
+        if (choice_.flash_attention && !choice_.float32 && !causal) {
             v = ggml_permute(ctx_, ggml_reshape_4d(ctx_, v, d, heads, lk, n), 0, 2, 1, 3);
             k = ggml_cast(ctx_, k, GGML_TYPE_F16);
             v = ggml_cast(ctx_, v, GGML_TYPE_F16); // both [D, Lk, heads, N]
@@ -122,7 +122,7 @@ class GgmlOps : public Ops {
   private:
     Tensor multiply(Tensor a, Tensor b) {
         Tensor y = ggml_mul_mat(ctx_, a, b);
-        if (ways_.precise) {
+        if (choice_.float32) {
             ggml_mul_mat_set_prec(y, GGML_PREC_F32);
         }
         return y;
@@ -132,7 +132,7 @@ class GgmlOps : public Ops {
     // output pixel sees. Columns are float16 with a kernel of float16, unless
     // all is to be precise.
     Tensor convolve(Tensor w, Tensor x, int stride, int pad) {
-        const ggml_type columns = ways_.precise ? GGML_TYPE_F32 : w->type;
+        const ggml_type columns = choice_.float32 ? GGML_TYPE_F32 : w->type;
         Tensor y = ggml_im2col(ctx_, w, x, stride, stride, pad, pad, 1, 1, true, columns); // [K, OW, OH, N]
         const int64_t k = y->ne[0], width = y->ne[1], height = y->ne[2], n = y->ne[3], out = w->ne[3];
         if (w->type != columns) {
@@ -168,14 +168,14 @@ class GgmlOps : public Ops {
         return x;
     }
 
-    Ways ways_;
+    OpChoice choice_;
 };
 
 } // namespace
 
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const OpChoice &choice, size_t capacity,
                               ggml_type unbound) {
-    return std::make_unique<GgmlOps>(ctx, weights, ways, capacity, unbound);
+    return std::make_unique<GgmlOps>(ctx, weights, choice, capacity, unbound);
 }
 
 } // namespace sdgo

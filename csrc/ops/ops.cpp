@@ -23,7 +23,7 @@ void Ops::expect_room() const {
 
 Tensor Ops::weight(const std::string &name, const Shape &shape) {
     expect_room();
-    const size_t index = weights_.want(name, shape);
+    const size_t index = weights_.require(name, shape);
     if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
         return bound;
     }
@@ -35,7 +35,7 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     }
     // Vectors are float32 whatever a file says (weights.cpp).
     Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, int(shape.size()), ne);
-    t->data = weights_.sealed() ? kElsewhere : nullptr;
+    t->data = weights_.sealed() ? kUnallocated : nullptr;
     placeholders_++;
     return t;
 }

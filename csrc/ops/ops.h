@@ -74,9 +74,9 @@ class Ops {
     // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
     virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
 
-    // What `make` computes of lasting inputs and weights alone (see
-    // Architecture): an implementation may keep it from run to run.
-    virtual Tensor keep(const std::function<Tensor()> &make) { return make(); }
+    // What `make` computes from weights and from inputs that are constant across
+    // steps (see Architecture) alone: an implementation may cache it between runs.
+    virtual Tensor cache(const std::function<Tensor()> &make) { return make(); }
 
     // The same in every implementation.
     Tensor silu(Tensor x);
@@ -90,15 +90,15 @@ class Ops {
     Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
 
     // The arithmetic of the whole graph, in floating-point operations, and the
-    // part of it that makes what is kept.
+    // part of it that computes what is cached.
     double flop() const { return flop_; }
-    double kept_flop() const { return kept_flop_; }
+    double cached_flop() const { return cached_flop_; }
 
-    // What is kept: where it is computed, and the leaf of the graph that stands for it.
-    struct Kept {
+    // What is cached: where it is computed, and the leaf of the graph that stands for it.
+    struct Cached {
         Tensor computed, leaf;
     };
-    const std::vector<Kept> &kept() const { return kept_; }
+    const std::vector<Cached> &cached() const { return cached_; }
 
     // Memory beside the graph's that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
@@ -115,8 +115,8 @@ class Ops {
 
     ggml_context *ctx_;
     Weights &weights_;
-    std::vector<Kept> kept_;
-    double kept_flop_ = 0;
+    std::vector<Cached> cached_;
+    double cached_flop_ = 0;
 
   private:
     // Throws where the context has no room for what follows: Full, or Code::invalid
@@ -130,7 +130,7 @@ class Ops {
 };
 
 // ggml's own operators, on any device.
-std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const Ways &ways, size_t capacity,
+std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const OpChoice &choice, size_t capacity,
                               ggml_type unbound = GGML_TYPE_F32);
 
 // The CPU kernels; each call of one is added to a profile.

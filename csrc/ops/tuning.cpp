@@ -29,11 +29,11 @@ Tensor attention(Ops &ops, ggml_context *ctx, int64_t side) {
 }
 
 // Seconds that a device takes for an operator; kNever if it can't.
-double seconds(const Device &device, const Ways &ways, Build build, int side) {
+double seconds(const Device &device, const OpChoice &choice, Build build, int side) {
     constexpr size_t kNodes = 64;
     const Context ctx(Context::size(kNodes, 1, kNodes), "a trial");
     Weights weights; // stays unsealed: a trial's weights are made here, in float16
-    const std::unique_ptr<Ops> ops = ggml_ops(ctx.get(), weights, ways, 0, GGML_TYPE_F16);
+    const std::unique_ptr<Ops> ops = ggml_ops(ctx.get(), weights, choice, 0, GGML_TYPE_F16);
     Tensor out = build(*ops, ctx.get(), side);
     ggml_cgraph *graph = ggml_new_graph_custom(ctx.get(), kNodes, false);
     ggml_build_forward_expand(graph, out);
@@ -60,13 +60,15 @@ double seconds(const Device &device, const Ways &ways, Build build, int side) {
 
 } // namespace
 
-Ways try_ways(const Device &device, int side) {
-    Ways product, flash;
-    product.direct = false;
-    flash.flash = true;
-    Ways best;
-    best.direct = seconds(device, Ways(), convolution, side) <= seconds(device, product, convolution, side);
-    best.flash = seconds(device, flash, attention, side) < seconds(device, Ways(), attention, side);
+OpChoice tune(const Device &device, int side) {
+    OpChoice product, flash;
+    product.direct_conv = false;
+    flash.flash_attention = true;
+    OpChoice best;
+    best.direct_conv =
+        seconds(device, OpChoice(), convolution, side) <= seconds(device, product, convolution, side);
+    best.flash_attention =
+        seconds(device, flash, attention, side) < seconds(device, OpChoice(), attention, side);
     return best;
 }
 

@@ -1,18 +1,19 @@
-// What a device can compute in several ways, and which of them is best there.
+// Choice of operators: what a device can compute in more than one way, and which
+// is fastest there, found by timing them.
 #pragma once
 
 #include "core/device.h"
 
 namespace sdgo {
 
-struct Ways {
-    bool direct = true;   // convolutions as such; else as matrix products of im2col
-    bool flash = false;   // attention that keeps no scores, with keys and values in float16
-    bool precise = false; // float32 wherever an operator leaves a choice
+struct OpChoice {
+    bool direct_conv = true;      // direct convolutions; else matrix products of im2col
+    bool flash_attention = false; // stores no scores; keys and values are float16
+    bool float32 = false;         // wherever an operator leaves a choice of precision
 };
 
-// Times both ways of a convolution and of attention on a device and takes the
+// Times both kinds of convolution and of attention on a device and returns the
 // faster ones. `side` is the size of the trial, in latent pixels.
-Ways try_ways(const Device &device, int side);
+OpChoice tune(const Device &device, int side);
 
 } // namespace sdgo

@@ -175,9 +175,9 @@ struct Test {
     // Except for float32 weights AMX multiplies numbers of 16 bits of mantissa in
     // linear layers, and products elsewhere are of integers of 16 bits, as all of
     // AVX2's and VNNI's.
-    bool fixed() const { return isa != Isa::generic && isa != Isa::avx512; }
+    bool int16() const { return isa != Isa::generic && isa != Isa::avx512; }
     double matrix_tolerance(Type type, int kernel, double f32) const {
-        if (type == Type::f32 || !fixed()) {
+        if (type == Type::f32 || !int16()) {
             return f32;
         }
         return kernel == 3 ? 7e-4 : isa == Isa::amx ? 1e-5 : 2.5e-4;
@@ -203,7 +203,7 @@ struct Test {
                                  shape({n, heads, dim, q_length, k_length}) + (causal ? " causal" : "") +
                                  (a.exact ? " exact" : "");
         run(a, y, name);
-        compare(y.data(), reference::attention(a), a.exact || !fixed() ? 2e-6 : 5e-4, name);
+        compare(y.data(), reference::attention(a), a.exact || !int16() ? 2e-6 : 5e-4, name);
     }
 
     void group_norm(int64_t n, int64_t rows, int64_t c1, int64_t c2, int64_t groups) {
