@@ -433,7 +433,7 @@ func (n *Net) name(s string) *C.char {
 // describe fills in an input's name and shape.
 func (n *Net) describe(c *C.sdgo_input, in Input) error {
 	if len(in.Shape) < 1 || len(in.Shape) > C.SDGO_MAX_DIMS {
-		return invalid("input %s has %d dimensions, 1 to %d wanted", in.Name, len(in.Shape), C.SDGO_MAX_DIMS)
+		return invalid("input %s must have 1 to %d dimensions, got %d", in.Name, C.SDGO_MAX_DIMS, len(in.Shape))
 	}
 	c.name = n.name(in.Name)
 	c.n_dims = C.int(len(in.Shape))
@@ -468,7 +468,7 @@ func (n *Net) inputs(inputs []Input, pinner *runtime.Pinner) ([]C.sdgo_input, er
 			c.element, c.data, count = C.SDGO_F32, unsafe.Pointer(p), int64(len(in.F32))
 		}
 		if count != elements {
-			return nil, invalid("input %s: %d elements, %d wanted for the shape %v", in.Name, count, elements, in.Shape)
+			return nil, invalid("input %s must have %d elements for its shape %v, got %d", in.Name, elements, in.Shape, count)
 		}
 	}
 	return cin, nil

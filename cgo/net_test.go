@@ -151,11 +151,13 @@ func TestInputsAreChecked(t *testing.T) {
 		"batch":          {func(in []Input) []Input { in[1] = Input{Name: "t", Shape: []int64{2}, F32: []float32{1, 2}}; return in }, Output{}, "t must have"},
 		"context":        {func(in []Input) []Input { in[2].Shape = []int64{1, 16, 7}; return in }, Output{}, "context must have"},
 		"negative":       {func(in []Input) []Input { in[0].Shape = []int64{1, 4, -8, -8}; return in }, Output{}, "dimension"},
+		"six dimensions": {func(in []Input) []Input { in[0].Shape = []int64{1, 1, 4, 1, 8, 8}; return in }, Output{}, "input x must have 1 to 5 dimensions, got 6"},
+		"a video":        {func(in []Input) []Input { in[0].Shape = []int64{1, 4, 1, 8, 8}; return in }, Output{}, "unet: x must have the shape [N, 4, H, W], got [1, 4, 1, 8, 8]"},
 		"no dimensions":  {func(in []Input) []Input { in[0].Shape = nil; return in }, Output{}, "dimensions"},
 		"too short":      {func(in []Input) []Input { in[0].F32 = in[0].F32[1:]; return in }, Output{}, "elements"},
 		"wrong type":     {func(in []Input) []Input { in[1] = Input{Name: "t", Shape: []int64{1}, I32: []int32{1}}; return in }, Output{}, "float32"},
 		"no such output": {func(in []Input) []Input { return in }, Output{Name: "in"}, "no output in"},
-		"output length":  {func(in []Input) []Input { return in }, Output{Name: "out", Data: make([]float32, 3)}, "3 wanted"},
+		"output length":  {func(in []Input) []Input { return in }, Output{Name: "out", Data: make([]float32, 3)}, "got room for 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.output.Name == "" {

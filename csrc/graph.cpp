@@ -58,12 +58,9 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     inputs_.clear();
     ctx_ = Context(Context::size(capacity), "a graph");
     for (const auto &[name, shape] : key_.inputs) {
-        int64_t ne[kMaxDims];
-        for (size_t d = 0; d < shape.size(); d++) {
-            ne[d] = shape[shape.size() - 1 - d];
-        }
+        const Folded f = fold(shape);
         const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
-        Tensor t = ggml_new_tensor(ctx_.get(), type, int(shape.size()), ne);
+        Tensor t = ggml_new_tensor(ctx_.get(), type, f.n_dims, f.ne);
         ggml_set_input(t);
         if (arch.is_constant_across_steps(name)) {
             ggml_set_output(t); // its memory must last, too

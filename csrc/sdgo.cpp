@@ -110,7 +110,9 @@ bool sdgo_kernels_at(size_t index, sdgo_kernels *set) {
 sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_params, size_t device,
                        int threads, const char *kernels, sdgo_error *err) {
     sdgo_net *net = nullptr;
-    guarded(err, [&] { net = new sdgo_net(arch, params_of(params, n_params), device, threads, kernels); });
+    guarded(err, [&] {
+        net = new sdgo_net(architecture(arch, params_of(params, n_params)), device, threads, kernels);
+    });
     return net;
 }
 

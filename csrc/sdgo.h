@@ -2,9 +2,11 @@
 //
 // A *net* is one neural network (a UNet, a text encoder, half an autoencoder)
 // on one device, built from an architecture's name and hyperparameters. It
-// lists the weights it wants; the caller binds bytes to each of them, loads
+// lists the weights it requires; the caller binds bytes to each of them, loads
 // the net, and runs it: named inputs in, named outputs out. Shapes are written
-// in PyTorch's order, slowest dimension first.
+// in PyTorch's order, slowest dimension first. A tensor on a device has at most four
+// dimensions, so of five the two slowest become one there (core/shape.h); their
+// elements' order in memory stays.
 //
 // Errors. A function that can fail takes a `sdgo_error *`, which the caller
 // owns, and returns false or NULL after filling it. Nothing is thrown, no
@@ -30,7 +32,7 @@
 extern "C" {
 #endif
 
-enum { SDGO_MAX_DIMS = 4 };
+enum { SDGO_MAX_DIMS = 5 }; // a batch of videos: [N, C, T, H, W]
 
 typedef enum {
     SDGO_OK = 0,

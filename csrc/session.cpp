@@ -17,32 +17,25 @@ constexpr int64_t kMaxElements = int64_t(1) << 32;
 
 Shape shape_of(const sdgo_input &in) {
     if (in.n_dims < 1 || in.n_dims > SDGO_MAX_DIMS) {
-        invalid("input %s has %d dimensions, 1 to %d wanted", in.name, in.n_dims, SDGO_MAX_DIMS);
+        invalid("input %s must have 1 to %d dimensions, got %d", in.name, SDGO_MAX_DIMS, in.n_dims);
     }
     int64_t n = 1;
     for (int d = 0; d < in.n_dims; d++) {
         if (in.shape[d] < 1 || in.shape[d] > kMaxElements / n) {
-            invalid("input %s: dimension %d is %lld", in.name, d, (long long)in.shape[d]);
+            invalid("input %s: dimension %d must be at least 1, and all elements at most %lld, got %lld",
+                    in.name, d, (long long)kMaxElements, (long long)in.shape[d]);
         }
         n *= in.shape[d];
     }
     return Shape(in.shape, in.shape + in.n_dims);
 }
 
-Shape shape_of(Tensor t, int n_dims) {
-    Shape s;
-    for (int d = n_dims - 1; d >= 0; d--) {
-        s.push_back(t->ne[d]);
-    }
-    return s;
-}
-
 } // namespace
 
 } // namespace sdgo
 
-sdgo_net::sdgo_net(const char *arch, const Params &params, size_t device, int threads, const char *kernels)
-    : device_(device, threads), arch_(architecture(arch, params)) {
+sdgo_net::sdgo_net(std::unique_ptr<Architecture> arch, size_t device, int threads, const char *kernels)
+    : device_(device, threads), arch_(std::move(arch)) {
     if (device_.is_cpu() && !(kernels && strcmp(kernels, "ggml") == 0)) {
         // The kernels upload their own threads; ggml walks the graph with one.
         cpu_ = std::make_unique<Cpu>(threads, kernels);
@@ -208,7 +201,7 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     }
     profile_.add("", flop, watch.seconds());
     for (size_t i = 0; i < n_outputs; i++) {
-        get_output(g.output(outputs[i].name), outputs[i]);
+        get_output(g, outputs[i]);
     }
 }
 
@@ -233,8 +226,9 @@ void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
         invalid("input %s must be of type %s", in.name, integer ? "int32" : "float32");
     }
     if (in.value) {
-        if (ggml_nelements(in.value->tensor) != ggml_nelements(t)) {
-            invalid("input %s: the value has another shape", in.name);
+        if (!std::equal(t->ne, t->ne + kTensorDims, in.value->tensor->ne)) {
+            invalid("input %s: its value must have the shape %s, got %s", in.name,
+                    text(Shape(in.shape, in.shape + in.n_dims)).c_str(), text(in.value->shape).c_str());
         }
         ggml_backend_tensor_copy(in.value->tensor, t);
         return;
@@ -254,10 +248,11 @@ void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
     ggml_backend_tensor_set(t, in.data, 0, ggml_nbytes(t));
 }
 
-void sdgo_net::get_output(Tensor t, sdgo_output &out) const {
+void sdgo_net::get_output(const Graph &g, sdgo_output &out) const {
+    const Tensor t = g.output(out.name);
     if (out.data) {
         if (int64_t(out.count) != ggml_nelements(t)) {
-            invalid("output %s has %lld elements, %zu wanted", out.name, (long long)ggml_nelements(t),
+            invalid("output %s has %lld elements, got room for %zu", out.name, (long long)ggml_nelements(t),
                     out.count);
         }
         ggml_backend_tensor_get(t, out.data, 0, ggml_nbytes(t));
@@ -265,9 +260,9 @@ void sdgo_net::get_output(Tensor t, sdgo_output &out) const {
     }
     auto v = std::make_unique<sdgo_value>();
     v->mutex = device_.mutex();
-    v->shape = shape_of(t, arch_->output_dims());
+    v->shape = arch_->output_shape(out.name, g.key().inputs, t->ne);
     v->ctx = Context(Context::size(1), "an output");
-    v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, 4, t->ne);
+    v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, kTensorDims, t->ne);
     v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx.get(), device_.backend()));
     if (!v->buffer) {
         no_memory("an output", ggml_nbytes(t));

@@ -15,7 +15,7 @@ struct sdgo_value {
 
 struct sdgo_net {
   public:
-    sdgo_net(const char *arch, const sdgo::Params &params, size_t device, int threads, const char *kernels);
+    sdgo_net(std::unique_ptr<sdgo::Architecture> arch, size_t device, int threads, const char *kernels);
 
     sdgo::Weights &weights() { return weights_; }
     const sdgo::Weights &weights() const { return weights_; }
@@ -44,7 +44,7 @@ struct sdgo_net {
     sdgo::Graph &graph(const sdgo::GraphKey &key);
     static bool differs(sdgo::Tensor t, const sdgo_input &in);
     void set_input(sdgo::Tensor t, const sdgo_input &in) const;
-    void get_output(sdgo::Tensor t, sdgo_output &out) const;
+    void get_output(const sdgo::Graph &g, sdgo_output &out) const;
 
     sdgo::Device device_;
     std::unique_ptr<sdgo::Cpu> cpu_; // none: ggml's own operators

@@ -96,12 +96,8 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
         data = w.owned.get();
     }
 
-    int64_t ne[kMaxDims];
-    const int n_dims = int(w.shape.size());
-    for (int d = 0; d < n_dims; d++) {
-        ne[d] = w.shape[size_t(n_dims - 1 - d)];
-    }
-    w.tensor = ggml_new_tensor(ctx_.get(), type, n_dims, ne);
+    const Folded f = fold(w.shape);
+    w.tensor = ggml_new_tensor(ctx_.get(), type, f.n_dims, f.ne);
     w.data = convert ? w.owned.get() : data;
     w.tensor->data = kUnallocated;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
@@ -136,7 +132,7 @@ bool Weights::make_float32(Tensor t) {
         w.data = w.owned.get();
         t->type = GGML_TYPE_F32;
         t->nb[0] = sizeof(float);
-        for (int d = 1; d < kMaxDims; d++) {
+        for (int d = 1; d < kTensorDims; d++) {
             t->nb[d] = t->nb[d - 1] * size_t(t->ne[d - 1]);
         }
         return true;

@@ -43,20 +43,33 @@ void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names)
     }
 }
 
+void expect_shape(const char *net, const std::string &input, const Shape &shape,
+                  std::initializer_list<Dim> dims) {
+    bool ok = shape.size() == dims.size();
+    std::string expected;
+    size_t i = 0;
+    for (const Dim &d : dims) {
+        ok = ok && (d.name || shape[i] == d.size);
+        expected += (i++ > 0 ? ", " : "") + (d.name ? std::string(d.name) : std::to_string(d.size));
+    }
+    if (!ok) {
+        invalid("%s: %s must have the shape [%s], got %s", net, input.c_str(), expected.c_str(),
+                text(shape).c_str());
+    }
+}
+
 void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
                   const char *input, int channels, int64_t multiple, const char *output) {
     expect_inputs(inputs, {input});
     const Shape &s = inputs.at(input);
-    if (s.size() != 4 || s[1] != channels) {
-        invalid("%s: %s must have the shape [N, %d, H, W]", net, input, channels);
-    }
+    expect_shape(net, input, s, {"N", channels, "H", "W"});
     if (s[2] % multiple != 0 || s[3] % multiple != 0) {
-        invalid("%s: an %s of %lldx%lld, multiples of %lld wanted", net, input, (long long)s[3],
-                (long long)s[2], (long long)multiple);
+        invalid("%s: the sides of %s must be multiples of %lld, got %lldx%lld", net, input,
+                (long long)multiple, (long long)s[3], (long long)s[2]);
     }
     for (const std::string &name : outputs) {
         if (name != output) {
-            invalid("%s: no output %s; %s exists", net, name.c_str(), output);
+            invalid("%s: no output %s; there is %s", net, name.c_str(), output);
         }
     }
 }

@@ -5,6 +5,7 @@
 #include "core/params.h"
 #include "ops/ops.h"
 
+#include <initializer_list>
 #include <list>
 #include <map>
 
@@ -35,8 +36,11 @@ class Architecture {
     // on such inputs alone can be cached (Ops::cache); nothing else may read them.
     virtual bool is_constant_across_steps(const std::string &) const { return false; }
 
-    // The number of dimensions of the outputs, which ggml's tensors don't remember.
-    virtual int output_dims() const { return 4; }
+    // The shape of an output, whose dimensions ggml's tensors don't remember: `ne` are
+    // the sizes of what `forward` returned for it. See unfold.
+    virtual Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const {
+        return unfold(ne, kTensorDims);
+    }
 
     // The largest token id that may come in, exclusive; 0 without such inputs.
     virtual int64_t vocabulary() const { return 0; }
@@ -59,8 +63,21 @@ std::unique_ptr<Architecture> architecture(const std::string &name, const Params
 // Fails unless `shapes` has exactly the names `names`; for Architecture::check.
 void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names);
 
-// The same for nets with one input, [N, channels, H, W] with sides that are
-// multiples, and one output.
+// A dimension that a net expects: a size, or the name of one that may be any.
+struct Dim {
+    Dim(int64_t size) : size(size) {}
+    Dim(const char *name) : name(name) {}
+
+    int64_t size = 0;
+    const char *name = nullptr;
+};
+
+// Fails unless a shape has these dimensions; for Architecture::check.
+void expect_shape(const char *net, const std::string &input, const Shape &shape,
+                  std::initializer_list<Dim> dims);
+
+// Fails unless a net has one input, [N, channels, H, W] with sides that are
+// multiples, and only the output `output` is asked for.
 void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
                   const char *input, int channels, int64_t multiple, const char *output);
 

@@ -32,15 +32,14 @@ class ClipText : public Architecture {
         return {"hidden." + std::to_string(layers_)};
     }
     bool is_integer(const std::string &) const override { return true; }
-    int output_dims() const override { return 3; }
+    Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const override {
+        return unfold(ne, 3);
+    }
     int64_t vocabulary() const override { return vocabulary_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         expect_inputs(inputs, {"tokens"});
-        const Shape &s = inputs.at("tokens");
-        if (s.size() != 2 || s[1] != length_) {
-            invalid("clip_text: tokens must have the shape [N, %d]", length_);
-        }
+        expect_shape("clip_text", "tokens", inputs.at("tokens"), {"N", length_});
         for (const std::string &name : outputs) {
             depth(name);
         }

@@ -70,26 +70,15 @@ class UNet : public Architecture {
             names.push_back("deep");
         }
         expect_inputs(inputs, names);
-        const Shape &x = inputs.at("x"), &t = inputs.at("t"), &context = inputs.at("context");
-        if (x.size() != 4 || x[1] != in_) {
-            invalid("unet: x must have the shape [N, %d, H, W]", in_);
-        }
-        if (t.size() != 1 || t[0] != x[0]) {
-            invalid("unet: t must have the shape [%lld]", (long long)x[0]);
-        }
-        if (context.size() != 3 || context[0] != x[0] || context[2] != context_) {
-            invalid("unet: context must have the shape [%lld, L, %d]", (long long)x[0], context_);
-        }
-        if (adm_ > 0 &&
-            (inputs.at("y").size() != 2 || inputs.at("y")[0] != x[0] || inputs.at("y")[1] != adm_)) {
-            invalid("unet: y must have the shape [%lld, %d]", (long long)x[0], adm_);
+        const Shape &x = inputs.at("x");
+        expect_shape("unet", "x", x, {"N", in_, "H", "W"});
+        expect_shape("unet", "t", inputs.at("t"), {x[0]});
+        expect_shape("unet", "context", inputs.at("context"), {x[0], "L", context_});
+        if (adm_ > 0) {
+            expect_shape("unet", "y", inputs.at("y"), {x[0], adm_});
         }
         if (inputs.count("deep")) {
-            const Shape want = {x[0], deep_channels(), x[2], x[3]};
-            if (inputs.at("deep") != want) {
-                invalid("unet: deep must have the shape [%lld, %lld, %lld, %lld]", (long long)want[0],
-                        (long long)want[1], (long long)want[2], (long long)want[3]);
-            }
+            expect_shape("unet", "deep", inputs.at("deep"), {x[0], deep_channels(), x[2], x[3]});
         }
         for (const std::string &name : outputs) {
             if (name != "out" && (name != "deep" || inputs.count("deep"))) {

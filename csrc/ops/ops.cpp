@@ -29,15 +29,27 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     }
     // The declaring pass, and an estimate before weights are bound, take a
     // placeholder of the right shape.
-    int64_t ne[kMaxDims];
-    for (size_t d = 0; d < shape.size(); d++) {
-        ne[d] = shape[shape.size() - 1 - d];
-    }
+    const Folded f = fold(shape);
     // Vectors are float32 whatever a file says (weights.cpp).
-    Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, int(shape.size()), ne);
+    Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, f.n_dims, f.ne);
     t->data = weights_.sealed() ? kUnallocated : nullptr;
     placeholders_++;
     return t;
+}
+
+Tensor Ops::frames_in(Tensor video, int64_t n) {
+    const int64_t w = video->ne[0], h = video->ne[1], t = video->ne[2], c = video->ne[3] / n;
+    Tensor x = ggml_reshape_4d(ctx_, video, w * h, t, c, n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·H, C, T, N]
+    return image_in(ggml_reshape_4d(ctx_, x, w, h, c, t * n));
+}
+
+Tensor Ops::frames_out(Tensor frames, int64_t n) {
+    Tensor x = image_out(frames);
+    const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], t = x->ne[3] / n;
+    x = ggml_reshape_4d(ctx_, x, w * h, c, t, n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·H, T, C, N]
+    return ggml_reshape_4d(ctx_, x, w, h, t, c * n);
 }
 
 Tensor Ops::silu(Tensor x) {

@@ -78,6 +78,11 @@ class Ops {
     // steps (see Architecture) alone: an implementation may cache it between runs.
     virtual Tensor cache(const std::function<Tensor()> &make) { return make(); }
 
+    // Videos, folded from [N, C, T, H, W] to ne = [W, H, T, C·N] (core/shape.h), to a
+    // batch of N·T images, a video's frames one after the other, and back.
+    Tensor frames_in(Tensor video, int64_t n);
+    Tensor frames_out(Tensor frames, int64_t n);
+
     // The same in every implementation.
     Tensor silu(Tensor x);
     Tensor add(Tensor a, Tensor b);

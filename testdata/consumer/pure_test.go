@@ -34,6 +34,7 @@ var packages = []struct {
 	{"csrc/kernels", false},
 	{"csrc/nets", false},
 	{"csrc/ops", false},
+	{"csrc/testnet", false},
 	{"examples/batch", false},
 	{"examples/convert", false},
 	{"examples/customsampler", true},
