@@ -93,11 +93,14 @@ func TestParamsAreChecked(t *testing.T) {
 		"NaN":                  {"unet", func(p Params) { p["context_dim"] = []float64{math.NaN()} }, "context_dim"},
 		"fraction":             {"unet", func(p Params) { p["num_res_blocks"] = []float64{1.5} }, "whole number"},
 		"enormous":             {"unet", func(p Params) { p["model_channels"] = []float64{1e18} }, "model_channels"},
-		"not in groups":        {"unet", func(p Params) { p["model_channels"] = []float64{48} }, "multiple of 32"},
+		"not in groups":        {"unet", func(p Params) { p["model_channels"] = []float64{48} }, "multiple of norm_groups (32), got 48"},
 		"heads":                {"unet", func(p Params) { p["heads"] = []float64{5} }, "heads"},
 		"no heads":             {"unet", func(p Params) { p["heads"] = []float64{0} }, "heads"},
 		"levels":               {"unet", func(p Params) { p["channel_mult"] = make([]float64, 17) }, "at most 16"},
-		"depths":               {"unet", func(p Params) { p["transformer_depth"] = []float64{1} }, "transformer depths"},
+		"depths":               {"unet", func(p Params) { p["transformer_depth"] = []float64{1} }, "transformer_depth must have 2 levels, as channel_mult has, got 1"},
+		"unknown":              {"unet", func(p Params) { p["norm_group"] = []float64{32} }, "unet has no hyperparameter norm_group"},
+		"groups":               {"unet", func(p Params) { p["norm_groups"] = []float64{0} }, "norm_groups must be a whole number from 1 to 1024, got 0"},
+		"epsilon":              {"unet", func(p Params) { p["norm_eps"] = []float64{0} }, "norm_eps must be a number from 1e-12 to 1, got 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := unetParams()

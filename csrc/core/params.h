@@ -3,8 +3,8 @@
 
 #include "core/error.h"
 
-#include <cmath>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,45 +15,30 @@ class Params {
     void set(const char *name, const double *values, size_t n) { values_[name].assign(values, values + n); }
 
     // A whole number in [low, high].
-    int integer(const char *name, int low, int high) const {
-        const std::vector<int> v = integers(name, low, high);
-        if (v.size() != 1) {
-            invalid("hyperparameter %s: %zu values, 1 wanted", name, v.size());
-        }
-        return v[0];
-    }
+    int integer(const char *name, int low, int high) const;
 
     // One to sixteen whole numbers in [low, high].
-    std::vector<int> integers(const char *name, int low, int high) const {
-        const auto found = values_.find(name);
-        if (found == values_.end() || found->second.empty()) {
-            invalid("hyperparameter %s is missing", name);
-        }
-        std::vector<int> out;
-        for (double v : found->second) {
-            if (!(v >= low && v <= high) || v != std::floor(v)) {
-                invalid("hyperparameter %s: %g, a whole number from %d to %d wanted", name, v, low, high);
-            }
-            out.push_back(int(v));
-        }
-        return out;
+    std::vector<int> integers(const char *name, int low, int high) const;
+
+    // A number in [low, high].
+    float real(const char *name, double low, double high) const;
+
+    // The same of a hyperparameter that may be left out.
+    int integer_or(int otherwise, const char *name, int low, int high) const {
+        return values_.count(name) ? integer(name, low, high) : otherwise;
+    }
+    float real_or(float otherwise, const char *name, double low, double high) const {
+        return values_.count(name) ? real(name, low, high) : otherwise;
     }
 
-    // A finite number in [low, high].
-    float real(const char *name, double low, double high) const {
-        const auto found = values_.find(name);
-        if (found == values_.end() || found->second.size() != 1) {
-            invalid("hyperparameter %s is missing", name);
-        }
-        const double v = found->second[0];
-        if (!(v >= low && v <= high)) {
-            invalid("hyperparameter %s: %g, a number from %g to %g wanted", name, v, low, high);
-        }
-        return float(v);
-    }
+    // Fails if there is one that nobody has asked for; for when all have been read.
+    void expect_no_others(const char *net) const;
 
   private:
+    const std::vector<double> &find(const char *name) const;
+
     std::map<std::string, std::vector<double>> values_;
+    mutable std::set<std::string> read_;
 };
 
 } // namespace sdgo

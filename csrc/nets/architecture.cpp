@@ -22,7 +22,9 @@ constexpr Entry kArchitectures[] = {
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p) {
     for (const Entry &e : kArchitectures) {
         if (name == e.name) {
-            return e.make(p);
+            auto net = e.make(p);
+            p.expect_no_others(e.name);
+            return net;
         }
     }
     invalid("no architecture %s", name.c_str());

@@ -21,7 +21,7 @@ class Taesd : public Architecture {
         : width_(p.integer("channels", 1, 1 << 12)), latent_(p.integer("latent_channels", 1, 256)),
           image_(p.integer("image_channels", 1, 64)), blocks_(p.integers("blocks", 0, 64)) {
         if (blocks_.empty() || blocks_.size() > 8) {
-            invalid("taesd: %zu levels, 1 to 8 are possible", blocks_.size());
+            invalid("taesd: blocks must have 1 to 8 levels, got %zu", blocks_.size());
         }
     }
 

@@ -3,7 +3,8 @@
 //
 // Hyperparameters of both: channels (at full resolution), channel_mult (one
 // for each level), num_res_blocks, z_channels, embed_dim, image_channels,
-// quant_conv (1 where the file has the 1x1 convolutions around the latent).
+// quant_conv (1 where the file has the 1x1 convolutions around the latent); and,
+// where they differ from these, norm_groups (32) and norm_eps (1e-6).
 // vae_decoder: z [N, embed_dim, h, w] → image [N, image_channels, H, W].
 // vae_encoder: image [N, image_channels, H, W] → moments [N, 2*embed_dim, h, w],
 // the mean above the logarithm of the variance.
@@ -14,40 +15,46 @@ namespace sdgo {
 
 namespace {
 
-constexpr float kEps = 1e-6f;
-
 class Autoencoder : public Architecture {
   public:
     explicit Autoencoder(const Params &p)
-        : width_(p.integer("channels", 32, 1 << 12)), mult_(p.integers("channel_mult", 1, 64)),
+        : width_(p.integer("channels", 1, 1 << 12)), mult_(p.integers("channel_mult", 1, 64)),
           blocks_(p.integer("num_res_blocks", 0, 16)), z_(p.integer("z_channels", 1, 256)),
           embed_(p.integer("embed_dim", 1, 256)), image_(p.integer("image_channels", 1, 64)),
           quant_(p.integer("quant_conv", 0, 1) == 1) {
+        norm_.groups = p.integer_or(32, "norm_groups", 1, 1 << 10);
+        norm_.eps = p.real_or(1e-6f, "norm_eps", 1e-12, 1);
         if (mult_.size() > 8) {
-            invalid("autoencoder: %zu levels, at most 8 are possible", mult_.size());
+            invalid("autoencoder: channel_mult must have 1 to 8 levels, got %zu", mult_.size());
         }
-        if (width_ % 32 != 0) {
-            invalid("autoencoder: channels is %d, a multiple of 32 (the number of norm groups) wanted",
-                    int(width_));
+        if (width_ % norm_.groups != 0) {
+            invalid("autoencoder: channels must be a multiple of norm_groups (%d), got %lld", norm_.groups,
+                    (long long)width_);
         }
         if (!quant_ && embed_ != z_) {
-            invalid("autoencoder: without quant_conv embed_dim (%d) and z_channels (%d) must agree", embed_,
-                    z_);
+            invalid("autoencoder: without quant_conv embed_dim must be z_channels (%d), got %d", z_, embed_);
         }
     }
 
   protected:
+    // A group normalisation, with SiLU or not.
+    Tensor norm(Ops &ops, Tensor x, const std::string &name, bool silu) const {
+        GroupNorm g = norm_;
+        g.silu = silu;
+        return ops.group_norm(x, name, g);
+    }
+
     Tensor res_block(Ops &ops, Tensor x, const std::string &name, int64_t out) const {
-        Tensor h = ops.conv2d(ops.group_norm(x, name + ".norm1", kEps, true), name + ".conv1", {out});
+        Tensor h = ops.conv2d(norm(ops, x, name + ".norm1", true), name + ".conv1", {out});
         Conv second{out};
         second.add = ops.channels(x) == out ? x : ops.conv2d(x, name + ".nin_shortcut", {out, 1});
-        return ops.conv2d(ops.group_norm(h, name + ".norm2", kEps, true), name + ".conv2", second);
+        return ops.conv2d(norm(ops, h, name + ".norm2", true), name + ".conv2", second);
     }
 
     // Self-attention with one head over all positions.
     Tensor attention(Ops &ops, Tensor x, const std::string &name) const {
         const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
-        Tensor h = ops.tokens(ops.group_norm(x, name + ".norm", kEps, false));
+        Tensor h = ops.tokens(norm(ops, x, name + ".norm", false));
         Tensor q = ops.linear(h, name + ".q", {c});
         Tensor k = ops.linear(h, name + ".k", {c});
         Tensor v = ops.linear(h, name + ".v", {c});
@@ -67,6 +74,7 @@ class Autoencoder : public Architecture {
     std::vector<int> mult_;
     int blocks_, z_, embed_, image_;
     bool quant_;
+    GroupNorm norm_;
 };
 
 class Decoder : public Autoencoder {
@@ -99,7 +107,7 @@ class Decoder : public Autoencoder {
                 h = ops.conv2d(h, name + ".upsample.conv", up);
             }
         }
-        h = ops.group_norm(h, "decoder.norm_out", kEps, true);
+        h = norm(ops, h, "decoder.norm_out", true);
         return {{"image", ops.image_out(ops.conv2d(h, "decoder.conv_out", {image_}))}};
     }
 };
@@ -133,7 +141,7 @@ class Encoder : public Autoencoder {
             }
         }
         h = middle(ops, h, "encoder.mid");
-        h = ops.group_norm(h, "encoder.norm_out", kEps, true);
+        h = norm(ops, h, "encoder.norm_out", true);
         h = ops.conv2d(h, "encoder.conv_out", {2 * z_});
         if (quant_) {
             h = ops.conv2d(h, "quant_conv", {2 * embed_, 1});

@@ -109,8 +109,9 @@ class CpuOps : public Ops {
                     {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
     }
 
-    Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
+    Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t c = x->ne[0], n = x->ne[3];
+        check_groups(name, g, c);
         Tensor w = weight(name + ".weight", {c}), b = weight(name + ".bias", {c});
         Source from = joined(x);
         const Source plain = from;
@@ -119,13 +120,13 @@ class CpuOps : public Ops {
             kernels::GroupNormStats k;
             k.x = data(plain.x), k.c1 = plain.x->ne[0];
             k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
-            k.n = n, k.rows = x->ne[1] * x->ne[2], k.eps = eps;
+            k.n = n, k.rows = x->ne[1] * x->ne[2], k.groups = g.groups, k.eps = g.eps;
             k.weight = vector(w), k.bias = vector(b);
             k.scale = dst ? data(dst) : nullptr;
             k.shift = dst ? data(dst) + c * n : nullptr;
             return k;
         });
-        from.silu = silu;
+        from.silu = g.silu;
         Tensor y =
             node("group_norm", 0, {c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
                 kernels::Normalize k;

@@ -47,13 +47,14 @@ class GgmlOps : public Ops {
         return c.add ? ggml_add(ctx_, x, c.add) : x;
     }
 
-    Tensor group_norm(Tensor x, const std::string &name, float eps, bool silu) override {
+    Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t n = x->ne[2];
+        check_groups(name, g, n);
         Tensor w = weight(name + ".weight", {n}), b = weight(name + ".bias", {n});
-        x = ggml_group_norm(ctx_, x, 32, eps);
+        x = ggml_group_norm(ctx_, x, g.groups, g.eps);
         x = ggml_mul(ctx_, x, ggml_reshape_4d(ctx_, w, 1, 1, n, 1));
         x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, n, 1));
-        return silu ? ggml_silu(ctx_, x) : x;
+        return g.silu ? ggml_silu(ctx_, x) : x;
     }
 
     Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 2); }

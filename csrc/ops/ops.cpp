@@ -37,6 +37,13 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     return t;
 }
 
+void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels) {
+    if (g.groups < 1 || channels % g.groups != 0) {
+        invalid("%s: %lld channels do not divide into %d groups", name.c_str(), (long long)channels,
+                g.groups);
+    }
+}
+
 Tensor Ops::frames_in(Tensor video, int64_t n) {
     const int64_t w = video->ne[0], h = video->ne[1], t = video->ne[2], c = video->ne[3] / n;
     Tensor x = ggml_reshape_4d(ctx_, video, w * h, t, c, n);

@@ -31,6 +31,13 @@ struct Conv {
     Tensor add = nullptr;          // an image of the output's shape
 };
 
+// A group normalisation and what follows it. The groups divide the channels.
+struct GroupNorm {
+    int groups = 32;
+    float eps = 1e-6f;
+    bool silu = false;
+};
+
 struct Linear {
     int64_t out = 0;
     bool bias = true;
@@ -61,7 +68,7 @@ class Ops {
     virtual int64_t height(Tensor image) const = 0;
     virtual int64_t channels(Tensor image) const = 0;
     virtual Tensor conv2d(Tensor image, const std::string &name, const Conv &c) = 0;
-    virtual Tensor group_norm(Tensor image, const std::string &name, float eps, bool silu) = 0;
+    virtual Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) = 0;
     virtual Tensor concat(Tensor a, Tensor b) = 0; // along channels
     virtual Tensor tokens(Tensor image) = 0;       // [C, W*H, N]
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
@@ -111,6 +118,9 @@ class Ops {
 
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
+
+    // Fails unless a normalisation's groups divide the channels.
+    static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels);
 
     // Counts an operator's arithmetic, 2 for a product that is added up.
     double count(double flop) {

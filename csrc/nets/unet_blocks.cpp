@@ -1,0 +1,187 @@
+#include "nets/unet_blocks.h"
+
+#include <algorithm>
+
+namespace sdgo {
+
+namespace {
+
+constexpr float kLayerNormEps = 1e-5f;
+
+// A layer for what is known of each image, not of its pixels.
+Linear vectors(int64_t out, Act act = Act::none, Tensor add = nullptr) {
+    return {out, true, act, add, true};
+}
+
+} // namespace
+
+UNetBlocks::UNetBlocks(const Params &p, const char *net)
+    : net_(net), width_(p.integer("model_channels", 1, 1 << 13)), mult_(p.integers("channel_mult", 1, 64)),
+      blocks_(p.integer("num_res_blocks", 1, 16)), depth_(p.integers("transformer_depth", 0, 32)),
+      middle_depth_(p.integer("middle_depth", 0, 32)), context_(p.integer("context_dim", 1, 1 << 14)),
+      adm_(p.integer("adm_channels", 0, 1 << 14)), heads_(p.integer("heads", 0, 1 << 10)),
+      head_dim_(p.integer("head_dim", 0, 1 << 12)), groups_(p.integer_or(32, "norm_groups", 1, 1 << 10)),
+      eps_(p.real_or(1e-5f, "norm_eps", 1e-12, 1)),
+      attention_eps_(p.real_or(1e-6f, "attention_norm_eps", 1e-12, 1)) {
+    if (mult_.size() > 8) {
+        invalid("%s: channel_mult must have 1 to 8 levels, got %zu", net, mult_.size());
+    }
+    if (depth_.size() != mult_.size()) {
+        invalid("%s: transformer_depth must have %zu levels, as channel_mult has, got %zu", net, mult_.size(),
+                depth_.size());
+    }
+    if (width_ % groups_ != 0 || width_ % 2 != 0) { // halves of the time embedding are cosines and sines
+        invalid("%s: model_channels must be even and a multiple of norm_groups (%d), got %lld", net, groups_,
+                (long long)width_);
+    }
+    for (int level = 0; level < levels(); level++) {
+        if (std::max(depth(level), level + 1 == levels() ? middle_depth_ : 0) > 0) {
+            heads_at(channels(level));
+        }
+    }
+}
+
+int UNetBlocks::heads_at(int64_t channels) const {
+    const int64_t heads = heads_ > 0 ? heads_ : head_dim_ > 0 ? channels / head_dim_ : 0;
+    if (heads < 1 || channels % heads != 0) {
+        invalid("%s: %lld channels do not divide into heads (heads %d, head_dim %d)", net_,
+                (long long)channels, heads_, head_dim_);
+    }
+    return int(heads);
+}
+
+std::vector<Shape> UNetBlocks::skip_shapes(int64_t n, int64_t h, int64_t w) const {
+    std::vector<Shape> all = {{n, width_, h, w}};
+    for (int level = 0; level < levels(); level++) {
+        all.insert(all.end(), size_t(blocks_), {n, channels(level), h, w});
+        if (level + 1 < levels()) {
+            h = (h + 1) / 2, w = (w + 1) / 2; // halving rounds odd sides up
+            all.push_back({n, channels(level), h, w});
+        }
+    }
+    all.push_back(all.back());
+    return all;
+}
+
+Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y) const {
+    Tensor e = ops.timestep_embedding(t, width_);
+    e = ops.linear(e, "time_embed.0", vectors(4 * width_, Act::silu));
+    if (y == nullptr) {
+        return ops.linear(e, "time_embed.2", vectors(4 * width_, Act::silu));
+    }
+    Tensor label = ops.linear(y, "label_emb.0.0", vectors(4 * width_, Act::silu));
+    label = ops.linear(label, "label_emb.0.2", vectors(4 * width_));
+    return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
+}
+
+std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first) const {
+    std::vector<Tensor> skips = {first};
+    Tensor h = first;
+    int n = 1; // input_blocks.n
+    for (int level = 0; level < levels(); level++) {
+        for (int block = 0; block < blocks_; block++, n++) {
+            h = stage(p, h, "input_blocks." + std::to_string(n), level);
+            skips.push_back(h);
+        }
+        if (level + 1 < levels()) {
+            Conv down{p.ops.channels(h)};
+            down.stride = 2;
+            h = p.ops.conv2d(h, "input_blocks." + std::to_string(n++) + ".0.op", down);
+            skips.push_back(h);
+        }
+    }
+    return skips;
+}
+
+Tensor UNetBlocks::middle_begin(Pass &p, Tensor h) const {
+    return res_block(p, h, "middle_block.0", channels(levels() - 1));
+}
+
+Tensor UNetBlocks::middle_end(Pass &p, Tensor h, bool perturbed) const {
+    const int64_t deepest = channels(levels() - 1);
+    if (middle_depth_ == 0) {
+        return res_block(p, h, "middle_block.1", deepest);
+    }
+    h = transformer(p, h, "middle_block.1", middle_depth_, perturbed);
+    return res_block(p, h, "middle_block.2", deepest);
+}
+
+Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level) const {
+    h = res_block(p, h, name + ".0", channels(level));
+    return depth(level) > 0 ? transformer(p, h, name + ".1", depth(level)) : h;
+}
+
+Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const {
+    Ops &ops = p.ops;
+    Tensor h = ops.group_norm(x, name + ".in_layers.0", norm());
+    Conv first{out};
+    first.add_channels = ops.linear(p.time, name + ".emb_layers.1", vectors(out));
+    h = ops.conv2d(h, name + ".in_layers.2", first);
+    h = ops.group_norm(h, name + ".out_layers.0", norm());
+    Conv second{out};
+    second.add = ops.channels(x) == out ? x : ops.conv2d(x, name + ".skip_connection", {out, 1});
+    return ops.conv2d(h, name + ".out_layers.3", second);
+}
+
+Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int depth, bool perturbed) const {
+    Ops &ops = p.ops;
+    const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
+    Tensor h = ops.tokens(ops.group_norm(x, name + ".norm", {groups_, attention_eps_, false}));
+    h = ops.linear(h, name + ".proj_in", {c}); // a 1x1 convolution in SD 1, the same numbers
+    for (int i = 0; i < depth; i++) {
+        h = transformer_block(p, h, name + ".transformer_blocks." + std::to_string(i), heads_at(c),
+                              perturbed);
+    }
+    h = ops.linear(h, name + ".proj_out", {c, true, Act::none, ops.tokens(x)});
+    return ops.image(h, width, height);
+}
+
+Tensor UNetBlocks::transformer_block(Pass &p, Tensor x, const std::string &name, int heads,
+                                     bool perturbed) const {
+    Ops &ops = p.ops;
+    const int64_t c = x->ne[0];
+    Tensor h = ops.layer_norm(x, name + ".norm1", kLayerNormEps);
+    x = self_attention(ops, h, x, name + ".attn1", perturbed ? 0 : heads);
+    h = ops.layer_norm(x, name + ".norm2", kLayerNormEps);
+    x = cross_attention(p, h, x, name + ".attn2", heads);
+    h = ops.layer_norm(x, name + ".norm3", kLayerNormEps);
+    h = ops.geglu(h, name + ".ff.net.0.proj", 4 * c);
+    return ops.linear(h, name + ".ff.net.2", {c, true, Act::none, x});
+}
+
+// Of tokens to each other. With heads = 0 the attention map is the identity: each
+// token's value goes through to_out.
+Tensor UNetBlocks::self_attention(Ops &ops, Tensor x, Tensor residual, const std::string &name,
+                                  int heads) const {
+    const int64_t c = x->ne[0];
+    Tensor h;
+    if (heads > 0) {
+        Tensor q = ops.linear(x, name + ".to_q", {c, false});
+        Tensor k = ops.linear(x, name + ".to_k", {c, false});
+        Tensor v = ops.linear(x, name + ".to_v", {c, false});
+        h = ops.attention(q, k, v, heads, false);
+    } else {
+        h = ops.linear(x, name + ".to_v", {c, false});
+    }
+    return ops.linear(h, name + ".to_out.0", {c, true, Act::none, residual});
+}
+
+// To the text, whose keys and values are the same for all steps.
+Tensor UNetBlocks::cross_attention(Pass &p, Tensor x, Tensor residual, const std::string &name,
+                                   int heads) const {
+    Ops &ops = p.ops;
+    const int64_t c = x->ne[0];
+    const auto project = [&](const char *to) {
+        return ops.cache([&] { return ops.linear(p.context, name + to, {c, false}); });
+    };
+    Tensor q = ops.linear(x, name + ".to_q", {c, false});
+    auto found = p.of_context.find(name);
+    if (found == p.of_context.end()) {
+        Tensor k = project(".to_k"), v = project(".to_v");
+        found = p.of_context.emplace(name, std::make_pair(k, v)).first;
+    }
+    Tensor h = ops.attention(q, found->second.first, found->second.second, heads, false);
+    return ops.linear(h, name + ".to_out.0", {c, true, Act::none, residual});
+}
+
+} // namespace sdgo

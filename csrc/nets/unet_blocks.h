@@ -1,0 +1,91 @@
+// The blocks of latent diffusion's UNet (Rombach et al. 2022), for every network
+// that is such a UNet or a part of one: a ControlNet is its way down and its middle.
+// Names of weights are those of the original checkpoints.
+#pragma once
+
+#include "nets/architecture.h"
+
+#include <map>
+#include <utility>
+
+namespace sdgo {
+
+class UNetBlocks {
+  public:
+    // Reads the hyperparameters that all such networks have; `net` is whose, for
+    // errors:
+    //
+    //   model_channels      of the first level; a multiple of norm_groups
+    //   channel_mult        for each level, times model_channels
+    //   num_res_blocks      of each level on the way down
+    //   transformer_depth   for each level; 0: it has no attention
+    //   middle_depth        the same for the middle
+    //   context_dim         width of the text's embedding
+    //   adm_channels        width of y; 0: there is no y
+    //   heads, head_dim     heads at every level, or with heads = 0 the width of one
+    //   norm_groups         of group normalisations; 32 if left out
+    //   norm_eps            of residual blocks and the output; 1e-5 if left out
+    //   attention_norm_eps  of the group normalisation before a transformer; 1e-6 if
+    //                       left out
+    UNetBlocks(const Params &p, const char *net);
+
+    // What every block of one forward pass receives.
+    struct Pass {
+        Ops &ops;
+        Tensor time;    // SiLU of the time embedding, [4·model_channels, N]
+        Tensor context; // [context_dim, L, N]
+
+        // Keys and values of the context by layer: one pass may compute a layer
+        // twice, and caches these.
+        std::map<std::string, std::pair<Tensor, Tensor>> of_context{};
+    };
+
+    // Every residual block begins with the SiLU of the embedding, which this is.
+    // y is null where there is none.
+    Tensor time_embedding(Ops &ops, Tensor t, Tensor y) const;
+
+    // What all input blocks return, of which the first has returned `first`: what
+    // the output blocks get as skips. The last is what the middle begins with.
+    std::vector<Tensor> down(Pass &p, Tensor first) const;
+
+    // The middle block, in two parts: with `perturbed` its transformer's tokens
+    // attend to themselves alone (see unet.cpp).
+    Tensor middle_begin(Pass &p, Tensor h) const;
+    Tensor middle_end(Pass &p, Tensor h, bool perturbed = false) const;
+
+    // A residual block and, where the level has attention, its transformer.
+    Tensor stage(Pass &p, Tensor h, const std::string &name, int level) const;
+    Tensor res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const;
+    Tensor transformer(Pass &p, Tensor x, const std::string &name, int depth, bool perturbed = false) const;
+
+    GroupNorm norm() const { return {groups_, eps_, true}; } // with SiLU
+
+    int levels() const { return int(mult_.size()); }
+    int blocks() const { return blocks_; }
+    int depth(int level) const { return depth_[size_t(level)]; }
+    int middle_depth() const { return middle_depth_; }
+    int context_dim() const { return context_; }
+    int adm_channels() const { return adm_; }
+    int64_t width() const { return width_; }
+    int64_t channels(int level) const { return width_ * mult_[size_t(level)]; }
+
+    // The shapes [N, C, H, W] of what `down` returns for N images of H by W, then the
+    // middle's.
+    std::vector<Shape> skip_shapes(int64_t n, int64_t h, int64_t w) const;
+
+  private:
+    Tensor transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool perturbed) const;
+    Tensor self_attention(Ops &ops, Tensor x, Tensor residual, const std::string &name, int heads) const;
+    Tensor cross_attention(Pass &p, Tensor x, Tensor residual, const std::string &name, int heads) const;
+    int heads_at(int64_t channels) const;
+
+    const char *net_;
+    int64_t width_;
+    std::vector<int> mult_;
+    int blocks_;
+    std::vector<int> depth_;
+    int middle_depth_, context_, adm_, heads_, head_dim_, groups_;
+    float eps_, attention_eps_;
+};
+
+} // namespace sdgo
