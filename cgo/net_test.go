@@ -149,7 +149,8 @@ func TestInputsAreChecked(t *testing.T) {
 		want   string
 	}{
 		"missing input":  {func(in []Input) []Input { return in[:2] }, Output{}, "context is missing"},
-		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "no input y"},
+		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "unet: no input y; it takes x, t, context, and optionally deep, control.0 to control.3, control.middle"},
+		"input twice":    {func(in []Input) []Input { return append(in, in[0]) }, Output{}, "input x is given twice"},
 		"channels":       {func(in []Input) []Input { in[0].Shape = []int64{1, 1, 16, 16}; return in }, Output{}, "x must have the shape"},
 		"batch":          {func(in []Input) []Input { in[1] = Input{Name: "t", Shape: []int64{2}, F32: []float32{1, 2}}; return in }, Output{}, "t must have"},
 		"context":        {func(in []Input) []Input { in[2].Shape = []int64{1, 16, 7}; return in }, Output{}, "context must have"},
@@ -281,31 +282,6 @@ func TestTextIsKept(t *testing.T) {
 	require.Equal(t, want[1], with(net, in[2].F32))
 	copy(in[2].F32, texts[0])
 	require.Equal(t, want[0], with(net, in[2].F32))
-}
-
-// The inner blocks' output, put in again, gives what the whole net gave.
-func TestInnerBlocks(t *testing.T) {
-	for _, kernels := range KernelNames() {
-		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
-		for _, side := range []int64{8, 5} {
-			want := run(t, net, side)
-			outputs := []Output{{Name: "deep"}, {Name: "out", Data: make([]float32, len(want))}}
-			require.NoError(t, net.Run(context.Background(), unetInputs(side), outputs))
-			require.Equal(t, want, outputs[1].Data)
-			deep := outputs[0].Value
-			require.Equal(t, []int64{1, 32, side, side}, deep.Shape())
-
-			got := make([]float32, len(want))
-			in := append(unetInputs(side), Input{Name: "deep", Shape: deep.Shape(), Value: deep})
-			require.NoError(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}))
-			require.Equal(t, want, got)
-
-			in[3].Shape = []int64{1, 16, side, 2 * side}
-			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}), "deep must have the shape")
-			in[3].Shape = deep.Shape()
-			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "deep"}}), "no output deep")
-		}
-	}
 }
 
 func TestUnalignedWeights(t *testing.T) {

@@ -50,7 +50,9 @@ GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_out
                        size_t n_outputs) const {
     GraphKey k;
     for (size_t i = 0; i < n_inputs; i++) {
-        k.inputs[inputs[i].name] = shape_of(inputs[i]);
+        if (!k.inputs.emplace(inputs[i].name, shape_of(inputs[i])).second) {
+            invalid("input %s is given twice", inputs[i].name);
+        }
     }
     for (size_t i = 0; i < n_outputs; i++) {
         k.outputs.push_back(outputs[i].name);

@@ -1,6 +1,6 @@
 #include "nets/architecture.h"
 
-#include <algorithm>
+#include <set>
 
 namespace sdgo {
 
@@ -17,6 +17,25 @@ constexpr Entry kArchitectures[] = {
     {"taesd_encoder", taesd_encoder},
 };
 
+// For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".
+std::string list(const InputNames &names) {
+    std::string text;
+    const auto add = [&](const std::string &name) { text += (text.empty() ? "" : ", ") + name; };
+    for (const std::string &name : names.required) {
+        add(name);
+    }
+    const std::string required = text;
+    text.clear();
+    for (const std::string &name : names.optional) {
+        add(name);
+    }
+    for (const InputGroup &g : names.groups) {
+        add(g.prefix + ".0 to " + g.prefix + "." + std::to_string(g.count - 1));
+        add(g.prefix + "." + g.last);
+    }
+    return text.empty() ? required : required + ", and optionally " + text;
+}
+
 } // namespace
 
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p) {
@@ -30,17 +49,23 @@ std::unique_ptr<Architecture> architecture(const std::string &name, const Params
     invalid("no architecture %s", name.c_str());
 }
 
-void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names) {
-    for (const char *name : names) {
+void expect_inputs(const char *net, const Shapes &shapes, const InputNames &names) {
+    for (const std::string &name : names.required) {
         if (!shapes.count(name)) {
-            invalid("input %s is missing", name);
+            invalid("%s: input %s is missing", net, name.c_str());
         }
     }
-    if (shapes.size() != names.size()) {
-        for (const auto &s : shapes) {
-            if (std::none_of(names.begin(), names.end(), [&](const char *n) { return s.first == n; })) {
-                invalid("no input %s", s.first.c_str());
-            }
+    std::set<std::string> known(names.required.begin(), names.required.end());
+    known.insert(names.optional.begin(), names.optional.end());
+    for (const InputGroup &g : names.groups) {
+        for (int i = 0; i < g.count; i++) {
+            known.insert(g.prefix + "." + std::to_string(i));
+        }
+        known.insert(g.prefix + "." + g.last);
+    }
+    for (const auto &s : shapes) {
+        if (!known.count(s.first)) {
+            invalid("%s: no input %s; it takes %s", net, s.first.c_str(), list(names).c_str());
         }
     }
 }
@@ -62,7 +87,7 @@ void expect_shape(const char *net, const std::string &input, const Shape &shape,
 
 void expect_image(const Shapes &inputs, const std::vector<std::string> &outputs, const char *net,
                   const char *input, int channels, int64_t multiple, const char *output) {
-    expect_inputs(inputs, {input});
+    expect_inputs(net, inputs, {{input}});
     const Shape &s = inputs.at(input);
     expect_shape(net, input, s, {"N", channels, "H", "W"});
     if (s[2] % multiple != 0 || s[3] % multiple != 0) {

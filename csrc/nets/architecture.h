@@ -26,7 +26,8 @@ class Architecture {
     virtual Shapes nominal_inputs() const = 0;
     virtual std::vector<std::string> nominal_outputs() const = 0;
 
-    // Calls invalid() for inputs or outputs that the net doesn't have.
+    // Calls invalid() for inputs or outputs that the net doesn't have. Which inputs
+    // there are, optional ones, too, is part of what a graph is built for.
     virtual void check(const Shapes &inputs, const std::vector<std::string> &outputs) const = 0;
 
     // Whether an input holds whole numbers (token ids).
@@ -60,8 +61,24 @@ std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 // Makes the architecture of that name, or calls invalid().
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);
 
-// Fails unless `shapes` has exactly the names `names`; for Architecture::check.
-void expect_inputs(const Shapes &shapes, const std::vector<const char *> &names);
+// Optional inputs that belong together: PREFIX.0 to PREFIX.(count - 1), and
+// PREFIX.last.
+struct InputGroup {
+    std::string prefix;
+    int count;
+    std::string last;
+};
+
+// The inputs that a net takes.
+struct InputNames {
+    std::vector<std::string> required;
+    std::vector<std::string> optional{};
+    std::vector<InputGroup> groups{};
+};
+
+// Fails unless every input that is required is there, and none that the net does
+// not take; for Architecture::check.
+void expect_inputs(const char *net, const Shapes &shapes, const InputNames &names);
 
 // A dimension that a net expects: a size, or the name of one that may be any.
 struct Dim {

@@ -38,7 +38,7 @@ class ClipText : public Architecture {
     int64_t vocabulary() const override { return vocabulary_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs(inputs, {"tokens"});
+        expect_inputs("clip_text", inputs, {{"tokens"}});
         expect_shape("clip_text", "tokens", inputs.at("tokens"), {"N", length_});
         for (const std::string &name : outputs) {
             depth(name);

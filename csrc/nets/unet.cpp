@@ -12,6 +12,13 @@
 // With deep as a further input only the first input block and the last output
 // block are computed: DeepCache (Ma et al. 2024, arXiv:2312.00858), whose authors
 // found that deep changes little from step to step.
+//
+// The inputs control.0 … control.K are what a ControlNet (Zhang et al. 2023,
+// arXiv:2302.05543) returns, each of them optional: control.k, of the shape of what
+// input block k returns, is added to that where an output block gets it as a
+// skip; control.middle, of the last one's shape, to what the middle block returns.
+// The diffusers library calls them down_block_additional_residuals and
+// mid_block_additional_residual. With deep there is control.0 alone.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -37,14 +44,11 @@ class UNet : public Architecture {
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        std::vector<const char *> names = {"x", "t", "context"};
+        InputNames names{{"x", "t", "context"}, {"deep"}, {{"control", skips(), "middle"}}};
         if (blocks_.adm_channels() > 0) {
-            names.push_back("y");
+            names.required.push_back("y");
         }
-        if (inputs.count("deep")) {
-            names.push_back("deep");
-        }
-        expect_inputs(inputs, names);
+        expect_inputs("unet", inputs, names);
         const Shape &x = inputs.at("x");
         expect_shape("unet", "x", x, {"N", in_, "H", "W"});
         expect_shape("unet", "t", inputs.at("t"), {x[0]});
@@ -55,6 +59,7 @@ class UNet : public Architecture {
         if (inputs.count("deep")) {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
         }
+        check_controls(inputs);
         for (const std::string &name : outputs) {
             if (name != "out" && (name != "deep" || inputs.count("deep"))) {
                 invalid("unet: no output %s; there is out, and without an input deep, deep", name.c_str());
@@ -72,24 +77,55 @@ class UNet : public Architecture {
         const Tensor y = blocks_.adm_channels() > 0 ? inputs.at("y") : nullptr;
         UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y), inputs.at("context")};
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
-        const Tensor deep = inputs.count("deep") ? ops.image_in(inputs.at("deep")) : inner_blocks(p, first);
+        const Tensor deep =
+            inputs.count("deep") ? ops.image_in(inputs.at("deep")) : inner_blocks(p, first, inputs);
         Tensors all;
         if (asked("deep")) {
             all["deep"] = ops.image_out(deep);
         }
         if (asked("out")) {
-            all["out"] = last_block(p, deep, first);
+            all["out"] = last_block(p, deep, controlled(ops, first, inputs, control(0)));
         }
         return all;
     }
 
   private:
+    int skips() const { return int(blocks_.skip_shapes(1, 1, 1).size()) - 1; }
+    static std::string control(int k) { return "control." + std::to_string(k); }
+
+    void check_controls(const Shapes &inputs) const {
+        const Shape &x = inputs.at("x");
+        const std::vector<Shape> shapes = blocks_.skip_shapes(x[0], x[2], x[3]);
+        for (int k = 0; k <= skips(); k++) {
+            const std::string name = k < skips() ? control(k) : "control.middle";
+            if (!inputs.count(name)) {
+                continue;
+            }
+            if (k > 0 && inputs.count("deep")) {
+                invalid("unet: with deep there is no input %s: the block that takes it is not computed",
+                        name.c_str());
+            }
+            const Shape &s = shapes[size_t(k)];
+            expect_shape("unet", name, inputs.at(name), {s[0], s[1], s[2], s[3]});
+        }
+    }
+
+    // An image and what a ControlNet adds to it, if there is that.
+    static Tensor controlled(Ops &ops, Tensor h, const Tensors &inputs, const std::string &name) {
+        const auto found = inputs.find(name);
+        return found == inputs.end() ? h : ops.add(h, ops.image_in(found->second));
+    }
+
     // All blocks but the first input block, which returned `first`, and the last
     // output block. There is an output block of the first level among them:
     // num_res_blocks is at least 1.
-    Tensor inner_blocks(UNetBlocks::Pass &p, Tensor first) const {
+    Tensor inner_blocks(UNetBlocks::Pass &p, Tensor first, const Tensors &inputs) const {
         std::vector<Tensor> skips = blocks_.down(p, first);
         Tensor h = blocks_.middle_end(p, blocks_.middle_begin(p, skips.back()));
+        h = controlled(p.ops, h, inputs, "control.middle");
+        for (size_t k = 1; k < skips.size(); k++) {
+            skips[k] = controlled(p.ops, skips[k], inputs, control(int(k)));
+        }
         int n = 0; // output_blocks.n
         for (int level = blocks_.levels() - 1; level >= 0; level--) {
             for (int block = 0; block < blocks_.blocks() + (level > 0 ? 1 : 0); block++, n++) {

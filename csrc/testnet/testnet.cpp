@@ -36,11 +36,11 @@ class TestNet : public Architecture {
     Shapes nominal_inputs() const override { return op_.nominal; }
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
     void check(const Shapes &inputs, const std::vector<std::string> &) const override {
-        std::vector<const char *> names;
+        InputNames names;
         for (const auto &[name, shape] : op_.nominal) {
-            names.push_back(name.c_str());
+            names.required.push_back(name);
         }
-        expect_inputs(inputs, names);
+        expect_inputs(op_.name, inputs, names);
         for (const auto &[name, shape] : op_.nominal) {
             if (inputs.at(name).size() != shape.size()) {
                 invalid("%s must have %zu dimensions, got %s", name.c_str(), shape.size(),

@@ -1,0 +1,137 @@
+package cgo
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The inner blocks' output, put in again, gives what the whole net gave.
+func TestInnerBlocks(t *testing.T) {
+	for _, kernels := range KernelNames() {
+		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
+		for _, side := range []int64{8, 5} {
+			want := run(t, net, side)
+			outputs := []Output{{Name: "deep"}, {Name: "out", Data: make([]float32, len(want))}}
+			require.NoError(t, net.Run(context.Background(), unetInputs(side), outputs))
+			require.Equal(t, want, outputs[1].Data)
+			deep := outputs[0].Value
+			require.Equal(t, []int64{1, 32, side, side}, deep.Shape())
+
+			got := make([]float32, len(want))
+			in := append(unetInputs(side), Input{Name: "deep", Shape: deep.Shape(), Value: deep})
+			require.NoError(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}))
+			require.Equal(t, want, got)
+
+			in[3].Shape = []int64{1, 16, side, 2 * side}
+			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "out", Data: got}}), "deep must have the shape")
+			in[3].Shape = deep.Shape()
+			require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "deep"}}), "no output deep")
+		}
+	}
+}
+
+// What a ControlNet would add to the skips and the middle: every part is optional,
+// and zeros change nothing.
+func TestControls(t *testing.T) {
+	const side = 5
+	shapes := map[string][]int64{"control.0": {1, 32, 5, 5}, "control.1": {1, 32, 5, 5}, "control.2": {1, 32, 3, 3},
+		"control.3": {1, 64, 3, 3}, "control.middle": {1, 64, 3, 3}}
+	names := slices.Sorted(maps.Keys(shapes))
+	control := func(name string, value float32) Input {
+		return Input{Name: name, Shape: shapes[name], F32: slices.Repeat([]float32{value}, int(elements(shapes[name])))}
+	}
+	for _, kernels := range KernelNames() {
+		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
+		with := func(more ...Input) []float32 {
+			out := make([]float32, 4*side*side)
+			require.NoError(t, net.Run(context.Background(), append(unetInputs(side), more...), []Output{{Name: "out", Data: out}}))
+			return out
+		}
+		want := run(t, net, side)
+		var zeros, ones []Input
+		for _, name := range names {
+			zeros, ones = append(zeros, control(name, 0)), append(ones, control(name, 1))
+			require.Equal(t, want, with(control(name, 0)), name)
+			require.NotEqual(t, want, with(control(name, 1)), name)
+		}
+		require.Equal(t, want, with(zeros...))
+		all := with(ones...)
+		require.NotEqual(t, want, all)
+		require.Equal(t, all, with(ones...))
+	}
+}
+
+// A control is added to a skip as by hand: the first input block is made the
+// identity, so that adding to its result is adding to x. With deep nothing else
+// depends on x.
+func TestControlsAreAdded(t *testing.T) {
+	const side, channels = 6, 32
+	params := unetParams()
+	params["in_channels"] = []float64{channels}
+	for _, kernels := range KernelNames() {
+		net, err := NewNet("unet", params, Config{Threads: 1, Kernels: kernels})
+		require.NoError(t, err)
+		defer net.Close()
+		r := rand.New(rand.NewPCG(5, 6))
+		for i, w := range net.Weights() {
+			data := make([]float32, elements(w.Shape))
+			for j := range data {
+				switch w.Name {
+				case "input_blocks.0.0.bias":
+				case "input_blocks.0.0.weight": // [out, in, 3, 3]
+					if out, in := j/9/channels, j/9%channels; out == in && j%9 == 4 {
+						data[j] = 1
+					}
+				default:
+					data[j] = float32(r.NormFloat64()) / 8
+				}
+			}
+			require.NoError(t, net.Bind(i, 0, bytesOf(data)))
+		}
+		require.NoError(t, net.Load())
+		image := func(name string, scale float32) Input {
+			x := make([]float32, channels*side*side)
+			for i := range x {
+				x[i] = float32(r.NormFloat64()) * scale
+			}
+			return Input{Name: name, Shape: []int64{1, channels, side, side}, F32: x}
+		}
+		x, control, deep := image("x", 1), image("control.0", 0.5), image("deep", 1)
+		rest := append(unetInputs(side)[1:], deep)
+		compute := func(more ...Input) []float32 {
+			out := make([]float32, 4*side*side)
+			require.NoError(t, net.Run(context.Background(), slices.Concat(rest, more), []Output{{Name: "out", Data: out}}))
+			return out
+		}
+		sum := Input{Name: "x", Shape: x.Shape, F32: slices.Clone(x.F32)}
+		for i := range sum.F32 {
+			sum.F32[i] += control.F32[i]
+		}
+		want, got := compute(sum), compute(x, control)
+		require.NotEqual(t, compute(x), got)
+		for i := range want { // the identity goes through Winograd's arithmetic
+			require.InDelta(t, want[i], got[i], 1e-4, kernels)
+		}
+	}
+}
+
+func TestControlsAreChecked(t *testing.T) {
+	net := randomNet(t, "unet", unetParams(), Config{Threads: 1})
+	deep := Input{Name: "deep", Shape: []int64{1, 32, 8, 8}, F32: make([]float32, 32*64)}
+	for want, more := range map[string][]Input{
+		"unet: no input control.4; it takes":                                                   {{Name: "control.4", Shape: []int64{1}, F32: []float32{1}}},
+		"unet: no input control.00; it takes":                                                  {{Name: "control.00", Shape: []int64{1}, F32: []float32{1}}},
+		"unet: no input control; it takes":                                                     {{Name: "control", Shape: []int64{1}, F32: []float32{1}}},
+		"unet: control.2 must have the shape [1, 32, 4, 4], got [1, 32, 8, 8]":                 {{Name: "control.2", Shape: deep.Shape, F32: deep.F32}},
+		"unet: control.middle must have the shape [1, 64, 4, 4], got [1, 32, 8, 8]":            {{Name: "control.middle", Shape: deep.Shape, F32: deep.F32}},
+		"unet: with deep there is no input control.1: the block that takes it is not computed": {deep, {Name: "control.1", Shape: deep.Shape, F32: deep.F32}},
+	} {
+		err := net.Run(context.Background(), append(unetInputs(8), more...), []Output{{Name: "out", Data: make([]float32, 256)}})
+		require.ErrorContains(t, err, want)
+	}
+}
