@@ -274,10 +274,10 @@ type Output struct {
 	Value *Value
 }
 
-// Run runs the net. The outputs asked for decide how much of it is computed.
-// When ctx is done, Run returns its error: some milliseconds later with this
-// library's kernels, before the next node of the graph elsewhere.
-func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
+// Run runs the net, with some adapters. The outputs asked for decide how much of
+// it is computed. When ctx is done, Run returns its error: some milliseconds later
+// with this library's kernels, before the next node of the graph elsewhere.
+func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output, adapters ...AdapterUse) error {
 	if err := n.acquire(ctx); err != nil {
 		return err
 	}
@@ -290,6 +290,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 		return err
 	}
 	cout := n.outputs(outputs, &pinner)
+	uses, count := adapterUses(adapters)
 
 	cancel := new(int32)
 	pinner.Pin(cancel)
@@ -299,7 +300,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 	var e C.sdgo_error
 	var bytes C.uint64_t
 	if !C.sdgo_net_prepare(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
-		&bytes, &e) {
+		uses, count, &bytes, &e) {
 		return newError(ctx, &e)
 	}
 	release, err := n.take(uint64(bytes))
@@ -308,7 +309,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output) error {
 	}
 	defer release() // it has been written to, so that the system counts it
 	if !C.sdgo_net_run(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
-		(*C.int32_t)(unsafe.Pointer(cancel)), &e) {
+		uses, count, (*C.int32_t)(unsafe.Pointer(cancel)), &e) {
 		return newError(ctx, &e)
 	}
 	runtime.KeepAlive(inputs) // with their values
@@ -329,7 +330,7 @@ func (n *Net) intact() error {
 
 // Estimate returns the bytes that the graph of such a run takes beside the
 // weights, without allocating them. The inputs need no data.
-func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output) (uint64, error) {
+func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output, adapters ...AdapterUse) (uint64, error) {
 	if err := n.acquire(ctx); err != nil {
 		return 0, err
 	}
@@ -343,10 +344,11 @@ func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output) (u
 		}
 	}
 	cout := n.outputs(outputs, &pinner)
+	uses, count := adapterUses(adapters)
 	var bytes C.uint64_t
 	var e C.sdgo_error
 	if !C.sdgo_net_estimate(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
-		&bytes, &e) {
+		uses, count, &bytes, &e) {
 		return 0, newError(ctx, &e)
 	}
 	return uint64(bytes), nil

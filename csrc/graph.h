@@ -12,7 +12,11 @@ namespace sdgo {
 struct GraphKey {
     Shapes inputs;
     std::vector<std::string> outputs;
-    bool operator==(const GraphKey &o) const { return inputs == o.inputs && outputs == o.outputs; }
+    std::vector<const void *> adapters{}; // which, in their order; their strengths are no part of a graph
+
+    bool operator==(const GraphKey &o) const {
+        return inputs == o.inputs && outputs == o.outputs && adapters == o.adapters;
+    }
 };
 
 class Graph {

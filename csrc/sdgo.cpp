@@ -164,11 +164,14 @@ void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
 }
 
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
-                  size_t n_outputs, const int32_t *cancel, sdgo_error *err) {
+                  size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
+                  const int32_t *cancel, sdgo_error *err) {
     for (size_t i = 0; i < n_outputs; i++) {
         outputs[i].value = nullptr;
     }
-    const bool ok = guarded(err, [&] { net->run(inputs, n_inputs, outputs, n_outputs, cancel); });
+    const bool ok = guarded(err, [&] {
+        net->run({inputs, n_inputs, outputs, n_outputs, adapters, n_adapters}, outputs, cancel);
+    });
     if (!ok) {
         for (size_t i = 0; i < n_outputs; i++) {
             sdgo_value_free(outputs[i].value);
@@ -179,13 +182,19 @@ bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo
 }
 
 bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                       size_t n_outputs, uint64_t *bytes, sdgo_error *err) {
-    return guarded(err, [&] { *bytes = net->estimate(inputs, n_inputs, outputs, n_outputs); });
+                       size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
+                       sdgo_error *err) {
+    return guarded(err, [&] {
+        *bytes = net->estimate({inputs, n_inputs, outputs, n_outputs, adapters, n_adapters});
+    });
 }
 
 bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                      size_t n_outputs, uint64_t *bytes, sdgo_error *err) {
-    return guarded(err, [&] { *bytes = net->prepare(inputs, n_inputs, outputs, n_outputs); });
+                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
+                      sdgo_error *err) {
+    return guarded(err, [&] {
+        *bytes = net->prepare({inputs, n_inputs, outputs, n_outputs, adapters, n_adapters});
+    });
 }
 
 void sdgo_net_trim(sdgo_net *net) {

@@ -19,9 +19,9 @@
 // Memory. On the CPU bound weights are used in place: the bytes must stay
 // valid and unchanged until the net is freed. On other devices they are
 // copied by sdgo_net_load and may go afterwards, unless they are to be copied
-// again. A graph and its buffers are
-// kept for each shape of inputs, the two most recent ones, so a sampling loop
-// builds nothing.
+// again. A net has a graph with its buffers for the names and shapes of the inputs,
+// the names of the outputs and the adapters of a run, and keeps the two that were
+// used last, so a sampling loop builds nothing.
 #pragma once
 
 #include <stdbool.h>
@@ -164,24 +164,37 @@ typedef struct {
     sdgo_value *value; // set by a run where data is NULL
 } sdgo_output;
 
-// Runs the net. The outputs asked for decide how much of it runs. `cancel`
-// (may be NULL) is polled between the graph's nodes.
+// A change to a net's weights that a run applies beside them (LoRA), so that the
+// weights themselves stay as they are bound. There is no way to make one yet: runs
+// take a list of them, which must be empty, and fail with SDGO_INVALID otherwise.
+typedef struct sdgo_adapter sdgo_adapter;
+
+typedef struct {
+    const sdgo_adapter *adapter;
+    float strength; // a factor of what it adds
+} sdgo_adapter_use;
+
+// Runs the net with some adapters. The outputs asked for decide how much of it
+// runs. `cancel` (may be NULL) is polled between the graph's nodes.
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
-                  size_t n_outputs, const int32_t *cancel, sdgo_error *err);
+                  size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
+                  const int32_t *cancel, sdgo_error *err);
 
 // The bytes that the graph for such a run takes beside the weights, without
-// allocating them. Only names and shapes of the inputs and names of the
-// outputs are read.
+// allocating them. Only names and shapes of the inputs, names of the outputs and
+// the adapters are read.
 bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                       size_t n_outputs, uint64_t *bytes, sdgo_error *err);
+                       size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
+                       sdgo_error *err);
 
 // Builds the graph for such a run without its memory, and says how much that
 // takes on the CPU: 0 if it is there, and on other devices. The run that follows
 // allocates it.
 bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                      size_t n_outputs, uint64_t *bytes, sdgo_error *err);
+                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
+                      sdgo_error *err);
 
-// Frees the buffers of all kept graphs. The next run builds them again.
+// Frees the net's graphs with their buffers. The next run builds one again.
 void sdgo_net_trim(sdgo_net *net);
 
 // What one kind of operator did since the last call of sdgo_net_profile.

@@ -46,19 +46,24 @@ sdgo_net::sdgo_net(std::unique_ptr<Architecture> arch, size_t device, int thread
     weights_.seal();
 }
 
-GraphKey sdgo_net::key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                       size_t n_outputs) const {
+GraphKey sdgo_net::key(const Request &r) const {
     GraphKey k;
-    for (size_t i = 0; i < n_inputs; i++) {
-        if (!k.inputs.emplace(inputs[i].name, shape_of(inputs[i])).second) {
-            invalid("input %s is given twice", inputs[i].name);
+    for (size_t i = 0; i < r.n_inputs; i++) {
+        if (!k.inputs.emplace(r.inputs[i].name, shape_of(r.inputs[i])).second) {
+            invalid("input %s is given twice", r.inputs[i].name);
         }
     }
-    for (size_t i = 0; i < n_outputs; i++) {
-        k.outputs.push_back(outputs[i].name);
+    for (size_t i = 0; i < r.n_outputs; i++) {
+        k.outputs.push_back(r.outputs[i].name);
+    }
+    for (size_t i = 0; i < r.n_adapters; i++) {
+        k.adapters.push_back(r.adapters[i].adapter);
     }
     if (k.outputs.empty()) {
         invalid("no output is asked for");
+    }
+    if (!k.adapters.empty()) {
+        invalid("adapters are not supported yet: their number must be 0, got %zu", k.adapters.size());
     }
     arch_->check(k.inputs, k.outputs);
     return k;
@@ -148,17 +153,15 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     return graphs_.front();
 }
 
-uint64_t sdgo_net::prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                           size_t n_outputs) {
+uint64_t sdgo_net::prepare(const Request &r) {
     if (!device_.is_cpu() || !weights_.loaded()) {
         return 0;
     }
-    const Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    const Graph &g = graph(key(r));
     return g.allocated() ? 0 : g.size(device_);
 }
 
-void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
-                   const int32_t *cancel) {
+void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel) {
     const DeviceLock lock(device_, cancel);
     if (unloaded_) {
         upload({nullptr, cancel});
@@ -166,7 +169,7 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
     if (!weights_.loaded()) {
         invalid("the net is not loaded");
     }
-    Graph &g = graph(key(inputs, n_inputs, outputs, n_outputs));
+    Graph &g = graph(key(r));
     if (!g.allocated()) {
         try {
             g.allocate(device_);
@@ -175,15 +178,15 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
             throw;
         }
     }
-    for (size_t i = 0; i < n_inputs; i++) {
-        Tensor t = g.input(inputs[i].name);
+    for (size_t i = 0; i < r.n_inputs; i++) {
+        Tensor t = g.input(r.inputs[i].name);
         if (!t->data) { // nothing that leads to these outputs reads it
             continue;
         }
-        if (g.has_cache() && arch_->is_constant_across_steps(inputs[i].name) && differs(t, inputs[i])) {
+        if (g.has_cache() && arch_->is_constant_across_steps(r.inputs[i].name) && differs(t, r.inputs[i])) {
             g.invalidate_cache();
         }
-        set_input(t, inputs[i]);
+        set_input(t, r.inputs[i]);
     }
     const Stopwatch watch;
     double flop = 0;
@@ -202,7 +205,7 @@ void sdgo_net::run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outpu
         throw;
     }
     profile_.add("", flop, watch.seconds());
-    for (size_t i = 0; i < n_outputs; i++) {
+    for (size_t i = 0; i < r.n_outputs; i++) {
         get_output(g, outputs[i]);
     }
 }
@@ -273,11 +276,9 @@ void sdgo_net::get_output(const Graph &g, sdgo_output &out) const {
     out.value = v.release();
 }
 
-uint64_t sdgo_net::estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                            size_t n_outputs) {
+uint64_t sdgo_net::estimate(const Request &r) {
     if (!weights_.loaded() && device_.is_cpu()) {
         invalid("the net is not loaded");
     }
-    const GraphKey k = key(inputs, n_inputs, outputs, n_outputs);
-    return Graph(*arch_, weights_, k, cpu_.get(), profile_, choice_).size(device_);
+    return Graph(*arch_, weights_, key(r), cpu_.get(), profile_, choice_).size(device_);
 }

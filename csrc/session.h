@@ -13,6 +13,20 @@ struct sdgo_value {
     sdgo::Shape shape;
 };
 
+namespace sdgo {
+
+// What a run's graph depends on, as the C interface gives it.
+struct Request {
+    const sdgo_input *inputs;
+    size_t n_inputs;
+    const sdgo_output *outputs;
+    size_t n_outputs;
+    const sdgo_adapter_use *adapters;
+    size_t n_adapters;
+};
+
+} // namespace sdgo
+
 struct sdgo_net {
   public:
     sdgo_net(std::unique_ptr<sdgo::Architecture> arch, size_t device, int threads, const char *kernels);
@@ -22,11 +36,10 @@ struct sdgo_net {
     void load(const sdgo_load &how);
     void unload();
     void choose(const sdgo::OpChoice &choice);
-    void run(const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs, size_t n_outputs,
-             const int32_t *cancel);
-    uint64_t prepare(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs, size_t n_outputs);
-    uint64_t estimate(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                      size_t n_outputs);
+    // `outputs` are the request's, to be written to.
+    void run(const sdgo::Request &r, sdgo_output *outputs, const int32_t *cancel);
+    uint64_t prepare(const sdgo::Request &r);
+    uint64_t estimate(const sdgo::Request &r);
     void trim() {
         const sdgo::DeviceLock lock(device_, nullptr);
         graphs_.clear();
@@ -35,8 +48,7 @@ struct sdgo_net {
     sdgo::Profile &profile() { return profile_; }
 
   private:
-    sdgo::GraphKey key(const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                       size_t n_outputs) const;
+    sdgo::GraphKey key(const sdgo::Request &r) const;
     void convert_unsupported();
     void recover();
     void upload(const sdgo::Progress &progress);

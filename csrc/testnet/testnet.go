@@ -68,7 +68,7 @@ func Run(op, kernels string, inputs map[string]Tensor, weights ...Tensor) (Tenso
 	}
 	out := []C.sdgo_output{{name: C.CString("out")}}
 	defer C.free(unsafe.Pointer(out[0].name))
-	if !C.sdgo_net_run(net, unsafe.SliceData(in), C.size_t(len(in)), &out[0], 1, nil, &e) {
+	if !C.sdgo_net_run(net, unsafe.SliceData(in), C.size_t(len(in)), &out[0], 1, nil, 0, nil, &e) {
 		return failed()
 	}
 	defer C.sdgo_value_free(out[0].value)
