@@ -267,7 +267,9 @@ type Input struct {
 }
 
 // Output is a named tensor that comes out of a net: into Data, whose length is
-// the tensor's, or, where Data is nil, as a new Value.
+// the tensor's, or, where Data is nil, as a new Value. What a net returns is
+// documented with its architecture, in csrc/nets: a UNet has "out", "perturbed" for
+// perturbed-attention guidance, and "deep" for DeepCache.
 type Output struct {
 	Name  string
 	Data  []float32

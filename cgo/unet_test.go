@@ -3,11 +3,16 @@ package cgo
 import (
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
 // The inner blocks' output, put in again, gives what the whole net gave.
@@ -134,4 +139,120 @@ func TestControlsAreChecked(t *testing.T) {
 		err := net.Run(context.Background(), append(unetInputs(8), more...), []Output{{Name: "out", Data: make([]float32, 256)}})
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// tensors are those of a file, as floats.
+func tensors(t *testing.T, path string) map[string]Input {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	file, err := safetensors.Parse(data)
+	require.NoError(t, err)
+	all := map[string]Input{}
+	for _, tensor := range file.Tensors {
+		typ, ok := map[string]dtype.Type{"F32": dtype.F32, "F16": dtype.F16}[tensor.DType]
+		if !ok { // token ids
+			continue
+		}
+		in := Input{Name: tensor.Name, Shape: tensor.Shape, F32: make([]float32, elements(tensor.Shape))}
+		require.NoError(t, dtype.Float32(typ, in.F32, tensor.Data))
+		all[tensor.Name] = in
+	}
+	return all
+}
+
+// tinyUNet is the UNet of a file of testdata in float32, on the CPU.
+func tinyUNet(t *testing.T, weights map[string]Input, p Params, kernels string) *Net {
+	t.Helper()
+	net, err := NewNet("unet", p, Config{Threads: 2, Kernels: kernels})
+	require.NoError(t, err)
+	t.Cleanup(net.Close)
+	for i, w := range net.Weights() {
+		require.NoError(t, net.Bind(i, 0, bytesOf(weights["model.diffusion_model."+w.Name].F32)))
+	}
+	require.NoError(t, net.Load())
+	return net
+}
+
+func requireClose(t *testing.T, want, got []float32, bound float64, name string) {
+	t.Helper()
+	difference, size := 0.0, 0.0
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		difference, size = difference+d*d, size+float64(w)*float64(w)
+	}
+	require.LessOrEqual(t, math.Sqrt(difference/size), bound, name)
+}
+
+// What ControlNets add, perturbed attention and other norms, against the diffusers
+// library: testdata/unet/README.md.
+func TestVariationsAgreeWithDiffusers(t *testing.T) {
+	const bound = 1e-4
+	references := tensors(t, "../testdata/unet/reference.safetensors")
+	tiny := func(kernels, model, file, inputs string, p Params) (*Net, []Input) {
+		given, in := tensors(t, inputs), []Input(nil)
+		for _, name := range []string{"x", "t", "context", "y"} {
+			if input, ok := given[model+".unet."+name]; ok {
+				input.Name = name
+				in = append(in, input)
+			}
+		}
+		return tinyUNet(t, tensors(t, file), p, kernels), in
+	}
+	p := Params{"in_channels": {4}, "out_channels": {4}, "model_channels": {32}, "channel_mult": {1, 1}, "num_res_blocks": {1},
+		"transformer_depth": {1, 0}, "middle_depth": {1}, "context_dim": {64}, "adm_channels": {0}, "heads": {8}, "head_dim": {0}}
+	grouped := maps.Clone(p)
+	grouped["norm_groups"], grouped["norm_eps"] = []float64{8}, []float64{1e-3}
+	xl := maps.Clone(p)
+	xl["transformer_depth"], xl["middle_depth"], xl["context_dim"] = []float64{0, 2}, []float64{2}, []float64{96}
+	xl["adm_channels"], xl["heads"], xl["head_dim"] = []float64{112}, []float64{0}, []float64{16}
+	const nets, base = "../testdata/nets/", "../testdata/xl/"
+
+	for _, kernels := range KernelNames() {
+		compute := func(net *Net, in []Input, output string) []float32 {
+			out := make([]float32, len(references["sd1.perturbed"].F32))
+			require.NoError(t, net.Run(context.Background(), in, []Output{{Name: output, Data: out}}))
+			return out
+		}
+		net, in := tiny(kernels, "sd1", nets+"sd1.safetensors", nets+"reference.safetensors", p)
+		var controls []Input
+		for _, name := range []string{"control.0", "control.1", "control.2", "control.3", "control.middle"} {
+			control := references["sd1."+name]
+			control.Name = name
+			controls = append(controls, control)
+		}
+		controlled := slices.Concat(in, controls)
+		plain, perturbed := compute(net, in, "out"), compute(net, in, "perturbed")
+		require.NotEqual(t, plain, perturbed)
+		requireClose(t, references["sd1.perturbed"].F32, perturbed, bound, kernels)
+		requireClose(t, references["sd1.controlled"].F32, compute(net, controlled, "out"), bound, kernels)
+		requireClose(t, references["sd1.controlled.perturbed"].F32, compute(net, controlled, "perturbed"), bound, kernels)
+
+		// Both at once are the same as one by one, of another text afterwards, too.
+		for range 2 {
+			both := []Output{{Name: "perturbed", Data: make([]float32, len(plain))}, {Name: "out", Data: make([]float32, len(plain))}, {Name: "deep"}}
+			require.NoError(t, net.Run(context.Background(), in, both))
+			require.Equal(t, compute(net, in, "perturbed"), both[0].Data)
+			require.Equal(t, compute(net, in, "out"), both[1].Data)
+			in[2].F32 = slices.Clone(in[2].F32)
+			slices.Reverse(in[2].F32)
+		}
+
+		net, in = tiny(kernels, "sd1", nets+"sd1.safetensors", nets+"reference.safetensors", grouped)
+		requireClose(t, references["sd1.grouped"].F32, compute(net, in, "out"), bound, kernels)
+		net, in = tiny(kernels, "base", base+"base.safetensors", base+"reference.safetensors", xl)
+		require.Len(t, in, 4)
+		requireClose(t, references["base.perturbed"].F32, compute(net, in, "perturbed"), bound, kernels)
+	}
+}
+
+func TestPerturbedIsChecked(t *testing.T) {
+	p := unetParams()
+	p["middle_depth"] = []float64{0}
+	out := []Output{{Name: "perturbed", Data: make([]float32, 256)}}
+	err := randomNet(t, "unet", p, Config{Threads: 1}).Run(context.Background(), unetInputs(8), out)
+	require.ErrorContains(t, err, "unet: no output perturbed: the middle block has no attention")
+	deep := Input{Name: "deep", Shape: []int64{1, 32, 8, 8}, F32: make([]float32, 32*64)}
+	err = randomNet(t, "unet", unetParams(), Config{Threads: 1}).Run(context.Background(), append(unetInputs(8), deep), out)
+	require.ErrorContains(t, err, "unet: no output perturbed; there is out, and without an input deep, deep and perturbed")
 }

@@ -7,7 +7,11 @@
 // [N], fractions allowed; context, the text's embedding [N, L, context_dim];
 // with adm_channels y, what is known of the whole picture [N, adm_channels].
 // Outputs: out, the prediction [N, out_channels, H, W]; deep, what the last
-// output block gets from the blocks below it [N, model_channels · channel_mult[0], H, W].
+// output block gets from the blocks below it [N, model_channels · channel_mult[0], H, W];
+// perturbed, the prediction of the same network but for the self-attention of the
+// middle block, whose map is the identity there: perturbed-attention guidance (Ahn et
+// al. 2024, arXiv:2403.17377; the diffusers library's pag_applied_layers="mid").
+// What comes before it is computed once where out and perturbed are both asked for.
 //
 // With deep as a further input only the first input block and the last output
 // block are computed: DeepCache (Ma et al. 2024, arXiv:2312.00858), whose authors
@@ -61,8 +65,13 @@ class UNet : public Architecture {
         }
         check_controls(inputs);
         for (const std::string &name : outputs) {
-            if (name != "out" && (name != "deep" || inputs.count("deep"))) {
-                invalid("unet: no output %s; there is out, and without an input deep, deep", name.c_str());
+            const bool inner = name == "deep" || name == "perturbed"; // of blocks that deep stands for
+            if (name != "out" && !(inner && !inputs.count("deep"))) {
+                invalid("unet: no output %s; there is out, and without an input deep, deep and perturbed",
+                        name.c_str());
+            }
+            if (name == "perturbed" && blocks_.middle_depth() == 0) {
+                invalid("unet: no output perturbed: the middle block has no attention");
             }
         }
     }
@@ -77,14 +86,31 @@ class UNet : public Architecture {
         const Tensor y = blocks_.adm_channels() > 0 ? inputs.at("y") : nullptr;
         UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y), inputs.at("context")};
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
-        const Tensor deep =
-            inputs.count("deep") ? ops.image_in(inputs.at("deep")) : inner_blocks(p, first, inputs);
-        Tensors all;
-        if (asked("deep")) {
-            all["deep"] = ops.image_out(deep);
+        const Tensor skip = controlled(ops, first, inputs, control(0));
+        if (inputs.count("deep")) {
+            return {{"out", last_block(p, ops.image_in(inputs.at("deep")), skip)}};
         }
-        if (asked("out")) {
-            all["out"] = last_block(p, deep, controlled(ops, first, inputs, control(0)));
+        std::vector<Tensor> skips = blocks_.down(p, first);
+        const Tensor middle = blocks_.middle_begin(p, skips.back());
+        for (size_t k = 1; k < skips.size(); k++) {
+            skips[k] = controlled(ops, skips[k], inputs, control(int(k)));
+        }
+        const auto inner_blocks = [&](bool perturbed) {
+            const Tensor h = blocks_.middle_end(p, middle, perturbed);
+            return output_blocks(p, controlled(ops, h, inputs, "control.middle"), skips);
+        };
+        Tensors all;
+        if (asked("out") || asked("deep")) {
+            const Tensor deep = inner_blocks(false);
+            if (asked("deep")) {
+                all["deep"] = ops.image_out(deep);
+            }
+            if (asked("out")) {
+                all["out"] = last_block(p, deep, skip);
+            }
+        }
+        if (asked("perturbed")) {
+            all["perturbed"] = last_block(p, inner_blocks(true), skip);
         }
         return all;
     }
@@ -116,16 +142,9 @@ class UNet : public Architecture {
         return found == inputs.end() ? h : ops.add(h, ops.image_in(found->second));
     }
 
-    // All blocks but the first input block, which returned `first`, and the last
-    // output block. There is an output block of the first level among them:
+    // The output blocks but the last. There is one of the first level among them:
     // num_res_blocks is at least 1.
-    Tensor inner_blocks(UNetBlocks::Pass &p, Tensor first, const Tensors &inputs) const {
-        std::vector<Tensor> skips = blocks_.down(p, first);
-        Tensor h = blocks_.middle_end(p, blocks_.middle_begin(p, skips.back()));
-        h = controlled(p.ops, h, inputs, "control.middle");
-        for (size_t k = 1; k < skips.size(); k++) {
-            skips[k] = controlled(p.ops, skips[k], inputs, control(int(k)));
-        }
+    Tensor output_blocks(UNetBlocks::Pass &p, Tensor h, std::vector<Tensor> skips) const {
         int n = 0; // output_blocks.n
         for (int level = blocks_.levels() - 1; level >= 0; level--) {
             for (int block = 0; block < blocks_.blocks() + (level > 0 ? 1 : 0); block++, n++) {
