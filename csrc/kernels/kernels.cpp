@@ -147,6 +147,9 @@ SDGO_KERNEL(Attention, attention)
 SDGO_KERNEL(GroupNormStats, group_norm_stats)
 SDGO_KERNEL(Normalize, normalize)
 SDGO_KERNEL(LayerNorm, layer_norm)
+SDGO_KERNEL(RmsNorm, rms_norm)
+SDGO_KERNEL(Modulate, modulate)
+SDGO_KERNEL(Rope, rope)
 SDGO_KERNEL(Elementwise, elementwise)
 #undef SDGO_KERNEL
 

@@ -171,6 +171,38 @@ struct LayerNorm {
     Isa isa = Isa::best;
 };
 
+// Each row to a root mean square of one, then weight (Zhang and Sennrich 2019).
+// y may be x.
+struct RmsNorm {
+    const float *x = nullptr; // [rows][dim]
+    int64_t rows = 0, dim = 0;
+    float eps = 1e-6f;
+    Vector weight; // [dim]
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
+// y = x·(1 + scale) + shift by image and channel. y may be x.
+struct Modulate {
+    const float *x = nullptr; // [n][rows][dim]
+    int64_t n = 0, rows = 0, dim = 0;
+    const float *scale = nullptr, *shift = nullptr; // [n][dim]
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
+// Rotary position embedding (Su et al. 2021): the halves of a pair of numbers of a
+// head, a and b, become a·cos - b·sin and a·sin + b·cos. Pair i of a head is its
+// numbers 2i and 2i + 1 if `interleaved`, else i and i + dim/2. y may be x.
+struct Rope {
+    const float *x = nullptr; // [n][length][heads][dim]
+    int64_t n = 0, length = 0, heads = 0, dim = 0;
+    const float *cos = nullptr, *sin = nullptr; // [length][dim/2]
+    bool interleaved = false;
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
 // y = act(a + b); b may be none; y may be a or b.
 struct Elementwise {
     const float *a = nullptr, *b = nullptr;
@@ -194,6 +226,9 @@ SDGO_KERNEL(Attention)
 SDGO_KERNEL(GroupNormStats)
 SDGO_KERNEL(Normalize)
 SDGO_KERNEL(LayerNorm)
+SDGO_KERNEL(RmsNorm)
+SDGO_KERNEL(Modulate)
+SDGO_KERNEL(Rope)
 SDGO_KERNEL(Elementwise)
 #undef SDGO_KERNEL
 

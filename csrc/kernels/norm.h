@@ -118,8 +118,8 @@ inline void run_normalize(const Normalize &a, int, int, Team &team) {
     take_tasks(team, pad_tasks(s, all, a.rows), [&](int64_t i) { pad_task(s, all, a.rows, i, a.y); });
 }
 
-// Layer normalisation.
-constexpr int64_t kLayerRows = 16;
+// Rows of tokens that a task takes.
+constexpr int64_t kRowsPerTask = 16;
 
 inline void layer_norm_row(const LayerNorm &a, const float *x, float *y) {
     const int64_t whole = a.dim / W * W, rest = a.dim - whole;
@@ -152,10 +152,53 @@ inline void layer_norm_row(const LayerNorm &a, const float *x, float *y) {
     }
 }
 
+// Calls row(r) for each of `rows` rows, a few of them a task.
+template <class F> void take_rows(Team &team, int64_t rows, F row) {
+    take_tasks(team, ceil_div(rows, kRowsPerTask), [&](int64_t task) {
+        for (int64_t r = task * kRowsPerTask; r < lesser(rows, (task + 1) * kRowsPerTask); r++) {
+            row(r);
+        }
+    });
+}
+
 inline void run_layer_norm(const LayerNorm &a, int, int, Team &team) {
-    take_tasks(team, ceil_div(a.rows, kLayerRows), [&](int64_t task) {
-        for (int64_t r = task * kLayerRows; r < lesser(a.rows, (task + 1) * kLayerRows); r++) {
-            layer_norm_row(a, a.x + r * a.dim, a.y + r * a.dim);
+    take_rows(team, a.rows, [&](int64_t r) { layer_norm_row(a, a.x + r * a.dim, a.y + r * a.dim); });
+}
+
+inline void rms_norm_row(const RmsNorm &a, const float *x, float *y) {
+    V squares = zero();
+    for (int64_t i = 0; i < a.dim; i += W) {
+        const V v = i + W <= a.dim ? load(x + i) : load(x + i, a.dim - i);
+        squares = fma(v, v, squares);
+    }
+    const V inverse = broadcast(1 / __builtin_sqrtf(sum(squares) / float(a.dim) + a.eps));
+    for (int64_t i = 0; i < a.dim; i += W) {
+        alignas(64) float weight[W];
+        const int64_t n = lesser(W, a.dim - i);
+        load_vector(a.weight, i, n, weight, 1);
+        if (n == W) {
+            store(y + i, load(x + i) * inverse * load(weight));
+        } else {
+            store(y + i, load(x + i, n) * inverse * load(weight, n), n);
+        }
+    }
+}
+
+inline void run_rms_norm(const RmsNorm &a, int, int, Team &team) {
+    take_rows(team, a.rows, [&](int64_t r) { rms_norm_row(a, a.x + r * a.dim, a.y + r * a.dim); });
+}
+
+inline void run_modulate(const Modulate &a, int, int, Team &team) {
+    take_rows(team, a.n * a.rows, [&](int64_t r) {
+        const float *x = a.x + r * a.dim;
+        const float *scale = a.scale + r / a.rows * a.dim, *shift = a.shift + r / a.rows * a.dim;
+        float *y = a.y + r * a.dim;
+        int64_t i = 0;
+        for (; i + W <= a.dim; i += W) {
+            store(y + i, fma(load(x + i), broadcast(1) + load(scale + i), load(shift + i)));
+        }
+        if (const int64_t n = a.dim - i; n > 0) {
+            store(y + i, fma(load(x + i, n), broadcast(1) + load(scale + i, n), load(shift + i, n)), n);
         }
     });
 }

@@ -3,6 +3,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/norm.h"
+#include "kernels/rope.h"
 #include "kernels/table.h"
 #include "kernels/winograd.h"
 
@@ -61,6 +62,9 @@ inline const Table &table() {
         {two_phases<GroupNormStats>, stats_scratch, run_stats},
         {one_phase<Normalize>, no_scratch<Normalize>, run_normalize},
         {one_phase<LayerNorm>, no_scratch<LayerNorm>, run_layer_norm},
+        {one_phase<RmsNorm>, no_scratch<RmsNorm>, run_rms_norm},
+        {one_phase<Modulate>, no_scratch<Modulate>, run_modulate},
+        {one_phase<Rope>, no_scratch<Rope>, run_rope},
         {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},
     };
     return all;

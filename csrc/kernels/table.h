@@ -18,6 +18,9 @@ struct Table {
     Kernel<GroupNormStats> group_norm_stats;
     Kernel<Normalize> normalize;
     Kernel<LayerNorm> layer_norm;
+    Kernel<RmsNorm> rms_norm;
+    Kernel<Modulate> modulate;
+    Kernel<Rope> rope;
     Kernel<Elementwise> elementwise;
 };
 

@@ -26,6 +26,8 @@ kernels::Act act_of(Act act) {
         return kernels::Act::silu;
     case Act::gelu:
         return kernels::Act::gelu;
+    case Act::gelu_tanh:
+        return kernels::Act::gelu_tanh;
     case Act::quick_gelu:
         return kernels::Act::quick_gelu;
     }
@@ -172,6 +174,40 @@ class CpuOps : public Ops {
             kernels::LayerNorm k;
             k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.eps = eps;
             k.weight = vector(w), k.bias = vector(b);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override {
+        const int64_t dim = check_heads(x->ne[0], heads);
+        Tensor w = weight(name + ".weight", {dim});
+        return node("rms_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
+            kernels::RmsNorm k;
+            k.x = data(x), k.dim = dim, k.rows = ggml_nelements(x) / dim, k.eps = eps;
+            k.weight = vector(w);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor modulate(Tensor x, Tensor scale, Tensor shift) override {
+        check_modulate(x, scale, shift);
+        return node("modulate", 0, {x->ne[0], x->ne[1], x->ne[2], 1}, {x, scale, shift}, [=](Tensor dst) {
+            kernels::Modulate k;
+            k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1], k.n = x->ne[2];
+            k.scale = data(scale), k.shift = data(shift);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) override {
+        check_rope(x, cos, sin, heads);
+        return node("rope", 0, {x->ne[0], x->ne[1], x->ne[2], 1}, {x, cos, sin}, [=](Tensor dst) {
+            kernels::Rope k;
+            k.x = data(x), k.heads = heads, k.dim = x->ne[0] / heads, k.length = x->ne[1], k.n = x->ne[2];
+            k.cos = data(cos), k.sin = data(sin), k.interleaved = pairs == Pairs::interleaved;
             k.y = dst ? data(dst) : nullptr;
             return k;
         });

@@ -96,6 +96,50 @@ class GgmlOps : public Ops {
         return ggml_add(ctx_, ggml_mul(ctx_, ggml_norm(ctx_, x, eps), w), b);
     }
 
+    Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override {
+        const int64_t dim = check_heads(x->ne[0], heads), length = x->ne[1], n = x->ne[2];
+        Tensor w = weight(name + ".weight", {dim});
+        Tensor y = ggml_rms_norm(ctx_, ggml_reshape_4d(ctx_, x, dim, heads, length, n), eps);
+        return ggml_reshape_3d(ctx_, ggml_mul(ctx_, y, w), dim * heads, length, n);
+    }
+
+    Tensor modulate(Tensor x, Tensor scale, Tensor shift) override {
+        check_modulate(x, scale, shift);
+        const int64_t c = x->ne[0], n = x->ne[2];
+        Tensor y = ggml_add(ctx_, x, ggml_mul(ctx_, x, ggml_reshape_3d(ctx_, scale, c, 1, n)));
+        return ggml_add(ctx_, y, ggml_reshape_3d(ctx_, shift, c, 1, n));
+    }
+
+    // With the numbers of a pair in two tensors, [dim/2, heads, L, N] each.
+    Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) override {
+        check_rope(x, cos, sin, heads);
+        const int64_t c = x->ne[0], length = x->ne[1], n = x->ne[2], half = c / heads / 2;
+        cos = ggml_reshape_4d(ctx_, cos, half, 1, length, 1);
+        sin = ggml_reshape_4d(ctx_, sin, half, 1, length, 1);
+        size_t other; // from the first number of a pair to the second
+        if (pairs == Pairs::interleaved) {
+            x = ggml_reshape_4d(ctx_, x, 2, c / 2, length, n);
+            x = ggml_cont(ctx_, ggml_permute(ctx_, x, 3, 0, 1, 2)); // [C/2, L, N, 2]
+            other = x->nb[3];
+        } else {
+            other = size_t(half) * x->nb[0];
+        }
+        const size_t head = size_t(pairs == Pairs::interleaved ? half : 2 * half) * x->nb[0];
+        const auto part = [&](size_t offset) {
+            return ggml_cont(ctx_,
+                             ggml_view_4d(ctx_, x, half, heads, length, n, head, x->nb[1], x->nb[2], offset));
+        };
+        Tensor a = part(0), b = part(other);
+        Tensor first = ggml_sub(ctx_, ggml_mul(ctx_, a, cos), ggml_mul(ctx_, b, sin));
+        Tensor second = ggml_add(ctx_, ggml_mul(ctx_, a, sin), ggml_mul(ctx_, b, cos));
+        if (pairs == Pairs::halves) {
+            return ggml_reshape_3d(ctx_, ggml_concat(ctx_, first, second, 0), c, length, n);
+        }
+        Tensor y = ggml_concat(ctx_, ggml_reshape_3d(ctx_, first, c / 2, length, n),
+                               ggml_reshape_3d(ctx_, second, c / 2, length, n), 3); // [C/2, L, N, 2]
+        return ggml_reshape_3d(ctx_, ggml_cont(ctx_, ggml_permute(ctx_, y, 1, 2, 3, 0)), c, length, n);
+    }
+
     Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
         const int64_t c = q->ne[0], d = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
         count(4.0 * double(c * n) * double(lq * lk));
@@ -161,6 +205,13 @@ class GgmlOps : public Ops {
             return ggml_silu(ctx_, x);
         case Act::gelu:
             return ggml_gelu_erf(ctx_, x);
+        case Act::gelu_tanh: {
+            // x·σ(2·√(2/π)·(x + 0.044715·x³)): ggml's own looks values up in a table of
+            // half floats.
+            Tensor cube = ggml_mul(ctx_, ggml_mul(ctx_, x, x), x);
+            Tensor u = ggml_add(ctx_, ggml_scale(ctx_, cube, 0.044715f), x);
+            return ggml_mul(ctx_, x, ggml_sigmoid(ctx_, ggml_scale(ctx_, u, 1.5957691216f)));
+        }
         case Act::quick_gelu:
             // x·σ(1.702x) by way of SiLU: ggml's own quick GELU looks values
             // up in a table of half floats.

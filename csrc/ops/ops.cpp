@@ -44,6 +44,35 @@ void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t chan
     }
 }
 
+int64_t Ops::check_heads(int64_t channels, int heads) {
+    if (heads < 1 || channels % heads != 0) {
+        invalid("%lld channels do not divide into %d heads", (long long)channels, heads);
+    }
+    return channels / heads;
+}
+
+void Ops::check_modulate(Tensor x, Tensor scale, Tensor shift) {
+    for (Tensor t : {scale, shift}) {
+        if (t->ne[0] != x->ne[0] || t->ne[1] != x->ne[2] || ggml_nelements(t) != x->ne[0] * x->ne[2]) {
+            invalid("modulate: scale and shift must have the shape [%lld, %lld], got %s", (long long)x->ne[2],
+                    (long long)x->ne[0], text(unfold(t->ne, 2)).c_str());
+        }
+    }
+}
+
+void Ops::check_rope(Tensor x, Tensor cos, Tensor sin, int heads) {
+    const int64_t dim = check_heads(x->ne[0], heads);
+    if (dim % 2 != 0) {
+        invalid("rope: a head must have an even number of channels, got %lld", (long long)dim);
+    }
+    for (Tensor t : {cos, sin}) {
+        if (t->ne[0] != dim / 2 || t->ne[1] != x->ne[1] || ggml_nelements(t) != dim / 2 * x->ne[1]) {
+            invalid("rope: cosines and sines must have the shape [%lld, %lld], got %s", (long long)x->ne[1],
+                    (long long)dim / 2, text(unfold(t->ne, 2)).c_str());
+        }
+    }
+}
+
 Tensor Ops::frames_in(Tensor video, int64_t n) {
     const int64_t w = video->ne[0], h = video->ne[1], t = video->ne[2], c = video->ne[3] / n;
     Tensor x = ggml_reshape_4d(ctx_, video, w * h, t, c, n);
@@ -90,6 +119,33 @@ Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
     table =
         ggml_view_3d(ctx_, table, x->ne[0], x->ne[1], 1, table->nb[1], table->nb[1] * size_t(x->ne[1]), 0);
     return ggml_add(ctx_, x, table);
+}
+
+Tensor Ops::concat_tokens(Tensor a, Tensor b) {
+    if (a->ne[0] != b->ne[0] || a->ne[2] != b->ne[2]) {
+        invalid("tokens of the shapes %s and %s cannot be joined", text(unfold(a->ne, 3)).c_str(),
+                text(unfold(b->ne, 3)).c_str());
+    }
+    return ggml_concat(ctx_, a, b, 1);
+}
+
+Tensor Ops::slice_tokens(Tensor x, int64_t from, int64_t length) {
+    if (from < 0 || length < 1 || from > x->ne[1] - length) {
+        invalid("%lld tokens have no %lld from number %lld on", (long long)x->ne[1], (long long)length,
+                (long long)from);
+    }
+    return ggml_cont(
+        ctx_, ggml_view_3d(ctx_, x, x->ne[0], length, x->ne[2], x->nb[1], x->nb[2], size_t(from) * x->nb[1]));
+}
+
+Tensor Ops::chunk(Tensor x, int64_t index, int64_t chunks) {
+    if (chunks < 1 || x->ne[0] % chunks != 0 || index < 0 || index >= chunks) {
+        invalid("%lld channels have no part %lld of %lld", (long long)x->ne[0], (long long)index,
+                (long long)chunks);
+    }
+    const int64_t size = x->ne[0] / chunks;
+    return ggml_cont(ctx_, ggml_view_3d(ctx_, x, size, x->ne[1], x->ne[2], x->nb[1], x->nb[2],
+                                        size_t(index * size) * x->nb[0]));
 }
 
 Tensor Ops::timestep_embedding(Tensor t, int64_t dim) {

@@ -16,7 +16,11 @@
 
 namespace sdgo {
 
-enum class Act { none, silu, gelu, quick_gelu };
+enum class Act { none, silu, gelu, gelu_tanh, quick_gelu };
+
+// Which numbers of a head rotary embeddings turn together: 2i and 2i + 1 (LLaMA's
+// original code, FLUX), or i and i + dim/2 (GPT-NeoX, the transformers library).
+enum class Pairs { interleaved, halves };
 
 // A convolution: everything that can be fused into it.
 struct Conv {
@@ -78,6 +82,14 @@ class Ops {
     // (x·Wv + bv) · gelu(x·Wg + bg), where name's weight holds Wv above Wg.
     virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
     virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
+    // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
+    // it by the weight.
+    virtual Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) = 0;
+    // x·(1 + scale) + shift; scale and shift are [C, N], the same for all tokens.
+    virtual Tensor modulate(Tensor x, Tensor scale, Tensor shift) = 0;
+    // Rotary position embedding: pair p of each head of token l is turned by the angle
+    // whose cosine and sine are at [p, l], of C/heads/2 by L.
+    virtual Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) = 0;
     // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
     virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
 
@@ -98,8 +110,11 @@ class Ops {
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
     Tensor positions(Tensor x, const std::string &name,
-                     int64_t length);                 // adds a learned row to each of [C, L, N]
-    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
+                     int64_t length);                            // adds a learned row to each of [C, L, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim);            // [N] → [dim, N], cosines first
+    Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
+    Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
+    Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels
 
     // The arithmetic of the whole graph, in floating-point operations, and the
     // part of it that computes what is cached.
@@ -121,6 +136,11 @@ class Ops {
 
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels);
+
+    // The same for heads, whose numbers each are returned.
+    static int64_t check_heads(int64_t channels, int heads);
+    static void check_modulate(Tensor x, Tensor scale, Tensor shift);
+    static void check_rope(Tensor x, Tensor cos, Tensor sin, int heads);
 
     // Counts an operator's arithmetic, 2 for a product that is added up.
     double count(double flop) {

@@ -257,6 +257,47 @@ struct Test {
         compare(y.data(), normalized(values, rows, 1, dim, 1, 1e-5, weight.values, bias.values), 2e-6, name);
     }
 
+    void rms_norm(int64_t rows, int64_t dim) {
+        const float mean = random.uniform(-3, 3);
+        const Floats x = random.floats(rows * dim, mean - 1, mean + 1);
+        const Weights weight = weights(random, vector_type(random), 1, dim);
+        Floats y(size_t(rows * dim), kGuard);
+        RmsNorm r;
+        r.x = x.data(), r.rows = rows, r.dim = dim, r.eps = 1e-3f, r.y = y.data(), r.weight = weight.vector();
+        const std::string name = std::string("rms_norm ") + isa_name(isa) + " " + shape({rows, dim});
+        run(r, y, name);
+        compare(y.data(), reference::rms_norm(r, weight.values), 2e-6, name);
+    }
+
+    void modulate(int64_t n, int64_t rows, int64_t dim) {
+        const Floats x = random.floats(n * rows * dim), scale = random.floats(n * dim),
+                     shift = random.floats(n * dim);
+        Floats y(size_t(n * rows * dim), kGuard);
+        Modulate m;
+        m.x = x.data(), m.n = n, m.rows = rows, m.dim = dim, m.y = y.data();
+        m.scale = scale.data(), m.shift = shift.data();
+        const std::string name = std::string("modulate ") + isa_name(isa) + " " + shape({n, rows, dim});
+        run(m, y, name);
+        compare(y.data(), reference::modulate(m), 1e-6, name);
+    }
+
+    void rope(int64_t n, int64_t length, int64_t heads, int64_t half) {
+        const Floats x = random.floats(n * length * heads * 2 * half);
+        Floats y(x.size(), kGuard), cos, sin;
+        for (int64_t i = 0; i < length * half; i++) {
+            const double angle = double(random.uniform(-10, 10));
+            cos.push_back(float(std::cos(angle)));
+            sin.push_back(float(std::sin(angle)));
+        }
+        Rope r;
+        r.x = x.data(), r.n = n, r.length = length, r.heads = heads, r.dim = 2 * half, r.y = y.data();
+        r.cos = cos.data(), r.sin = sin.data(), r.interleaved = random.coin();
+        const std::string name = std::string("rope ") + isa_name(isa) + " " +
+                                 shape({n, length, heads, half}) + (r.interleaved ? " interleaved" : "");
+        run(r, y, name);
+        compare(y.data(), reference::rope(r), 1e-6, name);
+    }
+
     void elementwise(int64_t size, Act act, float range) {
         const Floats a = random.floats(size, -range, range), b = random.floats(size, -range, range);
         Floats y(size_t(size), kGuard);
@@ -353,11 +394,16 @@ struct Test {
                 group_norm(random.between(1, 2), random.between(1, 300), c1, c2, groups);
             }
             layer_norm(random.between(1, 40), random.between(2, 800));
+            rms_norm(random.between(1, 40), random.between(1, 800));
         }
         report("norms");
         for (int act = 0; act < 5; act++) {
             elementwise(random.between(1, 40000), Act(act), 1);
             elementwise(random.between(1, 40000), Act(act), 50);
+        }
+        for (int i = 0; i < 10; i++) {
+            modulate(random.between(1, 3), random.between(1, 40), random.between(1, 100));
+            rope(random.between(1, 2), random.between(1, 40), random.between(1, 4), random.between(1, 40));
         }
         report("elementwise");
     }

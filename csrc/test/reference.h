@@ -259,4 +259,42 @@ inline Doubles normalized(const Doubles &x, int64_t images, int64_t rows, int64_
     return y;
 }
 
+inline Doubles rms_norm(const RmsNorm &a, const Doubles &weight) {
+    Doubles y;
+    for (int64_t r = 0; r < a.rows; r++) {
+        double squares = 0;
+        for (int64_t i = 0; i < a.dim; i++) {
+            squares += double(a.x[r * a.dim + i]) * double(a.x[r * a.dim + i]);
+        }
+        for (int64_t i = 0; i < a.dim; i++) {
+            y.push_back(double(a.x[r * a.dim + i]) / std::sqrt(squares / double(a.dim) + double(a.eps)) *
+                        weight[size_t(i)]);
+        }
+    }
+    return y;
+}
+
+inline Doubles modulate(const Modulate &a) {
+    Doubles y;
+    for (int64_t i = 0; i < a.n * a.rows * a.dim; i++) {
+        const int64_t at = i / (a.rows * a.dim) * a.dim + i % a.dim;
+        y.push_back(double(a.x[i]) * (1 + double(a.scale[at])) + double(a.shift[at]));
+    }
+    return y;
+}
+
+inline Doubles rope(const Rope &a) {
+    Doubles y;
+    for (int64_t i = 0; i < a.n * a.length * a.heads * a.dim; i++) {
+        const int64_t d = i % a.dim, half = a.dim / 2, token = i / (a.dim * a.heads) % a.length;
+        const int64_t pair = a.interleaved ? d / 2 : d % half;
+        const bool second = a.interleaved ? d % 2 == 1 : d >= half;
+        const double other =
+            double(a.x[second ? i - (a.interleaved ? 1 : half) : i + (a.interleaved ? 1 : half)]);
+        const double cos = double(a.cos[token * half + pair]), sin = double(a.sin[token * half + pair]);
+        y.push_back(double(a.x[i]) * cos + (second ? other : -other) * sin);
+    }
+    return y;
+}
+
 } // namespace reference

@@ -25,7 +25,50 @@ Tensor video(Ops &ops, const Tensors &in) {
     return ops.frames_out(ops.conv2d(ops.frames_in(in.at("video"), n), "conv", {5}), n);
 }
 
+constexpr int kHeads = 2;
+
+Tensor rope(Ops &ops, const Tensors &in, Pairs pairs) {
+    return ops.rope(in.at("x"), in.at("cos"), in.at("sin"), kHeads, pairs);
+}
+
+// Shapes of tokens, of what is known of each image, and of angles.
+const Shape kTokens = {1, 3, 24}, kVectors = {1, 24}, kAngles = {3, 6};
+
 const Operator kOperators[] = {
+    {"rms_norm",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.rms_norm(in.at("x"), "norm", 1e-3f, kHeads); }},
+    {"modulate",
+     {{"x", kTokens}, {"scale", kVectors}, {"shift", kVectors}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.modulate(in.at("x"), in.at("scale"), in.at("shift")); }},
+    {"rope interleaved",
+     {{"x", kTokens}, {"cos", kAngles}, {"sin", kAngles}},
+     3,
+     [](Ops &ops, const Tensors &in) { return rope(ops, in, Pairs::interleaved); }},
+    {"rope halves",
+     {{"x", kTokens}, {"cos", kAngles}, {"sin", kAngles}},
+     3,
+     [](Ops &ops, const Tensors &in) { return rope(ops, in, Pairs::halves); }},
+    {"gelu_tanh",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) {
+         return ops.linear(in.at("x"), "linear", {5, true, Act::gelu_tanh});
+     }},
+    {"concat_tokens",
+     {{"x", kTokens}, {"z", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.concat_tokens(in.at("x"), in.at("z")); }},
+    {"slice_tokens",
+     {{"x", kTokens}},
+     3, // 2 from number 1 on
+     [](Ops &ops, const Tensors &in) { return ops.slice_tokens(in.at("x"), 1, 2); }},
+    {"chunk",
+     {{"x", kTokens}},
+     3, // the last of 4
+     [](Ops &ops, const Tensors &in) { return ops.chunk(in.at("x"), 3, 4); }},
     {"video", {{"video", {1, 3, 1, 2, 2}}, {"t", {1}}}, 5, video},
 };
 

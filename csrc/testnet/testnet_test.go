@@ -75,3 +75,131 @@ func TestVideos(t *testing.T) {
 	_, err := Run("video", "generic", map[string]Tensor{"video": random(r, 1, 3, 4, 4), "t": steps}, kernel, bias)
 	require.ErrorContains(t, err, "video must have 5 dimensions, got [1, 3, 4, 4]")
 }
+
+// Each operator against plain loops, computed by every set of kernels and by ggml.
+func TestOperators(t *testing.T) {
+	const n, length, c, dim = 2, 7, 24, 12 // two heads
+	r := rand.New(rand.NewPCG(3, 4))
+	x, z := random(r, n, length, c), random(r, n, 4, c)
+	scale, shift := random(r, n, c), random(r, n, c)
+	cos, sin := random(r, length, dim/2), random(r, length, dim/2)
+	for i, angle := range cos.Data {
+		s, c := math.Sincos(float64(angle))
+		cos.Data[i], sin.Data[i] = float32(c), float32(s)
+	}
+	norm, linear, bias := random(r, dim), random(r, 5, c), random(r, 5)
+	at := func(t Tensor, i int) float64 { return float64(t.Data[i]) }
+	// each calls f for each number of x: of image i, token l, channel k.
+	each := func(f func(i, l, k int) float64) (all []float64) {
+		for j := range x.Data {
+			all = append(all, f(j/c/length, j/c%length, j%c))
+		}
+		return all
+	}
+	number := func(i, l, k int) float64 { return at(x, (i*length+l)*c+k) }
+	rope := func(interleaved bool) func(i, l, k int) float64 {
+		return func(i, l, k int) float64 {
+			pair, other, sign := k%dim%(dim/2), k+dim/2, -1.0
+			if k%dim >= dim/2 {
+				other, sign = k-dim/2, 1
+			}
+			if interleaved {
+				pair, other, sign = k%dim/2, k+1, -1
+				if k%2 == 1 {
+					other, sign = k-1, 1
+				}
+			}
+			at := l*dim/2 + pair
+			return number(i, l, k)*float64(cos.Data[at]) + sign*number(i, l, other)*float64(sin.Data[at])
+		}
+	}
+	gelu := func() (all []float64) {
+		for j := range n * length * 5 {
+			v := at(bias, j%5)
+			for k := range c {
+				v += at(linear, j%5*c+k) * at(x, j/5*c+k)
+			}
+			all = append(all, v/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v))))
+		}
+		return all
+	}
+	rows := func(shape []int64, row func(i, l int) []float32) (all []float64) {
+		for j := range shape[0] * shape[1] {
+			for _, v := range row(int(j/shape[1]), int(j%shape[1])) {
+				all = append(all, float64(v))
+			}
+		}
+		return all
+	}
+	token := func(t Tensor, i, l int) []float32 {
+		at := (i*int(t.Shape[1]) + l) * c
+		return t.Data[at : at+c]
+	}
+	joined, sliced, part := []int64{n, length + 4, c}, []int64{n, 2, c}, []int64{n, length, c / 4}
+
+	for _, test := range []struct {
+		op      string
+		inputs  map[string]Tensor
+		weights []Tensor
+		shape   []int64
+		want    []float64
+	}{
+		{"rms_norm", map[string]Tensor{"x": x}, []Tensor{norm}, x.Shape, each(func(i, l, k int) float64 {
+			squares := 0.0
+			for j := range dim {
+				v := number(i, l, k/dim*dim+j)
+				squares += v * v
+			}
+			return number(i, l, k) / math.Sqrt(squares/dim+1e-3) * at(norm, k%dim)
+		})},
+		{"modulate", map[string]Tensor{"x": x, "scale": scale, "shift": shift}, nil, x.Shape, each(func(i, l, k int) float64 {
+			return number(i, l, k)*(1+at(scale, i*c+k)) + at(shift, i*c+k)
+		})},
+		{"rope interleaved", map[string]Tensor{"x": x, "cos": cos, "sin": sin}, nil, x.Shape, each(rope(true))},
+		{"rope halves", map[string]Tensor{"x": x, "cos": cos, "sin": sin}, nil, x.Shape, each(rope(false))},
+		{"gelu_tanh", map[string]Tensor{"x": x}, []Tensor{linear, bias}, []int64{n, length, 5}, gelu()},
+		{"concat_tokens", map[string]Tensor{"x": x, "z": z}, nil, joined, rows(joined, func(i, l int) []float32 {
+			if l < length {
+				return token(x, i, l)
+			}
+			return token(z, i, l-length)
+		})},
+		{"slice_tokens", map[string]Tensor{"x": x}, nil, sliced, rows(sliced, func(i, l int) []float32 { return token(x, i, l+1) })},
+		{"chunk", map[string]Tensor{"x": x}, nil, part, rows(part, func(i, l int) []float32 { return token(x, i, l)[3*c/4:] })},
+	} {
+		for _, kernels := range cgo.KernelNames() {
+			got, err := Run(test.op, kernels, test.inputs, test.weights...)
+			require.NoError(t, err, test.op)
+			require.Equal(t, test.shape, got.Shape, test.op)
+			requireClose(t, test.want, got.Data, 2e-6, test.op+", "+kernels)
+		}
+	}
+}
+
+// What an operator cannot do is an error before anything is computed.
+func TestOperatorsAreChecked(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	x := random(r, 1, 3, 8)
+	for want, test := range map[string]struct {
+		op     string
+		inputs map[string]Tensor
+	}{
+		"rope: a head must have an even number of channels, got 3": {"rope halves",
+			map[string]Tensor{"x": random(r, 1, 3, 6), "cos": random(r, 3, 1), "sin": random(r, 3, 1)}},
+		"7 channels do not divide into 2 heads": {"rope interleaved",
+			map[string]Tensor{"x": random(r, 1, 3, 7), "cos": random(r, 3, 1), "sin": random(r, 3, 1)}},
+		"rope: cosines and sines must have the shape [3, 2], got [4, 2]": {"rope halves",
+			map[string]Tensor{"x": x, "cos": random(r, 3, 2), "sin": random(r, 4, 2)}},
+		"modulate: scale and shift must have the shape [1, 8], got [1, 7]": {"modulate",
+			map[string]Tensor{"x": x, "scale": random(r, 1, 8), "shift": random(r, 1, 7)}},
+		"2 tokens have no 2 from number 1 on": {"slice_tokens", map[string]Tensor{"x": random(r, 1, 2, 8)}},
+		"tokens of the shapes [1, 3, 8] and [2, 3, 8] cannot be joined": {"concat_tokens",
+			map[string]Tensor{"x": x, "z": random(r, 2, 3, 8)}},
+		"6 channels have no part 3 of 4": {"chunk", map[string]Tensor{"x": random(r, 1, 3, 6)}},
+	} {
+		for _, kernels := range []string{"ggml", "generic"} {
+			_, err := Run(test.op, kernels, test.inputs)
+			require.ErrorContains(t, err, want)
+		}
+	}
+}
