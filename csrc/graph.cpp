@@ -6,15 +6,15 @@ namespace sdgo {
 
 namespace {
 
-// Tensors that a context is made for: at first, and how often as many where they
-// are not enough.
+// Tensors that a context has room for at first, and the factor by which that grows where
+// it is not enough.
 constexpr size_t kTensors = 1 << 12, kMoreTensors = 4;
 
-// Nodes that a GPU is given at once: enough that waiting for it costs nothing
-// that can be measured, few enough that cancelling seems immediate.
+// Nodes that a GPU is given at once: enough that waiting for it costs no measurable
+// time, few enough that cancelling seems immediate.
 constexpr size_t kPiece = 64;
 
-// What a view is one of.
+// The tensor that a view looks into.
 Tensor origin(Tensor t) {
     while (t->view_src) {
         t = t->view_src;
@@ -31,10 +31,10 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cp
         try {
             build(arch, weights, cpu, profile, choice, capacity);
             break;
-        } catch (const Ops::Full &) { // once more, with room for more
+        } catch (const Ops::Full &) { // again, with more room
         }
     }
-    // All tensors and all weights are more than the nodes, and than the leaves.
+    // All tensors and weights together bound the number of nodes, and of leaves.
     const size_t most = Context::tensors(ctx_.get()) + weights.all().size();
     graphs_ctx_ = Context(Context::size(0, 2, most), "a graph");
     if (!ops_->cached().empty()) {
@@ -63,7 +63,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
         Tensor t = ggml_new_tensor(ctx_.get(), type, f.n_dims, f.ne);
         ggml_set_input(t);
         if (arch.is_constant_across_steps(name)) {
-            ggml_set_output(t); // its memory must last, too
+            ggml_set_output(t); // so that its memory is not reused
         }
         inputs_[name] = t;
     }
@@ -145,8 +145,8 @@ double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
         const int group = pieces_[i].group;
         if (group >= 0) {
             stream->wait_for(group);
-            for (size_t k = 1; k < pieces_.size();
-                 k++) { // behind the last piece the next run's first follows
+            // The first piece of the next run follows the last one.
+            for (size_t k = 1; k < pieces_.size(); k++) {
                 const int next = pieces_[(i + k) % pieces_.size()].group;
                 if (next >= 0 && next != group) {
                     stream->prefetch(next, group);
@@ -177,11 +177,11 @@ void Graph::allocate(const Device &device) {
     if (Tensor node = unsupported(device)) {
         invalid("%s does not compute %s of these shapes and types", device.name(), ggml_op_desc(node));
     }
-    const uint64_t wanted = size(device);
+    const uint64_t needed = size(device);
     const auto allocate = [&](ggml_cgraph *graph, ggml_gallocr_t &memory) {
         memory = ggml_gallocr_new(device.buffers());
         if (!ggml_gallocr_reserve(memory, graph) || !ggml_gallocr_alloc_graph(memory, graph)) {
-            no_memory("activations", wanted);
+            no_memory("activations", needed);
         }
     };
     if (cache_graph_) {
@@ -193,7 +193,7 @@ void Graph::allocate(const Device &device) {
     }
     allocate(graph_, memory_);
     if (!ops_->allocate_scratch()) {
-        no_memory("activations", wanted);
+        no_memory("activations", needed);
     }
     allocated_ = true;
 }

@@ -8,7 +8,7 @@
 
 namespace sdgo {
 
-// What a graph is built for, and found by when it is wanted again.
+// What a graph is built for, and found by.
 struct GraphKey {
     Shapes inputs;
     std::vector<std::string> outputs;
@@ -21,10 +21,9 @@ struct GraphKey {
 
 class Graph {
   public:
-    // Builds the graph without memory for its tensors. Weights that are not
-    // sealed are declared on the way.
-    // Without `cpu` its operators are ggml's own. What the kernels do is added
-    // to a profile.
+    // Builds the graph without memory for its tensors, and declares its weights unless
+    // they are sealed. Without `cpu` the operators are ggml's own. The kernels' calls
+    // are added to a profile.
     Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cpu *cpu, Profile &profile,
           const OpChoice &choice);
     ~Graph();
@@ -38,7 +37,7 @@ class Graph {
     uint64_t size(const Device &device) const;
     void allocate(const Device &device);
 
-    // The first node whose operator the device doesn't know; null if it knows all.
+    // The first node whose operator the device does not support; null if it supports all.
     Tensor unsupported(const Device &device) const;
 
     // Whether it caches what depends on constant inputs alone (Ops::cache), and
@@ -46,12 +45,13 @@ class Graph {
     bool has_cache() const { return cache_graph_ != nullptr; }
     void invalidate_cache() { cache_valid_ = false; }
 
-    // The weights that it uses, in the order in which it first does.
+    // The weights that it uses, in the order of their first use.
     std::vector<Tensor> weights(const Weights &all) const;
 
-    // Computes the graph, without what is cached and still valid. Where the device
-    // doesn't poll `cancel` itself, it is polled every few nodes; its weights may
-    // come in a stream. Returns the arithmetic, in floating-point operations.
+    // Computes the graph, except for what is cached and still valid. `cancel` is polled
+    // every few nodes where the device doesn't poll it; weights may come from a stream
+    // (null: they are on the device). Returns the arithmetic, in floating-point
+    // operations.
     double compute(Device &device, Stream *stream, const int32_t *cancel);
 
     const GraphKey &key() const { return key_; }
@@ -59,8 +59,8 @@ class Graph {
     Tensor output(const std::string &name) const { return outputs_.at(name); }
 
   private:
-    // Nodes that a device is given at once. They need one group of a stream's
-    // weights, or none (-1).
+    // Nodes that a device is given at once. They use one group of a stream's weights, or
+    // none (-1).
     struct Piece {
         std::vector<Tensor> nodes;
         int group;

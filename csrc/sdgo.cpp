@@ -18,8 +18,8 @@ static_assert(int(Code::invalid) == SDGO_INVALID && int(Code::no_memory) == SDGO
               int(Code::cancelled) == SDGO_CANCELLED && int(Code::device) == SDGO_DEVICE);
 static_assert(kErrorLength == sizeof(sdgo_error::message) && kMaxDims == SDGO_MAX_DIMS);
 
-// Whether a device's own words say that its memory ran out: Vulkan throws,
-// CUDA's plugin fails an assertion.
+// Whether a device's message says that its memory ran out: Vulkan throws, CUDA's plugin
+// fails an assertion.
 bool is_memory(const char *text) {
     for (const char *words : {"OutOfDeviceMemory", "OutOfHostMemory", "out of memory"}) {
         if (strstr(text, words)) {
@@ -34,8 +34,8 @@ Params params_of(const sdgo_param *params, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const sdgo_param &p = params[i];
         if (p.count > std::size(p.values)) {
-            invalid("hyperparameter %s: %zu values, at most %zu are possible", p.name, p.count,
-                    std::size(p.values));
+            invalid("hyperparameter %s must have at most %zu values, got %zu", p.name, std::size(p.values),
+                    p.count);
         }
         all.set(p.name, p.values, p.count);
     }
@@ -224,7 +224,7 @@ void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_M
 bool sdgo_value_read(const sdgo_value *value, float *data, size_t count, sdgo_error *err) {
     return guarded(err, [&] {
         if (int64_t(count) != ggml_nelements(value->tensor)) {
-            invalid("the value has %lld elements, %zu wanted", (long long)ggml_nelements(value->tensor),
+            invalid("the value has %lld elements, got room for %zu", (long long)ggml_nelements(value->tensor),
                     count);
         }
         const DeviceLock lock(value->mutex);

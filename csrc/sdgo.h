@@ -12,16 +12,15 @@
 // owns, and returns false or NULL after filling it. Nothing is thrown, no
 // error state is kept, and nothing calls back into the caller.
 //
-// Threads. Different nets may be used from different threads at once. One net
-// takes one call at a time; the only thing that another thread may do to a
-// running net is to write to the `cancel` flag it was given.
+// Threads. Different nets may be used from different threads at once. One net takes one
+// call at a time; the only thing that another thread may do meanwhile is to set the
+// `cancel` flag that the call was given.
 //
-// Memory. On the CPU bound weights are used in place: the bytes must stay
-// valid and unchanged until the net is freed. On other devices they are
-// copied by sdgo_net_load and may go afterwards, unless they are to be copied
-// again. A net has a graph with its buffers for the names and shapes of the inputs,
-// the names of the outputs and the adapters of a run, and keeps the two that were
-// used last, so a sampling loop builds nothing.
+// Memory. On the CPU bound weights are used in place: the bytes must stay valid and
+// unchanged until the net is freed. On other devices sdgo_net_load copies them and they
+// may be freed, unless they are to be copied again. A net has a graph with its buffers for the names and
+// shapes of the inputs, the names of the outputs and the adapters of a run, and keeps the two that were used
+// last, so a sampling loop builds nothing.
 #pragma once
 
 #include <stdbool.h>
@@ -59,7 +58,7 @@ typedef struct {
 } sdgo_device_info;
 
 // Loads a plugin of ggml's from the file `path`, and with it its devices. It must be
-// built from sdgo_plugin_version: the caller has read that in the file. To be
+// built from sdgo_plugin_version, which the caller has checked in the file. To be
 // called by one thread at a time, before anything else uses devices.
 bool sdgo_plugin_load(const char *path, sdgo_error *err);
 
@@ -71,7 +70,7 @@ bool sdgo_device_at(size_t index, sdgo_device_info *info);
 
 // Sets of CPU operators, by the names that sdgo_net_new takes: this library's
 // kernels, one set for each instruction set that they are compiled for, slowest
-// first. `available` says whether this machine has the instructions. false where
+// first. `available` says whether this machine has the instructions. Returns false if
 // index is beyond the last.
 typedef struct {
     const char *name; // "generic", "avx2", …; static
@@ -99,7 +98,8 @@ sdgo_net *sdgo_net_new(const char *arch, const sdgo_param *params, size_t n_para
 void sdgo_net_free(sdgo_net *net);
 
 typedef struct {
-    const char *name; // as in the original checkpoints, without the part's prefix; lives as long as the net
+    const char
+        *name; // as in the original checkpoints, without the network's prefix; lives as long as the net
     int n_dims;
     int64_t shape[SDGO_MAX_DIMS];
 } sdgo_weight;
@@ -113,9 +113,9 @@ bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size
 
 // How weights come to a device that is not the CPU.
 typedef struct {
-    uint64_t memory;       // not 0: in groups that take at most so many bytes, while the net runs
+    uint64_t memory;       // not 0: while the net runs, in groups that take at most that many bytes
     bool keep;             // the bound bytes stay, so that sdgo_net_unload is possible; implied by memory
-    uint64_t *uploaded;    // NULL or a count of bytes that grows meanwhile
+    uint64_t *uploaded;    // NULL or a count of bytes, updated during the upload
     const int32_t *cancel; // NULL or a flag that ends it
 } sdgo_load;
 
@@ -164,8 +164,8 @@ typedef struct {
     sdgo_value *value; // set by a run where data is NULL
 } sdgo_output;
 
-// A change to a net's weights that a run applies beside them (LoRA), so that the
-// weights themselves stay as they are bound. There is no way to make one yet: runs
+// A change to a net's weights that a run applies in addition to them (LoRA); the weights
+// themselves stay as they are bound. There is no way to make one yet: runs
 // take a list of them, which must be empty, and fail with SDGO_INVALID otherwise.
 typedef struct sdgo_adapter sdgo_adapter;
 
@@ -180,7 +180,7 @@ bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo
                   size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
                   const int32_t *cancel, sdgo_error *err);
 
-// The bytes that the graph for such a run takes beside the weights, without
+// The bytes that the graph for such a run takes in addition to the weights, without
 // allocating them. Only names and shapes of the inputs, names of the outputs and
 // the adapters are read.
 bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
@@ -199,15 +199,15 @@ void sdgo_net_trim(sdgo_net *net);
 
 // What one kind of operator did since the last call of sdgo_net_profile.
 typedef struct {
-    char op[16]; // "conv 3x3", "linear", …; "" is all of them, and all that is beside them
+    char op[16]; // "conv 3x3", "linear", …; "": whole runs
     uint64_t calls;
     double flop;    // floating-point operations of the plain algorithm
     double seconds; // wall time
 } sdgo_work;
 
-// Writes at most `capacity` entries, returns how many there are, and begins
-// anew. Only this library's kernels report kinds; with ggml's operators and on
-// other devices there is the whole.
+// Writes at most `capacity` entries, returns how many there are, and starts counting
+// again. Only this library's kernels report kinds of operators; with ggml's operators
+// and on other devices there are whole runs alone.
 size_t sdgo_net_profile(sdgo_net *net, sdgo_work *work, size_t capacity);
 
 void sdgo_value_shape(const sdgo_value *value, int *n_dims, int64_t shape[SDGO_MAX_DIMS]);

@@ -9,10 +9,10 @@ namespace sdgo {
 
 namespace {
 
-// Graphs of a net that stay: one for the sampling loop and one beside it.
+// Graphs that a net keeps: one for the sampling loop and one for runs between its steps.
 constexpr size_t kMaxGraphs = 2;
 
-// No tensor that ggml can address, and no request that makes sense, is larger.
+// The most elements of an input; no reasonable request has more.
 constexpr int64_t kMaxElements = int64_t(1) << 32;
 
 Shape shape_of(const sdgo_input &in) {
@@ -41,7 +41,7 @@ sdgo_net::sdgo_net(std::unique_ptr<Architecture> arch, size_t device, int thread
         cpu_ = std::make_unique<Cpu>(threads, kernels);
         device_.set_threads(1);
     }
-    // The declaring pass: building the graph once asks for every weight.
+    // The declaring pass: building a graph asks for every weight.
     nominal();
     weights_.seal();
 }
@@ -77,7 +77,7 @@ Graph sdgo_net::nominal() const {
 
 void sdgo_net::load(const sdgo_load &how) {
     const DeviceLock lock(device_, how.cancel);
-    how_ = how; // the pointers in it are good for this call alone
+    how_ = how; // its pointers are valid during this call alone
     if (device_.is_cpu()) {
         weights_.load();
         return;
@@ -114,7 +114,7 @@ void sdgo_net::choose(const OpChoice &choice) {
     choice_ = choice;
 }
 
-// Weights of types that the device can't compute with become float32.
+// Converts weights of types that the device can't compute with to float32.
 void sdgo_net::convert_unsupported() {
     weights_.check();
     for (;;) {
@@ -136,7 +136,7 @@ void sdgo_net::convert_unsupported() {
     }
 }
 
-// The graph for such a run, with or without memory.
+// The graph for such a run, which may not have memory yet.
 Graph &sdgo_net::graph(const GraphKey &key) {
     const auto found =
         std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph &g) { return g.key() == key; });
@@ -148,7 +148,7 @@ Graph &sdgo_net::graph(const GraphKey &key) {
         graphs_.pop_back();
     }
     OpChoice choice = choice_;
-    choice.float32 = choice.float32 || weights_.exact(); // float32 is what was asked for
+    choice.float32 = choice.float32 || weights_.exact(); // as the weights ask for
     graphs_.emplace_front(*arch_, weights_, key, cpu_.get(), profile_, choice);
     return graphs_.front();
 }
@@ -180,7 +180,7 @@ void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel
     }
     for (size_t i = 0; i < r.n_inputs; i++) {
         Tensor t = g.input(r.inputs[i].name);
-        if (!t->data) { // nothing that leads to these outputs reads it
+        if (!t->data) { // these outputs don't depend on it
             continue;
         }
         if (g.has_cache() && arch_->is_constant_across_steps(r.inputs[i].name) && differs(t, r.inputs[i])) {
@@ -210,14 +210,14 @@ void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel
     }
 }
 
-// Whether an input is not what its tensor, in the CPU's memory, holds.
+// Whether an input differs from what its tensor, in the CPU's memory, holds.
 bool sdgo_net::differs(Tensor t, const sdgo_input &in) {
     const void *data = in.value ? in.value->tensor->data : in.data;
     return !data || memcmp(data, t->data, ggml_nbytes(t)) != 0;
 }
 
-// After a failure a GPU's backend may be half way through anything. A new one
-// serves the next run, if the device does.
+// After a failure a GPU's backend may be in any state. A new one serves the next run, if
+// the device still works.
 void sdgo_net::recover() {
     if (!device_.is_cpu()) {
         graphs_.clear();
@@ -245,8 +245,8 @@ void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
         const int32_t *ids = static_cast<const int32_t *>(in.data);
         for (int64_t i = 0, n = ggml_nelements(t); i < n; i++) {
             if (ids[i] < 0 || ids[i] >= arch_->vocabulary()) {
-                invalid("input %s: %d is not an id of a vocabulary of %lld", in.name, ids[i],
-                        (long long)arch_->vocabulary());
+                invalid("input %s: token ids must be 0 to %lld, got %d", in.name,
+                        (long long)arch_->vocabulary() - 1, ids[i]);
             }
         }
     }

@@ -1,4 +1,4 @@
-// What an sdgo_net is: an architecture on a device with weights and graphs.
+// What an sdgo_net is: an architecture on a device, with weights and graphs.
 #pragma once
 
 #include "core/cpu.h"
@@ -65,7 +65,7 @@ struct sdgo_net {
     mutable sdgo::Profile profile_;
     sdgo::OpChoice choice_;
     sdgo_load how_{};
-    bool unloaded_ = false; // the weights were loaded, and unloaded since
+    bool unloaded_ = false; // the weights were loaded, and then unloaded
     std::unique_ptr<sdgo::Stream> stream_;
     std::list<sdgo::Graph> graphs_; // most recently used first
 };

@@ -1,4 +1,4 @@
-// Package aborts fails assertions of ggml's, for the test of what happens then.
+// Package aborts makes an assertion of ggml's fail, to test that it becomes an error.
 package aborts
 
 // #cgo CPPFLAGS: -I${SRCDIR}/..
@@ -9,8 +9,8 @@ import "C"
 
 import _ "github.com/sdgo/sdgo/csrc/core" // errors, contexts, ggml
 
-// Provoke makes a tensor of a type that there is not, with ggml's C code, and
-// returns the error that comes of it.
+// Provoke makes a tensor of a type that does not exist, with ggml's C code, and returns
+// the error.
 func Provoke() (text string, ok bool) {
 	var buffer [512]C.char
 	ok = bool(C.sdgo_fail_assertion(&buffer[0], C.int(len(buffer))))

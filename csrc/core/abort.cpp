@@ -21,7 +21,7 @@ bool take_over() {
     return true;
 }
 
-// Whether an assertion that failed is about memory that was not there.
+// Whether a failed assertion means that memory ran out.
 bool is_memory(const char *message) {
     for (const char *words : {"failed to allocate", "mem_buffer != NULL", "out of memory"}) {
         if (strstr(message, words)) {
@@ -43,8 +43,8 @@ AbortGuard::~AbortGuard() {
     guards--;
 }
 
-// The exception passes through ggml's frames, those of C too, as through any
-// others: each has its unwind table.
+// The exception unwinds ggml's frames, also those of C, which have unwind tables like
+// any others.
 void aborted(const char *message) {
     if (guards > 0) {
         throw Error(is_memory(message) ? Code::no_memory : Code::device, 0, message);

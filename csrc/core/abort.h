@@ -1,13 +1,11 @@
-// What happens where an assertion of ggml's fails: an error, not the end of the
-// process.
+// Failed assertions of ggml's become errors instead of ending the process.
 #pragma once
 
 namespace sdgo {
 
-// While one lives, a failed assertion of ggml's on this thread, which would end
-// the process, is thrown as an Error instead: of the ggml that is linked, and of
-// plugins', whose CUDA errors end in such assertions. It is the last line: what
-// can be checked is checked before.
+// While one lives, a failed assertion on this thread is thrown as an Error: in the ggml
+// that is linked, and in plugins, whose CUDA errors are such assertions. This is the
+// last line of defence: what can be checked is checked before.
 class AbortGuard {
   public:
     AbortGuard();
@@ -16,7 +14,7 @@ class AbortGuard {
     AbortGuard &operator=(const AbortGuard &) = delete;
 };
 
-// What ggml calls where it is about to abort.
+// What ggml calls before it aborts.
 void aborted(const char *message);
 
 } // namespace sdgo

@@ -8,8 +8,8 @@ namespace sdgo {
 
 namespace {
 
-// What ggml wants of memory for contexts (GGML_MEM_ALIGN), and a little for it
-// to align with.
+// The alignment that ggml requires of a context's memory (GGML_MEM_ALIGN), and a
+// margin for its own alignments.
 constexpr size_t kAlign = 16, kMore = 256;
 
 } // namespace

@@ -1,5 +1,5 @@
-// A ggml context for headers of tensors and graphs. ggml itself ends the process
-// where there is no memory for one, so the memory is asked for here.
+// A ggml context for headers of tensors and graphs. ggml ends the process where it has
+// no memory for one, so the memory is allocated here.
 #pragma once
 
 #include "core/ggml_abi.h"
@@ -12,8 +12,8 @@ namespace sdgo {
 class Context {
   public:
     Context() = default;
-    // Room for `size` bytes of headers; throws Code::no_memory, which says that
-    // they are `what`'s.
+    // Room for `size` bytes of headers; throws Code::no_memory, naming `what` they are
+    // for.
     Context(size_t size, const char *what);
     Context(Context &&o) noexcept : memory_(std::move(o.memory_)), ctx_(o.ctx_) { o.ctx_ = nullptr; }
     Context &operator=(Context &&o) noexcept {
@@ -25,8 +25,8 @@ class Context {
 
     ggml_context *get() const { return ctx_; }
 
-    // What `tensors` headers and `graphs` graphs of `nodes` nodes and as many
-    // leaves take.
+    // The bytes of `tensors` headers and `graphs` graphs of `nodes` nodes and as many
+    // leaves.
     static size_t size(size_t tensors, size_t graphs = 0, size_t nodes = 0);
 
     // The number of tensors in a context that has nothing else.

@@ -22,7 +22,7 @@ kernels::Isa isa_named(const char *name) {
             return isa;
         }
     }
-    invalid("no kernels %s", name);
+    invalid("there are no kernels %s", name);
 }
 
 } // namespace

@@ -11,8 +11,8 @@ struct Cpu {
     kernels::Isa isa;
     const int32_t *cancel = nullptr; // of the run in progress: kernels stop once it is not zero
 
-    // `kernels` is null for the fastest set, or the name of one; throws where
-    // this machine has no such kernels.
+    // `kernels` is null for the fastest set, or the name of one; throws if this machine
+    // has no such kernels.
     Cpu(int threads, const char *kernels);
 };
 

@@ -32,10 +32,10 @@ void silence_ggml(void (*set_log)(ggml_log_callback, void *)) {
 Device::Device(size_t index, int threads) {
     silence_ggml();
     if (index >= ggml_backend_dev_count()) {
-        invalid("device %zu does not exist: there are %zu", index, ggml_backend_dev_count());
+        invalid("device %zu does not exist: there are %zu devices", index, ggml_backend_dev_count());
     }
     if (threads < 1 || threads > 512) {
-        invalid("%d threads, 1 to 512 wanted", threads);
+        invalid("threads must be 1 to 512, got %d", threads);
     }
     dev_ = ggml_backend_dev_get(index);
     cpu_ = ggml_backend_dev_type(dev_) == GGML_BACKEND_DEVICE_TYPE_CPU;
@@ -96,7 +96,7 @@ Buffer::~Buffer() {
 
 void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     if (cpu_) {
-        if (threads_ > 1) { // ggml makes them for each graph, and asserts that it could
+        if (threads_ > 1) { // ggml starts them for each graph, and asserts that it could
             ggml_backend_cpu_set_n_threads(backend_, 1 + threads_possible(threads_ - 1));
         }
         ggml_backend_cpu_set_abort_callback(backend_, cancelled, const_cast<int32_t *>(cancel));
@@ -109,7 +109,7 @@ void Device::compute(ggml_cgraph *graph, const int32_t *cancel) {
     }
     switch (status) {
     case GGML_STATUS_SUCCESS:
-        // Kernels stop in the middle of a node, the last one, too.
+        // Kernels stop in the middle of a node, of the last one, too.
         if (cpu_ && cancelled(const_cast<int32_t *>(cancel))) {
             throw Error(Code::cancelled, 0, "cancelled");
         }

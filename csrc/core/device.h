@@ -19,8 +19,8 @@ class Device {
     Device(const Device &) = delete;
     Device &operator=(const Device &) = delete;
 
-    // Closes the device and opens it anew; memory on it stays. Nothing happens
-    // where that is not possible.
+    // Closes the device and opens it again; memory on it stays. Does nothing where that
+    // is not possible.
     void reopen();
 
     bool is_cpu() const { return cpu_; }
@@ -33,11 +33,11 @@ class Device {
     }
     const char *name() const { return ggml_backend_dev_name(dev_); }
 
-    // Whether the device knows a node's operator, with its types and shapes.
+    // Whether the device supports a node's operator, with its types and shapes.
     bool supports(const ggml_tensor *node) const { return ggml_backend_dev_supports_op(dev_, node); }
 
-    // Computes the graph; throws Code::cancelled once *cancel is not zero. Only
-    // the CPU looks at the flag while it computes.
+    // Computes the graph; throws Code::cancelled once *cancel is not zero. Only the CPU
+    // checks the flag while it computes.
     void compute(ggml_cgraph *graph, const int32_t *cancel);
 
   private:
@@ -80,8 +80,8 @@ class Buffer {
     ggml_backend_buffer_t buffer_ = nullptr;
 };
 
-// Calls f, which frees what a device holds. One that is lost fails at that, too,
-// and there is nobody to tell.
+// Calls f, which frees what a device holds. A lost device fails at that, too, and the
+// error can go nowhere.
 template <class F> void quietly(F f) noexcept {
     try {
         const AbortGuard guard;
@@ -90,8 +90,8 @@ template <class F> void quietly(F f) noexcept {
     }
 }
 
-// Replaces ggml's logging, which writes to standard error, by silence: what
-// matters comes back as errors. Plugins have a log of their own.
+// Turns off ggml's logging to standard error: what matters is returned as an error.
+// Plugins have a log of their own.
 void silence_ggml(void (*set_log)(ggml_log_callback, void *) = ggml_log_set);
 
 } // namespace sdgo

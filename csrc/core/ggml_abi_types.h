@@ -2,14 +2,14 @@
 //
 // ggml is linked in as a Go module, whose headers a C++ package of another
 // module cannot include by path. abi_check.cpp (run by `make test`) compiles
-// these declarations against the pinned module's own headers, so a drift in an
-// enumerator, a field or a signature is a failed test, not corrupted memory.
+// these declarations against the pinned module's own headers, so that a change of an
+// enumerator, a field or a signature fails a test instead of corrupting memory.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-// The version of the Go module that these are of: plugins must be of it, too.
+// The version of the Go module that these belong to; plugins must have it, too.
 // csrc/core/abi_test.go compares it with go.mod.
 #define SDGO_GGML_VERSION "v0.17.4"
 
@@ -61,7 +61,7 @@ enum ggml_backend_buffer_usage {
     GGML_BACKEND_BUFFER_USAGE_COMPUTE = 2,
 };
 
-// The operator of a node is never read here, only carried.
+// The operator of a node is never read here, only stored.
 enum ggml_op { GGML_OP_NONE = 0 };
 
 struct ggml_context;
@@ -79,8 +79,8 @@ typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
 typedef struct ggml_backend_reg *ggml_backend_reg_t;
 
-// Of ggml's internal interface (ggml-backend-impl.h): what host_buffer.cpp needs to
-// bring memory of its own. Functions that it only carries have no type here.
+// Of ggml's internal interface (ggml-backend-impl.h): what host_buffer.cpp needs for
+// memory of its own. Functions that it only copies have no type here.
 typedef void (*ggml_any_function)(void);
 
 struct ggml_backend_buffer_type_i {

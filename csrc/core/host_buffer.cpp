@@ -6,8 +6,8 @@ namespace sdgo {
 
 namespace {
 
-// A type of buffers as ggml's, which knows how ggml frees a buffer whose memory is
-// not its own: the buffer alone.
+// ggml's type of buffers, with ggml's function that frees a buffer but not its
+// memory, which it does not own.
 struct HostBuffers : ggml_backend_buffer_type {
     void (*free_buffer)(ggml_backend_buffer_t) = nullptr;
 };

@@ -31,7 +31,7 @@ class Params {
         return values_.count(name) ? real(name, low, high) : otherwise;
     }
 
-    // Fails if there is one that nobody has asked for; for when all have been read.
+    // Fails if there is one that was not read; to be called after all reads.
     void expect_no_others(const char *net) const;
 
   private:

@@ -23,8 +23,8 @@ void keep_last(ggml_log_level, const char *text, void *line) {
     last.erase(last.find_last_not_of("\r\n ") + 1);
 }
 
-// A shared library. It stays open: its devices are ggml's from then on, and a
-// library that was tried in vain does no harm.
+// A shared library. It stays open: its devices are ggml's from then on, and one that
+// turned out to be no plugin does no harm.
 class Library {
   public:
     explicit Library(const char *path) {
@@ -33,7 +33,7 @@ class Library {
         if (!MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, std::size(wide))) {
             fail("its path is too long, or not UTF-8");
         }
-        // The core lies beside the plugin.
+        // ggml's core is in the plugin's folder.
         handle_ = LoadLibraryExW(wide, nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
         if (!handle_) {
             fail("Windows error " + std::to_string(GetLastError()));
@@ -42,12 +42,12 @@ class Library {
         handle_ = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!handle_) {
             const char *text = dlerror();
-            fail(text ? text : "it does not load");
+            fail(text ? text : "it cannot be loaded");
         }
 #endif
     }
 
-    // A symbol of the library or of what it brings along; null if there is none.
+    // A symbol of the library or of the libraries it loads; null if there is none.
     void *find(const char *name) const {
 #ifdef _WIN32
         void *p = reinterpret_cast<void *>(GetProcAddress(handle_, name));
@@ -103,7 +103,7 @@ void load_plugin(const char *path) {
         silence_ggml(set_log);
     }
     if (!plugin) {
-        Library::fail(!thrown.empty() ? thrown : !last.empty() ? last : "it does not start");
+        Library::fail(!thrown.empty() ? thrown : !last.empty() ? last : "it cannot be started");
     }
     if (ggml_backend_reg_dev_count(plugin) == 0) {
         Library::fail("it finds no device it can use");

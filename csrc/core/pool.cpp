@@ -7,8 +7,8 @@ namespace sdgo {
 
 namespace {
 
-// How long a thread waits in a loop before it sleeps: longer than the gap
-// between two nodes of a graph, shorter than anybody notices.
+// How long a thread spins before it sleeps: longer than the gap between two nodes of a
+// graph, shorter than anyone notices.
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 void relax() {
@@ -19,7 +19,7 @@ void relax() {
 #endif
 }
 
-// Waits in a loop for `ready`, for kSpin at most; whether it became true.
+// Spins until `ready`, for kSpin at most; returns whether it became true.
 template <class F> bool spin(F ready) {
     const auto end = std::chrono::steady_clock::now() + kSpin;
     do {
@@ -33,11 +33,11 @@ template <class F> bool spin(F ready) {
     return false;
 }
 
-// Threads that the rest of the process may need at any moment: where Go's runtime
-// can't make one, the process ends.
+// Threads that are left for the rest of the process: Go's runtime ends the process
+// where it cannot start one.
 constexpr int kSpare = 4;
 
-// Threads that do nothing: n, or as many as the system makes.
+// Threads that do nothing: n, or as many as the system starts.
 class Waiting {
   public:
     explicit Waiting(int n) {
@@ -47,7 +47,7 @@ class Waiting {
             while (int(all_.size()) < n) {
                 all_.emplace_back([this] { const std::lock_guard<std::mutex> wait(end_); });
             }
-        } catch (const std::exception &) { // that is what is to be found out
+        } catch (const std::exception &) { // which is what we want to know
         }
     }
     ~Waiting() {
@@ -86,7 +86,7 @@ void Pool::start() {
         while (int(workers_.size()) < most_ - 1) {
             workers_.emplace_back([this] { work(0); });
         }
-    } catch (const std::exception &) { // no thread, or no memory for one: those that are there do
+    } catch (const std::exception &) { // no thread, or no memory for one: fewer will do
     }
 }
 
@@ -125,8 +125,8 @@ void Pool::run(int n, Call call, const void *task) {
     }
     wake_.notify_all();
     take(generation, n, call, task);
-    // The tasks that others took are short; yield in case one of their threads
-    // waits for this core.
+    // The tasks that other threads took are short; yield in case one of them waits for
+    // this core.
     while (left_.load(std::memory_order_acquire) > 0) {
         if (!spin([this] { return left_.load(std::memory_order_acquire) == 0; })) {
             std::this_thread::yield();

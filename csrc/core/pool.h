@@ -1,10 +1,9 @@
 // The threads that the CPU kernels share.
 //
-// ggml's own threads meet at a spinning barrier after every node, so a small
-// net crawls as soon as one of the cores is busy with something else. Here a
-// kernel's work is cut into tasks that threads take one at a time: a thread
-// that the system has put aside delays its own task only, and idle threads
-// sleep after a moment.
+// ggml's own threads wait for each other at a spinning barrier after every node, so a
+// small net becomes slow as soon as one of the cores is busy with something else. Here
+// a kernel's work is cut into tasks that threads take one at a time: a thread that is
+// not scheduled delays its own task only, and idle threads sleep after a moment.
 #pragma once
 
 #include <atomic>
@@ -17,15 +16,15 @@ namespace sdgo {
 
 class Pool {
   public:
-    // `threads` counts the caller of run, too. They are started when something
-    // first asks how many there are.
+    // `threads` includes the caller of run. They are started by the first call of
+    // threads().
     explicit Pool(int threads) : most_(threads) {}
     ~Pool();
     Pool(const Pool &) = delete;
     Pool &operator=(const Pool &) = delete;
 
-    // How many there are: fewer than there should be where the system makes no
-    // more, or none after them.
+    // The number of threads: fewer than asked for where the system starts no more, or
+    // could start none after them.
     int threads();
 
     // Calls task(0) … task(n-1), each once, on all threads; returns when all
@@ -47,9 +46,9 @@ class Pool {
     bool started_ = false;
     std::vector<std::thread> workers_;
 
-    // The job at hand. Its fields are written under the lock before the
-    // generation that announces it; next_ packs the generation and the next
-    // task, so that a late thread cannot take a task of a job it has not seen.
+    // The current job. Its fields are written under the lock before the generation that
+    // announces it; next_ packs the generation and the next task, so that a late thread
+    // cannot take a task of a job that it has not seen.
     std::mutex mutex_;
     std::condition_variable wake_;
     std::atomic<uint64_t> generation_{0};
@@ -61,8 +60,8 @@ class Pool {
     bool stop_ = false;
 };
 
-// How many threads, of n, the system makes now: they are made, and end. Some more
-// are left for others.
+// How many threads, of n, the system can start now, with some left for others. It
+// starts them to find out.
 int threads_possible(int n);
 
 } // namespace sdgo

@@ -1,4 +1,4 @@
-// What a net's operators did: how often, how much arithmetic, how long.
+// A profile of a net's operators: calls, arithmetic, time.
 #pragma once
 
 #include <chrono>

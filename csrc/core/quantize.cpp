@@ -14,13 +14,13 @@ namespace {
 // The scales of quantized blocks are float16.
 constexpr float kLargest = 65504;
 
-// Numbers that are not zero, and too small to be told from it in a block with a
-// float16 scale: that begins at 6e-8. Their squares vanish, and the searches of
-// ggml's quantizers divide by sums of squares.
+// Numbers below this become zero: a block's float16 scale, at least 6e-8, cannot
+// represent them, their squares underflow, and ggml's quantizers divide by sums of
+// squares.
 constexpr float kVanishing = 1e-12f;
 
-// Importances count in proportion to one another. Within these bounds their
-// products with squares of weights neither overflow nor vanish.
+// Only the ratios of importances matter. Within these bounds their products with
+// squares of weights neither overflow nor underflow.
 constexpr float kImportant = 1e6f, kUnimportant = 1e-6f;
 
 const ggml_type_traits &traits(int type, const char *verb) {
@@ -32,7 +32,8 @@ const ggml_type_traits &traits(int type, const char *verb) {
     return *t;
 }
 
-// Whether all numbers are finite and at most kLargest; and whether any vanish.
+// Fails unless all numbers are finite and at most kLargest in size; *vanishing says
+// whether any are below kVanishing.
 void check(const float *src, int64_t n, const char *type, bool *vanishing) {
     float largest = 0;
     bool finite = true, small = false;
@@ -44,20 +45,20 @@ void check(const float *src, int64_t n, const char *type, bool *vanishing) {
     }
     if (!finite) {
         invalid(
-            "it has numbers up to %g, or NaN; type %s holds those up to %g in size; bf16 and f32 hold more",
-            double(largest), type, double(kLargest));
+            "numbers must be at most %g in size for type %s, got %g or NaN; bf16 and f32 hold larger ones",
+            double(kLargest), type, double(largest));
     }
     *vanishing = small;
 }
 
-// An importance matrix with the same proportions, in a range that is safe. One
-// that is within that range already stays as it is.
+// An importance matrix scaled to a safe range; one that is in that range stays as it
+// is.
 std::vector<float> balanced(const float *importance, int64_t n) {
     float largest = 0, smallest = INFINITY;
     for (int64_t i = 0; i < n; i++) {
         if (!(importance[i] >= 0) || std::isinf(importance[i])) {
-            invalid("an importance of %g for column %lld; must be a finite number from 0 on",
-                    double(importance[i]), (long long)i);
+            invalid("the importance of column %lld must be a finite number of at least 0, got %g",
+                    (long long)i, double(importance[i]));
         }
         largest = std::max(largest, importance[i]);
         smallest = std::min(smallest, importance[i]);
@@ -66,7 +67,7 @@ std::vector<float> balanced(const float *importance, int64_t n) {
     if (largest <= kImportant && smallest >= kUnimportant) {
         return all;
     }
-    if (largest == 0) { // nothing is known: all count alike
+    if (largest == 0) { // nothing is known: all count the same
         std::fill(all.begin(), all.end(), 1.0f);
         return all;
     }
@@ -92,10 +93,10 @@ void quantize(int type, const float *src, void *dst, size_t size, int64_t rows, 
     }
     const size_t row = ggml_row_size(ggml_type(type), row_length);
     if (size / row != size_t(rows) || size % row != 0) {
-        invalid("%zu bytes for %lld rows of %zu bytes", size, (long long)rows, row);
+        invalid("%lld rows must have %zu bytes each, got %zu bytes", (long long)rows, row, size);
     }
     if (ggml_quantize_requires_imatrix(ggml_type(type)) && !importance) {
-        invalid("type %s wants an importance matrix", t.type_name);
+        invalid("type %s needs an importance matrix", t.type_name);
     }
     std::vector<float> weights, numbers;
     if (t.is_quantized) {
@@ -123,7 +124,7 @@ void dequantize(int type, const void *src, size_t size, float *dst, int64_t coun
         invalid("type %d cannot be dequantized", type);
     }
     if (count < 0 || count % t.blck_size != 0 || size != size_t(count / t.blck_size) * t.type_size) {
-        invalid("%zu bytes for %lld elements of type %s", size, (long long)count, t.type_name);
+        invalid("%lld elements of type %s do not have %zu bytes", (long long)count, t.type_name, size);
     }
     t.to_float(src, dst, count);
 }

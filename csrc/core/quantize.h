@@ -1,4 +1,4 @@
-// ggml's quantizers, which are given nothing that they can't work with.
+// ggml's quantizers, with their arguments checked first.
 #pragma once
 
 #include <cstddef>

@@ -17,7 +17,7 @@ Stream::Stream(const Device &device, Weights &weights, const std::vector<Tensor>
     for (Tensor t : order) {
         const size_t size = (ggml_backend_buft_get_alloc_size(kind, t) + align - 1) / align * align;
         if (size > place) {
-            no_memory("two groups of weights of which one is the largest weight", uint64_t(size) * kPlaces);
+            no_memory("two groups of weights, as large as the largest weight", uint64_t(size) * kPlaces);
         }
         if (groups_.empty() || used + size > place) {
             groups_.emplace_back();
@@ -84,7 +84,7 @@ void Stream::prefetch(int group, int used) {
             }
         });
         coming_ = group;
-    } catch (const std::system_error &) { // no thread can be made: it comes when it is needed
+    } catch (const std::system_error &) { // no thread can be started: wait_for uploads it
     }
 }
 

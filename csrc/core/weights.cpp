@@ -7,8 +7,8 @@ namespace sdgo {
 
 namespace {
 
-// Bytes of a weight that are uploaded at once: progress is told, and a
-// cancelled flag seen, after each.
+// Bytes of a weight that are uploaded at once; after each such piece progress is
+// reported and the cancel flag is checked.
 constexpr size_t kUpload = 32 << 20;
 
 int64_t elements(const Shape &shape) {
@@ -28,7 +28,7 @@ const ggml_type_traits *weight_traits(int type, const std::string &name) {
             return t;
         }
     }
-    invalid("weight %s: type %d is not one that weights can have", name.c_str(), type);
+    invalid("weight %s: type %d is not a type of weights", name.c_str(), type);
 }
 
 } // namespace
@@ -42,7 +42,7 @@ size_t Weights::require(const std::string &name, const Shape &shape) {
         return found->second;
     }
     if (sealed()) {
-        invalid("weight %s is not one of this net's", name.c_str());
+        invalid("the net has no weight %s", name.c_str());
     }
     all_.push_back(Weight{});
     all_.back().name = name;
@@ -76,21 +76,21 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
         invalid("weight %s: rows of %lld elements do not divide into blocks of %lld (type %s)",
                 w.name.c_str(), (long long)run, (long long)traits->blck_size, traits->type_name);
     }
-    const size_t want = ggml_row_size(type, run) * size_t(n / run);
-    if (size != want) {
-        invalid("weight %s: %zu bytes, %zu wanted for %lld elements of type %s", w.name.c_str(), size, want,
-                (long long)n, traits->type_name);
+    const size_t expected = ggml_row_size(type, run) * size_t(n / run);
+    if (size != expected) {
+        invalid("weight %s must have %zu bytes for %lld elements of type %s, got %zu", w.name.c_str(),
+                expected, (long long)n, traits->type_name, size);
     }
 
-    // Biases, norms and the like take part in element-wise operators, which
-    // want float32; they are few. So do quantized convolutions, whose shape
-    // ggml's types cannot express.
+    // Biases, norms and the like are operands of element-wise operators, which take
+    // float32; they are few. Quantized convolutions become float32, too: ggml's types
+    // cannot express their shape.
     const bool convert = type != GGML_TYPE_F32 && (w.shape.size() == 1 || row % traits->blck_size != 0);
     if (convert) {
         to_f32(w, type, data, n);
         type = GGML_TYPE_F32;
     } else if (reinterpret_cast<uintptr_t>(data) % (traits->type_size % 4 == 0 ? 4 : 2) != 0) {
-        // safetensors promises no alignment.
+        // safetensors guarantees no alignment.
         w.owned.reset(new uint8_t[size]);
         memcpy(w.owned.get(), data, size);
         data = w.owned.get();

@@ -1,4 +1,4 @@
-// A net's weights: what it wants, and what the caller bound to it.
+// A net's weights: what it requires, and what the caller bound.
 #pragma once
 
 #include "core/context.h"
@@ -15,8 +15,8 @@ namespace sdgo {
 
 using Tensor = ggml_tensor *;
 
-// The data of a weight that has no memory yet, so that none is planned for it
-// among a graph's. It is never read.
+// The data of a weight that has no memory yet, which keeps a graph's allocator from
+// planning memory for it. It is never read.
 void *const kUnallocated = reinterpret_cast<void *>(64);
 
 struct Weight {
@@ -27,18 +27,17 @@ struct Weight {
     std::unique_ptr<uint8_t[]> owned{}; // a converted or realigned copy
 };
 
-// How far an upload is, for others to read, and a flag of theirs to end it.
+// An upload's progress, for other threads to read, and their flag to end it.
 struct Progress {
     uint64_t *bytes = nullptr;       // added to
     const int32_t *cancel = nullptr; // not 0: Code::cancelled
 };
 
-// Weights come into being by being asked for: the first, dry pass of a net's
-// forward function declares them, so that the names and shapes a net wants are
-// written down once, where they are used.
+// Weights are declared by use: the first, dry pass of a net's forward function asks for
+// each, so that names and shapes are written once, where they are used.
 class Weights {
   public:
-    // Returns the index of a weight, declaring it if `declaring`.
+    // Returns the index of a weight; before seal it declares the weight first.
     size_t require(const std::string &name, const Shape &shape);
 
     // Ends the declaring pass and makes room for the tensors.
@@ -50,8 +49,8 @@ class Weights {
     // Throws unless all are bound.
     void check() const;
 
-    // Turns a weight that is bound and not loaded into float32; false if it is
-    // that already, or is none of these weights.
+    // Converts a weight that is bound and not loaded to float32; false if it is float32
+    // already, or none of these weights.
     bool make_float32(Tensor t);
 
     // Checks that all are bound and uses their bytes in place.
@@ -64,13 +63,14 @@ class Weights {
     // Frees the device's memory. Only after load with `keep`.
     void unload();
 
-    // Weights that something else has brought to the device, or is about to.
+    // For weights that something else has brought to the device, or will.
     void set_loaded(bool loaded) { loaded_ = loaded; }
     bool loaded() const { return loaded_; }
 
-    // Whether all matrices that are bound are float32: a net that is to compute
-    // with nothing less.
+    // Whether all matrices that are bound are float32: then the net is to compute with
+    // nothing less.
     bool exact() const;
+
     // Copies a weight to its place on the device.
     void upload(size_t index, const Progress &progress);
 

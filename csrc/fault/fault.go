@@ -1,6 +1,6 @@
-// Package fault builds a plugin of ggml's with a device that fails as it is
-// told, for tests of what happens then. The device is "fault0"; csrc/test/fault.cpp
-// says how it is told.
+// Package fault builds a plugin of ggml's with a device that fails on request, for tests
+// of what happens then. The device is "fault0"; csrc/test/fault.cpp says how to make it
+// fail.
 package fault
 
 import (
@@ -85,8 +85,8 @@ func compile(path string, macros ...string) error {
 	ggml = filepath.Join(ggml, "ml", "backend", "ggml", "ggml")
 	kind := []string{"-shared", "-fPIC"}
 	if strings.HasSuffix(path, ".dll") {
-		// With the compiler's own libraries in it; the stamp says that it is to be
-		// exported, and then nothing is that does not say so.
+		// With the compiler's own libraries linked in. The stamp is marked as exported,
+		// and then unmarked symbols are not exported by default.
 		kind = []string{"-shared", "-static", "-Wl,--export-all-symbols"}
 	}
 	args := append(compiler[1:], append(kind, "-std=c++17", "-o", path,

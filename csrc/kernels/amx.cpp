@@ -1,6 +1,6 @@
-// The kernels for processors with AMX: those for AVX-512 with VNNI, which they
-// have, too, but for matrix products.
-// Library headers come first: what they define must not be compiled for it.
+// The kernels for processors with AMX: its own matrix products, and else the kernels
+// for AVX-512 with VNNI, which these processors have, too.
+// Library headers come first: inline functions of theirs must not be compiled for it.
 #if defined(__x86_64__)
 #define SDGO_ISA amx
 

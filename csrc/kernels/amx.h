@@ -14,7 +14,7 @@ namespace sdgo::kernels::SDGO_ISA {
 constexpr int kTile = 16;                // rows of a tile, and columns of a tile of sums
 constexpr int kTileDepth = 32;           // columns of a tile of bfloat16
 constexpr int64_t kTileSize = 512;       // its numbers
-constexpr int64_t kPair = 2 * kTileSize; // the tile and the tile of what it leaves
+constexpr int64_t kPair = 2 * kTileSize; // a tile and the tile of its rests
 constexpr int64_t kAmxBlock = 2 * kTile; // rows and columns that registers hold
 
 struct AmxPlan {
@@ -27,9 +27,9 @@ struct AmxPlan {
     int64_t stride = 0; // of the sums
 };
 
-// Few rows do not pay for the preparation of weights (a step with guidance has
-// two images), float32 weights are promised float32 arithmetic. The choice
-// depends on one image, as Winograd's does.
+// Few rows are not worth preparing the weights for (a step with guidance has two
+// images), and float32 weights are promised float32 arithmetic. The choice depends on
+// the size of one image, as Winograd's does.
 inline bool use_amx(const Plan &p) {
     return p.source.kernel == 1 && !p.source.upsample && p.gemm.w.type != Type::f32 &&
            2 * p.gemm.rows_per_image >= kTile && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
@@ -74,7 +74,7 @@ inline int64_t amx_thread_floats(const AmxPlan &a) {
     return round_up(greater(weights + (a.rows + 2) * a.stride, a.depth_tiles * kTileDepth), 16);
 }
 
-// 32 floats as bfloat16, and what that leaves of them, likewise.
+// 32 floats as bfloat16, and the rest, what rounding took away, as bfloat16, too.
 inline void split(V low, V high, __m512i &rounded, __m512i &rest) {
     rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
     const V low_rest = low - from_bf16(_mm512_castsi512_si256(rounded));

@@ -11,11 +11,11 @@ using V = __m256;
 constexpr int W = 8;                        // floats in a vector
 constexpr int MR = 4;                       // rows of a register tile
 constexpr int NV = 3;                       // vectors in a row of a register tile
-constexpr int64_t kPanelBytes = 144 << 10;  // of packed weights that stay in the cache
+constexpr int64_t kPanelBytes = 144 << 10;  // of packed weights that fit into the cache
 constexpr int64_t kRowBlock = 256;          // rows that share packed weights
 constexpr int64_t kWinogradTiles = 48;      // that share transformed filters
 constexpr int kInt16Rows = 6;               // of a register tile in fixed point, two vectors wide
-constexpr int64_t kInt16Packed = 104 << 10; // of its packed weights, numbers that stay in the cache
+constexpr int64_t kInt16Packed = 104 << 10; // of its packed weights: numbers that fit into the cache
 
 inline __m256i first(int64_t n) {
     alignas(32) static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -43,7 +43,7 @@ inline void store(float *p, V x, int64_t n) {
 inline V fma(V a, V b, V c) {
     return _mm256_fmadd_ps(a, b, c);
 }
-// If one is NaN, the second.
+// The second if one is NaN.
 inline V max(V a, V b) {
     return _mm256_max_ps(a, b);
 }
@@ -120,7 +120,7 @@ inline VI round_to_integers(V low, V high) {
     const VI both = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
     return _mm256_permute4x64_epi64(both, 0xd8);
 }
-// The lower 16 bits of each in turns.
+// The lower 16 bits of `even` and `odd`, alternately.
 inline VI pairs(VI even, VI odd) {
     return _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
 }

@@ -11,11 +11,11 @@ using V = __m512;
 constexpr int W = 16;                       // floats in a vector
 constexpr int MR = 8;                       // rows of a register tile
 constexpr int NV = 3;                       // vectors in a row of a register tile
-constexpr int64_t kPanelBytes = 448 << 10;  // of packed weights that stay in the cache
+constexpr int64_t kPanelBytes = 448 << 10;  // of packed weights that fit into the cache
 constexpr int64_t kRowBlock = 512;          // rows that share packed weights
 constexpr int64_t kWinogradTiles = 64;      // that share transformed filters
 constexpr int kInt16Rows = 12;              // of a register tile in fixed point, two vectors wide
-constexpr int64_t kInt16Packed = 208 << 10; // of its packed weights, numbers that stay in the cache
+constexpr int64_t kInt16Packed = 208 << 10; // of its packed weights: numbers that fit into the cache
 
 inline __mmask16 first(int64_t n) {
     return __mmask16((1u << n) - 1);
@@ -42,7 +42,7 @@ inline void store(float *p, V x, int64_t n) {
 inline V fma(V a, V b, V c) {
     return _mm512_fmadd_ps(a, b, c);
 }
-// If one is NaN, the second.
+// The second if one is NaN.
 inline V max(V a, V b) {
     return _mm512_max_ps(a, b);
 }
@@ -108,7 +108,7 @@ inline VI round_to_integers(V low, V high) {
     const VI both = _mm512_packs_epi32(_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high));
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), both);
 }
-// The lower 16 bits of each in turns.
+// The lower 16 bits of `even` and `odd`, alternately.
 inline VI pairs(VI even, VI odd) {
     return _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_slli_epi32(odd, 16));
 }

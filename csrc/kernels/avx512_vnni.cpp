@@ -1,5 +1,5 @@
 // The kernels for AVX-512 with VNNI, whatever the compiler's default target is. Library
-// headers come first: what they define must not be compiled for it.
+// headers come first: inline functions of theirs must not be compiled for it.
 #if defined(__x86_64__)
 #define SDGO_ISA avx512_vnni
 #define SDGO_AVX512_VNNI // multiplies 16-bit integers and adds in one instruction

@@ -1,5 +1,6 @@
 // The kernels for AVX2 with AVX-VNNI, whatever the compiler's default target
-// is. Library headers come first: what they define must not be compiled for it.
+// is. Library headers come first: inline functions of theirs must not be
+// compiled for it.
 #if defined(__x86_64__)
 #define SDGO_ISA avx_vnni
 #define SDGO_AVX_VNNI // multiplies 16-bit integers and adds in one instruction

@@ -1,9 +1,9 @@
 // Linear layers and convolutions as multiplications: a convolution's taps are
 // the same rows read at other places.
 //
-// An input that needs work before it (a border, normalisation, joining) is
-// copied band by band, so that the copy stays small: even phases copy a band,
-// odd ones multiply.
+// An input that must be prepared first (a border, normalisation, joining) is copied
+// band by band, so that the copy stays small: even phases copy a band, odd ones
+// multiply it.
 #pragma once
 
 #include "kernels/gemm.h"
@@ -22,7 +22,7 @@ struct Plan {
     int64_t bands = 1;
 };
 
-// How much of the input is copied at a time.
+// Chooses how much of the input is copied at a time.
 inline void set_bands(Plan &p) {
     const Source &s = p.source;
     const int64_t line = padded_width(s, p.out_w) * s.channels();
@@ -133,8 +133,8 @@ inline int plan_phases(const Plan &p) {
     return p.copied ? int(2 * p.bands) : 1;
 }
 
-// A thread's memory, in floats: the most that any band needs, the last ones of
-// an image and of all being smaller and cut in another way.
+// A thread's memory, in floats: the most that any band needs. The last band of an
+// image, and the last of all, are smaller and blocked differently.
 inline int64_t plan_thread_floats(const Plan &p, int threads) {
     int64_t most = gemm_floats(p.gemm, block(p.gemm, threads));
     const int64_t kinds[] = {0, ceil_div(p.out_h, p.band_lines) - 1, p.bands - 1};
@@ -145,7 +145,7 @@ inline int64_t plan_thread_floats(const Plan &p, int threads) {
     return round_up(most, 16);
 }
 
-// Room for the copy whether there will be one or not: that hangs on pointers,
+// Includes the copy whether there will be one or not: that depends on pointers,
 // which a caller may not have yet when it asks for the size.
 inline size_t plan_scratch(const Plan &p, int threads) {
     return size_t(copy_floats(p) + 16 + threads * plan_thread_floats(p, threads)) * sizeof(float);

@@ -88,9 +88,9 @@ inline int64_t gemm_floats(const Gemm &g, const Blocking &b) {
            round_up(dequantize_floats(g.w, b.depth * g.taps), W);
 }
 
-// Adds MR rows times a panel of N vectors to c; starts from zero if `fresh`.
-// Meanwhile it asks for the rows that come next, if any, a few at a time: more
-// than the processor has buffers for would make it wait.
+// Adds MR rows times a panel of N vectors to c; starts from zero if `fresh`. The
+// rows that come next, if not null, are prefetched a few lines at a time: more than
+// the processor has buffers for would stall it.
 // Not inlined: among other code its row pointers would not stay in registers.
 template <int N>
 __attribute__((noinline)) void multiply(const float *const *rows, const float *const *next,
@@ -163,7 +163,7 @@ inline void multiply(int vectors, const float *const *rows, const float *const *
     multiply(vectors, rows, next, &no_offset, 1, depth, b, c, stride, fresh);
 }
 
-// MR rows times n columns of panels. `next`: the rows to come, if not none.
+// MR rows times n columns of panels. `next`: the rows that come next, or null.
 inline void multiply_panels(const float *const *rows, const float *const *next, const Gemm &g, int64_t depth,
                             int64_t n, const float *b, float *c, int64_t stride, bool fresh) {
     for (int64_t p = 0; p < n; p += kPanel) {
@@ -201,7 +201,7 @@ inline void finish_row(const Gemm &g, int64_t m, int64_t column, int64_t n, cons
     }
 }
 
-// Channel k of the rows [m, m + MR), the last one again beyond the end.
+// Channel k of the rows [m, m + MR); the last row is repeated beyond the end.
 inline void row_pointers(const Gemm &g, int64_t m, int64_t end, int64_t k, const float **rows) {
     for (int i = 0; i < MR; i++) {
         rows[i] = g.a.at(lesser(m + i, end - 1)) + k;
@@ -234,7 +234,7 @@ inline void gemm_task(const Gemm &g, const Blocking &b, int64_t task, float *mem
             const float *const *now = a[m / MR % 2];
             const float **next = a[1 - m / MR % 2];
             row_pointers(g, row + lesser(m + MR, rows - 1), row + rows, k, next);
-            // Sums that are finished at once need not be kept.
+            // Sums that are finished at once share the place of the first rows.
             float *c = b.depth < g.depth ? sums + m * b.stride : sums;
             multiply_panels(now, next, g, depth, columns, memory, c, b.stride, k == 0);
             if (g.geglu) {

@@ -1,5 +1,5 @@
 // Vectors of 4 floats in the compiler's own vector arithmetic: NEON on arm64,
-// SSE2 on x86-64, and what there is elsewhere.
+// SSE2 on x86-64, and what the compiler has elsewhere.
 #pragma once
 
 #include <cmath>
@@ -54,7 +54,7 @@ inline V fma(V a, V b, V c) {
     return a * b + c;
 #endif
 }
-// If one is NaN, the second.
+// The second if one is NaN.
 inline V max(V a, V b) {
     return a > b ? a : b;
 }
@@ -86,7 +86,7 @@ inline float maximum(V a) {
 }
 
 // Half floats by arithmetic on bits: exponent and mantissa move 13 places up,
-// and a multiplication by 2^112 mends the exponent's bias, subnormals too.
+// and a multiplication by 2^112 corrects the exponent's bias, also of subnormals.
 inline V load_f16(const uint16_t *p, int64_t n) {
     VI h = {0, 0, 0, 0};
     for (int64_t i = 0; i < n; i++) {

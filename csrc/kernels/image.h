@@ -1,4 +1,4 @@
-// A kernel's input as the multiplication wants it: normalised, enlarged,
+// A kernel's input as the multiplication reads it: normalised, enlarged,
 // joined from two tensors, with a border of zeros.
 #pragma once
 
@@ -31,7 +31,7 @@ inline int64_t padded_lines(const Source &s, const Band &b) {
     return (b.lines - 1) * s.stride + s.kernel;
 }
 
-// n channels of one pixel, x·scale + shift and SiLU if wanted.
+// n channels of one pixel: x·scale + shift, then SiLU if `silu`.
 inline void normalize(const float *x, int64_t n, const float *scale, const float *shift, bool silu,
                       float *to) {
     int64_t i = 0;

@@ -4,11 +4,11 @@
 //
 // Rows of both factors are cut into slices; a slice becomes integers and a
 // scale, chosen so that the lengths (in the Euclidean sense) of two have a
-// product below 2^31. By the inequality of Cauchy and Schwarz no sum of products
-// of two such slices overflows 32 bits, in whatever order, and sums are exact. A
-// slice of 160 numbers has a root mean square of some 3600 then, so rounding
-// to integers costs about what rounding to float16 does: a relative RMS error
-// of 1.1e-4 of a product of random rows.
+// product below 2^31. By the Cauchy-Schwarz inequality no sum of products of two such
+// slices overflows 32 bits, in any order, and sums are exact. A slice of 160 numbers
+// then has a root mean square of some 3600, so rounding to integers loses about as
+// much as rounding to float16: a relative RMS error of 1.1e-4 of a product of random
+// rows.
 #pragma once
 
 #include "kernels/conv.h"
@@ -17,8 +17,8 @@ namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kInt16Columns = 2 * W; // of a register tile
 // Limits of a slice's length. Their product is 2^31 less what rounding may add.
-// One factor (weights) stays below 2^15 by that alone, the other (activations)
-// needs a look at the largest.
+// That alone keeps one factor (weights) below 2^15; for the other (activations) the
+// largest number counts, too.
 constexpr float kInt16Norm = 65000, kInt16WeightNorm = 32766;
 
 // What turns numbers into integers, and back.
@@ -57,7 +57,7 @@ inline float round_slice(const float *x, int64_t n, int16_t *to) {
 }
 
 // W columns of numbers to integers, as a part of a panel of N vectors; load(k)
-// has a number of each. `slice`, even: so many rows are written, zeros behind
+// returns number k of each. `slice` rows, an even number, are written: zeros after
 // `depth`.
 template <int N, class Load>
 void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *scales) {
@@ -77,7 +77,7 @@ void round_columns(Load load, int64_t depth, int64_t slice, int16_t *to, float *
     }
 }
 
-// A slice of each of W rows of weights, `depth` numbers of it real, as one half
+// A slice of each of W rows of weights, of which `depth` numbers exist, as one half
 // of a panel: [pair of numbers][column][number].
 template <Type type>
 void pack_int16_rows(const void *const *rows, int64_t n_rows, int64_t from, int64_t depth, int64_t slice,
@@ -128,8 +128,8 @@ void pack_int16_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     "vpaddd %[product], %[" sum "], %[" sum "]\n\t"
 #endif
 
-// Adds a·b0 to sum0 and a·b1 to sum1. Left to itself, GCC 12 first multiplies
-// and then adds, or moves sums to and fro, and has no registers for it.
+// Adds a·b0 to sum0 and a·b1 to sum1. In assembly, because GCC 12 otherwise separates
+// multiplications from additions, or moves sums around, and runs out of registers.
 inline void add_products(VI a, VI b0, VI b1, VI &sum0, VI &sum1) {
     [[maybe_unused]] VI product;
     __asm__ volatile(SDGO_ADD_PRODUCTS("b0", "sum0") SDGO_ADD_PRODUCTS("b1", "sum1")
@@ -146,8 +146,7 @@ inline void add_products(VI a, VI b, VI &sum) {
 }
 #undef SDGO_ADD_PRODUCTS
 
-// Integers that rows begin with: rows of `depth` numbers, an even number,
-// `stride` apart.
+// A factor's rows of integers, `stride` apart.
 struct Int16Factor {
     const int16_t *integers;
     const float *scales; // of each row
@@ -155,8 +154,8 @@ struct Int16Factor {
 };
 
 // Adds the products of a register tile's rows and a panel of N vectors, [pair of
-// numbers][column][number], to c. `next`: as many rows behind them come next, and
-// from far away.
+// numbers][column][number], to c. `next`: whether the rows after these are needed
+// next and are not in the cache, so that they are prefetched.
 template <int N>
 __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
@@ -172,9 +171,9 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
     for (int64_t k = 0; next && k < kInt16Rows * a.stride; k += 32) {
         __builtin_prefetch(a.integers + kInt16Rows * a.stride + k);
     }
-    // Six rows have pointers of their own, which need no arithmetic. There are no
-    // registers for twelve: they begin at two pointers, and at multiples of the
-    // stride from these that an address can have.
+    // Six rows have a pointer each, which takes no arithmetic. There are no registers
+    // for twelve pointers: twelve rows are addressed from two, by the multiples of the
+    // stride that an x86 address can express.
     constexpr bool two_pointers = kInt16Rows > 6;
     int64_t once = a.stride * int64_t(sizeof(int16_t)), thrice = 3 * once, five_times = 5 * once;
     const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kInt16Rows / 2 * once;

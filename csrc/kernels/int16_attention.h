@@ -1,7 +1,7 @@
-// Attention in fixed point, else as in attention.h: keys and queries, and
-// what the softmax makes of their products and the values, are rounded to
-// integers. A row of powers has a scale for each block of keys, so that a block
-// of small ones is as exact as one of large ones.
+// Attention in fixed point, otherwise as in attention.h: keys and queries are rounded
+// to integers, and so are the softmax's powers and the values. A row of powers has a
+// scale for each block of keys, so that a block of small ones is as exact as one of
+// large ones.
 //
 // Phase 0 rounds keys and values to panels, phase 1 takes blocks of queries.
 #pragma once
@@ -13,7 +13,7 @@ namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kInt16Queries = 60;        // of a task: whole register tiles
 constexpr int64_t kInt16KeyBytes = 24 << 10; // of a block's keys and values in the first-level cache
-constexpr int64_t kInt16FewKeys = 96;        // and a block has so many
+constexpr int64_t kInt16FewKeys = 96;        // the fewest keys of a block
 
 inline bool use_int16(const Attention &a) {
     return !a.exact && a.dim >= 8 && a.dim <= 512 && a.k_length >= 16;
@@ -157,12 +157,12 @@ inline float powers_of_scores(float *scores, int64_t n, float top) {
 
 // The softmax of `valid` queries from m over a block of keys, n of them, whole
 // panels: what is at `scores` becomes integers at `powers`, and what
-// came before shrinks. Step by step for all queries: a step's waiting for one
-// is another's work.
+// came before shrinks. Each step is done for all queries before the next, so that
+// the latency of one query's step hides behind the others'.
 inline void soften_int16(const Int16AttentionPlan &p, const Int16Queries &q, int64_t m, int64_t valid,
                          int64_t n) {
     alignas(64) float largest[W], sums[W] = {}, top[W], factor[W], shrink[W];
-    store(largest, broadcast(-3e38f)); // behind `valid`: nothing that changes the next queries' numbers
+    store(largest, broadcast(-3e38f)); // after `valid`: nothing that changes the next queries' numbers
     for (int64_t i = 0; i < valid; i++) {
         largest[i] = largest_score(q.scores + i * p.keys, n);
     }
@@ -175,7 +175,7 @@ inline void soften_int16(const Int16AttentionPlan &p, const Int16Queries &q, int
     store(shrink, less);
     store(q.max + m, now);
     store(q.sum + m, fma(load(q.sum + m), less, load(sums)));
-    // The sum of squares is at most the largest times the sum. Like int16_scale.
+    // As int16_scale does; the sum of squares is at most the largest times the sum.
     const V squares = relative * load(sums);
     const V back = max(relative * broadcast(1 / 32767.0f), square_root(squares) * broadcast(1 / kInt16Norm));
     const V least = broadcast(1e-30f);

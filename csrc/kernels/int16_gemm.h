@@ -20,9 +20,9 @@ struct Int16Plan {
     int64_t stride = 0; // of the sums
 };
 
-// Few rows do not pay for the preparation of weights (a step with guidance has
-// two images), float32 weights are promised float32 arithmetic. The choice
-// depends on one image, as Winograd's does.
+// Few rows are not worth preparing the weights for (a step with guidance has two
+// images), and float32 weights are promised float32 arithmetic. The choice depends on
+// the size of one image, as Winograd's does.
 inline bool use_int16(const Plan &p) {
     const Gemm &g = p.gemm;
     return p.source.kernel == 1 && !p.source.upsample && g.w.type != Type::f32 &&

@@ -1,6 +1,6 @@
-// All kernels of an instruction set whose integers are faster than its floats,
-// as a table: products in fixed point where they are wanted, else what there is
-// for every instruction set.
+// The table of all kernels of an instruction set whose integers are faster than its
+// floats: products in fixed point (int16) where they pay, else the kernels that every
+// instruction set has.
 #pragma once
 
 #include "kernels/int16_attention.h"

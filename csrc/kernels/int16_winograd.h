@@ -1,9 +1,8 @@
 // Winograd's convolutions with products in fixed point: transformed tiles and
-// filters are rounded to integers of 16 bits, a slice of channels at each point
-// with a scale of its own. The points' magnitudes differ, so one scale for all
-// would cost most of the precision; like this the relative RMS error is 1e-4
-// (smooth images) to 3.2e-4 (noise), as if image and filters had been rounded to
-// float16: 3e-4.
+// filters are rounded to integers of 16 bits, with a scale for each slice of channels
+// at each point. The points' magnitudes differ, so a common scale would lose most of
+// the precision; this way the relative RMS error is 1e-4 (smooth images) to 3.2e-4
+// (noise), about that of rounding image and filters to float16, 3e-4.
 //
 // Phases alternate, as in winograd.h. A task takes a point at a time
 // through all channels of a chunk, so that its sums stay in the first-level
@@ -16,10 +15,10 @@
 namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kInt16Tiles = 96;        // that share transformed filters, at most
-constexpr int64_t kInt16FewTiles = 12;     // don't pay for rounding the filters
+constexpr int64_t kInt16FewTiles = 12;     // fewer are not worth rounding the filters
 constexpr int64_t kInt16WinogradChunk = 4; // slices for which filters are transformed at a time
 
-// Like use_winograd it depends on one image.
+// As use_winograd it depends on the size of one image.
 inline bool use_int16_winograd(const Plan &p) {
     const Gemm &g = p.gemm;
     return use_winograd(p) && g.w.type != Type::f32 && g.out >= kInt16Columns &&
@@ -43,8 +42,8 @@ inline Int16WinogradPlan int16_winograd_plan(const Plan &p) {
     const int64_t tiles = w.band_lines * w.tiles_x;
     f.blocks = ceil_div(tiles, kInt16Tiles);
     f.block_tiles = round_up(ceil_div(tiles, f.blocks), kInt16Rows);
-    // Room for a whole register tile at the end. Odd: the points' places must
-    // not be a multiple of 4096 bytes apart, see kGap.
+    // Room for a whole register tile at the end. Odd, so that the points are not a
+    // multiple of 4096 bytes apart, see kGap.
     f.rows = (tiles + kInt16Rows) | 1;
     return f;
 }

@@ -38,8 +38,8 @@ bool has_avx512_vnni() {
     return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 
-// AMX with bfloat16, and the system's permission to use its registers: asked
-// for once, it holds for all threads of the process.
+// AMX with bfloat16, and the system's permission to use its registers, which holds for
+// all threads of the process.
 bool has_amx() {
 #if defined(__linux__)
     constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, avx512_bf16 = 1u << 5;
@@ -62,8 +62,7 @@ bool always() {
     return true;
 }
 
-// Every set of kernels that this program has. What forces a set, lists the sets
-// or tests them all reads this table.
+// Every set of kernels that this program has: for choosing, listing and testing them.
 struct Set {
     Isa isa;
     const char *name;
@@ -97,7 +96,7 @@ const std::array<const Set *, isa_count> &sets() {
     return all;
 }
 
-// What is asked for, which the caller knows to be available.
+// Of a set that the caller knows to be available.
 const Table &table(Isa isa) {
     return sets()[size_t(isa)]->table();
 }

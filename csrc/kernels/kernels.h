@@ -7,7 +7,7 @@
 //
 // A kernel call is described by a struct and runs on the threads of a pool:
 //
-//     Conv2d c;                       // fill in what is wanted
+//     Conv2d c;                       // fill in its fields
 //     run_on(pool, c, scratch);       // scratch: scratch_bytes(c, pool.threads()), 64-byte aligned;
 //                                     // see kernels/pages.h
 //
@@ -56,7 +56,7 @@ struct Matrix {
 enum class Act { none, silu, gelu, gelu_tanh, quick_gelu };
 
 // A normalisation applied to a kernel's input while it is read:
-// x·scale + shift, then SiLU if wanted. See GroupNormStats.
+// x·scale + shift, then SiLU if `silu`. See GroupNormStats.
 struct InputNorm {
     const float *scale = nullptr; // [N][C]; none: no normalisation
     const float *shift = nullptr; // [N][C]
@@ -67,8 +67,8 @@ struct InputNorm {
 struct Team {
     int threads = 1;
     void *scratch = nullptr;
-    std::atomic<int64_t> next{0};    // the next piece of work of the phase; zero when a phase starts
-    const int32_t *cancel = nullptr; // no piece is begun once it is not zero; the results are worthless then
+    std::atomic<int64_t> next{0};    // the next piece of work; zero when a phase starts
+    const int32_t *cancel = nullptr; // once it is not zero no piece is begun, and results are invalid
 
     bool cancelled() const { return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0; }
 };
@@ -151,8 +151,8 @@ struct GroupNormStats {
     Isa isa = Isa::best;
 };
 
-// y = x·scale + shift by image and channel, then SiLU if wanted: what other
-// kernels fuse, for where nothing can fuse it. y may be x.
+// y = x·scale + shift by image and channel, then SiLU if norm.silu: what other
+// kernels do while they read, for consumers that can't. y may be x.
 struct Normalize {
     const float *x = nullptr, *x2 = nullptr; // as GroupNormStats
     int64_t n = 0, rows = 0, c1 = 0, c2 = 0;

@@ -1,13 +1,12 @@
-// Normalisations and what works element by element.
+// Normalisations and element-wise kernels.
 #pragma once
 
 #include "kernels/conv.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 
-// Group normalisation. Sums are taken of each channel's differences from its
-// first value, so that a large mean cancels nothing, over short runs of rows
-// in float and from there on in double.
+// Group normalisation. Each channel's differences from its first value are summed, so
+// that a large mean costs no precision: short runs of rows in float, these in double.
 constexpr int64_t kStatsRows = 128;
 
 inline int64_t stats_chunks(const GroupNormStats &g) {
@@ -44,8 +43,8 @@ void sum_columns(const float *x, const float *pivot, int64_t rows, int64_t c, in
     }
 }
 
-// The same for c channels. Some vectors at a time: longer pieces of a row are
-// what the memory is good at.
+// The same for c channels, several vectors at a time: memory delivers long pieces of
+// a row fastest.
 inline void sum_rows(const float *x, const float *pivot, int64_t rows, int64_t c, int64_t all, float *to) {
     constexpr int many = NV > 2 && MR > 4 ? 8 : 4; // that fit into the registers
     int64_t i = 0;

@@ -32,7 +32,7 @@ void unmap_pages(void *pages, size_t) {
 
 #else
 
-// Large ones begin where a huge page does.
+// Large pieces begin at a huge page's boundary.
 void *map_pages(size_t size) {
     if (size == 0 || size > SIZE_MAX - 2 * kHugePage) {
         return nullptr;
@@ -53,7 +53,7 @@ void *map_pages(size_t size) {
     }
     munmap(begin + skip + size, extra - skip);
 #if defined(__linux__)
-    madvise(begin + skip, size, MADV_HUGEPAGE); // advice: nothing is lost where it is refused
+    madvise(begin + skip, size, MADV_HUGEPAGE); // advice: it may be refused
 #endif
     return begin + skip;
 }

@@ -1,16 +1,17 @@
 // Memory for the kernels' scratch, in huge pages where the system has them: the
-// kernels write to dozens of places in turn, and small pages' addresses do not
-// fit into the processor's tables. On Linux it makes Winograd's transforms
-// twice as fast.
+// kernels write to dozens of places at a time, and the addresses of so many small
+// pages do not fit into the processor's translation tables. On Linux it makes
+// Winograd's transforms twice as fast.
 #pragma once
 
 #include <cstddef>
 
 namespace sdgo::kernels {
 
-// Memory of the system's own, not of malloc's, in whose arenas large pieces of
-// many sizes that come and go leave holes: a program that draws pictures of several
-// sizes would grow and grow. Zeros at first, 64-byte aligned; null where there is none.
+// Memory from the system itself, not from malloc, whose arenas fragment when large
+// pieces of many sizes come and go: a program that draws pictures of several sizes
+// would never stop growing. It holds zeros and is 64-byte aligned; null if there is
+// none.
 void *map_pages(size_t size);
 void unmap_pages(void *pages, size_t size);
 
@@ -21,8 +22,8 @@ class Memory {
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
 
-    // At least `size` bytes, 64-byte aligned; what was there is lost. False
-    // where there is no memory, and then there is none at all.
+    // Makes it at least `size` bytes, 64-byte aligned; the contents are lost. If there
+    // is no memory it returns false and holds none.
     bool reserve(size_t size);
     void free();
 

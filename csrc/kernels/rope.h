@@ -1,5 +1,5 @@
-// Rotary position embedding. Plain loops: it reads and writes each number once, beside
-// matrix products that read them hundreds of times.
+// Rotary position embedding. Plain loops do: it touches each number once, where the
+// matrix products around it do so hundreds of times.
 #pragma once
 
 #include "kernels/norm.h"

@@ -5,8 +5,8 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-// Not the standard library's: an inline function of the library that is
-// compiled for this instruction set may be the copy that the linker keeps.
+// Instead of the standard library's: of an inline function that is compiled for
+// several instruction sets the linker keeps one copy, for whichever set.
 inline int64_t lesser(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -20,16 +20,16 @@ inline int64_t round_up(int64_t a, int64_t b) {
     return ceil_div(a, b) * b;
 }
 
-// Hides from the compiler how this pointer or offset came about, so that it
-// computes addresses from it as they come, where it would keep many of its own
-// and have no registers for them.
+// Hides from the compiler how this pointer or offset was computed, so that it derives
+// addresses from it one by one, instead of keeping many that there are no registers
+// for.
 template <class T> void keep(T &value) {
     __asm__("" : "+r"(value));
 }
 
 // 2^x for x ≤ 0, within 2 units in the last place: 2^n·2^r, |r| ≤ 1/2, and 2^r
-// by the series of e^(r·ln 2). Below -126 it stays at 2^-126, which nobody
-// misses in a sum that has a 1; NaN stays NaN.
+// by the series of e^(r·ln 2). Below -126 it stays at 2^-126, which makes no
+// difference in a sum with a 1 in it; NaN stays NaN.
 inline V exp2_negative(V x) {
     x = max(broadcast(-126), x);
     const V n = round(x), r = x - n;
@@ -42,7 +42,7 @@ inline V exp2_negative(V x) {
     return scale_by_power(p, n);
 }
 
-// e^x within 2 units in the last place, likewise: x = n·ln 2 + r. Beyond the
+// e^x within 2 units in the last place, in the same way: x = n·ln 2 + r. Beyond the
 // range of normal floats it saturates; NaN stays NaN.
 inline V exp(V x) {
     x = min(broadcast(88.0f), max(broadcast(-87.0f), x));

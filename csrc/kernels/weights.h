@@ -8,12 +8,12 @@ namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int kPanel = NV * W; // columns of a full panel
 
-// Floats that unpacking blocks of quantized weights needs beside the panels.
+// Floats that unpacking blocks of quantized weights needs in addition to the panels.
 inline int64_t dequantize_floats(const Matrix &w, int64_t depth) {
     return w.type == Type::block ? W * (depth + 2 * w.block_length) : 0;
 }
 
-// Asks for a line of each of the W rows that begin `ahead` bytes after these.
+// Prefetches a line of each of the W rows that begin `ahead` bytes after these.
 inline void prefetch_rows(const void *const *rows, int64_t n_rows, int64_t offset, size_t ahead) {
     for (int64_t i = 0; i < n_rows; i++) {
         __builtin_prefetch(static_cast<const char *>(rows[i]) + ahead + offset);
@@ -21,8 +21,8 @@ inline void prefetch_rows(const void *const *rows, int64_t n_rows, int64_t offse
 }
 
 // Columns of weights: W rows, elements [from, from + depth·taps) of each. An
-// element's place in its row is channel·taps + tap. Weights come from memory:
-// meanwhile the rows `ahead` bytes away, if any, are asked for.
+// element's place in its row is channel·taps + tap. Weights come from memory, so the
+// rows `ahead` bytes away, if not 0, are prefetched at the same time.
 template <Type type>
 void pack_rows(const void *const *rows, int64_t n_rows, int64_t from, int64_t depth, int taps, size_t ahead,
                float *to, int64_t to_stride) {

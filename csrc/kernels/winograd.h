@@ -16,14 +16,14 @@ constexpr int kInput = 6;              // of a tile of the input
 constexpr int kPoints = 36;            // products of a tile
 constexpr int64_t kWinogradDepth = 64; // channels in a slice
 constexpr int64_t kSegment = 16;       // tiles that are transformed together
-// Between the places of two points: 36 places a multiple of 4096 bytes apart
-// would fall into the same few lines of the first-level cache.
+// Added between two points: 36 addresses a multiple of 4096 bytes apart would compete
+// for the same few lines of the first-level cache.
 constexpr int64_t kGap = 16;
 constexpr int64_t kSegmentWidth = kSide * kSegment + kInput - kSide;
 
-// One dimension of the transforms, for the points 0, ±a, ±b and ∞. With these
-// two, found by trial, rounding errors are half those of the usual 1 and 2;
-// their powers are exact in float.
+// One dimension of the transforms, for the points 0, ±a, ±b and ∞. These two were
+// found by trial: rounding errors are half those of the usual 1 and 2, and their
+// powers are exact in float.
 constexpr float kA = 0.625f, kA2 = kA * kA, kB = 1.5f, kB2 = kB * kB;
 
 inline void transform_input(const V (&d)[kInput], V (&o)[kInput]) {
@@ -76,9 +76,9 @@ inline WinogradPlan winograd_plan(const Plan &p) {
     return w;
 }
 
-// Whether it is worth it: few products are wasted on tiles that reach beyond
-// the image, and there are enough of them to pay for the transforms. It depends
-// on one image: an image computed with others is the one computed alone.
+// Whether it pays: few products are lost to tiles that reach beyond the image, and
+// there are enough tiles to be worth the transforms. It depends on the size of one
+// image alone, so that an image has the same result alone and in a batch.
 inline bool use_winograd(const Plan &p) {
     const Source &s = p.source;
     const int64_t tiles = ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide);

@@ -46,7 +46,7 @@ std::unique_ptr<Architecture> architecture(const std::string &name, const Params
             return net;
         }
     }
-    invalid("no architecture %s", name.c_str());
+    invalid("there is no architecture %s", name.c_str());
 }
 
 void expect_inputs(const char *net, const Shapes &shapes, const InputNames &names) {

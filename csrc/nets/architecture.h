@@ -1,5 +1,4 @@
-// A net: an architecture's forward function, its weights, and the graphs that
-// were built for the shapes it has been run with.
+// What a network is: inputs, outputs and a forward function that is written in Ops.
 #pragma once
 
 #include "core/params.h"
@@ -11,18 +10,18 @@
 
 namespace sdgo {
 
-// Named tensors, with what the caller said about them.
+// Named shapes and tensors.
 using Shapes = std::map<std::string, Shape>;
 using Tensors = std::map<std::string, Tensor>;
 
-// An architecture, configured: the forward function of one kind of net. It
-// has no state beyond its hyperparameters.
+// A configured architecture: the forward function of one kind of net. It has no state
+// but its hyperparameters.
 class Architecture {
   public:
     virtual ~Architecture() = default;
 
-    // Shapes that the net accepts, for the pass that declares its weights,
-    // and an output that uses them all.
+    // Shapes of inputs that the net accepts, for the pass that declares its weights, and
+    // outputs that use them all.
     virtual Shapes nominal_inputs() const = 0;
     virtual std::vector<std::string> nominal_outputs() const = 0;
 
@@ -43,7 +42,7 @@ class Architecture {
         return unfold(ne, kTensorDims);
     }
 
-    // The largest token id that may come in, exclusive; 0 without such inputs.
+    // The number of token ids, which are below it; 0 without such inputs.
     virtual int64_t vocabulary() const { return 0; }
 
     virtual Tensors forward(Ops &ops, const Tensors &inputs,
@@ -58,7 +57,7 @@ std::unique_ptr<Architecture> esrgan(const Params &p);
 std::unique_ptr<Architecture> taesd_decoder(const Params &p);
 std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 
-// Makes the architecture of that name, or calls invalid().
+// Makes the architecture of that name; calls invalid() if there is none.
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);
 
 // Optional inputs that belong together: PREFIX.0 to PREFIX.(count - 1), and

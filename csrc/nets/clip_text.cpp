@@ -23,7 +23,7 @@ class ClipText : public Architecture {
           ffn_(p.integer("ffn", 1, 1 << 16)), length_(p.integer("context_length", 2, 4096)),
           act_(p.integer("activation", 0, 1) == 0 ? Act::quick_gelu : Act::gelu), eps_(p.real("eps", 0, 1)) {
         if (width_ % heads_ != 0) {
-            invalid("clip_text: a width of %d does not divide into %d heads", width_, heads_);
+            invalid("clip_text: width must be a multiple of heads (%d), got %d", heads_, width_);
         }
     }
 
@@ -88,7 +88,7 @@ class ClipText : public Architecture {
         const size_t prefix = is_state(output) ? 6 : output.compare(0, 7, "hidden.") == 0 ? 7 : 0;
         const int k = prefix > 0 ? atoi(output.c_str() + prefix) : 0;
         if (k < 1 || k > layers_) {
-            invalid("clip_text: no output %s; hidden.1 to hidden.%d exist, and state.1 to state.%d",
+            invalid("clip_text: no output %s; there are hidden.1 to hidden.%d and state.1 to state.%d",
                     output.c_str(), layers_, layers_);
         }
         return k;

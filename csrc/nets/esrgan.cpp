@@ -5,9 +5,9 @@
 // Hyperparameters: in_channels, out_channels, features, growth (channels that
 // each convolution of a dense block adds), blocks, doublings (how often the
 // sides are doubled at the end).
-// Input: image [N, in_channels, H, W], 0 to 1. Networks that enlarge less than
-// they double see the picture with squares of pixels folded into channels,
-// which is the caller's to do.
+// Input: image [N, in_channels, H, W], 0 to 1. Some networks enlarge by less than their
+// doublings: their input has squares of pixels folded into channels (pixel unshuffle),
+// which is left to the caller.
 // Output: image [N, out_channels, H·2^doublings, W·2^doublings].
 #include "nets/architecture.h"
 
@@ -55,7 +55,7 @@ class Esrgan : public Architecture {
     }
 
   private:
-    // Five convolutions, each of which sees what all before it gave.
+    // Five convolutions, each of which gets the results of all before it.
     Tensor dense_block(Ops &ops, Tensor x, const std::string &name) const {
         Tensor seen = x;
         for (int i = 1; i <= 4; i++) {

@@ -5,7 +5,7 @@
 //
 // Hyperparameters of both: channels, latent_channels, image_channels, blocks
 // (a number for each level, from the input to the output).
-// taesd_decoder: z [N, latent_channels, h, w], already held to its range by
+// taesd_decoder: z [N, latent_channels, h, w], already clamped by the caller with
 // 3·tanh(z/3) → image [N, image_channels, H, W], 0 to 1.
 // taesd_encoder: image [N, image_channels, H, W], 0 to 1 → z [N,
 // latent_channels, h, w].
@@ -28,7 +28,7 @@ class Taesd : public Architecture {
   protected:
     static Tensor relu(Ops &ops, Tensor x) { return ops.leaky_relu(x, 0); }
 
-    // The layers of a half; the next one's name.
+    // Counts the layers of a half and names the next one.
     struct Layers {
         std::string prefix;
         int next = 0;

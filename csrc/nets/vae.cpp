@@ -7,8 +7,8 @@
 // where they differ from these, norm_groups (32) and norm_eps (1e-6).
 // vae_decoder: z [N, embed_dim, h, w] → image [N, image_channels, H, W].
 // vae_encoder: image [N, image_channels, H, W] → moments [N, 2*embed_dim, h, w],
-// the mean above the logarithm of the variance.
-// Latents here are the autoencoder's own: the scale factor is the caller's.
+// the mean followed by the logarithm of the variance.
+// Latents are not scaled here: scale and shift are left to the caller.
 #include "nets/architecture.h"
 
 namespace sdgo {

@@ -34,7 +34,7 @@ kernels::Act act_of(Act act) {
     return kernels::Act::none;
 }
 
-// `in` weights a row.
+// A matrix with `in` weights in a row.
 kernels::Matrix matrix(Tensor w, int64_t in) {
     kernels::Matrix m;
     m.data = w->data;
@@ -60,7 +60,7 @@ kernels::Matrix matrix(Tensor w, int64_t in) {
     return m;
 }
 
-// Vectors are float32: Weights sees to it.
+// Vectors are float32: Weights converts them.
 Vector vector(Tensor t) {
     return t ? Vector{t->data, kernels::Type::f32} : Vector{};
 }
@@ -241,9 +241,9 @@ class CpuOps : public Ops {
     }
 
   private:
-    // Where a kernel finds its input. Joining channels and normalising leave
-    // notes here, and a kernel that can do both while it reads takes the
-    // originals; the tensors of the notes are then never computed.
+    // Where a kernel finds its input. concat and group_norm remember their operands
+    // here, and a kernel that can join and normalise while it reads takes these; the
+    // tensors that concat and group_norm returned are then never computed.
     struct Source {
         Tensor x = nullptr, x2 = nullptr; // further channels
         Tensor stats = nullptr;           // group_norm's scales and shifts
@@ -268,14 +268,14 @@ class CpuOps : public Ops {
         return n;
     }
 
-    // What a custom operator runs: it makes the kernel's arguments of its
-    // result, whose memory is known only when the graph is computed.
+    // What a custom operator runs: it makes the kernel's arguments from its result,
+    // whose memory is known only when the graph is computed.
     using Job = std::function<void(Tensor dst)>;
 
     static void compute(Tensor dst, int, int, void *job) { (*static_cast<const Job *>(job))(dst); }
 
-    // A node of shape ne for a kernel. `arguments(nullptr)` must do to tell the
-    // scratch memory that the kernel needs.
+    // A node of shape ne for a kernel. `arguments(nullptr)` must be enough to find out
+    // how much scratch memory the kernel needs.
     template <class F>
     Tensor node(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
                 F arguments) {

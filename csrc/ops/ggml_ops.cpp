@@ -1,5 +1,5 @@
-// Nets' operators in terms of ggml's own: the path for every device, and on
-// the CPU the slow, simple truth that the kernels are compared with.
+// Nets' operators in terms of ggml's own, for every device; on the CPU they are the
+// slow and simple reference that the kernels are compared with.
 // Images are channels-first, ne = [W, H, C, N].
 #include "ops/ops.h"
 
@@ -24,7 +24,7 @@ class GgmlOps : public Ops {
         Tensor w = weight(name + ".weight", {c.out, x->ne[2], c.kernel, c.kernel});
         Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
         if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16) {
-            w = ggml_cast(ctx_, w, GGML_TYPE_F32); // the operator knows these two types
+            w = ggml_cast(ctx_, w, GGML_TYPE_F32); // the operator takes these two types
         }
         if (c.up_width > 0) {
             x = upsample(x, c.up_width, c.up_height);
@@ -173,9 +173,8 @@ class GgmlOps : public Ops {
         return y;
     }
 
-    // A convolution as a matrix product: a column of im2col holds what one
-    // output pixel sees. Columns are float16 with a kernel of float16, unless
-    // all is to be precise.
+    // A convolution as a matrix product: a column of im2col holds what one output pixel
+    // depends on. Columns are float16 if the kernel is, unless float32 is asked for.
     Tensor convolve(Tensor w, Tensor x, int stride, int pad) {
         const ggml_type columns = choice_.float32 ? GGML_TYPE_F32 : w->type;
         Tensor y = ggml_im2col(ctx_, w, x, stride, stride, pad, pad, 1, 1, true, columns); // [K, OW, OH, N]

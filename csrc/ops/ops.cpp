@@ -6,7 +6,7 @@ namespace sdgo {
 
 namespace {
 
-// Tensors that are made, at most, from one weight to the next.
+// The most tensors that are made from one weight to the next.
 constexpr size_t kMargin = 64;
 
 } // namespace
@@ -27,10 +27,10 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
         return bound;
     }
-    // The declaring pass, and an estimate before weights are bound, take a
-    // placeholder of the right shape.
+    // In the declaring pass, and in an estimate before weights are bound, a placeholder
+    // of the right shape takes the weight's place.
     const Folded f = fold(shape);
-    // Vectors are float32 whatever a file says (weights.cpp).
+    // Vectors are float32, whatever type a file has (core/weights.cpp).
     Tensor t = ggml_new_tensor(ctx_, shape.size() == 1 ? GGML_TYPE_F32 : unbound_, f.n_dims, f.ne);
     t->data = weights_.sealed() ? kUnallocated : nullptr;
     placeholders_++;

@@ -1,11 +1,13 @@
 // The operators that nets are written in.
 //
 // A net's forward function sees two kinds of tensors: *tokens*, ne = [C, L, N]
-// (channels, length, batch), and *images*, whose memory layout is the
-// implementation's own business: channels-first for ggml's operators,
-// channels-last for the CPU kernels, which makes an image's tokens a reshape.
+// (channels, length, batch), and *images*, whose memory layout is up to the
+// implementation: channels-first for ggml's operators, channels-last for the CPU
+// kernels, where an image's tokens are a reshape.
 //
-// Weights are named where they are used; each use states the shape it wants.
+// Weights are named where they are used, with the shape that they must have.
+//
+// Convolutions are two-dimensional, with kernels of 1 and 3.
 #pragma once
 
 #include "core/profile.h"
@@ -22,7 +24,7 @@ enum class Act { none, silu, gelu, gelu_tanh, quick_gelu };
 // original code, FLUX), or i and i + dim/2 (GPT-NeoX, the transformers library).
 enum class Pairs { interleaved, halves };
 
-// A convolution: everything that can be fused into it.
+// A convolution with everything that can be fused into it.
 struct Conv {
     int64_t out = 0; // output channels
     int kernel = 3;  // 1 or 3, padded to keep the size
@@ -52,12 +54,12 @@ struct Linear {
 
 class Ops {
   public:
-    // Nodes of the largest net that can be computed: ggml walks a graph by
-    // recursion, whose stack they must fit.
+    // Nodes of the largest net that can be computed: ggml visits a graph by recursion,
+    // and its stack is finite.
     static constexpr size_t kMaxNodes = 1 << 14;
 
-    // Thrown by operators whose context has no room for what they make; `ctx` is
-    // for `capacity` tensors, 0 being enough.
+    // Thrown by operators whose context has no room for more tensors. `ctx` has room for
+    // `capacity` tensors; 0: for all that will be made.
     struct Full {};
 
     // Weights that are not bound yet are taken to be of type `unbound`.
@@ -79,7 +81,7 @@ class Ops {
 
     // Tokens.
     virtual Tensor linear(Tensor x, const std::string &name, const Linear &l) = 0;
-    // (x·Wv + bv) · gelu(x·Wg + bg), where name's weight holds Wv above Wg.
+    // (x·Wv + bv) · gelu(x·Wg + bg); name's weight is Wv followed by Wg.
     virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
     virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
     // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
@@ -127,7 +129,7 @@ class Ops {
     };
     const std::vector<Cached> &cached() const { return cached_; }
 
-    // Memory beside the graph's that the operators share while they run.
+    // Memory outside the graph that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
 
@@ -142,7 +144,7 @@ class Ops {
     static void check_modulate(Tensor x, Tensor scale, Tensor shift);
     static void check_rope(Tensor x, Tensor cos, Tensor sin, int heads);
 
-    // Counts an operator's arithmetic, 2 for a product that is added up.
+    // Counts an operator's arithmetic: 2 for a multiplication with its addition.
     double count(double flop) {
         flop_ += flop;
         return flop;
@@ -154,8 +156,9 @@ class Ops {
     double cached_flop_ = 0;
 
   private:
-    // Throws where the context has no room for what follows: Full, or Code::invalid
-    // for a net that is too large. All that a net can have many of has weights.
+    // Throws Full if the context may lack room for the tensors until the next weight, and
+    // Code::invalid if the net is too large. It is enough to ask at each weight: what a
+    // net has many of has weights.
     void expect_room() const;
 
     size_t capacity_;

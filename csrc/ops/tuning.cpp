@@ -28,11 +28,11 @@ Tensor attention(Ops &ops, ggml_context *ctx, int64_t side) {
     return ops.attention(q, k, v, int(kHeads), false);
 }
 
-// Seconds that a device takes for an operator; kNever if it can't.
+// Seconds that a device takes for an operator; kNever if it cannot compute it.
 double seconds(const Device &device, const OpChoice &choice, Build build, int side) {
     constexpr size_t kNodes = 64;
     const Context ctx(Context::size(kNodes, 1, kNodes), "a trial");
-    Weights weights; // stays unsealed: a trial's weights are made here, in float16
+    Weights weights; // not sealed, so that the trial's weights are placeholders in float16
     const std::unique_ptr<Ops> ops = ggml_ops(ctx.get(), weights, choice, 0, GGML_TYPE_F16);
     Tensor out = build(*ops, ctx.get(), side);
     ggml_cgraph *graph = ggml_new_graph_custom(ctx.get(), kNodes, false);
@@ -53,7 +53,7 @@ double seconds(const Device &device, const OpChoice &choice, Build build, int si
         if (ggml_backend_graph_compute(device.backend(), graph) != GGML_STATUS_SUCCESS) {
             return kNever;
         }
-        best = run == 0 ? best : std::min(best, watch.seconds()); // the first one sets things up
+        best = run == 0 ? best : std::min(best, watch.seconds()); // the first run includes setup
     }
     return best;
 }

@@ -4,10 +4,10 @@
 //
 //     bench [-t THREADS] [-r ROUNDS] [-i ISA] [-p] [NAME…]
 //
-// prints a Markdown table of GFLOP/s: medians of ROUNDS rounds, each of which
-// runs every column once, so that all see the same machine. The work counted is
-// that of the plain algorithm, whatever the kernel really multiplies. With -p
-// it is one thread's processor time that counts: for a machine that is busy.
+// prints a Markdown table of GFLOP/s: medians of ROUNDS rounds, each of which runs every
+// column once, so that all have the same conditions. The work counted is that of the
+// plain algorithm, whatever the kernel really multiplies. -p measures one thread's
+// processor time, for a machine that is busy.
 #include "core/pool.h"
 #include "kernels/kernels.h"
 #include "kernels/pages.h"
@@ -108,7 +108,7 @@ class Bench {
 
     void conv2d(const char *name, int64_t n, int64_t size, int64_t c1, int64_t c2, int64_t out,
                 int stride = 1, bool upsample = false) {
-        if (!wanted(name)) {
+        if (!selected(name)) {
             return;
         }
         Conv2d c;
@@ -134,7 +134,7 @@ class Bench {
     }
 
     void linear(const char *name, int64_t rows, int64_t in, int64_t out, bool geglu = false) {
-        if (!wanted(name)) {
+        if (!selected(name)) {
             return;
         }
         Linear l;
@@ -154,7 +154,7 @@ class Bench {
 
     void attention(const char *name, int64_t n, int64_t heads, int64_t dim, int64_t q_length,
                    int64_t k_length) {
-        if (!wanted(name)) {
+        if (!selected(name)) {
             return;
         }
         Attention a;
@@ -174,7 +174,7 @@ class Bench {
     }
 
     void group_norm(const char *name, int64_t n, int64_t rows, int64_t c) {
-        if (!wanted(name)) {
+        if (!selected(name)) {
             return;
         }
         const Floats x = random_floats(n * rows * c);
@@ -188,7 +188,7 @@ class Bench {
     }
 
     void layer_norm(const char *name, int64_t rows, int64_t dim) {
-        if (!wanted(name)) {
+        if (!selected(name)) {
             return;
         }
         const Floats x = random_floats(rows * dim), weight = random_floats(dim);
@@ -207,7 +207,7 @@ class Bench {
         columns.push_back({[this, &x] { std::memcpy(copy_.data(), x.data(), x.size() * sizeof(float)); }});
     }
 
-    bool wanted(const std::string &name) const {
+    bool selected(const std::string &name) const {
         bool found = settings_.names.empty();
         for (const std::string &part : settings_.names) {
             found = found || name.find(part) != std::string::npos;

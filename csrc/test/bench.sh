@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the benchmark of the kernels and runs it: bench.sh [-p] [-t THREADS]
-# [-r ROUNDS] [-i ISA] [NAME…]; -p: one thread's processor time. With libdnnl-dev installed, beside oneDNN.
+# [-r ROUNDS] [-i ISA] [NAME…]; -p: one thread's processor time. With libdnnl-dev installed it compares with oneDNN.
 set -e
 cd "$(dirname "$0")/.."
 build=$(mktemp -d)
@@ -11,5 +11,5 @@ if echo '#include <dnnl.hpp>' | $CXX -std=c++17 -fsyntax-only -x c++ - 2>/dev/nu
     onednn=-ldnnl
 fi
 $CXX -std=c++17 -O3 -I. kernels/*.cpp core/pool.cpp test/bench.cpp $onednn -lpthread -o "$build/bench"
-# oneDNN's threads must not spin beside ours; it reads this before main begins.
+# Keeps oneDNN's threads from spinning while ours run; it is read before main begins.
 OMP_WAIT_POLICY=passive "$build/bench" "$@"

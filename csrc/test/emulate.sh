@@ -44,8 +44,8 @@ model() {
 }
 all="generic avx2 avx-vnni avx512 avx512-vnni"
 
-# Networks and pictures; each of these tests runs over every set of kernels that
-# there is, so the others are left out.
+# Networks and pictures. Each of these tests runs over every set of kernels; the other
+# sets are skipped.
 tests='^Test(NetsAgreeWithDiffusers|NetsComputeQuantizedWeightsPrecisely|XLNetsAgreeWithDiffusers|UpscalersAgreeWithTorch)$'
 tests="$tests|^Test(PicturesKeepTheirAccuracy|PipelineAgreesStepByStep|XLPipelinesAgreeWithDiffusers|PictureToPictureAgrees|VariantsAgree)\$"
 others() { # isa

@@ -1,8 +1,8 @@
-// A plugin of ggml's with a device that computes nothing but zeros, and fails
-// as it is told: what Vulkan's and CUDA's plugins do when a device is lost or
-// full, for tests. csrc/fault builds it.
+// A plugin of ggml's with a device that computes nothing but zeros and fails on request
+// as Vulkan's and CUDA's plugins do when a device is lost or full, for tests.
+// csrc/fault builds it.
 //
-// The environment says what happens, at the time:
+// Environment variables, read each time, say what happens:
 //   SDGO_FAULT         throw, abort, fail, memory: how the next piece of a graph ends;
 //                      nan: products that are not asked to be precise give NaN;
 //                      slow: each piece takes 5 ms; unknown: group norms are not known
@@ -33,8 +33,8 @@ namespace {
 std::atomic<size_t> taken{0};
 ggml_abort_callback_t on_abort = nullptr;
 
-// An environment variable as it is now: on Windows getenv tells what it was when
-// the program began.
+// An environment variable as it is now: on Windows getenv returns what it was when the
+// program started.
 std::string variable(const char *name) {
 #ifdef _WIN32
     char text[512] = {};
@@ -278,7 +278,7 @@ ggml_backend_device make_device() {
 
 ggml_backend_device device = make_device();
 
-// Whoever loads the library runs this: it writes a file, if it is told which.
+// Runs when the library is loaded: writes the file that SDGO_FAULT_MARK names.
 const bool ran = [] {
     const std::string path = variable("SDGO_FAULT_MARK");
     std::FILE *f = path.empty() ? nullptr : std::fopen(path.c_str(), "w");

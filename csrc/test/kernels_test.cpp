@@ -37,7 +37,7 @@ void compare(const float *got, const Doubles &want, double tolerance, const std:
     }
 }
 
-const float kGuard = 12345.5f; // what lies between rows must stay
+const float kGuard = 12345.5f; // fills the gaps between rows, which must not change
 
 std::string shape(std::initializer_list<int64_t> numbers) {
     std::string s;
@@ -119,8 +119,8 @@ struct Test {
             want.push_back(reference::linear(l, w.values, with_bias ? bias.values : Doubles(), m, n));
         });
         for (int64_t i = 0; i < rows * y_gap; i++) {
-            const float beside = y[size_t(i / y_gap * (out + y_gap) + out + i % y_gap)];
-            expect(beside == kGuard, "writes beside its rows", name);
+            const float outside = y[size_t(i / y_gap * (out + y_gap) + out + i % y_gap)];
+            expect(outside == kGuard, "writes outside its rows", name);
         }
         compare(got.data(), want, matrix_tolerance(type, 1, 2e-6), name);
     }
@@ -172,9 +172,9 @@ struct Test {
         compare(got.data(), want, matrix_tolerance(type, c.kernel, 4e-6), name);
     }
 
-    // Except for float32 weights AMX multiplies numbers of 16 bits of mantissa in
-    // linear layers, and products elsewhere are of integers of 16 bits, as all of
-    // AVX2's and VNNI's.
+    // Unless weights are float32, AMX's linear layers multiply numbers with 16 bits of
+    // mantissa; its other products, and all of AVX2's and VNNI's, are of 16-bit
+    // integers.
     bool int16() const { return isa != Isa::generic && isa != Isa::avx512; }
     double matrix_tolerance(Type type, int kernel, double f32) const {
         if (type == Type::f32 || !int16()) {

@@ -1,6 +1,5 @@
-// The pool where threads can't be made: this program's own pthread_create makes
-// so many, and then says, as the system does at a limit of processes, that there
-// are no more.
+// The pool where threads can't be started: this program's own pthread_create starts a
+// given number and then fails, as the system does at a limit of processes.
 #include "core/pool.h"
 
 #include <algorithm>
