@@ -5,9 +5,9 @@ import "C"
 
 import "unsafe"
 
-// Adapter is a change to a net's weights that a run applies beside them, such as
-// LoRA's products of two thin matrices: the weights themselves stay as they are
-// bound, mapped and quantized.
+// Adapter is a change to a net's weights that a run applies in addition to them, such as
+// LoRA's product of two thin matrices: the weights themselves stay as they are bound,
+// mapped and quantized.
 //
 // There is no way to make one yet. Runs take a list of adapters, so that their
 // callers can pass it on, and fail with [Invalid] if it is not empty.

@@ -1,8 +1,8 @@
 // Package cgo is the thin binding of sdgo's C++ core: devices, nets, values.
 //
-// It turns Go values into C ones and C errors into Go errors, and nothing
-// else: what a net is for, package sd knows. Bytes bound to a net on the CPU
-// are used in place, so they must stay as they are until [Net.Close].
+// It converts Go values to C ones and C errors to Go errors, and does nothing else:
+// package sd knows what a net is for. Bytes bound to a net on the CPU are used in
+// place, so they must not change until [Net.Close].
 package cgo
 
 // #cgo CPPFLAGS: -I${SRCDIR}/../csrc
@@ -21,7 +21,7 @@ import (
 type Error struct {
 	Code    Code
 	Wanted  uint64 // bytes, with NoMemory; 0 if unknown
-	Left    uint64 // bytes that there were, with NoMemory of the host's; 0 if unknown
+	Left    uint64 // bytes that were left, where the host's memory ran out; 0 if unknown
 	Message string // one line
 }
 
@@ -37,7 +37,7 @@ const (
 
 func (e *Error) Error() string { return e.Message }
 
-// newError makes a Go error of a C one. A cancelled run becomes the context's
+// newError converts a C error to a Go error. A cancelled run's becomes the context's
 // own error.
 func newError(ctx context.Context, e *C.sdgo_error) error {
 	if e.code == C.SDGO_CANCELLED && ctx.Err() != nil {

@@ -38,21 +38,21 @@ type DeviceInfo struct {
 	Name        string // such as "CPU", "CUDA0", "Vulkan0", "Metal"
 	Description string
 	Kind        Kind
-	Free, Total uint64 // memory, bytes; of the CPU what this process may still take
+	Free, Total uint64 // bytes of memory; Free of the CPU is what this process may still take
 
-	// Software says that a GPU is none: a driver computes on the CPU in its
-	// stead, for tests.
+	// Software marks a software rasterizer (llvmpipe, SwiftShader): a driver that
+	// computes on the CPU.
 	Software bool
 }
 
-// Devices lists all devices: those of plugins, too, which it loads.
+// Devices lists all devices, after loading the plugins that add some.
 func Devices() []DeviceInfo {
 	Plugins()
 	return LinkedDevices()
 }
 
-// LinkedDevices lists the devices that are there without a look for plugins:
-// the CPU and, on macOS, the GPU.
+// LinkedDevices lists the devices without looking for plugins: the CPU and, on macOS,
+// the GPU.
 func LinkedDevices() []DeviceInfo {
 	var all []DeviceInfo
 	for i := range int(C.sdgo_device_count()) {
@@ -77,8 +77,8 @@ func LinkedDevices() []DeviceInfo {
 	return all
 }
 
-// isSoftware knows the drivers that compute on the CPU by what they call
-// themselves: Mesa's llvmpipe, Google's SwiftShader, Windows' own.
+// isSoftware recognizes drivers that compute on the CPU by their descriptions: Mesa's
+// llvmpipe, Google's SwiftShader, Windows' own.
 func isSoftware(description string) bool {
 	for _, name := range []string{"llvmpipe", "SwiftShader", "Microsoft Basic Render"} {
 		if strings.Contains(description, name) {
@@ -88,10 +88,9 @@ func isSoftware(description string) bool {
 	return false
 }
 
-// Threads is the number of CPU threads to use unless told otherwise: one for
-// each physical core that this process may run on, fewer where its control group
-// has a smaller share of them, and no more than a fourth of the threads that it
-// may still make: networks have their own.
+// Threads is the default number of CPU threads: one for each physical core that this
+// process may run on, fewer where its control group limits it to fewer, and at most a
+// fourth of the threads that it may still start, because each network has its own.
 func Threads() int {
 	n := limits.CPUs()
 	if free := limits.Threads(); free/4 < uint64(n) {

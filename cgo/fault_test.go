@@ -112,7 +112,7 @@ func TestPluginsThatDoNotLoad(t *testing.T) {
 		file("cut", library[:len(library)/3]):               "",
 		file("cut2", library[:len(library)-len(library)/4]): "",
 		built("stamp"):                                      "not a plugin built for sdgo",
-		built("old"):                                        `version "v0.1.0"`,
+		built("old"):                                        `got "v0.1.0"`,
 		built("api"):                                        "incompatible API version",
 		built("null"):                                       "returned NULL",
 		built("deviceless"):                                 "no device",
@@ -186,8 +186,8 @@ func TestPluginFolders(t *testing.T) {
 	require.Equal(t, []string{here, filepath.Join(here, "../lib/sdgo"), filepath.Join(here, "lib/sdgo")}, own)
 }
 
-// However a device fails in the middle of a step, that is an error of this
-// run, nothing is left on the device, and the next run works if the device does.
+// However a device fails during a step, the run returns an error, nothing is left on the
+// device, and the next run works if the device does.
 func TestDevicesThatFail(t *testing.T) {
 	before := faulty(t).Free
 	for kind, want := range map[string]struct {

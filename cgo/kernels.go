@@ -42,8 +42,8 @@ func KernelNames() []string {
 	return names
 }
 
-// FindKernels checks the name of a set of CPU operators. An empty one is that of
-// the fastest.
+// FindKernels checks the name of a set of CPU operators; an empty name stands for the
+// fastest.
 func FindKernels(name string) (string, error) {
 	names := KernelNames()
 	if name == "" {

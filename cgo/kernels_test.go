@@ -66,5 +66,5 @@ func TestFindKernels(t *testing.T) {
 		}
 	}
 	_, err = NewNet("unet", unetParams(), Config{Threads: 1, Kernels: "sse9"})
-	require.ErrorContains(t, err, "no kernels sse9")
+	require.ErrorContains(t, err, "there are no kernels sse9")
 }

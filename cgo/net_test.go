@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The numbers that nets compute are tested in package sd, against the
-// diffusers library. Here: what the binding promises about errors, threads,
-// cancelling and memory.
+// The numbers that nets compute are tested in package sd, against the diffusers
+// library. Tested here is what the binding promises about errors, threads, cancelling
+// and memory.
 
 func unetParams() Params {
 	return Params{"in_channels": {4}, "out_channels": {4}, "model_channels": {32}, "channel_mult": {1, 2},
@@ -198,8 +198,8 @@ func TestTokensAreChecked(t *testing.T) {
 			[]Output{{Name: "hidden.2", Data: make([]float32, 5*32)}})
 	}
 	require.NoError(t, tokens(0, 1, 2, 3, 9))
-	require.ErrorContains(t, tokens(0, 1, 2, 3, 10), "10 is not an id")
-	require.ErrorContains(t, tokens(0, 1, 2, -1, 3), "-1 is not an id")
+	require.ErrorContains(t, tokens(0, 1, 2, 3, 10), "token ids must be 0 to 9, got 10")
+	require.ErrorContains(t, tokens(0, 1, 2, -1, 3), "token ids must be 0 to 9, got -1")
 	require.ErrorContains(t, net.Run(context.Background(), []Input{{Name: "tokens", Shape: []int64{1, 5}, I32: make([]int32, 5)}},
 		[]Output{{Name: "hidden.3"}}), "no output hidden.3")
 }
@@ -215,7 +215,7 @@ func TestValues(t *testing.T) {
 	got := make([]float32, 256)
 	require.NoError(t, v.Read(got))
 	require.Equal(t, want, got)
-	require.ErrorContains(t, v.Read(got[1:]), "255 wanted")
+	require.ErrorContains(t, v.Read(got[1:]), "got room for 255")
 
 	// A value goes into a net as its bytes would.
 	in := unetInputs(8)
@@ -238,7 +238,7 @@ func TestResultsDoNotDependOnThreads(t *testing.T) {
 	}
 }
 
-// Shapes that come and go, and weights at odd addresses, change nothing.
+// Graphs that are built again, for shapes that alternate, give the same results.
 func TestGraphsAreRebuilt(t *testing.T) {
 	net := randomNet(t, "unet", unetParams(), Config{Threads: 1})
 	want := run(t, net, 8)
@@ -255,10 +255,9 @@ func TestGraphsAreRebuilt(t *testing.T) {
 	require.Positive(t, need)
 }
 
-// What depends on the text alone is kept between runs: the results must be
-// those of a net that never saw another text, also after a run that failed or
-// was cancelled half way.
-func TestTextIsKept(t *testing.T) {
+// What depends on the text alone is cached between runs: the results must be those of
+// a net that never had another text, also after a run that failed or was cancelled.
+func TestTextIsCached(t *testing.T) {
 	texts := make([][]float32, 2)
 	for i := range texts {
 		texts[i] = make([]float32, 7*16)
@@ -335,7 +334,7 @@ func TestCancel(t *testing.T) {
 	late := time.Since(cancelled)
 	require.ErrorIs(t, err, reason)
 	require.Less(t, late, time.Second, "a run ends within a node or two")
-	run(t, net, 8) // and the net goes on
+	run(t, net, 8) // and the net still works
 
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
@@ -359,7 +358,7 @@ func TestConcurrentRuns(t *testing.T) {
 				}
 				for i := range want {
 					if out[i] != want[i] {
-						t.Errorf("element %d is %g, %g wanted", i, out[i], want[i])
+						t.Errorf("element %d must be %g, got %g", i, want[i], out[i])
 						return
 					}
 				}
@@ -406,5 +405,5 @@ func TestQuantize(t *testing.T) {
 	require.ErrorContains(t, Quantize(q8_0, dst, src, 48, nil), "rows")
 	require.ErrorContains(t, Quantize(q8_0, dst, src, 64, make([]float32, 3)), "columns")
 	require.ErrorContains(t, Quantize(99, dst, src, 64, nil), "type 99")
-	require.ErrorContains(t, Quantize(16, dst, src, 64, nil), "") // iq2_xxs wants 256 and a matrix
+	require.ErrorContains(t, Quantize(16, dst, src, 64, nil), "") // iq2_xxs needs rows of 256 and a matrix
 }

@@ -30,9 +30,8 @@ type Plugin struct {
 // before all others, separated as in PATH.
 const PluginPath = "SDGO_BACKEND_PATH"
 
-// Plugins looks for plugins and loads them, once in a program: ggml can't do
-// without them afterwards. Of several with one name the first that is found
-// counts, as with programs in PATH.
+// Plugins looks for plugins and loads them, once in a program: ggml cannot unload them.
+// Of several with one name the first that is found counts, as with programs in PATH.
 var Plugins = sync.OnceValue(func() []Plugin {
 	var all []Plugin
 	named, own := pluginFolders()
@@ -80,7 +79,7 @@ func same(a, b string) bool {
 func findPlugins(folders []string) []string {
 	pattern := "libggml-*.so"
 	if runtime.GOOS == "windows" {
-		pattern = "*ggml-*.dll" // with and without "lib", as compilers differ
+		pattern = "*ggml-*.dll" // with or without "lib": compilers differ
 	}
 	var paths, names []string
 	for _, folder := range folders {
@@ -117,9 +116,8 @@ func loadPlugin(path string) error {
 	return nil
 }
 
-// checkLibrary checks what the system's loader doesn't: that the file is as
-// long as its own headers say. A cut-off library ends the program with a bus
-// error when it is loaded.
+// checkLibrary checks what the system's loader doesn't: that the file is as long as its
+// own headers say. Loading a truncated library ends the program with a bus error.
 func checkLibrary(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -141,7 +139,7 @@ func checkLibrary(path string) error {
 		return fmt.Errorf("it is not a shared library: %w", err)
 	}
 	if size := uint64(info.Size()); end > size {
-		return fmt.Errorf("it is cut off: %d bytes, more are wanted", size)
+		return fmt.Errorf("it is cut off: it must have %d bytes, got %d", end, size)
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ const (
 
 var errNoStamp = errors.New("it is not a plugin built for sdgo: make vulkan and make cuda build them")
 
-// checkStamp reads in a plugin's file which version of ggml's module it was built
-// from. To load a library is to run its code, so this comes first.
+// checkStamp reads from a plugin's file which version of ggml's module it was built
+// from. It comes first because loading a library runs its code.
 func checkStamp(path string) error {
 	var stamp string
 	var err error
@@ -45,12 +45,12 @@ func checkStamp(path string) error {
 	case !ok:
 		return errNoStamp
 	case version != expected:
-		return fmt.Errorf("it was built from version %.50q of ggml's module, and must be from %s: build it again", version, expected)
+		return fmt.Errorf("it must be built from version %s of ggml's module, got %.50q: build it again", expected, version)
 	}
 	return nil
 }
 
-// stampOfELF is the text at the symbol's place.
+// stampOfELF returns the text at the symbol's address.
 func stampOfELF(path string) (string, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -74,7 +74,7 @@ func stampOfELF(path string) (string, error) {
 	return "", errNoStamp
 }
 
-// stampOfPE looks for the text among the constants.
+// stampOfPE searches the constants for the text.
 func stampOfPE(path string) (string, error) {
 	f, err := pe.Open(path)
 	if err != nil {
@@ -109,7 +109,7 @@ func text(r io.Reader) (string, error) {
 	return string(b[:end]), nil
 }
 
-// checkTrust refuses what others on this machine could have put there: a file, or a
+// checkTrust refuses what other users of this machine could have put there: a file, or a
 // folder of files, that everybody can write to, or that belongs to neither this user nor
 // the system.
 func checkTrust(path string) error {

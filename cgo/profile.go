@@ -11,9 +11,9 @@ type Work struct {
 	Seconds float64 // of wall time
 }
 
-// Profile says what the net's operators did since the last call, and begins
-// anew. Only this library's CPU kernels report kinds of operators; elsewhere
-// there is the whole alone. A run in progress is waited for.
+// Profile returns what the net's operators did since the last call, and starts counting
+// again. Only this library's CPU kernels report kinds of operators; elsewhere there are
+// whole runs alone. It waits for a run in progress.
 func (n *Net) Profile() []Work {
 	if !n.hold() {
 		return nil

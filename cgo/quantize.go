@@ -16,7 +16,7 @@ func Quantize(typ uint32, dst []byte, src []float32, rowLen int, importance []fl
 		return invalid("%d elements do not divide into rows of %d", len(src), rowLen)
 	}
 	if importance != nil && len(importance) != rowLen {
-		return invalid("an importance matrix of %d columns for rows of %d", len(importance), rowLen)
+		return invalid("the importance matrix must have %d columns, got %d", rowLen, len(importance))
 	}
 	var e C.sdgo_error
 	if !C.sdgo_quantize(C.int(typ), (*C.float)(unsafe.SliceData(src)), unsafe.Pointer(unsafe.SliceData(dst)),

@@ -14,8 +14,8 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 )
 
-// testdata/convert/quantize.py wrote the blocks with ggml-org's package for
-// Python, which is none of ggml's C code.
+// testdata/convert/quantize.py wrote the blocks with ggml-org's package for Python,
+// which shares no code with ggml's C.
 func TestQuantizedBytes(t *testing.T) {
 	text, err := os.ReadFile("../testdata/convert/quantized.json")
 	require.NoError(t, err)
@@ -44,8 +44,8 @@ func TestQuantizedBytes(t *testing.T) {
 	}
 }
 
-// Whatever the numbers are, quantizing ends with blocks that are finite, or with an
-// error that says what would be right; never in one of ggml's assertions.
+// For any numbers, quantizing ends with finite blocks or with an error that says what
+// would be right, never in one of ggml's assertions.
 func TestQuantizingExtremes(t *testing.T) {
 	const row, rows = 256, 2
 	numbers := []func(r *rand.Rand) float32{
@@ -83,7 +83,7 @@ func TestQuantizingExtremes(t *testing.T) {
 				importance = nil
 			}
 			if err := Quantize(typ, dst, src, row, importance); err != nil {
-				require.Regexp(t, "holds those up to 65504|must be a finite number|cannot be quantized to", err.Error())
+				require.Regexp(t, "numbers must be at most 65504 in size|must be a finite number|cannot be quantized to", err.Error())
 				continue
 			}
 			require.NoError(t, Dequantize(typ, back, dst))
