@@ -20,7 +20,7 @@ import (
 // Error is a failure of the core.
 type Error struct {
 	Code    Code
-	Wanted  uint64 // bytes, with NoMemory; 0 if unknown
+	Needed  uint64 // bytes, with NoMemory; 0 if unknown
 	Left    uint64 // bytes that were left, where the host's memory ran out; 0 if unknown
 	Message string // one line
 }
@@ -43,7 +43,7 @@ func newError(ctx context.Context, e *C.sdgo_error) error {
 	if e.code == C.SDGO_CANCELLED && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &Error{Code: Code(e.code), Wanted: uint64(e.needed), Message: C.GoString(&e.message[0])}
+	return &Error{Code: Code(e.code), Needed: uint64(e.needed), Message: C.GoString(&e.message[0])}
 }
 
 func invalid(format string, args ...any) error {

@@ -227,7 +227,7 @@ func TestFullDevices(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, NoMemory, e.Code)
-	require.Greater(t, e.Wanted, uint64(64*kB))
+	require.Greater(t, e.Needed, uint64(64*kB))
 	require.Equal(t, uint64(64*kB), faulty(t).Free)
 
 	// The weights fit, the graph does not; a smaller one does.
@@ -242,7 +242,7 @@ func TestFullDevices(t *testing.T) {
 	err = net.Run(context.Background(), large, []Output{{Name: "out", Data: make([]float32, 4*64*64)}})
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, NoMemory, e.Code)
-	require.Greater(t, e.Wanted, 2*small)
+	require.Greater(t, e.Needed, 2*small)
 	require.NoError(t, runFaulty(net))
 }
 
@@ -309,8 +309,8 @@ func TestGroupsOfWeights(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, NoMemory, e.Code)
-	require.Greater(t, e.Wanted, uint64(1000))
-	require.Less(t, e.Wanted, all)
+	require.Greater(t, e.Needed, uint64(1000))
+	require.Less(t, e.Needed, all)
 }
 
 func TestUnknownOperators(t *testing.T) {
@@ -372,23 +372,23 @@ func TestTwoAtOnceOnOneDevice(t *testing.T) {
 	require.Equal(t, before, faulty(t).Free)
 }
 
-func TestTryWays(t *testing.T) {
+func TestTune(t *testing.T) {
 	d := faulty(t)
 	before := d.Free
-	_, err := TryWays(d)
+	_, err := Tune(d)
 	require.NoError(t, err)
 	require.Equal(t, before, faulty(t).Free)
 	t.Setenv("SDGO_FAULT", "throw")
-	_, err = TryWays(d)
+	_, err = Tune(d)
 	require.ErrorContains(t, err, "ErrorDeviceLost")
 	require.Equal(t, before, faulty(t).Free)
 }
 
-// Every way of computing gives the same numbers, on the CPU with ggml's
-// operators; float16 takes its toll.
-func TestWaysAgree(t *testing.T) {
+// Every choice of operators gives the same numbers, on the CPU with ggml's
+// operators, but for what float16 loses.
+func TestOpChoicesAgree(t *testing.T) {
 	// Weights of float32 ask for float32 everywhere, so these are float16.
-	half := func(w Ways) []float32 {
+	half := func(w OpChoice) []float32 {
 		net, err := NewNet("unet", unetParams(), Config{Threads: 1, Kernels: GGML})
 		require.NoError(t, err)
 		t.Cleanup(net.Close)
@@ -407,12 +407,12 @@ func TestWaysAgree(t *testing.T) {
 		net.Choose(w)
 		return run(t, net, 8)
 	}
-	want := half(Ways{Direct: true, Precise: true})
-	for w, bound := range map[Ways]float64{
-		{Direct: true}:                              5e-3,
-		{Direct: false}:                             5e-3,
-		{Direct: true, Flash: true}:                 5e-3,
-		{Direct: false, Flash: true, Precise: true}: 5e-3,
+	want := half(OpChoice{DirectConv: true, Float32: true})
+	for w, bound := range map[OpChoice]float64{
+		{DirectConv: true}:                                       5e-3,
+		{DirectConv: false}:                                      5e-3,
+		{DirectConv: true, FlashAttention: true}:                 5e-3,
+		{DirectConv: false, FlashAttention: true, Float32: true}: 5e-3,
 	} {
 		got := half(w)
 		var difference, size float64

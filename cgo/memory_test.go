@@ -25,7 +25,7 @@ func TestGraphsThatDoNotFit(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, NoMemory, e.Code)
-	require.Equal(t, need, e.Wanted)
+	require.Equal(t, need, e.Needed)
 	require.Equal(t, need-1, e.Left)
 	require.ErrorContains(t, err, "(a test)")
 	require.Equal(t, 1, asked)

@@ -247,7 +247,7 @@ func (n *Net) take(bytes uint64) (release func(), err error) {
 
 // NoRoom is the error of something that needs more of the host's memory than is left.
 func NoRoom(what string, bytes uint64, left limits.Bound) *Error {
-	return &Error{Code: NoMemory, Wanted: bytes, Left: left.Amount, Message: fmt.Sprintf(
+	return &Error{Code: NoMemory, Needed: bytes, Left: left.Amount, Message: fmt.Sprintf(
 		"%s would take %d MB of memory, %d MB are left (%s)", what, (bytes+999999)/1000000, left.Amount/1000000, left.By)}
 }
 

@@ -5,38 +5,39 @@ import "C"
 
 import "context"
 
-// Ways says how a device computes what it can compute in several ways.
-type Ways struct {
-	Direct  bool // convolutions as such, not as matrix products
-	Flash   bool // attention that keeps no scores, with float16 keys and values
-	Precise bool // float32 wherever there is a choice
+// OpChoice chooses between operators where a device has more than one for a purpose.
+type OpChoice struct {
+	DirectConv     bool // direct convolutions, not matrix products of im2col
+	FlashAttention bool // stores no scores; keys and values are float16
+	Float32        bool // wherever there is a choice of precision
 }
 
-func (w Ways) c() C.sdgo_op_choice {
-	return C.sdgo_op_choice{direct_conv: C.bool(w.Direct), flash_attention: C.bool(w.Flash), float32: C.bool(w.Precise)}
+func (o OpChoice) c() C.sdgo_op_choice {
+	return C.sdgo_op_choice{direct_conv: C.bool(o.DirectConv), flash_attention: C.bool(o.FlashAttention), float32: C.bool(o.Float32)}
 }
 
-// TryWays finds the faster ways on a device by trying them, in milliseconds on
-// a GPU.
-func TryWays(d DeviceInfo) (Ways, error) {
+// Tune finds the faster operators of a device by timing them, which takes a GPU
+// milliseconds.
+func Tune(d DeviceInfo) (OpChoice, error) {
 	side := 64
 	if d.Software {
 		side = 16
 	}
-	var w C.sdgo_op_choice
+	var o C.sdgo_op_choice
 	var e C.sdgo_error
-	if !C.sdgo_device_tune(C.size_t(d.Index), C.int(side), &w, &e) {
-		return Ways{}, newError(context.Background(), &e)
+	if !C.sdgo_device_tune(C.size_t(d.Index), C.int(side), &o, &e) {
+		return OpChoice{}, newError(context.Background(), &e)
 	}
-	return Ways{Direct: bool(w.direct_conv), Flash: bool(w.flash_attention), Precise: bool(w.float32)}, nil
+	return OpChoice{DirectConv: bool(o.direct_conv), FlashAttention: bool(o.flash_attention), Float32: bool(o.float32)}, nil
 }
 
-// Choose decides how the net computes where it does so with ggml's operators.
-func (n *Net) Choose(w Ways) {
+// Choose chooses the net's operators, where it computes with ggml's. Its graphs are
+// built again.
+func (n *Net) Choose(o OpChoice) {
 	if !n.hold() {
 		return
 	}
 	defer n.release()
-	c := w.c()
+	c := o.c()
 	C.sdgo_net_choose(n.c, &c)
 }

@@ -39,7 +39,7 @@ func inMemory(err error, device cgo.DeviceInfo) error {
 	if !errors.As(err, &e) || e.Code != cgo.NoMemory || errors.As(err, &known) {
 		return err
 	}
-	return &MemoryError{strings.ToLower(device.Name), e.Wanted, e.Left, err}
+	return &MemoryError{strings.ToLower(device.Name), e.Needed, e.Left, err}
 }
 
 // NotFiniteError says that a network whose weights are finite computed NaN or

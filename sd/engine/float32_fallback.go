@@ -48,7 +48,7 @@ func (n *Network) widen(ctx context.Context) (*cgo.Net, error) {
 			return nil, err
 		}
 		n.float32 = &Network{host: n.host, prefix: n.prefix, title: n.title, device: n.device, net: net, typ: "f32", create: n.create,
-			ways: n.ways, offload: n.offload, stream: n.stream}
+			ops: n.ops, offload: n.offload, stream: n.stream}
 		n.net.Unload() // a GPU has no room for both
 	}
 	return n.float32.get(ctx)

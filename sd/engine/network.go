@@ -37,7 +37,7 @@ type Network struct {
 	stream  uint64                   // bytes that the weights may take on the device while they come in groups; 0: all at once
 
 	mutex   sync.Mutex
-	ways    cgo.Ways
+	ops     cgo.OpChoice
 	bound   bool
 	loaded  bool
 	float32 *Network // the network in float32, once it is needed (float32_fallback.go)
@@ -58,7 +58,7 @@ func (h *Host) NewNetwork(s Spec) (*Network, error) {
 		return nil, err
 	}
 	n := &Network{host: h, prefix: s.Prefix, title: s.Title, role: s.Role, device: device, net: net, create: create, typ: h.options.Type, lazy: s.Lazy,
-		ways: cgo.Ways{Direct: true}, offload: h.options.Offload && s.Role != RoleDenoiser && device.Kind != cgo.CPU}
+		ops: cgo.OpChoice{DirectConv: true}, offload: h.options.Offload && s.Role != RoleDenoiser && device.Kind != cgo.CPU}
 	for _, w := range net.Weights() {
 		if _, err := n.find(w); err != nil {
 			net.Close()
@@ -149,7 +149,7 @@ func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo
 		}
 		n.bound = true
 	}
-	n.net.Choose(n.ways)
+	n.net.Choose(n.ops)
 	err := n.net.LoadWith(ctx, cgo.Loading{Memory: n.stream, Keep: true, OnProgress: onProgress})
 	if err != nil {
 		return nil, inMemory(err, n.device)

@@ -96,7 +96,7 @@ func (h *Host) plan(demands func() ([]Demand, error)) (fits bool, err error) {
 	h.reserved = map[int]uint64{}
 	fits = true
 	var all []Demand
-	tried := map[int]cgo.Ways{}
+	tried := map[int]cgo.OpChoice{}
 	for _, role := range roles {
 		device := h.devices[role]
 		if device.Kind == cgo.CPU {
@@ -110,36 +110,36 @@ func (h *Host) plan(demands func() ([]Demand, error)) (fits bool, err error) {
 				return false, err
 			}
 		}
-		ways, err := waysOn(device)
+		ops, err := opsOn(device)
 		if err != nil {
 			return false, inMemory(err, device)
 		}
-		tried[device.Index] = ways
-		fits = h.planDevice(device, all, ways) && fits
+		tried[device.Index] = ops
+		fits = h.planDevice(device, all, ops) && fits
 	}
 	return fits, nil
 }
 
-// waysOn finds out how a GPU computes best. A driver in software takes longer
+// opsOn finds out how a GPU computes best. A driver in software takes longer
 // to set up a trial than the trial could gain.
-func waysOn(d cgo.DeviceInfo) (cgo.Ways, error) {
+func opsOn(d cgo.DeviceInfo) (cgo.OpChoice, error) {
 	if d.Software {
-		return cgo.Ways{Direct: true}, nil
+		return cgo.OpChoice{DirectConv: true}, nil
 	}
-	return cgo.TryWays(d)
+	return cgo.Tune(d)
 }
 
 // planDevice is plan for one GPU. What stays there are weights, but for those
 // that come when they are needed, and the denoiser's graph; the largest of the
 // other graphs, with its weights, comes and goes.
-func (h *Host) planDevice(device cgo.DeviceInfo, all []Demand, ways cgo.Ways) bool {
+func (h *Host) planDevice(device cgo.DeviceInfo, all []Demand, ops cgo.OpChoice) bool {
 	var stays, comes uint64
 	var denoiser *Demand
 	for i, d := range all {
 		if d.Network.device.Index != device.Index {
 			continue
 		}
-		d.Network.ways = ways
+		d.Network.ops = ops
 		switch {
 		case d.Network.role == RoleDenoiser:
 			denoiser = &all[i]

@@ -48,11 +48,11 @@ func TestPlan(t *testing.T) {
 		h := &Host{options: Options{MaxMemory: c.max}, reserved: map[int]uint64{}}
 		unet := &Network{device: device, role: RoleDenoiser}
 		text, vae := &Network{device: device, offload: c.offload}, &Network{device: device, offload: c.offload}
-		fits := h.planDevice(device, []Demand{{text, 100, 10}, {unet, 600, 50}, {vae, 80, 70}}, cgo.Ways{Flash: true})
+		fits := h.planDevice(device, []Demand{{text, 100, 10}, {unet, 600, 50}, {vae, 80, 70}}, cgo.OpChoice{FlashAttention: true})
 		require.Equal(t, c.fits, fits, fmt.Sprint(c))
 		require.Equal(t, c.stream, unet.stream, fmt.Sprint(c))
 		require.Equal(t, c.taken, h.reserved[7], fmt.Sprint(c))
-		require.True(t, vae.ways.Flash)
+		require.True(t, vae.ops.FlashAttention)
 		require.Zero(t, h.Room(device)-(c.max-min(c.max, c.taken)))
 	}
 }
