@@ -117,7 +117,7 @@ func TestSamplersOfKDiffusion(t *testing.T) {
 	process := StableDiffusion()
 	for _, r := range g.Runs {
 		what := fmt.Sprintf("%s, %d steps of %s, %v", r.Sampler, r.N, r.Schedule, r.Options)
-		s, err := Lookup(r.Sampler)
+		s, err := lookup(t, r.Sampler).With(r.Options)
 		require.NoError(t, err)
 		schedule, err := LookupSchedule(r.Schedule)
 		require.NoError(t, err)
@@ -126,32 +126,9 @@ func TestSamplersOfKDiffusion(t *testing.T) {
 		noise := NewTorch(r.Seed)
 		x := make([]float32, len(r.X))
 		AddNoise(x, sigmas[0], noise)
-		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, withOptions(t, s.Options, r.Options)), what)
+		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options), what)
 		requireClose(t, r.X, x, 1e-4, what)
 	}
-}
-
-// withOptions sets options by their names in k-diffusion.
-func withOptions(t *testing.T, o Options, set map[string]float64) Options {
-	for name, v := range set {
-		switch name {
-		case "eta":
-			o.Eta = v
-		case "s_noise":
-			o.SNoise = v
-		case "s_churn":
-			o.SChurn = v
-		case "rtol":
-			o.RTol = v
-		case "atol":
-			o.ATol = v
-		case "order":
-			o.Order = int(v)
-		default:
-			t.Fatalf("option %q", name)
-		}
-	}
-	return o
 }
 
 // testdata/sampler/others.py and comfyui.py are second implementations of what

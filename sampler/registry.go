@@ -14,8 +14,10 @@ type Sampler struct {
 	OwnSchedule bool     // whether a run that names no schedule takes Schedule, not "discrete"
 	Stochastic  bool     // whether it draws noise with Options
 	CFGPP       bool     // whether it is run with [CFGPP] guidance instead of [CFG]
-	Options     Options  // its usual options
-	Sample      Func
+	// Parameters are the numbers that it takes by name ([Sampler.With]).
+	Parameters []Parameter
+	Options    Options // with the defaults of Parameters, until With changes them
+	Sample     Func
 }
 
 // Guide makes classifier-free guidance of a pair of predictions, in the form

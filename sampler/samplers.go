@@ -2,20 +2,15 @@ package sampler
 
 // samplers is the registry of samplers, in the order in which they are listed.
 func samplers() []Sampler {
-	full := DefaultOptions()
-	still := DefaultOptions()
-	still.Eta = 0
-	some := full
-	some.Eta = 0.3
-	fine := still
-	fine.RTol, fine.ATol = 1e-3, 1e-3
-	return []Sampler{
+	gamma := eta(0.3)
+	gamma.Max = 1
+	all := []Sampler{
 		{
 			Name:        "euler",
 			Aliases:     []string{"k_euler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"},
 			Description: "first order, one evaluation a step; simple and dependable",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  churn(),
 			Sample:      Euler,
 		},
 		{
@@ -24,7 +19,7 @@ func samplers() []Sampler {
 			Description: "euler with fresh noise in each step; varied, changes with the step count",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      EulerAncestral,
 		},
 		{
@@ -32,7 +27,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"k_heun", "HeunDiscreteScheduler"},
 			Description: "second order, two evaluations a step; accurate and slow",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  churn(),
 			Sample:      Heun,
 		},
 		{
@@ -40,7 +35,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"heunpp2"},
 			Description: "up to three slopes weighted by noise level, three evaluations a step",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  churn(),
 			Sample:      HeunPP2,
 		},
 		{
@@ -48,7 +43,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"DDIMScheduler"},
 			Description: "DDIM, which is euler with a schedule of its own; eta adds noise",
 			Schedule:    "ddim_uniform",
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      DDIM,
 		},
 		{
@@ -56,7 +51,7 @@ func samplers() []Sampler {
 			Description: "ddim with stable-diffusion.cpp's usual schedule",
 			Schedule:    "simple",
 			OwnSchedule: true,
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      DDIM,
 		},
 		{
@@ -64,7 +59,6 @@ func samplers() []Sampler {
 			Aliases:     []string{"dpmpp_2m", "k_dpmpp_2m", "DPMSolverMultistepScheduler"},
 			Description: "DPM-Solver++(2M), second order from one evaluation a step; sharp in 15 to 25 steps",
 			Schedule:    "karras",
-			Options:     still,
 			Sample:      DPMPP2M,
 		},
 		{
@@ -72,7 +66,6 @@ func samplers() []Sampler {
 			Aliases:     []string{"dpmpp_2m_v2"},
 			Description: "dpm++2m with stable-diffusion.cpp's changed weights for uneven steps",
 			Schedule:    "karras",
-			Options:     still,
 			Sample:      DPMPP2MV2,
 		},
 		{
@@ -81,7 +74,7 @@ func samplers() []Sampler {
 			Description: "stochastic dpm++2m, one evaluation a step; rich detail from 20 steps",
 			Schedule:    "exponential",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP2MSDE,
 		},
 		{
@@ -89,7 +82,7 @@ func samplers() []Sampler {
 			Description: "dpm++2m_sde whose picture stays when the number of steps changes",
 			Schedule:    "exponential",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP2MSDEPath,
 		},
 		{
@@ -98,7 +91,7 @@ func samplers() []Sampler {
 			Description: "dpm++2m_sde with the exact second-order term",
 			Schedule:    "exponential",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP2MSDEHeun,
 		},
 		{
@@ -107,7 +100,7 @@ func samplers() []Sampler {
 			Description: "stochastic DPM-Solver++ with a longer history, for 30 steps and more",
 			Schedule:    "exponential",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP3MSDE,
 		},
 		{
@@ -116,7 +109,7 @@ func samplers() []Sampler {
 			Description: "stochastic DPM-Solver++, two evaluations a step; good from 10 steps",
 			Schedule:    "karras",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPPSDE,
 		},
 		{
@@ -125,7 +118,7 @@ func samplers() []Sampler {
 			Description: "DPM-Solver++(2S) with ancestral noise, two evaluations a step",
 			Schedule:    "karras",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP2SAncestral,
 		},
 		{
@@ -133,7 +126,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"uni_pc", "UniPC bh1", "UniPCMultistepScheduler"},
 			Description: "unified predictor-corrector of order 3, one evaluation a step; good from 5 to 10 steps",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(3, 1, 3)},
 			Sample:      UniPC,
 		},
 		{
@@ -141,14 +134,14 @@ func samplers() []Sampler {
 			Aliases:     []string{"uni_pc_bh2"},
 			Description: "unipc in its variant for the fewest steps",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(3, 1, 3)},
 			Sample:      UniPCBH2,
 		},
 		{
 			Name:        "deis",
 			Description: "exponential integrator of order 3 in time (tAB-DEIS); wants 20 steps or karras",
 			Schedule:    "karras",
-			Options:     still,
+			Parameters:  []Parameter{order(3, 1, 3)},
 			Sample:      DEIS,
 		},
 		{
@@ -156,7 +149,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"DEISMultistepScheduler"},
 			Description: "deis of order 2 with a polynomial in log sigma, as in diffusers",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(2, 1, 3)},
 			Sample:      DEISLog,
 		},
 		{
@@ -164,7 +157,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"k_lms", "LMSDiscreteScheduler"},
 			Description: "Adams-Bashforth of order 4 for uneven steps; wants 20 steps or more",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(4, 1, 4)},
 			Sample:      LMS,
 		},
 		{
@@ -172,14 +165,14 @@ func samplers() []Sampler {
 			Aliases:     []string{"IPNDMScheduler"},
 			Description: "improved PNDM: Adams-Bashforth of order 4 for even steps",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(4, 1, 4)},
 			Sample:      IPNDM,
 		},
 		{
 			Name:        "ipndm_v",
 			Description: "ipndm with weights for uneven steps",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  []Parameter{order(4, 1, 4)},
 			Sample:      IPNDMV,
 		},
 		{
@@ -187,21 +180,19 @@ func samplers() []Sampler {
 			Aliases:     []string{"PNDMScheduler"},
 			Description: "PNDM's linear multistep, the first sampler of Stable Diffusion",
 			Schedule:    "ddim_uniform",
-			Options:     still,
 			Sample:      PLMS,
 		},
 		{
 			Name:        "pndm",
 			Description: "PNDM with its Runge-Kutta start of 12 evaluations",
 			Schedule:    "ddim_uniform",
-			Options:     still,
 			Sample:      PNDM,
 		},
 		{
 			Name:        "res_multistep",
 			Description: "second-order exponential multistep, one evaluation a step",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      ResMultistep,
 		},
 		{
@@ -210,14 +201,14 @@ func samplers() []Sampler {
 			Description: "res_multistep with fresh noise in each step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      ResMultistep,
 		},
 		{
 			Name:        "res_2s",
 			Description: "second-order exponential single step, two evaluations",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      Res2S,
 		},
 		{
@@ -225,7 +216,6 @@ func samplers() []Sampler {
 			Aliases:     []string{"euler_ge"},
 			Description: "euler that extrapolates its slope from the step before",
 			Schedule:    "discrete",
-			Options:     still,
 			Sample:      GradientEstimation,
 		},
 		{
@@ -233,7 +223,7 @@ func samplers() []Sampler {
 			Description: "SEEDS-2, stochastic exponential midpoint method, two evaluations a step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      Seeds2,
 		},
 		{
@@ -241,7 +231,7 @@ func samplers() []Sampler {
 			Description: "SEEDS-3, three evaluations a step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      Seeds3,
 		},
 		{
@@ -249,7 +239,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"exp_heun_2_x0"},
 			Description: "exponential Heun method, two evaluations a step",
 			Schedule:    "discrete",
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      ExpHeun,
 		},
 		{
@@ -258,7 +248,7 @@ func samplers() []Sampler {
 			Description: "exponential Heun method with fresh noise in each step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      ExpHeun,
 		},
 		{
@@ -266,7 +256,7 @@ func samplers() []Sampler {
 			Description: "ER-SDE-Solver-3, third-order stochastic multistep",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{order(3, 1, 3), sNoise()},
 			Sample:      ERSDE,
 		},
 		{
@@ -275,7 +265,7 @@ func samplers() []Sampler {
 			Description: "SA-Solver, stochastic Adams predictor and corrector of order 3 and 4, one evaluation a step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      SASolver,
 		},
 		{
@@ -283,7 +273,7 @@ func samplers() []Sampler {
 			Description: "sa_solver that evaluates the corrected sample again, two evaluations a step",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      SASolverPECE,
 		},
 		{
@@ -291,7 +281,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"dpm_2", "k_dpm_2", "KDPM2DiscreteScheduler"},
 			Description: "midpoint method in log sigma, two evaluations a step",
 			Schedule:    "karras",
-			Options:     still,
+			Parameters:  churn(),
 			Sample:      DPM2,
 		},
 		{
@@ -300,7 +290,7 @@ func samplers() []Sampler {
 			Description: "dpm2 with fresh noise in each step",
 			Schedule:    "karras",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPM2Ancestral,
 		},
 		{
@@ -308,7 +298,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"k_dpm_fast"},
 			Description: "DPM-Solver of order 3 with its own steps, even in log sigma",
 			Schedule:    "karras",
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      DPMFast,
 		},
 		{
@@ -316,7 +306,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"k_dpm_ad", "k_dpm_adaptive"},
 			Description: "DPM-Solver-23, which chooses its own steps; slow and accurate",
 			Schedule:    "karras",
-			Options:     still,
+			Parameters:  append(append(fresh(0), order(3, 2, 3)), tolerances(0.05, 0.0078)...),
 			Sample:      DPMAdaptive,
 		},
 		{
@@ -324,7 +314,7 @@ func samplers() []Sampler {
 			Aliases:     []string{"rk45", "dopri5"},
 			Description: "the probability-flow ODE by Dormand and Prince's method with its own steps",
 			Schedule:    "karras",
-			Options:     fine,
+			Parameters:  tolerances(1e-3, 1e-3),
 			Sample:      ODE,
 		},
 		{
@@ -332,7 +322,7 @@ func samplers() []Sampler {
 			Description: "heun that goes back up to sigma 2 with fresh noise, from 20 steps on",
 			Schedule:    "karras",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{sNoise()},
 			Sample:      Restart,
 		},
 		{
@@ -342,7 +332,7 @@ func samplers() []Sampler {
 			Schedule:    "lcm",
 			OwnSchedule: true,
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{sNoise()},
 			Sample:      LCM,
 		},
 		{
@@ -352,7 +342,7 @@ func samplers() []Sampler {
 			Schedule:    "lcm",
 			OwnSchedule: true,
 			Stochastic:  true,
-			Options:     some,
+			Parameters:  []Parameter{gamma, sNoise()},
 			Sample:      TCD,
 		},
 		{
@@ -361,7 +351,7 @@ func samplers() []Sampler {
 			Description: "ancestral sampling as the model was trained; wants hundreds of steps",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{sNoise()},
 			Sample:      DDPM,
 		},
 		{
@@ -369,7 +359,7 @@ func samplers() []Sampler {
 			Description: "ddpm with the forward process's larger variance",
 			Schedule:    "discrete",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{sNoise()},
 			Sample:      DDPMLarge,
 		},
 		{
@@ -378,7 +368,7 @@ func samplers() []Sampler {
 			Description: "predictor-corrector of the score SDE, two evaluations a step; wants hundreds of steps",
 			Schedule:    "exponential",
 			Stochastic:  true,
-			Options:     full,
+			Parameters:  []Parameter{sNoise()},
 			Sample:      PC,
 		},
 		{
@@ -387,7 +377,7 @@ func samplers() []Sampler {
 			Description: "euler with CFG++ guidance: scales of 0.5 to 2",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      EulerCFGPP,
 		},
 		{
@@ -397,7 +387,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			CFGPP:       true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      EulerCFGPP,
 		},
 		{
@@ -406,7 +396,6 @@ func samplers() []Sampler {
 			Description: "dpm++2m with CFG++ guidance",
 			Schedule:    "karras",
 			CFGPP:       true,
-			Options:     still,
 			Sample:      DPMPP2MCFGPP,
 		},
 		{
@@ -416,7 +405,7 @@ func samplers() []Sampler {
 			Schedule:    "karras",
 			Stochastic:  true,
 			CFGPP:       true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      DPMPP2SAncestralCFGPP,
 		},
 		{
@@ -425,7 +414,7 @@ func samplers() []Sampler {
 			Description: "res_multistep with CFG++ guidance",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Options:     still,
+			Parameters:  fresh(0),
 			Sample:      ResMultistepCFGPP,
 		},
 		{
@@ -435,7 +424,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			CFGPP:       true,
-			Options:     full,
+			Parameters:  fresh(1),
 			Sample:      ResMultistepCFGPP,
 		},
 		{
@@ -444,7 +433,6 @@ func samplers() []Sampler {
 			Description: "gradient_estimation with CFG++ guidance",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Options:     still,
 			Sample:      GradientEstimationCFGPP,
 		},
 		{
@@ -453,8 +441,16 @@ func samplers() []Sampler {
 			Description: "euler_cfg++ with some history, which ends on a line through the last predictions",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Options:     still,
 			Sample:      CFGPPUD10AB,
 		},
 	}
+	for i := range all {
+		o := DefaultOptions()
+		o.Eta = 0
+		for _, p := range all[i].Parameters {
+			o.set(p.Name, p.Default)
+		}
+		all[i].Options = o
+	}
+	return all
 }
