@@ -30,7 +30,7 @@ func (s *Sampler) steps(t testing.TB, n int) {
 	done := 0
 	o.OnStep = func(Step) error { done++; return nil }
 	for done < n {
-		Start(x, nil, sigmas[0], noise)
+		initialNoise(x, nil, sigmas[0], noise)
 		require.NoError(t, s.Sample(t.Context(), halving, x, sigmas, noise, o))
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // The samplers of CFG++ move towards the guided prediction D, but take the
-// noise to be that of the unguided one, U ([Options.Uncond], which [CFGPP]
+// noise to be that of the unguided one, U ([Options.Uncond], which guidance
 // fills). Where nothing fills it U is D, and each of them is the sampler whose
 // name it bears. As in ComfyUI; guidance scales are 0.5 to 2.
 

@@ -31,7 +31,7 @@ func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, n
 // the identity at noise level 0: cSkip·x + cOut·D with coefficients that depend
 // on the timestep (the diffusers library's LCMScheduler, with its sigma_data
 // 0.5 and timestep_scaling 10). It matters at the lowest timesteps only.
-func Consistency(denoise Denoiser, process Process) Denoiser {
+func Consistency(denoise Denoiser, process *Process) Denoiser {
 	const sigmaData, scaling = 0.5, 10
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		if err := denoise(ctx, dst, x, sigma); err != nil {

@@ -2,44 +2,33 @@ package sampler
 
 import "math"
 
-// Continuous is a process in continuous time.
-type Continuous struct {
-	levels             []float64
-	sigmaToT, tToSigma func(float64) float64
-}
-
-// Levels implements [Process].
-func (c *Continuous) Levels() []float64 { return c.levels }
-
-// SigmaToT implements [Process].
-func (c *Continuous) SigmaToT(sigma float64) float64 { return c.sigmaToT(sigma) }
-
-// TToSigma implements [Process].
-func (c *Continuous) TToSigma(t float64) float64 { return c.tToSigma(t) }
-
-// newContinuous makes 1000 levels at even times from first to last.
-func newContinuous(first, last float64, tToSigma, sigmaToT func(float64) float64) *Continuous {
+// newContinuous makes a process in continuous time, with 1000 levels at even
+// times from first to last.
+func newContinuous(kind ProcessKind, first, last float64, tToSigma, sigmaToT func(float64) float64) *Process {
 	const count = 1000
-	c := &Continuous{make([]float64, count), sigmaToT, tToSigma}
-	for i := range c.levels {
-		c.levels[i] = tToSigma(first + (last-first)*float64(i)/(count-1))
+	p := &Process{kind: kind, levels: make([]float64, count), sigmaData: 1, sigmaToT: sigmaToT, tToSigma: tToSigma}
+	for i := range p.levels {
+		p.levels[i] = tToSigma(first + (last-first)*float64(i)/(count-1))
 	}
-	return c
+	return p
 }
 
 // EDM is the process of Karras et al. 2022 between two noise levels (usually
-// 0.002 and 80): the net's timestep is log(sigma)/4.
-func EDM(sigmaMin, sigmaMax float64) *Continuous {
+// 0.002 and 80), for data of standard deviation sigmaData (usually 0.5). The
+// net's timestep is log(sigma)/4.
+func EDM(sigmaMin, sigmaMax, sigmaData float64) *Process {
 	at := func(sigma float64) float64 { return math.Log(sigma) / 4 }
-	return newContinuous(at(sigmaMin), at(sigmaMax), func(t float64) float64 { return math.Exp(4 * t) }, at)
+	p := newContinuous(KindEDM, at(sigmaMin), at(sigmaMax), func(t float64) float64 { return math.Exp(4 * t) }, at)
+	p.sigmaData = sigmaData
+	return p
 }
 
 // VESDE is the variance-exploding SDE of Song et al. 2021 ("Score-Based
 // Generative Modeling through Stochastic Differential Equations",
 // arXiv:2011.13456): sigma rises geometrically with t from 0 to 1.
-func VESDE(sigmaMin, sigmaMax float64) *Continuous {
+func VESDE(sigmaMin, sigmaMax float64) *Process {
 	ratio := math.Log(sigmaMax / sigmaMin)
-	return newContinuous(0, 1,
+	return newContinuous(KindVE, 0, 1,
 		func(t float64) float64 { return sigmaMin * math.Exp(ratio*t) },
 		func(sigma float64) float64 { return math.Log(sigma/sigmaMin) / ratio })
 }
@@ -52,8 +41,8 @@ const (
 
 // VPSDE is the variance-preserving SDE of Song et al. 2021, the limit of DDPM
 // with linear betas: t from 0.001 to 1.
-func VPSDE() *Continuous {
-	return newContinuous(vpEnd, 1,
+func VPSDE() *Process {
+	return newContinuous(KindVP, vpEnd, 1,
 		func(t float64) float64 { return math.Sqrt(math.Expm1(t * (vpBetaMin + vpBetaD*t/2))) },
 		func(sigma float64) float64 {
 			l := math.Log1p(sigma * sigma)
@@ -70,10 +59,10 @@ func VPSDE() *Continuous {
 // steps to higher noise, for larger pictures (Esser et al. 2024,
 // arXiv:2403.03206): 1 for none, 3 for Stable Diffusion 3; see [DynamicShift].
 //
-// Samplers that only follow the ODE (euler, heun, lms, ipndm) take its sigmas
-// as they are. For all others see [FlowAsVE].
-func Flow(shift float64) *Continuous {
-	return newContinuous(1, 1000,
+// [Sampler.Sample] runs every sampler on a flow, if its Options.Process says
+// that it is one. A [Func] that is called directly must be deterministic there.
+func Flow(shift float64) *Process {
+	return newContinuous(KindFlow, 1, 1000,
 		func(t float64) float64 { return Shift(t/1000, shift) },
 		func(sigma float64) float64 { return 1000 * sigma })
 }

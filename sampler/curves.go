@@ -4,27 +4,27 @@ import "math"
 
 // KLOptimal makes arctan(sigma) linear (Sabour et al. 2024, "Align Your
 // Steps", arXiv:2404.14507, theorem 3.1), as in ComfyUI.
-func KLOptimal(p Process, n int) ([]float64, error) {
-	lo, hi := math.Atan(SigmaMin(p)), math.Atan(SigmaMax(p))
+func KLOptimal(p *Process, n int) ([]float64, error) {
+	lo, hi := math.Atan(p.SigmaMin()), math.Atan(p.SigmaMax())
 	return build(n, func(i int) float64 { return math.Tan(hi + (lo-hi)*fraction(i, n)) })
 }
 
 // VP is the variance-preserving SDE's sigma at times even from 1 to 0.001
 // (k-diffusion's get_sigmas_vp), whatever the process.
-func VP(_ Process, n int) ([]float64, error) {
+func VP(_ *Process, n int) ([]float64, error) {
 	vp := VPSDE()
 	return build(n, func(i int) float64 { return vp.TToSigma(1 + (vpEnd-1)*fraction(i, n)) })
 }
 
 // LinearQuadratic first falls slowly and evenly, by 2.5 % of the highest
 // noise level, then along a parabola: Mochi's schedule, made for flow matching.
-func LinearQuadratic(p Process, n int) ([]float64, error) {
+func LinearQuadratic(p *Process, n int) ([]float64, error) {
 	const threshold = 0.025
 	linear := float64(n / 2)
 	rest := float64(n) - linear
 	slope := threshold / max(linear, 1)
 	square := (linear - threshold*float64(n)) / (max(linear, 1) * rest * rest)
-	top := SigmaMax(p)
+	top := p.SigmaMax()
 	return build(n, func(i int) float64 {
 		k := float64(i)
 		if k <= linear || n == 1 {
@@ -38,12 +38,12 @@ func LinearQuadratic(p Process, n int) ([]float64, error) {
 
 // BongTangent follows two arctangents, down to half of the highest noise level
 // and on from there: RES4LYF's bong_tangent, as in stable-diffusion.cpp.
-func BongTangent(p Process, n int) ([]float64, error) {
+func BongTangent(p *Process, n int) ([]float64, error) {
 	if n == 1 {
-		return []float64{SigmaMax(p), 0}, nil
+		return []float64{p.SigmaMax(), 0}, nil
 	}
 	const pivot, slope = 0.6, 0.2
-	lo, hi := SigmaMin(p), SigmaMax(p)
+	lo, hi := p.SigmaMin(), p.SigmaMax()
 	steps := n + 2
 	mid := int(float64(steps) * pivot)
 	k := slope * 40 / float64(steps)

@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,10 +49,10 @@ func saSolver(predict Prediction, karras bool) func(t *testing.T) ([]float32, er
 		for i := range 10 {
 			at = append(at, math.RoundToEven(1099*float64(10-i)/10))
 		}
-		sigmas := levelsAt(p, p.sigmas[0], at...)
+		sigmas := levelsAt(p, p.levels[0], at...)
 		if karras {
 			var err error
-			sigmas, err = KarrasRho(p.sigmas[0], p.sigmas[1099], 7, 10)
+			sigmas, err = KarrasRho(p.levels[0], p.levels[1099], 7, 10)
 			require.NoError(t, err)
 			sigmas[10] = sigmas[9] * (1 - 1e-9) // a last step of no length
 		}
@@ -65,15 +66,15 @@ func saSolver(predict Prediction, karras bool) func(t *testing.T) ([]float32, er
 			return 0
 		}}
 		x := dummySample(false)
-		FromVP(x, sigmas[0])
+		fromVP(x, sigmas[0])
 		noise := &perStep{NewTorch(0), make([]float32, len(x))}
 		o := DefaultOptions()
 		o.OnStep = noise.draw
 		if err := noise.draw(Step{}); err != nil {
 			return nil, err
 		}
-		err := SASolverWith(s)(t.Context(), NewDenoiser(predict, p, model), x, sigmas, noise, o)
-		ToVP(x, sigmas[10])
+		err := SASolverWith(s)(t.Context(), denoiser(t, p, predict, model), x, sigmas, noise, o)
+		toVP(x, sigmas[10])
 		return x, err
 	}
 }
@@ -85,21 +86,21 @@ func batchStep(sample Func, to func(t int) int) func(t *testing.T) ([]float32, e
 		p := discrete(t, LinearBetas(0.0001, 0.02, 1000))
 		var all []float32
 		for step, shift := range []float32{0, 0.1, -0.1} {
-			x, sigmas := dummySample(false), []float64{p.sigmas[step], 0}
+			x, sigmas := dummySample(false), []float64{p.levels[step], 0}
 			if end := to(step); end >= 0 {
-				sigmas[1] = p.sigmas[end]
+				sigmas[1] = p.levels[end]
 			}
 			for i := range x {
 				x[i] += shift
 			}
-			FromVP(x, sigmas[0])
+			fromVP(x, sigmas[0])
 			o := DefaultOptions()
 			o.Eta = 0
-			denoise := Clip(NewDenoiser(PredictEpsilon, p, dummyModel), 1)
+			denoise := Clip(denoiser(t, p, PredictEpsilon, dummyModel), 1)
 			if err := sample(t.Context(), denoise, x, sigmas, given(make([]float32, len(x))), o); err != nil {
 				return nil, err
 			}
-			ToVP(x, sigmas[1])
+			toVP(x, sigmas[1])
 			all = append(all, x...)
 		}
 		return all, nil
@@ -107,23 +108,23 @@ func batchStep(sample Func, to func(t int) int) func(t *testing.T) ([]float32, e
 }
 
 func edmEuler(t *testing.T) ([]float32, error) {
-	process := EDM(0.002, 80)
+	process := EDM(0.002, 80, 0.5)
 	sigmas, err := Karras(process, 10)
 	require.NoError(t, err)
 	x := dummySample(false)
 	multiply(x, math.Sqrt(80*80+1))
-	return x, Euler(t.Context(), EDMDenoiser(PredictEDM, process, 0.5, dummyModel), x, sigmas, nil, DefaultOptions())
+	return x, Euler(t.Context(), denoiser(t, process, PredictEDM, dummyModel), x, sigmas, nil, DefaultOptions())
 }
 
 // edmMultistep: the tests leave out the scaling of the sample and of the
 // model's input.
 func edmMultistep(start int, predict Prediction, threshold bool) func(t *testing.T) ([]float32, error) {
 	return func(t *testing.T) ([]float32, error) {
-		sigmas, err := Karras(EDM(0.002, 80), 10)
+		sigmas, err := Karras(EDM(0.002, 80, 0.5), 10)
 		require.NoError(t, err)
 		sigmas[10] = sigmas[9] * (1 - 1e-9) // a last step of no length
 		denoise := Denoiser(func(ctx context.Context, dst, x []float32, sigma float64) error {
-			cSkip, cOut, _ := predict.Scalings(sigma, 0.5)
+			cSkip, cOut, _ := precondition(t, EDM(0.002, 80, 0.5), predict).Scalings(sigma)
 			if err := dummyModel(ctx, dst, x, math.Log(sigma)/4); err != nil {
 				return err
 			}
@@ -135,7 +136,7 @@ func edmMultistep(start int, predict Prediction, threshold bool) func(t *testing
 		}
 		x := dummySample(false)
 		if start > 0 {
-			AddNoise(x, sigmas[start], given(dummySample(true)))
+			addNoise(x, sigmas[start], given(dummySample(true)))
 		}
 		return x, DPMPP2M(t.Context(), denoise, x, sigmas[start:], nil, DefaultOptions())
 	}
@@ -176,7 +177,7 @@ func scoreSDE(t *testing.T) ([]float32, error) {
 	fine := func(i float64) float64 { return 0.01 * math.Pow(134800, 1+i*(1e-5-1)/1999) }
 	levels := []float64{1348, 0.01 * math.Sqrt(134800), 0.01, 0}
 	denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
-		step := stepAt(levels, sigma)
+		step := slices.Index(levels, sigma)
 		if err := dummyModel(ctx, dst, x, fine(float64(step))); err != nil {
 			return err
 		}

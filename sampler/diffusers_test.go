@@ -72,7 +72,7 @@ func (g given) Normal(dst []float32) { copy(dst, g) }
 type published struct {
 	source    string // file and test
 	sum, mean float64
-	process   *Discrete
+	process   *Process
 	sigmas    []float64
 	predict   Prediction // epsilon if empty
 	sample    Func       // with
@@ -81,7 +81,7 @@ type published struct {
 	threshold bool       // dynamic thresholding at 0.87 with top 0.5
 	rounded   bool       // timesteps for the model
 	start     int        // how: see below
-	wrap      func(Denoiser, Process) Denoiser
+	wrap      func(Denoiser, *Process) Denoiser
 	loop      func(t *testing.T) ([]float32, error) // instead of all that
 }
 
@@ -96,11 +96,11 @@ const (
 
 // levelsAt gives the noise levels of timesteps, linear in sigma between the
 // trained ones, and then last.
-func levelsAt(p *Discrete, last float64, timesteps ...float64) []float64 {
+func levelsAt(p *Process, last float64, timesteps ...float64) []float64 {
 	var sigmas []float64
 	for _, t := range timesteps {
 		k, f := math.Modf(t)
-		lo, hi := p.sigmas[int(k)], p.sigmas[min(int(k)+1, len(p.sigmas)-1)]
+		lo, hi := p.levels[int(k)], p.levels[min(int(k)+1, len(p.levels)-1)]
 		sigmas = append(sigmas, lo+f*(hi-lo))
 	}
 	return append(sigmas, last)
@@ -115,7 +115,7 @@ func falling(a, b float64, n int) []float64 {
 	return x
 }
 
-func discrete(t *testing.T, betas []float64) *Discrete {
+func discrete(t *testing.T, betas []float64) *Process {
 	p, err := NewDiscrete(AlphasCumprod(betas))
 	require.NoError(t, err)
 	return p
@@ -140,15 +140,15 @@ func publishedCases(t *testing.T) []published {
 	inSteep := still
 	inSteep.Process = steep
 
-	leading := func(p *Discrete, last float64) []float64 { return levelsAt(p, last, falling(900, 0, 10)...) }
-	leadingMin := func(p *Discrete) []float64 { return levelsAt(p, p.sigmas[0], falling(900, 100, 9)...) }
+	leading := func(p *Process, last float64) []float64 { return levelsAt(p, last, falling(900, 0, 10)...) }
+	leadingMin := func(p *Process) []float64 { return levelsAt(p, p.levels[0], falling(900, 100, 9)...) }
 	all := levelsAt(ddpm, 0, falling(999, 0, 1000)...)
 	linspace := levelsAt(long, 0, falling(1099, 0, 10)...)
-	karras, err := KarrasRho(long.sigmas[0], long.sigmas[1099], 7, 10)
+	karras, err := KarrasRho(long.levels[0], long.levels[1099], 7, 10)
 	require.NoError(t, err)
 	// linspace of the multistep schedulers, which end at the lowest level.
-	multi := levelsAt(ddpm, ddpm.sigmas[0], 999, 899, 799, 699, 599, 500, 400, 300, 200, 100)
-	multiKarras, err := KarrasRho(ddpm.sigmas[0], ddpm.sigmas[999], 7, 10)
+	multi := levelsAt(ddpm, ddpm.levels[0], 999, 899, 799, 699, 599, 500, 400, 300, 200, 100)
+	multiKarras, err := KarrasRho(ddpm.levels[0], ddpm.levels[999], 7, 10)
 	require.NoError(t, err)
 	multiKarras[10] = multiKarras[9] * (1 - 1e-9) // a last step of no length
 	multiLu, err := Exponential(ddpm, 10)
@@ -233,9 +233,9 @@ func publishedCases(t *testing.T) []published {
 
 		{source: "lcm: full_loop_onestep", sum: 18.7097, mean: 0.0244, process: latent, sigmas: lcm1, sample: LCM, options: full, wrap: Consistency},
 		{source: "lcm: full_loop_multistep", sum: 197.7616, mean: 0.2575, process: latent, sigmas: lcm, sample: LCM, options: full, wrap: Consistency},
-		{source: "tcd: full_loop_onestep_deter", sum: 29.8715, mean: 0.0389, process: latent, sigmas: ending(lcm1, latent.sigmas[0]), sample: TCD, options: still},
-		{source: "tcd: full_loop_multistep_deter", sum: 181.2040, mean: 0.2359, process: latent, sigmas: ending(lcm, latent.sigmas[0]), sample: TCD, options: still},
-		{source: "not published: tcd with eta 0.3", process: latent, sigmas: ending(lcm, latent.sigmas[0]), sample: TCD, options: some},
+		{source: "tcd: full_loop_onestep_deter", sum: 29.8715, mean: 0.0389, process: latent, sigmas: ending(lcm1, latent.levels[0]), sample: TCD, options: still},
+		{source: "tcd: full_loop_multistep_deter", sum: 181.2040, mean: 0.2359, process: latent, sigmas: ending(lcm, latent.levels[0]), sample: TCD, options: still},
+		{source: "not published: tcd with eta 0.3", process: latent, sigmas: ending(lcm, latent.levels[0]), sample: TCD, options: some},
 
 		{source: "ddim_inverse: full_loop_no_noise", sum: 671.6816, mean: 0.8746, process: ddpm, sigmas: leading(ddpm, 0), sample: invert, options: still},
 		{source: "ddim_inverse: full_loop_with_set_alpha_to_one", sum: 539.9622, mean: 0.7031, process: steep, sigmas: leading(steep, 0), sample: invert, options: still},
@@ -309,23 +309,23 @@ func (c *published) run(t *testing.T) ([]float32, error) {
 			return dummyModel(ctx, dst, x, math.Round(t))
 		}
 	}
-	denoise := NewDenoiser(predict, c.process, model)
+	denoise := denoiser(t, c.process, predict, model)
 	switch c.start {
 	case startVP:
-		FromVP(x, first)
+		fromVP(x, first)
 		if len(c.source) > 12 && c.source[:12] == "ddim_inverse" {
 			x = dummySample(false)
-			FromVP(x, last)
+			fromVP(x, last)
 			last = first
 		}
 	case startNoised:
-		AddNoise(x, first, given(dummySample(true)))
+		addNoise(x, first, given(dummySample(true)))
 	default:
 		multiply(x, c.initSigma())
 		if c.start == startScaledNoised {
-			AddNoise(x, first, given(dummySample(true)))
+			addNoise(x, first, given(dummySample(true)))
 		}
-		denoise = c.scaledLoop(denoise, predict, model, x, &o)
+		denoise = c.scaledLoop(t, predict, model, x, &o)
 	}
 	if c.clip > 0 {
 		denoise = Clip(denoise, c.clip)
@@ -338,22 +338,22 @@ func (c *published) run(t *testing.T) ([]float32, error) {
 	}
 	err := c.sample(t.Context(), denoise, x, c.sigmas, NewTorch(0), o)
 	if c.start <= startNoised {
-		ToVP(x, last)
+		toVP(x, last)
 	}
 	return x, err
 }
 
 // initSigma is init_noise_sigma with linspace spacing: the highest sigma.
-func (c *published) initSigma() float64 { return SigmaMax(c.process) }
+func (c *published) initSigma() float64 { return c.process.SigmaMax() }
 
 // scaledLoop imitates that the tests of the k-diffusion-like schedulers store
 // the scaled model input as the sample: each step begins with a sample that
 // was divided by sqrt(sigma²+1), and the model sees that sample as it is.
-func (c *published) scaledLoop(denoise Denoiser, predict Prediction, model Model, x []float32, o *Options) Denoiser {
-	ToVP(x, c.sigmas[0])
+func (c *published) scaledLoop(t *testing.T, predict Prediction, model Model, x []float32, o *Options) Denoiser {
+	toVP(x, c.sigmas[0])
 	o.OnStep = func(s Step) error {
 		if s.SigmaNext > 0 {
-			ToVP(x, s.SigmaNext)
+			toVP(x, s.SigmaNext)
 		}
 		return nil
 	}
@@ -362,12 +362,12 @@ func (c *published) scaledLoop(denoise Denoiser, predict Prediction, model Model
 		input = grow(input, len(y))
 		copy(input, y)
 		if &y[0] != &x[0] { // the second evaluation of a step: not yet scaled
-			ToVP(input, sigma)
+			toVP(input, sigma)
 		}
 		if err := model(ctx, dst, input, c.process.SigmaToT(sigma)); err != nil {
 			return err
 		}
-		cSkip, cOut, _ := predict.Scalings(sigma, 1)
+		cSkip, cOut, _ := precondition(t, c.process, predict).Scalings(sigma)
 		// d = (sample - D)/sigma is computed with the scaled sample too.
 		for i, v := range input {
 			d := (float64(v) - (cSkip*float64(v) + cOut*float64(dst[i]))) / sigma

@@ -37,7 +37,7 @@ func Example_byName() {
 		return
 	}
 	noise, x := sampler.NewPhilox(7), make([]float32, 10_000)
-	sampler.Start(x, nil, sigmas[0], noise)
+	sampler.StableDiffusion().InitialNoise(x, nil, sigmas[0], noise)
 	err = s.Sample(context.Background(), gaussian(3), x, sigmas, noise, s.Options)
 	var mean float64
 	for _, v := range x {
@@ -49,19 +49,35 @@ func Example_byName() {
 
 // The samplers of CFG++ take the unguided prediction out of a slice that they
 // share with the guidance.
-func ExampleCFGPP() {
+func ExampleGuidance_Denoiser() {
 	s, err := sampler.Lookup("dpmpp_2m_cfg_pp") // as in ComfyUI
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	pair := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
-		if err := gaussian(3)(ctx, cond, x, sigma); err != nil {
+	both := func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
+		if err := gaussian(3)(ctx, dst[0], x, sigma); err != nil {
 			return err
 		}
-		return gaussian(2)(ctx, uncond, x, sigma)
+		return gaussian(2)(ctx, dst[1], x, sigma)
 	}
-	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 20)
+	process := sampler.StableDiffusion()
+	model, err := sampler.Precondition(process, sampler.PredictEpsilon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sigmas, err := sampler.Karras(process, 20)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cfg, err := sampler.LookupGuider("cfg")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	guidance, err := cfg.With(0.6, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -69,7 +85,12 @@ func ExampleCFGPP() {
 	x := []float32{-4, 4}
 	o := s.Options
 	o.Uncond = make([]float32, len(x))
-	err = s.Sample(context.Background(), s.Guide(pair, 0.6, o.Uncond), x, sigmas, nil, o)
+	denoise, err := guidance.Denoiser(sampler.GuidedModel{Denoise: both, Preconditioning: model, Uncond: o.Uncond})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = s.Sample(context.Background(), denoise, x, sigmas, nil, o)
 	fmt.Printf("%.1f %v\n", x, err)
 	// Output: [4.6 4.8] <nil>
 }
@@ -86,7 +107,7 @@ func ExampleSASolverWith() {
 		return
 	}
 	noise, x := sampler.NewTorch(1), make([]float32, 10_000)
-	sampler.Start(x, nil, sigmas[0], noise)
+	sampler.StableDiffusion().InitialNoise(x, nil, sigmas[0], noise)
 	err = sample(context.Background(), gaussian(-2), x, sigmas, noise, sampler.DefaultOptions())
 	var square float64
 	for _, v := range x {
@@ -129,7 +150,7 @@ func ExampleLCM() {
 		return
 	}
 	noise, x := sampler.NewTorch(5), make([]float32, 10_000)
-	sampler.Start(x, nil, sigmas[0], noise)
+	sampler.StableDiffusion().InitialNoise(x, nil, sigmas[0], noise)
 	err = sampler.LCM(context.Background(), sampler.Consistency(model, process), x, sigmas, noise, sampler.DefaultOptions())
 	var square float64
 	for _, v := range x {
@@ -155,39 +176,46 @@ func ExampleCustom() {
 	// [14.60 6.62 3.00 1.22 0.50 0.16 0.00] <nil>
 }
 
-// Two prompts with weights, and a third after four of ten steps.
-func ExampleSteps() {
-	many := func(values ...float32) sampler.Many { // the first one is without a prompt
-		return func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
-			for i, d := range dst {
-				for k := range d {
-					d[k] = values[i]
-				}
-			}
-			return nil
-		}
-	}
-	both := sampler.Composable(many(0, 1, 2), []float64{0.5, 0.25}, 7)
-	third := sampler.Composable(many(0, 3), []float64{1}, 7)
-	sigmas, err := sampler.Karras(sampler.StableDiffusion(), 10)
+// Two prompts with weights.
+func ExampleGuidance_Weighted() {
+	composable, err := sampler.LookupGuider("composable")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	denoise := sampler.Steps(sigmas, func(step int) sampler.Denoiser {
-		if sampler.PromptSwitch(0.4, step, 10) {
-			return third
-		}
-		return both
-	})
-	for _, step := range []int{3, 4} {
-		x, d := []float32{0}, []float32{0}
-		err := denoise(context.Background(), d, x, sigmas[step])
-		fmt.Println(d[0], err)
+	guidance, err := composable.With(7, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
-	// Output:
-	// 7 <nil>
-	// 21 <nil>
+	guidance, err = guidance.Weighted(0.5, 0.25)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	model, err := sampler.Precondition(sampler.StableDiffusion(), sampler.PredictEpsilon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answers := []float32{0, 1, 2} // without a prompt, and with each
+	denoise, err := guidance.Denoiser(sampler.GuidedModel{
+		Denoise: func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
+			for i, d := range dst {
+				d[0] = answers[i]
+			}
+			return nil
+		},
+		Preconditioning: model,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	d := []float32{0}
+	err = denoise(context.Background(), d, []float32{0}, 1)
+	fmt.Println(d[0], err)
+	// Output: 7 <nil>
 }
 
 // Guidance by the gradient of a classifier, here of one that wants 2.
@@ -220,29 +248,35 @@ func ExampleInpaint() {
 		return
 	}
 	noise, x := sampler.NewTorch(1), make([]float32, 2)
-	sampler.Start(x, x0, sigmas[0], noise)
+	sampler.StableDiffusion().InitialNoise(x, x0, sigmas[0], noise)
 	denoise := sampler.Inpaint(gaussian(3), x0, mask, nil)
 	err = sampler.EulerAncestral(context.Background(), denoise, x, sigmas, noise, sampler.DefaultOptions())
 	fmt.Printf("%.0f %v\n", x, err)
 	// Output: [5 3] <nil>
 }
 
-// The forward process of training and of img2img, and what nets predict.
-func ExamplePrediction_Convert() {
+// The forward process of training and of img2img, and what a net should
+// predict.
+func ExamplePreconditioning_Target() {
+	process := sampler.StableDiffusion()
+	model, err := sampler.Precondition(process, sampler.PredictV)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	x0, sigma := []float32{1, -1}, 0.75
 	x := append([]float32(nil), x0...)
-	sampler.AddNoise(x, sigma, sampler.NewTorch(0))
-	v, back := make([]float32, 2), make([]float32, 2)
-	sampler.PredictSample.Convert(sampler.PredictV, v, x0, x, sigma)
-	sampler.PredictV.Convert(sampler.PredictSample, back, v, x, sigma)
-	fmt.Printf("%.3f %.3f\n", x, back)
-	// Output: [2.156 -1.220] [1.000 -1.000]
+	process.AddNoise(x, sigma, sampler.NewTorch(0))
+	v := make([]float32, 2)
+	model.Target(v, x0, x, sigma)
+	fmt.Printf("%.3f %.3f\n", x, v)
+	// Output: [2.156 -1.220] [0.633 0.365]
 }
 
 // Processes relate a net's timesteps to noise levels.
 func ExampleProcess() {
-	for _, p := range []sampler.Process{sampler.StableDiffusion(), sampler.EDM(0.002, 80), sampler.Flow(3)} {
-		fmt.Printf("%.4f to %.2f, timestep of 0.5: %.2f\n", sampler.SigmaMin(p), sampler.SigmaMax(p), p.SigmaToT(0.5))
+	for _, p := range []*sampler.Process{sampler.StableDiffusion(), sampler.EDM(0.002, 80, 0.5), sampler.Flow(3)} {
+		fmt.Printf("%.4f to %.2f, timestep of 0.5: %.2f\n", p.SigmaMin(), p.SigmaMax(), p.SigmaToT(0.5))
 	}
 	// Output:
 	// 0.0292 to 14.61, timestep of 0.5: 169.31

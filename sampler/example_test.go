@@ -22,7 +22,12 @@ func net(_ context.Context, dst, x []float32, t float64) error {
 // From noise to a sample, in the five parts that every run has.
 func Example() {
 	process := sampler.StableDiffusion()
-	denoise := sampler.NewDenoiser(sampler.PredictEpsilon, process, net)
+	model, err := sampler.Precondition(process, sampler.PredictEpsilon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	denoise := model.Denoiser(net)
 	sigmas, err := sampler.Karras(process, 10)
 	if err != nil {
 		fmt.Println(err)
@@ -30,7 +35,7 @@ func Example() {
 	}
 	noise := sampler.NewTorch(42)
 	x := make([]float32, 4)
-	sampler.Start(x, nil, sigmas[0], noise)
+	process.InitialNoise(x, nil, sigmas[0], noise)
 	err = sampler.DPMPP2M(context.Background(), denoise, x, sigmas, noise, sampler.DefaultOptions())
 	fmt.Printf("%.3f %v\n", x, err)
 	// Output: [1.000 1.000 1.000 1.000] <nil>
@@ -75,29 +80,101 @@ func ExampleNewBatch() {
 	// Output: true true
 }
 
-// Guidance wraps a pair of predictions into a denoiser, and wrappers wrap
-// again: here nothing is guided at the highest and the lowest noise levels,
-// and predictions are clipped to the range of pixels.
+// Guidance combines a model's answers to several conditions, and wrappers wrap
+// again: here predictions are clipped to the range of pixels.
 func ExampleCFG() {
-	pair := func(_ context.Context, cond, uncond, x []float32, sigma float64) error {
-		for i := range cond {
-			cond[i] = 0.5
-		}
-		for i := range uncond {
-			uncond[i] = 0.25
+	model := func(_ context.Context, dst [][]float32, x []float32, sigma float64) error {
+		for i, answer := range []float32{0.5, 0.25} { // cond and uncond
+			for k := range dst[i] {
+				dst[i][k] = answer
+			}
 		}
 		return nil
 	}
-	guided := sampler.Interval(0.3, 5, sampler.CFG(pair, 7), sampler.CFG(pair, 1))
-	denoise := sampler.Clip(guided, 1)
-	for _, sigma := range []float64{10, 1} {
-		x, d := []float32{0}, []float32{0}
-		err := denoise(context.Background(), d, x, sigma)
+	denoise := sampler.Clip(sampler.CFG(model, 7), 1)
+	x, d := []float32{0}, []float32{0}
+	err := denoise(context.Background(), d, x, 2.5)
+	fmt.Println(d[0], err)
+	// Output: 1 <nil>
+}
+
+// Guidance by name: what it needs to know of the model, its numbers, and a
+// denoiser of one run.
+func ExampleGuider() {
+	pag, err := sampler.LookupGuider("pag")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	guidance, err := pag.With(5, map[string]float64{"pag_scale": 2, "stop": 0.5})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(guidance.Needs(false))
+
+	process := sampler.StableDiffusion()
+	model, err := sampler.Precondition(process, sampler.PredictEpsilon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sigmas, err := sampler.Karras(process, 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answers := []float32{0.5, 0.25, 0.125} // cond, uncond and perturbed
+	denoise, err := guidance.Denoiser(sampler.GuidedModel{
+		Denoise: func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
+			for i, d := range dst {
+				for k := range d {
+					d[k] = answers[i]
+				}
+			}
+			return nil
+		},
+		Preconditioning: model,
+		Sigmas:          sigmas,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, step := range []int{4, 5} {
+		d := []float32{0}
+		err := denoise(context.Background(), d, []float32{0}, sigmas[step])
 		fmt.Println(d[0], err)
 	}
+	_, err = pag.With(5, map[string]float64{"pag_scale": -1, "eta": 1})
+	fmt.Println(err)
 	// Output:
+	// [cond uncond perturbed]
+	// 2.25 <nil>
 	// 0.5 <nil>
-	// 1 <nil>
+	// pag_scale must be 0 to 100 with pag, got -1
+	// pag takes no eta; it takes pag_scale, pag_start, pag_stop, start, stop, sigma_min and sigma_max
+}
+
+// A sampler's own numbers by name, and its refusal of others.
+func ExampleSampler_With() {
+	s, err := sampler.Lookup("euler_a")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range s.Parameters {
+		fmt.Printf("%s: %s, normally %g\n", p.Name, p.Range(), p.Default)
+	}
+	s, err = s.With(map[string]float64{"eta": 0.5})
+	fmt.Println(s.Options.Eta, err)
+	_, err = s.With(map[string]float64{"s_churn": 5})
+	fmt.Println(err)
+	// Output:
+	// eta: 0 to 100, normally 1
+	// s_noise: 0 to 100, normally 1
+	// 0.5 <nil>
+	// euler_a takes no s_churn; it takes eta and s_noise
 }
 
 // A step's prediction of the clean sample is a preview, and an error from
@@ -118,8 +195,13 @@ func ExampleOptions() {
 		}
 		return nil
 	}
+	model, err := sampler.Precondition(process, sampler.PredictEpsilon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	x := []float32{20}
-	err = sampler.Euler(context.Background(), sampler.NewDenoiser(sampler.PredictEpsilon, process, net), x, sigmas, nil, o)
+	err = sampler.Euler(context.Background(), model.Denoiser(net), x, sigmas, nil, o)
 	fmt.Println(err)
 	// Output:
 	// 1 of 4: sigma 2.92, preview 1.00
@@ -154,7 +236,7 @@ func ExampleInvert() {
 }
 
 // A flow-matching model with a sampler that was made for diffusion.
-func ExampleFlowAsVE() {
+func ExampleFlow() {
 	process := sampler.Flow(3)
 	velocity := func(_ context.Context, dst, x []float32, t float64) error {
 		for i, v := range x { // data that is 1 everywhere: eps - 1
@@ -162,17 +244,25 @@ func ExampleFlowAsVE() {
 		}
 		return nil
 	}
+	model, err := sampler.Precondition(process, sampler.PredictFlow)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	sigmas, err := sampler.Linear(process, 8)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	sampler.FlowSigmas(sigmas)
-	denoise := sampler.FlowAsVE(sampler.NewDenoiser(sampler.PredictFlow, process, velocity))
-	x := make([]float32, 2)
-	noise := sampler.NewTorch(1)
-	sampler.Start(x, nil, sigmas[0], noise)
-	err = sampler.DPMPP2MSDE(context.Background(), denoise, x, sigmas, noise, sampler.DefaultOptions())
+	s, err := sampler.Lookup("dpm++2m_sde")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Options.Process = process // which makes it a run on a flow
+	x, noise := make([]float32, 2), sampler.NewTorch(1)
+	process.InitialNoise(x, nil, sigmas[0], noise)
+	err = s.Sample(context.Background(), model.Denoiser(velocity), x, sigmas, noise, s.Options)
 	fmt.Printf("%.2f %v\n", x, err)
 	// Output: [1.00 1.00] <nil>
 }

@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"context"
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,11 +16,20 @@ type guidanceGolden struct {
 	Threshold, Columns []float32
 }
 
-// pair answers with what it holds.
-func (g *guidanceGolden) pair(_ context.Context, cond, uncond, _ []float32, _ float64) error {
-	copy(cond, g.Cond)
-	copy(uncond, g.Uncond)
-	return nil
+// guided makes guidance by name, of a model for epsilon unless the process says
+// otherwise.
+func guided(t testing.TB, name string, scale float64, parameters map[string]float64, m GuidedModel) Denoiser {
+	t.Helper()
+	g, err := LookupGuider(name)
+	require.NoError(t, err)
+	with, err := g.With(scale, parameters)
+	require.NoError(t, err)
+	if m.Preconditioning == nil {
+		m.Preconditioning = precondition(t, StableDiffusion(), PredictEpsilon)
+	}
+	d, err := with.Denoiser(m)
+	require.NoError(t, err)
+	return d
 }
 
 func TestGuidanceOfDiffusers(t *testing.T) {
@@ -29,16 +37,20 @@ func TestGuidanceOfDiffusers(t *testing.T) {
 	golden(t, "guidance.json", &g)
 	require.Len(t, g.X, 120)
 	dst := make([]float32, len(g.X))
+	m := GuidedModel{Denoise: answering(g.Cond, g.Uncond), Images: 2}
 
-	require.NoError(t, CFGRescale(g.pair, PredictEpsilon, g.Scale, 0.7, 2)(t.Context(), dst, g.X, g.Sigma))
+	require.NoError(t, guided(t, "cfg_rescale", g.Scale, nil, m)(t.Context(), dst, g.X, g.Sigma))
 	requireClose(t, g.Rescale, dst, 2e-6, "rescale")
 
-	require.NoError(t, CFGZeroStar(g.pair, PredictFlow, g.Scale, math.Inf(1), 2)(t.Context(), dst, g.X, g.Sigma))
+	flow := m
+	flow.Preconditioning = precondition(t, Flow(1), PredictFlow)
+	require.NoError(t, guided(t, "cfg_zero_star", g.Scale, nil, flow)(t.Context(), dst, g.X, g.Sigma))
 	requireClose(t, g.ZeroStar, dst, 2e-6, "zero star")
-	require.NoError(t, CFGZeroStar(g.pair, PredictFlow, g.Scale, 1, 2)(t.Context(), dst, g.X, g.Sigma))
-	require.Equal(t, g.X, dst, "no velocity above the limit")
+	flow.Sigmas = []float64{g.Sigma, 1, 0}
+	require.NoError(t, guided(t, "cfg_zero_star", g.Scale, map[string]float64{"zero_steps": 1}, flow)(t.Context(), dst, g.X, g.Sigma))
+	require.Equal(t, g.X, dst, "no velocity in the first step")
 
-	apg := APG(g.pair, g.Scale, APGOptions{Momentum: -0.5, Threshold: 5, Parallel: 0.2}, 2)
+	apg := guided(t, "apg", g.Scale, map[string]float64{"momentum": -0.5, "norm_threshold": 5, "parallel": 0.2}, m)
 	for _, want := range g.APG {
 		require.NoError(t, apg(t.Context(), dst, g.X, g.Sigma))
 		requireClose(t, want, dst, 2e-6, "apg")
@@ -57,24 +69,22 @@ func TestGuidanceOfDiffusers(t *testing.T) {
 	requireClose(t, g.Columns, part, 2e-6, "columns")
 }
 
-// scalars is a pair that answers with constants, and counts what it is asked.
+// scalars is a model that answers with constants, and counts what it is asked.
 type scalars struct {
-	cond, uncond         float32
-	condCalls, uncondCal int
+	answers []float32
+	calls   []int
 }
 
-func (s *scalars) pair(_ context.Context, cond, uncond, _ []float32, _ float64) error {
-	for i := range cond {
-		cond[i] = s.cond
-	}
-	for i := range uncond {
-		uncond[i] = s.uncond
-	}
-	if cond != nil {
-		s.condCalls++
-	}
-	if uncond != nil {
-		s.uncondCal++
+func constants(answers ...float32) *scalars { return &scalars{answers, make([]int, len(answers))} }
+
+func (s *scalars) denoise(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
+	for i, d := range dst {
+		for k := range d {
+			d[k] = s.answers[i]
+		}
+		if d != nil {
+			s.calls[i]++
+		}
 	}
 	return nil
 }
@@ -88,27 +98,36 @@ func one(t *testing.T, d Denoiser, sigma float64) float64 {
 }
 
 func TestCFG(t *testing.T) {
-	s := &scalars{cond: 3, uncond: 1}
-	require.InDelta(t, 1+7.5*2, one(t, CFG(s.pair, 7.5), 1), 1e-6)
-	require.InDelta(t, 1-0.5*2, one(t, CFG(s.pair, -0.5), 1), 1e-6)
-	*s = scalars{cond: 3, uncond: 1}
-	require.InDelta(t, 3, one(t, CFG(s.pair, 1), 1), 1e-6)
-	require.Zero(t, s.uncondCal, "scale 1 needs no uncond")
-	*s = scalars{cond: 3, uncond: 1}
-	require.InDelta(t, 1, one(t, CFG(s.pair, 0), 1), 1e-6)
-	require.Zero(t, s.condCalls, "scale 0 needs no cond")
+	for scale, want := range map[float64]float64{7.5: 1 + 7.5*2, -0.5: 1 - 0.5*2, 1: 3, 0: 1} {
+		s := constants(3, 1)
+		require.InDelta(t, want, one(t, CFG(s.denoise, scale), 1), 1e-6)
+		switch scale {
+		case 1:
+			require.Equal(t, []int{1, 0}, s.calls, "scale 1 needs no uncond")
+		case 0:
+			require.Equal(t, []int{0, 1}, s.calls, "scale 0 needs no cond")
+		default:
+			require.Equal(t, []int{1, 1}, s.calls)
+		}
+		if scale >= 0 {
+			require.InDelta(t, want, one(t, guided(t, "cfg", scale, nil, GuidedModel{Denoise: s.denoise}), 1), 1e-6)
+		}
+	}
 }
 
 func TestCFGPPKeepsTheUnguidedPrediction(t *testing.T) {
-	s := &scalars{cond: 3, uncond: 1}
+	s := constants(3, 1)
 	uncond := make([]float32, 2)
-	require.InDelta(t, 1+0.8*2, one(t, CFGPP(s.pair, 0.8, uncond), 1), 1e-6)
+	plus := func(scale float64, uncond []float32) Denoiser {
+		return guided(t, "cfg", scale, nil, GuidedModel{Denoise: s.denoise, Uncond: uncond})
+	}
+	require.InDelta(t, 1+0.8*2, one(t, plus(0.8, uncond), 1), 1e-6)
 	require.Equal(t, []float32{1, 1}, uncond)
-	require.InDelta(t, 3, one(t, CFGPP(s.pair, 1, uncond), 1), 1e-6)
-	require.Equal(t, 2, s.uncondCal, "at scale 1, too")
+	require.InDelta(t, 3, one(t, plus(1, uncond), 1), 1e-6)
+	require.Equal(t, []int{2, 2}, s.calls, "at scale 1, too")
 
 	var e *LengthError
-	require.ErrorAs(t, CFGPP(s.pair, 1, uncond[:1])(t.Context(), uncond, uncond, 1), &e)
+	require.ErrorAs(t, plus(1, uncond[:1])(t.Context(), uncond, uncond, 1), &e)
 	every(t, func(t *testing.T, s Sampler) {
 		o := s.Options
 		o.Uncond = make([]float32, 5)
@@ -146,46 +165,12 @@ func constant(v float32) Denoiser {
 	}
 }
 
-func TestIntervalAndSteps(t *testing.T) {
+func TestInterval(t *testing.T) {
 	d := Interval(1, 5, constant(1), constant(2))
 	require.Equal(t, 2.0, one(t, d, 6))
 	require.Equal(t, 1.0, one(t, d, 5))
 	require.Equal(t, 1.0, one(t, d, 1.1))
 	require.Equal(t, 2.0, one(t, d, 1))
-
-	sigmas := []float64{10, 5, 2, 0}
-	at := Steps(sigmas, func(step int) Denoiser { return constant(float32(step)) })
-	for sigma, step := range map[float64]float64{12: 0, 10: 0, 7: 0, 5: 1, 3: 1, 2: 2, 0.1: 2} {
-		require.Equal(t, step, one(t, at, sigma), "sigma %g", sigma)
-	}
-}
-
-func TestPromptSchedules(t *testing.T) {
-	// [a:b:0.4] of 10 steps changes after four, [a:b:7] after seven.
-	for step := range 10 {
-		require.Equal(t, step >= 4, PromptSwitch(0.4, step, 10), step)
-		require.Equal(t, step >= 7, PromptSwitch(7, step, 10), step)
-		require.Equal(t, step%3, PromptTurn(3, step))
-	}
-	require.True(t, PromptSwitch(0, 0, 10), "[a:b:0] is b")
-	require.False(t, PromptSwitch(50, 9, 10), "[a:b:50] never comes")
-	require.False(t, PromptSwitch(1e300, 9, 10))
-	require.Zero(t, PromptTurn(0, 3))
-}
-
-func TestComposableAndPerturbed(t *testing.T) {
-	many := func(values ...float32) Many {
-		return func(_ context.Context, dst [][]float32, _ []float32, _ float64) error {
-			for i, d := range dst {
-				for k := range d {
-					d[k] = values[i]
-				}
-			}
-			return nil
-		}
-	}
-	require.InDelta(t, 1+2*(0.5*(3-1)-0.25*(5-1)), one(t, Composable(many(1, 3, 5), []float64{0.5, -0.25}, 2), 1), 1e-6)
-	require.InDelta(t, 1+2*(3-1)+4*(3-0.5), one(t, Perturbed(many(1, 3, 0.5), 2, 4), 1), 1e-6)
 }
 
 // The classifier's gradient turns the denoiser of one Gaussian into that of
@@ -225,37 +210,4 @@ func TestClip(t *testing.T) {
 	require.Equal(t, 1.0, one(t, Clip(constant(3), 1), 1))
 	require.Equal(t, -1.0, one(t, Clip(constant(-3), 1), 1))
 	require.Equal(t, 0.25, one(t, Clip(constant(0.25), 1), 1))
-}
-
-func TestGuidanceSurvivesOddArguments(t *testing.T) {
-	s := &scalars{cond: 3, uncond: 1}
-	x, dst := make([]float32, 10), make([]float32, 10)
-	for _, images := range []int{-1, 0, 3, 100} {
-		for _, odd := range []float64{-1, 0, 2, math.NaN(), math.Inf(1)} {
-			for _, d := range []Denoiser{
-				CFG(s.pair, odd), CFGPP(s.pair, odd, make([]float32, 10)),
-				CFGRescale(s.pair, PredictEpsilon, odd, odd, images), CFGZeroStar(s.pair, PredictFlow, odd, odd, images),
-				APG(s.pair, odd, APGOptions{odd, odd, odd}, images), DynamicThreshold(constant(2), odd, odd, images),
-				Clip(constant(1), odd), Interval(odd, odd, constant(1), constant(2)), Composable(func(context.Context, [][]float32, []float32, float64) error { return nil }, nil, odd),
-			} {
-				require.NoError(t, d(t.Context(), dst, x, 0.9))
-			}
-		}
-	}
-}
-
-func TestGuidanceDoesNotAllocate(t *testing.T) {
-	s := &scalars{cond: 3, uncond: 1}
-	many := func(_ context.Context, dst [][]float32, _ []float32, _ float64) error { return nil }
-	x, dst := make([]float32, 64), make([]float32, 64)
-	for name, d := range map[string]Denoiser{
-		"cfg": CFG(s.pair, 7), "cfg++": CFGPP(s.pair, 7, make([]float32, 64)),
-		"rescale": CFGRescale(s.pair, PredictV, 7, 0.7, 2), "zero": CFGZeroStar(s.pair, PredictFlow, 7, 1, 2),
-		"apg": APG(s.pair, 7, APGOptions{Threshold: 1}, 2), "threshold": DynamicThreshold(constant(2), 0.9, 2, 2),
-		"composable": Composable(many, []float64{1, 2}, 7),
-		"denoiser":   NewDenoiser(PredictV, StableDiffusion(), dummyModel),
-	} {
-		require.NoError(t, d(t.Context(), dst, x, 0.9))
-		require.Zero(t, testing.AllocsPerRun(5, func() { _ = d(t.Context(), dst, x, 0.9) }), name)
-	}
 }

@@ -4,7 +4,7 @@ import "context"
 
 // Inpaint holds a part of the sample to a known one: the prediction is x0
 // where mask is 0 and the model's own where it is 1. Begun at x0 plus noise
-// ([Start]), every sampler then keeps the known part at x0 plus the noise of
+// ([Process.InitialNoise]), every sampler then keeps the known part at x0 plus the noise of
 // its level, and ends there with x0 itself (Lugmayr et al. 2022,
 // arXiv:2201.09865, without resampling; as ComfyUI and stable-diffusion.cpp).
 //

@@ -19,20 +19,20 @@ func TestInpaintHoldsTheKnownPart(t *testing.T) {
 		}
 		return nil
 	}
-	pair := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
-		for i := range uncond {
-			uncond[i] = x[i] / 2
+	both := func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
+		for i := range dst[1] {
+			dst[1][i] = x[i] / 2
 		}
-		return model(ctx, cond, x, sigma)
+		return model(ctx, dst[0], x, sigma)
 	}
 	sigmas := []float64{10, 3, 1, 0.3, 0.01, 0} // dpm_fast stops before the last
 	for _, s := range Samplers() {
 		x, noise, o := make([]float32, 6), NewTorch(3), s.Options
-		Start(x, known, sigmas[0], noise)
+		initialNoise(x, known, sigmas[0], noise)
 		if s.CFGPP {
 			o.Uncond = make([]float32, 6)
 		}
-		require.NoError(t, s.Sample(context.Background(), Inpaint(s.Guide(pair, 1, o.Uncond), known, mask, o.Uncond), x, sigmas, noise, o), s.Name)
+		require.NoError(t, s.Sample(context.Background(), Inpaint(guided(t, "cfg", 1, nil, GuidedModel{Denoise: both, Uncond: o.Uncond}), known, mask, o.Uncond), x, sigmas, noise, o), s.Name)
 		for i, v := range []float32{1, 7, 5, 0.5, 7, 3} {
 			require.InDelta(t, v, x[i], 0.05, "%s, place %d", s.Name, i)
 		}

@@ -105,42 +105,47 @@ func TestProcessOfKDiffusion(t *testing.T) {
 		return nil
 	}
 	dst := make([]float32, len(g.Process.X))
-	require.NoError(t, NewDenoiser(PredictEpsilon, process, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
+	require.NoError(t, denoiser(t, process, PredictEpsilon, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
 	requireClose(t, g.Process.Epsilon, dst, 1e-6, "epsilon")
-	require.NoError(t, NewDenoiser(PredictV, process, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
+	require.NoError(t, denoiser(t, process, PredictV, net)(t.Context(), dst, g.Process.X, g.Process.Sigma))
 	requireClose(t, g.Process.V, dst, 1e-6, "v")
 }
 
+// kdiffusion.json and options.json: k-diffusion's samplers and the diffusers
+// library's DDIM, whose numbers are given by name.
 func TestSamplersOfKDiffusion(t *testing.T) {
-	var g kdiffusionGolden
-	golden(t, "kdiffusion.json", &g)
 	process := StableDiffusion()
-	for _, r := range g.Runs {
-		what := fmt.Sprintf("%s, %d steps of %s, %v", r.Sampler, r.N, r.Schedule, r.Options)
-		s, err := lookup(t, r.Sampler).With(r.Options)
-		require.NoError(t, err)
-		schedule, err := LookupSchedule(r.Schedule)
-		require.NoError(t, err)
-		sigmas, err := schedule.Sigmas(process, r.N)
-		require.NoError(t, err)
-		noise := NewTorch(r.Seed)
-		x := make([]float32, len(r.X))
-		AddNoise(x, sigmas[0], noise)
-		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options), what)
-		requireClose(t, r.X, x, 1e-4, what)
+	for _, file := range []string{"kdiffusion.json", "options.json"} {
+		var g kdiffusionGolden
+		golden(t, file, &g)
+		require.NotEmpty(t, g.Runs)
+		for _, r := range g.Runs {
+			what := fmt.Sprintf("%s, %d steps of %s, %v", r.Sampler, r.N, r.Schedule, r.Options)
+			s, err := lookup(t, r.Sampler).With(r.Options)
+			require.NoError(t, err)
+			schedule, err := LookupSchedule(r.Schedule)
+			require.NoError(t, err)
+			sigmas, err := schedule.Sigmas(process, r.N)
+			require.NoError(t, err)
+			noise := NewTorch(r.Seed)
+			x := make([]float32, len(r.X))
+			addNoise(x, sigmas[0], noise)
+			require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options), what)
+			requireClose(t, r.X, x, 1e-4, what)
+		}
 	}
 }
 
 // testdata/sampler/others.py and comfyui.py are second implementations of what
 // no package carries; those of CFG++ are guided from the mixture to one Gaussian.
 func TestOtherSamplers(t *testing.T) {
-	guided := func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
+	both := func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
 		const c2 = 0.3 * 0.3
 		s2 := sigma * sigma
 		for i, xi := range x {
-			cond[i] = float32((c2*float64(xi) + s2/2) / (c2 + s2))
+			dst[0][i] = float32((c2*float64(xi) + s2/2) / (c2 + s2))
 		}
-		return mixture(ctx, uncond, x, sigma)
+		return mixture(ctx, dst[1], x, sigma)
 	}
 	for _, file := range []string{"others.json", "comfyui.json"} {
 		var g kdiffusionGolden
@@ -152,12 +157,12 @@ func TestOtherSamplers(t *testing.T) {
 			sigmas := karras(t, r.N)
 			noise := NewTorch(r.Seed)
 			x := make([]float32, len(r.X))
-			Start(x, nil, sigmas[0], noise)
+			initialNoise(x, nil, sigmas[0], noise)
 			denoise, o := Denoiser(mixture), s.Options
 			require.Equal(t, r.Scale != 0, s.CFGPP, r.Sampler)
 			if r.Scale != 0 {
 				o.Uncond = make([]float32, len(x))
-				denoise = s.Guide(guided, r.Scale, o.Uncond)
+				denoise = guided(t, "cfg", r.Scale, nil, GuidedModel{Denoise: both, Uncond: o.Uncond})
 			}
 			require.NoError(t, s.Sample(t.Context(), denoise, x, sigmas, noise, o))
 			tolerance := 2e-4

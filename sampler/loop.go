@@ -125,7 +125,7 @@ func (l *loop) done(i int, denoised []float32) error {
 }
 
 // process is the process that the options name.
-func (o *Options) process() Process {
+func (o *Options) process() *Process {
 	if o.Process == nil {
 		return StableDiffusion()
 	}

@@ -17,6 +17,7 @@ type Parameter struct {
 	Min, Max float64 // both are allowed; Max is +Inf where there is no bound
 	Integer  bool    // whether it must be a whole number
 	Help     string  // one line
+	counts   bool    // whether it counts the steps of a run
 }
 
 // Range describes the values that the parameter takes, as in "0 to 1".

@@ -9,13 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func lookup(t testing.TB, name string) Sampler {
-	t.Helper()
-	s, err := Lookup(name)
-	require.NoError(t, err)
-	return s
-}
-
 func TestWith(t *testing.T) {
 	s := lookup(t, "euler")
 	churned, err := s.With(map[string]float64{"s_churn": 5, "s_tmin": 0.5, "s_tmax": 3, "s_noise": 1.01})

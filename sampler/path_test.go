@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -152,79 +153,93 @@ func TestForwardProcesses(t *testing.T) {
 	for i := range x {
 		x[i] = 2
 	}
-	AddNoise(x, 3, NewTorch(1))
+	addNoise(x, 3, NewTorch(1))
 	require.InDelta(t, 3, deviation(x), 0.1)
-	Renoise(x, 3, 5, NewTorch(2))
-	require.InDelta(t, 5, deviation(x), 0.15)
-	Renoise(x, 5, 4, NewTorch(3)) // there is no way down
-	require.InDelta(t, 5, deviation(x), 0.15)
-	ToVP(x, 5)
-	require.InDelta(t, 5/math.Sqrt(26), deviation(x), 0.03)
-	FromVP(x, 5)
-	require.InDelta(t, 5, deviation(x), 0.15)
 
 	y := begun(n, 0, NewTorch(1))
-	Start(y, nil, 2, NewTorch(4))
+	initialNoise(y, nil, 2, NewTorch(4))
 	want := begun(n, 2, NewTorch(4))
 	require.Equal(t, want, y)
-	Start(y, []float32(x), 2, NewTorch(4))
+	initialNoise(y, x, 2, NewTorch(4))
 	add(want, 1, x)
 	require.Equal(t, want, y)
 
+	flow := Flow(1)
 	copy(y, x)
-	FlowNoise(y, 0, NewTorch(1))
+	flow.AddNoise(y, 0, NewTorch(1))
 	require.Equal(t, x, y)
-	FlowNoise(y, 1, NewTorch(1))
+	flow.AddNoise(y, 1, NewTorch(1))
 	requireClose(t, begun(n, 1, NewTorch(1)), y, 1e-6, "all noise")
+	flow.InitialNoise(y, x, 0.75, NewTorch(4))
+	want = begun(n, 0.75, NewTorch(4))
+	add(want, 0.25, x)
+	require.Equal(t, want, y)
+	flow.InitialNoise(y, x, 2, NewTorch(4))
+	require.Equal(t, begun(n, 2, NewTorch(4)), y, "beyond a flow's levels")
 }
 
-func TestPredictionsConvert(t *testing.T) {
-	const sigma = 1.7
-	x0, eps := begun(32, 1, NewTorch(1)), begun(32, 1, NewTorch(2))
-	x := append([]float32(nil), x0...)
-	add(x, sigma, eps)
-	v, flow := make([]float32, 32), make([]float32, 32)
-	k := 1 / math.Sqrt(1+sigma*sigma)
-	sum2(v, k, eps, -sigma*k, x0)
-	sum2(flow, 1, eps, -1, x0)
-	edm := make([]float32, 32)
-	sum2(edm, -1, v, 0, v)
-	of := map[Prediction][]float32{PredictEpsilon: eps, PredictSample: x0, PredictV: v, PredictFlow: flow, PredictEDM: edm}
-	for from, a := range of {
-		require.NoError(t, from.Check())
-		for to, b := range of {
-			got := make([]float32, 32)
-			from.Convert(to, got, a, x, sigma)
-			requireClose(t, b, got, 2e-6, string(from)+" to "+string(to))
-		}
-	}
-	require.ErrorContains(t, Prediction("epsilom").Check(), "epsilon, v, sample, edm or flow wanted")
-}
-
-// A net that knows the answer, in each parameterisation, gives the same
+// A net that knows the answer, in each parameterization, gives the same
 // denoiser.
 func TestPredictionsDenoise(t *testing.T) {
 	data := gaussians{0.3}
-	p := StableDiffusion()
 	x := begun(32, 3, NewTorch(1))
 	const sigma = 3
 	want := make([]float32, 32)
 	require.NoError(t, data.denoise(t.Context(), want, x, sigma))
-	for _, predict := range []Prediction{PredictEpsilon, PredictV, PredictSample, PredictEDM} {
+	for _, c := range []struct {
+		process *Process
+		predict Prediction
+		input   float64 // what the net's input is multiplied by
+		target  func(x0, eps float64) float64
+	}{
+		{StableDiffusion(), PredictEpsilon, math.Sqrt(10), func(_, eps float64) float64 { return eps }},
+		{StableDiffusion(), PredictV, math.Sqrt(10), func(x0, eps float64) float64 { return (eps - 3*x0) / math.Sqrt(10) }},
+		{VPSDE(), PredictSample, math.Sqrt(10), func(x0, _ float64) float64 { return x0 }},
+		{EDM(0.002, 80, 1), PredictEDM, math.Sqrt(10), func(x0, eps float64) float64 { return (3*x0 - eps) / math.Sqrt(10) }},
+		{EDM(0.002, 80, 1), PredictV, math.Sqrt(10), func(x0, eps float64) float64 { return (eps - 3*x0) / math.Sqrt(10) }},
+		{VESDE(0.01, 50), PredictScore, 1, func(_, eps float64) float64 { return -eps / 3 }},
+	} {
+		p := precondition(t, c.process, c.predict)
+		require.Same(t, c.process, p.Process())
+		require.Equal(t, c.predict, p.Prediction())
 		net := func(_ context.Context, dst, scaled []float32, at float64) error {
-			require.InDelta(t, p.SigmaToT(sigma), at, 1e-9)
-			requireClose(t, x, scaledBy(scaled, math.Sqrt(1+sigma*sigma)), 1e-6, "input")
-			PredictSample.Convert(predict, dst, want, x, sigma)
+			require.InDelta(t, c.process.SigmaToT(sigma), at, 1e-9)
+			requireClose(t, x, scaledBy(scaled, c.input), 1e-6, "input")
+			for i, x0 := range want {
+				dst[i] = float32(c.target(float64(x0), float64(x[i]-x0)/sigma))
+			}
+			target := make([]float32, len(dst))
+			p.Target(target, want, x, sigma)
+			requireClose(t, dst, target, 1e-6, "target")
 			return nil
 		}
+		what := string(c.process.Kind()) + " " + string(c.predict)
 		got := make([]float32, 32)
-		require.NoError(t, NewDenoiser(predict, p, net)(t.Context(), got, x, sigma))
-		requireClose(t, want, got, 1e-5, string(predict))
-		require.NoError(t, NewPair(predict, p, func(ctx context.Context, cond, uncond, x []float32, at float64) error {
-			require.Nil(t, uncond)
-			return net(ctx, cond, x, at)
-		})(t.Context(), got, nil, x, sigma))
-		requireClose(t, want, got, 1e-5, string(predict))
+		require.NoError(t, p.Denoiser(net)(t.Context(), got, x, sigma))
+		requireClose(t, want, got, 1e-5, what)
+		require.NoError(t, p.BatchDenoiser(func(ctx context.Context, dst [][]float32, x []float32, at float64) error {
+			require.Nil(t, dst[1])
+			return net(ctx, dst[0], x, at)
+		})(t.Context(), [][]float32{got, nil}, x, sigma))
+		requireClose(t, want, got, 1e-5, what)
+	}
+}
+
+func TestPreconditionRefusesOtherPredictions(t *testing.T) {
+	for _, c := range []struct {
+		process *Process
+		predict Prediction
+		message string
+	}{
+		{StableDiffusion(), PredictFlow, "prediction of a process of kind vp must be epsilon or v or sample, got flow"},
+		{Flow(3), PredictEpsilon, "prediction of a process of kind flow must be flow or sample, got epsilon"},
+		{EDM(0.002, 80, 0.5), PredictEpsilon, "prediction of a process of kind edm must be edm or v, got epsilon"},
+		{VESDE(0.01, 50), PredictV, "prediction of a process of kind ve must be score, got v"},
+		{StableDiffusion(), "epsilom", `prediction must be epsilon, v, sample, edm, score or flow, got "epsilom"`},
+		{nil, PredictV, "a prediction must have a process, got nil"},
+	} {
+		_, err := Precondition(c.process, c.predict)
+		require.EqualError(t, err, c.message)
 	}
 }
 
@@ -256,7 +271,7 @@ func TestFlows(t *testing.T) {
 	data := gaussians{0.3}
 	for _, shift := range []float64{1, 3} {
 		p := Flow(shift)
-		denoise := NewDenoiser(PredictFlow, p, flowOf(data))
+		denoise := denoiser(t, p, PredictFlow, flowOf(data))
 		sigmas, err := Linear(p, 200)
 		require.NoError(t, err)
 		require.Equal(t, 1.0, sigmas[0])
@@ -270,18 +285,66 @@ func TestFlows(t *testing.T) {
 				require.InDelta(t, u, data.cumulative(float64(v), 0), 0.02, "%s, shift %g", name, shift)
 			}
 		}
-		FlowSigmas(sigmas)
-		require.NoError(t, CheckSigmas(sigmas))
-		x := make([]float32, 64)
-		Start(x, nil, sigmas[0], NewTorch(1))
-		o := DefaultOptions()
-		o.Eta = 0
-		require.NoError(t, DPMPP2M(t.Context(), FlowAsVE(denoise), x, sigmas, nil, o))
-		for i, v := range x {
-			u := 0.5 * math.Erfc(-float64(start[i])/math.Sqrt2)
-			require.InDelta(t, u, data.cumulative(float64(v), 0), 0.02, "shift %g", shift)
-		}
 	}
+}
+
+// Every sampler takes noise to the data of a flow, but for those that need
+// another model (lcm), or are no method of an order on steps as uneven as these.
+func TestEverySamplerFollowsAFlow(t *testing.T) {
+	data := gaussians{0.3}
+	process := Flow(3)
+	every(t, func(t *testing.T, s Sampler) {
+		const count = 8_000
+		n, o := 80, s.Options
+		switch s.Name {
+		case "lcm", "dpm++2mv2", "cfg++_ud10_ab":
+			return
+		case "tcd":
+			o.Eta = 0
+		case "ddpm", "ddpm_large", "pc":
+			n = 400
+		case "dpm_adaptive":
+			o.RTol, o.ATol = 0.005, 0.001
+		}
+		o.Process = process
+		sigmas, err := Linear(process, n)
+		require.NoError(t, err)
+		noise, x := NewTorch(11), make([]float32, count)
+		process.InitialNoise(x, nil, sigmas[0], noise)
+		var last Step
+		o.OnStep = func(s Step) error {
+			require.LessOrEqual(t, s.Sigma, 1.0)
+			require.Less(t, s.SigmaNext, s.Sigma)
+			last = s
+			return nil
+		}
+		require.NoError(t, s.Sample(t.Context(), denoiser(t, process, PredictFlow, flowOf(data)), x, sigmas, noise, o))
+		requireClose(t, x, last.X, 1e-6, "the last step's sample")
+		slices.Sort(x)
+		var worst float64
+		for i, v := range x {
+			alpha := 1 - last.SigmaNext // dpm_fast and dpm_adaptive end above 0
+			f := data.cumulative(float64(v)/alpha, last.SigmaNext/alpha)
+			worst = max(worst, math.Abs(f-float64(i)/count), math.Abs(f-float64(i+1)/count))
+		}
+		if limit := 1.95/math.Sqrt(count) + 0.004; !(worst <= limit) {
+			t.Errorf("off by %.4f, must be at most %.4f", worst, limit)
+		}
+	})
+}
+
+// A flow's level is at most 1, and its first one may be as near to it as steps
+// get.
+func TestFlowLevels(t *testing.T) {
+	s := lookup(t, "euler_a")
+	s.Options.Process = Flow(1)
+	still := func(_ context.Context, dst, _ []float32, _ float64) error { clear(dst); return nil }
+	x := make([]float32, 4)
+	var e *SigmasError
+	require.ErrorAs(t, s.Sample(t.Context(), still, x, []float64{2, 1, 0}, NewTorch(1), s.Options), &e)
+	require.EqualError(t, e, "sigma 0 is 2: must be at most 1 in a flow")
+	require.NoError(t, s.Sample(t.Context(), still, x, []float64{1, 0.99999, 0.99998, 0.5, 0}, NewTorch(1), s.Options))
+	require.Equal(t, make([]float32, 4), x)
 }
 
 // A learned variance of -1 is the posterior's, and of 1 the forward process's.

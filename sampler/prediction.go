@@ -2,8 +2,11 @@ package sampler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // A Model is the bare net: for x, already scaled to what the net was trained
@@ -11,11 +14,13 @@ import (
 // to dst. Slices are as in [Denoiser].
 type Model func(ctx context.Context, dst, x []float32, t float64) error
 
-// A ModelPair evaluates the net for two conditions at once. cond or uncond is
-// nil where that answer is not wanted.
-type ModelPair func(ctx context.Context, cond, uncond, x []float32, t float64) error
+// A BatchModel is a bare net that answers for several conditions at once: it
+// writes one prediction to each slice of dst, and leaves out those that are
+// nil. Otherwise as [Model].
+type BatchModel func(ctx context.Context, dst [][]float32, x []float32, t float64) error
 
-// Prediction is what a net predicts about x = x0 + sigma·eps.
+// Prediction is what a net predicts about a noisy sample, whose clean sample is
+// x0 and whose noise is eps.
 type Prediction string
 
 // The predictions.
@@ -23,55 +28,95 @@ const (
 	PredictEpsilon Prediction = "epsilon" // eps (Ho et al. 2020)
 	PredictV       Prediction = "v"       // (eps - sigma·x0)/sqrt(sigma²+1) (Salimans and Ho 2022)
 	PredictSample  Prediction = "sample"  // x0
-	PredictEDM     Prediction = "edm"     // the preconditioned net of Karras et al. 2022
-	PredictFlow    Prediction = "flow"    // eps - x0, where x = (1-sigma)·x0 + sigma·eps (Liu et al. 2022)
+	PredictEDM     Prediction = "edm"     // the net F of Karras et al. 2022, equation 7
+	PredictScore   Prediction = "score"   // -eps/sigma (Song et al. 2021)
+	PredictFlow    Prediction = "flow"    // the velocity eps - x0 of a flow (Liu et al. 2022)
 )
 
 // Check returns an error for an unknown prediction.
 func (p Prediction) Check() error {
-	switch p {
-	case PredictEpsilon, PredictV, PredictSample, PredictEDM, PredictFlow:
+	known := []string{"epsilon", "v", "sample", "edm", "score", "flow"}
+	if slices.Contains(known, string(p)) {
 		return nil
 	}
-	return fmt.Errorf("prediction %q: epsilon, v, sample, edm or flow wanted", string(p))
+	return fmt.Errorf("prediction must be epsilon, v, sample, edm, score or flow, got %q", string(p))
 }
 
-// Scalings gives the coefficients with which the net F makes a denoiser,
+// Preconditioning is a process with what nets of it predict: all that turns
+// the bare net F into a denoiser,
 //
 //	D(x, sigma) = cSkip·x + cOut·F(cIn·x, t),
 //
-// after table 1 of Karras et al. 2022 and k-diffusion's external.py. sigmaData
-// is the data's standard deviation, 1 for all but EDM models.
-func (p Prediction) Scalings(sigma, sigmaData float64) (cSkip, cOut, cIn float64) {
-	s2, d2 := sigma*sigma, sigmaData*sigmaData
-	cIn = 1 / math.Sqrt(s2+d2)
-	switch p {
+// after table 1 of Karras et al. 2022 and k-diffusion's wrappers. [Precondition]
+// makes it.
+type Preconditioning struct {
+	process    *Process
+	prediction Prediction
+}
+
+// Precondition pairs a process with a prediction. The error says which
+// predictions belong to the process: epsilon, v and sample to KindVP, edm and v
+// to KindEDM, score to KindVE, flow and sample to KindFlow.
+func Precondition(process *Process, prediction Prediction) (*Preconditioning, error) {
+	if process == nil {
+		return nil, errors.New("a prediction must have a process, got nil")
+	}
+	if err := prediction.Check(); err != nil {
+		return nil, err
+	}
+	if !process.kind.takes(prediction) {
+		var names []string
+		for _, p := range process.kind.predictions() {
+			names = append(names, string(p))
+		}
+		return nil, fmt.Errorf("prediction of a process of kind %s must be %s, got %s", process.kind, strings.Join(names, " or "), prediction)
+	}
+	return &Preconditioning{process, prediction}, nil
+}
+
+// Process is the process of the pair.
+func (p *Preconditioning) Process() *Process { return p.process }
+
+// Prediction is the prediction of the pair.
+func (p *Preconditioning) Prediction() Prediction { return p.prediction }
+
+// Scalings gives the coefficients at a noise level above 0.
+func (p *Preconditioning) Scalings(sigma float64) (cSkip, cOut, cIn float64) {
+	data := p.process.sigmaData
+	s2, d2 := sigma*sigma, data*data
+	cIn = 1
+	if k := p.process.kind; k == KindVP || k == KindEDM {
+		cIn = 1 / math.Sqrt(s2+d2)
+	}
+	switch p.prediction {
 	case PredictV:
-		return d2 / (s2 + d2), -sigma * sigmaData * cIn, cIn
+		return d2 / (s2 + d2), -sigma * data * cIn, cIn
 	case PredictEDM:
-		return d2 / (s2 + d2), sigma * sigmaData * cIn, cIn
+		return d2 / (s2 + d2), sigma * data * cIn, cIn
 	case PredictSample:
 		return 0, 1, cIn
-	case PredictFlow:
-		return 1, -sigma, 1
-	default:
+	case PredictScore:
+		return 1, s2, cIn
+	default: // epsilon, and the velocity of a flow
 		return 1, -sigma, cIn
 	}
 }
 
-// NewDenoiser makes a denoiser of a net. It reuses a scratch slice: two
-// goroutines need two denoisers.
-func NewDenoiser(p Prediction, process Process, model Model) Denoiser {
-	return EDMDenoiser(p, process, 1, model)
+// Target writes to dst what a perfect net would predict for the noisy sample x
+// of a clean sample x0: what training compares a net with. dst may be x0 or x.
+func (p *Preconditioning) Target(dst, x0, x []float32, sigma float64) {
+	cSkip, cOut, _ := p.Scalings(sigma)
+	sum2(dst, 1/cOut, x0, -cSkip/cOut, x)
 }
 
-// EDMDenoiser is [NewDenoiser] for data of another standard deviation than 1.
-func EDMDenoiser(p Prediction, process Process, sigmaData float64, model Model) Denoiser {
+// Denoiser makes a denoiser of a net. It reuses a scratch slice: two goroutines
+// need two denoisers.
+func (p *Preconditioning) Denoiser(model Model) Denoiser {
 	var scaled []float32
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
-		cSkip, cOut, cIn := p.Scalings(sigma, sigmaData)
+		cSkip, cOut, cIn := p.Scalings(sigma)
 		scaled = scaleInto(scaled, x, cIn)
-		if err := model(ctx, dst, scaled, process.SigmaToT(sigma)); err != nil {
+		if err := model(ctx, dst, scaled, p.process.SigmaToT(sigma)); err != nil {
 			return err
 		}
 		sum2(dst, cOut, dst, cSkip, x)
@@ -79,33 +124,13 @@ func EDMDenoiser(p Prediction, process Process, sigmaData float64, model Model) 
 	}
 }
 
-// NewPair makes a pair of denoisers, for guidance, of a net that answers for
-// two conditions at once. It reuses a scratch slice like [NewDenoiser].
-func NewPair(p Prediction, process Process, model ModelPair) Pair {
-	var scaled []float32
-	return func(ctx context.Context, cond, uncond, x []float32, sigma float64) error {
-		cSkip, cOut, cIn := p.Scalings(sigma, 1)
-		scaled = scaleInto(scaled, x, cIn)
-		if err := model(ctx, cond, uncond, scaled, process.SigmaToT(sigma)); err != nil {
-			return err
-		}
-		sum2(cond, cOut, cond, cSkip, x[:len(cond)])
-		sum2(uncond, cOut, uncond, cSkip, x[:len(uncond)])
-		return nil
-	}
-}
-
-// A ModelMany evaluates the net for several conditions at once, one for each
-// slice of dst.
-type ModelMany func(ctx context.Context, dst [][]float32, x []float32, t float64) error
-
-// NewMany is [NewPair] for any number of conditions.
-func NewMany(p Prediction, process Process, model ModelMany) Many {
+// BatchDenoiser is Denoiser for a net that answers for several conditions.
+func (p *Preconditioning) BatchDenoiser(model BatchModel) BatchDenoiser {
 	var scaled []float32
 	return func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
-		cSkip, cOut, cIn := p.Scalings(sigma, 1)
+		cSkip, cOut, cIn := p.Scalings(sigma)
 		scaled = scaleInto(scaled, x, cIn)
-		if err := model(ctx, dst, scaled, process.SigmaToT(sigma)); err != nil {
+		if err := model(ctx, dst, scaled, p.process.SigmaToT(sigma)); err != nil {
 			return err
 		}
 		for _, d := range dst {

@@ -3,74 +3,129 @@ package sampler
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
-// A Process relates a model's timesteps to noise levels sigma.
-type Process interface {
-	// Levels are noise levels the model was trained at, rising. A process in
-	// continuous time gives 1000, evenly spaced in its t. Not to be changed.
-	Levels() []float64
-	// SigmaToT gives the timestep, as the model's net wants it, that belongs
-	// to a noise level, clamped to the trained range.
-	SigmaToT(sigma float64) float64
-	// TToSigma is the noise level at a time t of a schedule. It is the inverse
-	// of SigmaToT, except where a flow is shifted ([Flow]).
-	TToSigma(t float64) float64
+// A ProcessKind says how a process mixes clean samples and noise, and with
+// which scaling its nets see the mixture.
+type ProcessKind string
+
+// The kinds of processes.
+const (
+	// KindVP is a variance-preserving diffusion: DDPM, Stable Diffusion. Nets
+	// see x/sqrt(1+sigma²).
+	KindVP ProcessKind = "vp"
+	// KindVE is a variance-exploding diffusion (Song et al. 2021). Nets see x.
+	KindVE ProcessKind = "ve"
+	// KindEDM is the diffusion of Karras et al. 2022. Nets see
+	// x/sqrt(sigmaData²+sigma²).
+	KindEDM ProcessKind = "edm"
+	// KindFlow is a rectified flow: Stable Diffusion 3, FLUX. Nets see x.
+	KindFlow ProcessKind = "flow"
+)
+
+// A Process is how a model's training added noise: its noise levels sigma, the
+// timestep that belongs to each, and how a clean sample and noise are mixed:
+//
+//	x = x0 + sigma·eps                in a diffusion, whatever its nets' scaling
+//	x = (1-sigma)·x0 + sigma·eps      in a flow, where sigma is at most 1
+//
+// [Preconditioning] makes a [Denoiser] of a net that was trained with it. A
+// Process does not change after it is made.
+type Process struct {
+	kind               ProcessKind
+	levels             []float64
+	sigmaData          float64
+	sigmaToT, tToSigma func(float64) float64
 }
 
-// SigmaMin is the lowest noise level that a process was trained at.
-func SigmaMin(p Process) float64 { return p.Levels()[0] }
+// Kind is the kind of the process.
+func (p *Process) Kind() ProcessKind { return p.kind }
 
-// SigmaMax is the highest noise level that a process was trained at.
-func SigmaMax(p Process) float64 { l := p.Levels(); return l[len(l)-1] }
+// Levels are noise levels that the model was trained at, rising. A process in
+// continuous time gives 1000, at even times. They must not be changed.
+func (p *Process) Levels() []float64 { return p.levels }
 
-// Discrete is a DDPM's discrete-time process (Ho et al. 2020,
-// arXiv:2006.11239), whose model was trained at the integer timesteps 0 to
-// len(Levels())-1. Between them log(sigma) is linear in t, as in k-diffusion's
-// DiscreteSchedule.
-type Discrete struct {
-	sigmas, logs []float64
+// SigmaMin is the lowest noise level that the model was trained at.
+func (p *Process) SigmaMin() float64 { return p.levels[0] }
+
+// SigmaMax is the highest noise level that the model was trained at.
+func (p *Process) SigmaMax() float64 { return p.levels[len(p.levels)-1] }
+
+// SigmaToT is the timestep, as the model's net expects it, of a noise level.
+// Discrete processes clamp it to the trained range; it may be fractional.
+func (p *Process) SigmaToT(sigma float64) float64 { return p.sigmaToT(sigma) }
+
+// TToSigma is the noise level at a time t of a schedule. It is the inverse of
+// SigmaToT, except where a flow is shifted ([Flow]).
+func (p *Process) TToSigma(t float64) float64 { return p.tToSigma(t) }
+
+// Alpha is the factor of the clean sample at a noise level, 0 or more:
+// x = Alpha·x0 + sigma·eps. It is 1 in a diffusion and 1-sigma in a flow.
+func (p *Process) Alpha(sigma float64) float64 {
+	if p.kind == KindFlow {
+		return max(1-sigma, 0)
+	}
+	return 1
 }
 
-// NewDiscrete makes a process of the cumulative products of alpha = 1 - beta,
-// which fall within (0, 1].
-func NewDiscrete(alphasCumprod []float64) (*Discrete, error) {
+// InitialNoise writes to x the sample that a run begins with at noise level
+// sigma: the clean sample x0 (the latent of a picture; nil stands for zeros)
+// mixed with noise. x0 is as long as x, and must not overlap it.
+func (p *Process) InitialNoise(x, x0 []float32, sigma float64, noise Noise) {
+	noise.Normal(x)
+	multiply(x, sigma)
+	if x0 != nil {
+		add(x, p.Alpha(sigma), x0)
+	}
+}
+
+// AddNoise is the forward process q(x_t | x_0), in place: it turns a clean
+// sample x into a noisy one.
+func (p *Process) AddNoise(x []float32, sigma float64, noise Noise) {
+	eps := make([]float32, len(x))
+	noise.Normal(eps)
+	if a := p.Alpha(sigma); a != 1 {
+		multiply(x, a)
+	}
+	add(x, sigma, eps)
+}
+
+// NewDiscrete makes the process of a DDPM in discrete time (Ho et al. 2020,
+// arXiv:2006.11239), from the cumulative products of alpha = 1 - beta, at least
+// two numbers that fall strictly between 1 and 0. Its timesteps are the
+// integers from 0 to len(alphasCumprod)-1; between them log(sigma) is linear in
+// t, as in k-diffusion's DiscreteSchedule.
+func NewDiscrete(alphasCumprod []float64) (*Process, error) {
 	if len(alphasCumprod) < 2 {
 		return nil, &LengthError{"alphas_cumprod", len(alphasCumprod), 2}
 	}
-	d := &Discrete{make([]float64, len(alphasCumprod)), make([]float64, len(alphasCumprod))}
+	sigmas, logs := make([]float64, len(alphasCumprod)), make([]float64, len(alphasCumprod))
 	for i, a := range alphasCumprod {
 		if !(a > 0 && a < 1) || i > 0 && !(a < alphasCumprod[i-1]) {
-			return nil, fmt.Errorf("alphas_cumprod[%d] is %g, a number between 0 and 1 below the one before wanted", i, a)
+			return nil, fmt.Errorf("alphas_cumprod[%d] must be between 0 and 1 and less than the one before, got %g", i, a)
 		}
 		// k-diffusion keeps both tables in float32, and a model's timestep is
 		// found from them.
 		a32 := float32(a)
-		d.sigmas[i] = float64(float32(math.Sqrt(float64((1 - a32) / a32))))
-		d.logs[i] = math.Log(d.sigmas[i])
+		sigmas[i] = float64(float32(math.Sqrt(float64((1 - a32) / a32))))
+		logs[i] = math.Log(sigmas[i])
 	}
-	return d, nil
+	return &Process{
+		kind: KindVP, levels: sigmas, sigmaData: 1,
+		sigmaToT: func(sigma float64) float64 { return inverse(logs, math.Log(sigma)) },
+		tToSigma: func(t float64) float64 { return math.Exp(interpolate(logs, t)) },
+	}, nil
 }
 
 // StableDiffusion is the process of Stable Diffusion 1.x, 2.x and SDXL.
-func StableDiffusion() *Discrete {
-	d, err := NewDiscrete(AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000)))
+func StableDiffusion() *Process {
+	p, err := NewDiscrete(AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000)))
 	if err != nil {
 		panic(err) // constants
 	}
-	return d
+	return p
 }
-
-// Levels implements [Process].
-func (d *Discrete) Levels() []float64 { return d.sigmas }
-
-// SigmaToT implements [Process]: fractional between the trained timesteps.
-func (d *Discrete) SigmaToT(sigma float64) float64 {
-	return inverse(d.logs, math.Log(sigma))
-}
-
-// TToSigma implements [Process].
-func (d *Discrete) TToSigma(t float64) float64 { return math.Exp(interpolate(d.logs, t)) }
 
 // interpolate gives the value of a table at a fractional index, clamped.
 func interpolate(table []float64, t float64) float64 {
@@ -105,3 +160,18 @@ func inverse(table []float64, v float64) float64 {
 	}
 	return float64(lo) + (v-table[lo])/(table[hi]-table[lo])
 }
+
+// predictions lists what nets of a process can predict.
+func (k ProcessKind) predictions() []Prediction {
+	switch k {
+	case KindVE:
+		return []Prediction{PredictScore}
+	case KindEDM:
+		return []Prediction{PredictEDM, PredictV}
+	case KindFlow:
+		return []Prediction{PredictFlow, PredictSample}
+	}
+	return []Prediction{PredictEpsilon, PredictV, PredictSample}
+}
+
+func (k ProcessKind) takes(p Prediction) bool { return slices.Contains(k.predictions(), p) }

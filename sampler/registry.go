@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
@@ -13,21 +14,24 @@ type Sampler struct {
 	Schedule    string   // the schedule that suits it, and that AUTOMATIC1111 runs it with
 	OwnSchedule bool     // whether a run that names no schedule takes Schedule, not "discrete"
 	Stochastic  bool     // whether it draws noise with Options
-	CFGPP       bool     // whether it is run with [CFGPP] guidance instead of [CFG]
+	// CFGPP is whether it is one of CFG++ (Chung et al. 2024, arXiv:2406.08070):
+	// it takes the noise to be that of the unguided prediction, which guidance
+	// leaves in Options.Uncond ([GuidedModel]). Usual scales are 0.5 to 2.
+	CFGPP bool
 	// Parameters are the numbers that it takes by name ([Sampler.With]).
 	Parameters []Parameter
 	Options    Options // with the defaults of Parameters, until With changes them
-	Sample     Func
+	// Func is the algorithm. Sample runs it.
+	Func Func
 }
 
-// Guide makes classifier-free guidance of a pair of predictions, in the form
-// that the sampler is run with. With CFG++ it fills uncond, which is to be the
-// run's Options.Uncond; else that may be nil.
-func (s Sampler) Guide(pair Pair, scale float64, uncond []float32) Denoiser {
-	if s.CFGPP {
-		return CFGPP(pair, scale, uncond)
+// Sample runs the sampler, as its Func, but on a flow, too, if it adds noise:
+// Options.Process says whether the model is one.
+func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	if o.Process != nil && o.Process.kind == KindFlow && (s.Stochastic || o.Eta > 0 || o.SChurn > 0) {
+		return onFlow(s.Func)(ctx, denoise, x, sigmas, noise, o)
 	}
-	return CFG(pair, scale)
+	return s.Func(ctx, denoise, x, sigmas, noise, o)
 }
 
 // A Schedule is a way to choose noise levels.
@@ -36,17 +40,21 @@ type Schedule struct {
 	Aliases     []string // what other programs call it
 	Description string   // one line
 	// Sigmas gives n+1 noise levels, strictly falling, the last of them 0.
-	Sigmas func(p Process, n int) ([]float64, error)
+	Sigmas func(p *Process, n int) ([]float64, error)
 }
 
 // UnknownError reports a name that is not in the registry.
 type UnknownError struct {
-	Kind    string // "sampler" or "schedule"
+	Kind    string // "sampler", "schedule" or "guidance"
 	Name    string
-	Nearest string // the known name that is most like it
+	Nearest string   // the known name that is most like it
+	Names   []string // all names, where they are few
 }
 
 func (e *UnknownError) Error() string {
+	if len(e.Names) > 0 {
+		return fmt.Sprintf("unknown %s %q; did you mean %q? There are %s", e.Kind, e.Name, e.Nearest, listed(e.Names))
+	}
 	return fmt.Sprintf("unknown %s %q; did you mean %q?", e.Kind, e.Name, e.Nearest)
 }
 
@@ -79,7 +87,7 @@ func Lookup(name string) (Sampler, error) {
 	for _, s := range all {
 		names = append(append(names, s.Name), s.Aliases...)
 	}
-	return Sampler{}, &UnknownError{"sampler", name, nearest(name, names)}
+	return Sampler{}, &UnknownError{Kind: "sampler", Name: name, Nearest: nearest(name, names)}
 }
 
 func findSampler(all []Sampler, name string) (Sampler, bool) {
@@ -128,7 +136,27 @@ func LookupSchedule(name string) (Schedule, error) {
 			names = append(names, n)
 		}
 	}
-	return Schedule{}, &UnknownError{"schedule", name, nearest(name, names)}
+	return Schedule{}, &UnknownError{Kind: "schedule", Name: name, Nearest: nearest(name, names)}
+}
+
+// Guiders returns all kinds of guidance, the usual ones first.
+func Guiders() []Guider { return guiders() }
+
+// LookupGuider finds a kind of guidance by its name or an alias, as [Lookup]
+// finds a sampler. The error is an [*UnknownError], which lists the names.
+func LookupGuider(name string) (Guider, error) {
+	key := fold(name)
+	var names, all []string
+	for _, g := range guiders() {
+		for _, n := range append([]string{g.Name}, g.Aliases...) {
+			if fold(n) == key {
+				return g, nil
+			}
+			all = append(all, n)
+		}
+		names = append(names, g.Name)
+	}
+	return Guider{}, &UnknownError{Kind: "guidance", Name: name, Nearest: nearest(name, all), Names: names}
 }
 
 // fold makes names comparable: lower case, without separators, and with

@@ -21,11 +21,11 @@ func TestUnknownNamesSuggestTheNearest(t *testing.T) {
 	var e *UnknownError
 	_, err := Lookup("eulr_a")
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, UnknownError{"sampler", "eulr_a", "euler_a"}, *e)
+	require.Equal(t, UnknownError{Kind: "sampler", Name: "eulr_a", Nearest: "euler_a"}, *e)
 	require.EqualError(t, err, `unknown sampler "eulr_a"; did you mean "euler_a"?`)
 	_, err = LookupSchedule("karas")
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, UnknownError{"schedule", "karas", "karras"}, *e)
+	require.Equal(t, UnknownError{Kind: "schedule", Name: "karas", Nearest: "karras"}, *e)
 	for _, odd := range []string{"", " ", "\xff\xfe", strings.Repeat("euler ", 10_000)} {
 		_, err := Lookup(odd)
 		require.ErrorAs(t, err, &e)
@@ -47,7 +47,7 @@ func TestRegistryIsConsistent(t *testing.T) {
 		for _, a := range s.Aliases {
 			claim("sampler ", a, s.Name)
 		}
-		require.NotNil(t, s.Sample, s.Name)
+		require.NotNil(t, s.Func, s.Name)
 		require.NotEmpty(t, s.Description, s.Name)
 		require.NotContains(t, s.Description, "\n")
 		require.NoError(t, s.Options.check())
@@ -75,7 +75,7 @@ func FuzzLookup(f *testing.F) {
 	f.Add("eulr")
 	f.Fuzz(func(t *testing.T, name string) {
 		if s, err := Lookup(name); err == nil {
-			require.NotNil(t, s.Sample)
+			require.NotNil(t, s.Func)
 		}
 		if s, err := LookupSchedule(name); err == nil {
 			require.NotNil(t, s.Sigmas)

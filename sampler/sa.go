@@ -157,7 +157,7 @@ func (s *SA) check() error {
 }
 
 // tauWithin is eta within 20 to 80 % of the timesteps, and 0 elsewhere.
-func tauWithin(p Process, eta float64) func(sigma, sigmaNext float64) float64 {
+func tauWithin(p *Process, eta float64) func(sigma, sigmaNext float64) float64 {
 	first, last := tRange(p)
 	low, high := p.TToSigma(first+0.2*(last-first)), p.TToSigma(first+0.8*(last-first))
 	return func(_, sigmaNext float64) float64 {

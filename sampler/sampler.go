@@ -7,18 +7,20 @@
 //
 //	x = x0 + sigma·eps,   eps ~ N(0, 1)
 //
-// and a [Denoiser] predicts x0 from x and sigma. Models trained with another
-// scaling or another target (epsilon, v, …) are wrapped into that form by
-// [NewDenoiser], so that every sampler works with every model. Guidance ([CFG]
-// and others) is a wrapper too.
+// and a [Denoiser] predicts x0 from x and sigma. [Preconditioning] wraps nets
+// trained with another scaling or another target (epsilon, v, …) into that form,
+// so that every sampler works with every model. Guidance ([CFG], [Guider]) is a
+// wrapper too.
 //
 //	process := sampler.StableDiffusion()
-//	denoise := sampler.CFG(pair, 7)
+//	model, err := sampler.Precondition(process, sampler.PredictEpsilon)
+//	if err != nil { … }
+//	denoise := sampler.CFG(model.BatchDenoiser(net), 7)
 //	sigmas, err := sampler.Karras(process, 20)
 //	if err != nil { … }
 //	noise := sampler.NewTorch(42)
 //	x := make([]float32, 4*64*64)
-//	sampler.Start(x, nil, sigmas[0], noise)
+//	process.InitialNoise(x, nil, sigmas[0], noise)
 //	err = sampler.DPMPP2M(ctx, denoise, x, sigmas, noise, sampler.DefaultOptions())
 //
 // # Memory
@@ -30,7 +32,7 @@
 //
 // Sigmas that do not fall, a step count below one, an unknown name, a model
 // that gives NaN: each has an error type of its own. Functions that return an
-// error do not panic on bad input; those without one ([Start], [Slerp]) want
+// error do not panic on bad input; those without one ([Slerp]) must be given
 // slices of one length. Nothing here prints or keeps state between calls.
 package sampler
 
@@ -47,6 +49,12 @@ import (
 // An error ends the sampling and is returned by the sampler, wrapped with the
 // step. Cancelling ctx should make it return early with ctx.Err().
 type Denoiser func(ctx context.Context, dst, x []float32, sigma float64) error
+
+// A BatchDenoiser answers for several conditions at once, so that a net can
+// evaluate them as one batch: it writes the prediction of the clean sample for
+// each condition to a slice of dst, and leaves out those that are nil.
+// Otherwise as [Denoiser].
+type BatchDenoiser func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error
 
 // A Func is a sampling algorithm: it replaces x, a sample at noise level sigmas[0], by a sample at the
 // last of the sigmas, which is normally 0: a picture's latent. The sigmas fall
@@ -97,9 +105,9 @@ type Options struct {
 	Images int
 	// Process is where the samplers that think in timesteps (pndm, tcd, sa_solver)
 	// find them; nil is [StableDiffusion].
-	Process Process
+	Process *Process
 	// Uncond is where guidance leaves the unguided prediction of each
-	// evaluation ([CFGPP]) for the samplers of CFG++; as long as x. nil stands
+	// evaluation ([GuidedModel]) for the samplers of CFG++; as long as x. nil stands
 	// for the prediction itself: no guidance, or that of another kind.
 	Uncond []float32
 	// OnStep, if not nil, is called after each step. Its error ends the

@@ -26,7 +26,7 @@ func karras(t testing.TB, n int) []float64 {
 // begun makes the start of a sample.
 func begun(size int, sigma float64, noise Noise) []float32 {
 	x := make([]float32, size)
-	AddNoise(x, sigma, noise)
+	addNoise(x, sigma, noise)
 	return x
 }
 
@@ -208,7 +208,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 			noise, o := NewTorch(1), s.Options
 			o.RTol, o.ATol = tolerance, tolerance
 			return testing.AllocsPerRun(3, func() {
-				AddNoise(x, sigmas[0], noise)
+				addNoise(x, sigmas[0], noise)
 				if err := s.Sample(t.Context(), mixture, x, sigmas, noise, o); err != nil {
 					t.Error(err)
 				}

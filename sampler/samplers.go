@@ -11,7 +11,7 @@ func samplers() []Sampler {
 			Description: "first order, one evaluation a step; simple and dependable",
 			Schedule:    "discrete",
 			Parameters:  churn(),
-			Sample:      Euler,
+			Func:        Euler,
 		},
 		{
 			Name:        "euler_a",
@@ -20,7 +20,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      EulerAncestral,
+			Func:        EulerAncestral,
 		},
 		{
 			Name:        "heun",
@@ -28,7 +28,7 @@ func samplers() []Sampler {
 			Description: "second order, two evaluations a step; accurate and slow",
 			Schedule:    "discrete",
 			Parameters:  churn(),
-			Sample:      Heun,
+			Func:        Heun,
 		},
 		{
 			Name:        "heun++",
@@ -36,7 +36,7 @@ func samplers() []Sampler {
 			Description: "up to three slopes weighted by noise level, three evaluations a step",
 			Schedule:    "discrete",
 			Parameters:  churn(),
-			Sample:      HeunPP2,
+			Func:        HeunPP2,
 		},
 		{
 			Name:        "ddim",
@@ -44,7 +44,7 @@ func samplers() []Sampler {
 			Description: "DDIM, which is euler with a schedule of its own; eta adds noise",
 			Schedule:    "ddim_uniform",
 			Parameters:  fresh(0),
-			Sample:      DDIM,
+			Func:        DDIM,
 		},
 		{
 			Name:        "ddim_trailing",
@@ -52,21 +52,21 @@ func samplers() []Sampler {
 			Schedule:    "simple",
 			OwnSchedule: true,
 			Parameters:  fresh(0),
-			Sample:      DDIM,
+			Func:        DDIM,
 		},
 		{
 			Name:        "dpm++2m",
 			Aliases:     []string{"dpmpp_2m", "k_dpmpp_2m", "DPMSolverMultistepScheduler"},
 			Description: "DPM-Solver++(2M), second order from one evaluation a step; sharp in 15 to 25 steps",
 			Schedule:    "karras",
-			Sample:      DPMPP2M,
+			Func:        DPMPP2M,
 		},
 		{
 			Name:        "dpm++2mv2",
 			Aliases:     []string{"dpmpp_2m_v2"},
 			Description: "dpm++2m with stable-diffusion.cpp's changed weights for uneven steps",
 			Schedule:    "karras",
-			Sample:      DPMPP2MV2,
+			Func:        DPMPP2MV2,
 		},
 		{
 			Name:        "dpm++2m_sde",
@@ -75,7 +75,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP2MSDE,
+			Func:        DPMPP2MSDE,
 		},
 		{
 			Name:        "dpm++2m_sde_bt",
@@ -83,7 +83,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP2MSDEPath,
+			Func:        DPMPP2MSDEPath,
 		},
 		{
 			Name:        "dpm++2m_sde_heun",
@@ -92,7 +92,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP2MSDEHeun,
+			Func:        DPMPP2MSDEHeun,
 		},
 		{
 			Name:        "dpm++3m_sde",
@@ -101,7 +101,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP3MSDE,
+			Func:        DPMPP3MSDE,
 		},
 		{
 			Name:        "dpm++sde",
@@ -110,7 +110,7 @@ func samplers() []Sampler {
 			Schedule:    "karras",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPPSDE,
+			Func:        DPMPPSDE,
 		},
 		{
 			Name:        "dpm++2s_a",
@@ -119,7 +119,7 @@ func samplers() []Sampler {
 			Schedule:    "karras",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP2SAncestral,
+			Func:        DPMPP2SAncestral,
 		},
 		{
 			Name:        "unipc",
@@ -127,7 +127,7 @@ func samplers() []Sampler {
 			Description: "unified predictor-corrector of order 3, one evaluation a step; good from 5 to 10 steps",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(3, 1, 3)},
-			Sample:      UniPC,
+			Func:        UniPC,
 		},
 		{
 			Name:        "unipc_bh2",
@@ -135,14 +135,14 @@ func samplers() []Sampler {
 			Description: "unipc in its variant for the fewest steps",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(3, 1, 3)},
-			Sample:      UniPCBH2,
+			Func:        UniPCBH2,
 		},
 		{
 			Name:        "deis",
 			Description: "exponential integrator of order 3 in time (tAB-DEIS); wants 20 steps or karras",
 			Schedule:    "karras",
 			Parameters:  []Parameter{order(3, 1, 3)},
-			Sample:      DEIS,
+			Func:        DEIS,
 		},
 		{
 			Name:        "deis_log",
@@ -150,7 +150,7 @@ func samplers() []Sampler {
 			Description: "deis of order 2 with a polynomial in log sigma, as in diffusers",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(2, 1, 3)},
-			Sample:      DEISLog,
+			Func:        DEISLog,
 		},
 		{
 			Name:        "lms",
@@ -158,7 +158,7 @@ func samplers() []Sampler {
 			Description: "Adams-Bashforth of order 4 for uneven steps; wants 20 steps or more",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(4, 1, 4)},
-			Sample:      LMS,
+			Func:        LMS,
 		},
 		{
 			Name:        "ipndm",
@@ -166,34 +166,34 @@ func samplers() []Sampler {
 			Description: "improved PNDM: Adams-Bashforth of order 4 for even steps",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(4, 1, 4)},
-			Sample:      IPNDM,
+			Func:        IPNDM,
 		},
 		{
 			Name:        "ipndm_v",
 			Description: "ipndm with weights for uneven steps",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(4, 1, 4)},
-			Sample:      IPNDMV,
+			Func:        IPNDMV,
 		},
 		{
 			Name:        "plms",
 			Aliases:     []string{"PNDMScheduler"},
 			Description: "PNDM's linear multistep, the first sampler of Stable Diffusion",
 			Schedule:    "ddim_uniform",
-			Sample:      PLMS,
+			Func:        PLMS,
 		},
 		{
 			Name:        "pndm",
 			Description: "PNDM with its Runge-Kutta start of 12 evaluations",
 			Schedule:    "ddim_uniform",
-			Sample:      PNDM,
+			Func:        PNDM,
 		},
 		{
 			Name:        "res_multistep",
 			Description: "second-order exponential multistep, one evaluation a step",
 			Schedule:    "discrete",
 			Parameters:  fresh(0),
-			Sample:      ResMultistep,
+			Func:        ResMultistep,
 		},
 		{
 			Name:        "res_multistep_ancestral",
@@ -202,21 +202,21 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      ResMultistep,
+			Func:        ResMultistep,
 		},
 		{
 			Name:        "res_2s",
 			Description: "second-order exponential single step, two evaluations",
 			Schedule:    "discrete",
 			Parameters:  fresh(0),
-			Sample:      Res2S,
+			Func:        Res2S,
 		},
 		{
 			Name:        "gradient_estimation",
 			Aliases:     []string{"euler_ge"},
 			Description: "euler that extrapolates its slope from the step before",
 			Schedule:    "discrete",
-			Sample:      GradientEstimation,
+			Func:        GradientEstimation,
 		},
 		{
 			Name:        "seeds_2",
@@ -224,7 +224,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      Seeds2,
+			Func:        Seeds2,
 		},
 		{
 			Name:        "seeds_3",
@@ -232,7 +232,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      Seeds3,
+			Func:        Seeds3,
 		},
 		{
 			Name:        "exp_heun",
@@ -240,7 +240,7 @@ func samplers() []Sampler {
 			Description: "exponential Heun method, two evaluations a step",
 			Schedule:    "discrete",
 			Parameters:  fresh(0),
-			Sample:      ExpHeun,
+			Func:        ExpHeun,
 		},
 		{
 			Name:        "exp_heun_sde",
@@ -249,7 +249,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      ExpHeun,
+			Func:        ExpHeun,
 		},
 		{
 			Name:        "er_sde",
@@ -257,7 +257,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  []Parameter{order(3, 1, 3), sNoise()},
-			Sample:      ERSDE,
+			Func:        ERSDE,
 		},
 		{
 			Name:        "sa_solver",
@@ -266,7 +266,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      SASolver,
+			Func:        SASolver,
 		},
 		{
 			Name:        "sa_solver_pece",
@@ -274,7 +274,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      SASolverPECE,
+			Func:        SASolverPECE,
 		},
 		{
 			Name:        "dpm2",
@@ -282,7 +282,7 @@ func samplers() []Sampler {
 			Description: "midpoint method in log sigma, two evaluations a step",
 			Schedule:    "karras",
 			Parameters:  churn(),
-			Sample:      DPM2,
+			Func:        DPM2,
 		},
 		{
 			Name:        "dpm2_a",
@@ -291,7 +291,7 @@ func samplers() []Sampler {
 			Schedule:    "karras",
 			Stochastic:  true,
 			Parameters:  fresh(1),
-			Sample:      DPM2Ancestral,
+			Func:        DPM2Ancestral,
 		},
 		{
 			Name:        "dpm_fast",
@@ -299,7 +299,7 @@ func samplers() []Sampler {
 			Description: "DPM-Solver of order 3 with its own steps, even in log sigma",
 			Schedule:    "karras",
 			Parameters:  fresh(0),
-			Sample:      DPMFast,
+			Func:        DPMFast,
 		},
 		{
 			Name:        "dpm_adaptive",
@@ -307,7 +307,7 @@ func samplers() []Sampler {
 			Description: "DPM-Solver-23, which chooses its own steps; slow and accurate",
 			Schedule:    "karras",
 			Parameters:  append(append(fresh(0), order(3, 2, 3)), tolerances(0.05, 0.0078)...),
-			Sample:      DPMAdaptive,
+			Func:        DPMAdaptive,
 		},
 		{
 			Name:        "ode",
@@ -315,7 +315,7 @@ func samplers() []Sampler {
 			Description: "the probability-flow ODE by Dormand and Prince's method with its own steps",
 			Schedule:    "karras",
 			Parameters:  tolerances(1e-3, 1e-3),
-			Sample:      ODE,
+			Func:        ODE,
 		},
 		{
 			Name:        "restart",
@@ -323,7 +323,7 @@ func samplers() []Sampler {
 			Schedule:    "karras",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Sample:      Restart,
+			Func:        Restart,
 		},
 		{
 			Name:        "lcm",
@@ -333,7 +333,7 @@ func samplers() []Sampler {
 			OwnSchedule: true,
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Sample:      LCM,
+			Func:        LCM,
 		},
 		{
 			Name:        "tcd",
@@ -343,7 +343,7 @@ func samplers() []Sampler {
 			OwnSchedule: true,
 			Stochastic:  true,
 			Parameters:  []Parameter{gamma, sNoise()},
-			Sample:      TCD,
+			Func:        TCD,
 		},
 		{
 			Name:        "ddpm",
@@ -352,7 +352,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Sample:      DDPM,
+			Func:        DDPM,
 		},
 		{
 			Name:        "ddpm_large",
@@ -360,7 +360,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Sample:      DDPMLarge,
+			Func:        DDPMLarge,
 		},
 		{
 			Name:        "pc",
@@ -369,7 +369,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Sample:      PC,
+			Func:        PC,
 		},
 		{
 			Name:        "euler_cfg++",
@@ -378,7 +378,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			CFGPP:       true,
 			Parameters:  fresh(0),
-			Sample:      EulerCFGPP,
+			Func:        EulerCFGPP,
 		},
 		{
 			Name:        "euler_a_cfg++",
@@ -388,7 +388,7 @@ func samplers() []Sampler {
 			Stochastic:  true,
 			CFGPP:       true,
 			Parameters:  fresh(1),
-			Sample:      EulerCFGPP,
+			Func:        EulerCFGPP,
 		},
 		{
 			Name:        "dpm++2m_cfg++",
@@ -396,7 +396,7 @@ func samplers() []Sampler {
 			Description: "dpm++2m with CFG++ guidance",
 			Schedule:    "karras",
 			CFGPP:       true,
-			Sample:      DPMPP2MCFGPP,
+			Func:        DPMPP2MCFGPP,
 		},
 		{
 			Name:        "dpm++2s_a_cfg++",
@@ -406,7 +406,7 @@ func samplers() []Sampler {
 			Stochastic:  true,
 			CFGPP:       true,
 			Parameters:  fresh(1),
-			Sample:      DPMPP2SAncestralCFGPP,
+			Func:        DPMPP2SAncestralCFGPP,
 		},
 		{
 			Name:        "res_multistep_cfg++",
@@ -415,7 +415,7 @@ func samplers() []Sampler {
 			Schedule:    "discrete",
 			CFGPP:       true,
 			Parameters:  fresh(0),
-			Sample:      ResMultistepCFGPP,
+			Func:        ResMultistepCFGPP,
 		},
 		{
 			Name:        "res_multistep_a_cfg++",
@@ -425,7 +425,7 @@ func samplers() []Sampler {
 			Stochastic:  true,
 			CFGPP:       true,
 			Parameters:  fresh(1),
-			Sample:      ResMultistepCFGPP,
+			Func:        ResMultistepCFGPP,
 		},
 		{
 			Name:        "gradient_estimation_cfg++",
@@ -433,7 +433,7 @@ func samplers() []Sampler {
 			Description: "gradient_estimation with CFG++ guidance",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Sample:      GradientEstimationCFGPP,
+			Func:        GradientEstimationCFGPP,
 		},
 		{
 			Name:        "cfg++_ud10_ab",
@@ -441,7 +441,7 @@ func samplers() []Sampler {
 			Description: "euler_cfg++ with some history, which ends on a line through the last predictions",
 			Schedule:    "discrete",
 			CFGPP:       true,
-			Sample:      CFGPPUD10AB,
+			Func:        CFGPPUD10AB,
 		},
 	}
 	for i := range all {

@@ -11,14 +11,14 @@ const karrasRho = 7
 // Normal takes n timesteps evenly from the last to the first, both included:
 // k-diffusion's get_sigmas, AUTOMATIC1111's default, ComfyUI's "normal",
 // called "discrete" in stable-diffusion.cpp.
-func Normal(p Process, n int) ([]float64, error) {
+func Normal(p *Process, n int) ([]float64, error) {
 	first, last := tRange(p)
 	return fromTimesteps(p, n, func(i int) float64 { return last + (first-last)*fraction(i, n) })
 }
 
 // Karras spaces sigma^(1/7) evenly (equation 5 of Karras et al. 2022).
-func Karras(p Process, n int) ([]float64, error) {
-	return KarrasRho(SigmaMin(p), SigmaMax(p), karrasRho, n)
+func Karras(p *Process, n int) ([]float64, error) {
+	return KarrasRho(p.SigmaMin(), p.SigmaMax(), karrasRho, n)
 }
 
 // KarrasRho is [Karras] with all its parameters.
@@ -28,12 +28,12 @@ func KarrasRho(sigmaMin, sigmaMax, rho float64, n int) ([]float64, error) {
 }
 
 // Exponential spaces log(sigma) evenly.
-func Exponential(p Process, n int) ([]float64, error) { return Polyexponential(p, 1, n) }
+func Exponential(p *Process, n int) ([]float64, error) { return Polyexponential(p, 1, n) }
 
 // Polyexponential makes log(sigma) a polynomial of degree rho, as
 // k-diffusion's get_sigmas_polyexponential; with rho 1 it is [Exponential].
-func Polyexponential(p Process, rho float64, n int) ([]float64, error) {
-	lo, hi := math.Log(SigmaMin(p)), math.Log(SigmaMax(p))
+func Polyexponential(p *Process, rho float64, n int) ([]float64, error) {
+	lo, hi := math.Log(p.SigmaMin()), math.Log(p.SigmaMax())
 	return build(n, func(i int) float64 { return math.Exp(lo + (hi-lo)*math.Pow(1-fraction(i, n), rho)) })
 }
 
@@ -46,12 +46,12 @@ func fraction(i, n int) float64 {
 }
 
 // tRange is the range of timesteps that a process was trained at.
-func tRange(p Process) (first, last float64) {
-	return p.SigmaToT(SigmaMin(p)), p.SigmaToT(SigmaMax(p))
+func tRange(p *Process) (first, last float64) {
+	return p.SigmaToT(p.SigmaMin()), p.SigmaToT(p.SigmaMax())
 }
 
 // fromTimesteps makes a schedule of timesteps that fall with i.
-func fromTimesteps(p Process, n int, t func(i int) float64) ([]float64, error) {
+func fromTimesteps(p *Process, n int, t func(i int) float64) ([]float64, error) {
 	return build(n, func(i int) float64 { return p.TToSigma(t(i)) })
 }
 

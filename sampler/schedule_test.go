@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func processes() map[string]Process {
-	return map[string]Process{
+func processes() map[string]*Process {
+	return map[string]*Process{
 		"sd":    StableDiffusion(),
-		"edm":   EDM(0.002, 80),
+		"edm":   EDM(0.002, 80, 0.5),
 		"ve":    VESDE(0.01, 50),
 		"vp":    VPSDE(),
 		"flow":  Flow(1),
@@ -46,8 +46,8 @@ func TestSchedulesBeginWithinTheTrainedRange(t *testing.T) {
 		}
 		sigmas, err := s.Sigmas(p, 20)
 		require.NoError(t, err)
-		require.LessOrEqual(t, sigmas[0], SigmaMax(p)*(1+1e-6), s.Name)
-		require.GreaterOrEqual(t, sigmas[19], SigmaMin(p)*(1-1e-3), s.Name)
+		require.LessOrEqual(t, sigmas[0], p.SigmaMax()*(1+1e-6), s.Name)
+		require.GreaterOrEqual(t, sigmas[19], p.SigmaMin()*(1-1e-3), s.Name)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestSchedulesOfOtherPrograms(t *testing.T) {
 	for _, want := range g.Schedules {
 		s, err := LookupSchedule(want.Name)
 		require.NoError(t, err)
-		process := Process(StableDiffusion())
+		process := StableDiffusion()
 		if want.Fractions {
 			process = Flow(1)
 		}
@@ -164,7 +164,7 @@ func TestBetasOfDiffusers(t *testing.T) {
 	}
 	p, err := NewDiscrete(zero)
 	require.NoError(t, err)
-	require.InDelta(t, 4096, SigmaMax(p), 0.01)
+	require.InDelta(t, 4096, p.SigmaMax(), 0.01)
 }
 
 func TestProcessesInvert(t *testing.T) {

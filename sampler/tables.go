@@ -48,24 +48,24 @@ var gits = [][]float64{
 
 // AlignYourSteps is the schedule of that name for Stable Diffusion 1.x. It
 // begins at 14.6 whatever the process.
-func AlignYourSteps(_ Process, n int) ([]float64, error) { return stretch(aysSD1, n) }
+func AlignYourSteps(_ *Process, n int) ([]float64, error) { return stretch(aysSD1, n) }
 
 // AlignYourStepsXL is for SDXL.
-func AlignYourStepsXL(_ Process, n int) ([]float64, error) { return stretch(aysSDXL, n) }
+func AlignYourStepsXL(_ *Process, n int) ([]float64, error) { return stretch(aysSDXL, n) }
 
 // AlignYourStepsVideo is for Stable Video Diffusion.
-func AlignYourStepsVideo(_ Process, n int) ([]float64, error) { return stretch(aysSVD, n) }
+func AlignYourStepsVideo(_ *Process, n int) ([]float64, error) { return stretch(aysSVD, n) }
 
 // AlignYourStepsClosed is [AlignYourSteps] as AUTOMATIC1111 stretches it: the
 // lowest noise level is the beginning of the last step, not left out for 0.
-func AlignYourStepsClosed(_ Process, n int) ([]float64, error) { return closed(aysSD1Rounded, n) }
+func AlignYourStepsClosed(_ *Process, n int) ([]float64, error) { return closed(aysSD1Rounded, n) }
 
 // AlignYourStepsXLClosed is [AlignYourStepsClosed] for SDXL.
-func AlignYourStepsXLClosed(_ Process, n int) ([]float64, error) { return closed(aysSDXLRounded, n) }
+func AlignYourStepsXLClosed(_ *Process, n int) ([]float64, error) { return closed(aysSDXLRounded, n) }
 
 // GITS takes searched noise levels of Stable Diffusion 1.5 for up to 20 steps,
 // and stretches the last list for more. It begins at 14.6 whatever the process.
-func GITS(_ Process, n int) ([]float64, error) {
+func GITS(_ *Process, n int) ([]float64, error) {
 	i := min(max(n-2, 0), len(gits)-1)
 	return stretch(gits[i], n)
 }
@@ -73,7 +73,7 @@ func GITS(_ Process, n int) ([]float64, error) {
 // Custom makes a schedule of a list of at least two noise levels that fall,
 // the last of which is replaced by 0 if it isn't. For another number of steps
 // than the list has, the logarithms are interpolated.
-func Custom(levels []float64) (func(p Process, n int) ([]float64, error), error) {
+func Custom(levels []float64) (func(p *Process, n int) ([]float64, error), error) {
 	if err := CheckSigmas(levels); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func Custom(levels []float64) (func(p Process, n int) ([]float64, error), error)
 	if last := len(levels) - 1; levels[last] == 0 {
 		levels[last] = levels[last-1] / 10 // for the logarithm; it is never used as it is
 	}
-	return func(_ Process, n int) ([]float64, error) { return stretch(levels, n) }, nil
+	return func(_ *Process, n int) ([]float64, error) { return stretch(levels, n) }, nil
 }
 
 // closed takes n noise levels from the first to the last of a list, with linear
