@@ -44,7 +44,7 @@ func (p *perStep) draw(Step) error { p.Noise.Normal(p.z); return nil }
 // schedule's last noise level is the first.
 func saSolver(predict Prediction, karras bool) func(t *testing.T) ([]float32, error) {
 	return func(t *testing.T) ([]float32, error) {
-		p := discrete(t, LinearBetas(0.0001, 0.02, 1100))
+		p := discrete(t, "linear", 0.0001, 0.02, 1100)
 		var at []float64
 		for i := range 10 {
 			at = append(at, math.RoundToEven(1099*float64(10-i)/10))
@@ -59,7 +59,7 @@ func saSolver(predict Prediction, karras bool) func(t *testing.T) ([]float32, er
 		model := func(ctx context.Context, dst, x []float32, t float64) error {
 			return dummyModel(ctx, dst, x, math.Round(t))
 		}
-		s := SA{Predictor: 2, Corrector: 2, Simple: true, Tau: func(sigma, _ float64) float64 {
+		s := SASolverOptions{Predictor: 2, Corrector: 2, Simple: true, Tau: func(sigma, _ float64) float64 {
 			if t := math.Round(p.SigmaToT(sigma)); t >= 200 && t <= 800 {
 				return 1
 			}
@@ -83,7 +83,7 @@ func saSolver(predict Prediction, karras bool) func(t *testing.T) ([]float32, er
 // three samples.
 func batchStep(sample Func, to func(t int) int) func(t *testing.T) ([]float32, error) {
 	return func(t *testing.T) ([]float32, error) {
-		p := discrete(t, LinearBetas(0.0001, 0.02, 1000))
+		p := discrete(t, "linear", 0.0001, 0.02, 1000)
 		var all []float32
 		for step, shift := range []float32{0, 0.1, -0.1} {
 			x, sigmas := dummySample(false), []float64{p.levels[step], 0}
@@ -186,5 +186,5 @@ func scoreSDE(t *testing.T) ([]float32, error) {
 	}
 	x, o := dummySample(false), DefaultOptions()
 	o.Images = 4
-	return x, PCWith(0.15)(t.Context(), denoise, x, levels, NewTorch(0), o)
+	return x, PredictorCorrectorWith(0.15)(t.Context(), denoise, x, levels, NewTorch(0), o)
 }

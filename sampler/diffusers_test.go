@@ -115,18 +115,20 @@ func falling(a, b float64, n int) []float64 {
 	return x
 }
 
-func discrete(t *testing.T, betas []float64) *Process {
-	p, err := NewDiscrete(AlphasCumprod(betas))
+func discrete(t *testing.T, betaSchedule string, start, end float64, n int) *Process {
+	alphas, err := NewAlphasCumprod(betaSchedule, start, end, n)
+	require.NoError(t, err)
+	p, err := NewDiscrete(alphas)
 	require.NoError(t, err)
 	return p
 }
 
 func publishedCases(t *testing.T) []published {
-	ddpm := discrete(t, LinearBetas(0.0001, 0.02, 1000))
-	steep := discrete(t, LinearBetas(0.01, 0.02, 1000))
-	long := discrete(t, LinearBetas(0.0001, 0.02, 1100))
+	ddpm := discrete(t, "linear", 0.0001, 0.02, 1000)
+	steep := discrete(t, "linear", 0.01, 0.02, 1000)
+	long := discrete(t, "linear", 0.0001, 0.02, 1100)
 	latent := StableDiffusion()
-	cosine := discrete(t, CosineBetas(1000))
+	cosine := discrete(t, "squaredcos_cap_v2", 0, 0, 1000)
 
 	full := DefaultOptions()
 	still := full
@@ -165,7 +167,7 @@ func publishedCases(t *testing.T) []published {
 	for _, at := range falling(999, 0, 25) {
 		unclip = append(unclip, math.RoundToEven(at))
 	}
-	invert := func(ctx context.Context, d Denoiser, x []float32, s []float64, _ Noise, o Options) error {
+	invert := func(ctx context.Context, d Denoiser, x []float32, s Sigmas, _ Noise, o Options) error {
 		return Invert(ctx, d, x, s, o)
 	}
 

@@ -97,7 +97,7 @@ func ExampleGuidance_Denoiser() {
 
 // SA-Solver that follows the SDE in every step, without a corrector.
 func ExampleSASolverWith() {
-	sample := sampler.SASolverWith(sampler.SA{
+	sample := sampler.SASolverWith(sampler.SASolverOptions{
 		Predictor: 2,
 		Tau:       func(_, _ float64) float64 { return 1 },
 	})
@@ -161,8 +161,8 @@ func ExampleLCM() {
 }
 
 // A list of noise levels as a schedule: as it is, and stretched to more steps.
-func ExampleCustom() {
-	schedule, err := sampler.Custom([]float64{14.6, 3, 0.5, 0})
+func ExampleFromSigmas() {
+	schedule, err := sampler.FromSigmas([]float64{14.6, 3, 0.5, 0})
 	if err != nil {
 		fmt.Println(err)
 		return

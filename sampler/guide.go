@@ -64,7 +64,7 @@ type GuidedModel struct {
 	Preconditioning *Preconditioning
 	// Sigmas are the run's noise levels, which start, stop and zero_steps count.
 	// They may be nil where these parameters have their defaults.
-	Sigmas []float64
+	Sigmas Sigmas
 	// Images is how many pictures a sample holds, and Channels how many
 	// channels each of these has; 0 is 1. Some guidance measures pictures, or
 	// channels, one by one.
@@ -176,7 +176,7 @@ func (g Guidance) check(m *GuidedModel) error {
 		return fmt.Errorf("guidance %s does not go with samplers of CFG++", name)
 	}
 	if m.Images, m.Channels = max(m.Images, 1), max(m.Channels, 1); m.Sigmas != nil {
-		if err := CheckSigmas(m.Sigmas); err != nil {
+		if err := m.Sigmas.Check(); err != nil {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ func (g Guidance) limited() bool {
 
 // levels turns two fractions of the steps into the noise levels (lo, hi] of
 // these steps.
-func (g Guidance) levels(sigmas []float64, start, stop string) (hi, lo float64) {
+func (g Guidance) levels(sigmas Sigmas, start, stop string) (hi, lo float64) {
 	hi, n := math.Inf(1), float64(len(sigmas)-1)
 	if from := int(g.Parameters[start] * n); from > 0 {
 		hi = sigmas[from] * (1 + rounding)

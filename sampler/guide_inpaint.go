@@ -41,16 +41,3 @@ func hold(x, x0, mask []float32) {
 		}
 	}
 }
-
-// Strength leaves out the first noise levels of a run that begins with a
-// picture, as AUTOMATIC1111 and stable-diffusion.cpp count them: of n steps
-// the last int(n·strength)+1 are taken, at most all. A strength of 1 begins
-// with nearly pure noise, 0 makes the last step alone; others are taken for the
-// nearest of these, NaN for 0.
-func Strength(sigmas []float64, strength float64) []float64 {
-	if !(strength > 0) {
-		strength = 0
-	}
-	n := len(sigmas) - 1
-	return sigmas[max(n-1-int(float64(n)*min(strength, 1)), 0):]
-}

@@ -132,7 +132,7 @@ func TestCFGPPKeepsTheUnguidedPrediction(t *testing.T) {
 		o := s.Options
 		o.Uncond = make([]float32, 5)
 		require.ErrorAs(t, s.Sample(t.Context(), mixture, make([]float32, 24), karras(t, 20), NewTorch(1), o), &e)
-		require.Contains(t, e.Error(), "Options.Uncond has 5 values, 24 wanted")
+		require.Contains(t, e.Error(), "Options.Uncond must have 24 values, got 5")
 	})
 }
 

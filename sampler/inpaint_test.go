@@ -52,7 +52,7 @@ func TestInpaintLengths(t *testing.T) {
 func TestStrength(t *testing.T) {
 	sigmas := []float64{5, 4, 3, 2, 1, 0}
 	for strength, first := range map[float64]float64{0: 1, 0.19: 1, 0.2: 2, 0.6: 4, 0.8: 5, 1: 5, -5: 1, 7: 5, math.NaN(): 1} {
-		require.Equal(t, first, Strength(sigmas, strength)[0], "strength %g", strength)
+		require.Equal(t, first, TruncateByStrength(sigmas, strength)[0], "strength %g", strength)
 	}
-	require.Empty(t, Strength(nil, 0.5))
+	require.Empty(t, TruncateByStrength(nil, 0.5))
 }

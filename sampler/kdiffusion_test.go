@@ -87,7 +87,8 @@ func TestSchedulesOfKDiffusion(t *testing.T) {
 func TestProcessOfKDiffusion(t *testing.T) {
 	var g kdiffusionGolden
 	golden(t, "kdiffusion.json", &g)
-	alphas := AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000))
+	alphas, err := NewAlphasCumprod("scaled_linear", 0.00085, 0.012, 1000)
+	require.NoError(t, err)
 	for i, want := range g.Process.AlphasCumprod {
 		require.InEpsilon(t, want, alphas[i*111], 3e-7)
 	}

@@ -342,7 +342,7 @@ func TestFlowLevels(t *testing.T) {
 	x := make([]float32, 4)
 	var e *SigmasError
 	require.ErrorAs(t, s.Sample(t.Context(), still, x, []float64{2, 1, 0}, NewTorch(1), s.Options), &e)
-	require.EqualError(t, e, "sigma 0 is 2: must be at most 1 in a flow")
+	require.EqualError(t, e, "sigma 0 is 2, must be at most 1 in a flow")
 	require.NoError(t, s.Sample(t.Context(), still, x, []float64{1, 0.99999, 0.99998, 0.5, 0}, NewTorch(1), s.Options))
 	require.Equal(t, make([]float32, 4), x)
 }

@@ -24,6 +24,19 @@ const (
 	KindFlow ProcessKind = "flow"
 )
 
+// describe names the kind in an error.
+func (k ProcessKind) describe() string {
+	switch k {
+	case KindVE:
+		return "a variance-exploding diffusion"
+	case KindEDM:
+		return "a diffusion of Karras et al. (EDM)"
+	case KindFlow:
+		return "a flow-matching model"
+	}
+	return "a variance-preserving diffusion (Stable Diffusion)"
+}
+
 // A Process is how a model's training added noise: its noise levels sigma, the
 // timestep that belongs to each, and how a clean sample and noise are mixed:
 //
@@ -92,17 +105,16 @@ func (p *Process) AddNoise(x []float32, sigma float64, noise Noise) {
 }
 
 // NewDiscrete makes the process of a DDPM in discrete time (Ho et al. 2020,
-// arXiv:2006.11239), from the cumulative products of alpha = 1 - beta, at least
-// two numbers that fall strictly between 1 and 0. Its timesteps are the
-// integers from 0 to len(alphasCumprod)-1; between them log(sigma) is linear in
+// arXiv:2006.11239), from at least two numbers that fall strictly between 1
+// and 0. Its timesteps are the integers from 0 to len(alphas)-1; between them log(sigma) is linear in
 // t, as in k-diffusion's DiscreteSchedule.
-func NewDiscrete(alphasCumprod []float64) (*Process, error) {
-	if len(alphasCumprod) < 2 {
-		return nil, &LengthError{"alphas_cumprod", len(alphasCumprod), 2}
+func NewDiscrete(alphas AlphasCumprod) (*Process, error) {
+	if len(alphas) < 2 {
+		return nil, fmt.Errorf("alphas_cumprod must be at least 2 numbers, got %d", len(alphas))
 	}
-	sigmas, logs := make([]float64, len(alphasCumprod)), make([]float64, len(alphasCumprod))
-	for i, a := range alphasCumprod {
-		if !(a > 0 && a < 1) || i > 0 && !(a < alphasCumprod[i-1]) {
+	sigmas, logs := make([]float64, len(alphas)), make([]float64, len(alphas))
+	for i, a := range alphas {
+		if !(a > 0 && a < 1) || i > 0 && !(a < alphas[i-1]) {
 			return nil, fmt.Errorf("alphas_cumprod[%d] must be between 0 and 1 and less than the one before, got %g", i, a)
 		}
 		// k-diffusion keeps both tables in float32, and a model's timestep is
@@ -120,9 +132,13 @@ func NewDiscrete(alphasCumprod []float64) (*Process, error) {
 
 // StableDiffusion is the process of Stable Diffusion 1.x, 2.x and SDXL.
 func StableDiffusion() *Process {
-	p, err := NewDiscrete(AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000)))
+	alphas, err := NewAlphasCumprod("scaled_linear", 0.00085, 0.012, 1000)
 	if err != nil {
 		panic(err) // constants
+	}
+	p, err := NewDiscrete(alphas)
+	if err != nil {
+		panic(err)
 	}
 	return p
 }

@@ -63,12 +63,12 @@ func VPSDE() *Process {
 // that it is one. A [Func] that is called directly must be deterministic there.
 func Flow(shift float64) *Process {
 	return newContinuous(KindFlow, 1, 1000,
-		func(t float64) float64 { return Shift(t/1000, shift) },
+		func(t float64) float64 { return shiftSigma(t/1000, shift) },
 		func(sigma float64) float64 { return 1000 * sigma })
 }
 
-// Shift moves a flow's sigma towards 1.
-func Shift(sigma, shift float64) float64 { return shift * sigma / (1 + (shift-1)*sigma) }
+// shiftSigma moves a flow's sigma towards 1.
+func shiftSigma(sigma, shift float64) float64 { return shift * sigma / (1 + (shift-1)*sigma) }
 
 // DynamicShift is the shift for a picture of so many tokens (a sixteenth of a
 // latent's pixels in FLUX.1): exp of a line through base at 256 and top at

@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,20 +28,47 @@ type Sampler struct {
 
 // Sample runs the sampler, as its Func, but on a flow, too, if it adds noise:
 // Options.Process says whether the model is one.
-func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	if o.Process != nil && o.Process.kind == KindFlow && (s.Stochastic || o.Eta > 0 || o.SChurn > 0) {
 		return onFlow(s.Func)(ctx, denoise, x, sigmas, noise, o)
 	}
 	return s.Func(ctx, denoise, x, sigmas, noise, o)
 }
 
-// A Schedule is a way to choose noise levels.
+// A Schedule is a way to choose noise levels, as the registry has it.
 type Schedule struct {
 	Name        string
 	Aliases     []string // what other programs call it
 	Description string   // one line
+	// For lists the kinds of processes that it suits ([Schedule.Check]); nil: all.
+	For []ProcessKind
 	// Sigmas gives n+1 noise levels, strictly falling, the last of them 0.
-	Sigmas func(p *Process, n int) ([]float64, error)
+	Sigmas ScheduleFunc
+}
+
+// Check returns an [*UnsuitableError] if the schedule does not suit models of a
+// process: one for flows has no meaning for Stable Diffusion, and a table of
+// Stable Diffusion's noise levels none for a flow.
+func (s Schedule) Check(p *Process) error {
+	if s.For == nil || slices.Contains(s.For, p.kind) {
+		return nil
+	}
+	return &UnsuitableError{Schedule: s.Name, For: s.For, Kind: p.kind}
+}
+
+// UnsuitableError reports a schedule for processes of another kind.
+type UnsuitableError struct {
+	Schedule string
+	For      []ProcessKind // that it is for
+	Kind     ProcessKind   // that was asked about
+}
+
+func (e *UnsuitableError) Error() string {
+	var kinds []string
+	for _, k := range e.For {
+		kinds = append(kinds, k.describe())
+	}
+	return fmt.Sprintf("schedule %s is for %s, and this is %s", e.Schedule, strings.Join(kinds, " or "), e.Kind.describe())
 }
 
 // UnknownError reports a name that is not in the registry.
@@ -63,6 +91,11 @@ func Samplers() []Sampler { return samplers() }
 
 // Schedules returns all schedules, the usual ones first.
 func Schedules() []Schedule { return schedules() }
+
+// SchedulesFor returns those that suit a process.
+func SchedulesFor(p *Process) []Schedule {
+	return slices.DeleteFunc(schedules(), func(s Schedule) bool { return s.Check(p) != nil })
+}
 
 // Lookup finds a sampler by its name or by the name that ComfyUI,
 // AUTOMATIC1111, diffusers or stable-diffusion.cpp have for it, in any case,

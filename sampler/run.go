@@ -21,8 +21,8 @@ type loop struct {
 }
 
 // begin checks a sampler's arguments. Only a stochastic run needs noise.
-func begin(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, stochastic bool) (*loop, error) {
-	if err := CheckSigmas(sigmas); err != nil {
+func begin(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options, stochastic bool) (*loop, error) {
+	if err := sigmas.Check(); err != nil {
 		return nil, err
 	}
 	l := &loop{ctx: ctx, model: denoise, x: x, sigmas: sigmas, n: len(sigmas) - 1, noise: noise, o: o}

@@ -9,8 +9,8 @@ import "context"
 
 // onFlow makes a sampler that adds noise into one for flows.
 func onFlow(sample Func) Func {
-	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-		if err := CheckSigmas(sigmas); err != nil {
+	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+		if err := sigmas.Check(); err != nil {
 			return err
 		}
 		if sigmas[0] > 1 {

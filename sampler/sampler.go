@@ -58,11 +58,11 @@ type BatchDenoiser func(ctx context.Context, dst [][]float32, x []float32, sigma
 
 // A Func is a sampling algorithm: it replaces x, a sample at noise level sigmas[0], by a sample at the
 // last of the sigmas, which is normally 0: a picture's latent. The sigmas fall
-// strictly ([CheckSigmas]); len(sigmas)-1 is the number of steps. noise gives
+// strictly ([Sigmas.Check]); len(sigmas)-1 is the number of steps. noise gives
 // the random numbers of stochastic samplers and may be nil for the others.
 //
 // When it fails, x is at some step of the way.
-type Func func(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error
+type Func func(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error
 
 // Noise is a stream of standard normal random numbers. Each call fills dst
 // with the next of them. How a stream is cut into calls can matter: torch's

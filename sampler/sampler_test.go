@@ -163,7 +163,7 @@ func TestSamplersPassOnErrors(t *testing.T) {
 func TestSamplersRefuseBadArguments(t *testing.T) {
 	every(t, func(t *testing.T, s Sampler) {
 		x := make([]float32, 24)
-		run := func(sigmas []float64, noise Noise, o Options) error {
+		run := func(sigmas Sigmas, noise Noise, o Options) error {
 			return s.Sample(t.Context(), mixture, x, sigmas, noise, o)
 		}
 		for _, sigmas := range [][]float64{
@@ -299,7 +299,7 @@ func TestNoiseLevelsBeyondTheTrainedRange(t *testing.T) {
 }
 
 func TestSASolverRefusesBadParameters(t *testing.T) {
-	for _, s := range []SA{
+	for _, s := range []SASolverOptions{
 		{}, {Predictor: 5}, {Predictor: -1}, {Predictor: 2, Corrector: 5}, {Predictor: 2, Corrector: -1},
 		{Predictor: 2, Tau: func(_, _ float64) float64 { return math.NaN() }},
 		{Predictor: 2, Tau: func(_, _ float64) float64 { return -1 }},

@@ -369,7 +369,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
-			Func:        PC,
+			Func:        PredictorCorrector,
 		},
 		{
 			Name:        "euler_cfg++",

@@ -1,40 +1,47 @@
 package sampler
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
-// Every schedule of n steps has n+1 noise levels, strictly falling, the last
-// of which is 0, for any n from 1; anything else is a [*StepsError].
+// Sigmas are the noise levels of a run: n+1 of them for n steps, strictly
+// falling, the last of them normally 0. The functions that return them are the
+// schedules; each gives such levels for any number of steps from 1 to
+// 1,000,000, and a [*StepsError] for others.
+type Sigmas []float64
 
-// rho of Karras et al. 2022.
-const karrasRho = 7
+// A ScheduleFunc chooses n+1 noise levels of a process for n steps.
+type ScheduleFunc func(p *Process, n int) (Sigmas, error)
 
-// Normal takes n timesteps evenly from the last to the first, both included:
-// k-diffusion's get_sigmas, AUTOMATIC1111's default, ComfyUI's "normal",
-// called "discrete" in stable-diffusion.cpp.
-func Normal(p *Process, n int) ([]float64, error) {
-	first, last := tRange(p)
-	return fromTimesteps(p, n, func(i int) float64 { return last + (first-last)*fraction(i, n) })
+// Check returns a [*SigmasError] unless there are at least two noise levels,
+// finite and not negative, that fall strictly.
+func (s Sigmas) Check() error {
+	if len(s) < 2 {
+		return &SigmasError{Index: -1, Sigma: math.NaN(), Reason: fmt.Sprintf("there must be at least 2 noise levels, got %d", len(s))}
+	}
+	for i, sigma := range s {
+		switch {
+		case !(sigma >= 0) || math.IsInf(sigma, 1):
+			return &SigmasError{i, sigma, "must be finite and 0 or more"}
+		case i > 0 && !(sigma < s[i-1]):
+			return &SigmasError{i, sigma, fmt.Sprintf("must be less than the one before, %g", s[i-1])}
+		}
+	}
+	return nil
 }
 
-// Karras spaces sigma^(1/7) evenly (equation 5 of Karras et al. 2022).
-func Karras(p *Process, n int) ([]float64, error) {
-	return KarrasRho(p.SigmaMin(), p.SigmaMax(), karrasRho, n)
-}
-
-// KarrasRho is [Karras] with all its parameters.
-func KarrasRho(sigmaMin, sigmaMax, rho float64, n int) ([]float64, error) {
-	lo, hi := math.Pow(sigmaMin, 1/rho), math.Pow(sigmaMax, 1/rho)
-	return build(n, func(i int) float64 { return math.Pow(hi+(lo-hi)*fraction(i, n), rho) })
-}
-
-// Exponential spaces log(sigma) evenly.
-func Exponential(p *Process, n int) ([]float64, error) { return Polyexponential(p, 1, n) }
-
-// Polyexponential makes log(sigma) a polynomial of degree rho, as
-// k-diffusion's get_sigmas_polyexponential; with rho 1 it is [Exponential].
-func Polyexponential(p *Process, rho float64, n int) ([]float64, error) {
-	lo, hi := math.Log(p.SigmaMin()), math.Log(p.SigmaMax())
-	return build(n, func(i int) float64 { return math.Exp(lo + (hi-lo)*math.Pow(1-fraction(i, n), rho)) })
+// TruncateByStrength leaves out the first noise levels for a run that begins
+// with a picture, with the denoising strength of AUTOMATIC1111 and
+// stable-diffusion.cpp: of n steps the last int(n·strength)+1 remain, at most
+// all. A strength of 1 begins with nearly pure noise, 0 leaves the last step
+// alone. Strengths outside of 0 to 1 are taken for the nearer end, NaN for 0.
+func TruncateByStrength(sigmas Sigmas, strength float64) Sigmas {
+	if !(strength > 0) {
+		strength = 0
+	}
+	n := len(sigmas) - 1
+	return sigmas[max(n-1-int(float64(n)*min(strength, 1)), 0):]
 }
 
 // fraction goes from 0 to 1 as i goes from 0 to n-1.
@@ -51,21 +58,21 @@ func tRange(p *Process) (first, last float64) {
 }
 
 // fromTimesteps makes a schedule of timesteps that fall with i.
-func fromTimesteps(p *Process, n int, t func(i int) float64) ([]float64, error) {
+func fromTimesteps(p *Process, n int, t func(i int) float64) (Sigmas, error) {
 	return build(n, func(i int) float64 { return p.TToSigma(t(i)) })
 }
 
 // maxSteps bounds what a schedule allocates.
 const maxSteps = 1_000_000
 
-// build makes a schedule of the first n noise levels.
-func build(n int, sigma func(i int) float64) ([]float64, error) {
+// build makes a schedule of its first n noise levels.
+func build(n int, sigma func(i int) float64) (Sigmas, error) {
 	if n < 1 || n > maxSteps {
 		return nil, &StepsError{n, maxSteps}
 	}
-	sigmas := make([]float64, n+1)
+	sigmas := make(Sigmas, n+1)
 	for i := range n {
 		sigmas[i] = sigma(i)
 	}
-	return sigmas, CheckSigmas(sigmas)
+	return sigmas, sigmas.Check()
 }

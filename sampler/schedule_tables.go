@@ -2,7 +2,8 @@ package sampler
 
 import "math"
 
-// Noise levels found by search. The last of each list stands for 0.
+// Noise levels found by search. The last one of each list is replaced by 0,
+// except in the schedules whose names end in Closed.
 
 // Align Your Steps (Sabour et al. 2024, arXiv:2404.14507), as published with
 // the paper for ten steps of Stable Diffusion 1.5, SDXL and Stable Video
@@ -47,46 +48,48 @@ var gits = [][]float64{
 }
 
 // AlignYourSteps is the schedule of that name for Stable Diffusion 1.x. It
-// begins at 14.6 whatever the process.
-func AlignYourSteps(_ *Process, n int) ([]float64, error) { return stretch(aysSD1, n) }
+// begins at 14.6, whatever the process.
+func AlignYourSteps(_ *Process, n int) (Sigmas, error) { return stretch(aysSD1, n) }
 
-// AlignYourStepsXL is for SDXL.
-func AlignYourStepsXL(_ *Process, n int) ([]float64, error) { return stretch(aysSDXL, n) }
+// AlignYourStepsXL is [AlignYourSteps] for SDXL.
+func AlignYourStepsXL(_ *Process, n int) (Sigmas, error) { return stretch(aysSDXL, n) }
 
-// AlignYourStepsVideo is for Stable Video Diffusion.
-func AlignYourStepsVideo(_ *Process, n int) ([]float64, error) { return stretch(aysSVD, n) }
+// AlignYourStepsVideo is [AlignYourSteps] for Stable Video Diffusion. It begins
+// at 700.
+func AlignYourStepsVideo(_ *Process, n int) (Sigmas, error) { return stretch(aysSVD, n) }
 
 // AlignYourStepsClosed is [AlignYourSteps] as AUTOMATIC1111 stretches it: the
-// lowest noise level is the beginning of the last step, not left out for 0.
-func AlignYourStepsClosed(_ *Process, n int) ([]float64, error) { return closed(aysSD1Rounded, n) }
+// last step goes from the lowest noise level to 0.
+func AlignYourStepsClosed(_ *Process, n int) (Sigmas, error) { return closed(aysSD1Rounded, n) }
 
 // AlignYourStepsXLClosed is [AlignYourStepsClosed] for SDXL.
-func AlignYourStepsXLClosed(_ *Process, n int) ([]float64, error) { return closed(aysSDXLRounded, n) }
+func AlignYourStepsXLClosed(_ *Process, n int) (Sigmas, error) { return closed(aysSDXLRounded, n) }
 
-// GITS takes searched noise levels of Stable Diffusion 1.5 for up to 20 steps,
-// and stretches the last list for more. It begins at 14.6 whatever the process.
-func GITS(_ *Process, n int) ([]float64, error) {
+// GITS has noise levels that were searched for Stable Diffusion 1.5, for up to
+// 20 steps; for more the last list is stretched. It begins at 14.6, whatever the
+// process.
+func GITS(_ *Process, n int) (Sigmas, error) {
 	i := min(max(n-2, 0), len(gits)-1)
 	return stretch(gits[i], n)
 }
 
-// Custom makes a schedule of a list of at least two noise levels that fall,
-// the last of which is replaced by 0 if it isn't. For another number of steps
-// than the list has, the logarithms are interpolated.
-func Custom(levels []float64) (func(p *Process, n int) ([]float64, error), error) {
-	if err := CheckSigmas(levels); err != nil {
+// FromSigmas makes a schedule of noise levels of the caller's own: at least two
+// that fall; the last of them becomes 0 if it is not. For another number of
+// steps than the list has, their logarithms are interpolated.
+func FromSigmas(levels Sigmas) (ScheduleFunc, error) {
+	if err := levels.Check(); err != nil {
 		return nil, err
 	}
-	levels = append([]float64(nil), levels...)
+	levels = append(Sigmas(nil), levels...)
 	if last := len(levels) - 1; levels[last] == 0 {
-		levels[last] = levels[last-1] / 10 // for the logarithm; it is never used as it is
+		levels[last] = levels[last-1] / 10 // has a logarithm, and is never used as it is
 	}
-	return func(_ *Process, n int) ([]float64, error) { return stretch(levels, n) }, nil
+	return func(_ *Process, n int) (Sigmas, error) { return stretch(levels, n) }, nil
 }
 
-// closed takes n noise levels from the first to the last of a list, with linear
-// interpolation of their logarithms, and 0.
-func closed(list []float64, n int) ([]float64, error) {
+// closed interpolates n noise levels, in their logarithms, from the first to the
+// last of a list, and appends 0.
+func closed(list []float64, n int) (Sigmas, error) {
 	last := len(list) - 1
 	return build(n, func(i int) float64 { return between(list, fraction(i, n)*float64(last)) })
 }
@@ -98,9 +101,9 @@ func between(list []float64, at float64) float64 {
 	return math.Exp((1-f)*math.Log(list[int(k)]) + f*math.Log(next))
 }
 
-// stretch takes n noise levels of a list for len(list)-1 steps, with linear
-// interpolation of their logarithms.
-func stretch(list []float64, n int) ([]float64, error) {
+// stretch interpolates the noise levels of a list, in their logarithms, for
+// another number of steps than its len(list)-1.
+func stretch(list []float64, n int) (Sigmas, error) {
 	last := len(list) - 1
 	return build(n, func(i int) float64 {
 		if n == last {

@@ -31,7 +31,7 @@ func TestEveryScheduleFallsToZero(t *testing.T) {
 				sigmas, err := s.Sigmas(p, n)
 				require.NoError(t, err, "%s of %s, %d steps", s.Name, name, n)
 				require.Len(t, sigmas, n+1)
-				require.NoError(t, CheckSigmas(sigmas), "%s of %s, %d steps", s.Name, name, n)
+				require.NoError(t, Sigmas(sigmas).Check(), "%s of %s, %d steps", s.Name, name, n)
 				require.Zero(t, sigmas[n])
 			}
 		}
@@ -105,6 +105,34 @@ func TestAlignYourStepsTables(t *testing.T) {
 	}
 }
 
+// A schedule that does not suit a model is refused, with the reason.
+func TestSchedulesForAProcess(t *testing.T) {
+	of := func(p *Process) (names []string) {
+		for _, s := range SchedulesFor(p) {
+			names = append(names, s.Name)
+		}
+		return names
+	}
+	everywhere := []string{"discrete", "karras", "exponential", "polyexponential", "sgm_uniform", "simple", "trailing", "ddim_uniform", "beta", "smoothstep", "kl_optimal", "linear_quadratic", "bong_tangent"}
+	require.ElementsMatch(t, append([]string{"ays", "ays_sdxl", "align_your_steps", "align_your_steps_sdxl", "gits", "lcm", "vp"}, everywhere...), of(StableDiffusion()))
+	require.ElementsMatch(t, append([]string{"linear", "flux", "flux2", "ltx2", "logit_normal", "llada_image"}, everywhere...), of(Flow(3)))
+	require.ElementsMatch(t, append([]string{"ays_svd"}, everywhere...), of(EDM(0.002, 700, 0.5)))
+	for name, c := range map[string]struct {
+		process *Process
+		message string
+	}{
+		"flux":    {StableDiffusion(), "schedule flux is for a flow-matching model, and this is a variance-preserving diffusion (Stable Diffusion)"},
+		"gits":    {Flow(1), "schedule gits is for a variance-preserving diffusion (Stable Diffusion), and this is a flow-matching model"},
+		"ays_svd": {VPSDE(), "schedule ays_svd is for a diffusion of Karras et al. (EDM) or a variance-exploding diffusion, and this is a variance-preserving diffusion (Stable Diffusion)"},
+	} {
+		s, err := LookupSchedule(name)
+		require.NoError(t, err)
+		var e *UnsuitableError
+		require.ErrorAs(t, s.Check(c.process), &e)
+		require.EqualError(t, e, c.message)
+	}
+}
+
 func TestTimestepSpacings(t *testing.T) {
 	p := StableDiffusion()
 	at := func(sigmas []float64) []int {
@@ -128,16 +156,16 @@ func TestTimestepSpacings(t *testing.T) {
 }
 
 func TestCustomScheduleStretches(t *testing.T) {
-	schedule, err := Custom([]float64{10, 5, 1, 0})
+	schedule, err := FromSigmas([]float64{10, 5, 1, 0})
 	require.NoError(t, err)
 	same, err := schedule(nil, 3)
 	require.NoError(t, err)
-	require.Equal(t, []float64{10, 5, 1, 0}, same)
+	require.Equal(t, Sigmas{10, 5, 1, 0}, same)
 	more, err := schedule(nil, 6)
 	require.NoError(t, err)
 	require.InDelta(t, math.Sqrt(50), more[1], 1e-12)
 	require.InDelta(t, 5, more[2], 1e-12)
-	_, err = Custom([]float64{1, 2, 0})
+	_, err = FromSigmas([]float64{1, 2, 0})
 	var e *SigmasError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, 1, e.Index)
@@ -146,25 +174,49 @@ func TestCustomScheduleStretches(t *testing.T) {
 func TestBetasOfDiffusers(t *testing.T) {
 	var g map[string][]float64
 	golden(t, "betas.json", &g)
-	for name, betas := range map[string][]float64{
-		"linear":        LinearBetas(0.0001, 0.02, 1000),
-		"scaled_linear": ScaledLinearBetas(0.00085, 0.012, 1000),
-		"cosine":        CosineBetas(1000),
-		"sigmoid":       SigmoidBetas(0.0001, 0.02, 1000),
+	of := func(name string, start, end float64) AlphasCumprod {
+		alphas, err := NewAlphasCumprod(name, start, end, 1000)
+		require.NoError(t, err)
+		return alphas
+	}
+	for name, alphas := range map[string]AlphasCumprod{
+		"linear":        of("linear", 0.0001, 0.02),
+		"scaled_linear": of("scaled_linear", 0.00085, 0.012),
+		"cosine":        of("squaredcos_cap_v2", 0, 0),
+		"sigmoid":       of("sigmoid", 0.0001, 0.02),
 	} {
-		alphas := AlphasCumprod(betas)
 		require.NotEmpty(t, g[name])
 		for i, want := range g[name] {
 			require.InEpsilon(t, want, alphas[i*111], 2e-6, "%s %d", name, i)
 		}
 	}
-	zero := ZeroTerminalSNR(AlphasCumprod(ScaledLinearBetas(0.00085, 0.012, 1000)))
+	zero := of("scaled_linear", 0.00085, 0.012).ZeroTerminalSNR()
 	for i, want := range g["zero_snr"] {
 		require.InDelta(t, want, zero[i*111], 1e-6)
 	}
 	p, err := NewDiscrete(zero)
 	require.NoError(t, err)
 	require.InDelta(t, 4096, p.SigmaMax(), 0.01)
+}
+
+func TestAlphasCumprodRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		start, end float64
+		n          int
+		message    string
+	}{
+		{"square", 0.1, 0.2, 10, `beta schedule must be linear, scaled_linear, squaredcos_cap_v2 or sigmoid, got "square"`},
+		{"linear", 0.1, 1, 10, "beta must be at least 0 and less than 1, got 1"},
+		{"linear", math.NaN(), 0.5, 10, "beta must be at least 0 and less than 1, got NaN"},
+		{"linear", 0.1, 0.2, 1, "timesteps must be 2 to 1000000, got 1"},
+	} {
+		_, err := NewAlphasCumprod(c.name, c.start, c.end, c.n)
+		require.EqualError(t, err, c.message)
+	}
+	require.Empty(t, AlphasCumprod(nil).ZeroTerminalSNR())
+	_, err := NewDiscrete(AlphasCumprod{0.5})
+	require.EqualError(t, err, "alphas_cumprod must be at least 2 numbers, got 1")
 }
 
 func TestProcessesInvert(t *testing.T) {
@@ -185,7 +237,7 @@ func TestProcessesInvert(t *testing.T) {
 func TestDynamicShiftOfFlux(t *testing.T) {
 	require.InEpsilon(t, math.Exp(0.5), DynamicShift(256, 0.5, 1.15), 1e-12)
 	require.InEpsilon(t, math.Exp(1.15), DynamicShift(4096, 0.5, 1.15), 1e-12)
-	require.InEpsilon(t, 0.75, Shift(0.5, 3), 1e-12)
+	require.InEpsilon(t, 0.75, shiftSigma(0.5, 3), 1e-12)
 }
 
 func TestDiscreteRefusesBadAlphas(t *testing.T) {
@@ -203,14 +255,14 @@ func FuzzCustomSchedule(f *testing.F) {
 		if json.Unmarshal(data, &levels) != nil || n > 5000 {
 			return
 		}
-		schedule, err := Custom(levels)
+		schedule, err := FromSigmas(levels)
 		if err != nil {
 			return
 		}
 		sigmas, err := schedule(nil, n)
 		if err == nil {
 			require.Len(t, sigmas, n+1)
-			require.NoError(t, CheckSigmas(sigmas))
+			require.NoError(t, Sigmas(sigmas).Check())
 		}
 	})
 }

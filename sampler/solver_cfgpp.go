@@ -13,7 +13,7 @@ import (
 // EulerCFGPP is the step of CFG++ (Chung et al. 2024, arXiv:2406.08070,
 // algorithm 2): with Eta 0 DDIM's, as ComfyUI's euler_cfg_pp, and above as
 // [EulerAncestral], euler_ancestral_cfg_pp.
-func EulerCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func EulerCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func EulerCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []flo
 // DPMPP2MCFGPP is [DPMPP2M] with CFG++, as ComfyUI's dpmpp_2m_cfg_pp:
 //
 //	x' = D + e^-h·(x - U) + (1 - e^-h)·h/(2·h_last)·(D - U_last)
-func DPMPP2MCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2MCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func DPMPP2MCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []f
 // DPMPP2SAncestralCFGPP is [DPMPP2SAncestral] with CFG++, as ComfyUI's
 // dpmpp_2s_ancestral_cfg_pp: a step of the unguided model, and at its end the
 // difference D - U of its beginning. Two evaluations a step.
-func DPMPP2SAncestralCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2SAncestralCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func DPMPP2SAncestralCFGPP(ctx context.Context, denoise Denoiser, x []float32, s
 // ResMultistepCFGPP is [ResMultistep] with CFG++, as ComfyUI's
 // res_multistep_cfg_pp and, with Eta > 0, res_multistep_ancestral_cfg_pp: the
 // difference D - U is added at the beginning of the step.
-func ResMultistepCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ResMultistepCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func ResMultistepCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigma
 // GradientEstimationCFGPP is [GradientEstimation] with CFG++, as ComfyUI's
 // gradient_estimation_cfg_pp: the step of [EulerCFGPP], whose unguided slope is
 // extrapolated from the step before.
-func GradientEstimationCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func GradientEstimationCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const gamma = 2
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -163,7 +163,7 @@ func GradientEstimationCFGPP(ctx context.Context, denoise Denoiser, x []float32,
 // with a quarter of the Adams–Bashforth step of order 2; the last step, to 0,
 // ends where a line through the last two guided predictions meets 0. One
 // evaluation a step.
-func CFGPPUD10AB(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func CFGPPUD10AB(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const unguidedWeight, historyWeight = 0.1, 0.25
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {

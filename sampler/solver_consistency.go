@@ -8,7 +8,7 @@ import (
 // LCM samples a latent consistency model (Luo et al. 2023, arXiv:2310.04378;
 // Song et al. 2023, algorithm 1, arXiv:2303.01469): the model's clean sample,
 // then fresh noise up to the next noise level. One evaluation a step.
-func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, len(sigmas) > 2)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func Consistency(denoise Denoiser, process *Process) Denoiser {
 // arXiv:2402.19159, algorithm 4), as the diffusers library's TCDScheduler: Eta
 // is its gamma, from 0 without noise to 1, usually 0.3. Needs Options.Process
 // for the timesteps. One evaluation a step.
-func TCD(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func TCD(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err

@@ -8,14 +8,14 @@ import (
 // DDPM is ancestral sampling with the posterior's variance ("fixed small",
 // Ho et al. 2020, arXiv:2006.11239, section 3.2): [EulerAncestral] with eta 1,
 // whatever Options says.
-func DDPM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DDPM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	o.Eta = 1
 	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
 }
 
 // DDPMLarge is ancestral sampling with the forward process's variance ("fixed
 // large"): more noise than [DDPM], right for data that is noise itself.
-func DDPMLarge(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DDPMLarge(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return ddpm(ctx, func(ctx context.Context, dst, v, x []float32, sigma float64) error {
 		for i := range v {
 			v[i] = 1
@@ -33,12 +33,12 @@ type VarianceDenoiser func(ctx context.Context, dst, v, x []float32, sigma float
 // DDPMLearned makes ancestral sampling of a model that predicts its variance.
 // The denoiser given to the result is not used and may be nil.
 func DDPMLearned(model VarianceDenoiser) Func {
-	return func(ctx context.Context, _ Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+	return func(ctx context.Context, _ Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 		return ddpm(ctx, model, x, sigmas, noise, o)
 	}
 }
 
-func ddpm(ctx context.Context, model VarianceDenoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ddpm(ctx context.Context, model VarianceDenoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	v := make([]float32, len(x))
 	denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
 		return model(ctx, dst, v, x, sigma)

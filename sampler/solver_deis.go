@@ -10,7 +10,7 @@ import (
 // arXiv:2204.13902), its tAB-DEIS: multistep, with eps a polynomial in the
 // time of the variance-preserving SDE, of order up to 3 (usually 3), as
 // ComfyUI's deis. One evaluation a step.
-func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, 
 // DEISLog is [DEIS] with a polynomial in log(sigma) instead, of order up to 3
 // (usually 2), as the diffusers library's DEISMultistepScheduler. The last two
 // steps have lower orders.
-func DEISLog(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DEISLog(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err

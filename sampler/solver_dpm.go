@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 )
@@ -97,7 +96,7 @@ func span(sigmas []float64) (tStart, tEnd float64, ok bool) {
 // evaluations as the sigmas have steps. Of the sigmas it takes only the first
 // and the last above 0, which is where, like its model, it ends. Its usual
 // eta is 0.
-func DPMFast(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMFast(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -161,10 +160,6 @@ func (d *dpm) report(i, of int, t, tNext float64) error {
 	return d.o.OnStep(Step{Index: i + 1, Of: of, Sigma: math.Exp(-t), SigmaNext: math.Exp(-tNext), X: d.x, Denoised: d.denoised})
 }
 
-// ErrStuck is returned by an adaptive sampler that gets nowhere: its error
-// estimate stays above the tolerance at whatever step.
-var ErrStuck = errors.New("the adaptive sampler makes no progress; try a higher RTol or a sampler with fixed steps")
-
 // maxAdaptive bounds the steps of adaptive samplers.
 const maxAdaptive = 10_000
 
@@ -173,7 +168,7 @@ const maxAdaptive = 10_000
 // sample_dpm_adaptive. Of the sigmas it takes only the first and the last
 // above 0, which is where it ends. Its usual eta is 0. The pictures of a batch
 // take common steps, so they differ a little from single runs.
-func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 // DPMPP2SAncestral is DPM-Solver++(2S), second order from a midpoint in
 // lambda, with ancestral noise, as k-diffusion's sample_dpmpp_2s_ancestral.
 // Two evaluations a step.
-func DPMPP2SAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2SAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func DPMPP2SAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas
 // DPMPPSDE is the stochastic DPM-Solver++ of order 2, as k-diffusion's
 // sample_dpmpp_sde with r = 1/2: noise goes into the midpoint as well. Two
 // evaluations a step.
-func DPMPPSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPPSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func DPMPPSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float
 // DPMPP2MSDE is DPM-Solver++(2M) on the reverse SDE (Lu et al. 2022), with the
 // midpoint form of its second-order term, as k-diffusion's sample_dpmpp_2m_sde.
 // One evaluation a step.
-func DPMPP2MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return dpmpp2mSDE(ctx, denoise, x, sigmas, noise, o, func(h float64) float64 {
 		return -0.5 * math.Expm1(-h)
 	})
@@ -85,7 +85,7 @@ func DPMPP2MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []flo
 // DPMPP2MSDEPath is [DPMPP2MSDE] with the noise of one path, as [Brownian]'s,
 // which the first draw of its noise determines: more steps refine a picture
 // instead of changing it, as in stable-diffusion.cpp's dpm++2m_sde_bt.
-func DPMPP2MSDEPath(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2MSDEPath(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	if noise != nil && o.Eta > 0 {
 		noise = newPath(noise, len(x))
 	}
@@ -94,14 +94,14 @@ func DPMPP2MSDEPath(ctx context.Context, denoise Denoiser, x []float32, sigmas [
 
 // DPMPP2MSDEHeun is [DPMPP2MSDE] with the exact integral in its second-order
 // term: solver_type="heun".
-func DPMPP2MSDEHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP2MSDEHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return dpmpp2mSDE(ctx, denoise, x, sigmas, noise, o, phi2)
 }
 
 // phi2 is 1 - (1 - e^-h)/h, the weight of a linear term over a step of h.
 func phi2(h float64) float64 { return math.Expm1(-h)/h + 1 }
 
-func dpmpp2mSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, second func(h float64) float64) error {
+func dpmpp2mSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options, second func(h float64) float64) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func dpmpp2mSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []flo
 // there and in the paper's own code, its second difference has half the weight
 // that third order would need: its error is smaller than that of [DPMPP2MSDE],
 // and falls as fast.
-func DPMPP3MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPMPP3MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 // of Extended Reverse-Time SDE for Diffusion Models", arXiv:2309.06169) with
 // the noise scale of its code and of ComfyUI. Order up to 3 (usually 3). One
 // evaluation a step. How much noise it puts back is fixed; SNoise scales it.
-func ERSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ERSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SNoise > 0)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 // straight steps: first order, one evaluation a step. With SChurn > 0 it is
 // the stochastic sampler of algorithm 2 of Karras et al. 2022 without its
 // second-order correction, as k-diffusion's sample_euler.
-func Euler(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func Euler(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func ancestral(sigma, sigmaNext, eta float64) (down, up float64) {
 
 // EulerAncestral steps further down than asked and adds fresh noise to come
 // back up, as k-diffusion's sample_euler_ancestral.
-func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -67,6 +67,6 @@ func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas [
 // paper's equation 12 becomes [EulerAncestral], and at eta 0 [Euler]; what
 // tells DDIM from them is the schedule, with which it is usually run
 // ([DDIMUniform]), and that its usual eta is 0.
-func DDIM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DDIM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
 }

@@ -8,7 +8,7 @@ import (
 // Heun is algorithm 2 of Karras et al. 2022: an Euler step, then a second look
 // from where it led, and a step with the mean of both slopes. Second order,
 // two evaluations a step but the last.
-func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (l *loop) heun(i int, denoised, x2, denoised2 []float32, sigma, sigmaNext f
 // DPM2 is the midpoint method in log(sigma), inspired by DPM-Solver-2 (Lu et
 // al. 2022, arXiv:2206.00927), as k-diffusion's sample_dpm_2. Second order,
 // two evaluations a step but the last.
-func DPM2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPM2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func DPM2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, 
 
 // DPM2Ancestral is [DPM2] with ancestral noise, as k-diffusion's
 // sample_dpm_2_ancestral.
-func DPM2Ancestral(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func DPM2Ancestral(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (l *loop) midpoint(i int, denoised, x2, denoised2 []float32, sigma, sigmaNe
 // HeunPP2 is Heun++ of the web UI's community, as ComfyUI's heunpp2: up to
 // three slopes, weighted by their noise levels against the highest. A rule of
 // thumb rather than a method with an order. Up to three evaluations a step.
-func HeunPP2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func HeunPP2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // walks the sigmas backwards. In each step the model is asked at the upper
 // noise level about the lower sample, as the diffusers library's
 // DDIMInverseScheduler does. Steps are counted from the low end in OnStep.
-func Invert(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, o Options) error {
+func Invert(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, nil, o, false)
 	if err != nil {
 		return err

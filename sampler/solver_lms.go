@@ -2,13 +2,14 @@ package sampler
 
 import (
 	"context"
+	"fmt"
 	"math"
 )
 
 // LMS is the linear multistep (Adams–Bashforth) method on the slope dx/dsigma
 // with coefficients for uneven steps, as k-diffusion's sample_lms: order 4 by
 // default and at most, one evaluation a step.
-func LMS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func LMS(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func (l *loop) order(usual, most int) (int, error) {
 	case l.o.Order == 0:
 		return usual, nil
 	case l.o.Order > most:
-		return 0, &OptionError{"Order", float64(l.o.Order), "at most " + string(rune('0'+most))}
+		return 0, &OptionError{"Order", float64(l.o.Order), fmt.Sprintf("at most %d", most)}
 	}
 	return l.o.Order, nil
 }

@@ -12,7 +12,7 @@ import (
 // takes the first and the last above 0; from there a last step goes to 0 if
 // the sigmas do. Tolerances are RTol and ATol, usually 1e-3. Six evaluations a
 // step.
-func ODE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ODE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err

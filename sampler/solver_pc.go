@@ -5,18 +5,18 @@ import (
 	"math"
 )
 
-// PC is the predictor-corrector sampler of the variance-exploding SDE (Song et
+// PredictorCorrector is the predictor-corrector sampler of the variance-exploding SDE (Song et
 // al. 2021, algorithms 2 and 4, arXiv:2011.13456): before each ancestral step a
 // step of Langevin dynamics at the same noise level, as long as a signal to
 // noise ratio of 0.16 allows, the mean over the pictures that Options.Images
 // counts. The last step to 0 adds no noise. Two evaluations a step.
-func PC(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	return PCWith(0.16)(ctx, denoise, x, sigmas, noise, o)
+func PredictorCorrector(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+	return PredictorCorrectorWith(0.16)(ctx, denoise, x, sigmas, noise, o)
 }
 
-// PCWith is [PC] with another signal to noise ratio.
-func PCWith(snr float64) Func {
-	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+// PredictorCorrectorWith is [PredictorCorrector] with another signal to noise ratio.
+func PredictorCorrectorWith(snr float64) Func {
+	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 		l, err := begin(ctx, denoise, x, sigmas, noise, o, true)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ var adamsBashforth = [4][]float64{
 // IPNDM is the improved PNDM (Zhang and Chen 2023, arXiv:2204.13902):
 // Adams–Bashforth with coefficients for even steps, of an order that rises to
 // 4 as the history grows, as ComfyUI's sample_ipndm. One evaluation a step.
-func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64,
 // below, and a plus for a minus in that of the third, b, which is 11/24 for
 // even steps instead of 9/24. [LMS] is the method without them. One evaluation
 // a step.
-func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func ipndmvWeights(sigmas []float64, i, order int) [4]float64 {
 // F-PNDM's others, as in the first latent diffusion models, and the diffusers
 // library's PNDMScheduler with skip_prk_steps. The first step takes two
 // evaluations.
-func PLMS(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func PLMS(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (s *history) march(x []float32, weights []float64, h float64) {
 // method, with four evaluations each, start the linear multistep method. Needs
 // Options.Process for the timesteps halfway. Four steps at least make it
 // differ from Runge–Kutta.
-func PNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func PNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err

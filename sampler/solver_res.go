@@ -9,7 +9,7 @@ import (
 // ("Improved Order Analysis and Design of Exponential Integrator for Diffusion
 // Models Sampling", arXiv:2308.02157). With Eta > 0 it is ancestral, as
 // ComfyUI's res_multistep_ancestral. One evaluation a step.
-func ResMultistep(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ResMultistep(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func resWeights(last, lastDown, sigma, down float64) (ratio, b1, b2 float64) {
 // Res2S is the single-step method of the same paper with its midpoint at 1/2,
 // as stable-diffusion.cpp's res_2s. With Eta > 0 it is ancestral. Two
 // evaluations a step.
-func Res2S(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func Res2S(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func Res2S(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64,
 // and Yuan 2024, "Interpreting and Improving Diffusion Models from an
 // Optimization Perspective", arXiv:2306.04848) with their gamma = 2. One
 // evaluation a step.
-func GradientEstimation(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func GradientEstimation(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const gamma = 2
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {

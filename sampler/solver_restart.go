@@ -11,8 +11,8 @@ import (
 // sigma 2 to 0.1, taken once with 20 steps and twice with 36 or more, and not
 // at all with fewer, as in AUTOMATIC1111's web UI; the steps are those of
 // Karras et al. between the ends of the sigmas. Two evaluations a step.
-func Restart(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	if err := CheckSigmas(sigmas); err != nil {
+func Restart(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+	if err := sigmas.Check(); err != nil {
 		return err
 	}
 	from, to, err := restartSteps(sigmas)

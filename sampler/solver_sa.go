@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// SA are the parameters of SA-Solver.
-type SA struct {
+// SASolverOptions are the parameters of SA-Solver.
+type SASolverOptions struct {
 	Predictor, Corrector int  // orders, 1 to 4; a corrector of order 0 is none
 	PECE                 bool // whether the corrected sample is evaluated again
 	// Simple is whether weights of order 2 are the simpler ones of the paper's
@@ -21,21 +21,21 @@ type SA struct {
 // SASolver is SA-Solver of Xue et al. 2023 ("SA-Solver: Stochastic Adams Solver
 // for Fast Sampling of Diffusion Models", arXiv:2309.05019, algorithm 1), with
 // a predictor of order 3 and a corrector of order 4, as ComfyUI's sa_solver. Eta
-// is its tau, in the middle of the steps ([SA]). Needs Options.Process for the
+// is its tau, in the middle of the steps ([SASolverOptions]). Needs Options.Process for the
 // timesteps. One evaluation a step.
-func SASolver(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	return SASolverWith(SA{Predictor: 3, Corrector: 4})(ctx, denoise, x, sigmas, noise, o)
+func SASolver(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+	return SASolverWith(SASolverOptions{Predictor: 3, Corrector: 4})(ctx, denoise, x, sigmas, noise, o)
 }
 
 // SASolverPECE is [SASolver] that predicts, evaluates, corrects and evaluates,
 // as ComfyUI's sa_solver_pece. Two evaluations a step.
-func SASolverPECE(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
-	return SASolverWith(SA{Predictor: 3, Corrector: 4, PECE: true})(ctx, denoise, x, sigmas, noise, o)
+func SASolverPECE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+	return SASolverWith(SASolverOptions{Predictor: 3, Corrector: 4, PECE: true})(ctx, denoise, x, sigmas, noise, o)
 }
 
 // SASolverWith is [SASolver] with other parameters.
-func SASolverWith(s SA) Func {
-	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func SASolverWith(s SASolverOptions) Func {
+	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 		l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0 || s.Tau != nil)
 		if err != nil {
 			return err
@@ -75,7 +75,7 @@ func SASolverWith(s SA) Func {
 				copy(last, x)
 				step = saStep{sigmas[i], sigmas[i+1], tau(sigmas[i], sigmas[i+1])}
 				if !(step.tau >= 0) || math.IsInf(step.tau, 1) {
-					return &OptionError{"Tau", step.tau, "a finite number, 0 or more,"}
+					return &OptionError{"Tau", step.tau, "finite and 0 or more"}
 				}
 				step.take(x, last, sigmas[:i+1], models, min(s.Predictor, i+1, steps-i), s.Simple)
 				if step.deviation() > 0 {
@@ -146,7 +146,7 @@ func (s *saStep) deviation() float64 {
 	return s.next * math.Sqrt(-math.Expm1(-2*s.tau*s.tau*s.h()))
 }
 
-func (s *SA) check() error {
+func (s *SASolverOptions) check() error {
 	if s.Predictor < 1 || s.Predictor > 4 {
 		return &OptionError{"Predictor", float64(s.Predictor), "1 to 4"}
 	}

@@ -9,7 +9,7 @@ import (
 // for Fast High-Quality Sampling from Diffusion Models", arXiv:2305.14267), as
 // ComfyUI's seeds_2: an exponential midpoint method whose noise of both halves
 // is one path. Two evaluations a step.
-func Seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func Seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return seeds2(ctx, denoise, x, sigmas, noise, o, 0.5, func(h float64) (b1, b2 float64) {
 		return 0, -math.Expm1(-h)
 	})
@@ -18,7 +18,7 @@ func Seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64
 // ExpHeun is the exponential Heun method, as ComfyUI's exp_heun_2_x0: [Seeds2]
 // that looks at the end of the step and takes both predictions as a line. With
 // Eta > 0 it is exp_heun_2_x0_sde. Two evaluations a step.
-func ExpHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func ExpHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return seeds2(ctx, denoise, x, sigmas, noise, o, 1, func(h float64) (b1, b2 float64) {
 		b2 = phi2(h)
 		return -math.Expm1(-h) - b2, b2
@@ -27,7 +27,7 @@ func ExpHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas []float6
 
 // seeds2 evaluates at the start and at the fraction r of each step; weights
 // gives those of the two predictions for a step of h(1+eta).
-func seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, r float64, weights func(h float64) (b1, b2 float64)) error {
+func seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options, r float64, weights func(h float64) (b1, b2 float64)) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64
 
 // Seeds3 is SEEDS-3, with evaluations at the start and at one and two thirds
 // of each step, as ComfyUI's seeds_3.
-func Seeds3(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func Seeds3(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const r1, r2 = 1.0 / 3, 2.0 / 3
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 // Models", arXiv:2302.04867) with B(h) = h, variant bh1. Order up to 3
 // (usually 3; the last steps have lower ones), one evaluation a step: the
 // corrector uses the evaluation that the next step needs anyway.
-func UniPC(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func UniPC(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return unipc(ctx, denoise, x, sigmas, noise, o, func(hh float64) float64 { return hh })
 }
 
 // UniPCBH2 is [UniPC] with B(h) = e^h - 1, variant bh2.
-func UniPCBH2(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options) error {
+func UniPCBH2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return unipc(ctx, denoise, x, sigmas, noise, o, math.Expm1)
 }
 
-func unipc(ctx context.Context, denoise Denoiser, x []float32, sigmas []float64, noise Noise, o Options, b func(hh float64) float64) error {
+func unipc(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options, b func(hh float64) float64) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
 		return err

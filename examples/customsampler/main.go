@@ -18,8 +18,8 @@ import (
 
 // ralston goes two thirds of a step, and takes the whole step with a quarter of
 // the first slope dx/dsigma and three quarters of the second.
-func ralston(ctx context.Context, denoise sampler.Denoiser, x []float32, sigmas []float64, _ sampler.Noise, o sampler.Options) error {
-	if err := sampler.CheckSigmas(sigmas); err != nil {
+func ralston(ctx context.Context, denoise sampler.Denoiser, x []float32, sigmas sampler.Sigmas, _ sampler.Noise, o sampler.Options) error {
+	if err := sigmas.Check(); err != nil {
 		return err
 	}
 	x0, between, x0Between := make([]float32, len(x)), make([]float32, len(x)), make([]float32, len(x))
