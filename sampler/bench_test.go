@@ -46,7 +46,7 @@ func BenchmarkStep(b *testing.B) {
 			share := 100 * float64(b.Elapsed()) / float64(b.N) / float64(unetStep)
 			b.ReportMetric(share, "%UNet")
 			if b.N >= 10 && !(share < 1) {
-				b.Errorf("%.2f %% of the UNet's time, less than 1 %% wanted", share)
+				b.Errorf("%.2f %% of the UNet's time, must be less than 1 %%", share)
 			}
 		})
 	}

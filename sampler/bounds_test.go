@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The compiler tells where it checks an index. In these files it never does:
+// The compiler reports where it checks an index. In these files it never does:
 // they are the loops over samples and the generators of noise. (Slicing before
 // a loop, which is checked once, is another message.)
 func TestNoBoundsChecks(t *testing.T) {

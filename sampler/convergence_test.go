@@ -216,7 +216,7 @@ func TestTolerances(t *testing.T) {
 		got := math.Log(e1/e2) / math.Log(1e-2/1e-4)
 		t.Logf("%s: %.2e, %.2e: tolerance to the %.2f", name, e1, e2, got)
 		if !(got >= claim-0.2) {
-			t.Errorf("%s: %.2e, %.2e: tolerance to the %.2f, %g wanted", name, e1, e2, got, claim)
+			t.Errorf("%s: %.2e, %.2e: tolerance to the %.2f, must be %g", name, e1, e2, got, claim)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func otherPublished() []published {
 	}
 }
 
-// perStep is noise that is drawn in each step, wanted or not, as the library's
+// perStep is noise that is drawn in each step, used or not, as the library's
 // SASolverScheduler does.
 type perStep struct {
 	Noise

@@ -62,7 +62,7 @@ func ExampleSchedule() {
 	// Output: [14.615 4.797 1.274 0.248 0.029 0.000] <nil>
 }
 
-// A noise generator is torch's to the bit, and goes on where it stopped.
+// A noise generator is torch's to the bit, and continues where it stopped.
 func ExampleNewTorch() {
 	noise := sampler.NewTorch(42)
 	x := make([]float32, 16)

@@ -269,9 +269,9 @@ func (m GuidedModel) combine(g Guidance, needs []Answer, of func(dst, x []float3
 	}
 }
 
-// Interval uses one denoiser at noise levels in (lo, hi], and another outside:
+// Interval uses one denoiser at noise levels in (lo, hi] and another elsewhere:
 // guidance in a limited interval (Kynkäänniemi et al. 2024, arXiv:2404.07724)
-// with [CFG] inside and the conditional model alone outside.
+// is [CFG] inside and the conditional model alone outside.
 func Interval(lo, hi float64, inside, outside Denoiser) Denoiser {
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		if lo < sigma && sigma <= hi {

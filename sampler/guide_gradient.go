@@ -2,12 +2,11 @@ package sampler
 
 import "context"
 
-// A Gradient writes to dst the gradient, with respect to the noisy sample x at
-// noise level sigma, of what is to grow or to shrink. denoised is the
-// prediction that is about to be guided.
+// A Gradient writes to dst the gradient of a function of the noisy sample x at
+// noise level sigma. denoised is the model's prediction, before guidance.
 type Gradient func(ctx context.Context, dst, x, denoised []float32, sigma float64) error
 
-// Classifier adds classifier guidance (Dhariwal and Nichol 2021,
+// Classifier is classifier guidance (Dhariwal and Nichol 2021,
 // arXiv:2105.05233, section 4.1): grad is the gradient of log p(y | x) of a
 // classifier for noisy samples. Since the score of x is (D - x)/sigma²,
 //
@@ -16,10 +15,9 @@ func Classifier(denoise Denoiser, grad Gradient, scale float64) Denoiser {
 	return withGradient(denoise, grad, func(sigma float64) float64 { return scale * sigma * sigma })
 }
 
-// Loss guides by the gradient of a loss that is to be small, such as the
-// distance of the clean prediction from a measurement (diffusion posterior
-// sampling, Chung et al. 2023, arXiv:2209.14687; universal guidance, Bansal et
-// al. 2023, arXiv:2302.07121):
+// Loss guides towards a small loss, such as the distance of the predicted clean
+// sample from a measurement (diffusion posterior sampling, Chung et al. 2023,
+// arXiv:2209.14687; universal guidance, Bansal et al. 2023, arXiv:2302.07121):
 //
 //	D' = D - weight(sigma)·grad
 func Loss(denoise Denoiser, grad Gradient, weight func(sigma float64) float64) Denoiser {

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every name of a sampler or a schedule in three other programs, each with ours
-// behind it.
+// Every name of a sampler or a schedule in three other programs, each followed by
+// ours.
 var otherPrograms = []struct {
 	program             string // and where its lists are
 	samplers, schedules []string

@@ -1,8 +1,8 @@
 package sampler
 
-// NewBatch returns noise for n pictures in one slice: each has its own stream,
-// with seeds seed, seed+1, …, so that a batch makes the pictures that single
-// runs make. Slices to fill should be a multiple of n long. If the streams are
+// NewBatch returns noise for n pictures in one slice. Each has its own stream,
+// with seeds seed, seed+1, …, so that a batch has the noise of single runs.
+// The length of slices to fill should be a multiple of n. If the streams are
 // [IntervalNoise], so is the batch.
 //
 //	noise := sampler.NewBatch(42, 4, sampler.NewTorch)
@@ -42,7 +42,7 @@ func (b *batchPath) Interval(dst []float32, sigma, sigmaNext float64) {
 	}
 }
 
-// part gives the i-th of n equal parts; the last takes what is left over.
+// part is the i-th of n equal parts; the last one includes the remainder.
 func part(x []float32, i, n int) []float32 {
 	size := len(x) / n
 	if i == n-1 {

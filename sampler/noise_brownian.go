@@ -2,18 +2,18 @@ package sampler
 
 import "math"
 
-// Brownian is the noise of one random path over the noise levels, fixed by its
-// seed: whatever steps a sampler takes, it meets the same path, so that more
+// Brownian is the noise of one random path over the noise levels, which its seed
+// determines: whatever the steps, a sampler follows the same path, so that more
 // steps refine a picture instead of changing it. (k-diffusion's
-// BrownianTreeNoiseSampler; its random numbers are others.)
+// BrownianTreeNoiseSampler does the same with other random numbers.)
 //
 // The path is W(sigma) with W(0) = 0, drawn by halving: its value in the
 // middle of an interval is the mean of its ends plus noise that depends on the
 // seed and the interval alone. Up to 30 halvings place sigma within a millionth.
 type Brownian struct {
-	Philox // for Normal: the start, and samplers that ask for plain noise
+	Philox // for Normal: initial noise, and samplers that draw without intervals
 
-	keys    []float32    // random numbers that take the part of the seed; nil for NewBrownian
+	keys    []float32    // random numbers instead of the seed; nil for NewBrownian
 	top     float64      // the path goes from 0 to here
 	at      float64      // where w is
 	w, next []float32    // values of the path
@@ -22,14 +22,14 @@ type Brownian struct {
 	middles [30]brownianNode
 }
 
-// NewBrownian returns the path of a seed over noise levels up to 1024. Beyond
-// that it is plain noise.
+// NewBrownian returns the path of a seed over noise levels up to 1024. Above
+// them it is independent noise.
 func NewBrownian(seed uint64) *Brownian {
 	return &Brownian{Philox: *NewPhilox(seed), top: 1024, at: -1}
 }
 
-// newPath returns the path that one draw of n numbers of a noise determines:
-// noise of a batch makes a path for each picture.
+// newPath returns the path that one draw of n numbers determines, so that noise
+// of a batch has a path for each picture.
 func newPath(noise Noise, n int) *Brownian {
 	p := NewBrownian(0)
 	p.keys = make([]float32, n)
@@ -94,9 +94,9 @@ type brownianNode struct {
 	w      []float32
 }
 
-// halve gives the path in the middle of an interval, between its values a and b
+// halve returns the path in the middle of an interval, from its values a and b
 // at the ends: their mean plus the interval's normal numbers times std. c may
-// still have it from the last value that was looked for.
+// still have it from an earlier call.
 func (n *Brownian) halve(c *brownianNode, number uint64, a, b []float32, size int, std float64) []float32 {
 	if c.known && c.number == number && len(c.w) == size {
 		return c.w

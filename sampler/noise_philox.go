@@ -3,7 +3,7 @@ package sampler
 import "math"
 
 // Philox is CUDA's generator as torch.randn uses it on a GPU, and as
-// AUTOMATIC1111's web UI imitates it on the CPU (its rng_philox.py): Philox
+// AUTOMATIC1111's web UI computes it on the CPU (its rng_philox.py): Philox
 // 4x32-10 (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3"),
 // one block for each value, of which two words make one normal number.
 type Philox struct {
@@ -18,9 +18,9 @@ func NewPhilox(seed uint64) *Philox {
 
 // Normal implements [Noise] as torch.randn(len(dst), device="cuda").
 func (p *Philox) Normal(dst []float32) {
-	// CUDA computes this in float32 with its own fast functions. Rounding the
-	// exact values comes nearer to what it gives (1e-8 in the web UI's stated
-	// examples) than doing it again with the web UI's constants (3e-7).
+	// CUDA computes this in float32 with its own fast functions. Exact values,
+	// rounded, are nearer to its results (1e-8 in the web UI's stated examples)
+	// than float32 with the web UI's constants (3e-7).
 	const uniform, angle = 1.0 / (1 << 32), 2 * math.Pi / (1 << 32)
 	for i := range dst {
 		block := philox4x32([4]uint32{p.offset, 0, uint32(i), uint32(uint64(i) >> 32)}, p.key)

@@ -2,22 +2,22 @@ package sampler
 
 import "math"
 
-// Slerp moves from noise a to noise b by the fraction t along the arc between
-// them, which keeps it noise of the same strength: variation seeds. dst may be
-// a or b.
+// Slerp interpolates from noise a to noise b, by the fraction t, along the arc
+// between them (spherical linear interpolation), which keeps the noise's
+// variance: variation seeds. dst may be a or b.
 func Slerp(dst, a, b []float32, t float64) { slerp(dst, a, b, t, 1) }
 
-// SlerpColumns is [Slerp] for each column of a latent on its own, as
-// AUTOMATIC1111's variation seeds do it: the slices are [C, H, W], with
-// pictures height·width large.
+// SlerpColumns is [Slerp] for each column of a latent, as in AUTOMATIC1111's
+// variation seeds. The slices have the shape [C, height, width]; for any other
+// length it is Slerp.
 func SlerpColumns(dst, a, b []float32, t float64, height, width int) {
 	plane := height * width
 	if height < 1 || width < 1 || len(dst)%plane != 0 {
 		Slerp(dst, a, b, t)
 		return
 	}
-	// The web UI decides once for all columns whether they are too close for
-	// the arc.
+	// The web UI decides for all columns at once whether they are too close for
+	// an arc.
 	var mean float64
 	for i := 0; i < len(dst); i += plane {
 		for c := range width {
@@ -46,7 +46,7 @@ func slerp(dst, a, b []float32, t float64, stride int) {
 	arc(dst, a, b, t, stride)
 }
 
-// arc goes along the arc, for every stride-th element.
+// arc interpolates along the arc, for every stride-th element.
 func arc(dst, a, b []float32, t float64, stride int) {
 	omega := math.Acos(min(max(cosine(a, b, stride), -1), 1))
 	so := math.Sin(omega)
@@ -67,7 +67,7 @@ func cosine(a, b []float32, stride int) float64 {
 		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
 	}
 	if aa == 0 || bb == 0 {
-		return 1 // no direction: go straight
+		return 1 // no direction: a straight line
 	}
 	return ab / math.Sqrt(aa*bb)
 }

@@ -5,17 +5,18 @@ import "math"
 // Torch is PyTorch's CPU generator with the normal numbers that torch.randn
 // draws from it in float32, to the bit: diffusers, ComfyUI and the "CPU"
 // setting of other programs. It is a Mersenne twister (Matsumoto and Nishimura
-// 1998), and fills
+// 1998). It fills
 //
-//   - 16 values and more with uniform numbers first, then turns each 16 of them
-//     into normal ones by the Box-Muller transform, a cosine of the first eight
-//     with a sine of the last eight; if the count is not a multiple of 16, the
+//   - 16 values or more with uniform numbers first, and turns every 16 of them
+//     into normal ones by the Box-Muller transform: the first eight give the
+//     radius, the last eight the angle. If the count is not a multiple of 16, the
 //     last 16 values are drawn again;
 //   - fewer values one pair at a time in float64. The second of an unfinished
 //     pair is kept for the next such call.
 //
-// The logarithm and sine are those of torch's build for AVX2, which every
-// x86-64 machine of the last decade runs; others differ in the last bit.
+// The logarithm and sine are those of torch's build for AVX2, which it uses on
+// every x86-64 machine of the last decade; its other builds differ in the last
+// bit.
 type Torch struct {
 	twister
 	next    float64 // the second normal number of a pair

@@ -79,7 +79,7 @@ func TestBrownianIsOnePath(t *testing.T) {
 		walked.Interval(x, ab[0], ab[1])
 	}
 	require.Equal(t, first, x)
-	// Nor does the number of pictures beside.
+	// Nor does the number of other pictures.
 	batch := NewBatch(3, 2, NewBrownian)
 	both := make([]float32, 2*n)
 	batch.(IntervalNoise).Interval(both, 10, 7)

@@ -143,7 +143,7 @@ func StableDiffusion() *Process {
 	return p
 }
 
-// interpolate gives the value of a table at a fractional index, clamped.
+// interpolate returns the value of a table at a fractional index, clamped.
 func interpolate(table []float64, t float64) float64 {
 	last := float64(len(table) - 1)
 	if !(t > 0) {
@@ -157,7 +157,7 @@ func interpolate(table []float64, t float64) float64 {
 	return (1-w)*table[i] + w*table[i+1]
 }
 
-// inverse gives the fractional index at which a rising table has a value,
+// inverse returns the fractional index at which a rising table has a value,
 // clamped.
 func inverse(table []float64, v float64) float64 {
 	lo, hi := 0, len(table)-1

@@ -80,7 +80,7 @@ func (p *Preconditioning) Process() *Process { return p.process }
 // Prediction is the prediction of the pair.
 func (p *Preconditioning) Prediction() Prediction { return p.prediction }
 
-// Scalings gives the coefficients at a noise level above 0.
+// Scalings returns the coefficients at a noise level above 0.
 func (p *Preconditioning) Scalings(sigma float64) (cSkip, cOut, cIn float64) {
 	data := p.process.sigmaData
 	s2, d2 := sigma*sigma, data*data
@@ -147,7 +147,7 @@ func scaleInto(dst, x []float32, a float64) []float32 {
 	return dst
 }
 
-// grow gives s the length n, in new memory only if it has to.
+// grow returns s with length n, in new memory if it is too short.
 func grow(s []float32, n int) []float32 {
 	if cap(s) < n {
 		return make([]float32, n)

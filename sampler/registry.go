@@ -2,32 +2,35 @@ package sampler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// A Sampler is a sampling algorithm with what a program needs to know of it.
+// A Sampler is a sampling algorithm as the registry has it.
 type Sampler struct {
-	Name        string   // ours, as in "dpm++2m"
-	Aliases     []string // what other programs call it
+	Name        string   // as in "dpm++2m"
+	Aliases     []string // names in other programs
 	Description string   // one line
-	Schedule    string   // the schedule that suits it, and that AUTOMATIC1111 runs it with
-	OwnSchedule bool     // whether a run that names no schedule takes Schedule, not "discrete"
-	Stochastic  bool     // whether it draws noise with Options
-	// CFGPP is whether it is one of CFG++ (Chung et al. 2024, arXiv:2406.08070):
-	// it takes the noise to be that of the unguided prediction, which guidance
-	// leaves in Options.Uncond ([GuidedModel]). Usual scales are 0.5 to 2.
+	Schedule    string   // name of the schedule that suits it, with which AUTOMATIC1111 runs it
+	OwnSchedule bool     // whether Schedule is used where a run names none, instead of "discrete"
+	Stochastic  bool     // whether it draws noise with these Options
+	// CFGPP is whether it is a sampler of CFG++ (Chung et al. 2024,
+	// arXiv:2406.08070), which takes the noise from the unguided prediction. It
+	// finds that in Options.Uncond, where guidance leaves it ([GuidedModel]).
+	// Usual scales are 0.5 to 2.
 	CFGPP bool
 	// Parameters are the numbers that it takes by name ([Sampler.With]).
 	Parameters []Parameter
-	Options    Options // with the defaults of Parameters, until With changes them
+	// Options have the defaults of Parameters, until With changes them.
+	Options Options
 	// Func is the algorithm. Sample runs it.
 	Func Func
 }
 
-// Sample runs the sampler, as its Func, but on a flow, too, if it adds noise:
-// Options.Process says whether the model is one.
+// Sample runs the sampler. It is Func, except for samplers that add noise on a
+// flow, which Options.Process names: those run in the notation of diffusions.
 func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	if o.Process != nil && o.Process.kind == KindFlow && (s.Stochastic || o.Eta > 0 || o.SChurn > 0) {
 		return onFlow(s.Func)(ctx, denoise, x, sigmas, noise, o)
@@ -38,7 +41,7 @@ func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigm
 // A Schedule is a way to choose noise levels, as the registry has it.
 type Schedule struct {
 	Name        string
-	Aliases     []string // what other programs call it
+	Aliases     []string // names in other programs
 	Description string   // one line
 	// For lists the kinds of processes that it suits ([Schedule.Check]); nil: all.
 	For []ProcessKind
@@ -92,55 +95,76 @@ func Samplers() []Sampler { return samplers() }
 // Schedules returns all schedules, the usual ones first.
 func Schedules() []Schedule { return schedules() }
 
-// SchedulesFor returns those that suit a process.
+// SchedulesFor returns the schedules that suit a process.
 func SchedulesFor(p *Process) []Schedule {
 	return slices.DeleteFunc(schedules(), func(s Schedule) bool { return s.Check(p) != nil })
 }
 
-// Lookup finds a sampler by its name or by the name that ComfyUI,
-// AUTOMATIC1111, diffusers or stable-diffusion.cpp have for it, in any case,
-// and with spaces, hyphens and underscores as they like. AUTOMATIC1111's names
-// that end in a schedule ("DPM++ 2M Karras") set the sampler's Schedule and
-// OwnSchedule. The error is an [*UnknownError].
+// Guiders returns all kinds of guidance, the usual ones first.
+func Guiders() []Guider { return guiders() }
+
+// Lookup finds a sampler by its name or by one that ComfyUI, AUTOMATIC1111,
+// diffusers or stable-diffusion.cpp have for it. Case, spaces, hyphens and
+// underscores do not matter. AUTOMATIC1111's names that end in a schedule
+// ("DPM++ 2M Karras") set the sampler's Schedule and OwnSchedule. The error is an
+// [*UnknownError].
 func Lookup(name string) (Sampler, error) {
-	all := samplers()
-	if s, ok := findSampler(all, name); ok {
+	s, err := find("sampler", name, samplers(), Sampler.names)
+	if err == nil {
 		return s, nil
 	}
 	words := strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == '_' || r == '-' })
 	if n := len(words) - 1; n > 0 {
-		s, ok := findSampler(all, strings.Join(words[:n], " "))
-		schedule, err := LookupSchedule(words[n])
-		if ok && err == nil {
+		s, unknown := find("sampler", strings.Join(words[:n], " "), samplers(), Sampler.names)
+		schedule, none := LookupSchedule(words[n])
+		if unknown == nil && none == nil {
 			s.Schedule, s.OwnSchedule = schedule.Name, true
 			return s, nil
 		}
 	}
-	var names []string
-	for _, s := range all {
-		names = append(append(names, s.Name), s.Aliases...)
-	}
-	return Sampler{}, &UnknownError{Kind: "sampler", Name: name, Nearest: nearest(name, names)}
+	return Sampler{}, err
 }
 
-func findSampler(all []Sampler, name string) (Sampler, bool) {
-	key := fold(name)
-	for _, s := range all {
-		if fold(s.Name) == key {
-			return s, true
-		}
-		for _, a := range s.Aliases {
-			if fold(a) == key {
-				return s, true
-			}
+// LookupSchedule finds a schedule as [Lookup] finds a sampler.
+func LookupSchedule(name string) (Schedule, error) {
+	return find("schedule", name, schedules(), Schedule.names)
+}
+
+// LookupGuider finds a kind of guidance as [Lookup] finds a sampler. Its
+// error lists the names that there are.
+func LookupGuider(name string) (Guider, error) {
+	g, err := find("guidance", name, guiders(), Guider.names)
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
+		for _, g := range guiders() {
+			unknown.Names = append(unknown.Names, g.Name)
 		}
 	}
-	return Sampler{}, false
+	return g, err
+}
+
+func (s Sampler) names() []string  { return append([]string{s.Name}, s.Aliases...) }
+func (s Schedule) names() []string { return append([]string{s.Name}, s.Aliases...) }
+func (g Guider) names() []string   { return append([]string{g.Name}, g.Aliases...) }
+
+// find finds an entry of a registry by one of its names.
+func find[T any](kind, name string, all []T, names func(T) []string) (T, error) {
+	key := fold(name)
+	var known []string
+	for _, entry := range all {
+		for _, n := range names(entry) {
+			if fold(n) == key {
+				return entry, nil
+			}
+			known = append(known, n)
+		}
+	}
+	var none T
+	return none, &UnknownError{Kind: kind, Name: name, Nearest: nearest(name, known)}
 }
 
 // DefaultSchedule is the name of the schedule of a run that names none:
-// "discrete", except for samplers of distilled models, which know only their
-// own noise levels, and for names that say which.
+// "discrete", except for samplers of distilled models, which were trained at
+// certain noise levels, and for names that end in a schedule.
 func (s Sampler) DefaultSchedule() string {
 	if s.OwnSchedule {
 		return s.Schedule
@@ -149,47 +173,12 @@ func (s Sampler) DefaultSchedule() string {
 }
 
 // LookupSchedule finds a schedule for a run of the sampler: "automatic" is its
-// Schedule, as in AUTOMATIC1111, and other names are as for [LookupSchedule].
+// Schedule, as in AUTOMATIC1111, and other names are those of [LookupSchedule].
 func (s Sampler) LookupSchedule(name string) (Schedule, error) {
 	if fold(name) == "automatic" && s.Schedule != "" {
 		name = s.Schedule
 	}
 	return LookupSchedule(name)
-}
-
-// LookupSchedule finds a schedule as [Lookup] finds a sampler.
-func LookupSchedule(name string) (Schedule, error) {
-	key := fold(name)
-	var names []string
-	for _, s := range schedules() {
-		for _, n := range append([]string{s.Name}, s.Aliases...) {
-			if fold(n) == key {
-				return s, nil
-			}
-			names = append(names, n)
-		}
-	}
-	return Schedule{}, &UnknownError{Kind: "schedule", Name: name, Nearest: nearest(name, names)}
-}
-
-// Guiders returns all kinds of guidance, the usual ones first.
-func Guiders() []Guider { return guiders() }
-
-// LookupGuider finds a kind of guidance by its name or an alias, as [Lookup]
-// finds a sampler. The error is an [*UnknownError], which lists the names.
-func LookupGuider(name string) (Guider, error) {
-	key := fold(name)
-	var names, all []string
-	for _, g := range guiders() {
-		for _, n := range append([]string{g.Name}, g.Aliases...) {
-			if fold(n) == key {
-				return g, nil
-			}
-			all = append(all, n)
-		}
-		names = append(names, g.Name)
-	}
-	return Guider{}, &UnknownError{Kind: "guidance", Name: name, Nearest: nearest(name, all), Names: names}
 }
 
 // fold makes names comparable: lower case, without separators, and with

@@ -83,8 +83,8 @@ func FuzzLookup(f *testing.F) {
 	})
 }
 
-// A run that names no schedule takes "discrete", unless the sampler knows
-// only its own noise levels or its name says another.
+// A run that names no schedule takes "discrete", unless the sampler is for
+// certain noise levels or its name ends in a schedule.
 func TestDefaultSchedule(t *testing.T) {
 	for name, want := range map[string]string{
 		"euler_a": "discrete", "dpm++2m": "discrete", "ddim": "discrete", "ddim_trailing": "simple",

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// loop is what the steps of every sampler share: the model with its checks,
-// the noise, and the report of a step.
+// loop is what all samplers share: the model with checks of its answers, the
+// noise, and the report of each step.
 type loop struct {
 	ctx    context.Context
 	model  Denoiser
@@ -31,7 +31,7 @@ func begin(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, no
 
 func (l *loop) init(stochastic bool) error {
 	if len(l.x) == 0 {
-		return &LengthError{"the latent", 0, 1}
+		return &LengthError{"x", 0, 1}
 	}
 	if err := l.o.check(); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (l *loop) init(stochastic bool) error {
 // slice makes scratch memory for one more sample.
 func (l *loop) slice() []float32 { return make([]float32, len(l.x)) }
 
-// denoise asks the model, in step i.
+// denoise evaluates the model, in step i, and checks its answer.
 func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
 	err := l.ctx.Err()
 	if err == nil {
@@ -68,7 +68,7 @@ func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
 	return nil
 }
 
-// uncond is the unguided prediction beside the guided one.
+// uncond is the unguided prediction that belongs to a guided one.
 func (l *loop) uncond(denoised []float32) []float32 {
 	if l.o.Uncond == nil {
 		return denoised
@@ -76,7 +76,7 @@ func (l *loop) uncond(denoised []float32) []float32 {
 	return l.o.Uncond
 }
 
-// stepName names a step in an error; adaptive samplers do not know of how many.
+// stepName names a step in an error; of is 0 in adaptive samplers.
 func stepName(step, of int) string {
 	if of == 0 {
 		return fmt.Sprintf("step %d", step)
@@ -94,9 +94,8 @@ func (l *loop) normal(sigma, sigmaNext float64) []float32 {
 	return l.eps
 }
 
-// addNoise adds fresh noise of the given standard deviation to x. It draws
-// nothing where there is none to add, so that a final step to sigma 0 leaves
-// the stream where it was.
+// addNoise adds fresh noise of the given standard deviation to x. If that is 0,
+// as in a final step to sigma 0, it draws nothing.
 func (l *loop) addNoise(x []float32, std, sigma, sigmaNext float64) {
 	if std > 0 {
 		add(x, std*l.o.SNoise, l.normal(sigma, sigmaNext))
@@ -124,7 +123,7 @@ func (l *loop) done(i int, denoised []float32) error {
 	return l.o.OnStep(Step{Index: i + 1, Of: l.n, Sigma: l.sigmas[i], SigmaNext: l.sigmas[i+1], X: l.x, Denoised: denoised})
 }
 
-// process is the process that the options name.
+// process is the process of the options, or the default.
 func (o *Options) process() *Process {
 	if o.Process == nil {
 		return StableDiffusion()

@@ -52,7 +52,7 @@ func TestSamplersTakeAnyNumberOfSteps(t *testing.T) {
 
 func TestSamplersStopAboveZero(t *testing.T) {
 	every(t, func(t *testing.T, s Sampler) {
-		sigmas := karras(t, 12)[:10] // image-to-image's other half goes on from here
+		sigmas := karras(t, 12)[:10] // a refiner would continue from here
 		noise := NewTorch(1)
 		x := begun(4096, sigmas[0], noise)
 		require.NoError(t, s.Sample(t.Context(), mixture, x, sigmas, noise, s.Options))

@@ -79,7 +79,7 @@ func samplers() []Sampler {
 		},
 		{
 			Name:        "dpm++2m_sde_bt",
-			Description: "dpm++2m_sde whose picture stays when the number of steps changes",
+			Description: "dpm++2m_sde whose picture stays the same when the number of steps changes",
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  fresh(1),
@@ -139,7 +139,7 @@ func samplers() []Sampler {
 		},
 		{
 			Name:        "deis",
-			Description: "exponential integrator of order 3 in time (tAB-DEIS); wants 20 steps or karras",
+			Description: "exponential integrator of order 3 in time (tAB-DEIS); needs 20 steps or karras",
 			Schedule:    "karras",
 			Parameters:  []Parameter{order(3, 1, 3)},
 			Func:        DEIS,
@@ -155,7 +155,7 @@ func samplers() []Sampler {
 		{
 			Name:        "lms",
 			Aliases:     []string{"k_lms", "LMSDiscreteScheduler"},
-			Description: "Adams-Bashforth of order 4 for uneven steps; wants 20 steps or more",
+			Description: "Adams-Bashforth of order 4 for uneven steps; needs 20 steps or more",
 			Schedule:    "discrete",
 			Parameters:  []Parameter{order(4, 1, 4)},
 			Func:        LMS,
@@ -348,7 +348,7 @@ func samplers() []Sampler {
 		{
 			Name:        "ddpm",
 			Aliases:     []string{"DDPMScheduler"},
-			Description: "ancestral sampling as the model was trained; wants hundreds of steps",
+			Description: "ancestral sampling as the model was trained; needs hundreds of steps",
 			Schedule:    "discrete",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},
@@ -365,7 +365,7 @@ func samplers() []Sampler {
 		{
 			Name:        "pc",
 			Aliases:     []string{"predictor_corrector", "ScoreSdeVeScheduler"},
-			Description: "predictor-corrector of the score SDE, two evaluations a step; wants hundreds of steps",
+			Description: "predictor-corrector of the score SDE, two evaluations a step; needs hundreds of steps",
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters:  []Parameter{sNoise()},

@@ -6,9 +6,9 @@ import (
 )
 
 // The samplers of CFG++ move towards the guided prediction D, but take the
-// noise to be that of the unguided one, U ([Options.Uncond], which guidance
-// fills). Where nothing fills it U is D, and each of them is the sampler whose
-// name it bears. As in ComfyUI; guidance scales are 0.5 to 2.
+// noise from the unguided one, U (Options.Uncond, which guidance fills). Without
+// it U is D, and each is the sampler after which it is named. As in ComfyUI; with
+// guidance scales of 0.5 to 2.
 
 // EulerCFGPP is the step of CFG++ (Chung et al. 2024, arXiv:2406.08070,
 // algorithm 2): with Eta 0 DDIM's, as ComfyUI's euler_cfg_pp, and above as
@@ -63,8 +63,8 @@ func DPMPP2MCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sig
 }
 
 // DPMPP2SAncestralCFGPP is [DPMPP2SAncestral] with CFG++, as ComfyUI's
-// dpmpp_2s_ancestral_cfg_pp: a step of the unguided model, and at its end the
-// difference D - U of its beginning. Two evaluations a step.
+// dpmpp_2s_ancestral_cfg_pp: a step with the unguided predictions, then the
+// difference D - U from its beginning is added. Two evaluations a step.
 func DPMPP2SAncestralCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
@@ -132,7 +132,7 @@ func ResMultistepCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigma
 }
 
 // GradientEstimationCFGPP is [GradientEstimation] with CFG++, as ComfyUI's
-// gradient_estimation_cfg_pp: the step of [EulerCFGPP], whose unguided slope is
+// gradient_estimation_cfg_pp: the step of [EulerCFGPP] with its unguided slope
 // extrapolated from the step before.
 func GradientEstimationCFGPP(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const gamma = 2
@@ -158,11 +158,11 @@ func GradientEstimationCFGPP(ctx context.Context, denoise Denoiser, x []float32,
 	return nil
 }
 
-// CFGPPUD10AB is ComfyUI's cfgpp_ud10_ab, a rule of thumb without a paper: the
-// step of [EulerCFGPP] whose unguided slope is extrapolated by a tenth, mixed
-// with a quarter of the Adams–Bashforth step of order 2; the last step, to 0,
-// ends where a line through the last two guided predictions meets 0. One
-// evaluation a step.
+// CFGPPUD10AB is ComfyUI's cfgpp_ud10_ab, a heuristic without a paper: the step
+// of [EulerCFGPP] with its unguided slope extrapolated by a tenth, mixed with a
+// quarter of the Adams–Bashforth step of order 2. The last step, to 0, ends
+// where a line through the last two guided predictions meets 0. One evaluation a
+// step.
 func CFGPPUD10AB(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	const unguidedWeight, historyWeight = 0.1, 0.25
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)

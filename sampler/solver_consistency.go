@@ -5,9 +5,10 @@ import (
 	"math"
 )
 
-// LCM samples a latent consistency model (Luo et al. 2023, arXiv:2310.04378;
-// Song et al. 2023, algorithm 1, arXiv:2303.01469): the model's clean sample,
-// then fresh noise up to the next noise level. One evaluation a step.
+// LCM is the sampler of latent consistency models (Luo et al. 2023,
+// arXiv:2310.04378; Song et al. 2023, algorithm 1, arXiv:2303.01469): each step
+// takes the model's clean sample and adds fresh noise of the next noise level.
+// One evaluation a step.
 func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, len(sigmas) > 2)
 	if err != nil {
@@ -27,10 +28,11 @@ func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, nois
 	return nil
 }
 
-// Consistency makes of a denoiser the consistency function of LCM, which is
+// Consistency turns a denoiser into the consistency function of LCM, which is
 // the identity at noise level 0: cSkip·x + cOut·D with coefficients that depend
-// on the timestep (the diffusers library's LCMScheduler, with its sigma_data
-// 0.5 and timestep_scaling 10). It matters at the lowest timesteps only.
+// on the timestep, as the diffusers library's LCMScheduler has them with its
+// sigma_data 0.5 and timestep_scaling 10. It differs at the lowest timesteps
+// only.
 func Consistency(denoise Denoiser, process *Process) Denoiser {
 	const sigmaData, scaling = 0.5, 10
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
@@ -48,8 +50,8 @@ func Consistency(denoise Denoiser, process *Process) Denoiser {
 
 // TCD is trajectory consistency distillation's sampler (Zheng et al. 2024,
 // arXiv:2402.19159, algorithm 4), as the diffusers library's TCDScheduler: Eta
-// is its gamma, from 0 without noise to 1, usually 0.3. Needs Options.Process
-// for the timesteps. One evaluation a step.
+// is its gamma, from 0, without noise, to 1; usually 0.3. It needs
+// Options.Process for the timesteps. One evaluation a step.
 func TCD(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {

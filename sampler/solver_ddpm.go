@@ -6,15 +6,15 @@ import (
 )
 
 // DDPM is ancestral sampling with the posterior's variance ("fixed small",
-// Ho et al. 2020, arXiv:2006.11239, section 3.2): [EulerAncestral] with eta 1,
-// whatever Options says.
+// Ho et al. 2020, arXiv:2006.11239, section 3.2): [EulerAncestral] with an eta
+// of 1, whatever Options.Eta is.
 func DDPM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	o.Eta = 1
 	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
 }
 
-// DDPMLarge is ancestral sampling with the forward process's variance ("fixed
-// large"): more noise than [DDPM], right for data that is noise itself.
+// DDPMLarge is ancestral sampling with the variance of the forward process
+// ("fixed large"): more noise than [DDPM], exact for data that is normal noise.
 func DDPMLarge(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return ddpm(ctx, func(ctx context.Context, dst, v, x []float32, sigma float64) error {
 		for i := range v {
@@ -24,14 +24,15 @@ func DDPMLarge(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas
 	}, x, sigmas, noise, o)
 }
 
-// A VarianceDenoiser also writes to v, for each element, where between the
-// posterior's log variance (-1) and the forward process's (1) the step's
-// variance lies: "learned range" of Nichol and Dhariwal 2021,
-// arXiv:2102.09672, section 3.1.
+// A VarianceDenoiser also predicts the variance of a step: for each element it
+// writes to v where it lies between the log variance of the posterior (-1) and
+// that of the forward process (1). This is "learned range" of Nichol and
+// Dhariwal 2021, arXiv:2102.09672, section 3.1.
 type VarianceDenoiser func(ctx context.Context, dst, v, x []float32, sigma float64) error
 
-// DDPMLearned makes ancestral sampling of a model that predicts its variance.
-// The denoiser given to the result is not used and may be nil.
+// DDPMLearned is ancestral sampling with a model that predicts the variance, as
+// many models for pixels do. The denoiser that the Func receives is not used and
+// may be nil.
 func DDPMLearned(model VarianceDenoiser) Func {
 	return func(ctx context.Context, _ Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 		return ddpm(ctx, model, x, sigmas, noise, o)

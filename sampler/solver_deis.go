@@ -7,9 +7,9 @@ import (
 
 // DEIS is the diffusion exponential integrator sampler of Zhang and Chen 2023
 // ("Fast Sampling of Diffusion Models with Exponential Integrator",
-// arXiv:2204.13902), its tAB-DEIS: multistep, with eps a polynomial in the
-// time of the variance-preserving SDE, of order up to 3 (usually 3), as
-// ComfyUI's deis. One evaluation a step.
+// arXiv:2204.13902) in its variant tAB-DEIS: a multistep method for which eps is
+// a polynomial in the time of the variance-preserving SDE. Order up to 3 (usually
+// 3), as ComfyUI's deis. One evaluation a step.
 func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -40,9 +40,9 @@ func DEIS(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noi
 	return nil
 }
 
-// DEISLog is [DEIS] with a polynomial in log(sigma) instead, of order up to 3
-// (usually 2), as the diffusers library's DEISMultistepScheduler. The last two
-// steps have lower orders.
+// DEISLog is [DEIS] with a polynomial in log(sigma), as the diffusers library's
+// DEISMultistepScheduler. Order up to 3 (usually 2), lower in the last two
+// steps.
 func DEISLog(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -87,8 +87,8 @@ func timeWeight(sigmas []float64, i, j, order int) float64 {
 	})
 }
 
-// The SDE's constants, from its noise levels 0.002 at t = 0.001 and 80 at 1, as
-// ComfyUI has them (table 1 of Karras et al. 2022).
+// The SDE's constants, from its noise levels 0.002 at t = 0.001 and 80 at 1
+// (Karras et al. 2022, table 1), as in ComfyUI.
 const (
 	deisBetaD   = 17.537956987271453
 	deisBetaMin = -0.004768986493722593
@@ -121,9 +121,9 @@ func lagrange(nodes []float64, j int, at float64) float64 {
 	return p
 }
 
-// integrate is Gauss and Legendre's rule of eight points, which is exact to
-// rounding for exponential functions times polynomials over the steps that
-// occur.
+// integrate is the Gauss–Legendre rule of eight points, which is exact to
+// rounding for what is integrated here: exponential functions times polynomials
+// over short steps.
 func integrate(a, b float64, f func(float64) float64) float64 {
 	mid, half := (a+b)/2, (b-a)/2
 	var sum float64
@@ -133,7 +133,7 @@ func integrate(a, b float64, f func(float64) float64) float64 {
 	return sum * half
 }
 
-// gauss8 has half of the rule's points; the others are opposite.
+// gauss8 has the positive nodes of the rule; the others are their opposites.
 var gauss8 = struct{ nodes, weights [4]float64 }{
 	[4]float64{0.1834346424956498, 0.5255324099163290, 0.7966664774136267, 0.9602898564975363},
 	[4]float64{0.3626837833783620, 0.3137066458778873, 0.2223810344533745, 0.1012285362903763},

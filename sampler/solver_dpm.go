@@ -20,7 +20,7 @@ func newDPM(l *loop) *dpm {
 	return &dpm{loop: l, eps: l.slice(), eps1: l.slice(), eps2: l.slice(), u: l.slice(), denoised: l.slice()}
 }
 
-// epsilon asks the model at noise level e^-t and turns the answer into eps.
+// epsilon evaluates the model at noise level e^-t and writes its eps.
 func (d *dpm) epsilon(dst, x []float32, t float64) error {
 	sigma := math.Exp(-t)
 	if err := d.denoise(d.i, dst, x, sigma); err != nil {
@@ -38,7 +38,8 @@ func (d *dpm) first(dst []float32, t, tNext float64) {
 	sum2(dst, 1, d.x, -math.Exp(-tNext)*math.Expm1(tNext-t), d.eps)
 }
 
-// probe asks for eps at the fraction r of a step, from a first-order step.
+// probe evaluates eps at the fraction r of a step, after a first-order step to
+// there.
 func (d *dpm) probe(dst []float32, r, t, tNext float64) error {
 	s := t + r*(tNext-t)
 	d.first(d.u, t, s)
@@ -53,7 +54,7 @@ func (d *dpm) second(dst []float32, r, t, tNext float64) {
 }
 
 // third writes the third-order step to dst, from eps, eps1 at a third, and
-// eps2 at two thirds, which it asks for.
+// eps2 at two thirds, which it evaluates.
 func (d *dpm) third(dst []float32, t, tNext float64) error {
 	const r1, r2 = 1.0 / 3, 2.0 / 3
 	h := tNext - t
@@ -70,8 +71,8 @@ func (d *dpm) third(dst []float32, t, tNext float64) error {
 	return nil
 }
 
-// target gives where a step to tNext goes before fresh noise of standard
-// deviation up is added, never beyond tEnd.
+// target returns the time to which a step to tNext goes before fresh noise of
+// standard deviation up is added. It is at most tEnd.
 func (d *dpm) target(t, tNext, tEnd float64) (to, up float64) {
 	if d.o.Eta == 0 {
 		return tNext, 0
@@ -81,8 +82,8 @@ func (d *dpm) target(t, tNext, tEnd float64) (to, up float64) {
 	return to, math.Sqrt(max(math.Exp(-2*tNext)-math.Exp(-2*to), 0))
 }
 
-// span gives the time at the first noise level and at the last above 0, and
-// whether these differ: with sigmas of one step to 0 they do not.
+// span returns the time at the first noise level and at the last above 0, and
+// whether they differ, as they do not in a single step to 0.
 func span(sigmas []float64) (tStart, tEnd float64, ok bool) {
 	last := sigmas[len(sigmas)-1]
 	if last == 0 {
@@ -92,10 +93,10 @@ func span(sigmas []float64) (tStart, tEnd float64, ok bool) {
 }
 
 // DPMFast is DPM-Solver-fast, as k-diffusion's sample_dpm_fast: steps of order
-// 3 and a rest of lower order, even in log(sigma), that spend as many
-// evaluations as the sigmas have steps. Of the sigmas it takes only the first
-// and the last above 0, which is where, like its model, it ends. Its usual
-// eta is 0.
+// 3, and at the end one of lower order, even in log(sigma), with as many
+// evaluations in all as the sigmas have steps. Of the sigmas it uses only the
+// first and the last above 0, where it ends, as in k-diffusion. Its usual eta is
+// 0.
 func DPMFast(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
@@ -165,9 +166,9 @@ const maxAdaptive = 10_000
 
 // DPMAdaptive is DPM-Solver-12 or -23 (Order 2 or 3, usually 3) with steps as
 // long as the tolerances ATol and RTol allow, as k-diffusion's
-// sample_dpm_adaptive. Of the sigmas it takes only the first and the last
-// above 0, which is where it ends. Its usual eta is 0. The pictures of a batch
-// take common steps, so they differ a little from single runs.
+// sample_dpm_adaptive. Of the sigmas it uses only the first and the last above
+// 0, where it ends. Its usual eta is 0. All pictures of a batch take the same
+// steps, so they differ a little from single runs.
 func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
@@ -185,7 +186,7 @@ func DPMAdaptive(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigm
 		return Euler(ctx, denoise, x, sigmas, noise, o)
 	}
 	d := newDPM(l)
-	d.i, l.n = -1, 0 // their number is not known
+	d.i, l.n = -1, 0 // the number of steps is not known
 	low, high, last := l.slice(), l.slice(), l.slice()
 	copy(last, x)
 	h, exponent := 0.05, 1/float64(order)

@@ -82,9 +82,9 @@ func DPMPP2MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigma
 	})
 }
 
-// DPMPP2MSDEPath is [DPMPP2MSDE] with the noise of one path, as [Brownian]'s,
-// which the first draw of its noise determines: more steps refine a picture
-// instead of changing it, as in stable-diffusion.cpp's dpm++2m_sde_bt.
+// DPMPP2MSDEPath is [DPMPP2MSDE] with noise of one path, like that of
+// [Brownian], which the first draw of noise determines: more steps refine a
+// picture instead of changing it. As stable-diffusion.cpp's dpm++2m_sde_bt.
 func DPMPP2MSDEPath(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	if noise != nil && o.Eta > 0 {
 		noise = newPath(noise, len(x))
@@ -133,11 +133,11 @@ func dpmpp2mSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigma
 	return nil
 }
 
-// DPMPP3MSDE is the multistep DPM-Solver++ with two steps of history on the
+// DPMPP3MSDE is the multistep DPM-Solver++ with two earlier steps on the
 // reverse SDE, as k-diffusion's sample_dpmpp_3m_sde. One evaluation a step. As
 // there and in the paper's own code, its second difference has half the weight
 // that third order would need: its error is smaller than that of [DPMPP2MSDE],
-// and falls as fast.
+// but of the same order.
 func DPMPP3MSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {

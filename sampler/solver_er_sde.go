@@ -8,7 +8,8 @@ import (
 // ERSDE is ER-SDE-Solver-3 of Cui et al. 2023 ("Elucidating the Solution Space
 // of Extended Reverse-Time SDE for Diffusion Models", arXiv:2309.06169) with
 // the noise scale of its code and of ComfyUI. Order up to 3 (usually 3). One
-// evaluation a step. How much noise it puts back is fixed; SNoise scales it.
+// evaluation a step. The share of noise that it puts back is fixed; SNoise
+// multiplies it.
 func ERSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SNoise > 0)
 	if err != nil {
@@ -56,7 +57,7 @@ func ERSDE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, no
 // erScale is the noise scale function of the paper's ER-SDE 5.
 func erScale(sigma float64) float64 { return sigma * (math.Exp(math.Pow(sigma, 0.3)) + 10) }
 
-// erIntegrals gives the integrals over a step of 1/erScale and of
+// erIntegrals returns the integrals over a step of 1/erScale and of
 // (sigma' - sigma)/erScale, as sums of 200 terms as in the paper's code.
 func erIntegrals(sigma, sigmaNext float64) (s, su float64) {
 	const points = 200

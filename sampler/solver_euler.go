@@ -37,8 +37,8 @@ func ancestral(sigma, sigmaNext, eta float64) (down, up float64) {
 	return math.Sqrt(sigmaNext*sigmaNext - up*up), up
 }
 
-// EulerAncestral steps further down than asked and adds fresh noise to come
-// back up, as k-diffusion's sample_euler_ancestral.
+// EulerAncestral steps to a lower noise level than the next one and adds fresh
+// noise to return to it, as k-diffusion's sample_euler_ancestral.
 func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
@@ -64,9 +64,9 @@ func EulerAncestral(ctx context.Context, denoise Denoiser, x []float32, sigmas S
 // Implicit Models", arXiv:2010.02502) with their eta: 0 is DDIM, 1 is DDPM.
 //
 // In the notation of this package, where x is not shrunk by sqrt(alpha), the
-// paper's equation 12 becomes [EulerAncestral], and at eta 0 [Euler]; what
-// tells DDIM from them is the schedule, with which it is usually run
-// ([DDIMUniform]), and that its usual eta is 0.
+// paper's equation 12 becomes [EulerAncestral], and at eta 0 [Euler]. DDIM
+// differs from them in its usual schedule ([DDIMUniform]) and in its usual eta,
+// 0.
 func DDIM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return EulerAncestral(ctx, denoise, x, sigmas, noise, o)
 }

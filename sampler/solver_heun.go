@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Heun is algorithm 2 of Karras et al. 2022: an Euler step, then a second look
-// from where it led, and a step with the mean of both slopes. Second order,
-// two evaluations a step but the last.
+// Heun is algorithm 2 of Karras et al. 2022: an Euler step, an evaluation at its
+// end, and the step again with the mean of both slopes. Second order, two
+// evaluations a step but the last.
 func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
@@ -29,8 +29,8 @@ func Heun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noi
 	return nil
 }
 
-// heun takes the step of [Heun] from sigma to sigmaNext, where the model has
-// answered already for x.
+// heun takes the step of [Heun] from sigma to sigmaNext; denoised is the
+// model's prediction at its beginning.
 func (l *loop) heun(i int, denoised, x2, denoised2 []float32, sigma, sigmaNext float64) error {
 	toward(x2, l.x, denoised, sigma, sigmaNext)
 	if sigmaNext == 0 {
@@ -96,8 +96,8 @@ func DPM2Ancestral(ctx context.Context, denoise Denoiser, x []float32, sigmas Si
 	return nil
 }
 
-// midpoint takes the step of [DPM2] from sigma to sigmaNext, where the model
-// has answered already for x.
+// midpoint takes the step of [DPM2] from sigma to sigmaNext; denoised is the
+// model's prediction at its beginning.
 func (l *loop) midpoint(i int, denoised, x2, denoised2 []float32, sigma, sigmaNext float64) error {
 	if sigmaNext == 0 {
 		toward(l.x, l.x, denoised, sigma, 0)
@@ -114,8 +114,8 @@ func (l *loop) midpoint(i int, denoised, x2, denoised2 []float32, sigma, sigmaNe
 }
 
 // HeunPP2 is Heun++ of the web UI's community, as ComfyUI's heunpp2: up to
-// three slopes, weighted by their noise levels against the highest. A rule of
-// thumb rather than a method with an order. Up to three evaluations a step.
+// three slopes, weighted by their noise levels relative to the highest. A
+// heuristic rather than a method with an order. Up to three evaluations a step.
 func HeunPP2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.SChurn > 0)
 	if err != nil {
@@ -159,7 +159,7 @@ func HeunPP2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, 
 	return nil
 }
 
-// slopeAt asks the model and writes the ODE's slope.
+// slopeAt evaluates the model and writes the ODE's slope.
 func (l *loop) slopeAt(i int, dst, x []float32, sigma float64) error {
 	if err := l.denoise(i, dst, x, sigma); err != nil {
 		return err

@@ -58,7 +58,7 @@ func lagrangeIntegral(nodes []float64, i, j, order int) float64 {
 	return sum
 }
 
-// history keeps the last slices of a multistep sampler.
+// history has the last slices of a multistep sampler.
 type history struct {
 	slices [][]float32
 	n      int // slices taken so far
@@ -72,18 +72,18 @@ func (l *loop) history(n int) *history {
 	return h
 }
 
-// next gives the slice to write the newest entry to: the oldest one's.
+// next returns the slice for the newest entry: that of the oldest one.
 func (h *history) next() []float32 {
 	h.n++
 	return h.back(0)
 }
 
-// back gives the entry j before the newest.
+// back returns the j-th entry before the newest.
 func (h *history) back(j int) []float32 {
 	return h.slices[(h.n-1-j)%len(h.slices)]
 }
 
-// order gives the order that the options ask for.
+// order is that of the options, or the usual one.
 func (l *loop) order(usual, most int) (int, error) {
 	switch {
 	case l.o.Order == 0:

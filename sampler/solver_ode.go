@@ -8,10 +8,10 @@ import (
 
 // ODE integrates the probability-flow ODE (Song et al. 2021, section 4.3,
 // arXiv:2011.13456) with the adaptive Runge–Kutta method of Dormand and Prince
-// of order 5(4) in log(sigma), where it reads dx/du = x - D. Of the sigmas it
-// takes the first and the last above 0; from there a last step goes to 0 if
-// the sigmas do. Tolerances are RTol and ATol, usually 1e-3. Six evaluations a
-// step.
+// of order 5(4) in u = log(sigma), in which it is dx/du = x - D. Of the sigmas it
+// uses the first and the last above 0, from where a last step leads to 0 if the
+// sigmas end there. The tolerances are RTol and ATol, usually 1e-3. Six
+// evaluations a step.
 func ODE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -21,7 +21,7 @@ func ODE(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, nois
 	if !ok {
 		return Euler(ctx, denoise, x, sigmas, noise, o)
 	}
-	l.n = 0 // not known
+	l.n = 0 // the number of steps is not known
 	s := newDormandPrince(l)
 	u, uEnd, h := -tStart, -tEnd, -0.1
 	if err := s.slope(0, s.k[0], x, u); err != nil {
@@ -132,8 +132,8 @@ func (s *dormandPrince) error(o *Options, h float64) float64 {
 	return math.Sqrt(sum / float64(n))
 }
 
-// report calls OnStep. The slope that the next step begins with tells the
-// clean sample: D = x - dx/du.
+// report calls OnStep. The clean sample follows from the slope at the beginning
+// of the next step: D = x - dx/du.
 func (s *dormandPrince) report(step int, from, to float64) error {
 	if s.o.OnStep == nil {
 		return nil

@@ -5,16 +5,18 @@ import (
 	"math"
 )
 
-// PredictorCorrector is the predictor-corrector sampler of the variance-exploding SDE (Song et
-// al. 2021, algorithms 2 and 4, arXiv:2011.13456): before each ancestral step a
-// step of Langevin dynamics at the same noise level, as long as a signal to
-// noise ratio of 0.16 allows, the mean over the pictures that Options.Images
-// counts. The last step to 0 adds no noise. Two evaluations a step.
+// PredictorCorrector is the predictor-corrector sampler of the variance-
+// exploding SDE (Song et al. 2021, algorithms 2 and 4, arXiv:2011.13456): before
+// each ancestral step it takes a step of Langevin dynamics at the same noise
+// level, whose length follows from a signal-to-noise ratio of 0.16, averaged
+// over the pictures (Options.Images). The last step, to 0, adds no noise. Two
+// evaluations a step.
 func PredictorCorrector(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return PredictorCorrectorWith(0.16)(ctx, denoise, x, sigmas, noise, o)
 }
 
-// PredictorCorrectorWith is [PredictorCorrector] with another signal to noise ratio.
+// PredictorCorrectorWith is [PredictorCorrector] with another signal-to-noise
+// ratio.
 func PredictorCorrectorWith(snr float64) Func {
 	return func(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 		l, err := begin(ctx, denoise, x, sigmas, noise, o, true)
@@ -56,7 +58,7 @@ func (l *loop) langevin(x, denoised []float32, sigma, sigmaNext, snr float64) {
 		scoreNorm += math.Sqrt(apart(part(denoised, k, images), part(x, k, images))) / (sigma * sigma)
 	}
 	if scoreNorm == 0 {
-		return // already at the mode: no direction to go
+		return // already at the mode: no direction
 	}
 	step := 2 * math.Pow(snr*noiseNorm/scoreNorm, 2)
 	k := step / (sigma * sigma)

@@ -15,8 +15,8 @@ var adamsBashforth = [4][]float64{
 }
 
 // IPNDM is the improved PNDM (Zhang and Chen 2023, arXiv:2204.13902):
-// Adams–Bashforth with coefficients for even steps, of an order that rises to
-// 4 as the history grows, as ComfyUI's sample_ipndm. One evaluation a step.
+// Adams–Bashforth with coefficients for even steps, as ComfyUI's sample_ipndm.
+// Order up to 4 (usually 4), lower in the first steps. One evaluation a step.
 func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -45,11 +45,10 @@ func IPNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, no
 }
 
 // IPNDMV is [IPNDM] for uneven steps, as in ComfyUI and in the code of its
-// authors (github.com/zju-pi/diff-sampler). Two slips there keep orders 3 and 4
-// from being reached: a bracket in the weight of the second difference, a
-// below, and a plus for a minus in that of the third, b, which is 11/24 for
-// even steps instead of 9/24. [LMS] is the method without them. One evaluation
-// a step.
+// authors (github.com/zju-pi/diff-sampler). Two mistakes there keep it from
+// orders 3 and 4: a bracket in the weight of the second difference, a below, and
+// a plus for a minus in that of the third, b, which is 11/24 for even steps
+// instead of 9/24. [LMS] is the method without them. One evaluation a step.
 func IPNDMV(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {
@@ -148,9 +147,9 @@ func (s *history) march(x []float32, weights []float64, h float64) {
 }
 
 // PNDM is F-PNDM of Liu et al. 2022: three steps of the pseudo Runge–Kutta
-// method, with four evaluations each, start the linear multistep method. Needs
-// Options.Process for the timesteps halfway. Four steps at least make it
-// differ from Runge–Kutta.
+// method, with four evaluations each, and then the linear multistep method, so
+// it differs from Runge–Kutta from four steps on. It needs Options.Process for
+// the timesteps halfway.
 func PNDM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, false)
 	if err != nil {

@@ -37,9 +37,9 @@ func ResMultistep(ctx context.Context, denoise Denoiser, x []float32, sigmas Sig
 	return nil
 }
 
-// resWeights gives the weights of x, of the prediction at sigma and of the one
-// before in a step of [ResMultistep] from sigma down to another noise level,
-// after one from last down to lastDown.
+// resWeights returns the weights of x, of the prediction at sigma and of the one
+// before, in a step of [ResMultistep] from noise level sigma to down after one
+// from last to lastDown.
 func resWeights(last, lastDown, sigma, down float64) (ratio, b1, b2 float64) {
 	h := math.Log(sigma / down)
 	c2 := math.Log(lastDown/last) / h

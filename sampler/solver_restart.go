@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// Restart goes back up from low noise to high with fresh noise, some times,
-// and down again with Heun's method (Xu et al. 2023, "Restart Sampling for
-// Improving Generative Processes", arXiv:2306.14878). The stretch is from
-// sigma 2 to 0.1, taken once with 20 steps and twice with 36 or more, and not
-// at all with fewer, as in AUTOMATIC1111's web UI; the steps are those of
-// Karras et al. between the ends of the sigmas. Two evaluations a step.
+// Restart returns from low to high noise with fresh noise, and repeats the steps
+// between them, by Heun's method (Xu et al. 2023, "Restart Sampling for Improving
+// Generative Processes", arXiv:2306.14878). As in AUTOMATIC1111's web UI, it
+// repeats the steps from sigma 2 to 0.1: once with 20 steps, twice with 36 or
+// more, and not with fewer than 20; from 20 on the noise levels are those of
+// [Karras] between the ends of the sigmas. Two evaluations a step.
 func Restart(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	if err := sigmas.Check(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func Restart(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, 
 	return nil
 }
 
-// restartSteps gives the noise levels at the beginning and end of each step.
+// restartSteps returns the noise levels at the beginning and end of each step.
 func restartSteps(sigmas []float64) (from, to []float64, err error) {
 	const low, high = 0.1, 2
 	n := len(sigmas) - 1

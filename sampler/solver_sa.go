@@ -8,21 +8,21 @@ import (
 // SASolverOptions are the parameters of SA-Solver.
 type SASolverOptions struct {
 	Predictor, Corrector int  // orders, 1 to 4; a corrector of order 0 is none
-	PECE                 bool // whether the corrected sample is evaluated again
+	PECE                 bool // whether the corrected sample is evaluated, too
 	// Simple is whether weights of order 2 are the simpler ones of the paper's
 	// appendix D, as in the diffusers library.
 	Simple bool
 	// Tau is how stochastic a step between two noise levels is: 0 follows the
-	// ODE, 1 the SDE. nil is Options.Eta where SigmaToT(sigmaNext) lies within
-	// 20 to 80 % of the timesteps, and 0 elsewhere.
+	// ODE, 1 the SDE. nil stands for Options.Eta where SigmaToT(sigmaNext) is
+	// within 20 to 80 % of the timesteps, and 0 elsewhere.
 	Tau func(sigma, sigmaNext float64) float64
 }
 
 // SASolver is SA-Solver of Xue et al. 2023 ("SA-Solver: Stochastic Adams Solver
 // for Fast Sampling of Diffusion Models", arXiv:2309.05019, algorithm 1), with
 // a predictor of order 3 and a corrector of order 4, as ComfyUI's sa_solver. Eta
-// is its tau, in the middle of the steps ([SASolverOptions]). Needs Options.Process for the
-// timesteps. One evaluation a step.
+// is its tau in the middle of the timesteps ([SASolverOptions]), for which it
+// needs Options.Process. One evaluation a step.
 func SASolver(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return SASolverWith(SASolverOptions{Predictor: 3, Corrector: 4})(ctx, denoise, x, sigmas, noise, o)
 }

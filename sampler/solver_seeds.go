@@ -16,8 +16,8 @@ func Seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, n
 }
 
 // ExpHeun is the exponential Heun method, as ComfyUI's exp_heun_2_x0: [Seeds2]
-// that looks at the end of the step and takes both predictions as a line. With
-// Eta > 0 it is exp_heun_2_x0_sde. Two evaluations a step.
+// with its second evaluation at the end of the step, and the prediction linear
+// between both. With Eta > 0 it is exp_heun_2_x0_sde. Two evaluations a step.
 func ExpHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return seeds2(ctx, denoise, x, sigmas, noise, o, 1, func(h float64) (b1, b2 float64) {
 		b2 = phi2(h)
@@ -25,8 +25,8 @@ func ExpHeun(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, 
 	})
 }
 
-// seeds2 evaluates at the start and at the fraction r of each step; weights
-// gives those of the two predictions for a step of h(1+eta).
+// seeds2 evaluates at the start and at the fraction r of each step; weights are
+// those of the two predictions in a step of length h(1+eta).
 func seeds2(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options, r float64, weights func(h float64) (b1, b2 float64)) error {
 	l, err := begin(ctx, denoise, x, sigmas, noise, o, o.Eta > 0)
 	if err != nil {
@@ -104,8 +104,8 @@ func Seeds3(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, n
 	return nil
 }
 
-// stepPath is the noise of one step, which grows as the step's stages go down:
-// that of a stage is that of the stage before, faded, and some more.
+// stepPath is the noise of one step over its stages: the noise of a stage is a
+// part of that of the stage before, and fresh noise.
 type stepPath struct {
 	l *loop
 	z []float32
@@ -121,8 +121,8 @@ func (l *loop) stepPath() *stepPath {
 
 func (p *stepPath) restart() { clear(p.z) }
 
-// add moves the path on by k = eta·h between two noise levels, and adds it to
-// x at the lower one.
+// add continues the path by k = eta·h from one noise level to the next, and adds
+// it to x there.
 func (p *stepPath) add(x []float32, k, sigma, sigmaNext float64) {
 	if p.z == nil {
 		return

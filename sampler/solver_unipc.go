@@ -8,8 +8,8 @@ import (
 // UniPC is the unified predictor-corrector of Zhao et al. 2023 ("UniPC: A
 // Unified Predictor-Corrector Framework for Fast Sampling of Diffusion
 // Models", arXiv:2302.04867) with B(h) = h, variant bh1. Order up to 3
-// (usually 3; the last steps have lower ones), one evaluation a step: the
-// corrector uses the evaluation that the next step needs anyway.
+// (usually 3), lower in the last steps. One evaluation a step: the corrector
+// uses the evaluation that the next step needs anyway.
 func UniPC(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
 	return unipc(ctx, denoise, x, sigmas, noise, o, func(hh float64) float64 { return hh })
 }
@@ -28,8 +28,8 @@ func unipc(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, no
 	if err != nil {
 		return err
 	}
-	// models has one entry more than the order: the newest is the one that
-	// the corrector learns from.
+	// models has one entry more than the order: the corrector uses the newest
+	// one, too.
 	models, last := l.history(order+1), l.slice()
 	now := 0
 	for i := range l.n {
@@ -90,7 +90,7 @@ func (s *uniStep) predict(x []float32, models *history) {
 	sum2(x, s.ratio, x, -s.phi, m0)
 	rho := [3]float64{0.5}
 	if s.order > 2 {
-		// Of the last row and column only the right side moves along.
+		// The same equations without the last row and column.
 		t := *s
 		for row := range t.order - 1 {
 			t.m[row][t.order-1] = t.m[row][t.order]

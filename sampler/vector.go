@@ -2,9 +2,9 @@ package sampler
 
 import "math"
 
-// The arithmetic on samples. Coefficients and sums are float64: that costs
-// nothing beside a model, and rounds each element of a step once. The loops
-// have no bounds checks; TestNoBoundsChecks sees to it.
+// The arithmetic on samples. Coefficients and sums are float64, which costs
+// little compared with a model and rounds each element of a step once. The loops
+// have no bounds checks (TestNoBoundsChecks).
 
 // add does x += a·y.
 func add(x []float32, a float64, y []float32) {

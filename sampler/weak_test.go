@@ -22,7 +22,7 @@ func (n *impulse) Normal(dst []float32) {
 // varianceError is how far the variance of what a stochastic sampler makes is
 // from that of its data, one Gaussian. Its denoiser is linear, and so the
 // sampler is linear in its start and in each draw of noise: runs in which one of
-// them is 1 and the others are 0 tell the variance exactly.
+// them is 1 and the others are 0 give the variance exactly.
 func varianceError(t *testing.T, s Sampler, n int) float64 {
 	const c2, top, bottom = 0.6 * 0.6, 8.0, 0.2
 	denoise := func(_ context.Context, dst, x []float32, sigma float64) error {
