@@ -254,32 +254,3 @@ func ExampleInpaint() {
 	fmt.Printf("%.0f %v\n", x, err)
 	// Output: [5 3] <nil>
 }
-
-// The forward process of training and of img2img, and what a net should
-// predict.
-func ExamplePreconditioning_Target() {
-	process := sampler.StableDiffusion()
-	model, err := sampler.Precondition(process, sampler.PredictV)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	x0, sigma := []float32{1, -1}, 0.75
-	x := append([]float32(nil), x0...)
-	process.AddNoise(x, sigma, sampler.NewTorch(0))
-	v := make([]float32, 2)
-	model.Target(v, x0, x, sigma)
-	fmt.Printf("%.3f %.3f\n", x, v)
-	// Output: [2.156 -1.220] [0.633 0.365]
-}
-
-// Processes relate a net's timesteps to noise levels.
-func ExampleProcess() {
-	for _, p := range []*sampler.Process{sampler.StableDiffusion(), sampler.EDM(0.002, 80, 0.5), sampler.Flow(3)} {
-		fmt.Printf("%.4f to %.2f, timestep of 0.5: %.2f\n", p.SigmaMin(), p.SigmaMax(), p.SigmaToT(0.5))
-	}
-	// Output:
-	// 0.0292 to 14.61, timestep of 0.5: 169.31
-	// 0.0020 to 80.00, timestep of 0.5: -0.17
-	// 0.0030 to 1.00, timestep of 0.5: 500.00
-}

@@ -235,38 +235,6 @@ func ExampleInvert() {
 	// [0.80 -0.30] <nil>
 }
 
-// A flow-matching model with a sampler that was made for diffusion.
-func ExampleFlow() {
-	process := sampler.Flow(3)
-	velocity := func(_ context.Context, dst, x []float32, t float64) error {
-		for i, v := range x { // data that is 1 everywhere: eps - 1
-			dst[i] = (v - 1) / float32(t/1000)
-		}
-		return nil
-	}
-	model, err := sampler.Precondition(process, sampler.PredictFlow)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	sigmas, err := sampler.Linear(process, 8)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	s, err := sampler.Lookup("dpm++2m_sde")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	s.Options.Process = process // which makes it a run on a flow
-	x, noise := make([]float32, 2), sampler.NewTorch(1)
-	process.InitialNoise(x, nil, sigmas[0], noise)
-	err = s.Sample(context.Background(), model.Denoiser(velocity), x, sigmas, noise, s.Options)
-	fmt.Printf("%.2f %v\n", x, err)
-	// Output: [1.00 1.00] <nil>
-}
-
 // Variation seeds: a fifth of the way from one seed's noise to another's.
 func ExampleSlerp() {
 	a, b := make([]float32, 64), make([]float32, 64)
