@@ -159,7 +159,7 @@ func TestGuidanceRefuses(t *testing.T) {
 		{"cfg_rescale", 7, map[string]float64{"phi": 2}, "phi must be 0 to 1 with cfg_rescale, got 2"},
 		{"apg", 7, map[string]float64{"momentum": -2}, "momentum must be -1 to 1 with apg, got -2"},
 		{"apg", 7, map[string]float64{"norm_threshold": inf}, "norm_threshold must be finite with apg, got +Inf"},
-		{"cfg_zero_star", 7, map[string]float64{"zero_steps": 1.5}, "zero_steps must be a whole number, 0 to 1e+06 with cfg_zero_star, got 1.5"},
+		{"cfg_zero_star", 7, map[string]float64{"zero_steps": 1.5}, "zero_steps must be a whole number, 0 to 1000000 with cfg_zero_star, got 1.5"},
 		{"dynamic_thresholding", 7, map[string]float64{"max_value": 0.5}, "max_value must be 1 or more with dynamic_thresholding, got 0.5"},
 		{"cfg", 7, map[string]float64{"start": 0.6, "stop": 0.5}, "start must be at most stop, 0.5, with cfg, got 0.6"},
 		{"pag", 7, map[string]float64{"sigma_min": 3, "sigma_max": 2}, "sigma_min must be at most sigma_max, 2, with pag, got 3"},

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,10 +27,11 @@ func (p Parameter) Range() string {
 	if p.Integer {
 		of = "a whole number, "
 	}
+	low, high := strconv.FormatFloat(p.Min, 'f', -1, 64), strconv.FormatFloat(p.Max, 'f', -1, 64)
 	if math.IsInf(p.Max, 1) {
-		return fmt.Sprintf("%s%g or more", of, p.Min)
+		return of + low + " or more"
 	}
-	return fmt.Sprintf("%s%g to %g", of, p.Min, p.Max)
+	return of + low + " to " + high
 }
 
 // check returns a [*ParameterError] for a value outside the range. NaN is
@@ -111,14 +113,7 @@ func (s Sampler) With(values map[string]float64) (Sampler, error) {
 	if o := s.Options; o.STMin > o.STMax {
 		return Sampler{}, &ParameterError{Of: s.Name, Name: "s_tmin", Value: o.STMin, Range: fmt.Sprintf("at most s_tmax, %g,", o.STMax)}
 	}
-	for _, p := range s.Parameters {
-		switch p.Name {
-		case "eta":
-			s.Stochastic = s.Options.Eta > 0
-		case "s_churn":
-			s.Stochastic = s.Options.SChurn > 0
-		}
-	}
+	s.Stochastic = s.takesNoise(s.Options)
 	return s, nil
 }
 

@@ -291,46 +291,67 @@ func TestFlows(t *testing.T) {
 // Every sampler takes noise to the data of a flow, but for those that need
 // another model (lcm), or are no method of an order on steps as uneven as these.
 func TestEverySamplerFollowsAFlow(t *testing.T) {
-	data := gaussians{0.3}
-	process := Flow(3)
 	every(t, func(t *testing.T, s Sampler) {
-		const count = 8_000
-		n, o := 80, s.Options
+		n := 80
 		switch s.Name {
 		case "lcm", "dpm++2mv2", "cfg++_ud10_ab":
 			return
 		case "tcd":
-			o.Eta = 0
+			s.Options.Eta = 0
 		case "ddpm", "ddpm_large", "pc":
 			n = 400
 		case "dpm_adaptive":
-			o.RTol, o.ATol = 0.005, 0.001
+			s.Options.RTol, s.Options.ATol = 0.005, 0.001
 		}
-		o.Process = process
-		sigmas, err := Linear(process, n)
-		require.NoError(t, err)
-		noise, x := NewTorch(11), make([]float32, count)
-		process.InitialNoise(x, nil, sigmas[0], noise)
-		var last Step
-		o.OnStep = func(s Step) error {
-			require.LessOrEqual(t, s.Sigma, 1.0)
-			require.Less(t, s.SigmaNext, s.Sigma)
-			last = s
-			return nil
-		}
-		require.NoError(t, s.Sample(t.Context(), denoiser(t, process, PredictFlow, flowOf(data)), x, sigmas, noise, o))
-		requireClose(t, x, last.X, 1e-6, "the last step's sample")
-		slices.Sort(x)
-		var worst float64
-		for i, v := range x {
-			alpha := 1 - last.SigmaNext // dpm_fast and dpm_adaptive end above 0
-			f := data.cumulative(float64(v)/alpha, last.SigmaNext/alpha)
-			worst = max(worst, math.Abs(f-float64(i)/count), math.Abs(f-float64(i+1)/count))
-		}
-		if limit := 1.95/math.Sqrt(count) + 0.004; !(worst <= limit) {
-			t.Errorf("off by %.4f, must be at most %.4f", worst, limit)
-		}
+		followFlow(t, s, n, 0.004)
 	})
+	// So do those that can add noise, and with few steps.
+	for _, name := range []string{"euler", "heun", "heun++", "dpm2"} {
+		churned, err := lookup(t, name).With(map[string]float64{"s_churn": 20})
+		require.NoError(t, err)
+		t.Run(name+" s_churn", func(t *testing.T) { followFlow(t, churned, 80, 0.004) })
+	}
+	for _, name := range []string{"ddim", "res_2s", "res_multistep", "exp_heun", "euler_cfg++", "dpm_fast"} {
+		noisy, err := lookup(t, name).With(map[string]float64{"eta": 0.7})
+		require.NoError(t, err)
+		t.Run(name+" eta", func(t *testing.T) { followFlow(t, noisy, 80, 0.004) })
+	}
+	for _, name := range []string{"dpm2_a", "dpm++2s_a", "dpm++2m_sde", "restart", "seeds_2", "res_multistep_ancestral"} {
+		t.Run(name+" few", func(t *testing.T) { followFlow(t, lookup(t, name), 20, 0.04) })
+	}
+}
+
+// followFlow compares what a sampler makes with the data's distribution.
+func followFlow(t *testing.T, s Sampler, n int, tolerance float64) {
+	const count = 8_000
+	data, process := gaussians{0.3}, Flow(3)
+	sigmas, err := Linear(process, n)
+	require.NoError(t, err)
+	noise, x := NewTorch(11), make([]float32, count)
+	process.InitialNoise(x, nil, sigmas[0], noise)
+	var last Step
+	o := s.Options
+	o.Process = process
+	o.OnStep = func(s Step) error {
+		if last.Index == 0 {
+			require.Equal(t, 1.0, s.Sigma)
+		}
+		require.Less(t, s.SigmaNext, s.Sigma)
+		last = s
+		return nil
+	}
+	require.NoError(t, s.Sample(t.Context(), denoiser(t, process, PredictFlow, flowOf(data)), x, sigmas, noise, o))
+	requireClose(t, x, last.X, 1e-6, "the last step's sample")
+	slices.Sort(x)
+	var worst float64
+	for i, v := range x {
+		alpha := 1 - last.SigmaNext // dpm_fast and dpm_adaptive end above 0
+		f := data.cumulative(float64(v)/alpha, last.SigmaNext/alpha)
+		worst = max(worst, math.Abs(f-float64(i)/count), math.Abs(f-float64(i+1)/count))
+	}
+	if limit := 1.95/math.Sqrt(count) + tolerance; !(worst <= limit) {
+		t.Errorf("off by %.4f, must be at most %.4f", worst, limit)
+	}
 }
 
 // A flow's level is at most 1, and its first one may be as near to it as steps

@@ -29,13 +29,30 @@ type Sampler struct {
 	Func Func
 }
 
-// Sample runs the sampler. It is Func, except for samplers that add noise on a
-// flow, which Options.Process names: those run in the notation of diffusions.
+// Sample runs the sampler. It is Func, except where Options.Process is a flow
+// and the sampler adds noise in its steps: that runs in the notation of
+// diffusions.
 func (s Sampler) Sample(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
-	if o.Process != nil && o.Process.kind == KindFlow && (s.Stochastic || o.Eta > 0 || o.SChurn > 0) {
+	if o.Process != nil && o.Process.kind == KindFlow && s.takesNoise(o) && !s.has("s_churn") {
 		return onFlow(s.Func)(ctx, denoise, x, sigmas, noise, o)
 	}
 	return s.Func(ctx, denoise, x, sigmas, noise, o)
+}
+
+// takesNoise reports whether the sampler draws noise with other options.
+func (s Sampler) takesNoise(o Options) bool {
+	switch {
+	case s.has("eta"):
+		return o.Eta > 0
+	case s.has("s_churn"):
+		return o.SChurn > 0
+	}
+	return s.Stochastic
+}
+
+// has reports whether the sampler has a parameter.
+func (s Sampler) has(name string) bool {
+	return slices.ContainsFunc(s.Parameters, func(p Parameter) bool { return p.Name == name })
 }
 
 // A Schedule is a way to choose noise levels, as the registry has it.

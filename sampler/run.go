@@ -110,6 +110,9 @@ func (l *loop) churn(i int, x []float32) (sigmaHat float64) {
 		return sigma
 	}
 	gamma := min(l.o.SChurn/float64(l.n), math.Sqrt2-1)
+	if l.o.Process != nil && l.o.Process.kind == KindFlow {
+		return l.flowChurn(x, sigma, gamma)
+	}
 	sigmaHat = sigma * (gamma + 1)
 	l.addNoise(x, math.Sqrt(sigmaHat*sigmaHat-sigma*sigma), sigma, sigmaHat)
 	return sigmaHat
