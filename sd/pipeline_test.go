@@ -161,7 +161,7 @@ func TestEverySamplerAndSchedule(t *testing.T) {
 		_, err := m.Generate(context.Background(), Request{Prompt: "a", Width: 8, Height: 16, Steps: 4, Sampler: s.Name})
 		require.NoError(t, err, s.Name)
 	}
-	for _, s := range sampler.Schedules() {
+	for _, s := range sampler.SchedulesFor(m.pipeline.Denoiser.Process()) {
 		_, err := m.Generate(context.Background(), Request{Prompt: "a", Width: 8, Height: 8, Steps: 3, Schedule: s.Name, Sampler: "euler"})
 		require.NoError(t, err, s.Name)
 	}

@@ -169,7 +169,7 @@ func (w *waiting) like(o *waiting) bool {
 	if w != o && (a.cache != nil || b.cache != nil) {
 		return false // what is kept is of its own batch
 	}
-	return w.p == o.p && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
+	return w.p == o.p && a.output == b.output && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
 }
 
 // evaluateBatch makes several evaluations at once.
@@ -179,7 +179,7 @@ func evaluateBatch(ctx context.Context, batch []message) {
 		batch[0].reply <- first.p.evaluate(first.ctx, first.dst, first.in)
 		return
 	}
-	in := evaluation{shape: first.in.shape}
+	in := evaluation{shape: first.in.shape, output: first.in.output}
 	size := 0
 	for _, msg := range batch {
 		one := msg.evaluation

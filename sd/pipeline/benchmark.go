@@ -35,7 +35,6 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 	if err != nil {
 		return nil, err
 	}
-	q.Guidance = 1 // the prompt alone
 	d := Drawing{Resolved: q}
 	latent := p.latent(d)
 	sampler.NewPhilox(0).Normal(latent.Data)
@@ -46,7 +45,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 		run  func() error
 	}{
 		{"text", engine.RoleText, func() error {
-			phases, err := p.Conditioner.Conditions(ctx, &q, Steps{0, math.MaxInt}, false, nil)
+			phases, err := p.Conditioner.Conditions(ctx, &q, Steps{0, math.MaxInt}, Needs{Cond: true}, nil)
 			if err == nil {
 				c = *phases[0].Conditions().Cond
 			}
@@ -57,7 +56,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 			if p.Concat != nil {
 				s.concat = tensor.New(p.ConcatChannels, latent.Height(), latent.Width())
 			}
-			c := condition(&c, s, true)
+			c := answer{condition(&c, s, true), "out"}
 			out := [][]float32{make([]float32, len(latent.Data)), make([]float32, len(latent.Data))}
 			return p.model(alone, latent.Shape, nil, c, c)(ctx, out, latent.Data, 500)
 		}},

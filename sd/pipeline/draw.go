@@ -65,8 +65,7 @@ func (p *Pipeline) condition(ctx context.Context, d Drawing, result *request.Res
 func (p *Pipeline) conditions(ctx context.Context, d Drawing, steps Steps, result *request.Result) ([]Phase, error) {
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
-	// Guidance between three answers and CFG++ need them at any scale.
-	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, steps, p.EditsImages || d.Sampler.CFGPP, d.memo)
+	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, steps, p.needs(d), d.memo)
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/disintegration/imaging"
 
 	"github.com/sdgo/sdgo/internal/guard"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
@@ -75,6 +77,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	d := Drawing{Resolved: q}
 	p.attach(&d, with, &all)
 	p.Conditioner.Check(&q, &all)
+	p.checkSampling(&d, &all)
 	if len(all.Problems) > 0 {
 		return d, &all
 	}
@@ -88,6 +91,35 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 		}
 	}
 	return d, nil
+}
+
+// checkSampling checks that the schedule and the guidance suit the model.
+func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
+	passes := []request.Resolved{d.Resolved}
+	for _, h := range d.passes {
+		passes = append(passes, h.drawing.Resolved)
+	}
+	for i, q := range passes {
+		field := "Schedule"
+		if i > 0 {
+			field = fmt.Sprintf("Hires[%d].Schedule", i-1)
+		}
+		if q.Schedule.Sigmas == nil { // unknown
+			continue
+		}
+		if err := q.Schedule.Check(p.Denoiser.Process()); err != nil {
+			e.Join(request.Problemf(field, "%v", err))
+		}
+	}
+	answers := d.Guide.Guider.Answers
+	switch {
+	case p.EditsImages && d.Guider != "cfg" && d.Guider != editing:
+		e.Add("Guider", "must be %s, which a model for editing pictures has of its own, got %s", editing, d.Guider)
+	case !p.EditsImages && slices.Contains(answers, sampler.AnswerImage):
+		e.Add("Guider", "%s is for models for editing pictures", d.Guider)
+	case slices.Contains(answers, sampler.AnswerPerturbed) && !p.Denoiser.Perturbs():
+		e.Add("Guider", "%s needs perturbed attention, which the model's network does not have", d.Guider)
+	}
 }
 
 // attach finds the models that a request names.

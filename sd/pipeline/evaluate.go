@@ -2,11 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -17,6 +19,8 @@ type evaluation struct {
 	x, t  []float32
 	c     []Condition
 	cache *deepCache
+
+	output string // of the network
 }
 
 // evaluator runs evaluations of denoisers. A batch of pictures has one that makes
@@ -35,7 +39,7 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	if in.cache != nil {
 		return in.cache.run(ctx, net, in, inputs, dst)
 	}
-	out := []cgo.Output{{Name: "out", Data: dst}}
+	out := []cgo.Output{{Name: in.output, Data: dst}}
 	if net.Device().Kind != cgo.CPU {
 		return net.RunFinite(ctx, inputs, out)
 	}
@@ -49,32 +53,42 @@ func sameShapes(a, b Condition) bool {
 	})
 }
 
+// answer is one answer of the network: to a condition, from one of its outputs.
+type answer struct {
+	condition Condition
+	output    string
+}
+
 // model returns the denoiser as samplers see it, for latents of one shape and a
-// number of conditions: dst has a slice for each, nil where its answer is not
-// wanted. Conditions of the same shapes go through the network as one batch, so that
-// its weights are read once.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, conditions ...Condition) sampler.ModelMany {
+// number of answers: dst has a slice for each, nil where it is not wanted. Conditions
+// of the same shapes go through the network as one batch, so that its weights are read
+// once.
+func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
 	var x, ts, out []float32
 	var batch []Condition
 	return func(ctx context.Context, dst [][]float32, latent []float32, t float64) error {
-		done := make([]bool, len(conditions))
-		for first := range conditions {
+		done := make([]bool, len(answers))
+		for first, a := range answers {
 			if done[first] || dst[first] == nil {
 				continue
 			}
 			var members []int
 			x, ts, batch = x[:0], ts[:0], batch[:0]
-			for i := first; i < len(conditions); i++ {
-				if dst[i] != nil && !done[i] && sameShapes(conditions[i], conditions[first]) {
+			for i := first; i < len(answers); i++ {
+				if b := answers[i]; dst[i] != nil && !done[i] && b.output == a.output && sameShapes(b.condition, a.condition) {
 					x, ts = append(x, latent...), append(ts, float32(t))
-					batch, members, done[i] = append(batch, conditions[i]), append(members, i), true
+					batch, members, done[i] = append(batch, b.condition), append(members, i), true
 				}
 			}
-			if len(out) < len(conditions)*n {
-				out = make([]float32, len(conditions)*n)
+			if len(out) < len(answers)*n {
+				out = make([]float32, len(answers)*n)
 			}
-			if err := run(ctx, p, out[:len(members)*n], evaluation{shape, x, ts, batch, cache}); err != nil {
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output}
+			if a.output == "out" {
+				in.cache = cache
+			}
+			if err := run(ctx, p, out[:len(members)*n], in); err != nil {
 				return err
 			}
 			for k, i := range members {
@@ -85,29 +99,103 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, condition
 	}
 }
 
-// guide makes the denoiser of one phase: guidance between the network's answers.
-// uncond is the sampler's option.
-func (p *Pipeline) guide(d Drawing, s *Source, prediction sampler.Prediction, shape []int, c Conditions, uncond []float32) sampler.Denoiser {
-	run := d.run
-	if run == nil {
-		run = alone
+// run is what all models that take part in sampling one latent share.
+type run struct {
+	shape  []int // of the latent
+	sigmas sampler.Sigmas
+	uncond []float32 // the sampler's option
+	made   *int      // the number of steps that are done
+}
+
+// guide makes the guided denoiser of a run. Its conditions change from phase to phase;
+// it holds the memory of one phase: none comes back.
+func (p *Pipeline) guide(d Drawing, s *Source, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
+	model, err := sampler.Precondition(p.Denoiser.Process(), prediction)
+	if err != nil {
+		return nil, err
 	}
-	var cache *deepCache
-	if d.DeepCache > 1 {
-		cache = &deepCache{every: d.DeepCache}
+	guidance, err := p.guidance(d)
+	if err != nil {
+		return nil, err
 	}
-	cond, without := condition(c.Cond, s, true), condition(c.Uncond, s, true)
-	if p.EditsImages {
-		// Brooks et al. 2023, eq. 3: from neither picture nor text to the picture, and
-		// on to the text.
-		many := sampler.NewMany(prediction, p.Denoiser.Process(), p.model(run, shape, cache, condition(c.Uncond, s, false), without, cond))
-		return sampler.Composable(many, []float64{d.ImageGuidance - d.Guidance, d.Guidance}, 1)
+	evaluator := d.run
+	if evaluator == nil {
+		evaluator = alone
 	}
-	model := p.model(run, shape, cache, cond, without)
-	pair := sampler.NewPair(prediction, p.Denoiser.Process(), func(ctx context.Context, cond, uncond, x []float32, t float64) error {
-		return model(ctx, [][]float32{cond, uncond}, x, t)
+	current, answers := -1, sampler.BatchModel(nil)
+	phased := func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
+		next := max(current, 0)
+		for next+1 < len(phases) && *r.made >= phases[next].Until {
+			next++
+		}
+		if next != current {
+			var cache *deepCache
+			if d.DeepCache > 1 {
+				cache = &deepCache{every: d.DeepCache}
+			}
+			current, answers = next, p.model(evaluator, r.shape, cache, ask(guidance, phases[next].Conditions(), s)...)
+		}
+		return answers(ctx, dst, x, t)
+	}
+	denoise, err := guidance.Denoiser(sampler.GuidedModel{
+		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Uncond: r.uncond,
 	})
-	return d.Sampler.Guide(pair, d.Guidance, uncond)
+	var wrong *sampler.ParameterError
+	if errors.As(err, &wrong) {
+		err = request.Problemf("GuiderOptions", "%v", err)
+	}
+	return denoise, err
+}
+
+// ask is what guidance asks of the network in one phase, in its order.
+func ask(g sampler.Guidance, c Conditions, s *Source) []answer {
+	all := make([]answer, len(g.Guider.Answers))
+	for i, a := range g.Guider.Answers {
+		switch a {
+		case sampler.AnswerCond:
+			all[i] = answer{condition(c.Cond, s, true), "out"}
+		case sampler.AnswerPerturbed:
+			all[i] = answer{condition(c.Cond, s, true), "perturbed"}
+		case sampler.AnswerImage:
+			all[i] = answer{condition(c.Uncond, s, true), "out"}
+		case sampler.AnswerUncond: // without the picture, where that has a guidance of its own
+			all[i] = answer{condition(c.Uncond, s, !slices.Contains(g.Guider.Answers, sampler.AnswerImage)), "out"}
+		}
+	}
+	return all
+}
+
+// guidance is the drawing's, or that between three answers of models that edit
+// pictures.
+func (p *Pipeline) guidance(d Drawing) (sampler.Guidance, error) {
+	if !p.EditsImages {
+		return d.Guide, nil
+	}
+	guider, err := sampler.LookupGuider(editing)
+	if err != nil {
+		return sampler.Guidance{}, err
+	}
+	options := map[string]float64{"image_scale": d.ImageGuidance}
+	for name, v := range d.GuiderOptions {
+		options[name] = v
+	}
+	return guider.With(d.Guidance, options)
+}
+
+// editing is the guidance of models that edit pictures (Brooks et al. 2023).
+const editing = "instruct_pix2pix"
+
+// needs says which conditions a drawing's guidance asks about.
+func (p *Pipeline) needs(d Drawing) (n Needs) {
+	g, err := p.guidance(d)
+	if err != nil {
+		return Needs{true, true}
+	}
+	for _, a := range g.Needs(d.Sampler.CFGPP) {
+		n.Cond = n.Cond || a == sampler.AnswerCond || a == sampler.AnswerPerturbed
+		n.Uncond = n.Uncond || a == sampler.AnswerUncond || a == sampler.AnswerImage
+	}
+	return n
 }
 
 // condition is a condition with the channels beside the latent, or with zeros in
@@ -126,33 +214,12 @@ func condition(c *Condition, s *Source, seen bool) Condition {
 	return Condition{append(slices.Clip(c.Inputs), engine.Named{Name: "concat", Shape: beside.Shape, Data: beside.Data})}
 }
 
-// inPhases is the denoiser whose conditions change from phase to phase; uncond is
-// the sampler's option and made the number of steps that are done. It holds the
-// memory of one phase: none comes back.
-func (p *Pipeline) inPhases(d Drawing, s *Source, prediction sampler.Prediction, shape []int, phases []Phase, uncond []float32, made *int) sampler.Denoiser {
-	current := 0
-	var guided sampler.Denoiser
-	return func(ctx context.Context, dst, x []float32, sigma float64) error {
-		next := current
-		for next+1 < len(phases) && *made >= phases[next].Until {
-			next++
-		}
-		if guided == nil || next != current {
-			current, guided = next, p.guide(d, s, prediction, shape, phases[next].Conditions(), uncond)
-		}
-		return guided(ctx, dst, x, sigma)
-	}
-}
-
 // stepMemory is what a step of n pictures takes beside the weights, in bytes.
 func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
 	d := t.d
-	answers := 2
-	switch {
-	case p.EditsImages:
-		answers = 3
-	case d.Guidance == 0 || d.Guidance == 1:
-		answers = 1
+	answers := 1
+	if g, err := p.guidance(d); err == nil {
+		answers = max(1, len(g.Needs(d.Sampler.CFGPP)))
 	}
 	var largest Condition
 	for _, phase := range t.c.phases {

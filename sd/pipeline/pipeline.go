@@ -87,14 +87,17 @@ type Steps struct{ After, Until int }
 // Reaches reports whether any of the steps is in (after, until].
 func (s Steps) Reaches(after, until int) bool { return until > s.After && after < s.Until }
 
+// Needs says which conditions guidance asks about.
+type Needs struct{ Cond, Uncond bool }
+
 // Memo keeps what a request has computed for its further passes.
 type Memo map[any]any
 
 // Conditioner turns a request into conditions.
 type Conditioner interface {
 	// Conditions are those of the steps that the model makes: of others they need not
-	// be there. The conditions that no guidance asks for are nil, unless both is set.
-	Conditions(ctx context.Context, q *request.Resolved, steps Steps, both bool, memo Memo) ([]Phase, error)
+	// be there, and those that needs leaves out are nil.
+	Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error)
 
 	// Check checks what conditions are made of, before any work.
 	Check(q *request.Resolved, e *request.Error)
@@ -108,7 +111,7 @@ type Denoiser interface {
 	Latent(width, height int) []int
 
 	// Process is how noise is added to samples.
-	Process() *sampler.Discrete
+	Process() *sampler.Process
 
 	// Prediction is what the network predicts. It may have to run the network to
 	// find out.
@@ -116,12 +119,18 @@ type Denoiser interface {
 
 	// Inputs are the network's inputs for a batch: in x the latents one after the
 	// other, for each a timestep in t, and conditions of the same shapes in c. x may
-	// be nil, to estimate. Its output is "out".
+	// be nil, to estimate. Its output is "out", and "perturbed" where it has
+	// perturbed attention.
 	Inputs(shape []int, x, t []float32, c []Condition) []cgo.Input
 
 	// CachesInner reports whether the network has the output and the input "deep",
 	// which DeepCache reuses.
 	CachesInner() bool
+
+	// Perturbs reports whether the network has the output "perturbed": what it
+	// predicts with the identity in place of the inner self-attention (Ahn et al.
+	// 2024, arXiv:2403.17377).
+	Perturbs() bool
 }
 
 // Attached are the open models that a request may name.

@@ -86,12 +86,12 @@ func (p Prompts) checkPrompt(text string, steps []int) error {
 	return nil
 }
 
-// Conditions encodes the prompts that the guidance scale needs, with all that they
+// Conditions encodes the prompts that guidance needs, with all that they
 // become from step to step, and mixes them with those of the picture that the request
 // is on the way to.
-func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Steps, both bool, memo Memo) ([]Phase, error) {
+func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error) {
 	defer p.Idle()
-	own, err := p.encode(ctx, q, q.Prompt, steps, both, memo)
+	own, err := p.encode(ctx, q, q.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Step
 		}
 		return all, nil
 	}
-	other, err := p.encode(ctx, q, *q.Interpolate.Prompt, steps, both, memo)
+	other, err := p.encode(ctx, q, *q.Interpolate.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, request.Rename(err, "Interpolate.Prompt")
 	}
@@ -120,7 +120,7 @@ type encoded struct {
 }
 
 // encode encodes a prompt and the negative one.
-func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, steps Steps, both bool, memo Memo) (all []encoded, err error) {
+func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, steps Steps, needs Needs, memo Memo) (all []encoded, err error) {
 	made := q.StepsToMake()
 	cond, err := prompt.Schedule(text, made)
 	if err != nil {
@@ -147,12 +147,12 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, s
 	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
 		e := encoded{until: min(cond[i].Until, uncond[k].Until)}
 		reached := steps.Reaches(before, e.until)
-		if reached && (q.Guidance != 0 || both) {
+		if reached && needs.Cond {
 			if e.cond, err = one(0, cond[i].Text); err != nil {
 				return nil, inField(err, "Prompt")
 			}
 		}
-		if reached && (q.Guidance != 1 || both) {
+		if reached && needs.Uncond {
 			if e.uncond, err = one(1, uncond[k].Text); err != nil {
 				return nil, inField(err, "NegativePrompt")
 			}

@@ -37,7 +37,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		sigmas = d.Truncate(sigmas)
 		x0 = c.source.Latent.Data // nothing where the picture is a condition alone
 	}
-	sampler.Start(x.Data, x0, sigmas[0], noise)
+	process.InitialNoise(x.Data, x0, sigmas[0], noise)
 
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
 	options := d.Sampler.Options
@@ -45,11 +45,13 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if d.Sampler.CFGPP {
 		options.Uncond = make([]float32, len(x.Data))
 	}
-	denoise := p.inPhases(d, c.source, prediction, x.Shape, c.phases, options.Uncond, &made)
-	if d.refiner != nil {
-		if denoise, err = p.handOver(ctx, d, denoise, x.Shape, c, options.Uncond, &made); err != nil {
-			return tensor.Tensor{}, err
-		}
+	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, made: &made}
+	denoise, err := p.guide(d, c.source, prediction, c.phases, run)
+	if err == nil && d.refiner != nil {
+		denoise, err = p.handOver(ctx, d, denoise, c, run)
+	}
+	if err != nil {
+		return tensor.Tensor{}, err
 	}
 	if c.source != nil && c.source.Cells != nil && c.source.concat.Data == nil {
 		denoise = sampler.Inpaint(denoise, c.source.Latent.Data, c.source.Cells, options.Uncond)
@@ -69,19 +71,22 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 
 // handOver is the denoiser that leaves the last steps to the refiner, which
 // sees the same latents (Podell et al. 2023, §2.5).
-func (p *Pipeline) handOver(ctx context.Context, d Drawing, base sampler.Denoiser, shape []int, c guided, uncond []float32, made *int) (sampler.Denoiser, error) {
+func (p *Pipeline) handOver(ctx context.Context, d Drawing, base sampler.Denoiser, c guided, run run) (sampler.Denoiser, error) {
 	r := d.refiner
-	if tensor.Size(r.Denoiser.Latent(d.Width, d.Height)) != tensor.Size(shape) || r.Autoencoder.Factor() != p.Autoencoder.Factor() {
+	if tensor.Size(r.Denoiser.Latent(d.Width, d.Height)) != tensor.Size(run.shape) || r.Autoencoder.Factor() != p.Autoencoder.Factor() {
 		return nil, request.Problemf("Refiner", "its latents have another shape than the model's")
 	}
 	prediction, err := r.Denoiser.Prediction(ctx)
 	if err != nil {
 		return nil, err
 	}
-	refined := r.inPhases(d, nil, prediction, shape, c.refined, uncond, made)
+	refined, err := r.guide(d, nil, prediction, c.refined, run)
+	if err != nil {
+		return nil, err
+	}
 	first := d.RefinerStep()
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
-		if *made >= first {
+		if *run.made >= first {
 			return refined(ctx, dst, x, sigma)
 		}
 		return base(ctx, dst, x, sigma)

@@ -79,6 +79,7 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 	if !(p.Request.Guidance >= 0 && p.Request.Guidance <= maxScale) {
 		add("Guidance", "must be 0 to %d, got %g", maxScale, p.Request.Guidance)
 	}
+	p.Request.checkGuidance(&Error{}) // the same options, which were checked, at another scale
 	if p.HiresPass.Strength != nil {
 		p.Strength = *p.HiresPass.Strength
 	}

@@ -18,6 +18,9 @@ func (q Resolved) Params(model string, seed int64) Params {
 	}
 	r.Guidance = Float(q.Guidance)
 	r.Sampler, r.Schedule = q.Sampler.Name, q.Schedule.Name
+	if r.Guider == defaultGuider {
+		r.Guider = ""
+	}
 	r.Seed, r.Count = seed, 1
 	if q.Image != nil {
 		r.Strength = Float(q.Strength)

@@ -95,9 +95,21 @@ type Request struct {
 	// nil means what the model's file says, else 7. See [Float].
 	Guidance *float64
 
+	// Guider is the kind of guidance, as package sampler's Guiders lists them; empty
+	// means "cfg". GuiderOptions are its numbers by name, such as "phi" of
+	// "cfg_rescale"; all kinds take "start", "stop", "sigma_min" and "sigma_max", the
+	// interval outside of which the prompt is followed without guidance (Kynkäänniemi
+	// et al. 2024, arXiv:2404.07724).
+	Guider        string
+	GuiderOptions map[string]float64
+
 	// Sampler and Schedule are names that package sampler knows. Empty means
 	// "euler_a" and the sampler's DefaultSchedule, nearly always "discrete".
 	Sampler, Schedule string
+
+	// SamplerOptions are the sampler's own numbers by name, of those that it takes:
+	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "rtol", "atol".
+	SamplerOptions map[string]float64
 
 	// DeepCache n, if above 1, computes the UNet's inner blocks in every n-th
 	// evaluation only and reuses what they gave in those between, which then take

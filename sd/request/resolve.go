@@ -1,6 +1,7 @@
 package request
 
 import (
+	"errors"
 	"image"
 	"math"
 
@@ -23,6 +24,7 @@ const (
 	defaultImageGuidance = 1.5
 	defaultRefinerAt     = 0.8
 	defaultSampler       = "euler_a"
+	defaultGuider        = "cfg"
 
 	// On LAION's scale of 1 to 10, as in the diffusers library.
 	defaultAestheticScore         = 6.0
@@ -44,7 +46,8 @@ type Resolved struct {
 	MaskRegion                                        image.Rectangle
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
-	StepsMade                                         int // of Steps, how many steps are made on a picture; 0 leaves it to Strength
+	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
+	StepsMade                                         int              // of Steps, how many steps are made on a picture; 0 leaves it to Strength
 }
 
 // Pass is a hires pass with every default filled in. Request is the request that
@@ -77,6 +80,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkSide(&e, "Height", q.Height)
 	q.checkNumbers(&e)
 	q.checkSampler(&e)
+	q.checkGuidance(&e)
 	q.checkInterpolation(&e)
 	q.resolveHires(&e)
 	return q, e.Err()
@@ -144,9 +148,45 @@ func (q *Resolved) checkSampler(e *Error) {
 	if q.Sampler, err = sampler.Lookup(q.Request.Sampler); err != nil {
 		e.Add("Sampler", "%v", err)
 	}
+	if q.Sampler, err = q.Sampler.With(q.SamplerOptions); err != nil {
+		addAll(e, "SamplerOptions", err)
+	}
 	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
+	}
+}
+
+// checkGuidance finds the kind of guidance.
+func (q *Resolved) checkGuidance(e *Error) {
+	fill(&q.Guider, defaultGuider)
+	guider, err := sampler.LookupGuider(q.Guider)
+	if err != nil {
+		e.Add("Guider", "%v", err)
+		return
+	}
+	q.Guider = guider.Name
+	if guider.Repeats {
+		e.Add("Guider", "%s needs several prompts with weights, which requests don't have", guider.Name)
+		return
+	}
+	if q.Sampler.CFGPP && !guider.CFGPP {
+		e.Add("Guider", "%s does not go with %s, a sampler of CFG++", guider.Name, q.Sampler.Name)
+	}
+	if q.Guide, err = guider.With(q.Guidance, q.GuiderOptions); err != nil && q.Guidance >= 0 && q.Guidance <= maxScale {
+		addAll(e, "GuiderOptions", err)
+	}
+}
+
+// addAll adds each of joined errors as a problem of a field.
+func addAll(e *Error, field string, err error) {
+	var all interface{ Unwrap() []error }
+	if !errors.As(err, &all) {
+		e.Add(field, "%v", err)
+		return
+	}
+	for _, one := range all.Unwrap() {
+		addAll(e, field, one)
 	}
 }
 
@@ -197,16 +237,16 @@ func (q Resolved) StepsToMake() int {
 	if q.Image == nil {
 		return q.Steps
 	}
-	return len(sampler.Strength(make([]float64, q.Steps+1), q.Strength)) - 1
+	return len(sampler.TruncateByStrength(make([]float64, q.Steps+1), q.Strength)) - 1
 }
 
 // Truncate leaves of a schedule the noise levels of the steps that are made on a
 // picture.
-func (q Resolved) Truncate(sigmas []float64) []float64 {
+func (q Resolved) Truncate(sigmas sampler.Sigmas) sampler.Sigmas {
 	if q.StepsMade > 0 {
 		return sigmas[max(0, len(sigmas)-1-q.StepsMade):]
 	}
-	return sampler.Strength(sigmas, q.Strength)
+	return sampler.TruncateByStrength(sigmas, q.Strength)
 }
 
 // RefinerStep is after how many of the steps that are made the refiner goes on.

@@ -54,7 +54,7 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 }
 
 // setUp makes the networks on the devices that the host has chosen.
-func (m *Model) setUp(process *sampler.Discrete, tokens *tokenizer.Tokenizer, check func(*Model) error) error {
+func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, check func(*Model) error) error {
 	m.Texts = nil
 	for _, c := range []convert.TextConfig{m.Host.Weights.Text, m.Host.Weights.Text2} {
 		if c.Layers == 0 {

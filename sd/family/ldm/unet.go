@@ -21,7 +21,7 @@ type unet struct {
 	config  convert.UNetConfig
 	net     *engine.Network
 	factor  int
-	process *sampler.Discrete
+	process *sampler.Process
 	known   sampler.Prediction // "" where it is found by a trial run
 	found   pipeline.Once[sampler.Prediction]
 }
@@ -42,9 +42,10 @@ func newUNet(h *engine.Host, u convert.UNetConfig) (*engine.Network, error) {
 			"heads": one(u.Heads), "head_dim": one(u.HeadDim)}})
 }
 
-func (u *unet) Network() *engine.Network   { return u.net }
-func (u *unet) Process() *sampler.Discrete { return u.process }
-func (u *unet) CachesInner() bool          { return true }
+func (u *unet) Network() *engine.Network  { return u.net }
+func (u *unet) Process() *sampler.Process { return u.process }
+func (u *unet) CachesInner() bool         { return true }
+func (u *unet) Perturbs() bool            { return true }
 
 func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
