@@ -57,10 +57,10 @@ Examples:
 
 func (r *run) runConvert(c *urfave.Context) error {
 	r.json = c.Bool("json")
-	s := convert.Sources{Model: c.Args().First(), UNet: c.String("unet"), VAE: c.String("vae"), ClipL: c.String("clip-l"), ClipG: c.String("clip-g"), T5: c.String("t5xxl")}
+	s := convert.Components{Model: c.Args().First(), UNet: c.String("unet"), VAE: c.String("vae"), CLIPL: c.String("clip-l"), CLIPG: c.String("clip-g"), T5: c.String("t5xxl")}
 	parts := s
 	parts.Model = ""
-	if whole := parts == (convert.Sources{}); whole || c.NArg() > 1 {
+	if whole := parts == (convert.Components{}); whole || c.NArg() > 1 {
 		if err := arguments(c, 1, "the model to convert"); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (r *run) runConvert(c *urfave.Context) error {
 			return err
 		}
 	}
-	m, err := loadSources(s, parts)
+	m, err := loadModel(s, parts)
 	if err != nil {
 		return err
 	}
@@ -86,12 +86,12 @@ func (r *run) runConvert(c *urfave.Context) error {
 	return r.writeConverted(c.Context, m, out, o, c.Bool("verify"), c.Bool("quiet"))
 }
 
-// loadSources opens one model, of any kind, or puts one together.
-func loadSources(s, parts convert.Sources) (*convert.Model, error) {
-	if parts == (convert.Sources{}) {
+// loadModel opens one model, of any kind, or puts one together.
+func loadModel(s, parts convert.Components) (*convert.Model, error) {
+	if parts == (convert.Components{}) {
 		return convert.Load(s.Model)
 	}
-	return convert.LoadSources(s)
+	return convert.Assemble(s)
 }
 
 // convertOptions checks the flags that say what is written.
@@ -154,7 +154,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 }
 
 // checkConvertTarget keeps the sources and, unless forced, a file that exists.
-func (r *run) checkConvertTarget(s convert.Sources, out string, force bool) error {
+func (r *run) checkConvertTarget(s convert.Components, out string, force bool) error {
 	flag := r.flagName("output")
 	if err := checkFolder(flag, out); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (r *run) checkConvertTarget(s convert.Sources, out string, force bool) erro
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, out, cause(err))
 	}
-	for _, in := range []string{s.Model, s.UNet, s.VAE, s.ClipL, s.ClipG, s.T5} {
+	for _, in := range []string{s.Model, s.UNet, s.VAE, s.CLIPL, s.CLIPG, s.T5} {
 		source, err := os.Stat(in)
 		if err == nil && (os.SameFile(source, there) || source.IsDir() && within(in, out)) {
 			return fmt.Errorf("%s %s: a model cannot be written over itself; give the file another name", flag, out)

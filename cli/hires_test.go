@@ -76,7 +76,7 @@ func TestHiresRefusals(t *testing.T) {
 		{ExitUsage, []string{"--hires", "2x", "--hires-upscaler", "latin"}, `--hires-upscaler: "latin" is not known; there are latent`},
 		{ExitUsage, []string{"--hires", "2x", "--save-stages", "--grid", "2"}, "--save-stages wants a file for each picture"},
 		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", "none.pth"}, "--hires-upscaler none.pth: " + noFile},
-		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "an ESRGAN upscaler (RRDBNet) is wanted"},
+		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "expected an ESRGAN upscaler"},
 	} {
 		sdgo(t, with("txt2img", append(c.args, "-m", model, "-p", "a", "-o", out)...)...).requireError(t, c.code, c.want)
 	}

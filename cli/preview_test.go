@@ -48,7 +48,7 @@ func TestTAESDFlags(t *testing.T) {
 		{ExitUsage, []string{"--taesd", ""}, "--taesd: the name of a file is wanted"},
 		{ExitUsage, []string{"--taesd-preview-only"}, "--taesd-preview-only without a tiny autoencoder"},
 		{ExitFailure, []string{"--taesd", "none.pth"}, "--taesd none.pth: " + noFile},
-		{ExitFailure, []string{"--taesd", model}, "a TAESD autoencoder is wanted"},
+		{ExitFailure, []string{"--taesd", model}, "expected a TAESD autoencoder"},
 		{ExitUsage, []string{"--preview-every", "0", "--preview", "p.png"}, "--preview-every: 0, 1 to 1000 wanted"},
 		{ExitUsage, []string{"--preview-every", "2"}, "there is no terminal that shows pictures here"},
 		{ExitUsage, []string{"--preview", "p.tiff"}, "pictures are written as .png"},

@@ -21,7 +21,12 @@ func ExampleLoad() {
 		return
 	}
 	defer m.Close()
-	fmt.Println(m.Arch, m.Format, m.UNet.ModelChannels, m.Text.Layers)
+	c, err := convert.ConfigAs[*convert.StableDiffusion](m, "a model of Stable Diffusion")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(m.Family, m.Format, c.UNet.ModelChannels, c.Text.Layers)
 	// Output: sd1 safetensors 32 2
 }
 

@@ -106,7 +106,7 @@ var noFile = syscall.ENOENT.Error()
 func TestUpscaleErrors(t *testing.T) {
 	_, err := OpenESRGAN(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
 	require.ErrorIs(t, err, convert.ErrUnrecognized)
-	require.ErrorContains(t, err, "an ESRGAN upscaler (RRDBNet) is wanted")
+	require.ErrorContains(t, err, "expected an ESRGAN upscaler")
 	_, err = OpenESRGAN(filepath.Join(upscaleFolder, "nothing.pth"), Options{})
 	require.ErrorContains(t, err, "nothing.pth: "+noFile)
 

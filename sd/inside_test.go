@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sampler"
@@ -79,4 +80,9 @@ func withoutEncoder(t *testing.T, o Options) *Model {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m
+}
+
+// config is the configuration of the model's file.
+func (m *Model) config() *convert.StableDiffusion {
+	return m.host().Weights.Config.(*convert.StableDiffusion)
 }

@@ -66,9 +66,9 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 }
 
 func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
-	family := families[h.Weights.Arch]
+	family := families[h.Weights.Family]
 	if family == nil {
-		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.What)
+		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.Description)
 	}
 	return family(h, o)
 }

@@ -106,8 +106,8 @@ func (c *mutationCounts) convert(t *testing.T, ctx context.Context, path string)
 	}
 	defer m.Close()
 	c.loaded++
-	m.Parts()
-	requireNoFault(t, path, m.CheckFinite(ctx, ""))
+	convert.Parts(m)
+	requireNoFault(t, path, convert.CheckFinite(ctx, m, ""))
 	all := []dtype.Type{dtype.F32, dtype.F16, dtype.BF16, dtype.Q8_0, dtype.Q4_0, dtype.Q5_1, dtype.Q4_K, dtype.Q2_K, dtype.IQ4_NL}
 	o := convert.Options{Type: all[c.loaded%len(all)], Keep: c.loaded%5 == 0, Safetensors: c.loaded%7 == 0, Quantize: cgo.Quantize, Hash: c.loaded%3 == 0}
 	to := path + ".out"

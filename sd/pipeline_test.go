@@ -228,9 +228,9 @@ func TestLayouts(t *testing.T) {
 			first = m
 			continue
 		}
-		require.Equal(t, first.host().Weights.UNet, m.host().Weights.UNet)
-		require.Equal(t, first.host().Weights.VAE, m.host().Weights.VAE)
-		require.Equal(t, first.host().Weights.Text, m.host().Weights.Text)
+		require.Equal(t, first.config().UNet, m.config().UNet)
+		require.Equal(t, first.config().VAE, m.config().VAE)
+		require.Equal(t, first.config().Text, m.config().Text)
 		require.Equal(t, conditionsOf(t, first, Request{Prompt: "a lighthouse"}), conditionsOf(t, m, Request{Prompt: "a lighthouse"}))
 	}
 	_, err := Open(filepath.Join(netsFolder, "reference.safetensors"), Options{})

@@ -181,7 +181,7 @@ func TestTAESDErrors(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{})
 	_, err := OpenTAESD(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
 	require.ErrorIs(t, err, convert.ErrUnrecognized)
-	require.ErrorContains(t, err, "a TAESD autoencoder is wanted")
+	require.ErrorContains(t, err, "expected a TAESD autoencoder")
 	_, err = OpenTAESD(filepath.Join(taesdFolder, "nothing.pth"), Options{})
 	require.ErrorContains(t, err, "nothing.pth: "+noFile)
 	_, err = m.Generate(context.Background(), Request{TAESD: attach(t, m, openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{}))})
@@ -226,5 +226,5 @@ func TestTAESDErrors(t *testing.T) {
 	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool { return !strings.HasPrefix(x.Name, "encoder.layers.1.") }), `"encoder.layers.1.weight" is missing`)
 	require.ErrorContains(t, change(func(x *safetensors.Tensor) bool {
 		return !strings.HasPrefix(x.Name, "decoder.layers.12.") && !strings.HasPrefix(x.Name, "decoder.layers.13.")
-	}), "do not belong together")
+	}), "do not fit together")
 }

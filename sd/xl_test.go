@@ -108,9 +108,9 @@ func TestXLFolder(t *testing.T) {
 	file, folder := openXL(t, "base", Options{}), openTiny(t, "../xl/base-diffusers", Options{})
 	// The folder says how many heads there are, the file how wide they are: one
 	// and the same at this model's width.
-	want := file.host().Weights.UNet
+	want := file.config().UNet
 	want.Heads, want.HeadDim = want.ModelChannels/want.HeadDim, 0
-	require.Equal(t, want, folder.host().Weights.UNet)
+	require.Equal(t, want, folder.config().UNet)
 	require.Equal(t, file.NativeSize(), folder.NativeSize())
 	var pictures []*image.NRGBA
 	for _, m := range []*Model{file, folder} {

@@ -42,7 +42,7 @@ func quantize(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d tensors, %d MB as %s\n", model.What, len(changes), bytes/1_000_000, options.Type)
+	fmt.Printf("%s: %d tensors, %d MB as %s\n", model.Description, len(changes), bytes/1_000_000, options.Type)
 	if err := convert.Convert(ctx, model, to, options); err != nil {
 		return err
 	}

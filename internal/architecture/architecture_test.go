@@ -62,8 +62,16 @@ var rooms = []room{
 
 	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},
 
-	{path: "convert", knows: []string{"convert/checkpoint", "convert/gguf", "convert/safetensors", "convert/dtype",
-		"internal/guard", "internal/limits", "internal/mmap", "internal/replace"}, pure: true},
+	{path: "internal/fixture", knows: []string{"convert/family", "convert/model", "convert/safetensors", "convert/dtype"}, pure: true},
+
+	{path: "convert", knows: []string{"convert/write", "convert/read", "convert/family", "convert/model", "convert/dtype"}, pure: true},
+	{path: "convert/write", knows: []string{"convert/family", "convert/model", "convert/gguf", "convert/safetensors", "convert/dtype",
+		"internal/guard", "internal/limits", "internal/replace"}, pure: true},
+	{path: "convert/read", knows: []string{"convert/family", "convert/layout", "convert/model", "convert/checkpoint", "convert/gguf", "convert/safetensors",
+		"convert/dtype", "internal/mmap"}, pure: true},
+	{path: "convert/family", knows: []string{"convert/layout", "convert/model", "convert/dtype"}, pure: true},
+	{path: "convert/layout", knows: []string{"convert/model"}, pure: true},
+	{path: "convert/model", knows: []string{"convert/checkpoint", "convert/dtype", "internal/limits", "internal/mmap"}, pure: true},
 	{path: "convert/checkpoint", pure: true},
 	{path: "convert/gguf", knows: []string{"convert/dtype"}, pure: true},
 	{path: "convert/safetensors", pure: true},
@@ -219,6 +227,8 @@ func TestWhatBreaksTheTableIsSeen(t *testing.T) {
 		{"sampler", "sd", "sampler may not import sd"},
 		{"sampler", "cgo", "sampler may not import cgo"},
 		{"convert", "cgo", "convert may not import cgo"},
+		{"convert/family", "convert/read", "convert/family may not import convert/read"},
+		{"convert/read", "convert/write", "convert/read may not import convert/write"},
 		{"cgo", "convert/dtype", "cgo may not import convert/dtype"},
 		{"csrc", "cgo", "csrc may not import cgo"},
 		{"sd", "cli", "sd may not import cli"},

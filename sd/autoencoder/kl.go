@@ -21,17 +21,7 @@ type KL struct {
 
 // NewKL makes the networks of a file's autoencoder.
 func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
-	one := func(v int) []float64 { return []float64{float64(v)} }
-	quant := 0
-	if c.QuantConv {
-		quant = 1
-	}
-	mult := make([]float64, len(c.ChannelMult))
-	for i, v := range c.ChannelMult {
-		mult[i] = float64(v)
-	}
-	params := cgo.Params{"channels": one(c.Channels), "channel_mult": mult, "num_res_blocks": one(c.NumResBlocks),
-		"z_channels": one(c.ZChannels), "embed_dim": one(c.EmbedDim), "image_channels": one(c.ImageChannels), "quant_conv": one(quant)}
+	params := cgo.Params(c.Params())
 	decoder, err := h.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the autoencoder", Arch: "vae_decoder",
 		Prefix: convert.VAEPrefix, Params: params})
 	if err != nil {

@@ -25,12 +25,14 @@ type TAESD struct {
 // OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or
 // taesd_encoder, or the diffusers library's AutoencoderTiny, which is both.
 func OpenTAESD(path string, o engine.Options) (*TAESD, error) {
-	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Load(path) })
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 	if err != nil {
 		return nil, err
 	}
 	t := &TAESD{host: h}
-	if t.config, err = h.Weights.TAESD(); err == nil {
+	config, err := convert.ConfigAs[*convert.TAESDConfig](h.Weights, "a TAESD autoencoder")
+	if err == nil {
+		t.config = *config
 		err = h.Place(t.setUp, t.demands)
 	}
 	if err != nil {

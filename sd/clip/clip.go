@@ -40,14 +40,11 @@ func New(h *engine.Host, c convert.TextConfig, t *tokenizer.Tokenizer) (*Encoder
 	}
 	// OpenAI trained CLIP with end tokens after a text, OpenCLIP, which has the other
 	// activation, with zeros.
-	padding, activation := t.EOS(), 0
+	padding := t.EOS()
 	if c.Activation == "gelu" {
-		padding, activation = 0, 1
+		padding = 0
 	}
-	one := func(v int) []float64 { return []float64{float64(v)} }
-	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleText, Title: "the text encoder", Arch: "clip_text", Prefix: c.Prefix,
-		Params: cgo.Params{"vocabulary": one(c.Vocabulary), "width": one(c.Width), "heads": one(c.Heads), "layers": one(c.Layers),
-			"ffn": one(c.FFN), "context_length": one(c.ContextLength), "activation": one(activation), "eps": {c.Eps}}})
+	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleText, Title: "the text encoder", Arch: "clip_text", Prefix: c.Prefix, Params: c.Params()})
 	if err != nil {
 		return nil, err
 	}

@@ -190,7 +190,7 @@ func (h *Host) drop() {
 // if there is one. It is looked for only now, because it takes reading the whole
 // file.
 func (h *Host) notFinite(n *Network) error {
-	if err := h.Weights.CheckFinite(context.Background(), n.prefix); err != nil {
+	if err := convert.CheckFinite(context.Background(), h.Weights, n.prefix); err != nil {
 		return err
 	}
 	return &NotFiniteError{Network: n.title}

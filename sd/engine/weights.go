@@ -127,7 +127,7 @@ func (n *Network) recode(ctx context.Context, t *convert.Tensor) error {
 	if typ == t.Type && t.Scale == nil {
 		return nil
 	}
-	bytes, err := t.Recode(ctx, typ, cgo.Quantize)
+	bytes, err := convert.Recode(ctx, *t, typ, cgo.Quantize)
 	if err != nil {
 		return err
 	}

@@ -50,12 +50,14 @@ const (
 // OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
 // .pth, .safetensors or .gguf file.
 func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
-	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Load(path) })
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 	if err != nil {
 		return nil, err
 	}
 	u := &ESRGAN{host: h}
-	if u.config, err = h.Weights.ESRGAN(); err == nil {
+	config, err := convert.ConfigAs[*convert.ESRGANConfig](h.Weights, "an ESRGAN upscaler")
+	if err == nil {
+		u.config = *config
 		err = h.Place(u.setUp, u.demands)
 	}
 	if err != nil {
@@ -66,11 +68,7 @@ func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
 }
 
 func (u *ESRGAN) setUp() (err error) {
-	c := u.config
-	one := func(v int) []float64 { return []float64{float64(v)} }
-	u.net, err = u.host.NewNetwork(engine.Spec{Role: engine.RoleUpscale, Title: "the upscaler", Arch: "esrgan",
-		Params: cgo.Params{"in_channels": one(3 * c.Fold * c.Fold), "out_channels": one(3), "features": one(c.Features),
-			"growth": one(c.Growth), "blocks": one(c.Blocks), "doublings": one(c.Doublings)}})
+	u.net, err = u.host.NewNetwork(engine.Spec{Role: engine.RoleUpscale, Title: "the upscaler", Arch: "esrgan", Params: u.config.Params()})
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.host.Weights.Path, err)
 	}

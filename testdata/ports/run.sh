@@ -69,7 +69,7 @@ if [ -n "${FULL:-}" ]; then
 fi
 # What differs there: files and names, or arithmetic (Go fuses products and sums).
 if [ "$system" = windows ]; then
-    check ./internal/... ./convert ./convert/gguf ./sd/picture
+    check ./internal/... ./convert ./convert/read ./convert/write ./convert/gguf ./sd/picture
     check -run 'TestUnwritableOutput|TestNoSpace|TestBatchLines|TestConvert' ./cli
 else
     check ./convert/dtype

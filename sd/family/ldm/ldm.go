@@ -22,9 +22,9 @@ const Align = 8
 // Model is the networks of a latent diffusion model, before a family makes a pipeline
 // of them.
 type Model struct {
-	Host  *engine.Host
-	UNet  convert.UNetConfig
-	Texts []*clip.Encoder
+	Host   *engine.Host
+	Config *convert.StableDiffusion
+	Texts  []*clip.Encoder
 
 	denoiser *unet
 	kl       *autoencoder.KL
@@ -34,7 +34,11 @@ type Model struct {
 // Open makes the networks of a file. check is called before they are placed on
 // devices, and says what the file lacks.
 func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model, error) {
-	m := &Model{Host: h, UNet: h.Weights.UNet, options: o}
+	config, err := convert.ConfigAs[*convert.StableDiffusion](h.Weights, "a model of Stable Diffusion")
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Host: h, Config: config, options: o}
 	process := sampler.StableDiffusion()
 	if a := h.Weights.AlphasCumprod; a != nil {
 		var err error
@@ -49,14 +53,14 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 			return nil, err
 		}
 	}
-	err := h.Place(func() error { return m.setUp(process, tokens, check) }, m.demands)
+	err = h.Place(func() error { return m.setUp(process, tokens, check) }, m.demands)
 	return m, err
 }
 
 // setUp makes the networks on the devices that the host has chosen.
 func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, check func(*Model) error) error {
 	m.Texts = nil
-	for _, c := range []convert.TextConfig{m.Host.Weights.Text, m.Host.Weights.Text2} {
+	for _, c := range []convert.TextConfig{m.Config.Text, m.Config.Text2} {
 		if c.Layers == 0 {
 			continue
 		}
@@ -69,7 +73,7 @@ func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, che
 	if err := check(m); err != nil {
 		return err
 	}
-	net, err := newUNet(m.Host, m.UNet)
+	net, err := newUNet(m.Host, m.Config.UNet)
 	if err != nil {
 		return err
 	}
@@ -77,9 +81,9 @@ func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, che
 	if known == "" {
 		known = m.Host.Weights.Prediction
 	}
-	m.denoiser = &unet{config: m.UNet, net: net, factor: m.Host.Weights.VAE.Factor(), process: process, known: sampler.Prediction(known),
+	m.denoiser = &unet{config: m.Config.UNet, net: net, factor: m.Config.VAE.Factor(), process: process, known: sampler.Prediction(known),
 		found: pipeline.NewOnce[sampler.Prediction]()}
-	m.kl, err = autoencoder.NewKL(m.Host, m.Host.Weights.VAE)
+	m.kl, err = autoencoder.NewKL(m.Host, m.Config.VAE)
 	return err
 }
 
@@ -100,11 +104,11 @@ func (m *Model) demands() (all []engine.Demand, err error) {
 	for _, t := range m.Texts {
 		length = max(length, t.Config.ContextLength)
 	}
-	c := pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{max(length, 1), m.UNet.ContextDim}}}}
-	if n := m.UNet.ADMChannels; n > 0 {
+	c := pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{max(length, 1), m.Config.UNet.ContextDim}}}}
+	if n := m.Config.UNet.ADMChannels; n > 0 {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "y", Shape: []int{n}})
 	}
-	shape := []int{m.UNet.OutChannels, side, side}
+	shape := []int{m.Config.UNet.OutChannels, side, side}
 	add(m.denoiser.net, "out", m.denoiser.Inputs(shape, nil, make([]float32, 2), []pipeline.Condition{c, c})...)
 	if err != nil {
 		return nil, err

@@ -27,19 +27,7 @@ type unet struct {
 }
 
 func newUNet(h *engine.Host, u convert.UNetConfig) (*engine.Network, error) {
-	one := func(v int) []float64 { return []float64{float64(v)} }
-	list := func(all []int) []float64 {
-		out := make([]float64, len(all))
-		for i, v := range all {
-			out[i] = float64(v)
-		}
-		return out
-	}
-	return h.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the UNet", Arch: "unet", Prefix: convert.UNetPrefix,
-		Params: cgo.Params{"in_channels": one(u.InChannels), "out_channels": one(u.OutChannels), "model_channels": one(u.ModelChannels),
-			"channel_mult": list(u.ChannelMult), "num_res_blocks": one(u.NumResBlocks), "transformer_depth": list(u.TransformerDepth),
-			"middle_depth": one(u.MiddleDepth), "context_dim": one(u.ContextDim), "adm_channels": one(u.ADMChannels),
-			"heads": one(u.Heads), "head_dim": one(u.HeadDim)}})
+	return h.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the UNet", Arch: "unet", Prefix: convert.UNetPrefix, Params: u.Params()})
 }
 
 func (u *unet) Network() *engine.Network  { return u.net }

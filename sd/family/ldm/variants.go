@@ -17,7 +17,7 @@ const (
 // see gives a pipeline what its UNet sees beside the latent.
 func (m *Model) see(p *pipeline.Pipeline) {
 	p.ConcatChannels = m.denoiser.beside()
-	switch m.Host.Weights.Variant {
+	switch m.Config.Variant {
 	case inpaints:
 		p.Concat = m.maskedPicture
 	case edits:
@@ -26,7 +26,7 @@ func (m *Model) see(p *pipeline.Pipeline) {
 }
 
 // IsPlain reports whether the UNet sees nothing beside the latent.
-func (m *Model) IsPlain() bool { return m.Host.Weights.Variant == "" }
+func (m *Model) IsPlain() bool { return m.Config.Variant == "" }
 
 // maskedPicture are the channels for inpainting: the mask, and the latent of the
 // picture with grey where the mask is white.
@@ -55,7 +55,7 @@ func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (tensor.Te
 
 // CheckVariant checks what UNets ask for that see a picture.
 func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
-	variant := m.Host.Weights.Variant
+	variant := m.Config.Variant
 	if variant != "" && len(q.Request.Hires) > 0 {
 		e.Add("Hires", "a model made for inpainting or for editing pictures can't take them; plain ones can")
 	}

@@ -24,13 +24,13 @@ type model struct {
 
 // Open makes the pipeline of a model.
 func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
-	m := &model{refines: h.Weights.Arch == convert.SDXLRefiner}
+	m := &model{refines: h.Weights.Family == convert.SDXLRefiner}
 	var err error
 	if m.Model, err = ldm.Open(h, o, m.complete); err != nil {
 		return nil, err
 	}
 	p := m.Pipeline(m, m.check)
-	p.LatentRGB = knownLatentRGB(h.Weights.VAE)
+	p.LatentRGB = knownLatentRGB(m.Config.VAE)
 	return p, nil
 }
 
@@ -63,7 +63,7 @@ func (m *model) microConditions() int {
 // complete checks that the text encoder whose output is pooled and the UNet belong
 // together.
 func (m *model) complete(l *ldm.Model) error {
-	n, adm := m.microConditions(), l.UNet.ADMChannels
+	n, adm := m.microConditions(), l.Config.UNet.ADMChannels
 	t := l.Texts[len(l.Texts)-1]
 	t.Pools = true
 	if t.Config.Projection == "" {
@@ -88,7 +88,7 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 		e = ldm.Encoding{Context: e.Context.Like(), Pooled: make([]float32, len(e.Pooled))}
 	}
 	y := append([]float32(nil), e.Pooled...)
-	width := (m.UNet.ADMChannels - len(e.Pooled)) / m.microConditions()
+	width := (m.Config.UNet.ADMChannels - len(e.Pooled)) / m.microConditions()
 	for _, v := range m.addTimeIDs(q, negative) {
 		y = append(y, sinusoids(v, width)...)
 	}
@@ -135,7 +135,7 @@ func (m *model) check(q *request.Resolved, with pipeline.Attached, e *request.Er
 	refines := m.refines
 	if p := with.Refiners[q.Refiner]; p != nil {
 		if other, ok := of(p); !ok || !other.IsPlain() {
-			e.Add("Refiner", "%s is %s; it must be a plain model of Stable Diffusion XL's family", p.Host.Name, p.Host.Weights.What)
+			e.Add("Refiner", "%s is %s; it must be a plain model of Stable Diffusion XL's family", p.Host.Name, p.Host.Weights.Description)
 		} else {
 			refines = refines || other.refines
 		}

@@ -25,7 +25,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 		m.CheckVariant(q, e)
 		refuse(q, e)
 	})
-	p.LatentRGB = knownLatentRGB(h.Weights.VAE)
+	p.LatentRGB = knownLatentRGB(m.Config.VAE)
 	return p, nil
 }
 
@@ -44,7 +44,7 @@ var latentRGB = autoencoder.LatentRGB{Weights: [][3]float64{
 	{0.3512, 0.2297, 0.3227}, {0.3250, 0.4974, 0.2350}, {-0.2829, 0.1762, 0.2721}, {-0.2120, -0.2616, -0.7177}}}
 
 func check(m *ldm.Model) error {
-	if n := m.UNet.ADMChannels; n != 0 {
+	if n := m.Config.UNet.ADMChannels; n != 0 {
 		return fmt.Errorf("a UNet that needs %d numbers about the picture, which only Stable Diffusion XL has", n)
 	}
 	return nil

@@ -1,0 +1,134 @@
+// Package convert reads the weights of diffusion models: safetensors files,
+// folders in the diffusers library's layout, PyTorch checkpoints and GGUF files.
+// It finds out what a model is from the names and shapes of its tensors, gives
+// them their canonical names, and writes GGUF and safetensors files.
+//
+// This package is the face of several: everything that programs need is here, as
+// functions and as names of types. The packages below it are
+//
+//   - convert/model: an open model and its tensors;
+//   - convert/family: the families of models, one file each;
+//   - convert/layout: names of tensors in the layouts of other programs;
+//   - convert/read: files and folders into models;
+//   - convert/write: models into files, quantizing, comparing;
+//   - convert/gguf, convert/safetensors, convert/checkpoint, convert/dtype: formats
+//     of files and types of numbers.
+//
+// Files are memory-mapped and never copied as a whole. Everything in them is
+// hostile until checked: a damaged or crafted file gives an error that names
+// the file and the tensor or field, and takes no more memory than a small
+// multiple of its own size. A file that another program shortens while it is
+// mapped is an error, too, except on Unix systems without cgo, where it ends the
+// process.
+//
+// The canonical names are those of the original checkpoints of latent diffusion
+// (CompVis, Stability AI), which stable-diffusion.cpp's GGUF files have, too:
+//
+//	model.diffusion_model.input_blocks.0.0.weight               the UNet
+//	first_stage_model.decoder.conv_in.weight                    the autoencoder
+//	cond_stage_model.transformer.text_model.embeddings.…        the text encoder
+package convert
+
+import (
+	"github.com/sdgo/sdgo/convert/family"
+	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/convert/read"
+	"github.com/sdgo/sdgo/convert/write"
+)
+
+// Open models, and what they consist of.
+type (
+	// Model is an open model: what it is, its configuration, and its tensors,
+	// whose bytes belong to it and are gone after Close. It does not change after
+	// it was opened, so several goroutines may use it.
+	Model = model.Model
+
+	// Tensor is a named array of weights: its type, its shape in PyTorch's order,
+	// and its bytes in the file.
+	Tensor = model.Tensor
+
+	// Property is a number that tells a model from others of its family.
+	Property = model.Property
+
+	// Part is one network of a model, and what it takes; see [Parts].
+	Part = model.Part
+
+	// Network describes one network of a model; see [Networks].
+	Network = model.Network
+)
+
+// Configurations: what a family reads off names, shapes and metadata, in
+// Model.Config. See [ConfigAs].
+type (
+	// StableDiffusion is the configuration, behind a pointer, of the families
+	// [SD1], [SD2], [SDXL] and [SDXLRefiner].
+	StableDiffusion = family.StableDiffusion
+
+	// TextConfig describes a CLIP text encoder.
+	TextConfig = family.TextConfig
+
+	// UNetConfig describes the UNet of latent diffusion.
+	UNetConfig = family.UNetConfig
+
+	// VAEConfig describes the KL autoencoder of latent diffusion.
+	VAEConfig = family.VAEConfig
+
+	// TAESDConfig is the configuration, behind a pointer, of tiny autoencoders.
+	TAESDConfig = family.TAESDConfig
+
+	// ESRGANConfig is the configuration, behind a pointer, of upscalers.
+	ESRGANConfig = family.ESRGANConfig
+
+	// Weight is the name and shape of a weight that a network needs, as the
+	// configurations' methods Weights list them.
+	Weight = family.Weight
+)
+
+// Options and results.
+type (
+	// Components are the files that [Assemble] puts a model together from.
+	Components = read.Components
+
+	// Options say how [Convert] writes a model.
+	Options = write.Options
+
+	// Quantizer converts rows of numbers to a quantized type. cgo.Quantize is
+	// one.
+	Quantizer = write.Quantizer
+
+	// Rule gives tensors a type by their names; see [ParseRule].
+	Rule = write.Rule
+
+	// Change is what [Convert] makes of one tensor.
+	Change = write.Change
+
+	// Deviation is how far a converted tensor is from its source; see [Verify].
+	Deviation = write.Deviation
+
+	// NotFiniteError says that a tensor has elements that are NaN or infinite.
+	NotFiniteError = model.NotFiniteError
+)
+
+// ErrUnrecognized is in the error for a file that could be read, but is no model
+// of a supported kind, or not of the kind that was asked for.
+var ErrUnrecognized = model.ErrUnrecognized
+
+// Families that package sd runs, as Model.Family names them. The others are in
+// package convert/family.
+const (
+	SD1         = family.SD1         // Stable Diffusion 1.x
+	SD2         = family.SD2         // Stable Diffusion 2.x
+	SDXL        = family.SDXL        // Stable Diffusion XL
+	SDXLRefiner = family.SDXLRefiner // its refiner
+	TAESD       = family.TAESD       // tiny autoencoder
+	ESRGAN      = family.ESRGAN      // upscaler
+)
+
+// Prefixes of the networks' canonical names.
+const (
+	TextPrefix  = model.TextPrefix  // text encoder of SD 1.x and 2.x
+	Text1Prefix = model.Text1Prefix // first text encoder of SDXL, the only one of its refiner
+	Text2Prefix = model.Text2Prefix // second text encoder of SDXL
+	UNetPrefix  = model.UNetPrefix  // UNet
+	VAEPrefix   = model.VAEPrefix   // both halves of the autoencoder
+)

@@ -1,0 +1,11 @@
+package family
+
+// What tests need of this package.
+var (
+	FluxLayers        = fluxLayers
+	SD3Layers         = sd3Layers
+	ControlNetModules = controlNetModules
+)
+
+// All are the families of the table.
+func All() []*Family { return table }

@@ -1,0 +1,72 @@
+package family
+
+import (
+	"github.com/sdgo/sdgo/convert/layout"
+	"github.com/sdgo/sdgo/convert/model"
+)
+
+// Flux is FLUX.1.
+const Flux = "flux"
+
+var flux = &Family{
+	Name: Flux,
+	Looks: []Look{
+		{"FLUX.1", []string{"*double_blocks.0.img_attn.qkv.weight"}},
+		{"FLUX.1 in the diffusers library's layout", []string{"*single_transformer_blocks.0.attn.to_q.weight", "*transformer_blocks.0.attn.add_q_proj.weight"}},
+	},
+	Fused:      fluxLayers,
+	Properties: fluxProperties,
+	Groups:     transformerGroups,
+	Role:       Denoiser,
+	Slots: func(Given) Slots {
+		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, CLIPL: model.CLIPLPrefix, T5: model.T5Prefix}
+	},
+	Precise: []string{"img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer."},
+}
+
+func fluxProperties(d *Describer) {
+	d.Property("width", d.Dim("img_in.weight", 0))
+	d.Property("in_channels", d.Dim("img_in.weight", 1))
+	d.Property("double_blocks", d.Blocks("double_blocks."))
+	d.Property("single_blocks", d.Blocks("single_blocks."))
+	if d.Has("guidance_in.in_layer.weight") {
+		d.Property("guidance", 1)
+		d.Say("dev: guidance is an input")
+	} else if d.Has("time_in.in_layer.weight") {
+		d.Say("schnell: no guidance")
+	}
+}
+
+// fluxLayers are named as in black-forest-labs/flux, src/flux/model.py.
+var fluxLayers = []layout.Fusion{
+	layout.One("img_in", "x_embedder"),
+	layout.One("txt_in", "context_embedder"),
+	layout.One("time_in.in_layer", "time_text_embed.timestep_embedder.linear_1"),
+	layout.One("time_in.out_layer", "time_text_embed.timestep_embedder.linear_2"),
+	layout.One("vector_in.in_layer", "time_text_embed.text_embedder.linear_1"),
+	layout.One("vector_in.out_layer", "time_text_embed.text_embedder.linear_2"),
+	layout.One("guidance_in.in_layer", "time_text_embed.guidance_embedder.linear_1"),
+	layout.One("guidance_in.out_layer", "time_text_embed.guidance_embedder.linear_2"),
+	layout.One("double_blocks.#.img_mod.lin", "transformer_blocks.#.norm1.linear"),
+	layout.One("double_blocks.#.txt_mod.lin", "transformer_blocks.#.norm1_context.linear"),
+	{LDM: "double_blocks.#.img_attn.qkv", Diffusers: []string{"transformer_blocks.#.attn.to_q", "transformer_blocks.#.attn.to_k", "transformer_blocks.#.attn.to_v"}},
+	{LDM: "double_blocks.#.txt_attn.qkv", Diffusers: []string{"transformer_blocks.#.attn.add_q_proj", "transformer_blocks.#.attn.add_k_proj", "transformer_blocks.#.attn.add_v_proj"}},
+	layout.One("double_blocks.#.img_attn.norm.query_norm.scale", "transformer_blocks.#.attn.norm_q.weight"),
+	layout.One("double_blocks.#.img_attn.norm.key_norm.scale", "transformer_blocks.#.attn.norm_k.weight"),
+	layout.One("double_blocks.#.txt_attn.norm.query_norm.scale", "transformer_blocks.#.attn.norm_added_q.weight"),
+	layout.One("double_blocks.#.txt_attn.norm.key_norm.scale", "transformer_blocks.#.attn.norm_added_k.weight"),
+	layout.One("double_blocks.#.img_attn.proj", "transformer_blocks.#.attn.to_out.0"),
+	layout.One("double_blocks.#.txt_attn.proj", "transformer_blocks.#.attn.to_add_out"),
+	layout.One("double_blocks.#.img_mlp.0", "transformer_blocks.#.ff.net.0.proj"),
+	layout.One("double_blocks.#.img_mlp.2", "transformer_blocks.#.ff.net.2"),
+	layout.One("double_blocks.#.txt_mlp.0", "transformer_blocks.#.ff_context.net.0.proj"),
+	layout.One("double_blocks.#.txt_mlp.2", "transformer_blocks.#.ff_context.net.2"),
+	layout.One("single_blocks.#.modulation.lin", "single_transformer_blocks.#.norm.linear"),
+	{LDM: "single_blocks.#.linear1", Diffusers: []string{"single_transformer_blocks.#.attn.to_q", "single_transformer_blocks.#.attn.to_k",
+		"single_transformer_blocks.#.attn.to_v", "single_transformer_blocks.#.proj_mlp"}},
+	layout.One("single_blocks.#.linear2", "single_transformer_blocks.#.proj_out"),
+	layout.One("single_blocks.#.norm.query_norm.scale", "single_transformer_blocks.#.attn.norm_q.weight"),
+	layout.One("single_blocks.#.norm.key_norm.scale", "single_transformer_blocks.#.attn.norm_k.weight"),
+	layout.One("final_layer.linear", "proj_out"),
+	{LDM: "final_layer.adaLN_modulation.1", Diffusers: []string{"norm_out.linear"}, Swapped: true},
+}

@@ -1,0 +1,35 @@
+package family
+
+import (
+	"fmt"
+
+	"github.com/sdgo/sdgo/convert/layout"
+	"github.com/sdgo/sdgo/convert/model"
+)
+
+// VAE is a KL autoencoder of latent diffusion on its own.
+const VAE = "vae"
+
+var vae = &Family{
+	Name: VAE,
+	Looks: []Look{
+		{"an autoencoder", []string{"*decoder.up.0.block.0.conv1.weight"}},
+		{"an autoencoder in the diffusers library's layout", []string{"*decoder.up_blocks.0.resnets.0.conv1.weight"}},
+	},
+	Names: func(all []model.Stored) layout.Rename {
+		if !layout.Contains(all, "up_blocks.") {
+			return nil
+		}
+		return layout.Without(model.VAEPrefix, layout.VAENames(all))
+	},
+	Properties: func(d *Describer) { d.latent(d.Dim("decoder.conv_in.weight", 1)) },
+	Role:       Autoencoder,
+}
+
+// latent notes the channels of an autoencoder's latents.
+func (d *Describer) latent(channels int) {
+	d.Property("latent_channels", channels)
+	if channels > 0 {
+		d.Say(fmt.Sprintf("%d latent channels", channels))
+	}
+}

@@ -1,0 +1,181 @@
+// Package model holds what all rooms of package convert share: an open model
+// and its tensors, the prefixes of canonical names, the keys of metadata, and
+// errors. It knows neither formats of files nor families of models.
+package model
+
+import (
+	"errors"
+
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/mmap"
+)
+
+// Model is an open model. Its tensors' bytes belong to it and are gone after
+// Close; everything else stays. It does not change after it was opened, so
+// several goroutines may use it.
+type Model struct {
+	// Path is what was opened. Format is "safetensors", "diffusers" (a folder),
+	// "gguf" or "checkpoint" (PyTorch's).
+	Path, Format string
+
+	// Family is the model's family, such as "sd1", "flux" or "lora". Description
+	// says in words which model of that family it is, such as "Stable Diffusion
+	// 1.x for inpainting".
+	Family, Description string
+
+	// Config is what the family reads off names, shapes and metadata: of the
+	// families of Stable Diffusion a *family.StableDiffusion. It is nil for
+	// families that are only recognised.
+	Config any
+
+	// Prediction is what the denoiser predicts, "epsilon" or "v". It is empty
+	// where the file does not say: single files of SD 2.x look the same either
+	// way.
+	Prediction string
+
+	// NativeSize is the side in pixels of the pictures that the model was
+	// trained on. 0 where the family has no such size.
+	NativeSize int
+
+	// Guidance is the scale of classifier-free guidance that suits the model
+	// best (sdgo.guidance in the metadata), or 0 where the file does not say.
+	Guidance float64
+
+	// Merges are the tokenizer's byte-pair merges, "a b", best rank first. nil
+	// where the file brings no tokenizer.
+	Merges []string
+
+	// AlphasCumprod is the noise schedule in the file: one value for each
+	// training timestep, falling. nil where the file brings none.
+	AlphasCumprod []float64
+
+	// Properties are numbers that tell models of one family apart. Families
+	// with a Config have none.
+	Properties []Property
+
+	// Tensors are the weights.
+	Tensors []Tensor
+
+	// Ignored are the names, as in the file, of tensors that no network uses.
+	Ignored []string
+
+	// Metadata is what the file says about itself, under the file's own keys.
+	Metadata map[string]string
+
+	index map[string]int // of Tensors, by name
+	files []File
+}
+
+// Property is a number that tells a model from others of its family.
+type Property struct {
+	Name  string // such as "blocks"
+	Value int
+}
+
+// File is a mapped file of a model.
+type File struct {
+	*mmap.File
+	Name string // relative to the model's folder, with slashes
+}
+
+// Part is one network of a model, and what it takes.
+type Part struct {
+	Name     string               // "text encoder", "UNet", "VAE encoder", "VAE decoder"
+	Tensors  int                  // number of tensors
+	Elements int64                // number of weights
+	Bytes    int64                // their size in the file
+	Types    map[dtype.Type]int64 // bytes of each type
+}
+
+// Network describes one network of a model.
+type Network struct {
+	Key     string // in JSON: "text", "unet"
+	Name    string // for people: "text encoder", "UNet"
+	Config  any    // its hyperparameters
+	Summary string // these in one line
+}
+
+// Networks describes the networks of a model, if its configuration has a method
+// Networks that does.
+func Networks(m *Model) []Network {
+	if c, ok := m.Config.(interface{ Networks() []Network }); ok {
+		return c.Networks()
+	}
+	return nil
+}
+
+// Index is the place of a tensor in Tensors, by its canonical name; -1 if there
+// is none.
+func (m *Model) Index(name string) int {
+	if i, ok := m.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// Tensor returns the tensor with a canonical name.
+func (m *Model) Tensor(name string) (Tensor, bool) {
+	if i := m.Index(name); i >= 0 {
+		return m.Tensors[i], true
+	}
+	return Tensor{}, false
+}
+
+// Add appends a tensor, whose name no other may have. It is for the code that
+// opens models.
+func (m *Model) Add(t Tensor) {
+	if m.index == nil {
+		m.index = map[string]int{}
+	}
+	m.index[t.Name] = len(m.Tensors)
+	m.Tensors = append(m.Tensors, t)
+}
+
+// Rename gives the tensor at a place of Tensors another name. It is for the code
+// that opens models.
+func (m *Model) Rename(i int, name string) {
+	delete(m.index, m.Tensors[i].Name)
+	m.Tensors[i].Name = name
+	m.index[name] = i
+}
+
+// AddFiles gives the model mapped files, which Close unmaps.
+func (m *Model) AddFiles(files ...File) { m.files = append(m.files, files...) }
+
+// Files are the mapped files that the tensors' bytes are in. There are none
+// where the model was opened from memory.
+func (m *Model) Files() []File { return m.files }
+
+// Close unmaps the files; the tensors, whose bytes they hold, are gone with
+// them.
+func (m *Model) Close() error {
+	var errs []error
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
+	m.files, m.Tensors, m.index = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// Intact returns nil as long as all that was read of the tensors' bytes was in
+// the model's files. After another program shortened one of them, or the disk
+// failed, zeros are read instead, and Intact returns an error: ask it after the
+// bytes were used. In programs built without cgo such a read ends the process on
+// Unix systems.
+func (m *Model) Intact() error {
+	for _, f := range m.files {
+		if err := f.Intact(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Release tells the system that a piece of the model's files is not needed for
+// now, so that it no longer counts as this process's memory. Bytes of other
+// memory are left alone: a checkpoint's tensors may be copies.
+func (m *Model) Release(b []byte) {
+	for _, f := range m.files {
+		f.Release(b)
+	}
+}

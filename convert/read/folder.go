@@ -1,0 +1,159 @@
+package read
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sdgo/sdgo/convert/family"
+	"github.com/sdgo/sdgo/convert/model"
+)
+
+// readFolder reads a folder in the diffusers library's layout: a whole model with
+// a model_index.json, or one network.
+func readFolder(m *model.Model) error {
+	m.Format = "diffusers"
+	var index object
+	err := readJSON(filepath.Join(m.Path, "model_index.json"), &index)
+	if errors.Is(err, os.ErrNotExist) {
+		for _, base := range []string{family.NetFile, family.TextFile} {
+			if all, e := readNetwork(m, "", base); !errors.Is(e, errNoWeights) {
+				if e == nil {
+					e = addFile(m, all)
+				}
+				return e
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("a folder that is no diffusers model: %w", err)
+	}
+	has := func(name string) bool { // the library writes [null, null] for what is left out
+		var classes []json.RawMessage
+		err := json.Unmarshal(index[name], &classes)
+		return err == nil && classes != nil && (len(classes) == 0 || string(classes[0]) != "null")
+	}
+	if f := family.InFolder(has); f != nil {
+		err = readKnownFolder(m, f)
+	} else {
+		err = readOtherFolder(m, has)
+	}
+	if err != nil {
+		return err
+	}
+	return readSettings(m)
+}
+
+// readKnownFolder reads a model of a family that its components tell.
+func readKnownFolder(m *model.Model, f *family.Family) error {
+	m.Family, m.Description = f.Name, f.Looks[0].Description
+	for _, n := range f.Folder.Parts {
+		all, err := readNetwork(m, n.Folder, n.Base)
+		if err == nil {
+			err = add(m, f, all, n.Names(all))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.Folder, err)
+		}
+	}
+	return nil
+}
+
+// readOtherFolder reads a model of which the denoiser tells the family: FLUX.1, SD
+// 3, DiT, and UNets without text. Its tensors get the original layout's names,
+// with a prefix for each network, unless it is nothing but a UNet.
+func readOtherFolder(m *model.Model, has func(string) bool) error {
+	autoencoder := "vae"
+	if has("vqvae") {
+		autoencoder = "vqvae"
+	}
+	denoiser, prefix := "transformer", model.UNetPrefix
+	if !has(denoiser) {
+		if denoiser = "unet"; !has(denoiser) {
+			return fmt.Errorf("model_index.json names neither a unet nor a transformer: %w", model.ErrUnrecognized)
+		}
+		if !has(autoencoder) {
+			prefix = ""
+		}
+	}
+	f, err := readInto(m, denoiser, family.NetFile, func(*family.Family) string { return prefix })
+	if err != nil {
+		return err
+	}
+	m.Family, m.Description = f.Name, f.Description
+	for i, folder := range []string{"text_encoder", "text_encoder_2", "text_encoder_3"} {
+		if has(folder) {
+			prefix := []string{model.CLIPLPrefix, model.CLIPGPrefix, model.CLIPGPrefix}[i]
+			if _, err := readInto(m, folder, family.TextFile, func(f *family.Family) string { return cmp.Or(f.TextPrefix, prefix) }); err != nil {
+				return err
+			}
+		}
+	}
+	if has(autoencoder) {
+		if _, err := readInto(m, autoencoder, family.NetFile, func(*family.Family) string { return model.VAEPrefix }); err != nil {
+			return err
+		}
+	}
+	family.Describe(m)
+	return nil
+}
+
+// readInto adds a network whose tensors get original names behind a prefix.
+func readInto(m *model.Model, folder, base string, prefix func(*family.Family) string) (f family.Recognised, err error) {
+	all, err := readNetwork(m, folder, base)
+	if err == nil {
+		f, err = family.Recognise(all)
+	}
+	if err == nil {
+		all, err = scaled(all)
+	}
+	if err == nil {
+		all, err = f.Original(all)
+	}
+	if err == nil {
+		front := prefix(f.Family)
+		err = add(m, f.Family, all, func(name string) (string, bool) { return front + name, true })
+	}
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", folder, err)
+	}
+	return f, nil
+}
+
+// readSettings puts what the configuration files say where the metadata of single
+// files says it.
+func readSettings(m *model.Model) (err error) {
+	f := family.Lookup(m.Family)
+	if f.Settings != nil {
+		m.Metadata, err = f.Settings(func(path string, to any) error {
+			err := readJSON(filepath.Join(m.Path, filepath.FromSlash(path)), to)
+			if errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if f.Tokenizer != "" {
+		merges, err := readMerges(filepath.Join(m.Path, f.Tokenizer))
+		if err != nil {
+			return err
+		}
+		if merges != "" {
+			setMetadata(m, model.KeyMerges, merges)
+		}
+	}
+	return nil
+}
+
+func setMetadata(m *model.Model, key, value string) {
+	if m.Metadata == nil {
+		m.Metadata = map[string]string{}
+	}
+	m.Metadata[key] = value
+}

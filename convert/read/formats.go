@@ -1,0 +1,131 @@
+package read
+
+import (
+	"fmt"
+
+	"github.com/sdgo/sdgo/convert/checkpoint"
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/gguf"
+	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/convert/safetensors"
+)
+
+// readBytes adds a file's tensors to the model.
+func readBytes(m *model.Model, data []byte) (err error) {
+	var all []model.Stored
+	metadata := map[string]string{}
+	switch {
+	case gguf.Looks(data):
+		m.Format = "gguf"
+		all, err = readGGUF(data, metadata)
+	case isCheckpoint(data):
+		m.Format = "checkpoint"
+		all, err = readCheckpoint(data)
+	default:
+		m.Format = "safetensors"
+		all, err = readSafetensors(data, metadata)
+	}
+	if err != nil {
+		return err
+	}
+	m.Metadata = metadata
+	return addFile(m, all)
+}
+
+// noType is the type of elements that are no weights. It is not Valid.
+const noType = dtype.Type(1 << 16)
+
+// stored is a tensor of a safetensors file or checkpoint.
+func stored(name, word string, shape []int64, data []byte) model.Stored {
+	typ, ok := model.TypeOf(word)
+	if !ok {
+		typ = noType
+	}
+	return model.Stored{Tensor: model.Tensor{Name: name, Type: typ, Shape: shape, Bytes: data}, DType: word}
+}
+
+func readSafetensors(data []byte, metadata map[string]string) ([]model.Stored, error) {
+	file, err := safetensors.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range file.Metadata {
+		metadata[k] = v
+	}
+	if err := checkMetadata(metadata); err != nil {
+		return nil, err
+	}
+	all := make([]model.Stored, len(file.Tensors))
+	for i, t := range file.Tensors {
+		all[i] = stored(t.Name, t.DType, t.Shape, t.Data)
+	}
+	return all, nil
+}
+
+func readGGUF(data []byte, metadata map[string]string) ([]model.Stored, error) {
+	file, err := gguf.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, kv := range file.Meta {
+		most := maxListed
+		if kv.Key == model.KeyMerges || kv.Key == model.KeyGGUFMerges {
+			most = maxMerges
+		}
+		metadata[kv.Key] = textOf(kv.Value, most)
+	}
+	if err := checkMetadata(metadata); err != nil {
+		return nil, err
+	}
+	all := make([]model.Stored, len(file.Tensors))
+	for i, t := range file.Tensors {
+		all[i] = model.Stored{Tensor: model.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Bytes: t.Data}, DType: t.Type.String()}
+		if original, ok := file.Get(keyOriginalShape + t.Name).([]int32); ok {
+			if err := reshape(&all[i], original); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// keyOriginalShape begins the keys under which ComfyUI-GGUF keeps the shapes of
+// tensors that it flattens, so that their rows divide into blocks.
+const keyOriginalShape = "comfy.gguf.orig_shape."
+
+// reshape gives a tensor another shape of as many elements.
+func reshape(t *model.Stored, original []int32) error {
+	n, shape := int64(1), make([]int64, len(original))
+	for i, d := range original {
+		if shape[i] = int64(d); d < 1 || n > t.Elements() {
+			n = 0
+		}
+		n *= shape[i]
+	}
+	if len(shape) > 4 || n != t.Elements() {
+		return fmt.Errorf("tensor %q has the shape %v, which cannot have been %.40q", t.Name, t.Shape, fmt.Sprint(original))
+	}
+	t.Shape = shape
+	return nil
+}
+
+// isCheckpoint tells checkpoints from safetensors files, whose header's length
+// may begin like anything, but whose header begins with '{'.
+func isCheckpoint(data []byte) bool {
+	return checkpoint.Looks(data) && (len(data) < 9 || data[8] != '{')
+}
+
+func readCheckpoint(data []byte) ([]model.Stored, error) {
+	tensors, err := checkpoint.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]model.Stored, len(tensors))
+	for i, t := range tensors {
+		all[i] = stored(t.Name, t.DType, t.Shape, t.Data)
+		if all[i].Type != noType && t.Strides != nil {
+			all[i].Tensor = all[i].WithStrides(t)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,129 @@
+// Package read turns files and folders into models: it reads safetensors files,
+// GGUF files, PyTorch checkpoints and folders of the diffusers library, asks
+// package family what they are, and gives their tensors canonical names.
+package read
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sdgo/sdgo/convert/family"
+	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/internal/mmap"
+)
+
+// Load opens a file or folder of any kind that is recognised, to look at it or to
+// convert it.
+func Load(path string) (_ *model.Model, err error) {
+	defer model.Recovered(path, &err)
+	return opened(load(path))
+}
+
+// Open opens a file or folder of a family that this module can run.
+func Open(path string) (_ *model.Model, err error) {
+	defer model.Recovered(path, &err)
+	return prepared(opened(load(path)))
+}
+
+// OpenBytes is Open for a file that is in memory: its name is for messages. The
+// bytes must stay as they are until Close.
+func OpenBytes(name string, data []byte) (_ *model.Model, err error) {
+	defer model.Recovered(name, &err)
+	m := &model.Model{Path: name}
+	return prepared(opened(m, readBytes(m, data)))
+}
+
+// load reads a file or folder, whose configuration is not read yet. It returns a
+// model, to be closed, in any case.
+func load(path string) (*model.Model, error) {
+	m := &model.Model{Path: path}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return m, model.WithoutPath(err)
+	case info.IsDir():
+		return m, readFolder(m)
+	}
+	data, err := mapFile(m, path)
+	if err != nil {
+		return m, err
+	}
+	return m, readBytes(m, data)
+}
+
+// opened reads the configuration of a model whose tensors were read, or closes it
+// if they were not (err).
+func opened(m *model.Model, err error) (*model.Model, error) {
+	if err == nil {
+		err = family.Configure(m)
+	}
+	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
+		err = changed
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
+	return m, nil
+}
+
+// prepared makes a model ready to be run, or closes it.
+func prepared(m *model.Model, err error) (*model.Model, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err = family.Prepare(m); err == nil {
+		err = putInOrder(m)
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
+	return m, nil
+}
+
+// mapFile maps a file that is the model, or is in its folder.
+func mapFile(m *model.Model, path string) ([]byte, error) {
+	f, err := mmap.Open(path)
+	if err != nil {
+		return nil, model.WithoutPath(err)
+	}
+	name, err := filepath.Rel(m.Path, path)
+	if err != nil || name == "." {
+		name = filepath.Base(path)
+	}
+	m.AddFiles(model.File{File: f, Name: filepath.ToSlash(name)})
+	return f.Data, nil
+}
+
+// putInOrder copies all of a model's strided tensors into their natural order. The
+// copies take no more memory than the file.
+func putInOrder(m *model.Model) error {
+	var copies uint64
+	for _, t := range m.Tensors {
+		if t.Strided() {
+			copies += uint64(t.Size())
+		}
+	}
+	const what = "tensors whose elements are not in order"
+	release, err := model.TakeMemory(what, copies)
+	if err != nil {
+		return err
+	}
+	defer release()
+	budget := int64(0)
+	for _, f := range m.Files() {
+		budget += int64(len(f.Data))
+	}
+	for i, t := range m.Tensors {
+		if !t.Strided() {
+			continue
+		}
+		if budget -= t.Size(); budget < 0 {
+			return fmt.Errorf("%s take more memory than the file itself; converting it puts them in order", what)
+		}
+		m.Tensors[i] = t.InOrder()
+	}
+	return nil
+}
