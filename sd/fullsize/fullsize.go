@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -26,6 +25,7 @@ import (
 	"github.com/x448/float16"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/internal/replace"
 )
 
@@ -35,54 +35,70 @@ type part struct {
 	params       cgo.Params
 }
 
+// config is the configuration of a model of Stable Diffusion.
+type config struct {
+	text, text2 convert.TextConfig // of no width where there is none
+	unet        convert.UNetConfig
+	vae         convert.VAEConfig
+}
+
+// Text encoders: CLIP ViT-L, OpenCLIP ViT-H without its last layer, ViT-bigG.
+var (
+	clipL    = convert.TextConfig{Vocabulary: 49408, ContextLength: 77, Width: 768, Heads: 12, Layers: 12, FFN: 3072, Activation: "quick_gelu", Eps: 1e-5}
+	openH    = convert.TextConfig{Vocabulary: 49408, ContextLength: 77, Width: 1024, Heads: 16, Layers: 23, FFN: 4096, Activation: "gelu", Eps: 1e-5}
+	openBigG = convert.TextConfig{Vocabulary: 49408, ContextLength: 77, Width: 1280, Heads: 20, Layers: 32, FFN: 5120, Activation: "gelu", Eps: 1e-5}
+)
+
+// configs are those of the architectures that [Options.Arch] names.
+func configs() map[string]config {
+	vae := convert.VAEConfig{Channels: 128, ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2, ZChannels: 4, EmbedDim: 4, ImageChannels: 3, QuantConv: true}
+	unet := convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 320, ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2,
+		TransformerDepth: []int{1, 1, 1, 0}, MiddleDepth: 1}
+	all := map[string]config{}
+	add := func(name string, text, text2 convert.TextConfig, edit func(c *config)) {
+		c := config{text, text2, unet, vae}
+		edit(&c)
+		all[name] = c
+	}
+	none := convert.TextConfig{}
+	add("sd1", clipL, none, func(c *config) { c.unet.ContextDim, c.unet.Heads = 768, 8 })
+	add("sd2", openH, none, func(c *config) { c.unet.ContextDim, c.unet.HeadDim = 1024, 64 })
+	add("sdxl", clipL, openBigG, func(c *config) {
+		c.unet.ChannelMult, c.unet.TransformerDepth, c.unet.MiddleDepth = []int{1, 2, 4}, []int{0, 2, 10}, 10
+		c.unet.ContextDim, c.unet.HeadDim, c.unet.ADMChannels = 2048, 64, 2816
+	})
+	add("sdxl-refiner", none, openBigG, func(c *config) {
+		c.unet.ModelChannels, c.unet.TransformerDepth, c.unet.MiddleDepth = 384, []int{0, 4, 4, 0}, 4
+		c.unet.ContextDim, c.unet.HeadDim, c.unet.ADMChannels = 1280, 64, 2560
+	})
+	// Of Stable Diffusion 2's family; its matrices have rows of whole blocks of
+	// every type.
+	add("tiny", openH, none, func(c *config) {
+		c.unet.ChannelMult, c.unet.TransformerDepth, c.unet.NumResBlocks, c.unet.ModelChannels = []int{1, 2}, []int{1, 1}, 1, 256
+		c.unet.ContextDim, c.unet.HeadDim = 256, 64
+		c.text.Vocabulary, c.text.Width, c.text.Heads, c.text.Layers, c.text.FFN = 512, 256, 4, 2, 1024
+		c.vae.ChannelMult, c.vae.Channels, c.vae.NumResBlocks = []int{1, 2}, 32, 1
+	})
+	return all
+}
+
 func checkpoint(arch string) ([]part, error) {
-	vae := cgo.Params{"channels": {128}, "channel_mult": {1, 2, 4, 4}, "num_res_blocks": {2}, "z_channels": {4},
-		"embed_dim": {4}, "image_channels": {3}, "quant_conv": {1}}
-	unet := cgo.Params{"in_channels": {4}, "out_channels": {4}, "model_channels": {320}, "channel_mult": {1, 2, 4, 4},
-		"num_res_blocks": {2}, "transformer_depth": {1, 1, 1, 0}, "middle_depth": {1}, "adm_channels": {0}}
-	text := cgo.Params{"vocabulary": {49408}, "context_length": {77}, "eps": {1e-5}}
-	set := func(p cgo.Params, values map[string]float64) {
-		for name, v := range values {
-			p[name] = []float64{v}
-		}
+	c, ok := configs()[arch]
+	if !ok {
+		return nil, fmt.Errorf("the architecture must be %s, got %s", Kinds, arch)
 	}
-	switch arch {
-	case "sd1":
-		set(unet, map[string]float64{"context_dim": 768, "heads": 8, "head_dim": 0})
-		set(text, map[string]float64{"width": 768, "heads": 12, "layers": 12, "ffn": 3072, "activation": 0})
-	case "sd2":
-		set(unet, map[string]float64{"context_dim": 1024, "heads": 0, "head_dim": 64})
-		set(text, map[string]float64{"width": 1024, "heads": 16, "layers": 23, "ffn": 4096, "activation": 1})
-	case "sdxl":
-		unet["channel_mult"], unet["transformer_depth"] = []float64{1, 2, 4}, []float64{0, 2, 10}
-		set(unet, map[string]float64{"context_dim": 2048, "heads": 0, "head_dim": 64, "middle_depth": 10, "adm_channels": 2816})
-		set(text, map[string]float64{"width": 768, "heads": 12, "layers": 12, "ffn": 3072, "activation": 0})
-	case "sdxl-refiner":
-		unet["transformer_depth"] = []float64{0, 4, 4, 0}
-		set(unet, map[string]float64{"model_channels": 384, "context_dim": 1280, "heads": 0, "head_dim": 64, "middle_depth": 4, "adm_channels": 2560})
-	case "tiny": // of Stable Diffusion 2's family; its matrices have rows of whole blocks of every type
-		unet["channel_mult"], unet["transformer_depth"], unet["num_res_blocks"] = []float64{1, 2}, []float64{1, 1}, []float64{1}
-		set(unet, map[string]float64{"model_channels": 256, "context_dim": 256, "heads": 0, "head_dim": 64})
-		set(text, map[string]float64{"vocabulary": 512, "width": 256, "heads": 4, "layers": 2, "ffn": 1024, "activation": 1})
-		vae["channel_mult"] = []float64{1, 2}
-		set(vae, map[string]float64{"channels": 32, "num_res_blocks": 1})
-	default:
-		return nil, fmt.Errorf("architecture %s: %s wanted", arch, Kinds)
+	parts := []part{
+		{"vae_decoder", convert.VAEPrefix, c.vae.Params()},
+		{"vae_encoder", convert.VAEPrefix, c.vae.Params()},
+		{"unet", convert.UNetPrefix, c.unet.Params()},
 	}
-	nets := []part{
-		{"vae_decoder", "first_stage_model.", vae},
-		{"vae_encoder", "first_stage_model.", vae},
-		{"unet", "model.diffusion_model.", unet},
+	switch {
+	case c.text2.Width == 0:
+		return append(parts, part{"clip_text", convert.TextPrefix, c.text.Params()}), nil
+	case c.text.Width == 0:
+		return append(parts, part{"clip_text", "conditioner.embedders.0.model.", c.text2.Params()}), nil
 	}
-	bigG := maps.Clone(text)
-	set(bigG, map[string]float64{"width": 1280, "heads": 20, "layers": 32, "ffn": 5120, "activation": 1})
-	switch arch {
-	case "sdxl":
-		return append(nets, part{"clip_text", "conditioner.embedders.0.transformer.", text}, part{"clip_text", "conditioner.embedders.1.model.", bigG}), nil
-	case "sdxl-refiner":
-		return append(nets, part{"clip_text", "conditioner.embedders.0.model.", bigG}), nil
-	}
-	return append(nets, part{"clip_text", "cond_stage_model.transformer.", text}), nil
+	return append(parts, part{"clip_text", convert.Text1Prefix, c.text.Params()}, part{"clip_text", "conditioner.embedders.1.model.", c.text2.Params()}), nil
 }
 
 // tensor is one entry of a safetensors header.

@@ -38,7 +38,7 @@ func TestWrite(t *testing.T) {
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, Write(done, filepath.Join(folder, "d.safetensors"), Options{Arch: "tiny"}), context.Canceled)
-	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Arch: "sd9"}), "sd9: sd1, sd2")
+	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Arch: "sd9"}), "must be sd1, sd2, sdxl, sdxl-refiner or tiny, got sd9")
 	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Type: "q8_0"}), "f16 or f32")
 	left, err := filepath.Glob(filepath.Join(folder, "*"))
 	require.NoError(t, err)
