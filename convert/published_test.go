@@ -2,8 +2,10 @@ package convert
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,7 +143,7 @@ func TestPublished(t *testing.T) {
 			delete(all, c.file)
 		})
 	}
-	require.Empty(t, all, "files without a line")
+	require.Empty(t, slices.Collect(maps.Keys(all)), "files without a line")
 }
 
 func fileSize(t testing.TB, path string) int64 {
