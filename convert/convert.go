@@ -60,7 +60,7 @@ type (
 // Configurations: what a family reads off names, shapes and metadata, in
 // Model.Config. See [ConfigAs].
 type (
-	// StableDiffusion is the configuration, behind a pointer, of the families
+	// StableDiffusion is the configuration (a pointer to it) of the families
 	// [SD1], [SD2], [SDXL] and [SDXLRefiner].
 	StableDiffusion = family.StableDiffusion
 
@@ -73,10 +73,10 @@ type (
 	// VAEConfig describes the KL autoencoder of latent diffusion.
 	VAEConfig = family.VAEConfig
 
-	// TAESDConfig is the configuration, behind a pointer, of tiny autoencoders.
+	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 
-	// ESRGANConfig is the configuration, behind a pointer, of upscalers.
+	// ESRGANConfig is the configuration (a pointer to it) of upscalers.
 	ESRGANConfig = family.ESRGANConfig
 
 	// Weight is the name and shape of a weight that a network needs, as the

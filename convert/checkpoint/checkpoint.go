@@ -5,7 +5,7 @@
 // Such a file holds a pickle, a program for a stack machine that may call any
 // Python function. The interpreter here has no functions to call: it knows
 // numbers, strings, containers and how torch writes tensors. Everything else in
-// the pickle is refused by its name ([RefusedError]). There is no laxer mode.
+// the pickle is refused by its name ([RefusedError]). There is no lenient mode.
 package checkpoint
 
 import (
@@ -39,7 +39,7 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("its pickle refers to %.100q, which is no part of a tensor: files that do so can run programs when Python loads them; "+
-		"a file with only tensors, or better a .safetensors file, is wanted", e.Name)
+		"use a file with only tensors, or better a .safetensors file", e.Name)
 }
 
 // Looks reports whether data may be a checkpoint.
@@ -50,7 +50,7 @@ func Looks(data []byte) bool {
 // isTar finds archives of the format before 2017 by the mark in their header.
 func isTar(data []byte) bool { return len(data) > 512 && string(data[257:262]) == "ustar" }
 
-// Parse reads a checkpoint from its bytes, which the tensors go on using. Of a
+// Parse reads a checkpoint from its bytes, which the tensors keep using. Of a
 // training checkpoint it gives the model's tensors ("state_dict"); nested names
 // are joined with dots.
 func Parse(data []byte) ([]Tensor, error) {
@@ -164,7 +164,7 @@ func (v *view) contiguous() bool {
 	return true
 }
 
-// tensor is the view as a file's reader gives it.
+// tensor is the view with its bytes, as Parse returns it.
 func (v *view) tensor(name string) (Tensor, error) {
 	t := Tensor{Name: name, DType: v.dtype, Shape: slices.Clone(v.shape)}
 	s, n := v.storage, v.elements()
@@ -185,8 +185,9 @@ func (v *view) tensor(name string) (Tensor, error) {
 	return t, nil
 }
 
-// Gather writes elements of a tensor with strides, in the shape's order from
-// the first one on, to dst, which is a whole number of elements of a size.
+// Gather writes elements of a tensor with strides to dst, in the shape's order,
+// beginning with element first. dst has room for a whole number of elements of
+// size bytes.
 func (t Tensor) Gather(dst []byte, size, first int64) {
 	at, from := make([]int64, len(t.Shape)), int64(0)
 	rest := first
@@ -236,12 +237,12 @@ func collect(object any, size int) ([]Tensor, error) {
 // maxName bounds a tensor's name, in bytes.
 const maxName = 1000
 
-// maxSharing bounds how much larger the tensors may be than the file, which
+// maxSharing bounds how many times larger than the file the tensors may be, which
 // they are if they share storages. Tied weights double a part of a model.
 const maxSharing = 4
 
-// collector has a budget for what dictionaries that contain one another could
-// multiply.
+// collector gathers tensors. It has a budget for what dictionaries that contain
+// one another could multiply.
 type collector struct {
 	all    []Tensor
 	seen   map[string]bool
@@ -262,7 +263,7 @@ func (c *collector) walk(prefix string, d *dict, depth int) error {
 			continue
 		}
 		if len(prefix)+len(name) > maxName {
-			return fmt.Errorf("a name of %d bytes, at most %d are possible", len(prefix)+len(name), maxName)
+			return fmt.Errorf("a name must be at most %d bytes, got %d", maxName, len(prefix)+len(name))
 		}
 		if c.names -= len(prefix) + len(name); c.names < 0 {
 			return errors.New("its dictionaries are entangled")
@@ -312,7 +313,7 @@ func parseLegacy(data []byte) ([]Tensor, error) {
 			return nil, err
 		}
 		if i == 0 && value != any(int64(1001)) {
-			return nil, fmt.Errorf("torch's protocol %v; 1001 is wanted", value)
+			return nil, fmt.Errorf("torch's protocol must be 1001, got %v", value)
 		}
 		if to != nil {
 			*to = value
@@ -335,7 +336,7 @@ func parseLegacy(data []byte) ([]Tensor, error) {
 		count := int64(binary.LittleEndian.Uint64(rest))
 		rest = rest[8:]
 		if count != s.count || count > int64(len(rest))/s.size {
-			return nil, fmt.Errorf("storage %q has %d elements, %d are wanted, and %d bytes are left", key, count, s.count, len(rest))
+			return nil, fmt.Errorf("storage %q must have %d elements, got %d, and %d bytes are left", key, s.count, count, len(rest))
 		}
 		s.data, rest = rest[:count*s.size:count*s.size], rest[count*s.size:]
 	}

@@ -137,7 +137,7 @@ func (d *dict) set(items []any) error {
 	return nil
 }
 
-// hashable replaces keys that Go cannot compare; no tensor has such a one.
+// hashable replaces keys that Go cannot compare; no tensor has such a key.
 func hashable(key any) any {
 	switch key.(type) {
 	case tuple, []byte:

@@ -8,7 +8,7 @@ import (
 )
 
 // callables are what a pickle of tensors may call, and what the call means
-// here. Nothing else is ever called, nor even looked at.
+// here. Nothing else is called, or even looked at.
 var callables = map[global]func(m *machine, args tuple) (any, error){
 	{"collections", "OrderedDict"}:                  orderedDict,
 	{"torch._utils", "_rebuild_tensor_v2"}:          rebuildTensor,
@@ -61,7 +61,7 @@ func (m *machine) global(op byte) error {
 	return m.push(g)
 }
 
-// call stands for a call of what is on the stack below its arguments.
+// call interprets a call of what is on the stack below its arguments.
 func (m *machine) call() error {
 	a, err := m.pop()
 	if err != nil {
@@ -87,9 +87,9 @@ func (m *machine) call() error {
 	return m.push(v)
 }
 
-// build sets an object's attributes. A ParameterDict has its parameters there;
-// those of dictionaries and of what is of no use are passed over; nothing else
-// has any.
+// build sets an object's attributes. A ParameterDict has its parameters there.
+// Those of dictionaries and of values that no tensor needs are ignored; nothing
+// else has any.
 func (m *machine) build() error {
 	state, err := m.pop()
 	if err != nil {
@@ -265,5 +265,5 @@ func firstArgument(_ *machine, args tuple) (any, error) {
 	return args[0], nil
 }
 
-// nothing stands for values that no tensor needs.
+// nothing replaces values that no tensor needs.
 func nothing(*machine, tuple) (any, error) { return opaque("nothing"), nil }

@@ -136,7 +136,7 @@ func FuzzPickle(f *testing.F) {
 // number, the protocol and a dictionary about the system.
 const legacyFront = "\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}."
 
-// FuzzLegacy is the format before 1.6, behind its fixed beginning.
+// FuzzLegacy is the format before 1.6, after its fixed beginning.
 func FuzzLegacy(f *testing.F) {
 	object := tensorPickle("K\x04", "K\x00", "K\x04\x85", "K\x01\x85")
 	keys := "\x80\x02]X\x01\x00\x00\x000a."

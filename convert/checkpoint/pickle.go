@@ -48,7 +48,7 @@ func (d *dict) get(key string) any {
 	return nil
 }
 
-// machine interprets pickles one after the other. It never calls anything.
+// machine interprets pickles one after another. It never calls anything.
 type machine struct {
 	data     []byte
 	at       int
@@ -90,7 +90,7 @@ func (m *machine) run() (any, error) {
 // each element that an instruction copies.
 func (m *machine) charge(n int) error {
 	if m.steps -= n; m.steps < 0 {
-		return errors.New("a pickle of more instructions than a file of this size takes")
+		return errors.New("the pickle has more instructions than a file of this size needs")
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (m *machine) step(op byte) error {
 	case opProto:
 		version, err := m.read(1)
 		if err == nil && version[0] > maxProtocol {
-			err = fmt.Errorf("pickle protocol %d, at most %d is read", version[0], maxProtocol)
+			err = fmt.Errorf("the pickle protocol must be at most %d, got %d", maxProtocol, version[0])
 		}
 		return err
 	case opFrame:

@@ -12,7 +12,7 @@ import (
 
 // parseTar reads the format of 2016, of torch before 0.2: an archive of three
 // files. "storages" has pickles of their number and, for each, of its key,
-// place and type, with its length and elements behind them, then a pickle of
+// place and type, followed by its length and elements, then a pickle of
 // parts of storages; "tensors" the same with shapes and strides; "pickle" is
 // the object, which names tensors by their keys.
 func parseTar(data []byte) ([]Tensor, error) {
@@ -82,7 +82,7 @@ func each(m *machine, do func(key int64, second, third any) error) error {
 	if !ok {
 		return errors.New("the number of entries is missing")
 	}
-	for range count { // each reads on, so there are no more than bytes
+	for range count { // each takes bytes, so the file's size bounds them
 		v, err := m.run()
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func parseZip(data []byte) ([]Tensor, error) {
 		return nil, errors.New("an archive without data.pkl, which torch.save writes")
 	}
 	if order, ok := entries[folder+"byteorder"]; ok && string(order) != "little" {
-		return nil, fmt.Errorf("byte order %.10q, %q is wanted", order, "little")
+		return nil, fmt.Errorf("the byte order must be %q, got %.10q", "little", order)
 	}
 	m := newMachine(pickle, len(data))
 	object, err := m.run()
@@ -50,7 +50,7 @@ func parseZip(data []byte) ([]Tensor, error) {
 			return nil, fmt.Errorf("the archive has no entry %q", cut(folder+"data/"+key))
 		}
 		if s.count > int64(len(elements))/s.size {
-			return nil, fmt.Errorf("storage %q has %d bytes, %d elements of %s are wanted", cut(key), len(elements), s.count, s.dtype)
+			return nil, fmt.Errorf("storage %q must have %d elements of %s, got %d bytes", cut(key), s.count, s.dtype, len(elements))
 		}
 		s.data = elements[: s.count*s.size : s.count*s.size]
 	}

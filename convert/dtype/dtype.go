@@ -144,7 +144,7 @@ func Parse(name string) (Type, error) {
 			return t, nil
 		}
 	}
-	return 0, fmt.Errorf("type %q is unknown; there is: %s", name, strings.Join(Names(), ", "))
+	return 0, fmt.Errorf("type %q is unknown; known are %s", name, strings.Join(Names(), ", "))
 }
 
 // Names lists the types that weights are converted to.

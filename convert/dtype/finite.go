@@ -2,8 +2,8 @@ package dtype
 
 import "encoding/binary"
 
-// Finite reports whether no element in data is NaN or infinite; for quantized
-// types, no scale is. It reads eight bytes at a time without converting
+// Finite reports whether no element in data is NaN or infinite; of quantized
+// types, whether no scale is. It reads eight bytes at a time without converting
 // anything: some 10 GB/s on one core. Integers are always finite.
 func Finite(t Type, data []byte) bool {
 	switch t {

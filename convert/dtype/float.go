@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Float32 converts the elements in src, to dst, whose
-// length says how many there are. It fails where src has another size.
+// Float32 converts the elements in src to dst, whose length is their number. It
+// fails if src does not have the size of as many.
 func Float32(t Type, dst []float32, src []byte) error {
 	if err := t.fits(len(dst), src); err != nil {
 		return err
@@ -92,7 +92,7 @@ func Encode(t Type, dst []byte, src []float32) error {
 			le.PutUint64(dst[8*i:], math.Float64bits(float64(v)))
 		}
 	default:
-		return fmt.Errorf("%v is no type that elements are converted to one by one", t)
+		return fmt.Errorf("elements are not converted to %v one by one", t)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type Family struct {
 	// Read refuses is an error only when the model is opened to be run.
 	Strict bool
 
-	// Names returns the function that gives tensors their canonical names, behind
+	// Names returns the function that gives tensors their canonical names, with
 	// no prefix unless the family is Strict; nil if they have these already.
 	Names func(all []model.Stored) layout.Rename
 

@@ -4,9 +4,9 @@
 //
 // The reader knows versions 2 and 3, little-endian. It checks all that ggml's
 // own reader checks and more: every count against the bytes that are left,
-// every length, type, shape and offset; the tensors must lie one after the
-// other, without a hole or an overlap. It allocates at most a small multiple
-// of what it reads.
+// every length, type, shape and offset; the tensors must lie one after
+// another, without gaps or overlaps. It allocates at most a small multiple of what
+// it reads.
 package gguf
 
 import (
@@ -81,7 +81,7 @@ func size(t dtype.Type, shape []int64) (int64, error) {
 	n, row := int64(1), int64(1)
 	for i, d := range shape {
 		if d < 1 {
-			return 0, fmt.Errorf("the shape %v; every dimension must be 1 or more", shape)
+			return 0, fmt.Errorf("the shape %v, whose dimensions must be 1 or more", shape)
 		}
 		if n > (1<<62)/d {
 			return 0, fmt.Errorf("the shape %v, larger than any file", shape)

@@ -63,7 +63,7 @@ func TestRoundTrip(t *testing.T) {
 	require.Nil(t, f.Get("nothing"))
 }
 
-// The file without the zeros behind its last tensor is as good.
+// The file without the zeros after its last tensor is read, too.
 func TestUnpaddedEnd(t *testing.T) {
 	data := write(t, nil, sample[:1])
 	f, err := Parse(data[:len(data)-8])
@@ -136,26 +136,26 @@ var attacks = []struct {
 	want string
 }{
 	{"magic", func(f *fields) { f.magic = "GGML" }, `does not begin with "GGUF"`},
-	{"version 1", func(f *fields) { f.version = 1 }, "version 1; 2 or 3 is wanted"},
+	{"version 1", func(f *fields) { f.version = 1 }, "the version must be 2 or 3, got 1"},
 	{"big-endian", func(f *fields) { f.version = 3 << 24 }, "big-endian"},
 	{"tensor count", func(f *fields) { f.tensors = 1 << 60 }, "1152921504606846976 tensors do not fit"},
-	{"one tensor too many", func(f *fields) { f.tensors = 2 }, "begins at byte 0 of the data; 128 is wanted"},
+	{"one tensor too many", func(f *fields) { f.tensors = 2 }, "must begin at byte 128 of the data, where the one before it ends, got 0"},
 	{"metadata count", func(f *fields) { f.metas = math.MaxUint64 }, "entries of metadata do not fit"},
-	{"key length", func(f *fields) { f.keyLen = math.MaxUint64 - 3 }, "the key of metadata entry 0: a length of"},
-	{"key of 65536", func(f *fields) { f.keyLen = 65536; f.key = strings.Repeat("k", 65536) }, "a length of 65536 bytes, at most 65535"},
-	{"version 4", func(f *fields) { f.version = 4 }, "version 4; 2 or 3 is wanted"},
+	{"key length", func(f *fields) { f.keyLen = math.MaxUint64 - 3 }, "the key of metadata entry 0: a length must be"},
+	{"key of 65536", func(f *fields) { f.keyLen = 65536; f.key = strings.Repeat("k", 65536) }, "a length must be at most 65535 bytes, got 65536"},
+	{"version 4", func(f *fields) { f.version = 4 }, "the version must be 2 or 3, got 4"},
 	{"big-endian version 2", func(f *fields) { f.version = 2 << 24 }, "big-endian"},
 	{"array of an unknown type", func(f *fields) { f.kind = 9; f.value = 13; f.extra = strings.Repeat("\x00", 8) }, "type 13 is not known"},
-	{"string length", func(f *fields) { f.kind = 8; f.value = math.MaxUint32; f.extra = "\x00\x00\x00\x00" }, `metadata "general.alignment": a length of`},
-	{"alignment 2^21", func(f *fields) { f.value = 1 << 21 }, "general.alignment is 2097152"},
-	{"unaligned offset", func(f *fields) { f.offset = 1 }, "begins at byte 1 of the data; 0 is wanted"},
-	{"name of 1025", func(f *fields) { f.nameLen = 1025; f.name = strings.Repeat("n", 1025) }, "a length of 1025 bytes, at most 1024"},
+	{"string length", func(f *fields) { f.kind = 8; f.value = math.MaxUint32; f.extra = "\x00\x00\x00\x00" }, `metadata "general.alignment": a length must be`},
+	{"alignment 2^21", func(f *fields) { f.value = 1 << 21 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 2097152"},
+	{"unaligned offset", func(f *fields) { f.offset = 1 }, "must begin at byte 0 of the data, where the one before it ends, got 1"},
+	{"name of 1025", func(f *fields) { f.nameLen = 1025; f.name = strings.Repeat("n", 1025) }, "a length must be at most 1024 bytes, got 1025"},
 	{"key beyond the file", func(f *fields) { f.keyLen = 60000 }, "the file ends too early"},
 	{"metadata type", func(f *fields) { f.kind = 13 }, "type 13 is not known"},
-	{"alignment 0", func(f *fields) { f.value = 0 }, "general.alignment is 0; a power of two"},
-	{"alignment 3", func(f *fields) { f.value = 3 }, "general.alignment is 3"},
-	{"alignment 2^31", func(f *fields) { f.value = 1 << 31 }, "general.alignment is 2147483648"},
-	{"alignment of another type", func(f *fields) { f.kind = 5 }, "as a uint32, is wanted"},
+	{"alignment 0", func(f *fields) { f.value = 0 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 0"},
+	{"alignment 3", func(f *fields) { f.value = 3 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 3"},
+	{"alignment 2^31", func(f *fields) { f.value = 1 << 31 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 2147483648"},
+	{"alignment of another type", func(f *fields) { f.kind = 5 }, "as a uint32, got 64"},
 	{"array length", func(f *fields) { f.kind = 9; f.value = 6; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x3f" }, "ends too early"},
 	{"string array length", func(f *fields) { f.kind = 9; f.value = 8; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x1f" }, "ends too early"},
 	{"array of arrays", func(f *fields) { f.kind = 9; f.value = 9; f.extra = strings.Repeat("\x01", 8) }, "arrays of arrays"},
@@ -163,22 +163,22 @@ var attacks = []struct {
 		f.metas = 2
 		f.extra = "\x11\x00\x00\x00\x00\x00\x00\x00general.alignment\x04\x00\x00\x00\x20\x00\x00\x00"
 	}, `"general.alignment" twice`},
-	{"bool of 2", func(f *fields) { f.kind = 9; f.value = 7; f.extra = "\x01\x00\x00\x00\x00\x00\x00\x00\x02" }, "a bool of 2"},
+	{"bool of 2", func(f *fields) { f.kind = 9; f.value = 7; f.extra = "\x01\x00\x00\x00\x00\x00\x00\x00\x02" }, "a bool must be 0 or 1, got 2"},
 	{"name length", func(f *fields) { f.nameLen = 1 << 40 }, "tensor 0"},
-	{"dimensions", func(f *fields) { f.dims = 5; f.shape = []uint64{1, 1, 1, 1, 1} }, "5 dimensions, at most 4"},
-	{"many dimensions", func(f *fields) { f.dims = math.MaxUint32 }, "4294967295 dimensions"},
-	{"dimension 0", func(f *fields) { f.shape = []uint64{32, 0} }, "every dimension must be 1 or more"},
-	{"negative dimension", func(f *fields) { f.shape = []uint64{32, 1 << 63} }, "every dimension must be 1 or more"},
+	{"dimensions", func(f *fields) { f.dims = 5; f.shape = []uint64{1, 1, 1, 1, 1} }, "must be at most 4 dimensions, got 5"},
+	{"many dimensions", func(f *fields) { f.dims = math.MaxUint32 }, "at most 4 dimensions, got 4294967295"},
+	{"dimension 0", func(f *fields) { f.shape = []uint64{32, 0} }, "whose dimensions must be 1 or more"},
+	{"negative dimension", func(f *fields) { f.shape = []uint64{32, 1 << 63} }, "whose dimensions must be 1 or more"},
 	{"product overflows", func(f *fields) { f.shape = []uint64{1 << 32, 1 << 32} }, "larger than any file"},
 	{"bytes overflow", func(f *fields) { f.typ = 28; f.shape = []uint64{1 << 31, 1 << 30} }, "larger than any file"},
 	{"larger than the file", func(f *fields) { f.shape = []uint64{32, 1 << 40} }, "the file is cut off"},
 	{"row is no whole block", func(f *fields) { f.shape = []uint64{16, 4} }, "rows of 16 elements"},
 	{"unknown type", func(f *fields) { f.typ = 4 }, "the type 4, which is not known"},
 	{"huge type", func(f *fields) { f.typ = math.MaxUint32 }, "the type 4294967295, which is not known"},
-	{"offset", func(f *fields) { f.offset = 64 }, "begins at byte 64 of the data; 0 is wanted"},
-	{"huge offset", func(f *fields) { f.offset = math.MaxUint64 - 63 }, "0 is wanted"},
+	{"offset", func(f *fields) { f.offset = 64 }, "must begin at byte 0 of the data, where the one before it ends, got 64"},
+	{"huge offset", func(f *fields) { f.offset = math.MaxUint64 - 63 }, "must begin at byte 0 of the data"},
 	{"cut off", func(f *fields) { f.data = 67 }, "the file is cut off"},
-	{"surplus", func(f *fields) { f.data = 200 }, "bytes behind the last tensor"},
+	{"surplus", func(f *fields) { f.data = 200 }, "bytes after the last tensor"},
 	{"tensor twice", func(f *fields) {
 		f.tensors = 2
 		f.more = "\x01\x00\x00\x00\x00\x00\x00\x00t\x01\x00\x00\x00\x20\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00"
@@ -186,7 +186,7 @@ var attacks = []struct {
 	{"overlap", func(f *fields) {
 		f.tensors = 2
 		f.more = "\x01\x00\x00\x00\x00\x00\x00\x00u\x01\x00\x00\x00\x20\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00"
-	}, "begins at byte 64 of the data; 128 is wanted"},
+	}, "must begin at byte 128 of the data, where the one before it ends, got 64"},
 }
 
 func TestAttacks(t *testing.T) {
@@ -215,14 +215,14 @@ func TestLayoutErrors(t *testing.T) {
 		want    string
 	}{
 		{[]KV{{"a", 1}}, nil, "values of the type int cannot be written"},
-		{[]KV{{"a", "x"}, {"a", "y"}}, nil, `metadata "a": a key of its own`},
-		{[]KV{{"", "x"}}, nil, "a key of its own"},
-		{[]KV{{"general.alignment", uint32(64)}}, nil, "a key of its own"},
-		{nil, []Tensor{sample[0], sample[0]}, "a name of its own"},
-		{nil, []Tensor{{Name: "x", Type: dtype.F32, Shape: []int64{1, 1, 1, 1, 1}}}, "5 dimensions"},
+		{[]KV{{"a", "x"}, {"a", "y"}}, nil, `metadata "a": keys must differ`},
+		{[]KV{{"", "x"}}, nil, "keys must differ"},
+		{[]KV{{"general.alignment", uint32(64)}}, nil, "keys must differ"},
+		{nil, []Tensor{sample[0], sample[0]}, "names must differ"},
+		{nil, []Tensor{{Name: "x", Type: dtype.F32, Shape: []int64{1, 1, 1, 1, 1}}}, "must have at most 4 dimensions, got 5"},
 		{nil, []Tensor{{Name: "x", Type: dtype.Q4_0, Shape: []int64{33}}}, "rows of 33 elements"},
 		{nil, []Tensor{{Name: "x", Type: 4, Shape: []int64{1}}}, "the type 4"},
-		{nil, []Tensor{{Name: "x", Type: dtype.F32, Shape: []int64{-1}}}, "every dimension"},
+		{nil, []Tensor{{Name: "x", Type: dtype.F32, Shape: []int64{-1}}}, "whose dimensions must be 1 or more"},
 	} {
 		_, err := NewLayout(c.meta, c.tensors)
 		require.ErrorContains(t, err, c.want)

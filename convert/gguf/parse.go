@@ -11,7 +11,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 )
 
-// Parse reads a file from its bytes, which the tensors go on using.
+// Parse reads a file from its bytes, which the tensors keep using.
 func Parse(data []byte) (*File, error) {
 	f, err := parse(data)
 	if err != nil {
@@ -32,9 +32,9 @@ func parse(data []byte) (*File, error) {
 	}
 	switch {
 	case f.Version == bits.ReverseBytes32(2) || f.Version == bits.ReverseBytes32(3):
-		return nil, errors.New("a big-endian file; little-endian is wanted")
+		return nil, errors.New("the file is big-endian; only little-endian files can be read")
 	case f.Version != 2 && f.Version != 3:
-		return nil, fmt.Errorf("version %d; 2 or 3 is wanted", f.Version)
+		return nil, fmt.Errorf("the version must be 2 or 3, got %d", f.Version)
 	}
 	if err := r.metadata(f, metas); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func parse(data []byte) (*File, error) {
 	return f, f.place(data, int64(r.at)+pad(int64(r.at), f.Alignment), offsets)
 }
 
-// reader reads values one after the other. It never reads beyond data.
+// reader reads values one after another. It never reads beyond data.
 type reader struct {
 	data []byte
 	at   int
@@ -77,7 +77,7 @@ func (r *reader) text(limit uint64) (string, error) {
 		return "", err
 	}
 	if n > limit {
-		return "", fmt.Errorf("a length of %d bytes, at most %d are possible", n, limit)
+		return "", fmt.Errorf("a length must be at most %d bytes, got %d", limit, n)
 	}
 	b, err := r.bytes(n)
 	return string(b), err
@@ -215,7 +215,7 @@ func (r *reader) bools(count uint64) ([]bool, error) {
 	all := make([]bool, len(b))
 	for i, v := range b {
 		if v > 1 {
-			return nil, fmt.Errorf("a bool of %d, 0 or 1 is wanted", v)
+			return nil, fmt.Errorf("a bool must be 0 or 1, got %d", v)
 		}
 		all[i] = v == 1
 	}
@@ -268,7 +268,7 @@ func first(list any) any {
 	return nil
 }
 
-// alignment is what the metadata says of it.
+// alignment is what the metadata says about it.
 func (f *File) alignment() (int64, error) {
 	value := f.Get(alignmentKey)
 	if value == nil {
@@ -276,7 +276,7 @@ func (f *File) alignment() (int64, error) {
 	}
 	a, ok := value.(uint32)
 	if !ok || a == 0 || a > maxAlignment || a&(a-1) != 0 {
-		return 0, fmt.Errorf("%s is %v; a power of two up to %d, as a uint32, is wanted", alignmentKey, value, maxAlignment)
+		return 0, fmt.Errorf("%s must be a power of two up to %d, as a uint32, got %v", alignmentKey, maxAlignment, value)
 	}
 	return int64(a), nil
 }
@@ -312,7 +312,7 @@ func (r *reader) tensor() (t Tensor, offset uint64, err error) {
 		return t, 0, err
 	}
 	if dims > maxDims {
-		return t, 0, fmt.Errorf("%d dimensions, at most %d are possible", dims, maxDims)
+		return t, 0, fmt.Errorf("there must be at most %d dimensions, got %d", maxDims, dims)
 	}
 	t.Shape = make([]int64, dims)
 	for i := range t.Shape {
@@ -328,8 +328,8 @@ func (r *reader) tensor() (t Tensor, offset uint64, err error) {
 	return t, offset, nil
 }
 
-// place gives the tensors their bytes, which must lie one after the other from
-// start on.
+// place gives the tensors their bytes, which must lie one after another,
+// beginning at start.
 func (f *File) place(data []byte, start int64, offsets []uint64) error {
 	at, end := start, start
 	for i := range f.Tensors {
@@ -339,7 +339,7 @@ func (f *File) place(data []byte, start int64, offsets []uint64) error {
 			return fmt.Errorf("tensor %q has %w", t.Name, err)
 		}
 		if offsets[i] != uint64(at-start) {
-			return fmt.Errorf("tensor %q begins at byte %d of the data; %d is wanted, where the one before it ends", t.Name, offsets[i], at-start)
+			return fmt.Errorf("tensor %q must begin at byte %d of the data, where the one before it ends, got %d", t.Name, at-start, offsets[i])
 		}
 		if at > int64(len(data)) || n > int64(len(data))-at {
 			return fmt.Errorf("tensor %q needs %d bytes from byte %d on, in a file of %d: the file is cut off", t.Name, n, at, len(data))
@@ -349,7 +349,7 @@ func (f *File) place(data []byte, start int64, offsets []uint64) error {
 		at = end + pad(end, f.Alignment)
 	}
 	if int64(len(data)) > at {
-		return fmt.Errorf("%d bytes behind the last tensor", int64(len(data))-end)
+		return fmt.Errorf("%d bytes after the last tensor", int64(len(data))-end)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func TestReference(t *testing.T) {
 		require.NoError(t, dtype.Float32(got.Type, floats, got.Data))
 		for j, x := range floats {
 			if diff := math.Abs(float64(x) - want.value(j)); !(diff <= want.tol) {
-				t.Fatalf("%s: element %d is %v, %v is wanted", got.Name, j, x, want.value(j))
+				t.Fatalf("%s: element %d is %v, expected %v", got.Name, j, x, want.value(j))
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Layout is where everything stands in a file.
+// Layout is where everything is in a file.
 type Layout struct {
 	Header  []byte  // what the file begins with, up to the first tensor
 	Offsets []int64 // of the tensors, in the file
@@ -33,7 +33,7 @@ func (l *Layout) plan(meta []KV, tensors []Tensor) error {
 	seen := map[string]bool{}
 	for _, kv := range meta {
 		if seen[kv.Key] || kv.Key == "" || len(kv.Key) > maxKey || kv.Key == alignmentKey {
-			return fmt.Errorf("metadata %q: a key of its own, of at most %d bytes, is wanted", kv.Key, maxKey)
+			return fmt.Errorf("metadata %q: keys must differ and have 1 to %d bytes", kv.Key, maxKey)
 		}
 		seen[kv.Key] = true
 		putText(&b, kv.Key)
@@ -45,7 +45,7 @@ func (l *Layout) plan(meta []KV, tensors []Tensor) error {
 	at := int64(0)
 	for _, t := range tensors {
 		if seen[t.Name] || len(t.Name) > MaxName {
-			return fmt.Errorf("tensor %.60q: a name of its own, of at most %d bytes, is wanted", t.Name, MaxName)
+			return fmt.Errorf("tensor %.60q: names must differ and have at most %d bytes", t.Name, MaxName)
 		}
 		seen[t.Name] = true
 		n, err := size(t.Type, t.Shape)
@@ -53,7 +53,7 @@ func (l *Layout) plan(meta []KV, tensors []Tensor) error {
 			return fmt.Errorf("tensor %q has %w", t.Name, err)
 		}
 		if len(t.Shape) > maxDims {
-			return fmt.Errorf("tensor %q has %d dimensions, at most %d are possible", t.Name, len(t.Shape), maxDims)
+			return fmt.Errorf("tensor %q must have at most %d dimensions, got %d", t.Name, maxDims, len(t.Shape))
 		}
 		putText(&b, t.Name)
 		put(&b, uint32(len(t.Shape)))

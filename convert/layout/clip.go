@@ -9,7 +9,7 @@ import (
 )
 
 // TextNames renames the tensors of the transformers library's CLIPTextModel to
-// canonical names behind a prefix.
+// canonical names with a prefix.
 func TextNames(prefix string) func([]model.Stored) Rename {
 	rename := func(name string) (string, bool) {
 		if !strings.HasPrefix(name, "text_model.") && !strings.HasPrefix(name, "text_projection") {
@@ -53,7 +53,7 @@ var (
 )
 
 // OpenCLIPName is the transformers library's name of a tensor of OpenCLIP's text
-// encoder, behind a prefix. Tensors of its image encoder are unknown.
+// encoder, with a prefix. Tensors of its image encoder are unknown.
 func OpenCLIPName(prefix, name string) (string, bool) {
 	if to, ok := openCLIPTop[name]; ok {
 		return prefix + to, true

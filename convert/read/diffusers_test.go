@@ -95,7 +95,7 @@ func TestFolderVariants(t *testing.T) {
 }
 
 // FLUX.1 as a folder, its second text encoder in shards: names of the original
-// layout behind a prefix for each part.
+// layout with a prefix for each part.
 func TestFolderOfATransformer(t *testing.T) {
 	dir := t.TempDir()
 	put := func(path string, names ...string) {

@@ -101,7 +101,7 @@ func readOtherFolder(m *model.Model, has func(string) bool) error {
 	return nil
 }
 
-// readInto adds a network whose tensors get original names behind a prefix.
+// readInto adds a network whose tensors get original names with a prefix.
 func readInto(m *model.Model, folder, base string, prefix func(*family.Family) string) (f family.Recognised, err error) {
 	all, err := readNetwork(m, folder, base)
 	if err == nil {

@@ -3,10 +3,10 @@
 //
 // The reader holds to every rule of the format
 // (https://github.com/huggingface/safetensors#format): the header is at most
-// 100,000,000 bytes and begins with '{', no name stands twice, every tensor's
+// 100,000,000 bytes and begins with '{', no name is there twice, every tensor's
 // bytes are its shape times its type, and the tensors cover the rest of the
-// file without a hole or an overlap. There is no laxer mode. Names of more
-// than 1024 bytes, which the format allows, are refused, too.
+// file without a gap or an overlap. There is no lenient mode. Names of more than
+// 1024 bytes, which the format allows, are refused, too.
 package safetensors
 
 import (
@@ -64,16 +64,16 @@ func Looks(data []byte) bool {
 	return len(data) > 8 && data[8] == '{' && binary.LittleEndian.Uint64(data) <= uint64(len(data)-8)
 }
 
-// Parse reads a file from its bytes, which the tensors go on using.
+// Parse reads a file from its bytes, which the tensors keep using.
 func Parse(data []byte) (*File, error) {
 	if len(data) < 8 {
-		return nil, fmt.Errorf("safetensors: a file of %d bytes, at least 8 are needed for the header's length", len(data))
+		return nil, fmt.Errorf("safetensors: a file must have at least 8 bytes for the header's length, got %d", len(data))
 	}
 	n := binary.LittleEndian.Uint64(data)
 	body := data[8:]
 	switch {
 	case n > MaxHeader:
-		return nil, fmt.Errorf("safetensors: a header of %d bytes, at most %d are allowed: this is no safetensors file or a damaged one", n, MaxHeader)
+		return nil, fmt.Errorf("safetensors: the header must be at most %d bytes, got %d: this is no safetensors file, or a damaged one", MaxHeader, n)
 	case n > uint64(len(body)):
 		return nil, fmt.Errorf("safetensors: a header of %d bytes in a file of %d: the file is cut off", n, len(data))
 	case n < 2 || body[0] != '{':
@@ -123,7 +123,7 @@ func parseHeader(header []byte) (*parsing, error) {
 			return nil, errors.New("the header is no JSON object")
 		}
 		if len(name) > maxName {
-			return nil, fmt.Errorf("a name of %d bytes, at most %d are possible", len(name), maxName)
+			return nil, fmt.Errorf("a name must be at most %d bytes, got %d", maxName, len(name))
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("the header names %q twice", name)
@@ -149,12 +149,12 @@ func parseHeader(header []byte) (*parsing, error) {
 		return nil, headerError(err)
 	}
 	if rest := bytes.TrimSpace(header[d.InputOffset():]); len(rest) > 0 {
-		return nil, fmt.Errorf("%d bytes behind the header's JSON", len(rest))
+		return nil, fmt.Errorf("%d bytes after the header's JSON", len(rest))
 	}
 	return p, nil
 }
 
-// decodeMetadata reads an object of strings, each under a name of its own.
+// decodeMetadata reads an object of strings, whose names must all differ.
 func decodeMetadata(d *json.Decoder) (map[string]string, error) {
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
 		return nil, errors.New("it is no JSON object")
@@ -184,7 +184,7 @@ func decodeMetadata(d *json.Decoder) (map[string]string, error) {
 }
 
 // decodeEntry reads a description with each field once, by its exact name:
-// Go's decoder alone would take "DType" for "dtype", and the last of two.
+// Go's decoder alone would take "DType" for "dtype", and of two the last.
 func decodeEntry(d *json.Decoder) (e entry, err error) {
 	token, err := d.Token()
 	if err != nil {
@@ -201,7 +201,7 @@ func decodeEntry(d *json.Decoder) (e entry, err error) {
 		}
 		name, _ := token.(string)
 		if seen[name] {
-			return e, fmt.Errorf("field %.40q stands twice", name)
+			return e, fmt.Errorf("field %.40q is there twice", name)
 		}
 		seen[name] = true
 		var raw json.RawMessage
@@ -209,7 +209,7 @@ func decodeEntry(d *json.Decoder) (e entry, err error) {
 			return e, err
 		}
 		if len(raw) > maxField {
-			return e, fmt.Errorf("field %.40q has %d bytes, at most %d are possible", name, len(raw), maxField)
+			return e, fmt.Errorf("field %.40q must be at most %d bytes, got %d", name, maxField, len(raw))
 		}
 		var to any
 		switch name {
@@ -234,20 +234,20 @@ func headerError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the header's JSON ends too early")
 	}
-	return fmt.Errorf("the header is not as it should be: %w", err)
+	return fmt.Errorf("the header is malformed: %w", err)
 }
 
 // check turns a description into a tensor, its size known to be right.
 func (e entry) check(name string) (placed, error) {
 	if e.DType == nil || e.Shape == nil || e.Offsets == nil || len(*e.Offsets) != 2 {
-		return placed{}, errors.New("dtype, shape and two data_offsets are wanted")
+		return placed{}, errors.New("it must have dtype, shape and two data_offsets")
 	}
 	size, ok := bitsOf[*e.DType]
 	if !ok {
 		return placed{}, fmt.Errorf("unknown type %.20q", *e.DType)
 	}
 	if len(*e.Shape) > maxDims {
-		return placed{}, fmt.Errorf("%d dimensions, at most %d are possible", len(*e.Shape), maxDims)
+		return placed{}, fmt.Errorf("there must be at most %d dimensions, got %d", maxDims, len(*e.Shape))
 	}
 	total := uint64(size / 8)
 	for _, d := range *e.Shape {
@@ -286,7 +286,7 @@ func (p *parsing) place(body []byte) error {
 		case t.begin < at:
 			return fmt.Errorf("tensors %q and %q overlap", p.tensors[i-1].Name, t.Name)
 		case t.begin > at:
-			return fmt.Errorf("a hole of %d bytes before tensor %q", t.begin-at, t.Name)
+			return fmt.Errorf("a gap of %d bytes before tensor %q", t.begin-at, t.Name)
 		case t.end > uint64(len(body)):
 			return fmt.Errorf("tensor %q ends at byte %d of %d: the file is cut off", t.Name, t.end, len(body))
 		}
@@ -294,7 +294,7 @@ func (p *parsing) place(body []byte) error {
 		at = t.end
 	}
 	if at != uint64(len(body)) {
-		return fmt.Errorf("%d bytes behind the last tensor", uint64(len(body))-at)
+		return fmt.Errorf("%d bytes after the last tensor", uint64(len(body))-at)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func Header(metadata map[string]string, tensors []Tensor, sizes []int64) ([]byte
 	at := uint64(0)
 	for i, t := range tensors {
 		if _, twice := header[t.Name]; twice || t.Name == metadataKey {
-			return nil, fmt.Errorf("safetensors: tensor %q stands twice", t.Name)
+			return nil, fmt.Errorf("safetensors: tensor %q is there twice", t.Name)
 		}
 		shape, offsets := t.Shape, []uint64{at, at + uint64(sizes[i])}
 		if shape == nil {
@@ -60,7 +60,7 @@ func Header(metadata map[string]string, tensors []Tensor, sizes []int64) ([]byte
 		text = append(text, ' ')
 	}
 	if len(text) > MaxHeader {
-		return nil, fmt.Errorf("safetensors: a header of %d bytes, at most %d are allowed", len(text), MaxHeader)
+		return nil, fmt.Errorf("safetensors: the header must be at most %d bytes, got %d", MaxHeader, len(text))
 	}
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...), nil
 }
