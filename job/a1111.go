@@ -1,161 +1,280 @@
-// Package job is requests as text: as AUTOMATIC1111's parameters in pictures, as JSON
-// and as flags.
 package job
 
 import (
 	"fmt"
 	"image"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sdgo/sdgo/sd/request"
 )
 
-// settings collects a line of settings in AUTOMATIC1111's layout.
-type settings struct{ strings.Builder }
+// AUTOMATIC1111's layout is the prompt, a line for the negative prompt if there is one,
+// and a line of settings, "Steps: 20, Sampler: euler_a". What follows is how a field is
+// written there if not as its key and its value; a1111_read.go reads it back.
 
-func (s *settings) add(key string, value any) {
-	if s.Len() > 0 {
-		s.WriteString(", ")
-	}
-	fmt.Fprintf(s, "%s: %v", key, value)
+const (
+	negativeLine = "Negative prompt: "
+	versionKey   = "Version"
+	ours         = "sdgo " // our versions begin with it
+	modelKey     = "Model"
+	modelHashKey = "Model hash"
+
+	// promptLinesKey is how many lines the prompt has. It is written where one of them
+	// looks like a negative prompt.
+	promptLinesKey = "Prompt lines"
+
+	// hiresPlace stands for all settings of hires passes, and anyPlace for those whose
+	// place does not matter.
+	hiresPlace, anyPlace = "Hires", ""
+)
+
+// settingsOrder is the order of settings, as pictures have had them from the beginning.
+func settingsOrder() []string {
+	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
+		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Canvas",
+		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey, "TAESD",
+		modelHashKey, modelKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
+		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }
 
-// number writes an optional number.
-func (s *settings) number(key string, value *float64) {
-	if value != nil {
-		s.add(key, strconv.FormatFloat(*value, 'g', -1, 64))
-	}
+// passOrder is that of a hires pass's. What is not in it follows.
+func passOrder() []string {
+	return []string{"Hires.Strength", "Hires.Scale", "Hires.Width", "Hires.Steps", "Hires.Upscaler", "Hires.Sampler", "Hires.Schedule", "Hires.Guidance"}
 }
 
-// Text returns parameters in AUTOMATIC1111's layout: the prompt, a line for the
-// negative prompt if there is one, and a line of settings. version is the library's.
+// Text returns the parameters of a picture in AUTOMATIC1111's layout, which [ReadText]
+// reads back. version is the library's. A request in it is one that is resolved.
 func Text(p request.Params, version string) string {
-	var s settings
-	s.add("Steps", p.Steps)
-	s.add("Sampler", p.Sampler)
-	s.add("Schedule type", p.Schedule)
-	s.number("CFG scale", p.Guidance)
-	s.add("Seed", p.Seed)
-	s.add("Size", fmt.Sprintf("%dx%d", p.Width, p.Height))
-	s.number("Denoising strength", p.Strength)
-	s.number("Image CFG scale", p.ImageGuidance)
-	s.inpainting(p.Request)
-	s.interpolation(p.Interpolate)
-	s.hires(p)
-	if p.TAESD != "" {
-		s.add("VAE Decoder", "TAESD")
+	fields := Fields()
+	settings := map[string]string{}
+	var keys []string // in the table's order
+	add := func(s kv) {
+		settings[s.key] = s.value
+		keys = append(keys, s.key)
+	}
+	for _, f := range fields {
+		for _, s := range f.settings(&p.Request) {
+			add(s)
+		}
 	}
 	if p.ModelHash != "" {
-		s.add("Model hash", p.ModelHash)
+		add(kv{modelHashKey, p.ModelHash})
 	}
 	if p.Model != "" {
-		s.add("Model", quoted(p.Model))
+		add(kv{modelKey, p.Model})
 	}
-	if p.Refiner != "" {
-		s.add("Refiner", quoted(p.Refiner))
-		s.number("Refiner switch at", p.RefinerAt)
+	if looksNegative(p.Prompt) {
+		add(kv{promptLinesKey, strconv.Itoa(strings.Count(p.Prompt, "\n") + 1)})
 	}
-	s.number("Aesthetic score", p.AestheticScore)
-	s.number("Negative aesthetic score", p.NegativeAestheticScore)
-	for _, m := range p.MicroConditions() {
-		if m.Value != (image.Point{}) {
-			s.add(microKeys[m.Field], fmt.Sprintf("%dx%d", m.Value.X, m.Value.Y))
+	var line settingsLine
+	order, passes := settingsOrder(), passFields(fields)
+	for _, key := range order {
+		switch key {
+		case hiresPlace:
+			for i := range p.Hires {
+				line.pass(passes, &p.Request, i)
+			}
+		case anyPlace:
+			for _, k := range keys {
+				if !slices.Contains(order, k) {
+					line.add(k, settings[k])
+				}
+			}
+		default:
+			if value, ok := settings[key]; ok {
+				line.add(key, value)
+			}
 		}
 	}
-	if p.ClipSkip > 1 {
-		s.add("Clip skip", p.ClipSkip)
-	}
-	if p.DeepCache > 1 {
-		s.add("Deep cache", p.DeepCache)
-	}
-	s.add("RNG", p.RNG)
-	s.add("Version", "sdgo "+version)
+	line.add(versionKey, ours+version)
 	text := p.Prompt
 	if p.NegativePrompt != "" {
-		text += "\nNegative prompt: " + p.NegativePrompt
+		text += "\n" + negativeLine + p.NegativePrompt
 	}
-	return text + "\n" + s.String()
+	return text + "\n" + line.String()
 }
 
-var microKeys = map[string]string{"OriginalSize": "Original size", "TargetSize": "Target size", "CropTopLeft": "Crop top left"}
+// settingsLine is a line of settings.
+type settingsLine struct{ strings.Builder }
 
-// inpainting writes what belongs to a mask.
-func (s *settings) inpainting(p request.Request) {
-	if p.OnlyMasked {
-		s.add("Inpaint area", "Only masked")
-		if p.MaskPadding != nil {
-			s.add("Masked area padding", *p.MaskPadding)
-		}
+func (l *settingsLine) add(key, value string) {
+	if l.Len() > 0 {
+		l.WriteString(", ")
 	}
-	if p.MaskGrow != 0 {
-		s.add("Mask grow", p.MaskGrow)
-	}
-	if p.MaskBlur != 0 {
-		s.add("Mask blur", p.MaskBlur)
-	}
-	if p.MaskFeather != nil {
-		s.add("Mask feather", *p.MaskFeather)
-	}
-	if p.Canvas != (image.Point{}) {
-		s.add("Canvas", fmt.Sprintf("%dx%d", p.Canvas.X, p.Canvas.Y))
-	}
+	l.WriteString(key + ": " + quoted(value))
 }
 
-// interpolation writes what AUTOMATIC1111 writes of variation seeds; it has no word
-// for prompts.
-func (s *settings) interpolation(t *request.Interpolation) {
-	if t == nil {
-		return
-	}
-	if t.Seed != nil {
-		s.add("Variation seed", *t.Seed)
-		s.add("Variation seed strength", t.At)
-	}
-	if t.Prompt != nil {
-		s.add("Towards", quoted(*t.Prompt))
-		s.add("Towards at", t.At)
-	}
-}
-
-// hires writes what AUTOMATIC1111 writes of a second pass; it has no word for further
-// ones, whose settings get a number.
-func (s *settings) hires(p request.Params) {
-	for i, h := range p.Hires {
-		name := "Hires"
-		if i > 0 {
-			name = fmt.Sprintf("Hires %d", i+1)
+// pass writes a hires pass, without what it takes from the request.
+func (l *settingsLine) pass(fields []Field, r *request.Request, i int) {
+	h := &r.Hires[i]
+	for _, f := range fields {
+		value, ok := f.pass.get(h)
+		switch f.Path {
+		case "Hires.Strength":
+			if ok && i == 0 && r.Strength == nil { // as AUTOMATIC1111 has it, which begins with no picture then
+				l.add(strengthKey, value)
+				continue
+			}
+		case "Hires.Scale":
+			if h.Width != 0 || h.Height != 0 {
+				continue
+			}
+			if !ok {
+				value, ok = formatNumber(defaultScale), true
+			}
 		}
-		strength := "Denoising strength"
-		if i > 0 || p.Strength != nil {
-			strength = name + " denoising strength"
-		}
-		s.number(strength, h.Strength)
-		if h.Width == 0 && h.Height == 0 {
-			s.add(name+" upscale", h.Scale)
-		} else {
-			s.add(name+" resize", fmt.Sprintf("%dx%d", h.Width, h.Height))
-		}
-		if h.Steps != p.Steps {
-			s.add(name+" steps", h.Steps)
-		}
-		s.add(name+" upscaler", quoted(h.Upscaler))
-		if h.Sampler != p.Sampler {
-			s.add(name+" sampler", h.Sampler)
-		}
-		if h.Schedule != p.Schedule {
-			s.add(name+" schedule type", h.Schedule)
-		}
-		if h.Guidance != nil && (p.Guidance == nil || *h.Guidance != *p.Guidance) {
-			s.number(name+" CFG Scale", h.Guidance)
+		if same, there := f.inherited(r); ok && !(there && same == value) {
+			l.add(f.passKey(i), value)
 		}
 	}
 }
 
-// quoted writes a setting's value as AUTOMATIC1111 does: as a JSON string
-// where it would otherwise end the setting.
+const (
+	strengthKey  = "Denoising strength" // of a picture to begin with, or of the first hires pass
+	defaultScale = 2                    // of a hires pass
+)
+
+// passKey is the key of a hires pass's field: AUTOMATIC1111 has a word for the first
+// pass, and further ones get a number.
+func (f Field) passKey(i int) string {
+	if i == 0 {
+		return f.A1111
+	}
+	return fmt.Sprintf("Hires %d%s", i+1, strings.TrimPrefix(f.A1111, "Hires"))
+}
+
+// passFields are those of hires passes, in the order of their settings. What passOrder
+// does not have follows.
+func passFields(all []Field) (passes []Field) {
+	order := passOrder()
+	rank := func(f Field) int {
+		if n := slices.Index(order, f.Path); n >= 0 {
+			return n
+		}
+		return len(order)
+	}
+	for _, f := range all {
+		if f.List {
+			passes = append(passes, f)
+		}
+	}
+	slices.SortStableFunc(passes, func(a, b Field) int { return rank(a) - rank(b) })
+	return passes
+}
+
+// inherited is what a hires pass takes from the request where it has no value of its
+// own.
+func (f Field) inherited(r *request.Request) (string, bool) {
+	if f.from.get == nil {
+		return "", false
+	}
+	return f.from.get(r)
+}
+
+// settings are how a field is written.
+func (f Field) settings(r *request.Request) []kv {
+	if f.text != nil {
+		return f.text(f, r)
+	}
+	if f.List || f.A1111 == "" {
+		return nil
+	}
+	if value, ok := f.of.get(r); ok {
+		return []kv{{f.A1111, value}}
+	}
+	return nil
+}
+
+// noSetting is of what stands elsewhere.
+func noSetting(Field, *request.Request) []kv { return nil }
+
+// sizeText is the size of which AUTOMATIC1111 makes one setting.
+func sizeText(f Field, r *request.Request) []kv {
+	if r.Width == 0 && r.Height == 0 {
+		return nil
+	}
+	return []kv{{f.A1111, fmt.Sprintf("%dx%d", r.Width, r.Height)}}
+}
+
+// baseName writes a file's name without its folders, which are nobody's business.
+func baseName(f Field, r *request.Request) []kv {
+	if name := baseOf(r, f); name != "" {
+		return []kv{{f.A1111, name}}
+	}
+	return nil
+}
+
+func baseOf(r *request.Request, f Field) string {
+	path, _ := f.of.get(r)
+	path = strings.TrimRight(path, `/\`)
+	return path[strings.LastIndexAny(path, `/\`)+1:]
+}
+
+const onlyMasked = "Only masked"
+
+func inpaintArea(f Field, r *request.Request) []kv {
+	if r.OnlyMasked {
+		return []kv{{f.A1111, onlyMasked}}
+	}
+	return nil
+}
+
+// countText leaves out what a picture is: one.
+func countText(f Field, r *request.Request) []kv {
+	if r.Count == 0 || r.Count == 1 {
+		return nil
+	}
+	return []kv{{f.A1111, strconv.Itoa(r.Count)}}
+}
+
+const towardsAtKey = "Towards at"
+
+// interpolationAt writes how far it is both to another seed and to another prompt, for
+// which AUTOMATIC1111 has no word.
+func interpolationAt(f Field, r *request.Request) (all []kv) {
+	if t := r.Interpolate; t != nil {
+		if t.Seed != nil {
+			all = append(all, kv{f.A1111, formatNumber(t.At)})
+		}
+		if t.Prompt != nil {
+			all = append(all, kv{towardsAtKey, formatNumber(t.At)})
+		}
+	}
+	return all
+}
+
+// cropText has the form of sizes.
+func cropText(f Field, r *request.Request) []kv {
+	if r.CropTopLeft == (image.Point{}) {
+		return nil
+	}
+	return []kv{{f.A1111, fmt.Sprintf("%dx%d", r.CropTopLeft.X, r.CropTopLeft.Y)}}
+}
+
+const decoderKey, taesd = "VAE Decoder", "TAESD"
+
+// taesdText says as AUTOMATIC1111 does that a tiny autoencoder decoded a picture, and
+// then which.
+func taesdText(f Field, r *request.Request) []kv {
+	if r.TAESD == "" {
+		return nil
+	}
+	return []kv{{decoderKey, taesd}, {f.A1111, r.TAESD}}
+}
+
+// looksNegative reports whether a line of a prompt looks like a negative prompt.
+func looksNegative(prompt string) bool {
+	prefix := strings.TrimSpace(negativeLine)
+	return strings.HasPrefix(prompt, prefix) || strings.Contains(prompt, "\n"+prefix)
+}
+
+// quoted writes a setting's value as AUTOMATIC1111 does: as a JSON string where it
+// would otherwise end the setting, and also where something of it would be lost.
 func quoted(s string) string {
-	if strings.ContainsAny(s, ",:\n\"") {
+	if strings.ContainsAny(s, ",:\n\"") || s != strings.TrimSpace(s) || !utf8.ValidString(s) {
 		return strconv.Quote(s)
 	}
 	return s

@@ -1,0 +1,98 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/request"
+)
+
+// Pictures says from where the pictures are read that a request names.
+type Pictures struct {
+	// Folder is what names are relative to; "" is the working directory.
+	Folder string
+
+	// Confined refuses names that lead out of Folder, by themselves or through links,
+	// and whatever is no regular file. Without it a name may be any file's.
+	Confined bool
+}
+
+// Read reads the pictures of a request that has their names and not them: Image of
+// ImageFile, Mask of MaskFile. The error is a [*request.Error] with these fields.
+func (p Pictures) Read(r *request.Request) error {
+	var e request.Error
+	for _, f := range []struct {
+		field, name string
+		to          *image.Image
+	}{{"ImageFile", r.ImageFile, &r.Image}, {"MaskFile", r.MaskFile, &r.Mask}} {
+		if f.name == "" || *f.to != nil {
+			continue
+		}
+		img, err := p.open(f.name)
+		if err != nil {
+			e.Add(f.field, "%v", err)
+			continue
+		}
+		*f.to = img
+	}
+	return e.Err()
+}
+
+func (p Pictures) open(name string) (image.Image, error) {
+	if !p.Confined {
+		if p.Folder != "" && !filepath.IsAbs(name) {
+			name = filepath.Join(p.Folder, name)
+		}
+		return picture.Open(name)
+	}
+	img, err := p.openConfined(name)
+	if err != nil {
+		return nil, fmt.Errorf("%.80q: %w", name, err)
+	}
+	return img, nil
+}
+
+// openConfined opens a file that is in the folder for sure, whoever changes the folder
+// meanwhile.
+func (p Pictures) openConfined(name string) (image.Image, error) {
+	folder := p.Folder
+	if folder == "" {
+		folder = "."
+	}
+	if !filepath.IsLocal(name) {
+		return nil, errors.New("leads out of the folder that pictures are read from")
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, fmt.Errorf("the folder that pictures are read from cannot be opened: %w", withoutPath(err))
+	}
+	defer root.Close()
+	info, err := root.Stat(name) // opening a pipe would wait
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("must be a regular file")
+	}
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	return picture.Read(f)
+}
+
+// withoutPath leaves out a name that the caller knows, and the folder's, which is
+// nobody's business.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,213 @@
+package job
+
+import (
+	"image"
+	"image/color"
+	"image/draw"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/request"
+)
+
+// defaults are those of a model as Stable Diffusion 1 is one.
+var defaults = request.Defaults{Side: 512, Align: 8, Guidance: 7.5}
+
+// picture64 and mask64 are what random requests begin with.
+func picture64() (image.Image, image.Image) {
+	mask := image.NewGray(image.Rect(0, 0, 64, 64))
+	draw.Draw(mask, image.Rect(16, 16, 48, 40), image.NewUniform(color.White), image.Point{}, draw.Src)
+	return image.NewNRGBA(image.Rect(0, 0, 64, 64)), mask
+}
+
+// dice makes random requests.
+type dice struct{ *rand.Rand }
+
+func newDice(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 17))} }
+
+func (d dice) maybe() bool { return d.IntN(2) == 0 }
+
+// between is a number from low to high, with few or many digits, or an end.
+func (d dice) between(low, high float64) float64 {
+	switch d.IntN(6) {
+	case 0:
+		return low
+	case 1:
+		return high
+	case 2:
+		return low + (high-low)*d.Float64()
+	}
+	return low + float64(int((high-low)*100*d.Float64()))/100
+}
+
+func (d dice) optional(low, high float64) *float64 {
+	if d.maybe() {
+		return nil
+	}
+	return request.Float(d.between(low, high))
+}
+
+func (d dice) whole(low, high int) int {
+	if n := d.IntN(8); n < 2 {
+		return []int{low, high}[n]
+	}
+	return low + d.IntN(high-low+1)
+}
+
+// pieces are what texts are made of: all that means something in AUTOMATIC1111's
+// layout or in JSON.
+var pieces = []string{"a fox", " ", "  ", "\n", "\n", "\r", "\r\n", "\t", ",", ", ", ":", ": ", "\"", "\\", "\\n", "'", "{", "}", "[", "]", "(red:1.2)",
+	"Negative prompt:", "Negative prompt: ", "\nNegative prompt: blurry", "Steps: 20", "\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512",
+	"Version: sdgo 0.1.0", ", Version: sdgo 9", "Prompt lines: 2", "Hires upscale: 2", "猫", "🚀", "é", "\u0085", "\u00a0", "\u2028", "\u202e", "\x00", "\x07", "\x7f", "BREAK", "x"}
+
+func (d dice) text() string {
+	var b strings.Builder
+	for range d.IntN(8) {
+		b.WriteString(pieces[d.IntN(len(pieces))])
+	}
+	return b.String()
+}
+
+// file is a name without folders, and without what no name of a file may have.
+func (d dice) file() string {
+	return "f" + strings.NewReplacer("/", "", `\`, "", "\x00", "").Replace(d.text())
+}
+
+func (d dice) sampler() string {
+	all := sampler.Samplers()
+	s := all[d.IntN(len(all))]
+	return append([]string{s.Name, "DPM++ 2M Karras", "Euler a"}, s.Aliases...)[d.IntN(3+len(s.Aliases))]
+}
+
+func (d dice) schedule() string {
+	all := sampler.Schedules()
+	return append([]string{"Automatic"}, all[d.IntN(len(all))].Name)[d.IntN(2)]
+}
+
+// sides are multiples of the alignment.
+func (d dice) sides(low, high int) (int, int) {
+	return 8 * d.whole(low/8, high/8), 8 * d.whole(low/8, high/8)
+}
+
+// request is a random valid one.
+func (d dice) request() request.Request {
+	r := request.Request{Prompt: d.text(), NegativePrompt: d.text(), Guidance: d.optional(0, maxScale), ImageGuidance: d.optional(0, maxScale), Seed: d.Int64N(1 << 40)}
+	if d.maybe() {
+		r.Steps, r.Count = d.whole(1, request.MaxSteps), d.whole(1, request.MaxCount)
+	}
+	if d.maybe() {
+		r.Width, r.Height = d.sides(8, request.MaxSide)
+	}
+	if d.maybe() {
+		r.Sampler = d.sampler()
+	}
+	if d.maybe() {
+		r.Schedule = d.schedule()
+	}
+	if d.maybe() {
+		r.RNG = []request.RNG{request.TorchRNG, request.PhiloxRNG}[d.IntN(2)]
+	}
+	if d.maybe() {
+		r.ClipSkip, r.DeepCache = d.whole(1, 12), d.whole(1, request.MaxSteps)
+	}
+	d.beginning(&r)
+	d.way(&r)
+	d.family(&r)
+	if r.Mask == nil && r.Canvas == (image.Point{}) && d.maybe() {
+		d.hires(&r)
+	}
+	if d.maybe() {
+		r.TAESD, r.TAESDPreviewOnly = d.file(), d.maybe()
+	}
+	if d.maybe() {
+		r.PreviewEvery, r.KeepHiresInput = d.whole(1, request.MaxSteps), d.maybe()
+	}
+	return r
+}
+
+// beginning gives a request a picture to begin with, or not.
+func (d dice) beginning(r *request.Request) {
+	if d.maybe() {
+		return
+	}
+	img, mask := picture64()
+	r.Image, r.ImageFile, r.Strength = img, d.file(), d.optional(0, 1)
+	switch d.IntN(3) {
+	case 0:
+		return
+	case 1:
+		r.Mask, r.MaskFile = mask, d.file()
+	case 2:
+		r.Canvas = image.Pt(72+8*d.IntN(10), 64+8*d.IntN(10))
+	}
+	if d.maybe() {
+		r.MaskGrow, r.MaskBlur = d.whole(-4, 1024), d.between(0, 4) // some of the mask must stay
+	}
+	if d.maybe() {
+		r.MaskFeather = request.Int(d.whole(0, 256))
+	}
+	if r.MaskBlur == 0 && d.maybe() {
+		if r.OnlyMasked = true; d.maybe() {
+			r.MaskPadding = request.Int(d.whole(0, 4096))
+		}
+	}
+}
+
+// way puts a request on the way to another picture, or not.
+func (d dice) way(r *request.Request) {
+	if d.maybe() {
+		return
+	}
+	t := request.Interpolation{At: d.between(0, 1)}
+	n := 1 + d.IntN(3)
+	if n&1 != 0 {
+		text := d.text()
+		t.Prompt = &text
+	}
+	if n&2 != 0 {
+		seed := d.Int64N(1 << 40)
+		t.Seed = &seed
+	}
+	r.Interpolate = &t
+}
+
+// family sets what only some models take.
+func (d dice) family(r *request.Request) {
+	for _, p := range []*image.Point{&r.OriginalSize, &r.TargetSize, &r.CropTopLeft} {
+		if d.maybe() {
+			*p = image.Pt(d.whole(0, request.MaxSide), d.whole(0, request.MaxSide))
+		}
+	}
+	r.AestheticScore, r.NegativeAestheticScore = d.optional(0, 10), d.optional(0, 10)
+	if d.maybe() {
+		r.Refiner, r.RefinerAt = d.file(), d.optional(0, 1)
+	}
+}
+
+// hires asks for hires passes that fit the largest picture.
+func (d dice) hires(r *request.Request) {
+	r.Width, r.Height = 64, 64
+	for range 1 + d.IntN(3) {
+		h := request.HiresPass{Guidance: d.optional(0, maxScale), Steps: d.whole(0, 20), Strength: d.optional(0.1, 1)}
+		if r.Steps > 90 && h.Steps == 0 {
+			h.Steps = 7 // as many as the request's would be too many
+		}
+		if d.maybe() {
+			h.Width, h.Height = d.sides(8, 512)
+		} else if d.maybe() {
+			h.Scale = 1 + d.Float64()
+		}
+		if d.maybe() {
+			h.Upscaler = d.file()
+		}
+		if d.maybe() {
+			h.Sampler = d.sampler()
+		}
+		if d.maybe() {
+			all := sampler.Schedules()
+			h.Schedule = all[d.IntN(len(all))].Name
+		}
+		r.Hires = append(r.Hires, h)
+	}
+}

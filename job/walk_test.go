@@ -1,0 +1,170 @@
+package job
+
+import (
+	"fmt"
+	"image"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/request"
+)
+
+// exceptions are fields that are no data: what is done meanwhile, and pictures, which
+// stand in files that other fields name.
+var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true}
+
+// paths are the fields of a struct, and of structs in it, as the table names them.
+func paths(t reflect.Type, prefix string) (all []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		path := prefix + f.Name
+		of := f.Type
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+			of = of.Elem()
+		}
+		switch {
+		case exceptions[path]:
+		case of.Kind() == reflect.Struct && of != reflect.TypeFor[image.Point]():
+			all = append(all, paths(of, path+".")...)
+		default:
+			all = append(all, path)
+		}
+	}
+	return all
+}
+
+// note notes which fields of a struct are not the zero value.
+func note(seen map[string]bool, v reflect.Value, prefix string) {
+	for i := range v.NumField() {
+		f := v.Field(i)
+		path := prefix + v.Type().Field(i).Name
+		if f.IsZero() {
+			continue
+		}
+		if seen[path] = true; f.Kind() == reflect.Pointer && f.Elem().Kind() == reflect.Struct && !exceptions[path] {
+			note(seen, f.Elem(), path+".")
+		}
+		if f.Kind() == reflect.Slice {
+			for i := range f.Len() {
+				note(seen, f.Index(i), path+".")
+			}
+		}
+	}
+}
+
+// differ reports the first field in which two values differ.
+func differ(got, want any) error {
+	if reflect.DeepEqual(got, want) {
+		return nil
+	}
+	a, b := reflect.ValueOf(got), reflect.ValueOf(want)
+	for i := range a.NumField() {
+		if x, y := a.Field(i), b.Field(i); !reflect.DeepEqual(x.Interface(), y.Interface()) {
+			if a.Type().Field(i).Anonymous {
+				return differ(x.Interface(), y.Interface())
+			}
+			return fmt.Errorf("%s is %s, not %s", a.Type().Field(i).Name, show(x), show(y))
+		}
+	}
+	return fmt.Errorf("%+v, not %+v", got, want)
+}
+
+func show(v reflect.Value) string {
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		return fmt.Sprintf("&%+v", v.Elem().Interface())
+	}
+	return fmt.Sprintf("%+q", fmt.Sprintf("%+v", v.Interface()))
+}
+
+// Every field of a request is in the table, once, and the table has nothing else.
+func TestEveryFieldIsInTheTable(t *testing.T) {
+	table := map[string]int{}
+	flags, shorts, keys, helps := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, f := range Fields() {
+		for _, path := range append([]string{f.Path}, f.Also...) {
+			table[path]++
+		}
+		require.False(t, flags[f.Flag] || shorts[f.Short] && f.Short != "" || keys[f.Key] || helps[f.Help], f.Path)
+		flags[f.Flag], shorts[f.Short], keys[f.Key], helps[f.Help] = true, true, true, true
+		require.NotEmpty(t, f.Flag, f.Path)
+		require.NotEmpty(t, f.Help, f.Path)
+		require.NotZero(t, f.For, f.Path)
+		require.Equal(t, f.Kind == KindSwitch, f.Arg == "", f.Path)
+		require.NotNil(t, f.of.set, f.Path)
+		require.Equal(t, f.List, f.PassKey != "", f.Path)
+	}
+	walked := paths(reflect.TypeFor[request.Request](), "")
+	for _, path := range walked {
+		require.Equal(t, 1, table[path], "%s must be in the table of fields.go, once", path)
+		delete(table, path)
+	}
+	require.Empty(t, table, "the table has what no request has")
+	require.Greater(t, len(walked), 45)
+
+	type grown struct {
+		request.Request
+		New struct{ Deep *[]float64 }
+	}
+	require.Contains(t, paths(reflect.TypeFor[grown](), ""), "New.Deep", "the walk sees no new fields")
+}
+
+// values are one for each kind, other than the zero value.
+func valueOf(f Field) string {
+	switch {
+	case f.Path == "RNG":
+		return "philox"
+	case f.Path == "Sampler", f.Path == "Hires.Sampler":
+		return "heun"
+	case f.Path == "Schedule", f.Path == "Hires.Schedule":
+		return "karras"
+	}
+	return map[Kind]string{KindText: "x", KindFile: "x.png", KindInteger: "8", KindNumber: "0.5", KindSwitch: "true", KindSize: "16x24", KindPoint: "3,4"}[f.Kind]
+}
+
+// An entry sets the field that it says, that alone, and clears it again.
+func TestEntriesSetTheirFields(t *testing.T) {
+	for _, f := range Fields() {
+		var r request.Request
+		if f.List && f.makes.get == nil {
+			r.Hires = make([]request.HiresPass, 2)
+		}
+		require.NoError(t, Set(&r, f.Flag, valueOf(f)), f.Flag)
+		seen := map[string]bool{}
+		note(seen, reflect.ValueOf(r), "")
+		delete(seen, "Hires")
+		delete(seen, "Interpolate")
+		want := map[string]bool{f.Path: true}
+		for _, also := range f.Also {
+			want[also] = true
+		}
+		require.Equal(t, want, seen)
+		f.of.clear(&r)
+		for i := range r.Hires {
+			require.Zero(t, r.Hires[i], f.Path)
+		}
+		r.Hires = nil
+		require.NoError(t, differ(r, request.Request{}), f.Path)
+	}
+}
+
+// What is set in one copy of a request is not set in another.
+func TestCopiesShareNothing(t *testing.T) {
+	seed := int64(5)
+	r := request.Request{Hires: make([]request.HiresPass, 2), Interpolate: &request.Interpolation{Seed: &seed}, Guidance: request.Float(1)}
+	before := r
+	copied := r
+	copied.Hires = append([]request.HiresPass(nil), r.Hires...)
+	other := *r.Interpolate
+	for _, f := range Fields() {
+		if f.Path == "Hires.Width" {
+			continue
+		}
+		require.NoError(t, Set(&r, f.Flag, valueOf(f)), f.Flag)
+	}
+	require.Equal(t, copied.Hires, before.Hires)
+	require.Equal(t, other, *before.Interpolate)
+	require.EqualValues(t, 5, seed)
+	require.EqualValues(t, 1, *before.Guidance)
+}
