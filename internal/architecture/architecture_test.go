@@ -36,7 +36,7 @@ var rooms = []room{
 		"internal/guard", "internal/replace"}},
 	{path: "builtin", knows: []string{"sd"}},
 
-	{path: "job", knows: []string{"sd/request"}, pure: true},
+	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
 
 	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/pipeline", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "convert"}},
