@@ -287,7 +287,7 @@ func readRNG(f Field, d *reading) {
 	default:
 		if ok {
 			d.refuse(f.A1111, fmt.Errorf("must be %s or %s, or what other programs call them", request.TorchRNG, request.PhiloxRNG))
-		} else if !d.ours && webUI.MatchString(d.program) {
+		} else if webUI.MatchString(d.program) {
 			d.params.RNG = request.PhiloxRNG
 		}
 	}

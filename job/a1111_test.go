@@ -53,10 +53,10 @@ func TestText(t *testing.T) {
 		{"hires of a picture", request.Request{Prompt: "x", Image: img, Hires: []request.HiresPass{{}}},
 			"x\nSteps: 20, Sampler: euler_a, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 64x64, Denoising strength: 0.75, Hires denoising strength: 0.7, Hires upscale: 2, " +
 				"Model: sd15, RNG: torch, Version: sdgo 0.1.0"},
-		{"models", request.Request{Prompt: "x", TAESD: "taesd", Refiner: "xl: refiner", AestheticScore: request.Float(5), NegativeAestheticScore: request.Float(2), OriginalSize: image.Pt(64, 32),
+		{"models", request.Request{Prompt: "x", TAESD: "taesd", Refiner: "xl: refiner [7440042bbd]", AestheticScore: request.Float(5), NegativeAestheticScore: request.Float(2), OriginalSize: image.Pt(64, 32),
 			TargetSize: image.Pt(8, 9), CropTopLeft: image.Pt(1, 2), ClipSkip: 2, DeepCache: 3},
 			"x\nSteps: 20, Sampler: euler_a, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, VAE Decoder: TAESD, TAESD: taesd, Model: sd15, " +
-				`Refiner: "xl: refiner", Refiner switch at: 0.8, Aesthetic score: 5, Negative aesthetic score: 2, Original size: 64x32, Target size: 8x9, Crop top left: 1x2, ` +
+				`Refiner: "xl: refiner [7440042bbd]", Refiner switch at: 0.8, Aesthetic score: 5, Negative aesthetic score: 2, Original size: 64x32, Target size: 8x9, Crop top left: 1x2, ` +
 				"Clip skip: 2, Deep cache: 3, RNG: torch, Version: sdgo 0.1.0"},
 		{"a prompt that looks like the rest", request.Request{Prompt: "x\nNegative prompt: y\nSteps: 1, Sampler: euler, Seed: 5", NegativePrompt: "Negative prompt: z"},
 			"x\nNegative prompt: y\nSteps: 1, Sampler: euler, Seed: 5\nNegative prompt: Negative prompt: z\n" +
@@ -116,7 +116,7 @@ func TestReadTextOfOtherPrograms(t *testing.T) {
 			[]Unread{{"VAE hash", "735e4c3a44", ""}, {"VAE", "ft-mse.safetensors", ""}, {"Lora hashes", "a: 1234, b: 5678", ""}}},
 		{"AUTOMATIC1111, before schedules had a setting, resized",
 			"a fox\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1, Size: 512x768, Variation seed: 7, Variation seed strength: 0.3, Seed resize from: 512x512, " +
-				"Denoising strength: 0.7, Hires resize: 1024x0, Hires upscaler: R-ESRGAN 4x+, ENSD: 31337, Tiling, RNG: CPU, Version: v1.5.2",
+				"Denoising strength: 0.7, Hires resize: 1024x0, Hires steps: 0, Hires upscaler: R-ESRGAN 4x+, ENSD: 31337, Tiling, RNG: CPU, Version: v1.5.2",
 			request.Params{Request: request.Request{Prompt: "a fox", Steps: 20, Sampler: "dpm++2m", Schedule: "karras", Guidance: request.Float(7.5), Seed: 1, Width: 512, Height: 768, RNG: request.TorchRNG,
 				Interpolate: &request.Interpolation{Seed: ptr(int64(7)), At: 0.3},
 				Hires:       []request.HiresPass{{Width: 1024, Height: 1536, Strength: request.Float(0.7), Upscaler: "R-ESRGAN 4x+"}}}},
@@ -189,6 +189,16 @@ func TestReadPicture(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, unread)
 	require.NoError(t, again(got, request.Request{}, p))
+
+	p.Prompt = "a café, 猫 🚀\r\n\u0085\u202e\nNegative prompt: b\\\"\t"
+	for _, format := range []picture.Format{picture.PNG, picture.JPEG, picture.WebP} {
+		file.Reset()
+		require.NoError(t, picture.Encode(&file, image.NewNRGBA(image.Rect(0, 0, 1, 1)), picture.Options{Format: format, Parameters: Text(p, "1")}))
+		got, unread, err := ReadPicture(&file)
+		require.NoError(t, err)
+		require.Empty(t, unread)
+		require.NoError(t, again(got, request.Request{}, p), format)
+	}
 
 	file.Reset()
 	require.NoError(t, pngtext.Encode(&file, image.NewNRGBA(image.Rect(0, 0, 1, 1))))

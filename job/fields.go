@@ -197,10 +197,15 @@ func table() []Field {
 			of:   schedules,
 			read: readSchedule,
 		},
-		// Here is the place for the sampler's own numbers and for guidance, once Request
-		// has maps and a name for them: an entry a number, with option(decimal(…), "eta",
-		// func(r *req) *map[string]float64 { return &r.SamplerOptions }) for a path
-		// SamplerOptions.eta, the flag eta and AUTOMATIC1111's key Eta.
+		// The place for the sampler's own numbers and for guidance, once Request has them:
+		// Guider is a name, and every number in SamplerOptions and GuiderOptions an entry of
+		// its own, as in
+		//	{
+		//		Path: "SamplerOptions.eta", Flag: "eta", A1111: "Eta", API: "eta", Arg: "X", For: All,
+		//		Help: …, Default: "what the sampler has",
+		//		of: option(decimal(0, 1), "eta", func(r *req) *map[string]float64 { return &r.SamplerOptions }),
+		//	}
+		// AUTOMATIC1111 has keys for Eta, Sigma churn, Sigma tmin, Sigma tmax and Sigma noise.
 		{
 			Path: "Seed", Flag: "seed", Short: "s", A1111: "Seed", API: "seed", Arg: "N", For: All,
 			Help: "the same seed gives the same picture; -1 draws one", Range: "0 to 2^63-1025, or -1", Default: "0; of commands a random one",

@@ -3,7 +3,9 @@ package job
 import (
 	"fmt"
 	"image"
+	"maps"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +28,8 @@ func paths(t reflect.Type, prefix string) (all []string) {
 		}
 		switch {
 		case exceptions[path]:
+		case of.Kind() == reflect.Map: // an entry a name
+			all = append(all, path+".*")
 		case of.Kind() == reflect.Struct && of != reflect.TypeFor[image.Point]():
 			all = append(all, paths(of, path+".")...)
 		default:
@@ -97,6 +101,12 @@ func TestEveryFieldIsInTheTable(t *testing.T) {
 	}
 	walked := paths(reflect.TypeFor[request.Request](), "")
 	for _, path := range walked {
+		if of, ok := strings.CutSuffix(path, "*"); ok {
+			n := len(table)
+			maps.DeleteFunc(table, func(entry string, _ int) bool { return strings.HasPrefix(entry, of) })
+			require.Less(t, len(table), n, "the names in %s must be in the table of fields.go", of)
+			continue
+		}
 		require.Equal(t, 1, table[path], "%s must be in the table of fields.go, once", path)
 		delete(table, path)
 	}
@@ -105,9 +115,10 @@ func TestEveryFieldIsInTheTable(t *testing.T) {
 
 	type grown struct {
 		request.Request
-		New struct{ Deep *[]float64 }
+		New     struct{ Deep *[]float64 }
+		Options map[string]float64
 	}
-	require.Contains(t, paths(reflect.TypeFor[grown](), ""), "New.Deep", "the walk sees no new fields")
+	require.Subset(t, paths(reflect.TypeFor[grown](), ""), []string{"New.Deep", "Options.*"}, "the walk sees no new fields")
 }
 
 // values are one for each kind, other than the zero value.
@@ -167,4 +178,29 @@ func TestCopiesShareNothing(t *testing.T) {
 	require.Equal(t, other, *before.Interpolate)
 	require.EqualValues(t, 5, seed)
 	require.EqualValues(t, 1, *before.Guidance)
+}
+
+// A request will have maps of numbers. An entry has one of their names.
+func TestOptionsOfMaps(t *testing.T) {
+	type options = map[string]float64
+	type holder struct{ all options }
+	eta := option(decimal(0, 1), "eta", func(h *holder) *options { return &h.all })
+	var h holder
+	_, ok := eta.get(&h)
+	require.False(t, ok)
+	require.NoError(t, eta.set(&h, "0"))
+	text, ok := eta.get(&h)
+	require.True(t, ok)
+	require.Equal(t, "0", text)
+	shared := h
+	require.NoError(t, eta.set(&h, "0.5"))
+	require.EqualError(t, eta.set(&h, "2"), "must be 0 to 1, got 2")
+	require.Equal(t, options{"eta": 0.5}, h.all)
+	require.Equal(t, options{"eta": 0}, shared.all)
+	eta.clear(&h)
+	require.Nil(t, h.all)
+	require.Equal(t, options{"eta": 0}, shared.all)
+	h.all = options{"eta": 1, "order": 2}
+	eta.clear(&h)
+	require.Equal(t, options{"order": 2}, h.all)
 }
