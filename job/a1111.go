@@ -35,7 +35,7 @@ const (
 func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
 		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Canvas",
-		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey, "TAESD",
+		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
 		modelHashKey, modelKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }

@@ -55,9 +55,9 @@ func TestText(t *testing.T) {
 				"Model: sd15, RNG: torch, Version: sdgo 0.1.0"},
 		{"models", request.Request{Prompt: "x", TAESD: "taesd", Refiner: "xl: refiner [7440042bbd]", AestheticScore: request.Float(5), NegativeAestheticScore: request.Float(2), OriginalSize: image.Pt(64, 32),
 			TargetSize: image.Pt(8, 9), CropTopLeft: image.Pt(1, 2), ClipSkip: 2, DeepCache: 3},
-			"x\nSteps: 20, Sampler: euler_a, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, VAE Decoder: TAESD, TAESD: taesd, Model: sd15, " +
+			"x\nSteps: 20, Sampler: euler_a, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, VAE Decoder: TAESD, Model: sd15, " +
 				`Refiner: "xl: refiner [7440042bbd]", Refiner switch at: 0.8, Aesthetic score: 5, Negative aesthetic score: 2, Original size: 64x32, Target size: 8x9, Crop top left: 1x2, ` +
-				"Clip skip: 2, Deep cache: 3, RNG: torch, Version: sdgo 0.1.0"},
+				"Clip skip: 2, Deep cache: 3, TAESD: taesd, RNG: torch, Version: sdgo 0.1.0"},
 		{"a prompt that looks like the rest", request.Request{Prompt: "x\nNegative prompt: y\nSteps: 1, Sampler: euler, Seed: 5", NegativePrompt: "Negative prompt: z"},
 			"x\nNegative prompt: y\nSteps: 1, Sampler: euler, Seed: 5\nNegative prompt: Negative prompt: z\n" +
 				"Steps: 20, Sampler: euler_a, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, Model: sd15, Prompt lines: 3, RNG: torch, Version: sdgo 0.1.0"},
