@@ -34,6 +34,7 @@ var rooms = []room{
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
 	{path: "cli", knows: []string{"job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
 		"internal/guard", "internal/replace"}},
+	{path: "cli/output", knows: []string{"sd/picture", "sd/pngtext", "internal/replace"}, pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
