@@ -7,33 +7,23 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/output"
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert"
-	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
-// notOfJobs are flags of the command line that no job may have.
-var notOfJobs = []string{"model", "threads", "backend", "type", "prediction", "refiner", "taesd", "batch-size", "json", "quiet"}
-
-// notOfBatches reports whether a flag of the other commands is none of a
-// batch's, nor of its jobs'.
-func notOfBatches(name string) bool {
-	return name == "prompts" || name == "grid" || isPreviewFlag(name) && name != "taesd"
-}
-
-func (r *run) batch() *urfave.Command {
+func batchCommand() *command {
 	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures, made if it is not there (default: the working directory)"},
-		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` in place of JOBS: each of its lines is a prompt; - is standard input"},
+		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures, created if it does not exist (default: the working directory)"},
+		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` instead of JOBS: each of its lines is a prompt; - is standard input"},
 	}
-	for _, f := range append(r.inpaint().Flags, hiresFlags()...) {
+	for _, f := range append(inpaintCommand().flags, hiresFlags()...) {
 		if name := f.Names()[0]; name != "output" && !notOfBatches(name) {
 			flags = append(flags, f)
 		}
@@ -41,16 +31,16 @@ func (r *run) batch() *urfave.Command {
 			f.Usage = strengthUsage("0.75, with a mask 1")
 		}
 	}
-	return &urfave.Command{
-		Name:      "batch",
-		Usage:     "draws the jobs of a file, and goes on where it was stopped",
-		UsageText: "batch -m MODEL JOBS.jsonl [flags]",
-		HideHelp:  true,
-		Flags:     flags,
-		Action:    r.runBatch,
-		Description: `
+	return &command{
+		name:     "batch",
+		usage:    "draws the jobs of a file, and continues where it was stopped",
+		synopsis: "batch -m MODEL JOBS.jsonl [flags]",
+		flags:    flags,
+		run:      runBatch,
+		events:   true,
+		description: `
 A job is a line: a JSON object whose fields are named like the flags of txt2img, img2img and inpaint. Flags given here
-hold for every job that does not say otherwise.
+apply to every job that does not say otherwise.
 
 Examples:
   sdgo batch -m sd15.safetensors jobs.jsonl -o pictures
@@ -58,110 +48,77 @@ Examples:
 	}
 }
 
-// batchRun is one run of the command.
-type batchRun struct {
-	*run
-	folder   string     // for the pictures
-	defaults []jobField // flags of the command line
-	model    string     // name, and what else of the model changes pictures
-	m        *sd.Model
-	refiner  *sd.Model
-	taesd    string                // its name, attached to the model
-	esrgan   map[string]*sd.ESRGAN // by their files
-	options  sd.Options
-	report   reporter
+// batch is a run of the command.
+type batch struct {
+	jobs     jobMaker
+	lines    []jobLine
+	networks *networks
+	report   report.Reporter
+	names    io.Writer
+	now      func() time.Time
 	start    time.Time
 
-	paths, sources map[string]jobLine // which job writes or reads a file
-
-	jobs, skipped, finished, failed, images int
-	spent                                   sd.Result
+	skipped, finished, failed, images int
+	first                             error // the first failure
+	spent                             sd.Result
 }
 
 // runBatch checks every job before any work begins.
-func (r *run) runBatch(c *urfave.Context) error {
-	r.json = c.Bool("json")
-	b := &batchRun{run: r, folder: c.String("output"), start: time.Now(), paths: map[string]jobLine{}, sources: map[string]jobLine{}}
-	lines, err := b.lines(c)
+func runBatch(ctx context.Context, p *program, f *flags) error {
+	b := batch{names: p.names(f), now: p.now, start: p.now()}
+	var err error
+	if b.lines, err = readLines(p, f); err != nil {
+		return err
+	}
+	o, err := drawOptions(p, f)
 	if err != nil {
 		return err
 	}
-	o, err := r.drawOptions(c)
-	if err != nil {
+	folder := f.string("output")
+	if err := os.Mkdir(folder, 0o777); err == nil {
+		defer os.Remove(folder) // if it stays empty
+	} else if folder != "" && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: the folder %s cannot be created: %w", f.name("output"), folder, output.Cause(err))
+	}
+	b.jobs = newJobMaker(f, folder, o)
+	if err := checkLines(b.lines, b.checkPlaces()); err != nil {
 		return err
 	}
-	if err := os.Mkdir(b.folder, 0o777); err == nil {
-		defer os.Remove(b.folder) // if it stays empty
-	} else if b.folder != "" && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: the folder %s cannot be made: %w", b.flagName("output"), b.folder, cause(err))
-	}
-	for _, name := range c.LocalFlagNames() {
-		if f := findFlag(c.Command, name); f.Names()[0] == name && name != "output" && name != "prompts" {
-			b.defaults = append(b.defaults, jobField{name, fmt.Sprint(c.Value(name))})
-		}
-	}
-	b.model = strings.Join([]string{filepath.Base(c.String("model")), o.Type, o.Prediction,
-		filepath.Base(c.String("refiner")), filepath.Base(c.String("taesd"))}, "\x00")
-	b.jobs = len(lines)
-	if err := b.check(lines, b.checkFields); err != nil {
+	if b.networks, err = openNetworks(ctx, f, o); err != nil {
 		return err
 	}
-
-	if b.m, err = r.openModel(c.Context, c.String("model"), o); err != nil {
+	defer b.networks.close()
+	load := p.since(b.start)
+	if err := checkLines(b.lines, b.checkRequest); err != nil {
 		return err
 	}
-	defer b.m.Close()
-	if name := c.String("refiner"); name != "" {
-		if b.refiner, err = r.openModel(c.Context, name, o); err != nil {
-			return err
-		}
-		defer b.refiner.Close()
-		if err := b.m.Attach(b.refiner); err != nil {
-			return err
-		}
-	}
-	var tiny sd.Request
-	closeTAESD, err := r.openTAESD(c.Context, b.m, c.String("taesd"), &tiny, o)
-	if err != nil {
-		return err
-	}
-	defer closeTAESD()
-	b.taesd, b.options, b.esrgan = tiny.TAESD, o, map[string]*sd.ESRGAN{}
-	defer func() {
-		for _, u := range b.esrgan {
-			u.Close()
-		}
-	}()
-	load := time.Since(b.start)
-	if err := b.check(lines, b.checkRequest); err != nil {
-		return err
-	}
-	b.report = r.newReporter(c.Bool("quiet"))
-	defer b.report.close()
-	b.report.loaded(b.m.Name(), b.m.Threads(), load)
-	return b.runAll(c.Context, lines, max(1, o.Batch), load)
+	b.report = p.reporter(f)
+	defer b.report.Close()
+	m := b.networks.model
+	b.report.Loaded(report.Load{Model: m.Name(), Threads: m.Threads(), Seconds: report.Seconds(load)})
+	return b.runAll(ctx, max(1, o.Batch), load)
 }
 
-// lines are the jobs: those of a file of jobs, or one for each prompt.
-func (b *batchRun) lines(c *urfave.Context) ([]jobLine, error) {
-	if !c.IsSet("prompts") {
-		if err := arguments(c, 1, "the file of jobs"); err != nil {
+// readLines reads the jobs: those of a file of jobs, or one for each prompt.
+func readLines(p *program, f *flags) ([]jobLine, error) {
+	if !f.set("prompts") {
+		if err := f.arguments(1, "the file of jobs"); err != nil {
 			return nil, err
 		}
-		return b.readJobs(c.Args().First())
+		return readJobs(f.args[0], p.stdin)
 	}
-	if err := arguments(c, 0, ""); err != nil {
+	if err := f.arguments(0, ""); err != nil {
 		return nil, err
 	}
-	return b.readPrompts(b.flagName("prompts"), c.String("prompts"))
+	return readPromptFile(f.name("prompts"), f.string("prompts"), p.stdin)
 }
 
-// check checks every job, and reports all that cannot be.
-func (b *batchRun) check(lines []jobLine, one func(jobLine) error) error {
+// checkLines checks every job, and reports all that are wrong.
+func checkLines(lines []jobLine, check func(jobLine) error) error {
 	var bad lineErrors
-	for _, j := range lines {
-		if err := one(j); err != nil {
-			bad = append(bad, fmt.Errorf("%s: %w", j, err))
+	for _, line := range lines {
+		if err := check(line); err != nil {
+			bad = append(bad, fmt.Errorf("%s: %w", line, err))
 		}
 	}
 	if len(bad) > 0 {
@@ -170,149 +127,152 @@ func (b *batchRun) check(lines []jobLine, one func(jobLine) error) error {
 	return nil
 }
 
-// checkFields checks a job's fields, and that no job writes what another writes
-// or any reads.
-func (b *batchRun) checkFields(j jobLine) error {
-	job, err := b.arrange(j)
-	if err != nil {
-		return err
-	}
-	for _, path := range job.sources() {
-		for _, place := range placesRead(path) {
-			b.sources[place] = j
-			if other, ok := b.paths[place]; ok {
+// checkPlaces checks the fields of jobs, one after the other, and that none of them
+// writes what another one writes or any reads.
+func (b *batch) checkPlaces() func(jobLine) error {
+	var places output.Places[jobLine]
+	return func(line jobLine) error {
+		j, err := b.jobs.job(line)
+		if err != nil {
+			return err
+		}
+		for _, path := range j.sources() {
+			places.Read(path, line)
+			if other, ok := places.WriterOfSource(path); ok {
 				return fmt.Errorf("%q: the job of line %d writes what this one reads", path, other.number)
 			}
 		}
-	}
-	for _, path := range job.paths() {
-		place := placeOf(path)
-		if other, ok := b.paths[place]; ok {
-			return fmt.Errorf("output %q: the job of line %d writes it, too", path, other.number)
+		for _, path := range j.paths() {
+			if other, ok := places.Writer(path); ok {
+				return fmt.Errorf("output %q: the job of line %d writes it, too", path, other.number)
+			}
+			if other, ok := places.Reader(path); ok {
+				return fmt.Errorf("output %q: the job of line %d reads it", path, other.number)
+			}
+			places.Write(path, line)
 		}
-		if other, ok := b.sources[place]; ok {
-			return fmt.Errorf("output %q: the job of line %d reads it", path, other.number)
-		}
-		b.paths[place] = j
+		return nil
 	}
-	return nil
 }
 
-// checkRequest checks a job with the model. Its pictures' files are looked at,
-// but not read.
-func (b *batchRun) checkRequest(j jobLine) error {
-	job, err := b.arrange(j)
+// checkRequest checks a job with the model. Of its pictures' files only the headers
+// are read.
+func (b *batch) checkRequest(line jobLine) error {
+	j, err := b.jobs.job(line)
 	if err == nil {
-		job.run.open = probe
-		err = job.makeRequest(b)
+		err = j.makeRequest(b.networks, probe)
 	}
 	if err == nil {
-		err = job.run.inFlags(b.m.Check(job.request), requestFlags)
+		err = requestError(j.flags, b.networks.model.Check(j.request))
 	}
 	return err
 }
 
-// runAll draws what is not there yet, n jobs at a time.
-func (b *batchRun) runAll(ctx context.Context, lines []jobLine, n int, load time.Duration) error {
-	var first error // failure
-	for part := range slices.Chunk(lines, n) {
-		if err := b.runSome(ctx, part, &first); err != nil {
-			b.report.close()
-			if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-				return &interrupted{fmt.Sprintf("%d of %s finished", b.finished+b.skipped, plural(b.jobs, "job"))}
-			}
-			return err
+// runAll draws what does not exist yet, n jobs at a time.
+func (b *batch) runAll(ctx context.Context, n int, load time.Duration) error {
+	for lines := range slices.Chunk(b.lines, n) {
+		if err := b.runSome(ctx, lines); err != nil {
+			b.report.Close()
+			return report.Stopped(ctx, err, b.finished+b.skipped, len(b.lines), "job")
 		}
 	}
-	b.report.close()
-	t := timings{Load: seconds(load), Text: seconds(b.spent.Text), Encode: seconds(b.spent.Encode),
-		Sample: seconds(b.spent.Sample), Decode: seconds(b.spent.Decode), Total: seconds(time.Since(b.start))}
-	b.report.batchDone(b.images, batchCounts{b.finished, b.skipped, b.failed}, t)
+	b.report.Close()
+	b.report.Done(report.Done{Images: b.images, Jobs: &report.Jobs{Done: b.finished, Skipped: b.skipped, Failed: b.failed},
+		Timings: timings(load, b.spent, b.now().Sub(b.start))})
 	if b.failed > 0 {
-		return fmt.Errorf("%d of %s failed; the first: %v", b.failed, plural(b.jobs, "job"), first)
+		return fmt.Errorf("%d of %s failed; the first: %v", b.failed, report.Plural(len(b.lines), "job"), b.first)
 	}
 	return nil
 }
 
 // runSome draws some jobs. A job that fails is reported; an error ends all.
-func (b *batchRun) runSome(ctx context.Context, lines []jobLine, first *error) error {
-	fail := func(j jobLine, err error) {
-		err = fmt.Errorf("%s: %w", j, err)
-		if *first == nil {
-			*first = err
-		}
-		b.failed++
-		b.ended(jobEvent{"job", j.number, "failed", 0, printable(err.Error())})
-	}
-	var jobs []*batchJob
+func (b *batch) runSome(ctx context.Context, lines []jobLine) error {
+	var jobs []*job
 	var requests []sd.Request
-	for _, j := range lines {
-		job, err := b.arrange(j)
-		if err == nil {
-			err = job.hash(b)
-		}
-		if err == nil && job.there() {
+	for _, line := range lines {
+		j, there, err := b.prepare(line)
+		switch {
+		case err != nil:
+			b.fail(line, err)
+		case there:
 			b.skipped++
-			b.ended(jobEvent{"job", j.number, "skipped", 0, ""})
-			continue
+			b.ended(report.Job{Line: line.number, State: report.JobSkipped})
+		default:
+			j.request.OnEvent = func(e sd.Event) error { return b.event(j, e) }
+			jobs, requests = append(jobs, j), append(requests, j.request)
 		}
-		if err == nil {
-			err = job.makeRequest(b)
-		}
-		if err == nil {
-			err = job.run.inFlags(b.m.Check(job.request), requestFlags)
-		}
-		if err != nil {
-			fail(j, err)
-			continue
-		}
-		job.request.OnEvent = func(e sd.Event) error { return b.event(job, e) }
-		jobs, requests = append(jobs, job), append(requests, job.request)
 	}
-	return b.m.GenerateAll(ctx, requests, func(i int, r *sd.Result, err error) error {
-		b.spent.Text += r.Text
-		b.spent.Encode += r.Encode
-		b.spent.Sample += r.Sample
-		b.spent.Decode += r.Decode
+	return b.networks.model.GenerateAll(ctx, requests, func(i int, r *sd.Result, err error) error {
+		addTimes(&b.spent, r)
 		var damaged *convert.NotFiniteError
 		switch {
 		case err == nil:
 			b.finished++
-			b.ended(jobEvent{"job", jobs[i].line.number, "done", len(r.Images), ""})
+			b.ended(report.Job{Line: jobs[i].line.number, State: report.JobDone, Images: len(r.Images)})
 		case ctx.Err() != nil, errors.As(err, &damaged): // no job could be done
 			return err
 		default:
-			fail(jobs[i].line, jobs[i].run.inFlags(err, requestFlags))
+			b.fail(jobs[i].line, requestError(jobs[i].flags, err))
 		}
 		return nil
 	})
 }
 
-// ended tells that a job is.
-func (b *batchRun) ended(e jobEvent) {
-	b.report.job(e, b.skipped+b.finished+b.failed, b.jobs, time.Since(b.start), b.skipped)
+// prepare makes a job's request, unless its pictures are there.
+func (b *batch) prepare(line jobLine) (j *job, there bool, err error) {
+	if j, err = b.jobs.job(line); err != nil {
+		return nil, false, err
+	}
+	if err = j.hash(b.jobs.model); err != nil {
+		return nil, false, err
+	}
+	if j.there() {
+		return j, true, nil
+	}
+	if err = j.makeRequest(b.networks, openPicture); err == nil {
+		err = requestError(j.flags, b.networks.model.Check(j.request))
+	}
+	return j, false, err
+}
+
+// fail reports that a job has failed.
+func (b *batch) fail(line jobLine, err error) {
+	err = fmt.Errorf("%s: %w", line, err)
+	if b.first == nil {
+		b.first = err
+	}
+	b.failed++
+	b.ended(report.Job{Line: line.number, State: report.JobFailed, Message: report.Printable(err.Error())})
+}
+
+// ended reports that a job has ended.
+func (b *batch) ended(j report.Job) {
+	b.report.Job(j, report.JobsDone{Ended: b.skipped + b.finished + b.failed, Of: len(b.lines), Skipped: b.skipped, Elapsed: b.now().Sub(b.start)})
 }
 
 // event shows a job's progress and saves its pictures.
-func (b *batchRun) event(job *batchJob, e sd.Event) error {
+func (b *batch) event(j *job, e sd.Event) error {
 	if e.Stage == sd.StageDraft {
-		return job.run.keepDraft(e, drawing{to: job.to})
+		path, err := j.to.PutStage(pictureOf(e), e.Index)
+		if err == nil {
+			fmt.Fprintln(b.names, path)
+		}
+		return err
 	}
-	number := e.Picture
-	e.Picture = job.line.number - 1
 	if e.Stage != sd.StageImage {
-		b.report.progress(e)
+		e.Picture = j.line.number - 1
+		b.report.Progress(progressReport(e))
 		return nil
 	}
-	path := job.to.path(number+1, e.Image.Params.Seed)
-	text := requests.Text(e.Image.Params, sd.Version) + job.mark
-	err := writeFile(path, func(w io.Writer) error { return job.to.encode(w, e.Image.Image, text) })
+	p := pictureOf(e)
+	p.Text += j.mark
+	path, err := j.to.Put(p)
 	if err != nil {
 		return err
 	}
 	b.images++
-	e.Of = b.jobs
-	b.report.saved(e, path)
-	b.name(path)
+	e.Picture, e.Of = j.line.number-1, len(b.lines)
+	b.report.Saved(imageReport(e, path))
+	fmt.Fprintln(b.names, path)
 	return nil
 }

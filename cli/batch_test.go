@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cli/report"
 )
 
 // jobsFile writes lines to jobs.jsonl in a new folder, which becomes the
@@ -28,8 +30,8 @@ func writeJobs(t *testing.T, lines ...string) {
 	require.NoError(t, os.WriteFile("jobs.jsonl", []byte(strings.Join(lines, "\n")), 0o666))
 }
 
-// runBatch runs the jobs with the tiny model's small requests.
-func runBatch(t *testing.T, model string, args ...string) outcome {
+// drawBatch runs the jobs with the tiny model's small requests.
+func drawBatch(t *testing.T, model string, args ...string) outcome {
 	t.Helper()
 	return sdgo(t, append([]string{"batch", "-m", model, "jobs.jsonl", "-W", "64", "-H", "32", "--steps", "2", "--sampler", "euler"}, args...)...)
 }
@@ -47,11 +49,11 @@ func TestBatch(t *testing.T) {
 	img, half := start(64, 32)
 	writePNG(t, ".", "in.png", img)
 	writePNG(t, ".", "mask.png", half)
-	o := runBatch(t, model, "-o", "out") // which it makes
+	o := drawBatch(t, model, "-o", "out") // which it makes
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Equal(t, 6, strings.Count(o.out, "\n"), o.out)
 	require.Contains(t, o.errors, "3 of 5 jobs, ")
-	require.Contains(t, o.errors, "5 jobs done, 0 there before, 0 failed")
+	require.Contains(t, o.errors, "5 jobs done, 0 already there, 0 failed")
 	requireFiles(t, "out", "jobs-0001.png", "fox-01.webp", "fox-02.webp", "from.jpg", "paint.png", "any.png")
 
 	alone := sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "-s", "42", "--sampler", "euler", "-o", "alone.png")...)
@@ -72,10 +74,10 @@ func TestBatch(t *testing.T) {
 	for _, name := range names {
 		before[name] = stamp(name)
 	}
-	o = runBatch(t, model, "-o", "out")
+	o = drawBatch(t, model, "-o", "out")
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Empty(t, o.out)
-	require.Contains(t, o.errors, "0 jobs done, 5 there before, 0 failed")
+	require.Contains(t, o.errors, "0 jobs done, 5 already there, 0 failed")
 
 	// What was changed, lost or damaged is drawn again: a field, a picture's
 	// contents, a file.
@@ -89,14 +91,14 @@ func TestBatch(t *testing.T) {
 	writePNG(t, ".", "in.png", img)
 	require.NoError(t, os.WriteFile("out/any.png", []byte("\x89PNG\r\n\x1a\n and no more"), 0o666))
 	require.NoError(t, os.Remove("out/fox-02.webp"))
-	o = runBatch(t, model, "-o", "out")
+	o = drawBatch(t, model, "-o", "out")
 	require.Equal(t, ExitOK, o.code, o.errors)
-	require.Contains(t, o.errors, "4 jobs done, 1 there before, 0 failed")
+	require.Contains(t, o.errors, "4 jobs done, 1 already there, 0 failed")
 	require.Equal(t, before["jobs-0001.png"], stamp("jobs-0001.png"))
 	require.NotEqual(t, before["paint.png"], stamp("paint.png"))
 }
 
-// Whatever a line has wrong, nothing is begun: the error says where and what.
+// Whatever is wrong with a line, nothing is started: the error says where and what.
 func TestBatchLinesAreChecked(t *testing.T) {
 	model := tinyModel(t)
 	t.Chdir(t.TempDir())
@@ -108,18 +110,18 @@ func TestBatchLinesAreChecked(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"prompt": "a", "stepz": 3}`:                                           `unknown field "stepz"; did you mean "steps"?`,
 		`{"prompt": "a", "p": "b"}`:                                             `unknown field "p"; did you mean "prompt"?`,
-		`{"prompt": "a", "steps": "few"}`:                                       `steps: "few", a whole number wanted`,
-		`{"prompt": "a", "steps": 2.5}`:                                         `steps: "2.5", a whole number wanted`,
-		`{"prompt": "a", "steps": 0}`:                                           "steps: 0, 1 to 1000 wanted",
-		`{"prompt": "a", "steps": 1001}`:                                        "steps: must be 1 to 1000, got 1001",
-		`{"prompt": "a", "width": 100}`:                                         "width: must be a multiple of 8 from 8 to 8192, got 100",
+		`{"prompt": "a", "steps": "few"}`:                                       `steps: must be a whole number, got "few"`,
+		`{"prompt": "a", "steps": 2.5}`:                                         `steps: must be a whole number, got "2.5"`,
+		`{"prompt": "a", "steps": 0}`:                                           "steps: must be 1 to 1000, got 0",
+		`{"prompt": "a", "steps": 1001}`:                                        "steps: 1001, 1 to 1000 wanted",
+		`{"prompt": "a", "width": 100}`:                                         "width: 100, a multiple of 8",
 		`{"prompt": "a", "sampler": "eular"}`:                                   `sampler: unknown sampler "eular"`,
-		`{"prompt": "a", "clip_skip": 9}`:                                       "clip-skip: must be 1 to 2, got 9",
+		`{"prompt": "a", "clip_skip": 9}`:                                       "clip-skip: 9, 1 to 2 wanted",
 		`{"seed": 1}`:                                                           `no "prompt"`,
 		`{"prompt": "a", "model": "x"}`:                                         `"model" belongs on the command line`,
 		`{"prompt": "a", "taesd": "x"}`:                                         `"taesd" belongs on the command line`,
 		`{"prompt": "a", "preview": "x.png"}`:                                   `"preview" is not for batches`,
-		`{"prompt": "a", "hires_steps": 3}`:                                     "hires-steps without a second pass",
+		`{"prompt": "a", "hires_steps": 3}`:                                     "hires-steps needs a second pass",
 		`{"prompt": "a", "hires": "2x", "hires_upscaler": "none.pth"}`:          "hires-upscaler none.pth: " + noFile,
 		`{"prompt": "a", "input": "in.png", "mask": "mask.png", "hires": "2x"}`: `"hires" belongs to a job without a "mask"`,
 		`{"prompt": "a", "json": true}`:                                         `"json" belongs on the command line`,
@@ -130,18 +132,18 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "input": "none.png"}`:                                  "input none.png: " + noFile,
 		`{"prompt": "a", "input": "text.png"}`:                                  "input text.png: not a picture",
 		`{"prompt": "a", "input": "in.png", "mask": "none.png"}`:                "mask none.png: " + noFile,
-		`{"prompt": "a", "input": "-"}`:                                         `"input": the name of a file`,
-		`{"prompt": "a", "input": "in.png", "strength": 2}`:                     "strength: must be 0 to 1, got 2",
+		`{"prompt": "a", "input": "-"}`:                                         `"input": must be the name of a file`,
+		`{"prompt": "a", "input": "in.png", "strength": 2}`:                     "strength: 2, 0 to 1 wanted",
 		`{"prompt": "(a:1.2.3)"}`:                                               "prompt: ",
-		`{"prompt": "a", "output": "x.gif"}`:                                    "output x.gif: pictures are written as",
+		`{"prompt": "a", "output": "x.gif"}`:                                    "output x.gif: must end in",
 		`{"prompt": "a", "output": "none/x.png"}`:                               "the folder none does not exist",
 		`{"prompt": "a", "output": "-"}`:                                        "the name of a file",
 		`{"prompt": "a", "output": "jobs-0001.png"}`:                            `output "jobs-0001.png": the job of line 1 writes it, too`,
 		`{"prompt": "a", "output": "x.png", "format": "webp"}`:                  "two formats",
 		`{"prompt": "a", "quality": 50}`:                                        "quality: only JPEG has one",
-		`{"prompt": "a", "only_masked": "yes", "input": "a", "mask": 1}`:        `only-masked: "yes", true or false wanted`,
+		`{"prompt": "a", "only_masked": "yes", "input": "a", "mask": 1}`:        `only-masked: must be true or false, got "yes"`,
 		`{"prompt": "a <lora:none:1>"}`:                                         "prompt: <lora:none>",
-		`[`:                                                                     "a JSON object is wanted",
+		`[`:                                                                     "must be a JSON object",
 	} {
 		writeJobs(t, good, line)
 		o := sdgo(t, "batch", "-m", model, "jobs.jsonl")
@@ -159,8 +161,8 @@ func TestBatchLinesAreChecked(t *testing.T) {
 	}{
 		{ExitUsage, []string{"batch", "-m", model}, "the file of jobs is missing"},
 		{ExitFailure, []string{"batch", "-m", model, "none.jsonl"}, "none.jsonl: " + noFile},
-		{ExitFailure, []string{"batch", "-m", model, "jobs.jsonl", "-o", "none/new"}, "-o: the folder none/new cannot be made: "},
-		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: 0, 1 to 64 wanted"},
+		{ExitFailure, []string{"batch", "-m", model, "jobs.jsonl", "-o", "none/new"}, "-o: the folder none/new cannot be created: "},
+		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--batch-size", "0"}, "--batch-size: must be 1 to 64, got 0"},
 		{ExitUsage, []string{"batch", "-m", model, "jobs.jsonl", "--prompts", "x"}, "one argument too many"},
 	} {
 		sdgo(t, c.line...).requireError(t, c.code, c.want)
@@ -188,13 +190,13 @@ func TestBatchPlaces(t *testing.T) {
 		{`{"prompt": "b", "output": "in.png"}`, `{"prompt": "b", "input": "in.png"}`, "the job of line 1 writes what this one reads"},
 	} {
 		writeJobs(t, c.first, c.second)
-		runBatch(t, model).requireError(t, ExitFailure, c.want)
+		drawBatch(t, model).requireError(t, ExitFailure, c.want)
 		requireFiles(t, ".", "jobs.jsonl", "in.png", "folder", "link")
 	}
 }
 
-// A job that fails when its turn comes is reported, and the others go on.
-func TestBatchGoesOn(t *testing.T) {
+// A job that fails when its turn comes is reported, and the others continue.
+func TestBatchContinues(t *testing.T) {
 	model := tinyModel(t)
 	jobsFile(t, `{"prompt": "a", "seed": 1}`, `{"prompt": "b", "input": "in.png", "mask": "small.png"}`,
 		`{"prompt": "c", "seed": 1}`, `{"prompt": "d", "input": "cut.png"}`)
@@ -205,9 +207,9 @@ func TestBatchGoesOn(t *testing.T) {
 	writePNG(t, ".", "small.png", image.NewGray(image.Rect(0, 0, 8, 8)))
 	for _, size := range []string{"1", "4"} {
 		require.NoError(t, os.RemoveAll("jobs-0001.png"))
-		o := runBatch(t, model, "--batch-size", size)
+		o := drawBatch(t, model, "--batch-size", size)
 		require.Equal(t, ExitFailure, o.code, o.errors)
-		for _, want := range []string{"jobs.jsonl:2: mask: must have the picture's 64x32 pixels, got 8x8",
+		for _, want := range []string{"jobs.jsonl:2: mask: 8x8 pixels, the picture's 64x32 wanted",
 			"jobs.jsonl:4: input cut.png: a damaged png", "sdgo: 2 of 4 jobs failed; the first: jobs.jsonl:2: mask"} {
 			require.Contains(t, o.errors, want)
 		}
@@ -233,9 +235,9 @@ func TestBatchOfPrompts(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"image", "job", "image", "job"}, events)
-	var done batchDoneEvent
-	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &done))
-	require.Equal(t, batchCounts{Done: 2}, done.Jobs)
+	var done report.Done
+	requireEvent(t, lines[len(lines)-1], "done", &done)
+	require.Equal(t, &report.Jobs{Done: 2}, done.Jobs)
 	require.Equal(t, 2, done.Images)
 
 	o = sdgo(t, args...)
@@ -249,14 +251,14 @@ func TestBatchHires(t *testing.T) {
 	require.NoError(t, err)
 	jobsFile(t, `{"prompt": "a", "seed": 1, "hires": "2x", "hires_upscaler": "`+filepath.ToSlash(esrgan)+`", "hires_steps": 1, "save_stages": true}`,
 		`{"prompt": "a", "seed": 1, "hires_size": "96x48", "hires_steps": 1}`)
-	o := runBatch(t, model)
+	o := drawBatch(t, model)
 	require.Equal(t, ExitOK, o.code, o.errors)
 	requireFiles(t, ".", "jobs.jsonl", "jobs-0001.png", "jobs-0001-stage1.png", "jobs-0002.png")
 	require.Equal(t, image.Rect(0, 0, 128, 64), readPNG(t, "jobs-0001.png").Bounds())
 	require.Equal(t, image.Rect(0, 0, 96, 48), readPNG(t, "jobs-0002.png").Bounds())
 }
 
-// Ctrl-C keeps what is finished, and the next run goes on from there.
+// Ctrl-C keeps what is finished, and the next run continues from there.
 func TestBatchInterrupted(t *testing.T) {
 	model := tinyModel(t)
 	jobsFile(t, `{"prompt": "a", "seed": 1}`, `{"prompt": "b", "seed": 1}`, `{"prompt": "c", "seed": 1}`)

@@ -4,44 +4,44 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/fullsize"
 )
 
 const maxRuns = 1000
 
-func (r *run) bench() *urfave.Command {
-	model := modelFlags()
-	return &urfave.Command{
-		Name:      "bench",
-		Usage:     "measures how fast a model draws here",
-		UsageText: "bench [-m MODEL] [--size PIXELS] [flags]",
-		HideHelp:  true,
-		Flags: append(model,
+func benchCommand() *command {
+	return &command{
+		name:     "bench",
+		usage:    "measures how fast a model draws here",
+		synopsis: "bench [-m MODEL] [--size PIXELS] [flags]",
+		flags: append(modelFlags(),
 			&urfave.IntFlag{Name: "size", Usage: "`PIXELS` the picture's sides, a multiple of 8 (default: the model's)"},
-			&urfave.IntFlag{Name: "runs", Value: 5, Usage: "`N` measurements of each stage, of which the median counts (default: 5)"},
-			&urfave.BoolFlag{Name: "plain", Usage: "measure ggml's own operators as well, in turns with this library's"},
-			&urfave.BoolFlag{Name: "profile", Usage: "each kind of operator"},
+			&urfave.IntFlag{Name: "runs", Value: 5, Usage: "`N` measurements of each stage, whose median is shown (default: 5)"},
+			&urfave.BoolFlag{Name: "plain", Usage: "measure ggml's own operators, too, in turns with this library's"},
+			&urfave.BoolFlag{Name: "profile", Usage: "show each kind of operator"},
 			&urfave.StringFlag{Name: "random", Value: "sd1", Usage: "`KIND` without -m, a model of full size with random weights: sd1, sd2, sdxl, sdxl-refiner (default: sd1)"},
 			&urfave.BoolFlag{Name: "json", Usage: "as JSON"}),
-		Action: r.runBench,
-		Description: `
+		run:    runBench,
+		events: true,
+		description: `
 A step is one evaluation of the UNet with guidance: two latents, as a batch. GFLOP
-are those of the plain algorithms, whatever is really multiplied. Peak memory is
-that of the whole program, in which weights count that are mapped from the file.
+are those of the plain algorithms, however it is really computed. Peak memory is
+that of the whole program, with the weights that are mapped from the file.
 
-Without -m it is a model of full size with random weights, which is made once
-and kept in the user's cache folder: 2.1 GB for sd1 (Stable Diffusion 1.5). What
-weights are makes no difference to how long they take.
+Without -m it measures a model of full size with random weights, which is created
+once and kept in the user's cache folder: 2.1 GB for sd1 (Stable Diffusion 1.5).
+The values of weights make no difference to the time.
 
 Examples:
   sdgo bench --plain
@@ -50,7 +50,16 @@ Examples:
 	}
 }
 
-// benchResult is all that one way of computing gave.
+// benchmark is what the command prints as JSON.
+type benchmark struct {
+	Model   string        `json:"model"`
+	Size    int           `json:"size"`
+	Threads int           `json:"threads"`
+	Runs    int           `json:"runs"`
+	Results []benchResult `json:"results"`
+}
+
+// benchResult is what one set of kernels gave.
 type benchResult struct {
 	Kernels string       `json:"kernels"` // "avx2", "generic" …, or "ggml"
 	Load    float64      `json:"load"`    // seconds, of opening the file
@@ -58,8 +67,7 @@ type benchResult struct {
 	Peak    uint64       `json:"peak,omitempty"`
 	Stages  []benchStage `json:"stages"`
 
-	model *sd.Model
-	all   [][]sd.StageTiming
+	all [][]sd.Measurement
 }
 
 // benchStage is the median of a stage's measurements.
@@ -77,65 +85,62 @@ type benchOp struct {
 	Seconds float64 `json:"seconds"`
 }
 
-func (r *run) runBench(c *urfave.Context) error {
-	r.json = c.Bool("json")
-	if err := arguments(c, 0, ""); err != nil {
+func runBench(ctx context.Context, p *program, f *flags) error {
+	if err := f.arguments(0, ""); err != nil {
 		return err
 	}
-	o, err := r.modelOptions(c)
+	o, err := benchOptions(p, f)
 	if err != nil {
 		return err
 	}
-	size, runs := c.Int("size"), c.Int("runs")
-	var problems []problem
-	if c.IsSet("size") && (size < 8 || size > sd.MaxSide || size%8 != 0) {
-		problems = append(problems, problem{r.flagName("size"), fmt.Sprintf("%d, a multiple of 8 from 8 to %d wanted", size, sd.MaxSide)})
-	}
-	if runs < 1 || runs > maxRuns {
-		problems = append(problems, problem{r.flagName("runs"), fmt.Sprintf("%d, 1 to %d wanted", runs, maxRuns)})
-	}
-	kind := c.String("random")
-	if !fullsize.Known(kind) {
-		problems = append(problems, problem{r.flagName("random"), fmt.Sprintf("%q, %s wanted", kind, fullsize.Kinds)})
-	}
-	if c.IsSet("random") && c.IsSet("model") {
-		problems = append(problems, problem{r.flagName("random"), "not beside --model"})
-	}
-	if len(problems) > 0 {
-		return usageProblems(problems)
-	}
-	model := c.String("model")
-	if !c.IsSet("model") {
-		if model, err = r.randomModel(c.Context, kind); err != nil {
+	model := f.string("model")
+	if !f.set("model") {
+		if model, err = randomModel(ctx, p.stderr, f.string("random")); err != nil {
 			return err
 		}
 	}
-	ways := []string{""}
-	if c.Bool("plain") {
-		ways = append(ways, "ggml")
+	kernels := []string{""}
+	if f.bool("plain") {
+		kernels = append(kernels, "ggml")
 	}
-	results, size, err := r.measure(c.Context, model, o, ways, size, runs)
-	if err != nil {
+	b := benchmark{Size: f.int("size"), Runs: f.int("runs")}
+	if err := b.measure(ctx, p, model, o, kernels); err != nil {
 		return err
 	}
-	for i := range results {
-		results[i].sum(c.Bool("profile"))
+	for i := range b.Results {
+		b.Results[i].sum(f.bool("profile"))
 	}
-	if r.json {
-		return encodeJSON(r.out, struct {
-			Model   string        `json:"model"`
-			Size    int           `json:"size"`
-			Threads int           `json:"threads"`
-			Runs    int           `json:"runs"`
-			Results []benchResult `json:"results"`
-		}{results[0].model.Name(), size, results[0].model.Threads(), runs, results}, "")
+	if f.bool("json") {
+		return report.JSON(p.stdout, b, "")
 	}
-	return r.writeBench(results, size, runs)
+	return b.write(p.stdout)
 }
 
-// randomModel is a file of full size with random weights in the user's cache
-// folder, made if it isn't there.
-func (r *run) randomModel(ctx context.Context, kind string) (string, error) {
+// benchOptions checks the flags.
+func benchOptions(p *program, f *flags) (sd.Options, error) {
+	o, err := modelOptions(p, f)
+	if err != nil {
+		return o, err
+	}
+	wrong := problems{flags: f}
+	if size := f.int("size"); f.set("size") && (size < 8 || size > sd.MaxSide || size%8 != 0) {
+		wrong.add("size", "must be a multiple of 8 from 8 to %d, got %d", sd.MaxSide, size)
+	}
+	if runs := f.int("runs"); runs < 1 || runs > maxRuns {
+		wrong.add("runs", "must be 1 to %d, got %d", maxRuns, runs)
+	}
+	if kind := f.string("random"); !fullsize.Known(kind) {
+		wrong.add("random", "must be %s, got %q", fullsize.Kinds, kind)
+	}
+	if f.set("random") && f.set("model") {
+		wrong.add("random", "does not go with --model")
+	}
+	return o, wrong.err()
+}
+
+// randomModel returns a file of full size with random weights in the user's cache
+// folder, and creates it if it does not exist.
+func randomModel(ctx context.Context, stderr io.Writer, kind string) (string, error) {
 	folder, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no folder for a random model: %w; -m names one", err)
@@ -148,57 +153,59 @@ func (r *run) randomModel(ctx context.Context, kind string) (string, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(r.err, "writing %s, a model with random weights, once\n", printable(path))
+	fmt.Fprintf(stderr, "writing %s, a model with random weights, once\n", report.Printable(path))
 	return path, fullsize.Write(ctx, path, fullsize.Options{Arch: kind, Seed: 1})
 }
 
-// measure opens a model once for each way of computing and measures all of
-// them in turns, so that whatever slows the machine down slows all of them. The
-// models are closed when it returns.
-func (r *run) measure(ctx context.Context, name string, o sd.Options, ways []string, size, runs int) ([]benchResult, int, error) {
-	results := make([]benchResult, len(ways))
-	for i, kernels := range ways {
+// measure opens the model once for each set of kernels and measures all of them in
+// turns, so that whatever slows the machine down slows all of them.
+func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.Options, kernels []string) error {
+	models := make([]*sd.Model, len(kernels))
+	b.Results = make([]benchResult, len(kernels))
+	for i, set := range kernels {
 		resetPeak()
-		o.Kernels = kernels
+		o.Kernels = set
+		r := &b.Results[i]
 		var err error
-		if results[i].Kernels, err = sd.Kernels(kernels); err != nil {
-			return nil, 0, err
+		if r.Kernels, err = sd.Kernels(set); err != nil {
+			return err
 		}
-		start := time.Now()
-		m, err := r.openModel(ctx, name, o)
+		start := p.now()
+		m, err := openModel(ctx, name, o)
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
 		defer m.Close()
-		results[i].model, results[i].Load = m, seconds(time.Since(start))
-		size = cmp.Or(size, m.NativeSize())
-		start = time.Now()
-		if _, err := m.Benchmark(ctx, size, size); err != nil {
-			return nil, 0, err
+		models[i], r.Load = m, report.Seconds(p.since(start))
+		b.Size = cmp.Or(b.Size, m.NativeSize())
+		start = p.now()
+		if _, err := m.Measure(ctx, b.Size, b.Size); err != nil {
+			return err
 		}
-		results[i].First = seconds(time.Since(start))
-		results[i].Peak = peakMemory()
+		r.First = report.Seconds(p.since(start))
+		r.Peak = peakMemory()
 	}
-	for range runs {
-		for i := range results {
-			one, err := results[i].model.Benchmark(ctx, size, size)
+	for range b.Runs {
+		for i, m := range models {
+			one, err := m.Measure(ctx, b.Size, b.Size)
 			if err != nil {
-				return nil, 0, err
+				return err
 			}
-			results[i].all = append(results[i].all, one)
+			b.Results[i].all = append(b.Results[i].all, one)
 		}
 	}
-	return results, size, nil
+	b.Model, b.Threads = models[0].Name(), models[0].Threads()
+	return nil
 }
 
 // sum takes the median of each stage.
 func (b *benchResult) sum(profile bool) {
 	for stage := range b.all[0] {
-		var times []sd.StageTiming
+		var times []sd.Measurement
 		for _, one := range b.all {
 			times = append(times, one[stage])
 		}
-		slices.SortFunc(times, func(x, y sd.StageTiming) int { return cmp.Compare(x.Time, y.Time) })
+		slices.SortFunc(times, func(x, y sd.Measurement) int { return cmp.Compare(x.Time, y.Time) })
 		m := times[len(times)/2]
 		s := benchStage{Stage: m.Stage, Seconds: m.Time.Seconds(), GFLOP: m.FLOP / 1e9}
 		if profile {
@@ -211,10 +218,12 @@ func (b *benchResult) sum(profile bool) {
 	}
 }
 
-func (r *run) writeBench(results []benchResult, size, runs int) error {
+// write shows the results in a table.
+func (b *benchmark) write(out io.Writer) error {
+	results := b.Results
 	first := results[0]
-	fmt.Fprintf(r.out, "%s, %dx%d, %s, median of %d\n\n", printable(first.model.Name()), size, size, plural(first.model.Threads(), "thread"), runs)
-	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(out, "%s, %dx%d, %s, median of %d\n\n", report.Printable(b.Model), b.Size, b.Size, report.Plural(b.Threads, "thread"), b.Runs)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	// Every row has every cell: tabwriter lines columns up over rows that touch.
 	row := func(cells ...string) {
 		if len(results) == 1 {
@@ -237,18 +246,18 @@ func (r *run) writeBench(results []benchResult, size, runs int) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(r.out)
-	for _, b := range results {
-		fmt.Fprintf(r.out, "%s: opened in %.3f s, first pass in %.2f s", b.Kernels, b.Load, b.First)
-		if b.Peak > 0 {
-			fmt.Fprintf(r.out, ", peak memory %s", byteSize(b.Peak))
+	fmt.Fprintln(out)
+	for _, r := range results {
+		fmt.Fprintf(out, "%s: opened in %.3f s, first pass in %.2f s", r.Kernels, r.Load, r.First)
+		if r.Peak > 0 {
+			fmt.Fprintf(out, ", peak memory %s", report.Size(r.Peak))
 		}
-		fmt.Fprintln(r.out)
+		fmt.Fprintln(out)
 	}
 	return nil
 }
 
-// rate is GFLOP a second; nothing where no arithmetic is counted.
+// rate is GFLOP a second, or nothing if no arithmetic is counted.
 func rate(gflop, seconds float64) string {
 	if gflop == 0 || seconds == 0 {
 		return ""
@@ -259,8 +268,7 @@ func rate(gflop, seconds float64) string {
 // resetPeak makes Linux forget the highest memory use so far.
 func resetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
 
-// peakMemory is the highest memory use since resetPeak, in bytes, where Linux
-// tells it.
+// peakMemory is the highest memory use since resetPeak, in bytes; 0 except on Linux.
 func peakMemory() uint64 {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -65,13 +65,12 @@ func TestBenchRandom(t *testing.T) {
 		t.Setenv(name, folder)
 	}
 	said := new(strings.Builder)
-	r := run{err: said}
-	path, err := r.randomModel(context.Background(), "tiny")
+	path, err := randomModel(context.Background(), said, "tiny")
 	require.NoError(t, err)
 	require.FileExists(t, path)
 	require.Contains(t, said.String(), "random-tiny.safetensors, a model with random weights, once")
 	said.Reset()
-	again, err := r.randomModel(context.Background(), "tiny")
+	again, err := randomModel(context.Background(), said, "tiny")
 	require.NoError(t, err)
 	require.Equal(t, path, again)
 	require.Empty(t, said.String())

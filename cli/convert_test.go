@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
@@ -69,9 +69,8 @@ func TestConvertReports(t *testing.T) {
 	o = sdgo(t, "convert", model, "-o", out, "--type", "q8_0", "--verify", "--json")
 	require.Equal(t, ExitOK, o.code, o.errors)
 	lines := strings.Split(strings.TrimSpace(o.out), "\n")
-	var e convertedEvent
-	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &e))
-	require.Equal(t, "converted", e.Event)
+	var e converted
+	requireEvent(t, lines[len(lines)-1], "converted", &e)
 	require.Equal(t, len(tinyTensors()), len(e.Tensors))
 	require.Greater(t, e.Tensors[0].Relative, 0.0)
 	require.Less(t, e.Tensors[0].Relative, 0.02)
@@ -79,9 +78,8 @@ func TestConvertReports(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, info.Size(), e.Bytes)
 	for _, line := range lines[:len(lines)-1] {
-		var p bytesEvent
-		require.NoError(t, json.Unmarshal([]byte(line), &p))
-		require.Equal(t, "convert", p.Event)
+		var p report.BytesDone
+		requireEvent(t, line, "convert", &p)
 		require.LessOrEqual(t, p.Done, p.Of)
 	}
 }
@@ -121,7 +119,7 @@ func TestConvertParts(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", out).out), &m))
 	require.Equal(t, map[string]int{"width": 64, "in_channels": 256, "double_blocks": 1, "guidance": 1}, m.Facts)
 	require.Equal(t, 4, strings.Count(m.Metadata["sdgo.source.sha256"], "  "))
-	sdgo(t, "convert", "--unet", flux, "--clip-g", clip, "-o", out, "--force").requireError(t, ExitFailure, "no such component")
+	sdgo(t, "convert", "--unet", flux, "--clip-g", clip, "-o", out, "--force").requireError(t, ExitFailure, "no such part")
 }
 
 func TestInterruptedConversion(t *testing.T) {
@@ -147,9 +145,7 @@ func TestInfoOfAModel(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", "--tensors", model).out), &m))
 	require.Equal(t, "model", m.Kind)
 	require.Equal(t, "safetensors", m.Format)
-	var networks struct{ UNet convert.UNetConfig }
-	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", model).out), &networks))
-	require.Equal(t, 64, networks.UNet.ContextDim)
+	require.Equal(t, 64, m.UNet.ContextDim)
 	require.Len(t, m.Tensors, len(tinyTensors()))
 	var bytes int64
 	for _, p := range m.Parts {

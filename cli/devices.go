@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -8,21 +9,21 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sd"
 )
 
-func (r *run) devices() *urfave.Command {
-	return &urfave.Command{
-		Name:      "devices",
-		Usage:     "lists what --backend can compute on",
-		UsageText: "devices [--json]",
-		HideHelp:  true,
-		Flags:     []urfave.Flag{&urfave.BoolFlag{Name: "json", Usage: "as JSON"}},
-		Action:    r.runDevices,
+func devicesCommand() *command {
+	return &command{
+		name:     "devices",
+		usage:    "lists what --backend can compute on",
+		synopsis: "devices [--json]",
+		flags:    []urfave.Flag{&urfave.BoolFlag{Name: "json", Usage: "as JSON"}},
+		run:      runDevices,
 	}
 }
 
-// device is a device, or a plugin that has none to offer.
+// device is a device, or a plugin that did not load.
 type device struct {
 	Name        string `json:"name,omitempty"` // what --backend takes
 	Kind        string `json:"kind,omitempty"`
@@ -38,15 +39,45 @@ type device struct {
 	Error  string `json:"error,omitempty"`  // and why
 }
 
-func (r *run) runDevices(c *urfave.Context) error {
-	if err := arguments(c, 0, ""); err != nil {
+func runDevices(_ context.Context, p *program, f *flags) error {
+	if err := f.arguments(0, ""); err != nil {
 		return err
 	}
-	kernels, err := sd.Kernels("")
+	all, err := listDevices()
 	if err != nil {
 		return err
 	}
-	var all []device
+	if f.bool("json") {
+		return report.JSON(p.stdout, all, "  ")
+	}
+	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tKIND\tFREE\tMEMORY\tDESCRIPTION")
+	for _, d := range all {
+		if d.Plugin == "" {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", report.Printable(d.Name), d.Kind, report.Size(d.Free), report.Size(d.Total), report.Printable(d.Description))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.Kernels != "" {
+			fmt.Fprintf(p.stdout, "\n%s computes with the kernels %s; SDGO_KERNELS can be %s\n",
+				d.Name, d.Kernels, strings.Join(d.KernelSets, ", "))
+		}
+		if d.Plugin != "" {
+			fmt.Fprintf(p.stdout, "\n%s: not loaded: %s\n", report.Printable(d.Plugin), report.Printable(d.Error))
+		}
+	}
+	return nil
+}
+
+// listDevices lists the devices, and the plugins that did not load.
+func listDevices() (all []device, err error) {
+	kernels, err := sd.Kernels("")
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range cgo.Devices() {
 		kind := d.Kind.String()
 		if d.Software {
@@ -64,47 +95,5 @@ func (r *run) runDevices(c *urfave.Context) error {
 			all = append(all, device{Plugin: p.Path, Error: p.Err.Error()})
 		}
 	}
-	if c.Bool("json") {
-		return r.writeJSON(all)
-	}
-	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tKIND\tFREE\tMEMORY\tDESCRIPTION")
-	for _, d := range all {
-		if d.Plugin == "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), d.Kind, byteSize(d.Free), byteSize(d.Total), printable(d.Description))
-		}
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, d := range all {
-		if d.Kernels != "" {
-			fmt.Fprintf(r.out, "\n%s computes with the kernels %s; SDGO_KERNELS can be %s\n",
-				d.Name, d.Kernels, strings.Join(d.KernelSets, ", "))
-		}
-		if d.Plugin != "" {
-			fmt.Fprintf(r.out, "\n%s: not loaded: %s\n", printable(d.Plugin), printable(d.Error))
-		}
-	}
-	return nil
-}
-
-// byteSize is a size with three digits and a decimal unit, as disks have them.
-func byteSize(n uint64) string {
-	const units = "kMGTPE"
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n)/1000, 0
-	for v >= 999.5 && unit < len(units)-1 {
-		v, unit = v/1000, unit+1
-	}
-	digits := 2
-	if v >= 9.995 {
-		digits = 1
-	}
-	if v >= 99.95 {
-		digits = 0
-	}
-	return fmt.Sprintf("%.*f %cB", digits, v, units[unit])
+	return all, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cli/report"
 )
 
 var codeBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -26,10 +29,8 @@ func TestDocumentedCommands(t *testing.T) {
 			text += m[1]
 		}
 	}
-	var r run
-	app := r.app()
-	for _, c := range app.Commands {
-		text += c.Description + "\n"
+	for _, c := range commands() {
+		text += c.description + "\n"
 	}
 	n := 0
 	for line := range strings.Lines(text) {
@@ -37,7 +38,7 @@ func TestDocumentedCommands(t *testing.T) {
 		if !strings.HasPrefix(line, "sdgo ") {
 			continue
 		}
-		_, err := r.arrange(app, words(line)[1:])
+		_, _, err := parse(commands(), words(line)[1:])
 		require.NoError(t, err, line)
 		n++
 	}
@@ -57,14 +58,28 @@ func words(line string) []string {
 func TestDocumentedEvents(t *testing.T) {
 	b, err := os.ReadFile("../docs/cli.md")
 	require.NoError(t, err)
-	for _, event := range []any{
-		loadEvent{}, progressEvent{Picture: 1, Pass: 1}, imageEvent{Params: jsonParams{Strength: 1, Decoder: "x", To: new(string), ToSeed: new(int64), At: new(float64), Stages: []jsonStage{{}}}}, doneEvent{}, upscaledEvent{}, warningEvent{}, errorEvent{Problems: []problem{{}}},
-		bytesEvent{}, convertedEvent{Tensors: []jsonDeviation{{}}}, previewEvent{Tensors: []jsonChange{{}}},
-	} {
-		text, err := json.Marshal(event)
-		require.NoError(t, err)
-		for _, m := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(string(text), -1) {
-			require.Contains(t, string(b), "`"+m[1]+"`")
+	var events bytes.Buffer
+	r := report.New(report.Events, &events, nil)
+	r.Loaded(report.Load{})
+	r.Progress(report.Progress{Picture: 1, Pass: 1})
+	r.Saved(report.Image{Params: jsonParams{Strength: 1, DeepCache: 2, Decoder: "x", To: new(string), ToSeed: new(int64), At: new(float64), Stages: []jsonStage{{}}}})
+	r.Upscaled(report.Upscaled{})
+	r.Sheet(report.Sheet{})
+	r.Job(report.Job{Message: "x"}, report.JobsDone{})
+	r.Done(report.Done{Jobs: &report.Jobs{}, Timings: report.Timings{Encode: 1}})
+	report.Event(&events, "warning", report.Warning{})
+	report.Event(&events, "error", report.Failure{Problems: []report.Problem{{}}})
+	report.Event(&events, "convert", report.BytesDone{})
+	report.Event(&events, "converted", converted{Tensors: []jsonDeviation{{}}})
+	report.Event(&events, "preview", conversion{Tensors: []jsonChange{{}}})
+	for _, m := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(events.String(), -1) {
+		require.Contains(t, string(b), "`"+m[1]+"`")
+	}
+	for line := range strings.Lines(events.String()) {
+		var e struct{ Event string }
+		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		if e.Event != "" { // of no stage
+			require.Contains(t, string(b), "`"+e.Event+"`")
 		}
 	}
 }

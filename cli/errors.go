@@ -1,121 +1,47 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"unicode"
 
+	"github.com/sdgo/sdgo/cli/output"
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sd"
 )
 
-// usageError is a command line that cannot be.
-type usageError struct {
-	text     string
-	problems []problem // of single flags, if known
-}
-
-// problem is what is wrong with one flag.
-type problem struct {
-	Flag    string `json:"flag"`
-	Message string `json:"message"`
-}
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error {
-	return &usageError{text: fmt.Sprintf(format, args...)}
-}
-
-func usageProblems(problems []problem) error {
-	all := make([]string, len(problems))
-	for i, p := range problems {
-		all[i] = p.Flag + ": " + p.Message
-	}
-	return &usageError{strings.Join(all, "; "), problems}
-}
-
-// inFlags puts a request's problems in terms of the flags that caused them.
-func (r *run) inFlags(err error, flags map[string]string) error {
-	var e *sd.RequestError
-	if !errors.As(err, &e) {
-		return err
-	}
-	problems := make([]problem, len(e.Problems))
-	for i, p := range e.Problems {
-		problems[i] = problem{p.Field, p.Text}
-		name, ok := flags[p.Field]
-		if !ok {
-			name, ok = r.hiresFlag(p.Field)
-		}
-		if ok {
-			problems[i].Flag = r.flagName(name)
-		}
-	}
-	return usageProblems(problems)
-}
-
-// interrupted is Ctrl-C, with what was done until then.
-type interrupted struct{ done string }
-
-func (e *interrupted) Error() string { return strings.TrimSuffix("interrupted; "+e.done, "; ") }
-
-// errorEvent is an error under --json.
-type errorEvent struct {
-	Event    string    `json:"event"` // "error"
-	Message  string    `json:"message"`
-	ExitCode int       `json:"exit_code"`
-	Problems []problem `json:"problems,omitempty"`
-}
-
-// maxMessage bounds an error's text, which may quote names of a file, in bytes.
-const maxMessage = 8000
-
-// finish reports err, if any, and returns the exit code.
-func (r *run) finish(ctx context.Context, err error) int {
-	if err == nil {
-		return ExitOK
-	}
-	var usage *usageError
-	var stop *interrupted
-	e := errorEvent{Event: "error", ExitCode: ExitFailure}
+// inFlag says which flag named the place of an [output.Error]; other errors stay
+// as they are.
+func inFlag(flag string, err error) error {
+	var e *output.Error
 	switch {
-	case errors.As(err, &usage):
-		e.ExitCode, e.Problems = ExitUsage, usage.problems
-	case errors.As(err, &stop):
-		e.ExitCode = ExitInterrupted
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		err, e.ExitCode = &interrupted{}, ExitInterrupted
+	case !errors.As(err, &e):
+		return err
+	case e.Name != "":
+		flag += " "
+	default:
+		flag += ": "
 	}
-	e.Message = printable(cut(err.Error(), maxMessage) + memoryHint(err))
-	if r.json {
-		writeEvent(r.out, e)
+	if e.Wrong {
+		return report.Usagef("%s%v", flag, err)
 	}
-	fmt.Fprintln(r.err, "sdgo: "+e.Message)
-	return e.ExitCode
+	return fmt.Errorf("%s%w", flag, err)
 }
 
-// printable makes one line of text that is safe to show: names in hostile
-// files may hold newlines and terminal escapes.
-func printable(s string) string {
-	var b strings.Builder
-	for _, line := range strings.FieldsFunc(s, func(c rune) bool { return c == '\n' || c == '\r' }) {
-		if b.Len() > 0 {
-			b.WriteString("; ")
-		}
-		for _, c := range line {
-			switch {
-			case unicode.IsPrint(c):
-				b.WriteRune(c)
-			case c == '\t':
-				b.WriteByte(' ')
-			default:
-				quoted := strconv.QuoteRuneToASCII(c)
-				b.WriteString(quoted[1 : len(quoted)-1])
-			}
-		}
+// stdoutTaken means that a picture and events would both go to standard output.
+// There is no event of it.
+func stdoutTaken(f *flags) error {
+	return &report.UsageError{NoEvent: true,
+		Text: fmt.Sprintf("%s - and %s both write to standard output", f.name("output"), f.name("json"))}
+}
+
+// memoryHint says which flags help where a device's memory ran out.
+func memoryHint(err error) string {
+	var e *sd.MemoryError
+	if !errors.As(err, &e) {
+		return ""
 	}
-	return b.String()
+	if e.Device == "cpu" {
+		return "; try a smaller picture, fewer at once, or more memory"
+	}
+	return "; try --offload, --max-memory, smaller weights (--type q8_0), a smaller picture or --backend cpu"
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"image"
 	"image/png"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cli/report"
 )
 
 func readPNG(t *testing.T, path string) image.Image {
@@ -79,9 +80,9 @@ func TestGridEvents(t *testing.T) {
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Equal(t, image.Rect(0, 0, 2*64, 32), readPNG(t, sheet).Bounds(), "no wider than its pictures")
 	lines := strings.Split(strings.TrimSpace(o.out), "\n")
-	var e sheetEvent
-	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-2]), &e))
-	require.Equal(t, sheetEvent{"sheet", 2, sheet}, e)
+	var e report.Sheet
+	requireEvent(t, lines[len(lines)-2], "sheet", &e)
+	require.Equal(t, report.Sheet{Images: 2, Path: sheet}, e)
 }
 
 func TestGridRefusals(t *testing.T) {

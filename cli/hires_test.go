@@ -29,7 +29,7 @@ func TestHires(t *testing.T) {
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Equal(t, readPNG(t, first), readPNG(t, out))
 
-	// Two more passes, the second one by a network, and a list that goes on.
+	// Two more passes, the second one by a network, and a list whose last value is repeated.
 	o = sdgo(t, with("txt2img", "-m", model, "-p", "a fox", "--hires-size", "96x48,160x160", "--hires-upscaler", "lanczos,"+enlarge2,
 		"--hires-sampler", "heun", "--hires-strength", "0.5,0.3", "--hires-cfg-scale", "4", "--json", "-o", out)...)
 	require.Equal(t, ExitOK, o.code, o.errors)
@@ -62,21 +62,21 @@ func TestHiresRefusals(t *testing.T) {
 		args []string
 		want string
 	}{
-		{ExitUsage, []string{"--hires", "two"}, `--hires: "two", a factor is wanted, such as 2x`},
-		{ExitUsage, []string{"--hires", "0x"}, "a factor is wanted"},
+		{ExitUsage, []string{"--hires", "two"}, `--hires: must be a factor such as 2x, got "two"`},
+		{ExitUsage, []string{"--hires", "0x"}, "must be a factor"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-size", "64x64"}, "--hires and --hires-size"},
-		{ExitUsage, []string{"--hires-size", "64"}, "as in 1024x1536"},
-		{ExitUsage, []string{"--hires-size", "65x64"}, "--hires-size: must be a multiple of 8 from 8 to 8192, got 65"},
-		{ExitUsage, []string{"--hires-steps", "3"}, "--hires-steps without a second pass"},
-		{ExitUsage, []string{"--save-stages"}, "--save-stages without a second pass"},
-		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "0"}, `--hires-steps: "0", 1 to 1000 are wanted`},
-		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "1,2"}, "--hires-steps: 2 values for 1 stage"},
-		{ExitUsage, []string{"--hires", "2x", "--hires-strength", "2"}, "--hires-strength: must be 0 to 1, got 2"},
+		{ExitUsage, []string{"--hires-size", "64"}, "must be a width and a height such as 1024x1536"},
+		{ExitUsage, []string{"--hires-size", "65x64"}, "--hires-size: 65, a multiple of 8"},
+		{ExitUsage, []string{"--hires-steps", "3"}, "--hires-steps needs a second pass"},
+		{ExitUsage, []string{"--save-stages"}, "--save-stages needs a second pass"},
+		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "0"}, `--hires-steps: must be 1 to 1000, got "0"`},
+		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "1,2"}, "--hires-steps: 2 values for 1 pass"},
+		{ExitUsage, []string{"--hires", "2x", "--hires-strength", "2"}, "--hires-strength: 2, 0 to 1 wanted"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-sampler", "hein"}, "--hires-sampler: "},
 		{ExitUsage, []string{"--hires", "2x", "--hires-upscaler", "latin"}, `--hires-upscaler: "latin" is not known; there are latent`},
-		{ExitUsage, []string{"--hires", "2x", "--save-stages", "--grid", "2"}, "--save-stages wants a file for each picture"},
+		{ExitUsage, []string{"--hires", "2x", "--save-stages", "--grid", "2"}, "--save-stages needs a file for each picture"},
 		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", "none.pth"}, "--hires-upscaler none.pth: " + noFile},
-		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "expected an ESRGAN upscaler"},
+		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "an ESRGAN upscaler (RRDBNet) is wanted"},
 	} {
 		sdgo(t, with("txt2img", append(c.args, "-m", model, "-p", "a", "-o", out)...)...).requireError(t, c.code, c.want)
 	}

@@ -1,17 +1,15 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/output"
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -22,175 +20,138 @@ const (
 	minFPS    = 0.01 // GIF holds a picture for 655 seconds at most
 )
 
-func (r *run) interpolate() *urfave.Command {
+func interpolateCommand() *command {
 	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "to", Usage: "`TEXT` the prompt to arrive at"},
-		&urfave.Int64Flag{Name: "to-seed", Usage: "`N` the seed to arrive at"},
-		&urfave.IntFlag{Name: "frames", Value: 9, Usage: "`N` pictures, both ends among them (default: 9)"},
+		&urfave.StringFlag{Name: "to", Usage: "`TEXT` the prompt to end with"},
+		&urfave.Int64Flag{Name: "to-seed", Usage: "`N` the seed to end with"},
+		&urfave.IntFlag{Name: "frames", Value: 9, Usage: "`N` pictures, with both ends (default: 9)"},
 		&urfave.Float64Flag{Name: "fps", Value: 8, Usage: "`X` pictures a second in an animated file (default: 8)"},
-		&urfave.BoolFlag{Name: "bounce", Usage: "an animated file goes back again"},
+		&urfave.BoolFlag{Name: "bounce", Usage: "an animated file plays back to its start"},
 	}
-	left := []string{"prompts", "count", "grid", "format", "quality"}
+	without := []string{"prompts", "count", "grid", "format", "quality"}
 	for _, f := range drawFlags(flags...) {
-		if name := f.Names()[0]; slices.Contains(left, name) || isPreviewFlag(name) || slices.Contains(flags, f) {
+		if name := f.Names()[0]; slices.Contains(without, name) || isPreviewFlag(name) || slices.Contains(flags, f) {
 			continue
 		}
 		flags = append(flags, f)
 	}
-	return &urfave.Command{
-		Name:      "interpolate",
-		Usage:     "goes from one prompt or seed to another in steps",
-		UsageText: "interpolate -m MODEL -p PROMPT --to PROMPT [flags]",
-		HideHelp:  true,
-		Flags:     flags,
-		Action:    r.runInterpolate,
-		Description: `
+	return &command{
+		name:     "interpolate",
+		usage:    "goes from one prompt or seed to another in steps",
+		synopsis: "interpolate -m MODEL -p PROMPT --to PROMPT [flags]",
+		flags:    flags,
+		run:      runInterpolate,
+		events:   true,
+		description: `
 Examples:
   sdgo interpolate -m sd15.safetensors -p "a lighthouse" --to "a rocket" -s 1 --frames 16 --bounce -o rocket.webp
   sdgo interpolate -m sd15.safetensors -p "a lighthouse" -s 1 --to-seed 2 -o frame-%03d.png`,
 	}
 }
 
-func (r *run) runInterpolate(c *urfave.Context) error {
-	r.json = c.Bool("json")
-	if err := arguments(c, 0, ""); err != nil {
+func runInterpolate(ctx context.Context, p *program, f *flags) error {
+	if err := f.arguments(0, ""); err != nil {
 		return err
 	}
-	n, fps := c.Int("frames"), c.Float64("fps")
-	var problems []problem
-	if n < 2 || n > maxFrames {
-		problems = append(problems, problem{r.flagName("frames"), fmt.Sprintf("%d, 2 to %d wanted", n, maxFrames)})
+	if err := checkFrames(f); err != nil {
+		return err
 	}
-	if !(fps >= minFPS && fps <= maxFPS) {
-		problems = append(problems, problem{r.flagName("fps"), fmt.Sprintf("%g, %g to %d wanted", fps, minFPS, maxFPS)})
-	}
-	if len(problems) > 0 {
-		return usageProblems(problems)
-	}
-	if !c.IsSet("to") && !c.IsSet("to-seed") {
-		return usagef("interpolate: where to? --to PROMPT or --to-seed N, or both, name the other end")
-	}
-	q, err := r.drawRequest(c)
+	q, err := newRequest(f, p.open)
 	if err != nil {
 		return err
 	}
-	if q.Seed == sd.RandomSeed { // all frames have one
-		q.Seed = int64(rand.Uint32())
-	}
-	o, err := r.drawOptions(c)
-	if err != nil {
+	d := drawing{}
+	if d.options, err = drawOptions(p, f); err != nil {
 		return err
 	}
-	prompts, err := r.prompts(c)
+	prompts, err := readPrompts(p, f)
 	if err != nil {
 		return err
 	}
 	q.Prompt = prompts[0]
-	other := sd.Interpolation{}
-	if c.IsSet("to") {
-		text := c.String("to")
-		other.Prompt = &text
-	}
-	if c.IsSet("to-seed") {
-		seed := c.Int64("to-seed")
-		other.Seed = &seed
-	}
-	d := drawing{refiner: c.String("refiner")}
-	movie := animationOf(c)
-	out := c.String("output")
-	if movie == nil {
-		if c.IsSet("fps") || c.IsSet("bounce") {
-			return usagef("%s, %s: for an animated file: -o NAME.webp or NAME.gif", r.flagName("fps"), r.flagName("bounce"))
-		}
-		if d.to, err = newTarget(r.flagName("output"), out, n, r.out); err != nil {
-			return err
-		}
-	} else if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s %s: not a regular file", r.flagName("output"), out)
-	} else if err := checkFolder(r.flagName("output"), out); err != nil {
+	d.requests = frames(f, q)
+	if err := d.setFrameOutput(p, f); err != nil {
 		return err
 	}
-	requests := make([]sd.Request, n)
-	for i := range requests {
-		t := other
-		t.At = float64(i) / float64(n-1)
-		requests[i] = q
-		requests[i].Interpolate = &t
+	d.report = p.reporter(f)
+	defer d.report.Close()
+	start := p.now()
+	n, err := d.open(ctx, f)
+	if err != nil {
+		return err
 	}
-	report := r.newReporter(c.Bool("quiet"))
-	defer report.close()
-	err = r.drawFrames(c.Context, c.String("model"), o, d, requests, movie, report)
-	return r.inFlags(err, requestFlags)
+	defer n.close()
+	if err := d.fits(n.model); err != nil {
+		return err
+	}
+	return requestError(f, d.draw(ctx, p, n, start))
 }
 
-// drawFrames draws all requests, one frame each.
-func (r *run) drawFrames(ctx context.Context, name string, o sd.Options, d drawing, requests []sd.Request, movie *animation, report reporter) error {
-	start := time.Now()
-	m, err := r.openModel(ctx, name, o)
-	if err != nil {
+// checkFrames checks the flags that no other command has.
+func checkFrames(f *flags) error {
+	wrong := problems{flags: f}
+	if n := f.int("frames"); n < 2 || n > maxFrames {
+		wrong.add("frames", "must be 2 to %d, got %d", maxFrames, n)
+	}
+	if fps := f.number("fps"); !(fps >= minFPS && fps <= maxFPS) {
+		wrong.add("fps", "must be %g to %d, got %g", minFPS, maxFPS, fps)
+	}
+	if err := wrong.err(); err != nil {
 		return err
 	}
-	defer m.Close()
-	if d.refiner != "" {
-		refiner, err := r.openModel(ctx, d.refiner, o)
+	if !f.set("to") && !f.set("to-seed") {
+		return report.Usagef("interpolate: no other end: --to PROMPT or --to-seed N, or both, name it")
+	}
+	return nil
+}
+
+// frames are the requests from q to the other end.
+func frames(f *flags, q sd.Request) []sd.Request {
+	if q.Seed == sd.RandomSeed { // all frames share one
+		q.Seed = int64(rand.Uint32())
+	}
+	other := sd.Towards{}
+	if f.set("to") {
+		text := f.string("to")
+		other.Prompt = &text
+	}
+	if f.set("to-seed") {
+		seed := f.int64("to-seed")
+		other.Seed = &seed
+	}
+	all := make([]sd.Request, f.int("frames"))
+	for i := range all {
+		t := other
+		t.At = float64(i) / float64(len(all)-1)
+		all[i] = q
+		all[i].Towards = &t
+	}
+	return all
+}
+
+// setFrameOutput says where the frames go: to one animated file, or to a file each.
+func (d *drawing) setFrameOutput(p *program, f *flags) (err error) {
+	d.names = p.names(f)
+	d.wrong = func(err error) error { return inFlag(f.name("output"), err) }
+	out := f.string("output")
+	if !output.IsAnimation(out) {
+		if f.set("fps") || f.set("bounce") {
+			return report.Usagef("%s and %s are for animated files: -o NAME.webp or NAME.gif", f.name("fps"), f.name("bounce"))
+		}
+		d.to, err = newTarget(p, f.name("output"), out, len(d.requests))
+		d.sink = d.to
+		return err
+	}
+	movie, err := output.NewAnimation(out, len(d.requests), f.number("fps"), f.bool("bounce"))
+	if err != nil {
+		return d.wrong(err)
+	}
+	d.sink = movie
+	d.wrong = func(err error) error {
 		if err != nil {
-			return err
+			err = fmt.Errorf("%w; -o frame-%%03d.png writes a file for each", err)
 		}
-		defer refiner.Close()
-		if err := m.Attach(refiner); err != nil {
-			return err
-		}
-		for i := range requests {
-			requests[i].Refiner = refiner.Name()
-		}
+		return inFlag(f.name("frames"), err)
 	}
-	width, height := cmp.Or(requests[0].Width, m.NativeSize()), cmp.Or(requests[0].Height, m.NativeSize())
-	if movie != nil && int64(width)*int64(height)*int64(len(requests)) > maxGridPixels {
-		return usagef("%s: %d frames of %dx%d are too many for an animated file, which has %d pixels at most; -o frame-%%03d.png has a file for each",
-			r.flagName("frames"), len(requests), width, height, maxGridPixels)
-	}
-	t := timings{Load: seconds(time.Since(start))}
-	report.loaded(m.Name(), m.Threads(), time.Since(start))
-	finished := 0
-	for i := range requests {
-		requests[i].OnEvent = func(e sd.Event) error {
-			e.Picture = i
-			if e.Stage != sd.StageImage {
-				report.progress(e)
-				return nil
-			}
-			e.Of = len(requests)
-			finished++
-			if movie != nil {
-				movie.frames = append(movie.frames, *e.Image)
-				report.saved(e, "")
-				return nil
-			}
-			return r.keep(e, d, report)
-		}
-	}
-	err = m.GenerateAll(ctx, requests, func(_ int, result *sd.Result, err error) error {
-		t.Text += seconds(result.Text)
-		t.Encode += seconds(result.Encode)
-		t.Sample += seconds(result.Sample)
-		t.Decode += seconds(result.Decode)
-		return err
-	})
-	report.close()
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return &interrupted{fmt.Sprintf("%d of %s finished", finished, plural(len(requests), "picture"))}
-	}
-	if err != nil {
-		return err
-	}
-	if movie != nil {
-		if err := writeFile(movie.path, movie.encode); err != nil {
-			return err
-		}
-		report.sheet(len(movie.frames), movie.path)
-		r.name(movie.path)
-	}
-	t.Total = seconds(time.Since(start))
-	report.done(finished, t)
 	return nil
 }

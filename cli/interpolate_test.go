@@ -66,11 +66,11 @@ func TestInterpolateRefusals(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "where to?"},
-		{[]string{"--to", "b", "--frames", "1"}, "--frames: 1, 2 to 1000 wanted"},
-		{[]string{"--to", "b", "--fps", "NaN"}, "--fps: NaN, 0.01 to 100 wanted"},
-		{[]string{"--to", "b", "--bounce"}, "for an animated file: -o NAME.webp"},
-		{[]string{"--to-seed", "-1"}, "--to-seed: must be 0 to 9223372036854774783, got -1"},
+		{nil, "no other end"},
+		{[]string{"--to", "b", "--frames", "1"}, "--frames: must be 2 to 1000, got 1"},
+		{[]string{"--to", "b", "--fps", "NaN"}, "--fps: must be 0.01 to 100, got NaN"},
+		{[]string{"--to", "b", "--bounce"}, "--bounce are for animated files: -o NAME.webp"},
+		{[]string{"--to-seed", "-1"}, "--to-seed: -1, 0 to 9223372036854774783 wanted"},
 	} {
 		args := with("interpolate", append(c.args, "-m", model, "-p", "a", "-o", out)...)
 		sdgo(t, args...).requireError(t, ExitUsage, c.want)

@@ -10,6 +10,9 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sdgo/sdgo/cli/output"
+	"github.com/sdgo/sdgo/cli/report"
 )
 
 // byteOrderMark is what some editors begin a file in UTF-8 with.
@@ -20,18 +23,15 @@ const (
 	maxJobLine = 1 << 20 // bytes
 	maxJobs    = 100_000
 	maxJobText = 64 << 20 // bytes of all lines
-	maxTold    = 5        // bad lines that an error lists
+	maxListed  = 5        // bad lines in an error
 )
 
-// jobField is a field of a job: a flag's name and its value as on a command
-// line. A JSON true and false are the flag with and without it.
-type jobField struct{ name, value string }
-
-// jobLine is a line of a file of jobs.
+// jobLine is a line of a file of jobs: flags with values as on a command line. A
+// JSON true and false are a flag with and without it.
 type jobLine struct {
 	file   string
 	number int // from 1
-	fields []jobField
+	fields []field
 }
 
 func (j jobLine) String() string { return fmt.Sprintf("%s:%d", j.file, j.number) }
@@ -50,10 +50,10 @@ func (j jobLine) set(name string) bool {
 type lineErrors []error
 
 func (l lineErrors) Error() string {
-	text := make([]string, 0, maxTold+1)
+	text := make([]string, 0, maxListed+1)
 	for i, err := range l {
-		if i == maxTold {
-			text = append(text, plural(len(l)-i, "more bad line"))
+		if i == maxListed {
+			text = append(text, report.Plural(len(l)-i, "more bad line"))
 			break
 		}
 		text = append(text, err.Error())
@@ -61,15 +61,15 @@ func (l lineErrors) Error() string {
 	return strings.Join(text, "; ")
 }
 
-// readJobs reads a file with a JSON object a line. Empty lines don't count. All
-// bad lines are reported at once.
-func (r *run) readJobs(name string) ([]jobLine, error) {
+// readJobs reads a file with a JSON object a line; the name "-" is standard input.
+// Empty lines don't count. All bad lines are reported at once.
+func readJobs(name string, stdin io.Reader) ([]jobLine, error) {
 	if name == "-" {
-		return parseJobs(standardInput, r.in)
+		return parseJobs(standardInput, stdin)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, cause(err))
+		return nil, fmt.Errorf("%s: %w", name, output.Cause(err))
 	}
 	defer f.Close()
 	return parseJobs(name, f)
@@ -86,7 +86,7 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 		number++
 		line := lines.Bytes()
 		if total += len(line); total > maxJobText {
-			return nil, fmt.Errorf("%s:%d: more than %s of jobs", name, number, byteSize(maxJobText))
+			return nil, fmt.Errorf("%s:%d: more than %s of jobs", name, number, report.Size(maxJobText))
 		}
 		if number == 1 {
 			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
@@ -107,28 +107,28 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return nil, fmt.Errorf("%s:%d: a line of more than %s", name, number+1, byteSize(maxJobLine))
+		return nil, fmt.Errorf("%s:%d: a line of more than %s", name, number+1, report.Size(maxJobLine))
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", name, cause(err))
+		return nil, fmt.Errorf("%s: %w", name, output.Cause(err))
 	case len(bad) > 0:
 		return nil, bad
 	case len(jobs) == 0:
-		return nil, fmt.Errorf(`%s: no jobs, one a line wanted, such as {"prompt": "a fox", "seed": 1}`, name)
+		return nil, fmt.Errorf(`%s: no jobs; there must be one a line, such as {"prompt": "a fox", "seed": 1}`, name)
 	}
 	return jobs, nil
 }
 
 // parseJob reads one object: fields with texts, numbers, true or false.
-func parseJob(line []byte) ([]jobField, error) {
+func parseJob(line []byte) ([]field, error) {
 	if !utf8.Valid(line) {
 		return nil, errors.New("not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New(`a JSON object is wanted, such as {"prompt": "a fox", "seed": 1}`)
+		return nil, errors.New(`must be a JSON object, such as {"prompt": "a fox", "seed": 1}`)
 	}
-	var fields []jobField
+	var fields []field
 	seen := map[string]bool{}
 	for d.More() {
 		key, err := d.Token()
@@ -140,7 +140,7 @@ func parseJob(line []byte) ([]jobField, error) {
 		if err != nil {
 			return nil, jsonError(err)
 		}
-		f := jobField{name: name}
+		f := field{name: name}
 		switch v := value.(type) {
 		case string:
 			f.value = v
@@ -149,7 +149,7 @@ func parseJob(line []byte) ([]jobField, error) {
 		case bool:
 			f.value = fmt.Sprint(v)
 		default:
-			return nil, fmt.Errorf("%q: a text, a number, true or false wanted", key)
+			return nil, fmt.Errorf("%q: must be a string, a number, true or false", key)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("%q is there twice", key)
@@ -161,7 +161,7 @@ func parseJob(line []byte) ([]jobField, error) {
 		return nil, jsonError(err)
 	}
 	if rest, _ := io.ReadAll(d.Buffered()); len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("more than one object; one a line is wanted")
+		return nil, errors.New("more than one object on a line")
 	}
 	return fields, nil
 }
@@ -172,5 +172,5 @@ func jsonError(err error) error {
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("not JSON: %w, after %d bytes", err, syntax.Offset)
 	}
-	return errors.New("not JSON: the object does not end; it is wanted in one line")
+	return errors.New("not JSON: the object does not end on its line")
 }

@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// under runs the command after a shell's words that limit it. However it ends, it
-// is neither by a signal nor by a fatal error of Go's, and not never.
+// under runs the command after a shell's words that limit it. It must end by itself:
+// not by a signal, not by a fatal error of Go's runtime, and in time.
 func under(t *testing.T, words string, args ...string) outcome {
 	t.Helper()
 	program, err := buildProgram()
@@ -58,7 +58,7 @@ func under(t *testing.T, words string, args ...string) outcome {
 	case ExitFailure:
 		o.requireError(t, ExitFailure)
 	default:
-		require.Fail(t, "it ends otherwise than by itself", "%s: %s\n%s", words, c.ProcessState, o.errors)
+		require.Fail(t, "it did not end by itself", "%s: %s\n%s", words, c.ProcessState, o.errors)
 	}
 	return o
 }

@@ -27,7 +27,7 @@ var (
 )
 
 // plotSigmas draws a schedule. The last level, 0, which has no logarithm,
-// stands on the lower edge.
+// is on the lower edge.
 func plotSigmas(title string, sigmas []float64) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, plotWidth, plotHeight))
 	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)

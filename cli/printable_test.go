@@ -30,26 +30,6 @@ func requireShown(t *testing.T, text string) {
 	}
 }
 
-func TestPrintableHidesNothing(t *testing.T) {
-	requireShown(t, printable(hostile))
-	require.Equal(t, `a\x1b[31mb\u009b31mc\u0085\u202ed\u2066e\u2069\u200f\u200e\u061c\x7f\u2028f\U000e0041`, printable(hostile))
-	require.Equal(t, "a; b c", printable("a\r\n\nb\tc"))
-}
-
-// JSON means the same, and shows nothing that it should not.
-func TestJSONIsPrintable(t *testing.T) {
-	for _, text := range []string{hostile, "a fox, 猫 🚀 é <b> &", "", "\xff", "line\nline\ttab \"quoted\" \\u0041"} {
-		var b bytes.Buffer
-		require.NoError(t, encodeJSON(&b, map[string]string{text: text}, " "))
-		requireShown(t, b.String())
-		var back map[string]string
-		require.NoError(t, json.Unmarshal(b.Bytes(), &back))
-		want := strings.ToValidUTF8(text, "\uFFFD")
-		require.Equal(t, map[string]string{want: want}, back)
-	}
-	require.Equal(t, `"猫🚀é<"`, string(escapeJSON([]byte(`"猫🚀é<"`))))
-}
-
 // hostileModel is a file whose names and metadata are hostile.
 func hostileModel(t *testing.T, metadata map[string]string, name string) string {
 	header, err := safetensors.Header(metadata, []safetensors.Tensor{{Name: name, DType: "F32", Shape: []int64{1}}}, []int64{4})
@@ -81,7 +61,7 @@ func TestHostileTextsAreShown(t *testing.T) {
 	}
 }
 
-// Metadata becomes no multiple of its size.
+// What is shown of metadata is not a multiple of its size.
 func TestInfoIsBounded(t *testing.T) {
 	model := hostileModel(t, map[string]string{"a": strings.Repeat("\x01", 3<<20), "b": strings.Repeat("b", 2<<20), "c": "c", "d": strings.Repeat("d", 4<<20)}, "lora_x.lora_up.weight")
 	info := sdgo(t, "info", "--json", model)
@@ -122,7 +102,7 @@ type rude struct{}
 
 func (rude) Read([]byte) (int, error) { panic("no") }
 
-// A stream that panics is an error, and so is a context that is none.
+// A stream that panics is an error, and so is a nil context.
 func TestStreamsOfOthers(t *testing.T) {
 	var out, errors bytes.Buffer
 	var none context.Context
@@ -133,7 +113,7 @@ func TestStreamsOfOthers(t *testing.T) {
 	require.Contains(t, errors.String(), "ctx must not be nil")
 }
 
-// A file of a megabyte is no million requests.
+// A file of a megabyte does not become a million requests.
 func TestPromptsAreCounted(t *testing.T) {
 	for n, want := range map[int]string{maxPrompts + 1: "10001 prompts; at most 10000 are possible, and with sdgo batch 100000", maxJobs + 1: "more than 100000 prompts"} {
 		path := filepath.Join(t.TempDir(), "prompts")
@@ -141,7 +121,7 @@ func TestPromptsAreCounted(t *testing.T) {
 		sdgo(t, "txt2img", "--prompts", path).requireError(t, ExitFailure, want)
 	}
 	sdgo(t, "convert", "-o", filepath.Join(t.TempDir(), "x.gguf"), "--imatrix", os.DevNull, tinyModel(t)).
-		requireError(t, ExitFailure, "a regular file of at most 537 MB is expected")
+		requireError(t, ExitFailure, "must be a regular file of at most 537 MB")
 	jobs := strings.Repeat(`{"prompt": "`+strings.Repeat("a", 1<<19)+"\"}\n", 130)
 	_, err := parseJobs("jobs", strings.NewReader(jobs))
 	require.ErrorContains(t, err, "jobs:128: more than 67.1 MB of jobs")

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	urfave "github.com/urfave/cli/v2"
+	"github.com/sdgo/sdgo/cli/output"
+	"github.com/sdgo/sdgo/cli/report"
 )
 
 // Bounds of what is read as prompts. All of a command line's are checked, and
@@ -18,16 +19,19 @@ const (
 	maxPrompts     = 10_000
 )
 
-// prompts are the prompts to draw: --prompt's, or the lines of --prompts.
-func (r *run) prompts(c *urfave.Context) ([]string, error) {
-	one, file := r.flagName("prompt"), r.flagName("prompts")
+// standardInput is what standard input is called in errors.
+const standardInput = "standard input"
+
+// readPrompts are the prompts to draw: --prompt's, or the lines of --prompts.
+func readPrompts(p *program, f *flags) ([]string, error) {
+	one, file := f.name("prompt"), f.name("prompts")
 	switch {
-	case c.IsSet("prompt") && c.IsSet("prompts"):
-		return nil, usagef("%s and %s both say what to draw; one of them is wanted", one, file)
-	case c.IsSet("prompts"):
-		lines, err := r.readPrompts(file, c.String("prompts"))
+	case f.set("prompt") && f.set("prompts"):
+		return nil, report.Usagef("%s and %s both say what to draw; use one of them", one, file)
+	case f.set("prompts"):
+		lines, err := readPromptFile(file, f.string("prompts"), p.stdin)
 		if err == nil && len(lines) > maxPrompts {
-			err = fmt.Errorf("%s %s: %d prompts; at most %d are possible, and with sdgo batch %d", file, c.String("prompts"), len(lines), maxPrompts, maxJobs)
+			err = fmt.Errorf("%s %s: %d prompts; at most %d are possible, and with sdgo batch %d", file, f.string("prompts"), len(lines), maxPrompts, maxJobs)
 		}
 		if err != nil {
 			return nil, err
@@ -37,26 +41,23 @@ func (r *run) prompts(c *urfave.Context) ([]string, error) {
 			list[i] = line.fields[0].value
 		}
 		return list, nil
-	case !c.IsSet("prompt"):
-		return nil, usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
-	case c.String("prompt") == "-":
-		text, err := readText(r.in, standardInput)
+	case !f.set("prompt"):
+		return nil, report.Usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
+	case f.string("prompt") == "-":
+		text, err := readText(p.stdin, standardInput)
 		return []string{strings.TrimRight(text, "\r\n")}, err
 	}
-	return []string{c.String("prompt")}, nil
+	return []string{f.string("prompt")}, nil
 }
 
-// standardInput is the name of what has none.
-const standardInput = "standard input"
-
-// readPrompts reads a file with a prompt a line, each a job with that one field.
-// Empty lines don't count.
-func (r *run) readPrompts(flag, name string) ([]jobLine, error) {
-	in, from := r.in, standardInput
+// readPromptFile reads a file with a prompt a line, each a job with that one field.
+// Empty lines don't count. The name "-" is standard input.
+func readPromptFile(flag, name string, stdin io.Reader) ([]jobLine, error) {
+	in, from := stdin, standardInput
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", flag, name, cause(err))
+			return nil, fmt.Errorf("%s %s: %w", flag, name, output.Cause(err))
 		}
 		defer f.Close()
 		in, from = f, name
@@ -73,11 +74,11 @@ func (r *run) readPrompts(flag, name string) ([]jobLine, error) {
 			return nil, fmt.Errorf("%s: more than %d prompts", from, maxJobs)
 		}
 		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, jobLine{from, number, []jobField{{"prompt", line}}})
+			list = append(list, jobLine{from, number, []field{{"prompt", line}}})
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s: no prompts, one a line wanted", from)
+		return nil, fmt.Errorf("%s: no prompts; there must be one a line", from)
 	}
 	return list, nil
 }
@@ -85,10 +86,10 @@ func (r *run) readPrompts(flag, name string) ([]jobLine, error) {
 func readText(in io.Reader, from string) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(in, maxPromptBytes+1))
 	if err != nil {
-		return "", fmt.Errorf("reading prompts from %s: %w", from, cause(err))
+		return "", fmt.Errorf("reading prompts from %s: %w", from, output.Cause(err))
 	}
 	if len(text) > maxPromptBytes {
-		return "", fmt.Errorf("%s: more than %s of prompts", from, byteSize(maxPromptBytes))
+		return "", fmt.Errorf("%s: more than %s of prompts", from, report.Size(maxPromptBytes))
 	}
 	return string(text), nil
 }

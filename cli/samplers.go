@@ -1,27 +1,28 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sampler"
 )
 
-func (r *run) samplers() *urfave.Command {
-	return &urfave.Command{
-		Name:      "samplers",
-		Usage:     "lists samplers and noise schedules",
-		UsageText: "samplers [--aliases] [--json]",
-		HideHelp:  true,
-		Flags: []urfave.Flag{
+func samplersCommand() *command {
+	return &command{
+		name:     "samplers",
+		usage:    "lists samplers and noise schedules",
+		synopsis: "samplers [--aliases] [--json]",
+		flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "aliases", Usage: "list what other programs call them, too"},
 			&urfave.BoolFlag{Name: "json", Usage: "as JSON"},
 		},
-		Action: r.runSamplers,
-		Description: `
+		run: runSamplers,
+		description: `
 Names from ComfyUI, AUTOMATIC1111, diffusers and stable-diffusion.cpp work as well.`,
 	}
 }
@@ -34,8 +35,8 @@ type listing struct {
 	Schedule    string   `json:"schedule,omitempty"` // that a sampler is normally run with
 }
 
-func (r *run) runSamplers(c *urfave.Context) error {
-	if err := arguments(c, 0, ""); err != nil {
+func runSamplers(_ context.Context, p *program, f *flags) error {
+	if err := f.arguments(0, ""); err != nil {
 		return err
 	}
 	var list struct {
@@ -48,10 +49,10 @@ func (r *run) runSamplers(c *urfave.Context) error {
 	for _, s := range sampler.Schedules() {
 		list.Schedules = append(list.Schedules, listing{s.Name, s.Aliases, s.Description, ""})
 	}
-	if c.Bool("json") {
-		return r.writeJSON(list)
+	if f.bool("json") {
+		return report.JSON(p.stdout, list, "  ")
 	}
-	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, section := range []struct {
 		title string
 		rows  []listing
@@ -59,7 +60,7 @@ func (r *run) runSamplers(c *urfave.Context) error {
 		fmt.Fprintf(t, "%s\n", section.title)
 		for _, l := range section.rows {
 			fmt.Fprintf(t, "  %s\t%s\n", l.Name, l.Description)
-			if c.Bool("aliases") && len(l.Aliases) > 0 {
+			if f.bool("aliases") && len(l.Aliases) > 0 {
 				fmt.Fprintf(t, "  \tor %s\n", strings.Join(l.Aliases, ", "))
 			}
 		}

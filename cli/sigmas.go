@@ -1,30 +1,30 @@
 package cli
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd"
 )
 
-func (r *run) sigmas() *urfave.Command {
-	return &urfave.Command{
-		Name:      "sigmas",
-		Usage:     "prints the noise levels of a schedule",
-		UsageText: "sigmas [--schedule NAME] [--steps N] [--plot FILE] [--json]",
-		HideHelp:  true,
-		Flags: []urfave.Flag{
+func sigmasCommand() *command {
+	return &command{
+		name:     "sigmas",
+		usage:    "prints the noise levels of a schedule",
+		synopsis: "sigmas [--schedule NAME] [--steps N] [--plot FILE] [--json]",
+		flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "schedule", Value: "discrete", Usage: "`NAME` (default: discrete; sdgo samplers lists them)"},
 			&urfave.IntFlag{Name: "steps", Value: 20, Usage: "`N` steps, which have N+1 noise levels (default: 20)"},
-			&urfave.StringFlag{Name: "plot", Usage: "`FILE` draw them, as a PNG"},
+			&urfave.StringFlag{Name: "plot", Usage: "`FILE` plot them, as a PNG"},
 			&urfave.BoolFlag{Name: "json", Usage: "as a JSON array"},
 		},
-		Action: r.runSigmas,
-		Description: `
+		run: runSigmas,
+		description: `
 The levels are those of Stable Diffusion 1.x and 2.x: from about 14.6 to 0.
 
 Example:
@@ -32,53 +32,49 @@ Example:
 	}
 }
 
-func (r *run) runSigmas(c *urfave.Context) error {
-	if err := arguments(c, 0, ""); err != nil {
+func runSigmas(_ context.Context, p *program, f *flags) error {
+	if err := f.arguments(0, ""); err != nil {
 		return err
 	}
-	s, err := sampler.LookupSchedule(c.String("schedule"))
+	s, err := sampler.LookupSchedule(f.string("schedule"))
 	if err != nil {
-		return usagef("%s: %v", r.flagName("schedule"), err)
+		return report.Usagef("%s: %v", f.name("schedule"), err)
 	}
-	steps := c.Int("steps")
+	steps := f.int("steps")
 	if steps < 1 || steps > sd.MaxSteps {
-		return usagef("%s: %d, 1 to %d wanted", r.flagName("steps"), steps, sd.MaxSteps)
+		return report.Usagef("%s: must be 1 to %d, got %d", f.name("steps"), sd.MaxSteps, steps)
 	}
 	sigmas, err := s.Sigmas(sampler.StableDiffusion(), steps)
 	if err != nil {
 		return fmt.Errorf("schedule %s: %w", s.Name, err)
 	}
-	if c.IsSet("plot") {
-		if c.Bool("json") {
-			return usagef("%s and %s: one of them is wanted", r.flagName("plot"), r.flagName("json"))
-		}
-		to, err := newTarget(r.flagName("plot"), c.String("plot"), 1, r.out)
-		if err != nil {
-			return err
-		}
-		return r.plot(to, s.Name, sigmas)
+	if f.set("plot") {
+		return plot(p, f, s.Name, sigmas)
 	}
-	if c.Bool("json") {
-		return encodeJSON(r.out, sigmas, "")
+	if f.bool("json") {
+		return report.JSON(p.stdout, sigmas, "")
 	}
 	for _, sigma := range sigmas {
-		fmt.Fprintln(r.out, strconv.FormatFloat(sigma, 'g', 8, 64))
+		fmt.Fprintln(p.stdout, strconv.FormatFloat(sigma, 'g', 8, 64))
 	}
 	return nil
 }
 
 // plot draws noise levels into a file or to standard output.
-func (r *run) plot(to *target, schedule string, sigmas []float64) error {
-	draw := func(w io.Writer) error {
-		return to.encode(w, plotSigmas(plotTitle(schedule, len(sigmas)-1), sigmas), "")
+func plot(p *program, f *flags, schedule string, sigmas []float64) error {
+	if f.bool("json") {
+		return report.Usagef("%s and %s both say how to show them; use one of them", f.name("plot"), f.name("json"))
 	}
-	if to.name == "-" {
-		return draw(r.out)
-	}
-	path := to.path(1, 0)
-	if err := writeFile(path, draw); err != nil {
+	to, err := newTarget(p, f.name("plot"), f.string("plot"), 1)
+	if err != nil {
 		return err
 	}
-	r.name(path)
+	path := to.Path(1, 0)
+	if err := to.Save(path, plotSigmas(plotTitle(schedule, len(sigmas)-1), sigmas), ""); err != nil {
+		return err
+	}
+	if path != "-" {
+		fmt.Fprintln(p.names(f), path)
+	}
 	return nil
 }

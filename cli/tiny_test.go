@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,8 +66,8 @@ func sdgoContext(t testing.TB, ctx context.Context, args ...string) outcome {
 	return outcome{code, out.String(), errors.String()}
 }
 
-// requireError checks a run that must fail: exit code, one line that has the
-// words wanted, and nothing on standard output.
+// requireError checks a run that must fail: exit code, one line with some words, and
+// nothing on standard output.
 func (o outcome) requireError(t *testing.T, code int, words ...string) {
 	t.Helper()
 	require.Equal(t, code, o.code, o.errors)
@@ -88,4 +89,13 @@ func requireFiles(t *testing.T, folder string, names ...string) {
 		have = append(have, e.Name())
 	}
 	require.ElementsMatch(t, names, have)
+}
+
+// requireEvent reads an event of a name.
+func requireEvent(t *testing.T, line, name string, fields any) {
+	t.Helper()
+	var e struct{ Event string }
+	require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+	require.Equal(t, name, e.Event)
+	require.NoError(t, json.Unmarshal([]byte(line), fields), line)
 }

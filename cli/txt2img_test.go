@@ -13,7 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/sd"
 )
 
 // quick are flags that keep runs short; -W and -H are multiples of 8.
@@ -56,7 +57,7 @@ func TestPictureAndItsParameters(t *testing.T) {
 	var p pictureFacts
 	require.NoError(t, json.Unmarshal([]byte(o.out), &p))
 	require.Equal(t, 64, p.Width)
-	require.Contains(t, p.Texts[picture.Keyword], "Seed: 42")
+	require.Contains(t, p.Texts[sd.TextKeyword], "Seed: 42")
 }
 
 // The same seed gives the same file, whatever the number of threads, whether
@@ -138,9 +139,8 @@ func TestEvents(t *testing.T) {
 
 	o = sdgo(t, with("txt2img", "-m", filepath.Join(t.TempDir(), "none"), "-p", "a fox", "--json", "-o", out)...)
 	require.Equal(t, ExitFailure, o.code)
-	var e errorEvent
-	require.NoError(t, json.Unmarshal([]byte(o.out), &e))
-	require.Equal(t, "error", e.Event)
+	var e report.Failure
+	requireEvent(t, o.out, "error", &e)
 	require.Equal(t, ExitFailure, e.ExitCode)
 	require.Equal(t, "sdgo: "+e.Message+"\n", o.errors)
 

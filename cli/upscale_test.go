@@ -62,7 +62,7 @@ func TestUpscale(t *testing.T) {
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Contains(t, sdgo(t, "info", filepath.Join(folder, "large.jpg")).out, "JPEG, 160x96\nparameters  a fox\n")
 
-	// Again: the newest enlargement is told, in another folder, by another factor.
+	// Again: the newest enlargement is recorded, in another folder, by another factor.
 	more := filepath.Join(folder, "more")
 	require.NoError(t, os.Mkdir(more, 0o777))
 	o = sdgo(t, "upscale", "-q", "-m", enlarge4, "--scale", "1.5", "-o", more, large)
@@ -145,17 +145,17 @@ func TestUpscaleRefusals(t *testing.T) {
 	}{
 		{ExitUsage, []string{"upscale", in}, "no network: -m FILE"},
 		{ExitUsage, []string{"upscale", "-m", enlarge2}, "no picture"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "--tile", "0", in}, "--tile: 0, 64 to 2048 wanted"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "--scale", "NaN", in}, "--scale: NaN, more than 0"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "--scale", "0", in}, "--scale: 0, more than 0"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "--tile", "0", in}, "--tile: must be 64 to 2048, got 0"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "--scale", "NaN", in}, "--scale: must be more than 0 and at most 64, got NaN"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "--scale", "0", in}, "--scale: must be more than 0 and at most 64, got 0"},
 		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", "a.tiff", in}, "a.tiff"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "-"}, "standard input wants --output"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", "-", in, in}, "one picture fits standard output"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, in, taken}, "in-x2.png, which is there for"},
-		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", in, in}, "in.png would become"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "-"}, "standard input needs --output"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", "-", in, in}, "standard output takes one picture"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, in, taken}, "in-x2.png, which is taken by"},
+		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", in, in}, "in.png would be written to"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, text}, "text.png: not a picture"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, filepath.Join(folder, "none.png")}, "none.png: " + noFile},
-		{ExitFailure, []string{"upscale", "-m", tinyModel(t), in}, "expected an ESRGAN upscaler"},
+		{ExitFailure, []string{"upscale", "-m", tinyModel(t), in}, "an ESRGAN upscaler (RRDBNet) is wanted"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, "-o", filepath.Join(folder, "no", "x.png"), in}, "does not exist"},
 	} {
 		sdgo(t, c.args...).requireError(t, c.code, c.want)

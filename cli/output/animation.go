@@ -53,7 +53,7 @@ func NewAnimation(path string, count int, fps float64, bounce bool) (*Animation,
 // Check makes sure that pictures of a size fit in memory together.
 func (a *Animation) Check(width, height int) error {
 	if int64(width)*int64(height)*int64(a.count) > maxPixels {
-		return &Error{Wrong: true, Text: fmt.Sprintf("%d frames of %dx%d are too many for an animated file, which has %d pixels at most",
+		return &Error{Wrong: true, Text: fmt.Sprintf("%d frames of %dx%d are too many for an animated file, which may have %d pixels",
 			a.count, width, height, maxPixels)}
 	}
 	return nil

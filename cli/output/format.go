@@ -44,10 +44,10 @@ func (t *Target) SetQuality(n int) error {
 	o := t.options
 	o.Quality = n
 	if n == 0 || o.Check() != nil {
-		return fmt.Errorf("%d, 1 to 100 wanted", n)
+		return fmt.Errorf("must be 1 to 100, got %d", n)
 	}
 	if o.Format != picture.JPEG {
-		return errors.New("only JPEG has one; PNG and WebP are written without losses")
+		return errors.New("only JPEG has one; PNG and WebP are lossless")
 	}
 	t.options = o
 	return nil

@@ -30,7 +30,7 @@ func (g *Grid) Check(width, height int) error {
 	rows := (g.count + g.columns - 1) / g.columns
 	if w, h := int64(width*g.columns), int64(height*rows); w > maxPixels || h > maxPixels || w*h > maxPixels {
 		return &Error{Name: strconv.Itoa(g.columns), Wrong: true,
-			Text: fmt.Sprintf("%d pictures of %dx%d make %dx%d pixels, at most %d in all wanted: smaller or fewer pictures",
+			Text: fmt.Sprintf("%d pictures of %dx%d make %dx%d pixels, which must be at most %d in all: try smaller or fewer pictures",
 				g.count, width, height, w, h, maxPixels)}
 	}
 	return nil

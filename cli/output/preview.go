@@ -12,7 +12,7 @@ import (
 // previewSide is the least that the longer side of a preview has, in pixels.
 const previewSide = 512
 
-// Preview is a file with the picture that is being made, written anew each time.
+// Preview is a file with the picture in progress, rewritten each time.
 type Preview struct {
 	path    string
 	options picture.Options
@@ -22,7 +22,7 @@ type Preview struct {
 func NewPreview(path string) (*Preview, error) {
 	format, known := picture.FormatOf(path)
 	if !known {
-		return nil, &Error{Name: path, Text: "pictures are written as .png, .jpg or .webp", Wrong: true}
+		return nil, &Error{Name: path, Text: "must end in .png, .jpg or .webp", Wrong: true}
 	}
 	return &Preview{path, picture.Options{Format: format}}, CheckFolder(path)
 }

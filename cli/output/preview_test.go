@@ -24,7 +24,7 @@ func TestPreview(t *testing.T) {
 		requireFiles(t, filepath.Dir(path), "p.png")
 	}
 	_, err := NewPreview("p.tiff")
-	wrong(t, err, true, "p.tiff: pictures are written as .png")
+	wrong(t, err, true, "p.tiff: must end in .png")
 	_, err = NewPreview(in(t, "none/p.png"))
 	wrong(t, err, false, "does not exist")
 }

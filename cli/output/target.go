@@ -42,18 +42,18 @@ func New(name string, count int, stdout io.Writer) (*Target, error) {
 	t := &Target{name: name, count: count, stdout: stdout, options: picture.Options{Format: picture.PNG}}
 	switch {
 	case name == "-" && count > 1:
-		return nil, &Error{Name: name, Text: fmt.Sprintf("one picture fits standard output, not %d", count), Wrong: true}
+		return nil, &Error{Name: name, Text: fmt.Sprintf("standard output takes one picture, not %d", count), Wrong: true}
 	case name == "-":
 		return t, nil
 	case name == "":
-		return nil, &Error{Text: "a file name is wanted, such as out.png", Wrong: true}
+		return nil, &Error{Text: "must be a file name such as out.png", Wrong: true}
 	}
 	format, known := picture.FormatOf(name)
 	if info, err := os.Stat(name); err == nil && info.IsDir() || os.IsPathSeparator(name[len(name)-1]) {
 		t.folder = true
 	} else if !known {
 		return nil, &Error{Name: name, Wrong: true,
-			Text: fmt.Sprintf("pictures are written as .png, .jpg or .webp: %s.png", strings.TrimSuffix(name, filepath.Ext(name)))}
+			Text: fmt.Sprintf("must end in .png, .jpg or .webp, such as %s.png", strings.TrimSuffix(name, filepath.Ext(name)))}
 	} else if err := checkRegular(name); err != nil {
 		return nil, err
 	} else {

@@ -90,9 +90,9 @@ func TestWrongTargets(t *testing.T) {
 		want     string
 	}{
 		{"", 1, true, "a file name"},
-		{"-", 2, true, "-: one picture fits standard output, not 2"},
-		{"x", 1, true, "x: pictures are written as .png, .jpg or .webp: x.png"},
-		{"x.gif", 1, true, "x.gif: pictures are written as .png, .jpg or .webp: x.png"},
+		{"-", 2, true, "-: standard output takes one picture, not 2"},
+		{"x", 1, true, "x: must end in .png, .jpg or .webp, such as x.png"},
+		{"x.gif", 1, true, "x.gif: must end in .png, .jpg or .webp, such as x.png"},
 		{"none/x.png", 1, false, "the folder none does not exist"},
 		{"none/", 1, false, "the folder none does not exist"},
 		{"plain/x.png", 1, false, "plain is not a folder"},

@@ -1,6 +1,6 @@
-// Looks, before Go's runtime starts, whether the process may have what that takes:
-// where it can't have a thread or address space, it ends the process with a page
-// of stacks. That is right for no program, least of all for one in a container.
+// Checks, before Go's runtime starts, that the process may have the threads and the
+// address space that the runtime needs. Without them the runtime would end the
+// process with a page of stack traces; here it is one line.
 
 #include <malloc.h>
 #include <pthread.h>
@@ -9,14 +9,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-// Threads that the runtime makes before it can be told to make do with fewer, and
-// those that it needs beside the ones that compute.
+// Threads that the runtime creates before it can be limited, and those that it needs
+// besides the ones that compute.
 enum { threads_needed = 10 };
 
-// Address space, in bytes, without the threads' stacks: the runtime reserves 700 MB
-// at least. Where there is no more than `tight`, it would take 512 MB more, which
-// it does without if it can't have them, and then lack what it can't do without:
-// it is started under a limit of `start`, which is lifted afterwards.
+// Address space, in bytes, without the threads' stacks: the runtime reserves at least
+// 700 MB. If there is no more than `tight`, it would also take an optional 512 MB and
+// then lack what it needs later, so it starts under a limit of `start`, which is
+// lifted afterwards.
 static const rlim_t least = 820000000, start = 1000000000, tight = 2000000000;
 
 static const rlim_t default_stack = 8 << 20;
@@ -98,7 +98,7 @@ static void check_threads(void) {
     if (n < threads_needed) {
         char text[200];
         snprintf(text, sizeof text,
-                 "%d threads can be made, at least %d are needed: raise the limit of processes (a control "
+                 "%d threads can be created, at least %d are needed: raise the limit of processes (a control "
                  "group's pids.max, ulimit -u)",
                  n, threads_needed);
         refuse(text);

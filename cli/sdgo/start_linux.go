@@ -10,8 +10,8 @@ import (
 	"github.com/sdgo/sdgo/internal/limits"
 )
 
-// init makes Go's runtime modest where the process may have little: a thread that
-// can't be made ends it, as does memory that isn't there.
+// init limits Go's runtime where the process may have little: it ends the process
+// when it can't get a thread or memory.
 func init() {
 	C.sdgo_started()
 	if threads := limits.Threads(); threads < 8*uint64(runtime.GOMAXPROCS(0)) {

@@ -32,9 +32,10 @@ type room struct {
 var rooms = []room{
 	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
-	{path: "cli", knows: []string{"job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
+	{path: "cli", knows: []string{"cli/output", "cli/report", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
 		"internal/guard", "internal/replace"}},
 	{path: "cli/output", knows: []string{"sd/picture", "sd/pngtext", "internal/replace"}, pure: true},
+	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
@@ -97,7 +98,7 @@ var rooms = []room{
 var only = map[string]string{
 	"github.com/ollama/ollama":       "csrc/core",
 	"github.com/urfave/cli":          "cli",
-	"github.com/schollz/progressbar": "cli",
+	"github.com/schollz/progressbar": "cli/report",
 }
 
 // pkg is what the go command says about a package.

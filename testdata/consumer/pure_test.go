@@ -21,6 +21,7 @@ var packages = []struct {
 	{"cgo", false},
 	{"cli", false},
 	{"cli/output", true},
+	{"cli/report", true},
 	{"cli/sdgo", false},
 	{"convert", true},
 	{"convert/checkpoint", true},

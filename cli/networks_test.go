@@ -14,6 +14,6 @@ func TestParseBytes(t *testing.T) {
 	}
 	for _, text := range []string{"", "G", "-1", "0", "NaN", "Inf", "6X", "1e300", "1e3G6", "9999999999T"} {
 		_, err := parseBytes(text)
-		require.ErrorContains(t, err, "wanted", text)
+		require.ErrorContains(t, err, "must be a size", text)
 	}
 }

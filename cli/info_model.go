@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
+)
+
+// typeList names the types of a part, most bytes first.
+func typeList(types map[dtype.Type]int64) string {
+	var all []dtype.Type
+	for t := range types {
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b dtype.Type) int {
+		return cmp.Or(cmp.Compare(types[b], types[a]), cmp.Compare(a, b))
+	})
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = t.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// writeModel shows what a model is.
+func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, report.Printable(fmt.Sprintf(format, args...)))
+	}
+	line("file", "%s", m.Path)
+	line("format", "%s", m.Format)
+	line("model", "%s", m.What)
+	if m.UNet.ModelChannels > 0 {
+		line("prediction", "%s", cmp.Or(m.Prediction, "not in the file"))
+		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
+		if m.Guidance > 0 {
+			line("guidance", "%g", m.Guidance)
+		}
+		for i, text := range []convert.TextConfig{m.Text, m.Text2} {
+			if text.Layers > 0 {
+				name := []string{"text encoder", "text encoder 2"}[i]
+				line(name, "%d layers of width %d, %d heads, %s, vocabulary %d", text.Layers, text.Width, text.Heads, text.Activation, text.Vocabulary)
+			}
+		}
+		line("UNet", "%d channels x %v, %d blocks a level, attention %v, context %d", m.UNet.ModelChannels, m.UNet.ChannelMult, m.UNet.NumResBlocks, m.UNet.TransformerDepth, m.UNet.ContextDim)
+		line("VAE", "%d channels x %v, latent %d, scale %g", m.VAE.Channels, m.VAE.ChannelMult, m.VAE.EmbedDim, m.VAE.ScaleFactor)
+	}
+	for _, f := range m.Facts {
+		line(strings.ReplaceAll(f.Name, "_", " "), "%d", f.Value)
+	}
+	if n := len(m.Ignored); n > 0 {
+		line("ignored", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
+	}
+	fmt.Fprintln(t)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(t, "PART\tTENSORS\tWEIGHTS\tSIZE\tTYPES")
+	for _, p := range m.Parts() {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", p.Name, p.Tensors, count(p.Elements), report.Size(uint64(p.Bytes)), typeList(p.Types))
+	}
+	if tensors {
+		fmt.Fprintln(t)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(t, "TENSOR\tTYPE\tSHAPE")
+		for _, tensor := range m.Tensors {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", report.Printable(tensor.Name), tensor.Type, shapeText(tensor.Shape))
+		}
+	}
+	return t.Flush()
+}
+
+// count is a number of weights in thousands or millions.
+func count(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprint(n)
+	case n < 10_000_000:
+		return fmt.Sprintf("%d k", (n+500)/1000)
+	}
+	return fmt.Sprintf("%d M", (n+500_000)/1_000_000)
+}
+
+// shapeText is a shape such as 320x4x3x3.
+func shapeText(shape []int64) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
+}
+
+// jsonModel is what info --json shows of a model.
+type jsonModel struct {
+	File       string              `json:"file"`
+	Kind       string              `json:"kind"` // "model"
+	Format     string              `json:"format"`
+	Arch       string              `json:"arch"`
+	Model      string              `json:"model"` // arch in words
+	Prediction string              `json:"prediction,omitempty"`
+	NativeSize int                 `json:"native_size,omitempty"`
+	Guidance   float64             `json:"guidance,omitempty"`
+	Text       *convert.TextConfig `json:"text,omitempty"`
+	Text2      *convert.TextConfig `json:"text2,omitempty"` // of SDXL
+	UNet       *convert.UNetConfig `json:"unet,omitempty"`
+	VAE        *convert.VAEConfig  `json:"vae,omitempty"`
+	Facts      map[string]int      `json:"facts,omitempty"` // of other families
+	Ignored    []string            `json:"ignored,omitempty"`
+	Metadata   map[string]string   `json:"metadata"`
+	Parts      []jsonPart          `json:"parts"`
+	Tensors    []jsonTensor        `json:"tensors,omitempty"`
+}
+
+type jsonPart struct {
+	Name    string           `json:"name"`
+	Tensors int              `json:"tensors"`
+	Weights int64            `json:"weights"`
+	Bytes   int64            `json:"bytes"`
+	Types   map[string]int64 `json:"types"` // bytes of each
+}
+
+type jsonTensor struct {
+	Name  string  `json:"name"`
+	Type  string  `json:"type"`
+	Shape []int64 `json:"shape"`
+}
+
+func modelJSON(m *convert.Model, tensors bool) jsonModel {
+	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: boundedMetadata(m.Metadata)}
+	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
+		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))
+	}
+	for _, f := range m.Facts {
+		if out.Facts == nil {
+			out.Facts = map[string]int{}
+		}
+		out.Facts[f.Name] = f.Value
+	}
+	if m.UNet.ModelChannels > 0 {
+		out.Prediction, out.NativeSize, out.Guidance = m.Prediction, m.NativeSize, m.Guidance
+		out.Text, out.UNet, out.VAE = &m.Text, &m.UNet, &m.VAE
+		if m.Text2.Layers > 0 {
+			out.Text2 = &m.Text2
+		}
+	}
+	for _, p := range m.Parts() {
+		types := map[string]int64{}
+		for t, n := range p.Types {
+			types[t.String()] = n
+		}
+		out.Parts = append(out.Parts, jsonPart{p.Name, p.Tensors, p.Elements, p.Bytes, types})
+	}
+	if tensors {
+		for _, t := range m.Tensors {
+			out.Tensors = append(out.Tensors, jsonTensor{t.Name, t.Type.String(), t.Shape})
+		}
+	}
+	return out
+}
+
+// Bounds of what info shows.
+const (
+	maxValue    = 1 << 20 // bytes of a value of the metadata
+	maxMetadata = 4 << 20 // and of all of them
+	maxIgnored  = 10_000  // names of ignored tensors
+)
+
+// boundedMetadata returns metadata cut to the bounds. A value that was cut says how
+// long it was.
+func boundedMetadata(all map[string]string) map[string]string {
+	out := map[string]string{}
+	left := maxMetadata
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		value := report.Cut(all[key], min(maxValue, max(left, 0)))
+		out[report.Cut(key, maxValue)] = value
+		left -= len(key) + len(value)
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/sd"
+)
+
+// modelFlags say which model a command runs, and how.
+func modelFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, .ckpt, or a diffusers folder"},
+		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one for each physical core)"},
+		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one for each network: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
+		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
+		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` the most memory to take, such as 6G or 800M: on a GPU for everything, on the CPU for decoding"},
+		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
+		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: detected)"},
+	}
+}
+
+// modelOptions reads the flags of modelFlags, except the model itself.
+func modelOptions(p *program, f *flags) (sd.Options, error) {
+	o := sd.Options{
+		Threads:    f.int("threads"),
+		Backend:    f.string("backend"),
+		Type:       f.string("type"),
+		Prediction: f.string("prediction"),
+		Warn:       p.log(f).Warn,
+		Offload:    f.bool("offload"),
+	}
+	wrong := problems{flags: f}
+	if f.set("threads") && (o.Threads < 1 || o.Threads > 512) {
+		wrong.add("threads", "must be 1 to 512, got %d", o.Threads)
+	}
+	if err := sd.CheckBackend(o.Backend); err != nil {
+		wrong.add("backend", "%s", strings.TrimPrefix(err.Error(), "backend "))
+	}
+	if f.set("max-memory") {
+		n, err := parseBytes(f.string("max-memory"))
+		if err != nil {
+			wrong.add("max-memory", "%v", err)
+		}
+		o.MaxMemory = n
+	}
+	if f.set("type") {
+		if _, err := dtype.Parse(o.Type); err != nil {
+			wrong.add("type", "%v", err)
+		}
+	}
+	if f.set("prediction") && o.Prediction != "epsilon" && o.Prediction != "v" {
+		wrong.add("prediction", "must be epsilon or v, got %q", o.Prediction)
+	}
+	return o, wrong.err()
+}
+
+// drawOptions are the options of a model that draws.
+func drawOptions(p *program, f *flags) (sd.Options, error) {
+	o, err := modelOptions(p, f)
+	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
+		if n < 1 || n > sd.MaxBatch {
+			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
+		}
+		o.Batch = n
+	}
+	return o, err
+}
+
+// parseBytes reads a size such as 6G, 800M, 1.5GB or 1000000, in powers of 1000 as
+// report.Size writes them.
+func parseBytes(s string) (uint64, error) {
+	text := strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s)), "B")
+	unit := 1.0
+	if n := len(text); n > 0 {
+		if power := strings.IndexByte("KMGT", text[n-1]); power >= 0 {
+			unit, text = math.Pow(1000, float64(power+1)), text[:n-1]
+		}
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || !(v*unit >= 1 && v*unit < 1<<53) {
+		return 0, fmt.Errorf("must be a size such as 6G or 800M, got %q", s)
+	}
+	return uint64(v * unit), nil
+}
+
+// openModel opens a model. Without a name it asks package sd for the one that
+// comes with it.
+func openModel(ctx context.Context, name string, o sd.Options) (*sd.Model, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	m, err := sd.Open(name, o)
+	if errors.Is(err, sd.ErrNoModel) {
+		return nil, report.Usagef("no model: -m FILE names one, such as a Stable Diffusion 1.5 checkpoint in .safetensors form from huggingface.co or civitai.com")
+	}
+	return m, err
+}
+
+// networks are what requests are drawn with: a model, and what goes with it.
+type networks struct {
+	model   *sd.Model
+	refiner *sd.Model // of SDXL; nil without one
+	taesd   *sd.TAESD // nil without one
+	esrgan  map[string]*sd.ESRGAN
+	options sd.Options // of TAESD and ESRGAN
+}
+
+// openNetworks opens those that flags name. ESRGAN networks are opened when a
+// request needs them.
+func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, options: o}
+	n.options.Type, n.options.Prediction = "", ""
+	if err := n.open(ctx, f, o); err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error) {
+	if n.model, err = openModel(ctx, f.string("model"), o); err != nil {
+		return err
+	}
+	if name := f.string("refiner"); name != "" {
+		if n.refiner, err = openModel(ctx, name, o); err != nil {
+			return err
+		}
+	}
+	if name := f.string("taesd"); name != "" {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if n.taesd, err = sd.OpenTAESD(name, n.options); err != nil {
+			return fmt.Errorf("%s %w", f.name("taesd"), err)
+		}
+	}
+	return nil
+}
+
+// attach gives a request its networks. upscalers are the ESRGAN files of its
+// stages, "" for none; flag is what named them.
+func (n *networks) attach(q *sd.Request, upscalers []string, flag string) error {
+	q.Refiner, q.TAESD = n.refiner, n.taesd
+	q.Stages = slices.Clone(q.Stages) // which requests may share
+	for i, file := range upscalers {
+		if file == "" {
+			continue
+		}
+		if n.esrgan[file] == nil {
+			u, err := sd.OpenESRGAN(file, n.options)
+			if err != nil {
+				return fmt.Errorf("%s %w", flag, err)
+			}
+			n.esrgan[file] = u
+		}
+		q.Stages[i].ESRGAN = n.esrgan[file]
+	}
+	return nil
+}
+
+// close closes what is open.
+func (n *networks) close() {
+	for _, u := range n.esrgan {
+		u.Close()
+	}
+	n.taesd.Close()
+	n.refiner.Close()
+	n.model.Close()
+}

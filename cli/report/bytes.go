@@ -1,0 +1,70 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// Bytes shows how much of a file is converted.
+type Bytes struct {
+	style Style
+	w     io.Writer
+	now   func() time.Time
+	bar   *progressbar.ProgressBar
+	last  time.Time // when something was shown
+}
+
+// BytesDone is progress as an event.
+type BytesDone struct {
+	Done int64 `json:"done"` // bytes
+	Of   int64 `json:"of"`
+}
+
+// NewBytes shows progress in a style on w. now is the clock.
+func NewBytes(style Style, w io.Writer, now func() time.Time) *Bytes {
+	return &Bytes{style: style, w: w, now: now}
+}
+
+// Advance receives the number of bytes that are done, and shows it a few times a
+// second at most.
+func (b *Bytes) Advance(done, total int64) {
+	now := b.now()
+	if b.style == Silent || done != total && now.Sub(b.last) <= 250*time.Millisecond {
+		return
+	}
+	b.last = now
+	switch b.style {
+	case Events:
+		Event(b.w, "convert", BytesDone{done, total})
+	case Lines:
+		fmt.Fprintf(b.w, "converted %s of %s\n", Size(uint64(done)), Size(uint64(total)))
+	case Bars:
+		b.render(done, total)
+	}
+}
+
+func (b *Bytes) render(done, total int64) {
+	if b.bar == nil {
+		b.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(b.w),
+			progressbar.OptionSetDescription("converting"),
+			progressbar.OptionSetWidth(24),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	_ = b.bar.Set64(done) // a terminal that is gone shows nothing
+}
+
+// Close wipes the bar off the terminal.
+func (b *Bytes) Close() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+		b.bar = nil
+	}
+}
