@@ -113,10 +113,10 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "steps": "few"}`:                                       `steps: must be a whole number, got "few"`,
 		`{"prompt": "a", "steps": 2.5}`:                                         `steps: must be a whole number, got "2.5"`,
 		`{"prompt": "a", "steps": 0}`:                                           "steps: must be 1 to 1000, got 0",
-		`{"prompt": "a", "steps": 1001}`:                                        "steps: 1001, 1 to 1000 wanted",
-		`{"prompt": "a", "width": 100}`:                                         "width: 100, a multiple of 8",
+		`{"prompt": "a", "steps": 1001}`:                                        "steps: must be 1 to 1000, got 1001",
+		`{"prompt": "a", "width": 100}`:                                         "width: must be a multiple of 8 from 8 to 8192, got 100",
 		`{"prompt": "a", "sampler": "eular"}`:                                   `sampler: unknown sampler "eular"`,
-		`{"prompt": "a", "clip_skip": 9}`:                                       "clip-skip: 9, 1 to 2 wanted",
+		`{"prompt": "a", "clip_skip": 9}`:                                       "clip-skip: must be 1 to 2, got 9",
 		`{"seed": 1}`:                                                           `no "prompt"`,
 		`{"prompt": "a", "model": "x"}`:                                         `"model" belongs on the command line`,
 		`{"prompt": "a", "taesd": "x"}`:                                         `"taesd" belongs on the command line`,
@@ -133,7 +133,7 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "input": "text.png"}`:                                  "input text.png: not a picture",
 		`{"prompt": "a", "input": "in.png", "mask": "none.png"}`:                "mask none.png: " + noFile,
 		`{"prompt": "a", "input": "-"}`:                                         `"input": must be the name of a file`,
-		`{"prompt": "a", "input": "in.png", "strength": 2}`:                     "strength: 2, 0 to 1 wanted",
+		`{"prompt": "a", "input": "in.png", "strength": 2}`:                     "strength: must be 0 to 1, got 2",
 		`{"prompt": "(a:1.2.3)"}`:                                               "prompt: ",
 		`{"prompt": "a", "output": "x.gif"}`:                                    "output x.gif: must end in",
 		`{"prompt": "a", "output": "none/x.png"}`:                               "the folder none does not exist",
@@ -209,7 +209,7 @@ func TestBatchContinues(t *testing.T) {
 		require.NoError(t, os.RemoveAll("jobs-0001.png"))
 		o := drawBatch(t, model, "--batch-size", size)
 		require.Equal(t, ExitFailure, o.code, o.errors)
-		for _, want := range []string{"jobs.jsonl:2: mask: 8x8 pixels, the picture's 64x32 wanted",
+		for _, want := range []string{"jobs.jsonl:2: mask: must have the picture's 64x32 pixels, got 8x8",
 			"jobs.jsonl:4: input cut.png: a damaged png", "sdgo: 2 of 4 jobs failed; the first: jobs.jsonl:2: mask"} {
 			require.Contains(t, o.errors, want)
 		}

@@ -67,7 +67,7 @@ type benchResult struct {
 	Peak    uint64       `json:"peak,omitempty"`
 	Stages  []benchStage `json:"stages"`
 
-	all [][]sd.Measurement
+	all [][]sd.StageTiming
 }
 
 // benchStage is the median of a stage's measurements.
@@ -179,7 +179,7 @@ func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.O
 		models[i], r.Load = m, report.Seconds(p.since(start))
 		b.Size = cmp.Or(b.Size, m.NativeSize())
 		start = p.now()
-		if _, err := m.Measure(ctx, b.Size, b.Size); err != nil {
+		if _, err := m.Benchmark(ctx, b.Size, b.Size); err != nil {
 			return err
 		}
 		r.First = report.Seconds(p.since(start))
@@ -187,7 +187,7 @@ func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.O
 	}
 	for range b.Runs {
 		for i, m := range models {
-			one, err := m.Measure(ctx, b.Size, b.Size)
+			one, err := m.Benchmark(ctx, b.Size, b.Size)
 			if err != nil {
 				return err
 			}
@@ -201,11 +201,11 @@ func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.O
 // sum takes the median of each stage.
 func (b *benchResult) sum(profile bool) {
 	for stage := range b.all[0] {
-		var times []sd.Measurement
+		var times []sd.StageTiming
 		for _, one := range b.all {
 			times = append(times, one[stage])
 		}
-		slices.SortFunc(times, func(x, y sd.Measurement) int { return cmp.Compare(x.Time, y.Time) })
+		slices.SortFunc(times, func(x, y sd.StageTiming) int { return cmp.Compare(x.Time, y.Time) })
 		m := times[len(times)/2]
 		s := benchStage{Stage: m.Stage, Seconds: m.Time.Seconds(), GFLOP: m.FLOP / 1e9}
 		if profile {

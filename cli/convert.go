@@ -57,8 +57,8 @@ Examples:
 }
 
 func runConvert(ctx context.Context, p *program, f *flags) error {
-	s := convert.Sources{UNet: f.string("unet"), VAE: f.string("vae"), ClipL: f.string("clip-l"), ClipG: f.string("clip-g"), T5: f.string("t5xxl")}
-	whole := s == convert.Sources{}
+	s := convert.Components{UNet: f.string("unet"), VAE: f.string("vae"), CLIPL: f.string("clip-l"), CLIPG: f.string("clip-g"), T5: f.string("t5xxl")}
+	whole := s == convert.Components{}
 	if whole || len(f.args) > 1 {
 		if err := f.arguments(1, "the model to convert"); err != nil {
 			return err
@@ -77,7 +77,7 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 			return err
 		}
 	}
-	m, err := loadSources(s, whole)
+	m, err := loadModel(s, whole)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 	return writeConverted(ctx, p, f, m, out, o)
 }
 
-// loadSources opens a whole model of any kind, or assembles one from parts.
-func loadSources(s convert.Sources, whole bool) (*convert.Model, error) {
+// loadModel opens a whole model of any kind, or assembles one from parts.
+func loadModel(s convert.Components, whole bool) (*convert.Model, error) {
 	if whole {
 		return convert.Load(s.Model)
 	}
-	return convert.LoadSources(s)
+	return convert.Assemble(s)
 }
 
 // convertOptions checks the flags that say what is written.
@@ -157,7 +157,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 
 // checkConvertTarget makes sure that neither the sources nor, without --force, any
 // other file would be overwritten.
-func checkConvertTarget(f *flags, s convert.Sources, out string) error {
+func checkConvertTarget(f *flags, s convert.Components, out string) error {
 	flag := f.name("output")
 	if err := output.CheckFolder(out); err != nil {
 		return inFlag(flag, err)
@@ -169,7 +169,7 @@ func checkConvertTarget(f *flags, s convert.Sources, out string) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, out, output.Cause(err))
 	}
-	for _, in := range []string{s.Model, s.UNet, s.VAE, s.ClipL, s.ClipG, s.T5} {
+	for _, in := range []string{s.Model, s.UNet, s.VAE, s.CLIPL, s.CLIPG, s.T5} {
 		source, err := os.Stat(in)
 		if err == nil && (os.SameFile(source, there) || source.IsDir() && within(in, out)) {
 			return fmt.Errorf("%s %s: a model cannot be written over itself; give the file another name", flag, out)

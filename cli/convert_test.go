@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert"
+
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert/safetensors"
 )
@@ -119,7 +121,7 @@ func TestConvertParts(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", out).out), &m))
 	require.Equal(t, map[string]int{"width": 64, "in_channels": 256, "double_blocks": 1, "guidance": 1}, m.Facts)
 	require.Equal(t, 4, strings.Count(m.Metadata["sdgo.source.sha256"], "  "))
-	sdgo(t, "convert", "--unet", flux, "--clip-g", clip, "-o", out, "--force").requireError(t, ExitFailure, "no such part")
+	sdgo(t, "convert", "--unet", flux, "--clip-g", clip, "-o", out, "--force").requireError(t, ExitFailure, "no such component")
 }
 
 func TestInterruptedConversion(t *testing.T) {
@@ -145,7 +147,9 @@ func TestInfoOfAModel(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", "--tensors", model).out), &m))
 	require.Equal(t, "model", m.Kind)
 	require.Equal(t, "safetensors", m.Format)
-	require.Equal(t, 64, m.UNet.ContextDim)
+	var networks struct{ UNet convert.UNetConfig }
+	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "info", "--json", model).out), &networks))
+	require.Equal(t, 64, networks.UNet.ContextDim)
 	require.Len(t, m.Tensors, len(tinyTensors()))
 	var bytes int64
 	for _, p := range m.Parts {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -158,7 +159,7 @@ func picturesOf(q sd.Request) int { return max(1, q.Count) }
 
 // pictureOf is an event's picture for a sink.
 func pictureOf(e sd.Event) output.Picture {
-	return output.Picture{Image: e.Image.Image, Number: e.Picture + 1, Seed: e.Image.Params.Seed, Text: e.Image.Params.Text()}
+	return output.Picture{Image: e.Image.Image, Number: e.Picture + 1, Seed: e.Image.Params.Seed, Text: requests.Text(e.Image.Params, sd.Version)}
 }
 
 // progressReport is an event for a reporter.

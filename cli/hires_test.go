@@ -66,17 +66,17 @@ func TestHiresRefusals(t *testing.T) {
 		{ExitUsage, []string{"--hires", "0x"}, "must be a factor"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-size", "64x64"}, "--hires and --hires-size"},
 		{ExitUsage, []string{"--hires-size", "64"}, "must be a width and a height such as 1024x1536"},
-		{ExitUsage, []string{"--hires-size", "65x64"}, "--hires-size: 65, a multiple of 8"},
+		{ExitUsage, []string{"--hires-size", "65x64"}, "--hires-size: must be a multiple of 8 from 8 to 8192, got 65"},
 		{ExitUsage, []string{"--hires-steps", "3"}, "--hires-steps needs a second pass"},
 		{ExitUsage, []string{"--save-stages"}, "--save-stages needs a second pass"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "0"}, `--hires-steps: must be 1 to 1000, got "0"`},
 		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "1,2"}, "--hires-steps: 2 values for 1 pass"},
-		{ExitUsage, []string{"--hires", "2x", "--hires-strength", "2"}, "--hires-strength: 2, 0 to 1 wanted"},
+		{ExitUsage, []string{"--hires", "2x", "--hires-strength", "2"}, "--hires-strength: must be 0 to 1, got 2"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-sampler", "hein"}, "--hires-sampler: "},
 		{ExitUsage, []string{"--hires", "2x", "--hires-upscaler", "latin"}, `--hires-upscaler: "latin" is not known; there are latent`},
 		{ExitUsage, []string{"--hires", "2x", "--save-stages", "--grid", "2"}, "--save-stages needs a file for each picture"},
 		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", "none.pth"}, "--hires-upscaler none.pth: " + noFile},
-		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "an ESRGAN upscaler (RRDBNet) is wanted"},
+		{ExitFailure, []string{"--hires", "2x", "--hires-upscaler", model}, "expected an ESRGAN upscaler"},
 	} {
 		sdgo(t, with("txt2img", append(c.args, "-m", model, "-p", "a", "-o", out)...)...).requireError(t, c.code, c.want)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -38,24 +39,19 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 	}
 	line("file", "%s", m.Path)
 	line("format", "%s", m.Format)
-	line("model", "%s", m.What)
-	if m.UNet.ModelChannels > 0 {
+	line("model", "%s", m.Description)
+	if m.NativeSize > 0 {
 		line("prediction", "%s", cmp.Or(m.Prediction, "not in the file"))
 		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
-		if m.Guidance > 0 {
-			line("guidance", "%g", m.Guidance)
-		}
-		for i, text := range []convert.TextConfig{m.Text, m.Text2} {
-			if text.Layers > 0 {
-				name := []string{"text encoder", "text encoder 2"}[i]
-				line(name, "%d layers of width %d, %d heads, %s, vocabulary %d", text.Layers, text.Width, text.Heads, text.Activation, text.Vocabulary)
-			}
-		}
-		line("UNet", "%d channels x %v, %d blocks a level, attention %v, context %d", m.UNet.ModelChannels, m.UNet.ChannelMult, m.UNet.NumResBlocks, m.UNet.TransformerDepth, m.UNet.ContextDim)
-		line("VAE", "%d channels x %v, latent %d, scale %g", m.VAE.Channels, m.VAE.ChannelMult, m.VAE.EmbedDim, m.VAE.ScaleFactor)
 	}
-	for _, f := range m.Facts {
-		line(strings.ReplaceAll(f.Name, "_", " "), "%d", f.Value)
+	if m.Guidance > 0 {
+		line("guidance", "%g", m.Guidance)
+	}
+	for _, n := range convert.Networks(m) {
+		line(n.Name, "%s", n.Summary)
+	}
+	for _, p := range m.Properties {
+		line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
 	}
 	if n := len(m.Ignored); n > 0 {
 		line("ignored", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
@@ -65,7 +61,7 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 		return err
 	}
 	fmt.Fprintln(t, "PART\tTENSORS\tWEIGHTS\tSIZE\tTYPES")
-	for _, p := range m.Parts() {
+	for _, p := range convert.Parts(m) {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", p.Name, p.Tensors, count(p.Elements), report.Size(uint64(p.Bytes)), typeList(p.Types))
 	}
 	if tensors {
@@ -97,25 +93,51 @@ func shapeText(shape []int64) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
 }
 
-// jsonModel is what info --json shows of a model.
+// jsonModel is what info --json shows of a model: one object of all these.
 type jsonModel struct {
-	File       string              `json:"file"`
-	Kind       string              `json:"kind"` // "model"
-	Format     string              `json:"format"`
-	Arch       string              `json:"arch"`
-	Model      string              `json:"model"` // arch in words
-	Prediction string              `json:"prediction,omitempty"`
-	NativeSize int                 `json:"native_size,omitempty"`
-	Guidance   float64             `json:"guidance,omitempty"`
-	Text       *convert.TextConfig `json:"text,omitempty"`
-	Text2      *convert.TextConfig `json:"text2,omitempty"` // of SDXL
-	UNet       *convert.UNetConfig `json:"unet,omitempty"`
-	VAE        *convert.VAEConfig  `json:"vae,omitempty"`
-	Facts      map[string]int      `json:"facts,omitempty"` // of other families
-	Ignored    []string            `json:"ignored,omitempty"`
-	Metadata   map[string]string   `json:"metadata"`
-	Parts      []jsonPart          `json:"parts"`
-	Tensors    []jsonTensor        `json:"tensors,omitempty"`
+	jsonKind
+	networks []convert.Network // each under its own key
+	jsonContents
+}
+
+type jsonKind struct {
+	File       string  `json:"file"`
+	Kind       string  `json:"kind"` // "model"
+	Format     string  `json:"format"`
+	Arch       string  `json:"arch"`  // the family
+	Model      string  `json:"model"` // in words
+	Prediction string  `json:"prediction,omitempty"`
+	NativeSize int     `json:"native_size,omitempty"`
+	Guidance   float64 `json:"guidance,omitempty"`
+}
+
+type jsonContents struct {
+	Facts    map[string]int    `json:"facts,omitempty"` // of families without networks
+	Ignored  []string          `json:"ignored,omitempty"`
+	Metadata map[string]string `json:"metadata"`
+	Parts    []jsonPart        `json:"parts"`
+	Tensors  []jsonTensor      `json:"tensors,omitempty"`
+}
+
+// MarshalJSON joins the objects to one.
+func (m jsonModel) MarshalJSON() ([]byte, error) {
+	objects := []any{m.jsonKind}
+	for _, n := range m.networks {
+		objects = append(objects, map[string]any{n.Key: n.Config})
+	}
+	out := []byte("{")
+	for i, object := range append(objects, m.jsonContents) {
+		var b bytes.Buffer
+		if err := report.JSON(&b, object, ""); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out = append(out, ',')
+		}
+		text := bytes.TrimSpace(b.Bytes())
+		out = append(out, text[1:len(text)-1]...)
+	}
+	return append(out, '}'), nil
 }
 
 type jsonPart struct {
@@ -133,24 +155,19 @@ type jsonTensor struct {
 }
 
 func modelJSON(m *convert.Model, tensors bool) jsonModel {
-	out := jsonModel{File: m.Path, Kind: "model", Format: m.Format, Arch: m.Arch, Model: m.What, Metadata: boundedMetadata(m.Metadata)}
+	out := jsonModel{networks: convert.Networks(m)}
+	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance}
+	out.Metadata = boundedMetadata(m.Metadata)
 	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
 		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))
 	}
-	for _, f := range m.Facts {
+	for _, p := range m.Properties {
 		if out.Facts == nil {
 			out.Facts = map[string]int{}
 		}
-		out.Facts[f.Name] = f.Value
+		out.Facts[p.Name] = p.Value
 	}
-	if m.UNet.ModelChannels > 0 {
-		out.Prediction, out.NativeSize, out.Guidance = m.Prediction, m.NativeSize, m.Guidance
-		out.Text, out.UNet, out.VAE = &m.Text, &m.UNet, &m.VAE
-		if m.Text2.Layers > 0 {
-			out.Text2 = &m.Text2
-		}
-	}
-	for _, p := range m.Parts() {
+	for _, p := range convert.Parts(m) {
 		types := map[string]int64{}
 		for t, n := range p.Types {
 			types[t.String()] = n

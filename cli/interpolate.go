@@ -110,7 +110,7 @@ func frames(f *flags, q sd.Request) []sd.Request {
 	if q.Seed == sd.RandomSeed { // all frames share one
 		q.Seed = int64(rand.Uint32())
 	}
-	other := sd.Towards{}
+	other := sd.Interpolation{}
 	if f.set("to") {
 		text := f.string("to")
 		other.Prompt = &text
@@ -124,7 +124,7 @@ func frames(f *flags, q sd.Request) []sd.Request {
 		t := other
 		t.At = float64(i) / float64(len(all)-1)
 		all[i] = q
-		all[i].Towards = &t
+		all[i].Interpolate = &t
 	}
 	return all
 }

@@ -190,8 +190,8 @@ func (j *job) setTarget(folder string) (err error) {
 // paths are the files that the job writes, with those before each pass.
 func (j *job) paths() (all []string) {
 	q, passes := j.request, 0
-	if _, err := setHires(j.flags, &q); err == nil && q.Drafts {
-		passes = len(q.Stages)
+	if _, err := setHires(j.flags, &q); err == nil && q.KeepHiresInput {
+		passes = len(q.Hires)
 	}
 	for _, path := range j.to.Paths() {
 		all = append(all, path)

@@ -135,6 +135,9 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}
+		if err = n.model.Attach(n.refiner); err != nil {
+			return err
+		}
 	}
 	if name := f.string("taesd"); name != "" {
 		if ctx.Err() != nil {
@@ -143,6 +146,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		if n.taesd, err = sd.OpenTAESD(name, n.options); err != nil {
 			return fmt.Errorf("%s %w", f.name("taesd"), err)
 		}
+		return n.model.Attach(n.taesd)
 	}
 	return nil
 }
@@ -150,8 +154,11 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 // attach gives a request its networks. upscalers are the ESRGAN files of its
 // stages, "" for none; flag is what named them.
 func (n *networks) attach(q *sd.Request, upscalers []string, flag string) error {
-	q.Refiner, q.TAESD = n.refiner, n.taesd
-	q.Stages = slices.Clone(q.Stages) // which requests may share
+	if n.refiner != nil {
+		q.Refiner = n.refiner.Name()
+	}
+	q.TAESD = n.taesd.Name()
+	q.Hires = slices.Clone(q.Hires) // which requests may share
 	for i, file := range upscalers {
 		if file == "" {
 			continue
@@ -162,8 +169,11 @@ func (n *networks) attach(q *sd.Request, upscalers []string, flag string) error 
 				return fmt.Errorf("%s %w", flag, err)
 			}
 			n.esrgan[file] = u
+			if err := n.model.Attach(u); err != nil {
+				return err
+			}
 		}
-		q.Stages[i].ESRGAN = n.esrgan[file]
+		q.Hires[i].Upscaler = n.esrgan[file].Name()
 	}
 	return nil
 }

@@ -42,15 +42,25 @@ type jsonStage struct {
 func paramsJSON(p sd.Params) jsonParams {
 	j := jsonParams{
 		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
-		Steps: p.Steps, CFGScale: p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
-		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Strength: p.Strength, Model: p.Model,
-		Decoder: p.Decoder, To: p.TowardsPrompt, ToSeed: p.TowardsSeed,
+		Steps: p.Steps, CFGScale: *p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
+		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Model: p.Model,
 	}
-	if p.TowardsPrompt != nil || p.TowardsSeed != nil {
-		j.At = &p.TowardsAt
+	if p.Strength != nil {
+		j.Strength = *p.Strength
 	}
-	for _, s := range p.Stages {
-		j.Stages = append(j.Stages, jsonStage{s.Width, s.Height, s.Upscaler, s.Strength, s.Steps, s.Sampler, s.Schedule, s.Guidance})
+	if p.TAESD != "" {
+		j.Decoder = "TAESD"
+	}
+	if t := p.Interpolate; t != nil {
+		j.To, j.ToSeed, j.At = t.Prompt, t.Seed, &t.At
+	}
+	width, height := p.Width, p.Height
+	for _, h := range p.Hires {
+		side := func(n int) int { return int(float64(n)*h.Scale) / 8 * 8 }
+		if width, height = side(width), side(height); h.Width > 0 {
+			width, height = h.Width, h.Height
+		}
+		j.Stages = append(j.Stages, jsonStage{width, height, h.Upscaler, *h.Strength, h.Steps, h.Sampler, h.Schedule, *h.Guidance})
 	}
 	return j
 }

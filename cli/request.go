@@ -23,11 +23,11 @@ var requestFields = map[string]string{
 	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
 	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "DeepCache": "deep-cache", "Count": "count",
 	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
-	"Feather": "mask-feather", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
-	"OriginalSize": "original-size", "TargetSize": "target-size", "CropCorner": "crop",
-	"Aesthetic": "aesthetic", "NegativeAesthetic": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
-	"Stages": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
-	"Towards": "to", "Towards.Prompt": "to", "Towards.Seed": "to-seed",
+	"MaskFeather": "mask-feather", "MaskGrow": "mask-grow", "MaskBlur": "mask-blur", "Canvas": "canvas", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
+	"OriginalSize": "original-size", "TargetSize": "target-size", "CropTopLeft": "crop",
+	"AestheticScore": "aesthetic", "NegativeAestheticScore": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
+	"Hires": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
+	"Interpolate": "to", "Interpolate.Prompt": "to", "Interpolate.Seed": "to-seed",
 }
 
 // requestError puts the problems of a request in terms of the flags that set its
@@ -92,7 +92,7 @@ func basicRequest(f *flags) (sd.Request, error) {
 		ClipSkip: f.int("clip-skip"), DeepCache: f.int("deep-cache"), Count: f.int("count"),
 	}
 	if f.set("cfg-scale") {
-		q.Guidance = sd.Scale(f.number("cfg-scale"))
+		q.Guidance = sd.Float(f.number("cfg-scale"))
 	}
 	sides := fmt.Sprintf("must be a multiple of 8 from 8 to %d, got 0", sd.MaxSide)
 	wrong := problems{flags: f}
@@ -143,7 +143,7 @@ func setXL(f *flags, q *sd.Request) error {
 	}{
 		{"original-size", "x", "a width and a height such as 1024x1024", &q.OriginalSize},
 		{"target-size", "x", "a width and a height such as 1024x1024", &q.TargetSize},
-		{"crop", ",", "the left and the top pixel, such as 0,0", &q.CropCorner},
+		{"crop", ",", "the left and the top pixel, such as 0,0", &q.CropTopLeft},
 	} {
 		if !f.set(one.flag) {
 			continue
@@ -153,9 +153,9 @@ func setXL(f *flags, q *sd.Request) error {
 			wrong.add(one.flag, "must be %s, got %.40q", one.want, f.string(one.flag))
 		}
 	}
-	for flag, to := range map[string]**float64{"aesthetic": &q.Aesthetic, "negative-aesthetic": &q.NegativeAesthetic, "refiner-at": &q.RefinerAt} {
+	for flag, to := range map[string]**float64{"aesthetic": &q.AestheticScore, "negative-aesthetic": &q.NegativeAestheticScore, "refiner-at": &q.RefinerAt} {
 		if f.set(flag) {
-			*to = sd.Scale(f.number(flag))
+			*to = sd.Float(f.number(flag))
 		}
 	}
 	if f.set("refiner-at") && !f.set("refiner") {

@@ -34,42 +34,42 @@ type stageFlag struct {
 
 	// set puts a value into a stage, or its file of an ESRGAN network into
 	// *esrgan, and reports whether the value is valid.
-	set func(s *sd.HiresStage, text string, esrgan *string) bool
+	set func(s *sd.HiresPass, text string, esrgan *string) bool
 }
 
 // stageFlags are in the order in which their problems are reported.
 var stageFlags = []stageFlag{
-	{"hires", "a factor such as 2x", func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires", "a factor such as 2x", func(s *sd.HiresPass, text string, _ *string) bool {
 		v, err := strconv.ParseFloat(strings.TrimSuffix(text, "x"), 64)
 		s.Scale = v
 		return err == nil && v > 0
 	}},
-	{"hires-size", "a width and a height such as 1024x1536", func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires-size", "a width and a height such as 1024x1536", func(s *sd.HiresPass, text string, _ *string) bool {
 		p, ok := pair(text, "x")
 		s.Width, s.Height = p.X, p.Y
 		return ok && p.X > 0 && p.Y > 0
 	}},
-	{"hires-upscaler", "a name such as latent, or an ESRGAN file", func(s *sd.HiresStage, text string, esrgan *string) bool {
+	{"hires-upscaler", "a name such as latent, or an ESRGAN file", func(s *sd.HiresPass, text string, esrgan *string) bool {
 		if s.Upscaler = text; isFileName(text) {
 			s.Upscaler, *esrgan = "", text
 		}
 		return text != ""
 	}},
-	{"hires-strength", "a number from 0 to 1", func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires-strength", "a number from 0 to 1", func(s *sd.HiresPass, text string, _ *string) bool {
 		v, err := strconv.ParseFloat(text, 64)
 		s.Strength = &v
 		return err == nil
 	}},
-	{"hires-steps", fmt.Sprintf("1 to %d", sd.MaxSteps), func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires-steps", fmt.Sprintf("1 to %d", sd.MaxSteps), func(s *sd.HiresPass, text string, _ *string) bool {
 		v, err := strconv.Atoi(text)
 		s.Steps = v
 		return err == nil && v > 0
 	}},
-	{"hires-sampler", "a name (sdgo samplers lists them)", func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires-sampler", "a name (sdgo samplers lists them)", func(s *sd.HiresPass, text string, _ *string) bool {
 		s.Sampler = text
 		return text != ""
 	}},
-	{"hires-cfg-scale", "a number", func(s *sd.HiresStage, text string, _ *string) bool {
+	{"hires-cfg-scale", "a number", func(s *sd.HiresPass, text string, _ *string) bool {
 		v, err := strconv.ParseFloat(text, 64)
 		s.Guidance = &v
 		return err == nil
@@ -86,24 +86,24 @@ func setHires(f *flags, q *sd.Request) (esrgan []string, err error) {
 	if name == "" {
 		return nil, err
 	}
-	q.Stages = make([]sd.HiresStage, strings.Count(f.string(name), ",")+1)
-	q.Drafts = f.bool("save-stages")
-	if q.Drafts && (f.set("grid") || f.string("output") == "-") {
+	q.Hires = make([]sd.HiresPass, strings.Count(f.string(name), ",")+1)
+	q.KeepHiresInput = f.bool("save-stages")
+	if q.KeepHiresInput && (f.set("grid") || f.string("output") == "-") {
 		return nil, report.Usagef("%s needs a file for each picture; it does not go with %s or %s -", f.name("save-stages"), f.name("grid"), f.name("output"))
 	}
-	esrgan = make([]string, len(q.Stages))
+	esrgan = make([]string, len(q.Hires))
 	wrong := problems{flags: f}
 	for _, flag := range stageFlags {
 		if !f.set(flag.name) {
 			continue
 		}
 		list := strings.Split(f.string(flag.name), ",")
-		if len(list) > len(q.Stages) {
-			wrong.add(flag.name, "%d values for %s", len(list), report.Plural(len(q.Stages), "pass"))
+		if len(list) > len(q.Hires) {
+			wrong.add(flag.name, "%d values for %s", len(list), report.Plural(len(q.Hires), "pass"))
 			continue
 		}
-		for i := range q.Stages {
-			if text := list[min(i, len(list)-1)]; !flag.set(&q.Stages[i], text, &esrgan[i]) {
+		for i := range q.Hires {
+			if text := list[min(i, len(list)-1)]; !flag.set(&q.Hires[i], text, &esrgan[i]) {
 				wrong.add(flag.name, "must be %s, got %.40q", flag.want, text)
 				break
 			}
@@ -140,10 +140,10 @@ func isFileName(text string) bool {
 	return filepath.Base(text) != text || slices.Contains([]string{".pth", ".pt", ".safetensors", ".gguf", ".ckpt"}, strings.ToLower(filepath.Ext(text)))
 }
 
-// stageField is the flag that sets a field of a stage, "Stages[1].Scale".
+// stageField is the flag that sets a field of a stage, "Hires[1].Scale".
 func stageField(field string) (flag string, ok bool) {
 	_, of, ok := strings.Cut(field, "].")
-	if !ok || !strings.HasPrefix(field, "Stages[") {
+	if !ok || !strings.HasPrefix(field, "Hires[") {
 		return "", false
 	}
 	if of == "Scale" {
@@ -156,7 +156,7 @@ func stageField(field string) (flag string, ok bool) {
 
 // finalSize is the size that a request's stages make of a picture.
 func finalSize(q sd.Request, width, height int) (int, int) {
-	for _, s := range q.Stages {
+	for _, s := range q.Hires {
 		if s.Width > 0 {
 			width, height = s.Width, s.Height
 			continue

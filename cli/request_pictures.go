@@ -65,9 +65,9 @@ func setPictures(f *flags, q *sd.Request, open opener) (err error) {
 	if q.Image, err = open(f.string("input")); err != nil {
 		return fmt.Errorf("%s %w", f.name("input"), err)
 	}
-	q.Strength = sd.Scale(f.number("strength"))
+	q.Strength = sd.Float(f.number("strength"))
 	if f.set("image-cfg-scale") {
-		q.ImageGuidance = sd.Scale(f.number("image-cfg-scale"))
+		q.ImageGuidance = sd.Float(f.number("image-cfg-scale"))
 	}
 	if !f.has("mask") {
 		return nil
@@ -99,7 +99,7 @@ func setMask(f *flags, q *sd.Request, open opener) error {
 		mask = picture.Blur(mask, blur)
 	}
 	q.Mask, q.OnlyMasked = mask, f.bool("only-masked")
-	for flag, to := range map[string]**int{"mask-feather": &q.Feather, "mask-padding": &q.MaskPadding} {
+	for flag, to := range map[string]**int{"mask-feather": &q.MaskFeather, "mask-padding": &q.MaskPadding} {
 		if n := f.int(flag); f.set(flag) {
 			*to = &n
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cli/report"
-	"github.com/sdgo/sdgo/sd"
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 // quick are flags that keep runs short; -W and -H are multiples of 8.
@@ -57,7 +57,7 @@ func TestPictureAndItsParameters(t *testing.T) {
 	var p pictureFacts
 	require.NoError(t, json.Unmarshal([]byte(o.out), &p))
 	require.Equal(t, 64, p.Width)
-	require.Contains(t, p.Texts[sd.TextKeyword], "Seed: 42")
+	require.Contains(t, p.Texts[picture.Keyword], "Seed: 42")
 }
 
 // The same seed gives the same file, whatever the number of threads, whether
