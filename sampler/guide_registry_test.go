@@ -171,6 +171,9 @@ func TestGuidanceRefuses(t *testing.T) {
 		_, err = guider.With(c.scale, c.parameters)
 		require.EqualError(t, err, c.message)
 	}
+}
+
+func TestGuidanceRefusesWeightsAndModels(t *testing.T) {
 	composable, err := LookupGuider("composable")
 	require.NoError(t, err)
 	several, err := composable.With(7, nil)

@@ -173,6 +173,21 @@ func TestInterval(t *testing.T) {
 	require.Equal(t, 2.0, one(t, d, 1))
 }
 
+// An evaluation belongs to the step at whose noise level it is, although some
+// samplers compute that again.
+func TestIntervalOfStepsRounds(t *testing.T) {
+	sigmas := Sigmas{8, 4, 2, 1, 0}
+	m := GuidedModel{Denoise: constants(3, 1).denoise, Sigmas: sigmas}
+	late := guided(t, "cfg", 2, map[string]float64{"start": 0.5}, m)
+	early := guided(t, "cfg", 2, map[string]float64{"stop": 0.5}, m)
+	for step, sigma := range sigmas[:4] {
+		for _, rounded := range []float64{sigma * (1 - 1e-12), sigma, sigma * (1 + 1e-12)} {
+			require.Equal(t, step >= 2, one(t, late, rounded) == 5, "step %d", step)
+			require.Equal(t, step < 2, one(t, early, rounded) == 5, "step %d", step)
+		}
+	}
+}
+
 // The classifier's gradient turns the denoiser of one Gaussian into that of
 // its product with another.
 func TestClassifierGuidanceIsBayes(t *testing.T) {
