@@ -80,6 +80,9 @@ func FuzzLookup(f *testing.F) {
 		if s, err := LookupSchedule(name); err == nil {
 			require.NotNil(t, s.Sigmas)
 		}
+		if g, err := LookupGuider(name); err == nil {
+			require.NotNil(t, g.New)
+		}
 	})
 }
 
