@@ -38,11 +38,11 @@ func TestTAESDFlags(t *testing.T) {
 		want string
 	}{
 		// The tiny model's autoencoder has a factor of 2.
-		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny has 8 pixels along a latent one; one with 2 is wanted"},
+		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny has 8 pixels along a latent one, and the model 2"},
 		{ExitUsage, []string{"--taesd", ""}, "--taesd: must be the name of a file"},
 		{ExitUsage, []string{"--taesd-preview-only"}, "--taesd-preview-only needs a tiny autoencoder"},
 		{ExitFailure, []string{"--taesd", "none.pth"}, "--taesd none.pth: " + noFile},
-		{ExitFailure, []string{"--taesd", model}, "a TAESD autoencoder is wanted"},
+		{ExitFailure, []string{"--taesd", model}, "expected a TAESD autoencoder"},
 		{ExitUsage, []string{"--preview-every", "0", "--preview", "p.png"}, "--preview-every: must be 1 to 1000, got 0"},
 		{ExitUsage, []string{"--preview-every", "2"}, "the terminal must be one that shows pictures"},
 		{ExitUsage, []string{"--preview", "p.tiff"}, "must end in .png"},

@@ -155,7 +155,7 @@ func TestUpscaleRefusals(t *testing.T) {
 		{ExitUsage, []string{"upscale", "-m", enlarge2, "-o", in, in}, "in.png would be written to"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, text}, "text.png: not a picture"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, filepath.Join(folder, "none.png")}, "none.png: " + noFile},
-		{ExitFailure, []string{"upscale", "-m", tinyModel(t), in}, "an ESRGAN upscaler (RRDBNet) is wanted"},
+		{ExitFailure, []string{"upscale", "-m", tinyModel(t), in}, "expected an ESRGAN upscaler"},
 		{ExitFailure, []string{"upscale", "-m", enlarge2, "-o", filepath.Join(folder, "no", "x.png"), in}, "does not exist"},
 	} {
 		sdgo(t, c.args...).requireError(t, c.code, c.want)

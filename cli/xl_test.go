@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/picture"
 )
 
 const xlBase, xlRefiner = "../testdata/xl/base.safetensors", "../testdata/xl/refiner.safetensors"
@@ -15,9 +16,11 @@ func TestXL(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "out.png")
 		o := sdgo(t, append([]string{"txt2img", "-m", xlBase, "-p", "a fox", "--steps", "4", "-s", "1", "--sampler", "euler", "-o", out}, more...)...)
 		require.Equal(t, ExitOK, o.code, o.errors)
-		data, err := os.ReadFile(out)
+		img, err := picture.Open(out)
 		require.NoError(t, err)
-		return data, sdgo(t, "info", out)
+		drawn, err := picture.NRGBA(img)
+		require.NoError(t, err)
+		return drawn.Pix, sdgo(t, "info", out)
 	}
 	plain, _ := draw()
 	same, _ := draw("--original-size", "64x64", "--target-size", "64x64", "--crop", "0,0")
@@ -39,7 +42,7 @@ func TestXLWrongUsage(t *testing.T) {
 		{"--target-size: must be a width and a height such as 1024x1024, got \"64x-1\"", ExitUsage, []string{"-m", xlBase, "--target-size", "64x-1"}},
 		{"--refiner-at: needs --refiner", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
 		{"--refiner: must be the name of a file", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
-		{"--aesthetic: 11, 0 to 10", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
+		{"--aesthetic: must be 0 to 10, got 11", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
 		{"nothing.safetensors: " + noFile, ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
 		{"the model is a refiner", ExitUsage, []string{"-m", xlRefiner}},
 		{"only Stable Diffusion XL has one", ExitUsage, []string{"-m", tinyModel(t), "--refiner", xlRefiner}},
