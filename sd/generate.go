@@ -50,6 +50,32 @@ func (m *Model) GenerateAll(ctx context.Context, requests []Request, done func(i
 	return m.pipeline.GenerateAll(ctx, drawings, done)
 }
 
+// Submit is [Model.Generate] for many callers at once, such as a server's: requests of
+// different goroutines share passes of the denoiser ([Options.Batch]) as they come,
+// where memory allows and their pictures have one size. Each gives the pictures that
+// Generate gives. Requests of a higher priority begin first, others in their order.
+// When ctx is done Submit returns, and what others wait for continues.
+func (m *Model) Submit(ctx context.Context, r Request, priority int) (*Result, error) {
+	drawings, release, err := m.acquire([]Request{r})
+	if err != nil {
+		return &Result{}, err
+	}
+	if ctx == nil {
+		release()
+		return &Result{}, engine.ErrNilContext
+	}
+	return m.queue.Submit(ctx, drawings[0], priority, release)
+}
+
+// Passes is how many times the denoiser has run, each time for a batch of latents; 0 of
+// a zero value.
+func (m *Model) Passes() uint64 {
+	if m.host() == nil {
+		return 0
+	}
+	return m.pipeline.Passes()
+}
+
 // Check tells what is wrong with a request, as Generate would before it begins.
 func (m *Model) Check(r Request) error {
 	_, release, err := m.acquire([]Request{r})

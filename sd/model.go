@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"sync"
@@ -26,6 +27,7 @@ var families = map[string]pipeline.Family{
 // value is a closed one.
 type Model struct {
 	pipeline *pipeline.Pipeline
+	queue    *pipeline.Queue
 
 	mutex    sync.Mutex
 	attached pipeline.Attached // never changed, but replaced
@@ -62,7 +64,7 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 		h.Abandon()
 		return nil, fmt.Errorf("%s: %w", h.Weights.Path, err)
 	}
-	return &Model{pipeline: p}, nil
+	return &Model{pipeline: p, queue: pipeline.NewQueue(p, cmp.Or(o.MaxWaiting, 256))}, nil
 }
 
 func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {

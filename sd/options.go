@@ -45,6 +45,10 @@ type Options struct {
 	// given. The pictures are the same. 0 means 1, which is as fast on a CPU.
 	Batch int
 
+	// MaxWaiting is how many requests wait at most for [Model.Submit] to begin them,
+	// 1 to MaxQueue; 0 means 256. Further ones are refused with [ErrBusy].
+	MaxWaiting int
+
 	// MaxMemory bounds the memory that a model takes, in bytes: on the CPU that
 	// of decoding a picture, beside the weights; on a GPU all of it. Larger
 	// pictures are decoded in tiles; where a GPU's memory is not enough for the
@@ -65,6 +69,9 @@ type Options struct {
 // MaxBatch bounds [Options.Batch].
 const MaxBatch = 64
 
+// MaxQueue bounds [Options.MaxWaiting].
+const MaxQueue = 1 << 20
+
 // engine are the options of networks, of whatever kind.
 func (o Options) engine() engine.Options {
 	return engine.Options{Threads: o.Threads, Backend: o.Backend, Type: o.Type, Kernels: o.Kernels,
@@ -79,6 +86,9 @@ func (o Options) pipeline() pipeline.Options {
 func (o Options) check() error {
 	if o.Batch < 0 || o.Batch > MaxBatch {
 		return fmt.Errorf("batch must be 1 to %d, or 0 for 1, got %d", MaxBatch, o.Batch)
+	}
+	if o.MaxWaiting < 0 || o.MaxWaiting > MaxQueue {
+		return fmt.Errorf("waiting requests must be 1 to %d, or 0 for 256, got %d", MaxQueue, o.MaxWaiting)
 	}
 	switch o.Prediction {
 	case "", "epsilon", "v":

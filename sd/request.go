@@ -15,6 +15,8 @@ type (
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
+	Video          = request.Video
+	Sound          = request.Sound
 	Params         = request.Params
 	Result         = request.Result
 	RequestError   = request.Error
@@ -54,6 +56,10 @@ const (
 // ErrClosed is what methods of a closed [Model], [ESRGAN] or [TAESD] return, and
 // requests that name one.
 var ErrClosed = engine.ErrClosed
+
+// ErrBusy is what [Model.Submit] returns when as many requests wait as
+// [Options.MaxWaiting] lets.
+var ErrBusy = pipeline.ErrBusy
 
 // ErrNoEncoder is what a request that begins with a picture gets from a model
 // whose file has only the autoencoder's decoder.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sdgo/sdgo/internal/guard"
 	"github.com/sdgo/sdgo/sd/request"
@@ -33,10 +34,12 @@ type waiting struct {
 }
 
 // message is sent by a task to the coordinator: an evaluation to batch, a caller's
-// function to run on the caller's goroutine, or neither: the task has ended.
+// function to run on the caller's goroutine, the news that a task is prepared, or none
+// of these: the task has ended.
 type message struct {
 	evaluation *waiting
 	call       func() error
+	ready      *task
 	reply      chan error
 	k          int
 }
@@ -48,7 +51,7 @@ var errAbandoned = errors.New("a callback panicked")
 // denoiser, their evaluations are made as one batch. So every sampler gives the
 // picture that it gives alone, whatever the others do. finished is called as
 // each ends; it and what requests want to be told are called here.
-func (p *Pipeline) together(ctx context.Context, tasks []task, finished func(k int, d drawn)) {
+func (p *Pipeline) together(tasks []task, finished func(k int, d drawn)) {
 	if len(tasks) == 1 {
 		t, d := tasks[0], drawn{}
 		d.img, d.err = p.picture(t.ctx, t.d, t.c, t.i, &d.spent)
@@ -64,7 +67,7 @@ func (p *Pipeline) together(ctx context.Context, tasks []task, finished func(k i
 		})
 	}
 	defer c.abandon() // of a callback that panicked: nobody waits for an answer
-	c.run(ctx, func(k int) { finished(k, all[k]) })
+	c.run(func(k int) { finished(k, all[k]) })
 }
 
 // coordinator collects what tasks wait for.
@@ -82,10 +85,10 @@ func (c *coordinator) ask(msg message) error {
 }
 
 // run answers until all tasks have ended.
-func (c *coordinator) run(ctx context.Context, ended func(k int)) {
+func (c *coordinator) run(ended func(k int)) {
 	for c.live > 0 {
 		if len(c.waiting) == c.live {
-			evaluateAll(ctx, c.waiting)
+			evaluateAll(c.waiting)
 			c.waiting = c.waiting[:0]
 		}
 		switch msg := <-c.box; {
@@ -139,7 +142,7 @@ func (t task) draw(p *Pipeline, k int, ask func(message) error, ended func(drawn
 
 // evaluateAll makes the evaluations that wait: those of one network and shape as one
 // batch.
-func evaluateAll(ctx context.Context, all []message) {
+func evaluateAll(all []message) {
 	slices.SortFunc(all, func(a, b message) int { return a.evaluation.k - b.evaluation.k })
 	done := make([]bool, len(all))
 	for first, msg := range all {
@@ -158,7 +161,7 @@ func evaluateAll(ctx context.Context, all []message) {
 			}
 		}
 		if len(batch) > 0 {
-			evaluateBatch(ctx, batch)
+			evaluateBatch(batch)
 		}
 	}
 }
@@ -172,8 +175,30 @@ func (w *waiting) like(o *waiting) bool {
 	return w.p == o.p && a.output == b.output && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
 }
 
+// whileAny is a context that ends when those of all evaluations have.
+func whileAny(batch []message) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var left atomic.Int64
+	left.Store(int64(len(batch)))
+	stops := []func() bool{}
+	for _, msg := range batch {
+		one := msg.evaluation.ctx
+		stops = append(stops, context.AfterFunc(one, func() {
+			if left.Add(-1) == 0 {
+				cancel(context.Cause(one))
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel(nil)
+	}
+}
+
 // evaluateBatch makes several evaluations at once.
-func evaluateBatch(ctx context.Context, batch []message) {
+func evaluateBatch(batch []message) {
 	first := batch[0].evaluation
 	if len(batch) == 1 {
 		batch[0].reply <- first.p.evaluate(first.ctx, first.dst, first.in)
@@ -187,6 +212,8 @@ func evaluateBatch(ctx context.Context, batch []message) {
 		size += len(one.dst)
 	}
 	out := make([]float32, size)
+	ctx, stop := whileAny(batch)
+	defer stop()
 	err := first.p.evaluate(ctx, out, in)
 	for _, msg := range batch {
 		if err == nil {

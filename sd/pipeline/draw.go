@@ -99,14 +99,19 @@ func (p *Pipeline) picture(ctx context.Context, d Drawing, c guided, i int, resu
 			return request.Image{}, err
 		}
 	}
-	img, err := p.decode(ctx, d, i, len(d.passes), latent, result)
+	pixels, err := p.decode(ctx, d, i, len(d.passes), latent, result)
 	if err != nil {
 		return request.Image{}, err
 	}
-	if c.source != nil {
-		img = c.source.back.put(img)
+	img, err := p.Output.image(pixels)
+	if err != nil {
+		return request.Image{}, err
 	}
-	return request.Image{Image: img, Params: p.params(d, seed, len(d.passes))}, nil
+	if c.source != nil && img.Image != nil {
+		img.Image = c.source.back.put(img.Image)
+	}
+	img.Params = p.params(d, seed, len(d.passes))
+	return img, nil
 }
 
 // steps samples a latent, and tells of each step and its preview.
@@ -123,27 +128,24 @@ func (p *Pipeline) steps(ctx context.Context, d Drawing, c guided, i, pass int, 
 }
 
 // decode decodes a latent with the autoencoder that the request asks for.
-func (p *Pipeline) decode(ctx context.Context, d Drawing, i, pass int, latent tensor.Tensor, result *request.Result) (*image.NRGBA, error) {
+func (p *Pipeline) decode(ctx context.Context, d Drawing, i, pass int, latent tensor.Tensor, result *request.Result) (tensor.Tensor, error) {
 	start := time.Now()
 	defer func() { result.Decode += time.Since(start) }()
-	pixels, err := p.decoder(d).Decode(ctx, latent, func(index, of int) error {
+	return p.decoder(d).Decode(ctx, latent, func(index, of int) error {
 		return d.event(request.Event{Stage: request.StageDecode, Picture: i, Pass: pass, Index: index, Of: of, Elapsed: time.Since(start)})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return pixels.Image(), nil
 }
 
 // pass takes the latent of picture i through the n-th of a request's hires passes.
 func (p *Pipeline) pass(ctx context.Context, d Drawing, c guided, i, n int, latent tensor.Tensor, result *request.Result) (tensor.Tensor, error) {
 	h := d.passes[n]
 	var img *image.NRGBA // of the latent, where it is needed
-	var err error
 	if h.filter.Latent == nil || d.KeepHiresInput {
-		if img, err = p.decode(ctx, d, i, n, latent, result); err != nil {
+		pixels, err := p.decode(ctx, d, i, n, latent, result)
+		if err != nil {
 			return latent, err
 		}
+		img = pixels.Image()
 	}
 	seed := d.Seed + int64(i)
 	if d.KeepHiresInput {

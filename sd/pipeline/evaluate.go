@@ -34,6 +34,7 @@ func alone(ctx context.Context, p *Pipeline, dst []float32, in evaluation) error
 
 // evaluate runs the denoiser.
 func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) error {
+	p.passes.Add(1)
 	net := p.Denoiser.Network()
 	inputs := p.Denoiser.Inputs(in.shape, in.x, in.t, in.c)
 	if in.cache != nil {

@@ -99,7 +99,7 @@ func (w *work) draw(ctx context.Context) {
 	w.waiting = w.waiting[len(group):]
 	finished := make([]*drawn, len(group))
 	next := 0
-	w.p.together(ctx, group, func(k int, d drawn) {
+	w.p.together(group, func(k int, d drawn) {
 		finished[k] = &d
 		for ; next < len(group) && finished[next] != nil; next++ {
 			group[next].finish(*finished[next], len(group))

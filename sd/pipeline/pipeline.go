@@ -5,6 +5,7 @@ package pipeline
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
@@ -37,6 +38,9 @@ type Pipeline struct {
 	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).
 	EditsImages bool
 
+	// Output says what the autoencoder's pixels are: the zero value is pictures.
+	Output Output
+
 	// LatentRGB makes previews without a network; nil finds it out when it is first
 	// needed.
 	LatentRGB *autoencoder.LatentRGB
@@ -45,7 +49,8 @@ type Pipeline struct {
 	// allows; 0 is 1.
 	Batch int
 
-	rgb Once[autoencoder.LatentRGB]
+	rgb    Once[autoencoder.LatentRGB]
+	passes atomic.Uint64
 }
 
 // Init makes a pipeline ready for use, after its fields are set.
@@ -59,6 +64,9 @@ type Options struct {
 
 // Family makes the pipeline of a model of one family.
 type Family func(h *engine.Host, o Options) (*Pipeline, error)
+
+// Passes is how many times the denoiser has run, each time for a batch.
+func (p *Pipeline) Passes() uint64 { return p.passes.Load() }
 
 // Condition is what the denoiser is given beside the latent and the timestep for one
 // answer. The loop passes its inputs on unread; conditions of the same shapes share a

@@ -32,10 +32,25 @@ type Event struct {
 	Image   *Image       // the picture, with StageImage and StageDraft
 }
 
-// Image is a generated picture with all that is needed to make it again.
+// Image is a generated picture, video or sound with all that is needed to make it
+// again.
 type Image struct {
-	Image  *image.NRGBA
+	Image  *image.NRGBA // the picture; a video's first frame; nil of sound
+	Video  *Video       // nil of pictures and sound
+	Sound  *Sound       // nil of pictures and silent videos
 	Params Params
+}
+
+// Video is the frames of a generated video.
+type Video struct {
+	Frames []*image.NRGBA // of one size, at least one
+	Rate   float64        // frames a second
+}
+
+// Sound is the samples of generated sound.
+type Sound struct {
+	Channels [][]float32 // -1 to 1, all of one length
+	Rate     int         // samples a second
 }
 
 // Result is what a request gave. When Generate ends early its pictures are

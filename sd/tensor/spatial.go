@@ -27,6 +27,16 @@ func (t Tensor) Center(height, width int) Tensor {
 	return t.Crop(Span{top, top + height}, Span{left, left + width})
 }
 
+// Frame copies one frame of [channels, frames, height, width].
+func (t Tensor) Frame(i int) Tensor {
+	out := New(t.Channels(), t.Height(), t.Width())
+	n := t.Height() * t.Width()
+	for c := range t.Channels() {
+		copy(out.Data[c*n:][:n], t.Data[(c*t.Shape[1]+i)*n:])
+	}
+	return out
+}
+
 // PadEdge repeats the last row and the last column until both sides are multiples
 // of n.
 func (t Tensor) PadEdge(n int) Tensor {
