@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,13 +45,17 @@ func requireOpen(t *testing.T, data []byte) {
 }
 
 func requireWritable(t *testing.T, m *model.Model) {
+	// GGUF has types that sdgo can name and copy, and not convert.
+	readable := true
 	for _, x := range m.Tensors {
 		x.Finite()
-		if err := x.Float32(make([]float32, x.Elements())); err != nil {
+		err := x.Float32(make([]float32, x.Elements()))
+		if err != nil && !strings.Contains(err.Error(), "does not convert to f32") {
 			t.Fatal(err)
 		}
+		readable = readable && err == nil
 	}
-	if _, err := preview(m, write.Options{}); err != nil {
+	if _, err := preview(m, write.Options{Keep: !readable}); err != nil {
 		t.Fatal(err)
 	}
 }
