@@ -179,8 +179,8 @@ func TestOpenCheckpoint(t *testing.T) {
 	}
 }
 
-// torchSave writes a checkpoint, with convolutions' channels last if that is
-// wanted.
+// torchSave writes a checkpoint, with the channels of convolutions last if
+// channelsLast says so.
 func torchSave(t *testing.T, all []safetensors.Tensor, channelsLast bool) []byte {
 	var pickle bytes.Buffer
 	var archive bytes.Buffer

@@ -113,7 +113,7 @@ var evil = []struct{ name, pickle string }{
 }
 
 // Nothing but tensors and containers is let in, and what it was is named,
-// wherever in the file it stands. A folder to be deleted shows that nothing ran.
+// wherever in the file it is. A folder to be deleted shows that nothing ran.
 func TestEvil(t *testing.T) {
 	for _, c := range evil {
 		t.Run(c.name, func(t *testing.T) {

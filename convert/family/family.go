@@ -153,8 +153,9 @@ func (f *Family) Original(all []model.Stored) ([]model.Stored, error) {
 
 // Configure reads the model's configuration, if its family has one. Of a family
 // that is not strict, a model that can't be run has none.
-func Configure(m *model.Model) error {
-	f := Lookup(m.Family)
+func Configure(m *model.Model) error { return configure(Lookup(m.Family), m) }
+
+func configure(f *Family, m *model.Model) error {
 	if f == nil || f.Read == nil {
 		return nil
 	}

@@ -122,3 +122,36 @@ func TestTable(t *testing.T) {
 		require.Same(t, f, family.Lookup(f.Name))
 	}
 }
+
+// The matrices that stay f16 in a quantized file.
+func TestIsPrecise(t *testing.T) {
+	for _, name := range []string{
+		"text_model.embeddings.token_embedding.weight", model.UNetPrefix + "time_embed.0.weight", model.UNetPrefix + "label_emb.0.0.weight",
+		model.VAEPrefix + "decoder.mid.attn_1.q.weight", "shared.weight", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+		"x_embedder.proj.weight", "t_embedder.mlp.0.weight", "y_embedder.mlp.0.weight", "pos_embed", "context_embedder.weight",
+		"img_in.weight", "txt_in.weight", "time_in.in_layer.weight", "vector_in.in_layer.weight", "guidance_in.in_layer.weight", "final_layer.linear.weight",
+	} {
+		require.True(t, family.IsPrecise(name), name)
+	}
+	for _, name := range []string{"double_blocks.0.img_attn.qkv.weight", "blocks.0.attn.qkv.weight", model.UNetPrefix + "middle_block.1.proj_in.weight", "decoder.mid.attn_1.q.weight"} {
+		require.False(t, family.IsPrecise(name), name)
+	}
+}
+
+// The hyperparameters, under the names of package cgo's networks.
+func TestParams(t *testing.T) {
+	c := fixture.Config(fixture.Tiny())
+	require.Equal(t, map[string][]float64{"vocabulary": {100}, "width": {64}, "heads": {1}, "layers": {2}, "ffn": {128}, "context_length": {77},
+		"activation": {0}, "eps": {1e-5}}, c.Text.Params())
+	c.Text.Activation = "gelu"
+	require.Equal(t, []float64{1}, c.Text.Params()["activation"])
+	require.Equal(t, map[string][]float64{"in_channels": {4}, "out_channels": {4}, "model_channels": {32}, "channel_mult": {1, 2}, "num_res_blocks": {1},
+		"transformer_depth": {1, 0}, "middle_depth": {1}, "context_dim": {64}, "adm_channels": {0}, "heads": {8}, "head_dim": {0}}, c.UNet.Params())
+	require.Equal(t, map[string][]float64{"channels": {32}, "channel_mult": {1, 2}, "num_res_blocks": {1}, "z_channels": {4}, "embed_dim": {4},
+		"image_channels": {3}, "quant_conv": {1}}, c.VAE.Params())
+	tiny := family.TAESDConfig{Channels: 64, Latent: 4, Decoder: []int{3, 1}, Encoder: []int{1, 2}}
+	require.Equal(t, map[string][]float64{"channels": {64}, "latent_channels": {4}, "image_channels": {3}, "blocks": {3, 1}}, tiny.DecoderParams())
+	require.Equal(t, []float64{1, 2}, tiny.EncoderParams()["blocks"])
+	require.Equal(t, map[string][]float64{"in_channels": {12}, "out_channels": {3}, "features": {64}, "growth": {32}, "blocks": {23}, "doublings": {2}},
+		family.ESRGANConfig{Features: 64, Growth: 32, Blocks: 23, Doublings: 2, Fold: 2}.Params())
+}

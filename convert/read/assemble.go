@@ -110,7 +110,7 @@ func readBase(m *model.Model, c Components) (all []model.Stored, f *family.Famil
 	}
 	f = family.Lookup(base.Family)
 	if f.Slots == nil {
-		return nil, nil, fmt.Errorf("%s: %s: components can be put into a model of Stable Diffusion or FLUX only", c.Model, base.Description)
+		return nil, nil, fmt.Errorf("%s: %s; expected a whole model or %s to put components into", c.Model, base.Description, family.Denoiser)
 	}
 	prefix := ""
 	if f.Role == family.Denoiser && !slices.ContainsFunc(base.Tensors, func(t model.Tensor) bool { return strings.HasPrefix(t.Name, model.UNetPrefix) }) {

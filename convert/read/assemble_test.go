@@ -118,7 +118,7 @@ func TestAssembleTransformers(t *testing.T) {
 			model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.v_proj.weight " + model.UNetPrefix + "joint_blocks.0.context_block.attn.qkv.weight"},
 		{Components{Model: flux, CLIPG: clip}, "", "a model of this family has no such component"},
 		{Components{Model: flux, T5: clip}, "", "a CLIP text encoder; expected a T5 text encoder"},
-		{Components{Model: t5, VAE: vae}, "", "components can be put into a model of Stable Diffusion or FLUX only"},
+		{Components{Model: t5, VAE: vae}, "", "a T5 text encoder; expected a whole model or a UNet of latent diffusion or a transformer to put components into"},
 	} {
 		m, err := Assemble(c.s)
 		if c.arch == "" {
@@ -174,4 +174,17 @@ func TestAssembleXL(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	fixture.RequireSame(t, want, m)
+}
+
+// What was read off the whole model, and its networks alone do not tell, stays:
+// here the layer of a text encoder in the original layout, and the tokenizer.
+func TestAssembleCarries(t *testing.T) {
+	all := append(fixture.Fill(fixture.Weights(fixture.Tiny2()), "F16"), safetensors.Tensor{Name: "cond_stage_model.model.logit_scale", DType: "F16", Data: make([]byte, 2)})
+	path := fixture.SaveNew(t, map[string]string{model.KeyMerges: "a b\nc d"}, all)
+	require.Equal(t, 2, fixture.Config(open(t, path)).Text.FinalLayer)
+	m, err := Assemble(Components{Model: path, VAE: path})
+	require.NoError(t, err)
+	defer m.Close()
+	require.Equal(t, 2, fixture.Config(m).Text.FinalLayer)
+	require.Equal(t, []string{"a b", "c d"}, m.Merges)
 }

@@ -188,3 +188,19 @@ func TestDiffusersErrors(t *testing.T) {
 		})
 	}
 }
+
+// Folders that the components in model_index.json tell apart, as the library
+// wrote them: what they are, and that their configuration files were read.
+func TestRealFolders(t *testing.T) {
+	for folder, want := range map[string]string{"nets/sd1-diffusers": family.SD1, "xl/base-diffusers": family.SDXL} {
+		m := open(t, fixture.Testdata(t, folder))
+		require.Equal(t, want, m.Family)
+		require.Equal(t, 64, m.NativeSize)
+		require.Equal(t, "epsilon", m.Prediction)
+		require.NotEmpty(t, m.Merges)
+		c := fixture.Config(m)
+		require.Equal(t, want, c.Name)
+		require.Equal(t, want == family.SDXL, c.Text2.Layers > 0)
+		require.Equal(t, c.UNet.ContextDim, c.Text.Width+c.Text2.Width)
+	}
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // A file that becomes shorter while it is converted is an error that says so, and
-// leaves nothing behind.
+// leaves no file.
 func TestShorterWhileConverted(t *testing.T) {
 	folder := t.TempDir()
 	path := fixture.Save(t, filepath.Join(folder, "model.safetensors"), nil, fixture.Fill(fixture.Weights(fixture.Tiny()), "F16"))

@@ -102,7 +102,7 @@ func TestHash(t *testing.T) {
 	require.Equal(t, hex.EncodeToString(sum[:]), open(t, out).Metadata["sdgo.source.sha256"])
 }
 
-// Of several files, each one's hash stands with its name.
+// Of several files, each one's hash is beside its name.
 func TestHashes(t *testing.T) {
 	dir, single := fixture.Folder(t, nil)
 	m, err := read.Assemble(read.Components{Model: dir, VAE: single})
