@@ -63,7 +63,7 @@ race:
 
 # AddressSanitizer, on the C++ core by way of its binding and the pipeline.
 asan:
-	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -asan ./cgo ./sd
+	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -asan ./csrc/testnet ./cgo ./sd
 
 # The C++ kernels against naive loops, plain and under the sanitizers.
 kernels:

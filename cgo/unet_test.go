@@ -181,6 +181,7 @@ func requireClose(t *testing.T, want, got []float32, bound float64, name string)
 		d := float64(got[i]) - float64(w)
 		difference, size = difference+d*d, size+float64(w)*float64(w)
 	}
+	t.Logf("%s: relative RMS error %.2g", name, math.Sqrt(difference/size))
 	require.LessOrEqual(t, math.Sqrt(difference/size), bound, name)
 }
 

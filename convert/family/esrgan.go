@@ -23,7 +23,7 @@ var esrgan = &Family{
 	},
 	Runs:       true,
 	Names:      esrganNames,
-	Read:       func(r *Reader) any { return r.esrgan() },
+	Read:       func(r *Reader) any { return readESRGAN(r) },
 	Properties: esrganProperties,
 }
 
@@ -104,8 +104,8 @@ func esrganNames(all []model.Stored) layout.Rename {
 	}
 }
 
-// esrgan reads the configuration of an upscaler.
-func (r *Reader) esrgan() *ESRGANConfig {
+// readESRGAN reads the configuration of an upscaler.
+func readESRGAN(r *Reader) *ESRGANConfig {
 	c := &ESRGANConfig{}
 	if !r.Has("conv_first.weight") {
 		r.Fail("%s: %w; an ESRGAN upscaler (RRDBNet) is expected", r.Model.Description, model.ErrUnrecognized)
@@ -138,7 +138,7 @@ func (r *Reader) esrgan() *ESRGANConfig {
 
 func esrganProperties(d *Describer) {
 	r := &Reader{Model: d.Model}
-	if c := r.esrgan(); r.err == nil {
+	if c := readESRGAN(r); r.err == nil {
 		d.Property("scale", c.Scale())
 		d.Property("blocks", c.Blocks)
 		d.Property("features", c.Features)

@@ -17,9 +17,6 @@ type Reader struct {
 	err   error
 }
 
-// Err is the first thing that was wrong, or nil.
-func (r *Reader) Err() error { return r.err }
-
 // Fail notes what is wrong, unless something was before.
 func (r *Reader) Fail(format string, args ...any) {
 	if r.err == nil {

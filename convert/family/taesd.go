@@ -18,7 +18,7 @@ var taesd = &Family{
 		{"half of a TAESD autoencoder", []string{"3.conv.0.weight", "3.conv.2.weight"}},
 	},
 	Runs:       true,
-	Read:       func(r *Reader) any { return r.taesd() },
+	Read:       func(r *Reader) any { return readTAESD(r) },
 	Complete:   nameTAESD,
 	Properties: taesdProperties,
 }
@@ -74,19 +74,19 @@ func nameTAESD(m *model.Model) error {
 	return nil
 }
 
-// taesd reads the configuration of a tiny autoencoder whose tensors have the names
-// of the whole.
-func (r *Reader) taesd() *TAESDConfig {
+// readTAESD reads the configuration of a tiny autoencoder whose tensors have the
+// names of the whole.
+func readTAESD(r *Reader) *TAESDConfig {
 	c := &TAESDConfig{}
 	if r.Has("decoder.layers.0.weight") {
 		first := r.Shape("decoder.layers.0.weight", 4)
 		c.Channels, c.Latent = first[0], first[1]
-		c.Decoder = r.tinyLevels("decoder", 2) // after the first convolution and its activation
+		c.Decoder = tinyLevels(r, "decoder", 2) // after the first convolution and its activation
 	}
 	if r.Has("encoder.layers.0.weight") {
-		c.Encoder = r.tinyLevels("encoder", 1)
+		c.Encoder = tinyLevels(r, "encoder", 1)
 		channels := r.Shape("encoder.layers.0.weight", 4)[0]
-		latent := r.Shape(fmt.Sprintf("encoder.layers.%d.weight", r.tinyLast("encoder")), 4)[0]
+		latent := r.Shape(fmt.Sprintf("encoder.layers.%d.weight", tinyLast(r, "encoder")), 4)[0]
 		if c.Decoder != nil && r.err == nil && (channels != c.Channels || latent != c.Latent || len(c.Encoder) != len(c.Decoder)) {
 			r.Fail("an encoder and a decoder that do not fit together: %d and %d channels, latents of %d and %d, %d and %d levels",
 				channels, c.Channels, latent, c.Latent, len(c.Encoder), len(c.Decoder))
@@ -103,7 +103,7 @@ func (r *Reader) taesd() *TAESDConfig {
 const maxTinyLayers = 256
 
 // tinyLast is the place of a half's last layer.
-func (r *Reader) tinyLast(half string) int {
+func tinyLast(r *Reader, half string) int {
 	last := 0
 	for n := range maxTinyLayers {
 		if r.Has(fmt.Sprintf("%s.layers.%d.weight", half, n)) {
@@ -115,8 +115,8 @@ func (r *Reader) tinyLast(half string) int {
 
 // tinyLevels counts the blocks between a half's convolutions, beginning at a
 // layer.
-func (r *Reader) tinyLevels(half string, layer int) (levels []int) {
-	n, last := 0, r.tinyLast(half)
+func tinyLevels(r *Reader, half string, layer int) (levels []int) {
+	n, last := 0, tinyLast(r, half)
 	for ; layer <= last; layer++ {
 		name := fmt.Sprintf("%s.layers.%d", half, layer)
 		switch {
@@ -138,7 +138,7 @@ func (r *Reader) tinyLevels(half string, layer int) (levels []int) {
 // encoder's takes a picture.
 func taesdProperties(d *Describer) {
 	if whole := d.Dim("decoder.layers.0.weight", 1); whole > 0 {
-		d.latent(whole)
+		describeLatent(d, whole)
 		return
 	}
 	first, _ := d.Model.Tensor("0.weight")
@@ -146,9 +146,9 @@ func taesdProperties(d *Describer) {
 	switch {
 	case dimension(first, 1) == 3:
 		d.Say("encoder")
-		d.latent(d.Dim("14.weight", 0))
+		describeLatent(d, d.Dim("14.weight", 0))
 	case dimension(second, 1) > 0:
 		d.Say("decoder")
-		d.latent(dimension(second, 1))
+		describeLatent(d, dimension(second, 1))
 	}
 }

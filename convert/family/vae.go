@@ -22,12 +22,12 @@ var vae = &Family{
 		}
 		return layout.Without(model.VAEPrefix, layout.VAENames(all))
 	},
-	Properties: func(d *Describer) { d.latent(d.Dim("decoder.conv_in.weight", 1)) },
+	Properties: func(d *Describer) { describeLatent(d, d.Dim("decoder.conv_in.weight", 1)) },
 	Role:       Autoencoder,
 }
 
-// latent notes the channels of an autoencoder's latents.
-func (d *Describer) latent(channels int) {
+// describeLatent notes the channels of an autoencoder's latents.
+func describeLatent(d *Describer, channels int) {
 	d.Property("latent_channels", channels)
 	if channels > 0 {
 		d.Say(fmt.Sprintf("%d latent channels", channels))

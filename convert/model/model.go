@@ -49,8 +49,8 @@ type Model struct {
 	// training timestep, falling. nil where the file brings none.
 	AlphasCumprod []float64
 
-	// Properties are numbers that tell models of one family apart. Families
-	// with a Config have none.
+	// Properties are numbers that tell models of one family apart, of families
+	// that have no Config, or one that only models that can be run have.
 	Properties []Property
 
 	// Tensors are the weights.

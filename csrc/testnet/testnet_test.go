@@ -76,67 +76,107 @@ func TestVideos(t *testing.T) {
 	require.ErrorContains(t, err, "video must have 5 dimensions, got [1, 3, 4, 4]")
 }
 
+// Sizes of the operands below: images, tokens, channels, and channels of each of two
+// heads.
+const batch, length, channels, dim = 2, 7, 24, 12
+
+// operands are what operators are tested with, and plain loops over them.
+type operands struct{ x, z, scale, shift, cos, sin, norm, linear, bias Tensor }
+
+func newOperands() operands {
+	r := rand.New(rand.NewPCG(3, 4))
+	o := operands{
+		x: random(r, batch, length, channels), z: random(r, batch, 4, channels),
+		scale: random(r, batch, channels), shift: random(r, batch, channels),
+		cos: random(r, length, dim/2), sin: random(r, length, dim/2),
+		norm: random(r, dim), linear: random(r, 5, channels), bias: random(r, 5),
+	}
+	for i, angle := range o.cos.Data {
+		sin, cos := math.Sincos(float64(angle))
+		o.cos.Data[i], o.sin.Data[i] = float32(cos), float32(sin)
+	}
+	return o
+}
+
+func at(t Tensor, i int) float64 { return float64(t.Data[i]) }
+
+// number is x's of image i, token l, channel k.
+func (o operands) number(i, l, k int) float64 { return at(o.x, (i*length+l)*channels+k) }
+
+// each calls f for each number of x.
+func (o operands) each(f func(i, l, k int) float64) (all []float64) {
+	for j := range o.x.Data {
+		all = append(all, f(j/channels/length, j/channels%length, j%channels))
+	}
+	return all
+}
+
+func (o operands) rmsNorm(i, l, k int) float64 {
+	squares := 0.0
+	for j := range dim {
+		v := o.number(i, l, k/dim*dim+j)
+		squares += v * v
+	}
+	return o.number(i, l, k) / math.Sqrt(squares/dim+1e-3) * at(o.norm, k%dim)
+}
+
+func (o operands) modulate(i, l, k int) float64 {
+	return o.number(i, l, k)*(1+at(o.scale, i*channels+k)) + at(o.shift, i*channels+k)
+}
+
+func (o operands) ropeInterleaved(i, l, k int) float64 {
+	pair, other, sign := k%dim/2, k+1, -1.0
+	if k%2 == 1 {
+		other, sign = k-1, 1
+	}
+	return o.turn(i, l, k, pair, other, sign)
+}
+
+func (o operands) ropeHalves(i, l, k int) float64 {
+	pair, other, sign := k%dim%(dim/2), k+dim/2, -1.0
+	if k%dim >= dim/2 {
+		other, sign = k-dim/2, 1
+	}
+	return o.turn(i, l, k, pair, other, sign)
+}
+
+func (o operands) turn(i, l, k, pair, other int, sign float64) float64 {
+	angle := l*dim/2 + pair
+	return o.number(i, l, k)*at(o.cos, angle) + sign*o.number(i, l, other)*at(o.sin, angle)
+}
+
+func (o operands) geluTanh() (all []float64) {
+	for j := range batch * length * 5 {
+		v := at(o.bias, j%5)
+		for k := range channels {
+			v += at(o.linear, j%5*channels+k) * at(o.x, j/5*channels+k)
+		}
+		all = append(all, v/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v))))
+	}
+	return all
+}
+
+// rows are those of a shape, [N, L, C], as row returns them.
+func rows(shape []int64, row func(i, l int) []float32) (all []float64) {
+	for j := range shape[0] * shape[1] {
+		for _, v := range row(int(j/shape[1]), int(j%shape[1])) {
+			all = append(all, float64(v))
+		}
+	}
+	return all
+}
+
+func token(t Tensor, i, l int) []float32 {
+	at := (i*int(t.Shape[1]) + l) * channels
+	return t.Data[at : at+channels]
+}
+
 // Each operator against plain loops, computed by every set of kernels and by ggml.
 func TestOperators(t *testing.T) {
-	const n, length, c, dim = 2, 7, 24, 12 // two heads
-	r := rand.New(rand.NewPCG(3, 4))
-	x, z := random(r, n, length, c), random(r, n, 4, c)
-	scale, shift := random(r, n, c), random(r, n, c)
-	cos, sin := random(r, length, dim/2), random(r, length, dim/2)
-	for i, angle := range cos.Data {
-		s, c := math.Sincos(float64(angle))
-		cos.Data[i], sin.Data[i] = float32(c), float32(s)
-	}
-	norm, linear, bias := random(r, dim), random(r, 5, c), random(r, 5)
-	at := func(t Tensor, i int) float64 { return float64(t.Data[i]) }
-	// each calls f for each number of x: of image i, token l, channel k.
-	each := func(f func(i, l, k int) float64) (all []float64) {
-		for j := range x.Data {
-			all = append(all, f(j/c/length, j/c%length, j%c))
-		}
-		return all
-	}
-	number := func(i, l, k int) float64 { return at(x, (i*length+l)*c+k) }
-	rope := func(interleaved bool) func(i, l, k int) float64 {
-		return func(i, l, k int) float64 {
-			pair, other, sign := k%dim%(dim/2), k+dim/2, -1.0
-			if k%dim >= dim/2 {
-				other, sign = k-dim/2, 1
-			}
-			if interleaved {
-				pair, other, sign = k%dim/2, k+1, -1
-				if k%2 == 1 {
-					other, sign = k-1, 1
-				}
-			}
-			at := l*dim/2 + pair
-			return number(i, l, k)*float64(cos.Data[at]) + sign*number(i, l, other)*float64(sin.Data[at])
-		}
-	}
-	gelu := func() (all []float64) {
-		for j := range n * length * 5 {
-			v := at(bias, j%5)
-			for k := range c {
-				v += at(linear, j%5*c+k) * at(x, j/5*c+k)
-			}
-			all = append(all, v/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v))))
-		}
-		return all
-	}
-	rows := func(shape []int64, row func(i, l int) []float32) (all []float64) {
-		for j := range shape[0] * shape[1] {
-			for _, v := range row(int(j/shape[1]), int(j%shape[1])) {
-				all = append(all, float64(v))
-			}
-		}
-		return all
-	}
-	token := func(t Tensor, i, l int) []float32 {
-		at := (i*int(t.Shape[1]) + l) * c
-		return t.Data[at : at+c]
-	}
-	joined, sliced, part := []int64{n, length + 4, c}, []int64{n, 2, c}, []int64{n, length, c / 4}
-
+	o := newOperands()
+	x := o.x
+	joined, sliced, part := []int64{batch, length + 4, channels}, []int64{batch, 2, channels}, []int64{batch, length, channels / 4}
+	angles := map[string]Tensor{"x": x, "cos": o.cos, "sin": o.sin}
 	for _, test := range []struct {
 		op      string
 		inputs  map[string]Tensor
@@ -144,28 +184,19 @@ func TestOperators(t *testing.T) {
 		shape   []int64
 		want    []float64
 	}{
-		{"rms_norm", map[string]Tensor{"x": x}, []Tensor{norm}, x.Shape, each(func(i, l, k int) float64 {
-			squares := 0.0
-			for j := range dim {
-				v := number(i, l, k/dim*dim+j)
-				squares += v * v
-			}
-			return number(i, l, k) / math.Sqrt(squares/dim+1e-3) * at(norm, k%dim)
-		})},
-		{"modulate", map[string]Tensor{"x": x, "scale": scale, "shift": shift}, nil, x.Shape, each(func(i, l, k int) float64 {
-			return number(i, l, k)*(1+at(scale, i*c+k)) + at(shift, i*c+k)
-		})},
-		{"rope interleaved", map[string]Tensor{"x": x, "cos": cos, "sin": sin}, nil, x.Shape, each(rope(true))},
-		{"rope halves", map[string]Tensor{"x": x, "cos": cos, "sin": sin}, nil, x.Shape, each(rope(false))},
-		{"gelu_tanh", map[string]Tensor{"x": x}, []Tensor{linear, bias}, []int64{n, length, 5}, gelu()},
-		{"concat_tokens", map[string]Tensor{"x": x, "z": z}, nil, joined, rows(joined, func(i, l int) []float32 {
+		{"rms_norm", map[string]Tensor{"x": x}, []Tensor{o.norm}, x.Shape, o.each(o.rmsNorm)},
+		{"modulate", map[string]Tensor{"x": x, "scale": o.scale, "shift": o.shift}, nil, x.Shape, o.each(o.modulate)},
+		{"rope interleaved", angles, nil, x.Shape, o.each(o.ropeInterleaved)},
+		{"rope halves", angles, nil, x.Shape, o.each(o.ropeHalves)},
+		{"gelu_tanh", map[string]Tensor{"x": x}, []Tensor{o.linear, o.bias}, []int64{batch, length, 5}, o.geluTanh()},
+		{"concat_tokens", map[string]Tensor{"x": x, "z": o.z}, nil, joined, rows(joined, func(i, l int) []float32 {
 			if l < length {
 				return token(x, i, l)
 			}
-			return token(z, i, l-length)
+			return token(o.z, i, l-length)
 		})},
 		{"slice_tokens", map[string]Tensor{"x": x}, nil, sliced, rows(sliced, func(i, l int) []float32 { return token(x, i, l+1) })},
-		{"chunk", map[string]Tensor{"x": x}, nil, part, rows(part, func(i, l int) []float32 { return token(x, i, l)[3*c/4:] })},
+		{"chunk", map[string]Tensor{"x": x}, nil, part, rows(part, func(i, l int) []float32 { return token(x, i, l)[3*channels/4:] })},
 	} {
 		for _, kernels := range cgo.KernelNames() {
 			got, err := Run(test.op, kernels, test.inputs, test.weights...)
