@@ -145,9 +145,9 @@ func always[S any](of access[S]) access[S] {
 }
 
 // eachPass is a value of every hires pass: a list with commas, whose last value holds
-// for the passes after it, too. makes is whether the list says how many passes there
-// are; apart is then the value that it is instead of.
-func eachPass(of access[request.HiresPass], makes bool, apart access[request.HiresPass], instead string) access[request.Request] {
+// for the passes after it, too. Where instead is not empty the list says how many passes
+// there are; instead is then the flag of apart, which says the same.
+func eachPass(of access[request.HiresPass], instead string, apart access[request.HiresPass]) access[request.Request] {
 	set := func(r *request.Request, text string) error {
 		n := strings.Count(text, ",") + 1
 		if n > request.MaxHires {
@@ -155,7 +155,7 @@ func eachPass(of access[request.HiresPass], makes bool, apart access[request.Hir
 		}
 		passes := slices.Clone(r.Hires)
 		switch {
-		case makes:
+		case instead != "":
 			for _, p := range passes {
 				if _, ok := apart.get(&p); ok {
 					return fmt.Errorf("both this and %s say how large the picture becomes; give one of them", instead)

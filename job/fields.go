@@ -30,12 +30,14 @@ type Field struct {
 
 	begins map[Command]begin // what commands begin with where that is not the zero value
 	of     access[request.Request]
-	pass   access[request.HiresPass]          // of a hires pass's field; of is then the list
-	makes  access[request.HiresPass]          // of one whose list says how many passes there are: what it is instead of
 	text   func(Field, *request.Request) []kv // how it is written in AUTOMATIC1111's layout, if not as a key and a value
 	read   func(Field, *reading)              // and read
 
-	from access[request.Request] // of a hires pass's field: the request's, which a pass without one takes
+	// Of a field of hires passes, for which of is made of these.
+	pass    access[request.HiresPass]
+	from    access[request.Request]   // the request's field that a pass takes which has none; empty without one
+	instead string                    // of a list that says how many passes there are: the flag whose list does so, too,
+	apart   access[request.HiresPass] // and what that sets
 }
 
 // begin is what a command begins with.
@@ -55,9 +57,7 @@ func Fields() []Field {
 	for i := range all {
 		f := &all[i]
 		if f.pass.set != nil {
-			makes := f.makes.get != nil
-			instead := map[bool]string{true: "hires-size", false: "hires"}[f.Path == "Hires.Scale"]
-			f.of, f.List = eachPass(f.pass, makes, f.makes, instead), true
+			f.of, f.List = eachPass(f.pass, f.instead, f.apart), true
 		}
 		f.Kind = f.of.kind
 		if f.Range == "" {
@@ -258,12 +258,12 @@ func table() []Field {
 		{
 			Path: "Hires.Scale", Flag: "hires", PassKey: "scale", A1111: "Hires upscale", API: "hr_scale", Arg: "FACTOR", For: Txt2Img | Img2Img | Batch,
 			Help: "a second pass at a larger size, such as 2x; 1.5x,2x are two more passes", Default: "2, where there is a pass",
-			pass: scale, makes: passSize,
+			pass: scale, instead: "hires-size", apart: passSize,
 		},
 		{
 			Path: "Hires.Width", Also: []string{"Hires.Height"}, Flag: "hires-size", A1111: "Hires resize", API: "hr_resize_x", Arg: "WxH", For: Txt2Img | Img2Img | Batch,
 			Help: "the same to a size, such as 1024x1536", Range: sides,
-			pass: passSize, makes: scale,
+			pass: passSize, instead: "hires", apart: scale,
 		},
 		{
 			Path: "Hires.Upscaler", Flag: "hires-upscaler", A1111: "Hires upscaler", API: "hr_upscaler", Arg: "NAME", For: Txt2Img | Img2Img | Batch,

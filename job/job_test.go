@@ -54,7 +54,9 @@ func TestFlagsFor(t *testing.T) {
 func TestBegin(t *testing.T) {
 	require.NoError(t, differ(Begin(Txt2Img), request.Request{Seed: -1}))
 	require.NoError(t, differ(Begin(Inpaint), request.Request{Seed: -1, Strength: request.Float(1)}))
-	require.NoError(t, differ(Begin(Batch), request.Request{Seed: -1}))
+	for _, c := range []Command{Img2Img, Interpolate, Batch} {
+		require.NoError(t, differ(Begin(c), request.Request{Seed: -1}))
+	}
 }
 
 func TestCommandOf(t *testing.T) {

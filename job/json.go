@@ -176,6 +176,9 @@ func applyPasses(r *request.Request, raw json.RawMessage) (list bool, err error)
 	}
 	r.Hires = nil
 	for i, o := range objects {
+		if o[0] != '{' {
+			return true, fmt.Errorf(`pass %d: must be an object, such as {"scale": 2}, got %.40s`, i+1, o)
+		}
 		p, err := decodePass(o)
 		if err != nil {
 			return true, fmt.Errorf("pass %d: %w", i+1, err)

@@ -104,7 +104,7 @@ func TestDecodeErrors(t *testing.T) {
 		`{"hires": [{"scale": 2}], "hires_steps": 3}`:    `hires_steps: hires is a list of passes: put steps into its objects`,
 		`{"hires": [{"scale": "2x"}]}`:                   `hires: pass 1: scale: must be a number, got "2x"`,
 		`{"hires": [{}, {"skale": 2}]}`:                  `hires: pass 2: skale: unknown field; did you mean "scale"?`,
-		`{"hires": [2]}`:                                 `hires: pass 1: must be a JSON object, such as {"prompt": "a fox", "seed": 1}`,
+		`{"hires": [2]}`:                                 `hires: pass 1: must be an object, such as {"scale": 2}, got 2`,
 		`{"hires": [{"steps": 1, "steps": 2}]}`:          `hires: pass 1: "steps" is there twice`,
 		`{"hires": "` + strings.Repeat("2,", 16) + `2"}`: `hires: must be at most 16 values, one a pass, got 17`,
 		`{"hires": [` + strings.Repeat("{},", 16) + `{}]}`:     `hires: must be at most 16 passes, got 17`,

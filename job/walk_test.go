@@ -138,7 +138,7 @@ func valueOf(f Field) string {
 func TestEntriesSetTheirFields(t *testing.T) {
 	for _, f := range Fields() {
 		var r request.Request
-		if f.List && f.makes.get == nil {
+		if f.List && f.instead == "" {
 			r.Hires = make([]request.HiresPass, 2)
 		}
 		require.NoError(t, Set(&r, f.Flag, valueOf(f)), f.Flag)
