@@ -35,6 +35,7 @@ func TestJSONIsPrintable(t *testing.T) {
 		var b bytes.Buffer
 		require.NoError(t, JSON(&b, map[string]string{text: text}, " "))
 		requireShown(t, b.String())
+		require.NotContains(t, b.String(), "003c", "HTML is not escaped")
 		var back map[string]string
 		require.NoError(t, json.Unmarshal(b.Bytes(), &back))
 		want := strings.ToValidUTF8(text, "\uFFFD")
