@@ -39,9 +39,9 @@ func TestPictureToPictureAgrees(t *testing.T) {
 				if name == "sd1.inpaint" {
 					r.Mask, r.MaskFeather = mask, new(int)
 				}
-				source, err := m.pipeline.Autoencoder.Encode(context.Background(), tensor.FromImage(start), sampler.NewTorch(uint64(r.Seed)))
+				source, err := m.pipeline.Autoencoder.Encode(context.Background(), tensor.FromImage(start))
 				require.NoError(t, err)
-				requireClose(t, source.Data, ref.f32(name+".source"), 1e-4, "source")
+				requireClose(t, source.Sample(sampler.NewTorch(uint64(r.Seed))).Data, ref.f32(name+".source"), 1e-4, "source")
 				latent := latentOf(t, m, r, nil)
 				requireClose(t, latent.Data, ref.f32(name+".latent"), 1e-4, "latent")
 
@@ -98,6 +98,37 @@ func TestStrength(t *testing.T) {
 	for strength, want := range map[float64]int{0: 1, 0.05: 1, 0.1: 2, 0.75: 8, 0.95: 10, 1: 10} {
 		require.Equal(t, want, steps(strength), "strength %g", strength)
 	}
+}
+
+// Each picture of a request is that of its own seed alone, and its parameters make it
+// again.
+func TestEveryPictureOfASourceCanBeMadeAgain(t *testing.T) {
+	ref := readReference(t, pipelinesFolder, "pipeline.safetensors")
+	start, mask := startPicture(ref)
+	nine := openVariant(t, ref, "sd1.nine", Options{})
+	for _, m := range []*Model{openTiny(t, "sd1.safetensors", Options{Batch: 2}), nine} {
+		r := Request{Prompt: "a", Image: start, Mask: mask, Steps: 2, Seed: 5, Count: 3, Sampler: "euler"}
+		result, err := m.Generate(t.Context(), r)
+		require.NoError(t, err)
+		for _, img := range result.Images {
+			again := img.Params.Request
+			again.Image, again.Mask = start, mask
+			alone, err := m.Generate(t.Context(), again)
+			require.NoError(t, err)
+			require.True(t, equalPix(img.Image, alone.Images[0].Image), "seed %d", again.Seed)
+		}
+	}
+}
+
+// Outpainting draws at the canvas's size.
+func TestCanvas(t *testing.T) {
+	m := openTiny(t, "sd1.safetensors", Options{})
+	img := image.NewNRGBA(image.Rect(0, 0, 32, 24))
+	result, err := m.Generate(t.Context(), Request{Image: img, Canvas: image.Pt(64, 40), Steps: 2, Sampler: "euler"})
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(64, 40), result.Images[0].Image.Rect.Size())
+	require.Equal(t, img.NRGBAAt(3, 3).A, uint8(0))
+	require.Equal(t, uint8(255), result.Images[0].Image.NRGBAAt(32, 20).R, "what was transparent is white, and stays")
 }
 
 func TestPictureSizes(t *testing.T) {

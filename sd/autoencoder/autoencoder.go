@@ -16,12 +16,8 @@ import (
 // [channels, H/Factor, W/Factor], and back. What is too large for the memory at hand
 // is computed in tiles.
 type Autoencoder interface {
-	// Encode encodes a picture. noise draws from the distribution that a
-	// variational encoder gives; others leave it alone.
-	Encode(ctx context.Context, pixels tensor.Tensor, noise sampler.Noise) (tensor.Tensor, error)
-
-	// Mean encodes a picture without noise.
-	Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error)
+	// Encode encodes a picture.
+	Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error)
 
 	// Decode decodes a latent. done is told after each tile.
 	Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error)
@@ -33,16 +29,47 @@ type Autoencoder interface {
 	CanEncode() bool
 }
 
+// Encoding is what a picture is encoded to: a normal distribution of latents with
+// variational encoders, one latent with others.
+type Encoding struct {
+	mean      tensor.Tensor
+	deviation []float32 // of each element; nil is 0
+	scale     float32   // to the denoiser's scale
+}
+
+// Exactly is the encoding to one latent, in the denoiser's scale.
+func Exactly(latent tensor.Tensor) Encoding { return Encoding{mean: latent, scale: 1} }
+
+// Sample draws a latent in the denoiser's scale, as AUTOMATIC1111, diffusers and
+// stable-diffusion.cpp do. noise is not used where there is only one.
+func (e Encoding) Sample(noise sampler.Noise) tensor.Tensor {
+	if e.deviation == nil {
+		return e.mean
+	}
+	z := e.mean.Like()
+	noise.Normal(z.Data)
+	for i, eps := range z.Data {
+		z.Data[i] = (e.mean.Data[i] + e.deviation[i]*eps) * e.scale
+	}
+	return z
+}
+
+// Mean is the middle of the distribution, in the denoiser's scale.
+func (e Encoding) Mean() tensor.Tensor {
+	z := e.mean.Like()
+	for i, v := range e.mean.Data {
+		z.Data[i] = v * e.scale
+	}
+	return z
+}
+
 // None is the autoencoder of models that compute on pixels: it changes nothing.
 type None struct{}
 
 // Encode returns pixels as they are.
-func (None) Encode(_ context.Context, pixels tensor.Tensor, _ sampler.Noise) (tensor.Tensor, error) {
-	return pixels, nil
+func (None) Encode(_ context.Context, pixels tensor.Tensor) (Encoding, error) {
+	return Exactly(pixels), nil
 }
-
-// Mean returns pixels as they are.
-func (None) Mean(_ context.Context, pixels tensor.Tensor) (tensor.Tensor, error) { return pixels, nil }
 
 // Decode returns latent as it is.
 func (None) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {

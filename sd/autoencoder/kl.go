@@ -6,7 +6,6 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
-	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
@@ -61,29 +60,17 @@ func (a *KL) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progr
 	return a.decoder.decode(ctx, z, done)
 }
 
-// Encode draws from the normal distribution that the encoder gives, as AUTOMATIC1111,
-// diffusers and stable-diffusion.cpp do. It needs an encoder.
-func (a *KL) Encode(ctx context.Context, pixels tensor.Tensor, noise sampler.Noise) (tensor.Tensor, error) {
+// Encode runs the encoder, which the file must have.
+func (a *KL) Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error) {
 	mean, logVariance, err := a.Moments(ctx, pixels)
 	if err != nil {
-		return tensor.Tensor{}, err
+		return Encoding{}, err
 	}
-	z := mean.Like()
-	noise.Normal(z.Data)
-	for i, eps := range z.Data {
-		deviation := math.Exp(0.5 * min(max(float64(logVariance.Data[i]), -30), 20))
-		z.Data[i] = (mean.Data[i] + float32(deviation)*eps) * a.config.ScaleFactor
+	e := Encoding{mean, make([]float32, len(mean.Data)), a.config.ScaleFactor}
+	for i, v := range logVariance.Data {
+		e.deviation[i] = float32(math.Exp(0.5 * min(max(float64(v), -30), 20)))
 	}
-	return z, nil
-}
-
-// Mean is the middle of the distribution that the encoder gives. It needs an encoder.
-func (a *KL) Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
-	mean, _, err := a.Moments(ctx, pixels)
-	for i := range mean.Data {
-		mean.Data[i] *= a.config.ScaleFactor
-	}
-	return mean, err
+	return e, nil
 }
 
 // Moments runs the encoder: the means, without the denoiser's scale, and the logarithms

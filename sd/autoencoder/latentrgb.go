@@ -63,10 +63,11 @@ func samples(ctx context.Context, a Autoencoder, channels int) (latent, pixels t
 		return latent, shrunk(tensor.FromImage(decoded.Image()), a.Factor()), nil
 	}
 	picture := patches(r, side*a.Factor())
-	if latent, err = a.Mean(ctx, picture); err != nil {
+	e, err := a.Encode(ctx, picture)
+	if err != nil {
 		return latent, pixels, err
 	}
-	return latent, shrunk(picture, a.Factor()), nil
+	return e.Mean(), shrunk(picture, a.Factor()), nil
 }
 
 // patches is a picture of rectangles in all colours, -1 to 1.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
-	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
@@ -150,16 +149,12 @@ func (t *TAESD) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Pr
 	return pixels, nil
 }
 
-// Encode encodes a picture; it draws no noise. It needs an encoder.
-func (t *TAESD) Encode(ctx context.Context, pixels tensor.Tensor, _ sampler.Noise) (tensor.Tensor, error) {
+// Encode encodes a picture, to one latent. It needs an encoder.
+func (t *TAESD) Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error) {
 	image := pixels.Like()
 	for i, v := range pixels.Data {
 		image.Data[i] = v/2 + 0.5
 	}
-	return t.encoder.encode(ctx, image)
-}
-
-// Mean is the same as Encode.
-func (t *TAESD) Mean(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
-	return t.Encode(ctx, pixels, nil)
+	latent, err := t.encoder.encode(ctx, image)
+	return Exactly(latent), err
 }

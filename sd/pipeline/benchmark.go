@@ -52,7 +52,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 			return err
 		}},
 		{"step", engine.RoleDenoiser, func() error {
-			s := &Source{}
+			var s start
 			if p.Concat != nil {
 				s.concat = tensor.New(p.ConcatChannels, latent.Height(), latent.Width())
 			}

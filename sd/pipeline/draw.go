@@ -163,7 +163,7 @@ func (p *Pipeline) pass(ctx context.Context, d Drawing, c guided, i, n int, late
 		return larger, err
 	}
 	pass := c.passes[n]
-	pass.source = &Source{Latent: larger}
+	pass.source = &Source{Latent: func(sampler.Noise) tensor.Tensor { return larger }}
 	h.drawing.run, h.drawing.OnEvent, h.drawing.Seed = d.run, d.OnEvent, d.Seed
 	return p.steps(ctx, h.drawing, pass, i, n+1, result)
 }
@@ -196,5 +196,9 @@ func (p *Pipeline) enlarge(ctx context.Context, h hiresPass, latent tensor.Tenso
 		large = upscale.Resize(img, cover.X*factor, cover.Y*factor, *h.filter.Pixels)
 	}
 	pixels := tensor.FromImage(imaging.CropCenter(large, h.drawing.Width, h.drawing.Height))
-	return p.encoder(h.drawing).Encode(ctx, pixels, newNoise(h.drawing.RNG, seed))
+	e, err := p.encoder(h.drawing).Encode(ctx, pixels)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	return e.Sample(newNoise(h.drawing.RNG, seed)), nil
 }

@@ -110,7 +110,7 @@ type run struct {
 
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
 // it holds the memory of one phase: none comes back.
-func (p *Pipeline) guide(d Drawing, s *Source, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
+func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
 	model, err := sampler.Precondition(p.Denoiser.Process(), prediction)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (p *Pipeline) guide(d Drawing, s *Source, prediction sampler.Prediction, ph
 }
 
 // ask is what guidance asks of the network in one phase, in its order.
-func ask(g sampler.Guidance, c Conditions, s *Source) []answer {
+func ask(g sampler.Guidance, c Conditions, s start) []answer {
 	all := make([]answer, len(g.Guider.Answers))
 	for i, a := range g.Guider.Answers {
 		switch a {
@@ -201,11 +201,11 @@ func (p *Pipeline) needs(d Drawing) (n Needs) {
 
 // condition is a condition with the channels beside the latent, or with zeros in
 // their place. nil, which no guidance asks for, is one without inputs.
-func condition(c *Condition, s *Source, seen bool) Condition {
+func condition(c *Condition, s start, seen bool) Condition {
 	if c == nil {
 		return Condition{}
 	}
-	if s == nil || s.concat.Data == nil {
+	if s.concat.Data == nil {
 		return *c
 	}
 	beside := s.concat
@@ -231,7 +231,7 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 			}
 		}
 	}
-	c := slices.Repeat([]Condition{condition(&largest, t.c.source, true)}, n*answers)
+	c := slices.Repeat([]Condition{condition(&largest, t.c.source.start(d.RNG, d.Seed), true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
 	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: "out"}})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
-	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // Pipeline is an open model as the loop sees it.
@@ -27,10 +26,10 @@ type Pipeline struct {
 	// family has no use for.
 	Check func(q *request.Resolved, with Attached, e *request.Error)
 
-	// Concat, if not nil, makes the channels that the denoiser sees beside the
+	// Concat, if not nil, prepares the channels that the denoiser sees beside the
 	// latent of a picture to begin with: the input "concat" of its conditions,
 	// [ConcatChannels, h, w].
-	Concat         func(ctx context.Context, s *Source) (tensor.Tensor, error)
+	Concat         func(ctx context.Context, s *Source) (Draw, error)
 	ConcatChannels int
 
 	// EditsImages says that a picture is a condition and not the beginning of

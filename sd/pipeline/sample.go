@@ -32,12 +32,11 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	}
 	x := p.latent(d)
 	noise := d.noise(seed, x)
-	var x0 []float32
+	begin := c.source.start(d.RNG, seed)
 	if c.source != nil {
 		sigmas = d.Truncate(sigmas)
-		x0 = c.source.Latent.Data // nothing where the picture is a condition alone
 	}
-	process.InitialNoise(x.Data, x0, sigmas[0], noise)
+	process.InitialNoise(x.Data, begin.latent, sigmas[0], noise)
 
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
 	options := d.Sampler.Options
@@ -46,15 +45,15 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		options.Uncond = make([]float32, len(x.Data))
 	}
 	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, made: &made}
-	denoise, err := p.guide(d, c.source, prediction, c.phases, run)
+	denoise, err := p.guide(d, begin, prediction, c.phases, run)
 	if err == nil && d.refiner != nil {
 		denoise, err = p.handOver(ctx, d, denoise, c, run)
 	}
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	if c.source != nil && c.source.Cells != nil && c.source.concat.Data == nil {
-		denoise = sampler.Inpaint(denoise, c.source.Latent.Data, c.source.Cells, options.Uncond)
+	if begin.cells != nil && begin.concat.Data == nil {
+		denoise = sampler.Inpaint(denoise, begin.latent, begin.cells, options.Uncond)
 	}
 	options.OnStep = func(s sampler.Step) error {
 		made = s.Index
@@ -80,7 +79,7 @@ func (p *Pipeline) handOver(ctx context.Context, d Drawing, base sampler.Denoise
 	if err != nil {
 		return nil, err
 	}
-	refined, err := r.guide(d, nil, prediction, c.refined, run)
+	refined, err := r.guide(d, start{}, prediction, c.refined, run)
 	if err != nil {
 		return nil, err
 	}

@@ -20,17 +20,46 @@ import (
 // Source is the picture that a request begins with, as the networks see it.
 type Source struct {
 	Pixels tensor.Tensor // [3, Height, Width], -1 to 1
-	Latent tensor.Tensor // in the denoiser's scale; empty where the picture is a condition alone
+
+	// Latent draws the picture's latent, in the denoiser's scale; nil where the
+	// picture is a condition alone.
+	Latent Draw
 
 	// Mask is 1 where a pixel is to be painted anew and 0 where it stays, one
 	// value a pixel; nil is 1 everywhere. Cells is the same for the latent.
 	Mask, Cells []float32
 
-	// Encode encodes further pixels, with the source's noise.
-	Encode func(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error)
+	// Encode encodes further pixels.
+	Encode func(ctx context.Context, pixels tensor.Tensor) (autoencoder.Encoding, error)
 
-	concat tensor.Tensor // channels beside the latent; empty with most models
+	concat Draw // draws the channels beside the latent; nil with most models
 	back   putBack
+}
+
+// Draw makes a tensor with the noise of one picture's seed.
+type Draw func(noise sampler.Noise) tensor.Tensor
+
+// start is a source for one picture: what it begins with.
+type start struct {
+	latent []float32     // nil where noise is the beginning
+	cells  []float32     // the latent mask; nil where all is painted
+	concat tensor.Tensor // channels beside the latent; empty with most models
+}
+
+// start draws what the picture of a seed begins with; s may be nil.
+func (s *Source) start(rng request.RNG, seed int64) (out start) {
+	if s == nil {
+		return out
+	}
+	noise := newNoise(rng, seed)
+	out.cells = s.Cells
+	if s.Latent != nil {
+		out.latent = s.Latent(noise).Data
+	}
+	if s.concat != nil {
+		out.concat = s.concat(noise)
+	}
+	return out
 }
 
 // newSource fits a request's picture to its size and encodes it.
@@ -54,15 +83,14 @@ func (p *Pipeline) newSource(ctx context.Context, d Drawing) (*Source, error) {
 		}
 		s.back = newPutBack(d, fitted, mask)
 	}
-	noise := newNoise(d.RNG, d.Seed)
 	s.Pixels = tensor.FromImage(fitted)
-	s.Encode = func(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
-		return p.encoder(d).Encode(ctx, pixels, noise)
-	}
+	s.Encode = p.encoder(d).Encode
 	if !p.EditsImages {
-		if s.Latent, err = s.Encode(ctx, s.Pixels); err != nil {
+		e, err := s.Encode(ctx, s.Pixels)
+		if err != nil {
 			return nil, err
 		}
+		s.Latent = e.Sample
 	}
 	if p.Concat != nil {
 		s.concat, err = p.Concat(ctx, s)

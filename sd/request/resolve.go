@@ -66,11 +66,11 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q := Resolved{Request: r, Align: d.Align}
 	q.fillNumbers(d)
 	q.checkPictures(&e)
+	q.checkImage(&e)
 	width, height := d.Side, d.Side
-	if q.Image != nil {
+	if q.Image != nil { // with its canvas
 		width, height = q.sidesOf(q.Image.Rect.Size(), d.Side)
 	}
-	q.checkImage(&e)
 	if q.Mask != nil && len(e.Problems) == 0 {
 		width, height = q.initMask(&e, width, height, d.Side)
 	}
@@ -132,7 +132,7 @@ func (q *Resolved) checkNumbers(e *Error) {
 	if q.TAESD == "" && q.TAESDPreviewOnly {
 		e.Add("TAESDPreviewOnly", "without a TAESD")
 	}
-	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount {
+	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount || q.Seed+int64(min(q.Count, MaxCount))-1 > math.MaxInt64-MaxCount {
 		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
 	}
 	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {

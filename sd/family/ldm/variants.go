@@ -3,6 +3,7 @@ package ldm
 import (
 	"context"
 
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -28,9 +29,9 @@ func (m *Model) see(p *pipeline.Pipeline) {
 // IsPlain reports whether the UNet sees nothing beside the latent.
 func (m *Model) IsPlain() bool { return m.Config.Variant == "" }
 
-// maskedPicture are the channels for inpainting: the mask, and the latent of the
+// maskedPicture prepares the channels for inpainting: the mask, and the latent of the
 // picture with grey where the mask is white.
-func (m *Model) maskedPicture(ctx context.Context, s *pipeline.Source) (tensor.Tensor, error) {
+func (m *Model) maskedPicture(ctx context.Context, s *pipeline.Source) (pipeline.Draw, error) {
 	masked := s.Pixels.Like()
 	n := len(s.Mask)
 	for i, v := range s.Pixels.Data {
@@ -38,19 +39,22 @@ func (m *Model) maskedPicture(ctx context.Context, s *pipeline.Source) (tensor.T
 			masked.Data[i] = v
 		}
 	}
-	latent, err := s.Encode(ctx, masked)
+	e, err := s.Encode(ctx, masked)
 	if err != nil {
-		return tensor.Tensor{}, err
+		return nil, err
 	}
-	data := append(append([]float32(nil), s.Cells...), latent.Data...)
-	return tensor.Of(data, 1+latent.Channels(), latent.Height(), latent.Width()), nil
+	return func(noise sampler.Noise) tensor.Tensor {
+		latent := e.Sample(noise)
+		data := append(append([]float32(nil), s.Cells...), latent.Data...)
+		return tensor.Of(data, 1+latent.Channels(), latent.Height(), latent.Width())
+	}, nil
 }
 
-// wholePicture are the channels of instruct-pix2pix: the means of the picture's
+// wholePicture prepares the channels of instruct-pix2pix: the means of the picture's
 // encoding, without the UNet's scale.
-func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (tensor.Tensor, error) {
+func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (pipeline.Draw, error) {
 	mean, _, err := m.kl.Moments(ctx, s.Pixels)
-	return mean, err
+	return func(sampler.Noise) tensor.Tensor { return mean }, err
 }
 
 // CheckVariant checks what UNets ask for that see a picture.
