@@ -3,6 +3,7 @@ package job
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -87,7 +88,7 @@ func option[S any](f form[float64], name string, at func(*S) *map[string]float64
 	return access[S]{f.kind, f.bounds,
 		func(s *S) (string, bool) {
 			v, ok := (*at(s))[name]
-			return f.format(v), ok
+			return f.format(v), ok && !math.IsInf(v, 1) // what may be infinite is so by default
 		},
 		func(s *S, text string) error {
 			v, err := f.parse(text)

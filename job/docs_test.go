@@ -34,8 +34,14 @@ func documented() string {
 		if f.List {
 			key = code("hires[].%s", f.PassKey) + ", " + key
 		}
+		if f.Object != "" {
+			key = code("%s", f.Object+"."+f.option()) + ", " + key
+		}
+		if f.Key == guidanceKey {
+			key += ", " + code("%s", guidanceOptionsKey)
+		}
 		picture := map[string]string{"Prompt": "the first lines", "NegativePrompt": "`Negative prompt`", "Interpolate.At": "`Variation seed strength`, `Towards at`",
-			"TAESD": "`VAE Decoder: TAESD`, `TAESD`", "OnlyMasked": "`Inpaint area: Only masked`"}[f.Path]
+			"TAESD": "`VAE Decoder: TAESD`, `TAESD`", "Guider": "`Guidance`, `Guidance options`", "OnlyMasked": "`Inpaint area: Only masked`"}[f.Path]
 		if picture == "" {
 			picture = code("%s", f.A1111)
 		}

@@ -3,6 +3,7 @@ package job
 import (
 	"image"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/sd/request"
@@ -18,6 +19,7 @@ type Field struct {
 	Short   string   // one letter, or ""
 	Key     string   // in JSON: the flag in snake case
 	PassKey string   // in an object of the JSON list "hires", for a hires pass's
+	Object  string   // the JSON object that has the value under the end of Path; Key is accepted, too
 	A1111   string   // key in AUTOMATIC1111's layout; "" for what has none there, or is no part of a picture
 	API     string   // name in AUTOMATIC1111's API, if that has one
 	Kind    Kind
@@ -89,7 +91,7 @@ func table() []Field {
 	guidance := optional(decimal(0, maxScale), func(r *req) **float64 { return &r.Guidance })
 	samplers := plain(samplerName(), func(r *req) *string { return &r.Sampler })
 	schedules := plain(scheduleName(), func(r *req) *string { return &r.Schedule })
-	return []Field{
+	return slices.Concat([]Field{
 		// What to draw.
 		{
 			Path: "Prompt", Flag: "prompt", Short: "p", API: "prompt", Arg: "TEXT", For: All,
@@ -118,7 +120,7 @@ func table() []Field {
 			of:     optional(decimal(0, 1), func(r *req) **float64 { return &r.Strength }),
 		},
 		{
-			Path: "ImageGuidance", Flag: "image-cfg-scale", A1111: "Image CFG scale", API: "image_cfg_scale", Arg: "X", For: Img2Img | Batch,
+			Path: "ImageGuidance", Flag: "image-cfg-scale", A1111: "Image CFG scale", API: "image_cfg_scale", Arg: "X", For: Img2Img | Inpaint | Batch,
 			Help: "how closely a model for editing (instruct-pix2pix) keeps to the picture", Default: "1.5",
 			of: optional(decimal(0, maxScale), func(r *req) **float64 { return &r.ImageGuidance }),
 		},
@@ -197,15 +199,13 @@ func table() []Field {
 			of:   schedules,
 			read: readSchedule,
 		},
-		// The place for the sampler's own numbers and for guidance, once Request has them:
-		// Guider is a name, and every number in SamplerOptions and GuiderOptions an entry of
-		// its own, as in
-		//	{
-		//		Path: "SamplerOptions.eta", Flag: "eta", A1111: "Eta", API: "eta", Arg: "X", For: All,
-		//		Help: …, Default: "what the sampler has",
-		//		of: option(decimal(0, 1), "eta", func(r *req) *map[string]float64 { return &r.SamplerOptions }),
-		//	}
-		// AUTOMATIC1111 has keys for Eta, Sigma churn, Sigma tmin, Sigma tmax and Sigma noise.
+	}, samplerOptions(), []Field{
+		{
+			Path: "Guider", Also: []string{"GuiderOptions.*"}, Flag: "guidance", A1111: "Guidance", Arg: "NAME[:PARAMETER=X,…]", For: All,
+			Help: "the kind of guidance and its numbers, which sdgo samplers lists, such as apg or cfg_rescale:phi=0.7", Default: "cfg",
+			of:   guidanceKind(),
+			text: guidanceText, read: readGuidance,
+		},
 		{
 			Path: "Seed", Flag: "seed", Short: "s", A1111: "Seed", API: "seed", Arg: "N", For: All,
 			Help: "the same seed gives the same picture; -1 draws one", Range: "0 to 2^63-1025, or -1", Default: "0; of commands a random one",
@@ -361,5 +361,5 @@ func table() []Field {
 			Help: "a preview after every N steps", Default: "none",
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.PreviewEvery }),
 		},
-	}
+	})
 }

@@ -39,6 +39,7 @@ type Flag struct {
 	Kind    Kind
 	List    bool   // whether the value is a list with commas, of values of the Kind
 	Arg     string // what help calls the value; "" of a switch
+	Range   string // in words; "" where the kind says all
 	Default string // in words; "" where there is nothing to say
 	Help    string
 }
@@ -51,7 +52,7 @@ func FlagsFor(c Command) []Flag {
 		if f.For&c == 0 {
 			continue
 		}
-		out := Flag{f.Flag, f.Short, f.Kind, f.List, f.Arg, f.Default, f.Help}
+		out := Flag{f.Flag, f.Short, f.Kind, f.List, f.Arg, f.Range, f.Default, f.Help}
 		if b, ok := f.begin(c); ok {
 			out.Default = b.text
 		}
@@ -122,7 +123,7 @@ func Find(path string) (Field, bool) {
 		path += "File"
 	}
 	for _, f := range Fields() {
-		if f.Path == path || slices.Contains(f.Also, path) || strings.HasPrefix(f.Path, path+".") {
+		if f.Path == path || slices.Contains(f.Also, path) || slices.Contains(f.Also, path+".*") || strings.HasPrefix(f.Path, path+".") {
 			return f, true
 		}
 	}

@@ -103,7 +103,7 @@ func Apply(r *request.Request, members []Member) error {
 	var e request.Error
 	all := Fields()
 	next := *r
-	given := map[string]json.RawMessage{}
+	given, wrong := map[string]json.RawMessage{}, map[string]bool{}
 	for _, m := range members {
 		given[m.Key] = m.Value
 	}
@@ -111,6 +111,14 @@ func Apply(r *request.Request, members []Member) error {
 	if err != nil {
 		e.Add(hiresKey, "%v", err)
 	}
+	if raw, ok := given[samplerOptionsKey]; ok {
+		if err := applySamplerOptions(&next, all, raw, given); err != nil {
+			e.Add(samplerOptionsKey, "%v", err)
+		}
+		delete(given, samplerOptionsKey)
+	}
+	guidance, numbers := given[guidanceKey], given[guidanceOptionsKey]
+	delete(given, guidanceOptionsKey)
 	for _, f := range all {
 		raw, ok := given[f.Key]
 		delete(given, f.Key)
@@ -123,7 +131,13 @@ func Apply(r *request.Request, members []Member) error {
 		default:
 			if err := f.apply(&next, raw); err != nil {
 				e.Add(f.Key, "%v", err)
+				wrong[f.Key] = true
 			}
+		}
+	}
+	if numbers != nil && !wrong[guidanceKey] {
+		if err := applyGuidanceOptions(&next, numbers, guidance); err != nil {
+			e.Add(guidanceOptionsKey, "%v", err)
 		}
 	}
 	for _, m := range members { // in their order
@@ -287,12 +301,26 @@ func Encode(r request.Request) ([]byte, error) {
 		c.problems.Add("MaskFile", "must name the file of Mask")
 	}
 	c.b.WriteByte('{')
+	object := ""
 	for _, f := range c.fields {
 		if f.Key == hiresKey && len(r.Hires) > 0 {
 			c.key(hiresKey)
 			c.passes(r.Hires)
 		}
-		if f.List {
+		switch {
+		case f.List:
+			continue
+		case f.Object != "": // all of the object's, in the place of the first
+			if f.Object != object {
+				c.numbers("SamplerOptions", f.Object, r.SamplerOptions)
+			}
+			object = f.Object
+			continue
+		case f.Key == guidanceKey:
+			if r.Guider != "" {
+				c.member(f, f.Key, r.Guider)
+			}
+			c.numbers("GuiderOptions", guidanceOptionsKey, r.GuiderOptions)
 			continue
 		}
 		if text, ok := f.of.get(&r); ok {

@@ -105,6 +105,7 @@ func (d dice) request() request.Request {
 	if d.maybe() {
 		r.Schedule = d.schedule()
 	}
+	d.numbers(&r)
 	if d.maybe() {
 		r.RNG = []request.RNG{request.TorchRNG, request.PhiloxRNG}[d.IntN(2)]
 	}
@@ -124,6 +125,50 @@ func (d dice) request() request.Request {
 		r.PreviewEvery, r.KeepHiresInput = d.whole(1, request.MaxSteps), d.maybe()
 	}
 	return r
+}
+
+// numbers gives the sampler and the guidance numbers of their own, or not.
+func (d dice) numbers(r *request.Request) {
+	s, err := sampler.Lookup(r.Sampler)
+	if err != nil {
+		s, _ = sampler.Lookup("euler_a")
+	}
+	r.SamplerOptions = d.some(s.Parameters)
+	all := sampler.Guiders()
+	if g := all[d.IntN(len(all))]; d.maybe() && !g.Repeats && (g.CFGPP || !s.CFGPP) {
+		if r.Guider = append(g.Aliases, g.Name)[d.IntN(1+len(g.Aliases))]; g.Name == "cfg" {
+			r.Guider = ""
+		}
+		r.GuiderOptions = d.some(g.Parameters)
+	}
+}
+
+// some are values of some parameters. Of two that must not cross one stays as it is.
+func (d dice) some(all []sampler.Parameter) map[string]float64 {
+	numbers := map[string]float64{}
+	for _, p := range all {
+		crosses := p.Name == "stop" || p.Name == "sigma_max" || p.Name == "pag_stop" || p.Name == "s_tmax"
+		switch {
+		case d.maybe() || crosses:
+		case p.Integer:
+			numbers[p.Name] = float64(d.whole(int(p.Min), int(p.Max)))
+		default:
+			numbers[p.Name] = d.between(p.Min, min(p.Max, 1000))
+		}
+	}
+	for _, pair := range [][2]string{{"start", "stop"}, {"pag_start", "pag_stop"}, {"sigma_min", "sigma_max"}, {"s_tmin", "s_tmax"}} {
+		low, high := pair[0], pair[1]
+		if v, ok := numbers[low]; ok && d.maybe() {
+			numbers[high] = v
+			if low == "s_tmin" || low == "sigma_min" {
+				numbers[high] += 1.5
+			}
+		}
+	}
+	if len(numbers) == 0 {
+		return nil
+	}
+	return numbers
 }
 
 // beginning gives a request a picture to begin with, or not.
