@@ -33,7 +33,7 @@ var rooms = []room{
 	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
 	{path: "cli", knows: []string{"cli/output", "cli/report", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sampler", "convert", "convert/dtype", "cgo",
-		"internal/guard", "internal/replace"}},
+		"internal/guard"}},
 	{path: "cli/output", knows: []string{"sd/picture", "sd/pngtext", "internal/replace"}, pure: true},
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},

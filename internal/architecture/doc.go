@@ -1,3 +1,4 @@
-// Package architecture tests which package of this module may import which. Its
-// table of rooms is the one that docs/architecture.md explains.
+// Package architecture tests which package of this module may import which, and how
+// large types, functions and files may be. Its table of rooms is the one that
+// docs/architecture.md explains.
 package architecture
