@@ -61,7 +61,7 @@ func TestWrongUsage(t *testing.T) {
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.gif", []string{"-o x.gif", ".webp", "x.png"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x", []string{"-o x", "x.png"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.png|--format|webp", []string{"-o x.png", "--format webp", "two formats"}},
-		{"txt2img|-m|MODEL|-p|a fox|-o|./|--format|gif", []string{`--format: "gif"`, "png, jpeg or webp"}},
+		{"txt2img|-m|MODEL|-p|a fox|-o|./|--format|gif", []string{`--format: `, `must be png, jpeg or webp, got "gif"`}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.jpg|--quality|0", []string{"--quality: must be 1 to 100, got 0"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.jpg|--quality|101", []string{"--quality: must be 1 to 100, got 101"}},
 		{"txt2img|-m|MODEL|-p|a fox|--quality|90", []string{"--quality: only JPEG has one"}},

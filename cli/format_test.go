@@ -71,6 +71,6 @@ func TestFormats(t *testing.T) {
 func TestPromptTooLongForJPEG(t *testing.T) {
 	folder, long := t.TempDir(), strings.Repeat("long ", 7000)
 	out := filepath.Join(folder, "out.jpg")
-	sdgo(t, with("txt2img", "-m", tinyModel(t), "-p", long, "-o", out)...).requireError(t, ExitUsage, "-o: ", "JPEG file can't hold", "PNG and WebP")
+	sdgo(t, with("txt2img", "-m", tinyModel(t), "-p", long, "-o", out)...).requireError(t, ExitUsage, "-o: ", "in a JPEG file", "PNG and WebP")
 	requireFiles(t, folder)
 }

@@ -46,7 +46,7 @@ func TestPictures(t *testing.T) {
 
 		r = request.Request{ImageFile: "x.txt", MaskFile: "nowhere.png"}
 		err := p.Read(&r)
-		require.ErrorContains(t, err, "not a picture that can be read")
+		require.ErrorContains(t, err, "not a picture: must be")
 		require.ErrorContains(t, err, "MaskFile: ")
 		require.Nil(t, r.Image) // and no typed nil
 		require.Nil(t, r.Mask)

@@ -37,7 +37,7 @@ func TestCallersPictures(t *testing.T) {
 		img  image.Image
 		want string
 	}{
-		"short":   {&image.NRGBA{Rect: image.Rect(0, 0, 64, 64), Stride: 256}, "fewer bytes than that size takes"},
+		"short":   {&image.NRGBA{Rect: image.Rect(0, 0, 64, 64), Stride: 256}, "are too few for 64x64 pixels"},
 		"panics":  {callers{image.Rect(0, 0, 64, 64), func(int, int) color.Color { panic("the file is gone") }}, "the picture panicked: the file is gone"},
 		"ends":    {callers{image.Rect(0, 0, 64, 64), func(int, int) color.Color { runtime.Goexit(); return nil }}, "the picture ended its goroutine"},
 		"palette": {&image.Paletted{Pix: make([]byte, 64*64), Stride: 64, Rect: image.Rect(0, 0, 64, 64)}, "colour 0 of a palette of 0"},

@@ -96,7 +96,7 @@ func TestEveryProblemIsTold(t *testing.T) {
 func TestNilPictures(t *testing.T) {
 	m := openTiny(t, "sd1.safetensors", Options{Threads: 2})
 	err := m.Check(Request{Image: (*image.NRGBA)(nil), Mask: (*image.Gray)(nil)})
-	require.ErrorContains(t, err, "Image: no picture: a nil *image.NRGBA")
+	require.ErrorContains(t, err, "Image: the picture must not be nil, got a nil *image.NRGBA")
 }
 
 // A callback that panics takes no goroutine of its batch along.

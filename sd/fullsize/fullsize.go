@@ -1,10 +1,10 @@
 // Package fullsize writes checkpoints of full size with random weights, in the
-// original layout: what benchmarks and comparisons with other programs run on.
-// The same arguments give the same bytes everywhere.
+// original layout, for benchmarks and comparisons with other programs. The same
+// arguments give the same bytes on every machine.
 //
 // Weights are uniform with a variance of 1/fan-in, norms close to 1, biases
-// close to 0, so that activations neither vanish nor explode. The names and
-// shapes are those that the networks themselves ask for.
+// close to 0, so that activations neither vanish nor explode. The networks
+// themselves give the names and shapes.
 package fullsize
 
 import (
@@ -37,7 +37,7 @@ type part struct {
 
 // config is the configuration of a model of Stable Diffusion.
 type config struct {
-	text, text2 convert.TextConfig // of no width where there is none
+	text, text2 convert.TextConfig // its width is 0 where there is none
 	unet        convert.UNetConfig
 	vae         convert.VAEConfig
 }
@@ -71,8 +71,8 @@ func configs() map[string]config {
 		c.unet.ModelChannels, c.unet.TransformerDepth, c.unet.MiddleDepth = 384, []int{0, 4, 4, 0}, 4
 		c.unet.ContextDim, c.unet.HeadDim, c.unet.ADMChannels = 1280, 64, 2560
 	})
-	// Of Stable Diffusion 2's family; its matrices have rows of whole blocks of
-	// every type.
+	// Of Stable Diffusion 2's family. The rows of its matrices are multiples of
+	// every quantized type's block.
 	add("tiny", openH, none, func(c *config) {
 		c.unet.ChannelMult, c.unet.TransformerDepth, c.unet.NumResBlocks, c.unet.ModelChannels = []int{1, 2}, []int{1, 1}, 1, 256
 		c.unet.ContextDim, c.unet.HeadDim = 256, 64
@@ -111,25 +111,25 @@ type tensor struct {
 // Kinds are the architectures that [Options.Arch] names.
 const Kinds = "sd1, sd2, sdxl, sdxl-refiner or tiny"
 
-// Options say which checkpoint.
+// Options say what [Write] writes.
 type Options struct {
 	Arch string // one of Kinds; empty means sd1
 	Type string // f16 or f32; empty means f16
 	Seed uint64 // of the weights
 }
 
-// Known says whether there is such an architecture.
+// Known reports whether there is such an architecture.
 func Known(arch string) bool {
 	_, err := checkpoint(arch)
 	return err == nil
 }
 
-// Write writes a checkpoint, as a file that is whole or not there.
+// Write writes a checkpoint. The file appears when it is complete.
 func Write(ctx context.Context, path string, o Options) error {
 	arch, dtype := cmp.Or(o.Arch, "sd1"), cmp.Or(o.Type, "f16")
 	size := map[string]int64{"f16": 2, "f32": 4}[dtype]
 	if size == 0 {
-		return fmt.Errorf("type %s: f16 or f32 wanted", dtype)
+		return fmt.Errorf("the type must be f16 or f32, got %s", dtype)
 	}
 	parts, err := checkpoint(arch)
 	if err != nil {
@@ -219,8 +219,8 @@ func weightsOf(p part) ([]cgo.Weight, error) {
 	return net.Weights(), nil
 }
 
-// openCLIP gives a text encoder's weights OpenCLIP's names, with one matrix for
-// queries, keys and values, and adds the projection of its pooled output.
+// openCLIP renames a text encoder's weights as in OpenCLIP, fuses queries, keys and
+// values into one matrix, and adds the text projection of the pooled output.
 func openCLIP(weights []cgo.Weight, width int64) []cgo.Weight {
 	rename := strings.NewReplacer("text_model.encoder.layers.", "transformer.resblocks.",
 		"text_model.embeddings.token_embedding", "token_embedding", "text_model.embeddings.position_embedding.weight", "positional_embedding",
@@ -240,9 +240,8 @@ func openCLIP(weights []cgo.Weight, width int64) []cgo.Weight {
 	return all
 }
 
-// conv gives matrices the two trailing ones that they have in files where the
-// layer is a 1x1 convolution: SD 1's projections and the autoencoder's
-// attention.
+// conv appends 1, 1 to the shapes of matrices that are 1x1 convolutions in files: SD
+// 1's projections and the autoencoder's attention.
 func conv(arch string, w cgo.Weight) []int64 {
 	projection := strings.HasSuffix(w.Name, "proj_in.weight") || strings.HasSuffix(w.Name, "proj_out.weight")
 	isVAE := strings.Contains(w.Name, ".attn_1.")
@@ -260,8 +259,8 @@ func elements(shape []int64) int64 {
 	return n
 }
 
-// fill writes a tensor's values: a generator for each name, so that a tensor
-// does not depend on those before it.
+// fill writes a tensor's values. Each name has a random generator of its own, so that
+// a tensor does not depend on those before it.
 func fill(w io.Writer, name string, shape []int64, seed uint64, size int64) error {
 	h := fnv.New64a()
 	io.WriteString(h, name)
@@ -282,7 +281,7 @@ func fill(w io.Writer, name string, shape []int64, seed uint64, size int64) erro
 		if size == 2 {
 			buf = binary.LittleEndian.AppendUint16(buf, float16.Fromfloat32(v).Bits())
 		} else {
-			// Values that a half float holds, so that both files are the same model.
+			// Values that float16 holds exactly, so that f16 and f32 files are the same model.
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(float16.Fromfloat32(v).Float32()))
 		}
 		if len(buf) >= 1<<16-4 || i == n-1 {

@@ -11,7 +11,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 )
 
-// The same options give the same bytes, and a file is whole or not there.
+// The same options give the same bytes, and a file appears when it is complete.
 func TestWrite(t *testing.T) {
 	folder := t.TempDir()
 	write := func(name string, o Options) []byte {
@@ -39,7 +39,7 @@ func TestWrite(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, Write(done, filepath.Join(folder, "d.safetensors"), Options{Arch: "tiny"}), context.Canceled)
 	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Arch: "sd9"}), "must be sd1, sd2, sdxl, sdxl-refiner or tiny, got sd9")
-	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Type: "q8_0"}), "f16 or f32")
+	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Type: "q8_0"}), "the type must be f16 or f32, got q8_0")
 	left, err := filepath.Glob(filepath.Join(folder, "*"))
 	require.NoError(t, err)
 	require.Len(t, left, 3)

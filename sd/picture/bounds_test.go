@@ -37,7 +37,7 @@ func TestPaletteOfDecoders(t *testing.T) {
 	require.ErrorContains(t, err, "a damaged bmp picture of 64x64 pixels")
 }
 
-// Of decoders that panic, or give what they should not, nothing is believed.
+// A decoder that panics, or returns something wrong, gives an error.
 func TestDecodersAreNotBelieved(t *testing.T) {
 	old := kinds
 	defer func() { kinds = old }()
@@ -50,11 +50,11 @@ func TestDecodersAreNotBelieved(t *testing.T) {
 	}}}
 	file := []byte("test..\x08\x00\x08\x00.......")
 	for want, img := range map[string]image.Image{
-		"the decoder panicked: a fault":  nil,
-		"the decoder gave 9x8 pixels":    image.NewGray(image.Rect(0, 0, 9, 8)),
-		"fewer bytes":                    &image.Gray{Rect: image.Rect(0, 0, 8, 8), Stride: 8},
-		"colour 255 of a palette of 1":   &image.Paletted{Pix: bytes.Repeat([]byte{255}, 64), Stride: 8, Rect: image.Rect(0, 0, 8, 8), Palette: color.Palette{color.White}},
-		"the decoder panicked: runtime ": (*image.Gray)(nil),
+		"the decoder panicked: a fault":   nil,
+		"the decoder returned 9x8 pixels": image.NewGray(image.Rect(0, 0, 9, 8)),
+		"are too few":                     &image.Gray{Rect: image.Rect(0, 0, 8, 8), Stride: 8},
+		"colour 255 of a palette of 1":    &image.Paletted{Pix: bytes.Repeat([]byte{255}, 64), Stride: 8, Rect: image.Rect(0, 0, 8, 8), Palette: color.Palette{color.White}},
+		"the decoder panicked: runtime ":  (*image.Gray)(nil),
 	} {
 		gives = img
 		_, err := Read(bytes.NewReader(file))
@@ -72,7 +72,7 @@ func TestScansAreCounted(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(modes, "progressive.jpg"))
 	require.NoError(t, err)
 	last := bytes.LastIndex(data, []byte("\xff\xda"))
-	scan := data[last : len(data)-2] // which comes again
+	scan := data[last : len(data)-2] // which is repeated
 	many := append(bytes.Clone(data[:last]), bytes.Repeat(scan, maxScans-9)...)
 	many = append(many, 0xff, markerEOI)
 	require.Equal(t, maxScans, scans(many))
@@ -85,7 +85,7 @@ func TestScansAreCounted(t *testing.T) {
 	require.ErrorContains(t, err, "and 1073741824 pixels in all of them")
 }
 
-// A picture as thin as can be is read, and a longer one is not.
+// A picture of the largest side is read, a longer one is refused.
 func TestThinPictures(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, png.Encode(&b, image.NewGray(image.Rect(0, 0, 1, MaxSide))))
@@ -96,8 +96,7 @@ func TestThinPictures(t *testing.T) {
 	require.ErrorContains(t, err, "1x131073 pixels")
 }
 
-// Texts that are broken do no harm to a picture's pixels, nor to the way it is
-// turned.
+// Broken texts affect neither a picture's pixels nor its orientation.
 func TestBrokenTexts(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(folder, "orient-6.png"))
 	require.NoError(t, err)
@@ -112,7 +111,7 @@ func TestBrokenTexts(t *testing.T) {
 	require.Equal(t, image.Pt(6, 4), img.Rect.Size(), "turned")
 }
 
-// Comments of JPEG files have a bound in number; of WebP files there is one.
+// The number of a JPEG file's comments is bounded. WebP files have at most one.
 func TestTextsOfJPEG(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8)), nil))
@@ -125,10 +124,10 @@ func TestTextsOfJPEG(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, facts.Texts, 3)
 	_, err = ReadFacts(bytes.NewReader(file(65)))
-	require.ErrorContains(t, err, "more than 64 texts")
+	require.ErrorContains(t, err, "at most 64 texts")
 	f := Facts{Format: JPEG}
 	require.NoError(t, f.addText("a", strings.Repeat("a", maxTextBytes-10)))
-	require.ErrorContains(t, f.addText("b", strings.Repeat("b", 11)), "texts of 8388609 bytes; at most 8388608 are read of a file")
+	require.ErrorContains(t, f.addText("b", strings.Repeat("b", 11)), "texts must be at most 8388608 bytes in all, got 8388609")
 	_, err = Read(bytes.NewReader(file(65)))
-	require.NoError(t, err, "its pixels are as good")
+	require.NoError(t, err, "its pixels can be read")
 }

@@ -16,48 +16,48 @@ import (
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
-// Keyword is what the text of generation parameters is called, in PNG files
+// Keyword is the keyword of the generation parameters' text, in PNG files
 // and in [Facts].
 const Keyword = "parameters"
 
 // DefaultQuality is the quality of JPEG files.
 const DefaultQuality = 90
 
-// Largest sides of pictures, pixels.
+// The longest sides that the formats allow, in pixels.
 const (
 	maxJPEGSide = 1<<16 - 1
 	maxWebPSide = 1 << 14
 )
 
-// Options say how a picture is written.
+// Options say how [Encode] writes a picture.
 type Options struct {
 	Format  Format // empty means PNG
 	Quality int    // of JPEG, 1 to 100; 0 means DefaultQuality
 
-	// Parameters is the text that says how the picture was made; empty is none.
-	// PNG files keep it as a text chunk, JPEG and WebP files as EXIF's
-	// UserComment in UTF-16, where AUTOMATIC1111's web UI writes it.
+	// Parameters are the generation parameters (A1111's infotext); empty writes
+	// none. In PNG files they are a text chunk, in JPEG and WebP files EXIF's
+	// UserComment in UTF-16, as in AUTOMATIC1111's web UI.
 	Parameters string
 }
 
-// Check tells what can't be written, before there is a picture.
+// Check returns an error for options that [Encode] would refuse for any picture.
 func (o Options) Check() error {
 	if o.Quality < 0 || o.Quality > 100 {
-		return fmt.Errorf("quality %d, 1 to 100 wanted", o.Quality)
+		return fmt.Errorf("quality must be 1 to 100, got %d", o.Quality)
 	}
 	switch o.Format {
 	case "", PNG, WebP:
 		return nil
 	case JPEG:
 		if n := len(o.exif()); n > maxSegment {
-			return fmt.Errorf("parameters of %d bytes, which a JPEG file can't hold (%d); PNG and WebP files can", n, maxSegment)
+			return fmt.Errorf("parameters must be at most %d bytes in a JPEG file, got %d; PNG and WebP files hold more", maxSegment, n)
 		}
 		return nil
 	}
-	return fmt.Errorf("format %q, png, jpeg or webp wanted", o.Format)
+	return fmt.Errorf("format must be png, jpeg or webp, got %q", o.Format)
 }
 
-// exif is the body of the EXIF segment, nil without parameters.
+// exif returns the body of the EXIF segment, nil without parameters.
 func (o Options) exif() []byte {
 	if o.Parameters == "" {
 		return nil
@@ -65,8 +65,8 @@ func (o Options) exif() []byte {
 	return append([]byte(exifHeader), encodeExif(o.Parameters)...)
 }
 
-// Encode writes a picture. JPEG has no transparency: it is put on white. A
-// picture that panics is an error.
+// Encode writes a picture. JPEG has no transparency, so the picture is composited
+// over white. If one of the picture's methods panics, Encode returns an error.
 func Encode(w io.Writer, img image.Image, o Options) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -86,7 +86,7 @@ func Encode(w io.Writer, img image.Image, o Options) error {
 
 func checkSides(img image.Image, most int, format string) error {
 	if size := img.Bounds().Size(); size.X > most || size.Y > most {
-		return fmt.Errorf("%dx%d pixels, at most %d a side fit %s", size.X, size.Y, most, format)
+		return fmt.Errorf("sides must be at most %d pixels in a %s file, got %dx%d", most, format, size.X, size.Y)
 	}
 	return nil
 }
@@ -122,9 +122,9 @@ func encodeJPEG(w io.Writer, img image.Image, o Options) error {
 	return err
 }
 
-// encodeWebP puts what the encoder gives, a file of one VP8L chunk, into the
-// extended format, which has a place for EXIF (WebP Container Specification,
-// "Extended File Format").
+// encodeWebP writes a lossless WebP file. The encoder returns a file with one VP8L
+// chunk; with parameters the chunk goes into the extended format, which can hold
+// EXIF (WebP Container Specification, "Extended File Format").
 func encodeWebP(w io.Writer, img image.Image, o Options) error {
 	if err := checkSides(img, maxWebPSide, "WebP"); err != nil {
 		return err
@@ -135,14 +135,14 @@ func encodeWebP(w io.Writer, img image.Image, o Options) error {
 	}
 	simple := file.Bytes()
 	if len(simple) < 12+8+5 || string(simple[12:16]) != "VP8L" {
-		return errors.New("webp: the encoder gave no VP8L chunk")
+		return errors.New("webp: the encoder returned no VP8L chunk")
 	}
 	if o.Parameters == "" {
 		_, err := w.Write(simple)
 		return err
 	}
 	flags := byte(flagEXIF)
-	if simple[20+4]&0x10 != 0 { // the bit behind two sides of 14 bits
+	if simple[20+4]&0x10 != 0 { // the bit after two sides of 14 bits each
 		flags |= flagAlpha
 	}
 	size := img.Bounds().Size()
@@ -154,7 +154,7 @@ func encodeWebP(w io.Writer, img image.Image, o Options) error {
 	return err
 }
 
-// chunk frames a RIFF chunk, padded to an even length.
+// chunk makes a RIFF chunk, padded to an even length.
 func chunk(kind string, body []byte) []byte {
 	out := binary.LittleEndian.AppendUint32([]byte(kind), uint32(len(body)))
 	out = append(out, body...)

@@ -9,8 +9,7 @@ import (
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
-// A picture is written with the text that says how it was made, and both are
-// read back.
+// A picture is written with its generation parameters, and both are read back.
 func ExampleEncode() {
 	img := image.NewNRGBA(image.Rect(0, 0, 16, 8))
 	img.SetNRGBA(3, 4, color.NRGBA{R: 200, G: 100, B: 50, A: 255})
@@ -41,9 +40,9 @@ func ExampleEncode() {
 	// {200 100 50 255}
 }
 
-// What is no picture is an error that says what would be one.
+// The error for a file that is no picture names the supported formats.
 func ExampleRead() {
 	_, err := picture.Read(bytes.NewReader([]byte("hello")))
 	fmt.Println(err)
-	// Output: not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted
+	// Output: not a picture: must be PNG, JPEG, WebP, GIF or BMP
 }

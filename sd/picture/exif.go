@@ -4,20 +4,21 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // EXIF 2.32 (CIPA DC-008): a TIFF structure of directories, whose entries have
-// 12 bytes: tag, type, count, and the value or its place.
+// 12 bytes: tag, type, count, and the value or its offset.
 
-// exifHeader stands before the structure in JPEG files.
+// exifHeader precedes the structure in JPEG files.
 const exifHeader = "Exif\x00\x00"
 
 const (
 	tagOrientation = 0x0112
-	tagExif        = 0x8769 // the place of the directory that has UserComment
+	tagExif        = 0x8769 // the offset of the directory that has UserComment
 	tagUserComment = 0x9286
 
 	typeShort     = 3
@@ -25,17 +26,17 @@ const (
 	typeUndefined = 7
 )
 
-// maxExif bounds the EXIF data that is looked at, bytes.
+// maxExif is the largest EXIF data that is read, in bytes.
 const maxExif = 4 << 20
 
-// exif is what pictures are asked for.
+// exif has the EXIF fields that this package reads.
 type exif struct {
 	orientation int // 1 to 8; 0 is unknown
 	comment     string
 }
 
-// encodeExif makes the structure that holds a comment, big-endian, as piexif
-// does, which AUTOMATIC1111's web UI writes with.
+// encodeExif makes a big-endian structure that holds a UserComment, byte for byte as
+// piexif does, the library that AUTOMATIC1111's web UI uses.
 func encodeExif(comment string) []byte {
 	const second = 8 + 2 + 12 + 4 // where the second directory begins
 	const data = second + 2 + 12 + 4
@@ -45,7 +46,7 @@ func encodeExif(comment string) []byte {
 		out = b.AppendUint16(out, 1)
 		out = b.AppendUint16(b.AppendUint16(out, tag), kind)
 		out = b.AppendUint32(b.AppendUint32(out, count), value)
-		return b.AppendUint32(out, 0) // no directory behind this one
+		return b.AppendUint32(out, 0) // no next directory
 	}
 	out := append([]byte("MM\x00\x2a"), 0, 0, 0, 8)
 	out = directory(out, tagExif, typeLong, 1, second)
@@ -57,11 +58,11 @@ func encodeExif(comment string) []byte {
 	return out
 }
 
-// decodeExif reads a structure, with or without the header before it.
+// decodeExif reads a structure, with or without exifHeader.
 func decodeExif(data []byte) (e exif, err error) {
 	data = bytes.TrimPrefix(data, []byte(exifHeader))
 	if len(data) > maxExif {
-		return e, errors.New("exif: more data than is read")
+		return e, fmt.Errorf("exif: must be at most %d bytes, got %d", maxExif, len(data))
 	}
 	t := tiff{data: data}
 	switch {
@@ -70,7 +71,7 @@ func decodeExif(data []byte) (e exif, err error) {
 	case bytes.HasPrefix(data, []byte("MM\x00\x2a")):
 		t.order = binary.BigEndian
 	default:
-		return e, errors.New("exif: it does not begin as EXIF data does")
+		return e, errors.New("exif: must begin with a TIFF header (II or MM)")
 	}
 	if len(data) < 8 {
 		return e, errors.New("exif: the data ends before its first directory")
@@ -102,22 +103,22 @@ func decodeExif(data []byte) (e exif, err error) {
 	return e, err
 }
 
-// tiff is a structure that is read.
+// tiff is a structure to read.
 type tiff struct {
 	data  []byte
 	order binary.ByteOrder
 }
 
-// entry is one of a directory's; value are the four bytes of the value or of
-// its place.
+// entry is an entry of a directory. value has the four bytes of the value or of its
+// offset.
 type entry struct {
 	tag, kind uint16
 	count     uint32
 	value     []byte
 }
 
-// directory visits the entries of the directory at a place. No directory that
-// it leads to is followed.
+// directory visits the entries of the directory at an offset. It does not follow
+// links to other directories.
 func (t tiff) directory(at uint32, visit func(entry) error) error {
 	if uint64(at)+2 > uint64(len(t.data)) {
 		return errors.New("exif: a directory begins beyond the data")
@@ -136,9 +137,8 @@ func (t tiff) directory(at uint32, visit func(entry) error) error {
 	return nil
 }
 
-// userComment reads a comment behind the eight bytes that name its code: text
-// of UTF-16 or of ASCII, which programs take UTF-8 for. Another code gives
-// nothing.
+// userComment reads a comment, which follows eight bytes that name its encoding:
+// UTF-16, or ASCII, where programs write UTF-8 too. Other encodings return "".
 func userComment(b []byte, order binary.ByteOrder) string {
 	if len(b) < 8 {
 		return ""
@@ -155,11 +155,11 @@ func userComment(b []byte, order binary.ByteOrder) string {
 	return ""
 }
 
-// fromUTF16 reads UTF-16 whose byte order is often not the structure's. A mark
-// at the beginning tells; else the letters of ASCII do, whose upper byte is 0;
-// else it is the structure's.
+// fromUTF16 reads UTF-16, whose byte order often differs from the structure's. A byte
+// order mark decides; without one, ASCII letters do, whose upper byte is 0; else it is
+// the structure's order.
 func fromUTF16(b []byte, order binary.ByteOrder) string {
-	var zeros [2]int // upper bytes that are 0 if the order is big-endian, little-endian
+	var zeros [2]int // number of zero upper bytes if the order is big-endian, little-endian
 	for i, c := range b[:len(b)/2*2] {
 		if c == 0 {
 			zeros[i%2]++

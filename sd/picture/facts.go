@@ -11,30 +11,30 @@ import (
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
-// ErrUnknown is returned by [ReadFacts] for what is no PNG, JPEG or WebP file.
+// ErrUnknown is returned by [ReadFacts] for files of other formats.
 var ErrUnknown = errors.New("not a PNG, JPEG or WebP file")
 
-// Facts are what a picture's file says about itself.
+// Facts are the metadata of a picture's file.
 type Facts struct {
 	Format        Format
-	Width, Height int // as stored: before it is turned
-	Orientation   int // EXIF's, 1 to 8; 0 is unknown
+	Width, Height int // as stored, before the orientation is applied
+	Orientation   int // EXIF's, 1 to 8; 0 if unknown
 
-	// Texts are a PNG file's texts; of other files EXIF's UserComment, under
-	// [Keyword], and JPEG's comments, under "Comment".
+	// Texts are a PNG file's text chunks; for JPEG and WebP, EXIF's UserComment with
+	// the keyword [Keyword], and JPEG's comments with the keyword "Comment".
 	Texts []pngtext.Text
 }
 
-// Bounds of the texts that are kept of one file.
+// Limits of the texts that are read from one file.
 const (
 	maxTexts     = 64
 	maxTextBytes = pngtext.MaxTexts
 )
 
-// ReadFacts reads what a file of a format that [Encode] writes says about
-// itself, and no pixels.
+// ReadFacts reads the metadata of a PNG, JPEG or WebP file. It does not decode the
+// pixels.
 func ReadFacts(r io.Reader) (Facts, error) {
-	r = io.LimitReader(r, MaxBytes) // a file without an end has none within it
+	r = io.LimitReader(r, MaxBytes) // an endless file is cut here
 	var head [12]byte
 	n, err := io.ReadFull(r, head[:])
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -52,7 +52,7 @@ func ReadFacts(r io.Reader) (Facts, error) {
 	return Facts{}, ErrUnknown
 }
 
-// addExif adds what EXIF data says.
+// addExif adds the fields of EXIF data.
 func (f *Facts) addExif(data []byte) error {
 	e, err := decodeExif(data)
 	if err != nil {
@@ -69,7 +69,7 @@ func (f *Facts) addExif(data []byte) error {
 
 func (f *Facts) addText(keyword, text string) error {
 	if len(f.Texts) == maxTexts {
-		return fmt.Errorf("%s: more than %d texts", f.Format, maxTexts)
+		return fmt.Errorf("%s: must have at most %d texts", f.Format, maxTexts)
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	total := len(text)
@@ -77,7 +77,7 @@ func (f *Facts) addText(keyword, text string) error {
 		total += len(t.Value)
 	}
 	if total > maxTextBytes {
-		return fmt.Errorf("%s: texts of %d bytes; at most %d are read of a file", f.Format, total, maxTextBytes)
+		return fmt.Errorf("%s: texts must be at most %d bytes in all, got %d", f.Format, maxTextBytes, total)
 	}
 	f.Texts = append(f.Texts, pngtext.Text{Keyword: keyword, Value: text})
 	return nil
@@ -98,7 +98,7 @@ func pngFacts(r io.Reader) (Facts, error) {
 	}
 	width, height := binary.BigEndian.Uint32(head[16:]), binary.BigEndian.Uint32(head[20:])
 	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
-		return f, errors.New("png: no header with the picture's size")
+		return f, errors.New("png: the header chunk with the picture's size is missing")
 	}
 	f.Width, f.Height = int(width), int(height)
 	if exif != nil {

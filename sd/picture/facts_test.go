@@ -19,7 +19,7 @@ import (
 // text is that of testdata/pictures/parameters.py.
 const text = "a café, 猫 🚀\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, Seed: 1"
 
-// What piexif, which AUTOMATIC1111's web UI writes with, and Pillow wrote.
+// Files that piexif, which AUTOMATIC1111's web UI uses, and Pillow wrote.
 func TestFactsOfOtherPrograms(t *testing.T) {
 	for name, want := range map[string]Facts{
 		"parameters.jpg":      {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
@@ -93,7 +93,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// JPEG: near at a high quality, small at a low one, and white where nothing is.
+// JPEG: close to the original at a high quality, small at a low one, white where transparent.
 func TestQuality(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(0, 0, 64, 64))
 	for y := range 64 {
@@ -126,15 +126,15 @@ func TestQuality(t *testing.T) {
 func TestEncodeRefuses(t *testing.T) {
 	img := noise(8, 8, false)
 	for want, o := range map[string]Options{
-		"quality 101, 1 to 100 wanted": {Quality: 101},
-		"quality -1":                   {Format: JPEG, Quality: -1},
-		`format "gif"`:                 {Format: "gif"},
-		"JPEG file can't hold (65533)": {Format: JPEG, Parameters: strings.Repeat("x", 32800)},
+		"quality must be 1 to 100, got 101":  {Quality: 101},
+		"100, got -1":                        {Format: JPEG, Quality: -1},
+		`webp, got "gif"`:                    {Format: "gif"},
+		"at most 65533 bytes in a JPEG file": {Format: JPEG, Parameters: strings.Repeat("x", 32800)},
 	} {
 		require.ErrorContains(t, Encode(&bytes.Buffer{}, img, o), want)
 	}
 	for _, format := range []Format{JPEG, WebP} {
-		require.ErrorContains(t, Encode(&bytes.Buffer{}, image.NewGray(image.Rect(0, 0, 70000, 1)), Options{Format: format}), "70000x1 pixels")
+		require.ErrorContains(t, Encode(&bytes.Buffer{}, image.NewGray(image.Rect(0, 0, 70000, 1)), Options{Format: format}), "got 70000x1")
 	}
 	require.NoError(t, Options{Format: WebP, Parameters: strings.Repeat("x", 1<<20)}.Check())
 }
@@ -148,18 +148,18 @@ func TestFormatNames(t *testing.T) {
 	require.Equal(t, []string{".png", ".jpg", ".webp"}, []string{PNG.Extension(), JPEG.Extension(), WebP.Extension()})
 }
 
-// riff is a WebP file of chunks.
+// riff makes a WebP file of chunks.
 func riff(chunks ...[]byte) []byte {
 	return chunk("RIFF", append([]byte("WEBP"), bytes.Join(chunks, nil)...))
 }
 
-// canvas is a VP8X chunk.
+// canvas makes a VP8X chunk.
 func canvas(flags byte, width, height int) []byte {
 	return chunk("VP8X", []byte{flags, 0, 0, 0, byte(width - 1), byte((width - 1) >> 8), byte((width - 1) >> 16),
 		byte(height - 1), byte((height - 1) >> 8), byte((height - 1) >> 16)})
 }
 
-// lossless is the beginning of a VP8L chunk.
+// lossless makes the beginning of a VP8L chunk.
 func lossless(width, height int) []byte {
 	return chunk("VP8L", binary.LittleEndian.AppendUint32([]byte{0x2f}, uint32(width-1)|uint32(height-1)<<14))
 }
@@ -173,28 +173,28 @@ func TestFactsRefused(t *testing.T) {
 	broken := bytes.Clone(jpeg)
 	broken[exif+4] = 0xff
 	for want, data := range map[string][]byte{
-		"not a PNG, JPEG":                          []byte("a sentence"),
-		"jpeg: the file ends":                      jpeg[:100],
-		"jpeg: no header with":                     []byte("\xff\xd8\xff\xd9"),
-		"jpeg: 0x00 where a marker is wanted":      []byte("\xff\xd8\xff\xe0\x00\x02\x00\x00"),
-		"jpeg: a segment shorter than":             []byte("\xff\xd8\xff\xe0\x00\x01"),
-		"exif: a directory begins beyond the data": broken,
-		"exif: it does not begin":                  bytes.Replace(jpeg, []byte("MM\x00\x2a"), []byte("XX\x00\x2a"), 1),
-		"exif: the comment reaches beyond":         bytes.Replace(jpeg, []byte("\x92\x86\x00\x07\x00\x00\x00"), []byte("\x92\x86\x00\x07\x00\x00\xff"), 1),
-		"webp: the file ends within a chunk":       webp[:len(webp)-30],
-		"webp: an animation":                       riff(canvas(flagAnimation, 8, 8)),
-		"webp: a picture of 16384x16384 pixels on": riff(canvas(0, 8, 8), lossless(16384, 16384)),
-		"webp: no picture":                         riff(canvas(0, 8, 8)),
-		"webp: a VP8L chunk without its signature": riff(chunk("VP8L", make([]byte, 10))),
-		"webp: a VP8 chunk that does not begin":    riff(chunk("VP8 ", make([]byte, 10))),
-		`webp: a "abcd" chunk of 4294967295 bytes`: riff([]byte("abcd\xff\xff\xff\xff")),
+		"not a PNG, JPEG":                                  []byte("a sentence"),
+		"jpeg: the file ends":                              jpeg[:100],
+		"jpeg: no header with":                             []byte("\xff\xd8\xff\xd9"),
+		"jpeg: must have a marker (0xff), got 0x00":        []byte("\xff\xd8\xff\xe0\x00\x02\x00\x00"),
+		"jpeg: a segment's length":                         []byte("\xff\xd8\xff\xe0\x00\x01"),
+		"exif: a directory begins beyond the data":         broken,
+		"exif: must begin":                                 bytes.Replace(jpeg, []byte("MM\x00\x2a"), []byte("XX\x00\x2a"), 1),
+		"exif: the comment reaches beyond":                 bytes.Replace(jpeg, []byte("\x92\x86\x00\x07\x00\x00\x00"), []byte("\x92\x86\x00\x07\x00\x00\xff"), 1),
+		"webp: the file ends within a chunk":               webp[:len(webp)-30],
+		"webp: an animation":                               riff(canvas(flagAnimation, 8, 8)),
+		"webp: a picture of 16384x16384 pixels on":         riff(canvas(0, 8, 8), lossless(16384, 16384)),
+		"webp: no picture":                                 riff(canvas(0, 8, 8)),
+		"webp: a VP8L chunk must begin with its signature": riff(chunk("VP8L", make([]byte, 10))),
+		"webp: a VP8 chunk must begin":                     riff(chunk("VP8 ", make([]byte, 10))),
+		`webp: a "abcd" chunk of 4294967295 bytes`:         riff([]byte("abcd\xff\xff\xff\xff")),
 	} {
 		_, err := ReadFacts(bytes.NewReader(data))
 		require.ErrorContains(t, err, want)
 	}
 }
 
-// Decoders would allocate what the picture on a canvas claims, and mix
+// Decoders would allocate memory for the size that the picture claims, and combine
 // transparency of one size with colours of another.
 func TestWebPThatClaimsTwoSizes(t *testing.T) {
 	_, err := Read(bytes.NewReader(riff(canvas(0, 8, 8), lossless(16384, 16384))))
@@ -202,7 +202,7 @@ func TestWebPThatClaimsTwoSizes(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(folder, "animated.webp"))
 	require.NoError(t, err)
 	_, err = Read(bytes.NewReader(data))
-	require.ErrorContains(t, err, "an animation; a still picture is wanted")
+	require.ErrorContains(t, err, "an animation; must be a still picture")
 }
 
 func TestTurnedPNGAndWebP(t *testing.T) {

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// Format is a kind of file that pictures are written as.
+// Format is a file format that pictures are written in.
 type Format string
 
 // The formats.
 const (
 	PNG  Format = "png"  // lossless
-	JPEG Format = "jpeg" // small, with losses
+	JPEG Format = "jpeg" // lossy, small
 	WebP Format = "webp" // lossless, smaller than PNG
 )
 
-// Name is the format's name as people write it.
+// Name is the format's usual spelling, such as "WebP".
 func (f Format) Name() string {
 	if f == WebP {
 		return "WebP"
@@ -24,7 +24,7 @@ func (f Format) Name() string {
 	return strings.ToUpper(string(f))
 }
 
-// Extension is the usual ending of the format's files.
+// Extension is the usual extension of the format's files.
 func (f Format) Extension() string {
 	if f == JPEG {
 		return ".jpg"
@@ -32,7 +32,7 @@ func (f Format) Extension() string {
 	return "." + string(f)
 }
 
-// ParseFormat reads a format's name.
+// ParseFormat parses a format's name.
 func ParseFormat(name string) (Format, error) {
 	switch f := Format(strings.ToLower(name)); f {
 	case PNG, JPEG, WebP:
@@ -40,10 +40,10 @@ func ParseFormat(name string) (Format, error) {
 	case "jpg":
 		return JPEG, nil
 	}
-	return "", fmt.Errorf("%q, png, jpeg or webp wanted", name)
+	return "", fmt.Errorf("must be png, jpeg or webp, got %q", name)
 }
 
-// FormatOf is the format that the ending of a file's name stands for.
+// FormatOf is the format that the extension of a file's name stands for.
 func FormatOf(path string) (f Format, ok bool) {
 	f, err := ParseFormat(strings.TrimPrefix(filepath.Ext(path), "."))
 	return f, err == nil

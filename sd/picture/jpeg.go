@@ -21,34 +21,34 @@ const (
 	markerCOM  = 0xfe
 )
 
-// maxSegment is the size of a segment's body.
+// maxSegment is the largest body of a segment, in bytes.
 const maxSegment = 1<<16 - 1 - 2
 
-// isJPEG tells by the first bytes. (The fourth, a marker, tells it from a
-// safetensors file, which begins with a length.)
+// isJPEG recognises JPEG by the first bytes. (The fourth, a marker, distinguishes it
+// from a safetensors file, which begins with a length.)
 func isJPEG(head []byte) bool {
 	return len(head) >= 4 && head[0] == 0xff && head[1] == markerSOI && head[2] == 0xff && head[3] >= 0xc0
 }
 
-// Bounds of a picture's scans. A progressive file has some ten, and each goes over
-// all of the pixels, however short it is.
+// Limits of a picture's scans. A progressive file has about ten. However short a scan
+// is, decoding it visits every pixel.
 const (
 	maxScans    = 100
-	maxScanWork = 1 << 30 // pixels, of all scans
+	maxScanWork = 1 << 30 // pixels of all scans together
 )
 
-// errFound ends a walk over segments.
+// errFound ends the visit of segments.
 var errFound = errors.New("found")
 
-// jpegHeader reads the size, and refuses what the decoder does not know by name:
-// it knows Huffman-coded JPEG, baseline, extended and progressive, of 8 bits.
+// jpegHeader reads the size. It refuses, by name, what the decoder does not support:
+// that supports Huffman-coded JPEG, baseline, extended and progressive, of 8 bits.
 func jpegHeader(r *bufio.Reader) (size image.Point, err error) {
 	err = segments(r, func(marker byte, body []byte) error {
 		if !isFrame(marker) {
 			return nil
 		}
 		if len(body) < 5 {
-			return errors.New("jpeg: a header without the picture's size")
+			return errors.New("jpeg: the header is too short to have the picture's size")
 		}
 		size = image.Pt(int(binary.BigEndian.Uint16(body[3:])), int(binary.BigEndian.Uint16(body[1:])))
 		switch {
@@ -67,7 +67,7 @@ func jpegHeader(r *bufio.Reader) (size image.Point, err error) {
 	case errors.Is(err, errFound):
 		return size, nil
 	case err == nil:
-		err = errors.New("jpeg: no header with the picture's size")
+		err = errors.New("jpeg: the header with the picture's size is missing")
 	}
 	return size, err
 }
@@ -80,8 +80,8 @@ func decodeJPEG(data []byte, size image.Point) (image.Image, error) {
 	return jpeg.Decode(bytes.NewReader(data))
 }
 
-// scans counts a picture's scans: the markers SOS before its end that stand in
-// no segment. Within a scan 0xff is followed by 0 or the marker of a restart.
+// scans counts a picture's scans: the SOS markers before its end that are not inside a
+// segment. Within a scan 0xff is followed by 0 or by a restart marker.
 func scans(data []byte) (n int) {
 	for at := 2; ; {
 		i := bytes.IndexByte(data[min(at, len(data)):], 0xff)
@@ -109,7 +109,7 @@ func scans(data []byte) (n int) {
 	}
 }
 
-// jpegExif is the body of the EXIF segment.
+// jpegExif returns the body of the EXIF segment.
 func jpegExif(data []byte) (exif []byte) {
 	_ = segments(bufio.NewReader(bytes.NewReader(data)), func(marker byte, body []byte) error {
 		if isExif(marker, body) {
@@ -128,7 +128,7 @@ func jpegFacts(r io.Reader) (Facts, error) {
 		switch {
 		case isFrame(marker):
 			if len(body) < 5 {
-				return errors.New("jpeg: a header without the picture's size")
+				return errors.New("jpeg: the header is too short to have the picture's size")
 			}
 			f.Height, f.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
 		case isExif(marker, body):
@@ -139,13 +139,13 @@ func jpegFacts(r io.Reader) (Facts, error) {
 		return nil
 	})
 	if err == nil && (f.Width == 0 || f.Height == 0) {
-		err = errors.New("jpeg: no header with the picture's size")
+		err = errors.New("jpeg: the header with the picture's size is missing")
 	}
 	return f, err
 }
 
-// isFrame reports whether a marker is one of SOF0 to SOF15, which are numbered
-// with three others between them.
+// isFrame reports whether a marker is one of SOF0 to SOF15. Three of the numbers
+// between them belong to other markers.
 func isFrame(marker byte) bool {
 	return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
 }
@@ -171,7 +171,7 @@ func segments(r *bufio.Reader, visit func(marker byte, body []byte) error) error
 			return ends(err)
 		}
 		if head[0] != 0xff {
-			return fmt.Errorf("jpeg: %#02x where a marker is wanted", head[0])
+			return fmt.Errorf("jpeg: must have a marker (0xff), got %#02x", head[0])
 		}
 		for head[1] == 0xff { // fill bytes
 			var err error
@@ -191,7 +191,7 @@ func segments(r *bufio.Reader, visit func(marker byte, body []byte) error) error
 		}
 		n := int(binary.BigEndian.Uint16(head[:])) - 2
 		if n < 0 {
-			return errors.New("jpeg: a segment shorter than its own length")
+			return errors.New("jpeg: a segment's length must be at least 2")
 		}
 		body := make([]byte, n)
 		if _, err := io.ReadFull(r, body); err != nil {

@@ -19,28 +19,28 @@ import (
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
-// kind is a format of files that are read.
+// kind is a file format that [Read] reads.
 type kind struct {
 	name  string
 	video bool // the range of its YCbCr (ycbcr.go)
 	looks func(head []byte) bool
-	// header reads the size, and refuses what is known not to be read.
+	// header reads the size, and refuses variants that decode does not support.
 	header func(r *bufio.Reader) (image.Point, error)
-	// decode reads a picture whose header is known to be right.
+	// decode decodes a picture whose header was checked.
 	decode func(data []byte, size image.Point) (image.Image, error)
-	// exif finds EXIF data; it is nil where the format has none.
+	// exif finds EXIF data; nil for formats without it.
 	exif func(data []byte) []byte
 }
 
-// sniffed is how many bytes tell all formats.
+// sniffed is the number of bytes that distinguish all formats.
 const sniffed = 16
 
 func startsWith(prefix string) func([]byte) bool {
 	return func(head []byte) bool { return bytes.HasPrefix(head, []byte(prefix)) }
 }
 
-// kinds are the formats. Package image's own list of decoders, which the rest of
-// a program may add to, is not asked.
+// kinds are the formats. Package image's own registry of decoders is not used,
+// because other code of the program may add to it.
 var kinds = []kind{
 	{name: "png", looks: startsWith(pngtext.Signature), header: pngHeader, decode: decodePNG, exif: pngExif},
 	{name: "jpeg", looks: isJPEG, header: jpegHeader, decode: decodeJPEG, exif: jpegExif},
@@ -58,7 +58,7 @@ func sniff(head []byte) (kind, bool) {
 	return kind{}, false
 }
 
-// unsupported is a picture that is as good as any, but not for this package.
+// unsupported is the error of a valid picture of a variant that is not supported.
 type unsupported string
 
 func (e unsupported) Error() string { return string(e) }
@@ -70,7 +70,7 @@ func isUnsupported(err error) bool {
 	return errors.As(err, &own) || errors.As(err, &ofPNG) || errors.As(err, &ofJPEG) || errors.Is(err, bmp.ErrUnsupported)
 }
 
-// orientation is EXIF's, 0 if the file has none. What is broken tells nothing.
+// orientation is EXIF's, 0 if the file has none or it is broken.
 func orientation(k kind, data []byte) int {
 	if k.exif == nil {
 		return 0
@@ -91,7 +91,7 @@ func pngHeader(r *bufio.Reader) (size image.Point, err error) {
 	}
 	width, height := binary.BigEndian.Uint32(head[16:]), binary.BigEndian.Uint32(head[20:])
 	if string(head[12:16]) != "IHDR" || width == 0 || height == 0 {
-		return size, errors.New("no header with the picture's size")
+		return size, errors.New("the header with the picture's size is missing")
 	}
 	return image.Pt(int(width), int(height)), nil
 }
@@ -127,7 +127,7 @@ func webpExif(data []byte) []byte {
 	return f.exif
 }
 
-// gifHeader reads the size of GIF's screen (GIF89a, section 18).
+// gifHeader reads the size of GIF's logical screen (GIF89a, section 18).
 func gifHeader(r *bufio.Reader) (size image.Point, err error) {
 	var head [10]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -136,7 +136,7 @@ func gifHeader(r *bufio.Reader) (size image.Point, err error) {
 	return image.Pt(int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))), nil
 }
 
-// decodeGIF decodes the first frame; what it leaves of the screen is transparent.
+// decodeGIF decodes the first frame; the rest of the screen is transparent.
 func decodeGIF(data []byte, size image.Point) (image.Image, error) {
 	frame, err := gif.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -191,8 +191,8 @@ func bmpHeader(r *bufio.Reader) (size image.Point, err error) {
 	return size, nil
 }
 
-// decodeBMP decodes a BMP file. The fourth byte of its pixels is their alpha only
-// where masks say so; without, many programs leave it 0.
+// decodeBMP decodes a BMP file. The fourth byte of its pixels is alpha only where the
+// header has masks that say so; without masks many programs leave it 0.
 func decodeBMP(data []byte, _ image.Point) (image.Image, error) {
 	img, err := bmp.Decode(bytes.NewReader(data))
 	if p, ok := img.(*image.NRGBA); ok && binary.LittleEndian.Uint32(data[bmpCompression:]) == 0 {

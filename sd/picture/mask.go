@@ -8,9 +8,8 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// Mask turns a picture into a mask: how white each pixel is, by the luma of
-// Rec. 601. What is transparent counts as black.
-// Errors are those of [NRGBA].
+// Mask turns a picture into a mask: the luma (Rec. 601) of each pixel. Transparent
+// pixels count as black. Errors are those of [NRGBA].
 func Mask(img image.Image) (*image.Gray, error) {
 	from, err := NRGBA(img)
 	if err != nil {
@@ -30,15 +29,15 @@ func lumaOf(img *image.NRGBA) *image.Gray {
 	return mask
 }
 
-// Grow makes the white parts of a mask wider by a number of pixels on every
-// side; a negative number makes them narrower.
+// Grow dilates the white parts of a mask by a number of pixels on every side; a
+// negative number erodes them.
 func Grow(mask *image.Gray, pixels int) *image.Gray {
 	out := image.NewGray(image.Rect(0, 0, mask.Rect.Dx(), mask.Rect.Dy()))
-	invert := uint8(0) // the black parts grow where the white ones shrink
+	invert := uint8(0) // eroding white is dilating black
 	if pixels < 0 {
 		pixels, invert = -pixels, 255
 	}
-	if most := max(out.Rect.Dx(), out.Rect.Dy()); pixels < 0 || pixels > most { // the least int has no opposite
+	if most := max(out.Rect.Dx(), out.Rect.Dy()); pixels < 0 || pixels > most { // the smallest int cannot be negated
 		pixels = most
 	}
 	for y := range out.Rect.Dy() {
@@ -54,8 +53,8 @@ func Grow(mask *image.Gray, pixels int) *image.Gray {
 	return out
 }
 
-// eachLine visits the rows, then the columns of an array of some size: n values
-// from an index on, step apart.
+// eachLine visits the rows, then the columns of an array: n values, step apart,
+// beginning at an index.
 func eachLine(size image.Point, visit func(n, from, step int)) {
 	for y := range size.Y {
 		visit(size.X, y*size.X, 1)
@@ -65,8 +64,8 @@ func eachLine(size image.Point, visit func(n, from, step int)) {
 	}
 }
 
-// maxima are the largest values in the windows along a line, in three
-// comparisons a value however wide the windows are (van Herk 1992; Gil and
+// maxima computes the largest value of each window along a line, with three
+// comparisons a value whatever the width of the windows (van Herk 1992; Gil and
 // Werman 1993).
 type maxima struct{ line, ahead []uint8 }
 
@@ -101,11 +100,11 @@ func (m *maxima) filter(values []uint8, n, step, radius int) {
 	}
 }
 
-// Blur softens a mask's edges by a Gaussian of standard deviation sigma, in
-// pixels. From 10 on it is that of three averages, within 3 % of it, whose time
+// Blur softens a mask's edges with a Gaussian of standard deviation sigma, in
+// pixels. From sigma 10 on three box filters approximate it within 3 %, in a time that
 // does not depend on sigma (Filter Effects Module Level 1, feGaussianBlur).
 func Blur(mask *image.Gray, sigma float64) *image.Gray {
-	out := Grow(mask, 0) // a copy, which is as large as it says
+	out := Grow(mask, 0) // a copy whose size is known to be right
 	if !(sigma > 0) || len(out.Pix) == 0 {
 		return out
 	}
@@ -130,8 +129,8 @@ func Blur(mask *image.Gray, sigma float64) *image.Gray {
 	return out
 }
 
-// average replaces each of n values, step apart, by the mean of those up to
-// `radius` away that there are. sums is memory that may be used again.
+// average replaces each of n values, step apart, by the mean of those up to `radius`
+// away; at the ends there are fewer. sums is scratch memory.
 func average(values []float32, n, step, radius int, sums []float64) []float64 {
 	if len(sums) < n+1 {
 		sums = make([]float64, n+1)
@@ -146,8 +145,8 @@ func average(values []float32, n, step, radius int, sums []float64) []float64 {
 	return sums
 }
 
-// Canvas puts a picture in the middle of a larger one, for outpainting: around
-// it its edges go on, and the mask, which goes with it, is white there.
+// Canvas puts a picture in the middle of a larger one, for outpainting. Around it the
+// picture's edges are replicated, and the mask that is returned is white there.
 func Canvas(img image.Image, width, height int) (*image.NRGBA, *image.Gray, error) {
 	from, err := NRGBA(img)
 	if err == nil {

@@ -48,7 +48,7 @@ func TestBlur(t *testing.T) {
 	require.InDelta(t, 127, int(soft.Pix[19])/2+int(soft.Pix[20])/2, 3)
 }
 
-// Wide windows and strong blurs are what they are by definition.
+// Wide windows and strong blurs agree with their definitions.
 func TestGrowAndBlurWide(t *testing.T) {
 	mask := image.NewGray(image.Rect(0, 0, 61, 43))
 	r := rand.New(rand.NewPCG(1, 2))

@@ -14,7 +14,7 @@ import (
 
 const modes = folder + "/modes"
 
-// Every mode that files have shows what Pillow reads, or is refused by name
+// Every pixel format gives the pixels that Pillow reads, or is refused by name
 // (testdata/pictures/modes.py).
 func TestModesAgreeWithPillow(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(modes, "modes.json"))
@@ -29,7 +29,7 @@ func TestModesAgreeWithPillow(t *testing.T) {
 			img, err := Open(filepath.Join(modes, name))
 			require.NoError(t, err)
 			require.Len(t, img.Pix, len(pixels))
-			within := 0 // levels: the decoders of JPEG and of VP8 round in other places
+			within := 0 // levels: decoders of JPEG and VP8 round differently
 			switch {
 			case strings.HasSuffix(name, ".jpg"):
 				within = 4
@@ -38,7 +38,7 @@ func TestModesAgreeWithPillow(t *testing.T) {
 			}
 			for i, v := range img.Pix {
 				if pixels[i/4*4+3] == 0 && i%4 != 3 {
-					continue // a colour that can't be seen
+					continue // the colour of a transparent pixel
 				}
 				require.InDelta(t, pixels[i], v, float64(within), "pixel %d of 19 a row, channel %d", i/4, i%4)
 			}
@@ -52,7 +52,7 @@ func TestModesAgreeWithPillow(t *testing.T) {
 	}
 }
 
-// What a file's first bytes say chooses its decoder, whatever its name.
+// A file's first bytes choose its decoder, whatever its name.
 func TestSniff(t *testing.T) {
 	for head, name := range map[string]string{
 		"\x89PNG\r\n\x1a\n12345678": "png", "\xff\xd8\xff\xe0": "jpeg", "RIFF....WEBPVP8 ": "webp", "GIF89a..": "gif", "GIF87a..": "gif",
@@ -65,7 +65,7 @@ func TestSniff(t *testing.T) {
 	}
 }
 
-// A frame that is smaller than the screen lies where it says, on nothing.
+// A frame smaller than the screen is at its offset; around it is transparency.
 func TestGIFScreen(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(modes, "palette.gif"))
 	require.NoError(t, err)

@@ -10,11 +10,11 @@ import (
 	"github.com/sdgo/sdgo/internal/guard"
 )
 
-// NRGBA is a picture in the one form that this library computes with, from 0,0
-// on: a copy, or, of an *image.NRGBA without gaps between its rows, the same
-// pixels. Whatever is wrong with a picture that comes from elsewhere is an error:
-// nil, no pixels or more than MaxPixels, a side of more than MaxSide, fewer bytes than its size takes,
-// colours beyond its palette, methods that panic.
+// NRGBA converts a picture to *image.NRGBA, with its corner at 0,0. It makes a copy,
+// or shares the pixels of an *image.NRGBA without gaps between its rows. A picture
+// that can't be right is an error: nil, without pixels, more than MaxPixels or a side
+// of more than MaxSide, fewer bytes than its size needs, colours beyond its palette,
+// methods that panic.
 func NRGBA(img image.Image) (out *image.NRGBA, err error) {
 	err = guard.Call("the picture", func() (err error) {
 		out, err = toNRGBA(img, false)
@@ -26,16 +26,16 @@ func NRGBA(img image.Image) (out *image.NRGBA, err error) {
 	return out, nil
 }
 
-// toNRGBA is NRGBA for a picture that may panic. video is the range of its
-// YCbCr (ycbcr.go).
+// toNRGBA is NRGBA without protection against panics. video says that its YCbCr has
+// video range (ycbcr.go).
 func toNRGBA(img image.Image, video bool) (*image.NRGBA, error) {
 	if img == nil {
-		return nil, errors.New("no picture: nil")
+		return nil, errors.New("the picture must not be nil")
 	}
 	if v := reflect.ValueOf(img); v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, fmt.Errorf("no picture: a nil %T", img)
+		return nil, fmt.Errorf("the picture must not be nil, got a nil %T", img)
 	}
-	box := img.Bounds() // once: another answer later does no harm
+	box := img.Bounds() // once: a later call may return something else
 	size, err := sizeOf(box)
 	if err != nil {
 		return nil, err
@@ -73,14 +73,14 @@ func toNRGBA(img image.Image, video bool) (*image.NRGBA, error) {
 	return out, nil
 }
 
-// sizeOf is the size of a picture with some bounds, which may be any numbers.
+// sizeOf is the size of a picture with these bounds, which may be any numbers.
 func sizeOf(box image.Rectangle) (image.Point, error) {
 	if box.Min.X >= box.Max.X || box.Min.Y >= box.Max.Y {
-		return image.Point{}, fmt.Errorf("%dx%d pixels; at least one is needed", box.Dx(), box.Dy())
+		return image.Point{}, fmt.Errorf("must have at least one pixel, got %dx%d pixels", box.Dx(), box.Dy())
 	}
 	w, h := uint64(box.Max.X)-uint64(box.Min.X), uint64(box.Max.Y)-uint64(box.Min.Y)
 	if w > MaxSide || h > MaxSide || w*h > MaxPixels {
-		return image.Point{}, fmt.Errorf("%dx%d pixels; at most %d a side and %d in all are possible", w, h, MaxSide, MaxPixels)
+		return image.Point{}, fmt.Errorf("must have at most %d pixels a side and %d in all, got %dx%d pixels", MaxSide, MaxPixels, w, h)
 	}
 	return image.Pt(int(w), int(h)), nil
 }
@@ -89,12 +89,12 @@ func sizeOf(box image.Rectangle) (image.Point, error) {
 func checkRows(n, stride, bytes int, size image.Point) error {
 	row := bytes * size.X
 	if stride < row || n < row || (n-row)/stride < size.Y-1 {
-		return fmt.Errorf("%dx%d pixels in %d bytes, rows %d bytes apart: fewer bytes than that size takes", size.X, size.Y, n, stride)
+		return fmt.Errorf("%d bytes, in rows %d bytes apart, are too few for %dx%d pixels", n, stride, size.X, size.Y)
 	}
 	return nil
 }
 
-// eachPixel fills a picture from rows of another, `bytes` a pixel.
+// eachPixel fills a picture from rows of another, which has `bytes` bytes a pixel.
 func eachPixel(out *image.NRGBA, pix []uint8, stride, bytes int, put func(to, from []uint8)) error {
 	size := out.Rect.Size()
 	if err := checkRows(len(pix), stride, bytes, size); err != nil {
@@ -110,9 +110,8 @@ func eachPixel(out *image.NRGBA, pix []uint8, stride, bytes int, put func(to, fr
 	return nil
 }
 
-// layoutOf tells how the pictures of package image keep their pixels, from the
-// corner of their bounds on, and how one becomes another's; put is nil for other
-// pictures.
+// layoutOf says how a picture of package image stores its pixels, from the corner of
+// its bounds on; put converts one pixel. put is nil for other types.
 func layoutOf(img image.Image) (pix []uint8, stride, bytes int, put func(to, from []uint8)) {
 	switch p := img.(type) {
 	case *image.NRGBA:
@@ -148,7 +147,7 @@ func layoutOf(img image.Image) (pix []uint8, stride, bytes int, put func(to, fro
 	return nil, 0, 0, nil
 }
 
-// straight8 takes alpha out of a colour that was multiplied by it.
+// straight8 turns a premultiplied colour into a straight one.
 func straight8(v, alpha uint32) uint8 {
 	if alpha == 0 {
 		return 0
@@ -163,10 +162,10 @@ func straight16(v, alpha uint32) uint8 {
 	return uint8(min(v*0xffff/alpha, 0xffff) >> 8)
 }
 
-// fromPaletted looks up a picture's colours, all of which its palette must have.
+// fromPaletted looks up a picture's colours. All of them must be in its palette.
 func fromPaletted(out *image.NRGBA, p *image.Paletted) error {
 	if len(p.Palette) > 256 {
-		return fmt.Errorf("a palette of %d colours; at most 256 are possible", len(p.Palette))
+		return fmt.Errorf("a palette must have at most 256 colours, got %d", len(p.Palette))
 	}
 	table := make([]color.NRGBA, len(p.Palette))
 	for i, c := range p.Palette {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// odd is a picture of a caller's own.
+// odd is a caller's own type of picture.
 type odd struct {
 	box image.Rectangle
 	at  func(x, y int) color.Color
@@ -23,7 +23,7 @@ func (o odd) At(x, y int) color.Color    { return o.at(x, y) }
 func box(x, y, w, h int) image.Rectangle { return image.Rect(x, y, x+w, y+h) }
 func white(int, int) color.Color         { return color.White }
 
-// liar gives other bounds each time it is asked.
+// liar returns other bounds with each call.
 type liar struct{ n *int }
 
 func (l liar) ColorModel() color.Model { return color.RGBAModel }
@@ -36,27 +36,27 @@ func TestBadPicturesAreErrors(t *testing.T) {
 		img  image.Image
 		want string
 	}{
-		"nil":             {nil, "no picture: nil"},
+		"nil":             {nil, "the picture must not be nil"},
 		"typed nil":       {none, "a nil *image.NRGBA"},
-		"empty":           {&image.NRGBA{}, "pixels; at least one"},
-		"upside down":     {odd{image.Rectangle{image.Pt(5, 5), image.Pt(1, 1)}, white}, "pixels; at least one"},
-		"short":           {&image.NRGBA{Rect: box(0, 0, 64, 64), Stride: 256}, "fewer bytes"},
-		"one byte short":  {&image.Gray{Pix: make([]byte, 63), Rect: box(0, 0, 8, 8), Stride: 8}, "fewer bytes"},
-		"stride":          {&image.NRGBA{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: 4}, "fewer bytes"},
-		"negative stride": {&image.Gray{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: -64}, "fewer bytes"},
-		"huge stride":     {&image.Gray{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: math.MaxInt}, "fewer bytes"},
+		"empty":           {&image.NRGBA{}, "at least one pixel"},
+		"upside down":     {odd{image.Rectangle{image.Pt(5, 5), image.Pt(1, 1)}, white}, "at least one pixel"},
+		"short":           {&image.NRGBA{Rect: box(0, 0, 64, 64), Stride: 256}, "are too few"},
+		"one byte short":  {&image.Gray{Pix: make([]byte, 63), Rect: box(0, 0, 8, 8), Stride: 8}, "are too few"},
+		"stride":          {&image.NRGBA{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: 4}, "are too few"},
+		"negative stride": {&image.Gray{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: -64}, "are too few"},
+		"huge stride":     {&image.Gray{Pix: make([]byte, 1<<16), Rect: box(0, 0, 64, 64), Stride: math.MaxInt}, "are too few"},
 		"palette":         {&image.Paletted{Pix: []byte{0, 255}, Rect: box(0, 0, 2, 1), Stride: 2, Palette: color.Palette{color.White}}, "colour 255 of a palette of 1"},
 		"no palette":      {image.NewPaletted(box(0, 0, 2, 2), nil), "colour 0 of a palette of 0"},
 		"nil colour":      {image.NewPaletted(box(0, 0, 2, 2), color.Palette{nil}), "the picture panicked"},
-		"chroma":          {&image.YCbCr{Y: make([]byte, 64), YStride: 8, CStride: 4, Rect: box(0, 0, 8, 8)}, "fewer bytes"},
-		"subsampling":     {&image.YCbCr{Y: make([]byte, 64), YStride: 8, CStride: 4, Rect: box(0, 0, 8, 8), SubsampleRatio: 99}, "not known"},
-		"alpha":           {&image.NYCbCrA{YCbCr: *image.NewYCbCr(box(0, 0, 8, 8), 0), AStride: 8}, "fewer bytes"},
+		"chroma":          {&image.YCbCr{Y: make([]byte, 64), YStride: 8, CStride: 4, Rect: box(0, 0, 8, 8)}, "are too few"},
+		"subsampling":     {&image.YCbCr{Y: make([]byte, 64), YStride: 8, CStride: 4, Rect: box(0, 0, 8, 8), SubsampleRatio: 99}, "unknown subsampling"},
+		"alpha":           {&image.NYCbCrA{YCbCr: *image.NewYCbCr(box(0, 0, 8, 8), 0), AStride: 8}, "are too few"},
 		"panics":          {odd{box(0, 0, 100, 100), func(int, int) color.Color { panic("the file is gone") }}, "the picture panicked: the file is gone"},
 		"ends":            {odd{box(0, 0, 9, 9), func(int, int) color.Color { runtime.Goexit(); return nil }}, "ended its goroutine"},
 		"gives nothing":   {odd{box(0, 0, 9, 9), func(int, int) color.Color { return nil }}, "the picture panicked"},
 		"endless":         {image.White, "2000000000x2000000000 pixels"},
 		"all numbers":     {odd{image.Rectangle{image.Pt(math.MinInt, 0), image.Pt(math.MaxInt, 1)}, white}, "18446744073709551615x1 pixels"},
-		"too long":        {odd{box(0, 0, 1, 1<<40), white}, "at most 131072 a side"},
+		"too long":        {odd{box(0, 0, 1, 1<<40), white}, "at most 131072 pixels a side"},
 	} {
 		_, err := NRGBA(c.img)
 		require.ErrorContains(t, err, c.want, name)
@@ -74,7 +74,7 @@ func TestBadPicturesAreErrors(t *testing.T) {
 	}
 }
 
-// Pictures of any kind and place show what their At says.
+// Pictures of all types and origins have the colours that At returns.
 func TestNRGBA(t *testing.T) {
 	r := box(-3, 5, 7, 6)
 	colours := func(x, y int) color.Color {
@@ -121,14 +121,14 @@ func TestNRGBA(t *testing.T) {
 	n := 0
 	out, err := NRGBA(liar{&n})
 	require.NoError(t, err)
-	require.Equal(t, box(0, 0, 2, 2), out.Rect, "as it said first")
+	require.Equal(t, box(0, 0, 2, 2), out.Rect, "as the first call returned")
 	own := image.NewNRGBA(box(2, 2, 3, 3))
 	out, err = NRGBA(own)
 	require.NoError(t, err)
 	require.Same(t, &own.Pix[0], &out.Pix[0], "no copy")
 }
 
-// Parts of subsampled pictures begin anywhere.
+// Sub-images of subsampled pictures may begin anywhere.
 func TestYCbCrParts(t *testing.T) {
 	for ratio := image.YCbCrSubsampleRatio444; ratio <= image.YCbCrSubsampleRatio410; ratio++ {
 		img := image.NewYCbCr(box(0, 0, 21, 13), ratio)

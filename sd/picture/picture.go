@@ -1,9 +1,9 @@
 // Package picture reads and writes picture files. It reads PNG, JPEG, WebP, GIF
-// (the first frame) and BMP from outside, turned the way their EXIF orientation
-// says. A file's first bytes choose the one decoder that sees it; what the file
-// claims is checked before anything of its size is allocated, and what the
-// decoder gives before anything is done with it. It writes PNG, JPEG and WebP
-// with the parameters that made a picture, and reads those back.
+// (the first frame) and BMP, from untrusted sources too, and applies their EXIF
+// orientation. A file's first bytes choose its decoder. The size that a file claims
+// is checked before memory for it is allocated, and the decoder's result before it is
+// used. The package writes PNG, JPEG and WebP with generation parameters, and reads
+// those back.
 package picture
 
 import (
@@ -37,7 +37,7 @@ func Open(path string) (img *image.NRGBA, err error) {
 	return img, err
 }
 
-// Probe refuses what [Open] would for its kind or size, by a file's beginning.
+// Probe reads the beginning of a file and returns the error that [Open] would for its format or size.
 func Probe(path string) error {
 	return openFile(path, func(f io.Reader) error {
 		_, _, err := checkHeader(io.LimitReader(f, MaxBytes))
@@ -57,8 +57,7 @@ func openFile(path string, read func(io.Reader) error) error {
 	return nil
 }
 
-// withoutPath leaves out the name of what is no file, a folder, say: it is the
-// caller's to tell.
+// withoutPath removes the path from an error, because the caller adds it.
 func withoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -67,7 +66,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// checkHeader finds a picture's format and checks what its header claims.
+// checkHeader finds a picture's format and checks the size in its header.
 func checkHeader(r io.Reader) (kind, image.Point, error) {
 	in := bufio.NewReader(r)
 	head, err := in.Peek(sniffed)
@@ -76,7 +75,7 @@ func checkHeader(r io.Reader) (kind, image.Point, error) {
 	}
 	k, ok := sniff(head)
 	if !ok {
-		return k, image.Point{}, errors.New("not a picture that can be read: PNG, JPEG, WebP, GIF or BMP wanted")
+		return k, image.Point{}, errors.New("not a picture: must be PNG, JPEG, WebP, GIF or BMP")
 	}
 	size, err := k.header(in)
 	if err != nil {
@@ -93,20 +92,20 @@ func Read(r io.Reader) (*image.NRGBA, error) {
 		return nil, withoutPath(err)
 	}
 	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("a file of more than %d MB, too large for a picture", MaxBytes>>20)
+		return nil, fmt.Errorf("a picture's file must be at most %d MB", MaxBytes>>20)
 	}
 	k, size, err := checkHeader(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
 	var img *image.NRGBA
-	err = guard.Call("the decoder", func() error { // its faults are the file's
+	err = guard.Call("the decoder", func() error { // a panic is the file's fault
 		decoded, err := k.decode(data, size)
 		if err != nil {
 			return err
 		}
 		if got := decoded.Bounds().Size(); got != size {
-			return fmt.Errorf("the decoder gave %dx%d pixels", got.X, got.Y)
+			return fmt.Errorf("the decoder returned %dx%d pixels", got.X, got.Y)
 		}
 		img, err = toNRGBA(decoded, k.video)
 		return err
@@ -117,7 +116,7 @@ func Read(r io.Reader) (*image.NRGBA, error) {
 	return turn(img, orientation(k, data)), nil
 }
 
-// describe tells a picture that is damaged from one that is not supported.
+// describe words the error of a damaged picture, or of one that is not supported.
 func describe(k kind, size image.Point, err error) error {
 	what := k.name + " picture"
 	if size != (image.Point{}) {
@@ -129,7 +128,7 @@ func describe(k kind, size image.Point, err error) error {
 	return fmt.Errorf("a damaged %s: %w", what, err)
 }
 
-// turn turns a picture the way that EXIF's orientation says.
+// turn applies EXIF's orientation to a picture.
 func turn(img *image.NRGBA, orientation int) *image.NRGBA {
 	switch orientation {
 	case 2:

@@ -43,7 +43,7 @@ func requireLike(t *testing.T, img image.Image, width, height, within int, want 
 	}
 }
 
-// Every kind of file that Pillow writes shows the pixels of
+// Every kind of file that Pillow writes has the pixels of
 // testdata/pictures/make.py.
 func TestFormats(t *testing.T) {
 	rgb := func(x, y int) color.NRGBA { return color.NRGBA{uint8(50 * x), uint8(80 * y), 100, 255} }
@@ -78,7 +78,7 @@ func TestOrientations(t *testing.T) {
 	}
 }
 
-// hugePNG is the beginning of a PNG that claims a size.
+// hugePNG makes the beginning of a PNG file that claims a size.
 func hugePNG(width, height uint32) []byte {
 	head := append([]byte("IHDR"), binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, width), height)...)
 	head = append(head, 8, 2, 0, 0, 0)
@@ -128,7 +128,7 @@ func pictureFiles(f *testing.F) (all [][]byte) {
 	return all
 }
 
-// requireRead reads a file: no panic, and where there is a picture, all of it.
+// requireRead reads a file. There must be no panic, and a picture must be complete.
 func requireRead(t *testing.T, data []byte) {
 	img, err := Read(bytes.NewReader(data))
 	if err == nil && (img.Rect.Empty() || len(img.Pix) < 4*img.Rect.Dx()*img.Rect.Dy()) {
@@ -148,8 +148,8 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(requireRead)
 }
 
-// FuzzReadPNG makes files whose checksums and compression are right, behind
-// which a mutated file seldom gets.
+// FuzzReadPNG makes files whose checksums and compression are right: plain mutations
+// seldom get past those.
 func FuzzReadPNG(f *testing.F) {
 	f.Add(uint8(2), uint8(2), uint8(8), uint8(6), uint8(0), "tEXt", []byte("k\x00v"), make([]byte, 18))
 	f.Add(uint8(3), uint8(1), uint8(4), uint8(3), uint8(1), "PLTE", []byte("abcdef"), make([]byte, 9))
@@ -171,8 +171,8 @@ func FuzzReadPNG(f *testing.F) {
 	})
 }
 
-// FuzzNRGBA makes pictures of package image whose fields contradict each other:
-// what is wrong is found before anything is read beyond their bytes.
+// FuzzNRGBA makes pictures of package image whose fields contradict each other. That
+// must be found before anything is read beyond their bytes.
 func FuzzNRGBA(f *testing.F) {
 	for kind := range uint8(10) {
 		f.Add(kind, 256, 16, -3, 5, 61, 21, uint8(2))

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Bounds is the smallest rectangle that holds everything in a mask that is not
-// black; it is empty if all is.
+// Bounds is the smallest rectangle that contains all pixels of a mask that are not
+// black. It is empty if all are black.
 func Bounds(mask *image.Gray) (box image.Rectangle) {
 	for y := range mask.Rect.Dy() {
 		line := mask.Pix[y*mask.Stride:][:mask.Rect.Dx()]
@@ -26,9 +26,9 @@ func Bounds(mask *image.Gray) (box image.Rectangle) {
 	return box.Add(mask.Rect.Min)
 }
 
-// Region is the part of a picture that is looked at to paint what is in box:
-// padding pixels more on each side, and as much more as gives it the
-// proportions of width to height, as far as the picture goes.
+// Region is the part of a picture that inpainting "only masked" works on: box with
+// padding pixels on each side, extended to the aspect ratio of width to height, within
+// the picture.
 func Region(picture, box image.Rectangle, padding, width, height int) image.Rectangle {
 	box = box.Inset(-padding).Intersect(picture)
 	want := box.Size()
@@ -42,7 +42,7 @@ func Region(picture, box image.Rectangle, padding, width, height int) image.Rect
 	return box
 }
 
-// widen makes low … high of a length, on both sides alike where there is room
+// widen extends low … high to a length, equally on both sides where there is room
 // between least and most.
 func widen(low, high, length, least, most int) (int, int) {
 	length = min(length, most-least)
@@ -50,10 +50,9 @@ func widen(low, high, length, least, most int) (int, int) {
 	return low, low + length
 }
 
-// Feather is how far each pixel of a mask is to be painted: as white as it is,
-// but beside the mask's black not at once; over a number of pixels inside it
-// the white rises. Thin places would never become white: the number is at most
-// half of how deep the mask is. The picture's own edge is no edge of the mask.
+// Feather returns a mask whose white rises gradually from its edge, over a number of
+// pixels inside it. So that thin masks become white, too, the number is at most half of
+// the mask's depth. The picture's own border is no edge of the mask.
 func Feather(mask *image.Gray, pixels int) *image.Gray {
 	deep := depth(mask)
 	deepest := 0
@@ -74,15 +73,15 @@ func Feather(mask *image.Gray, pixels int) *image.Gray {
 	return out
 }
 
-// Lengths of steps to a pixel's neighbours (Borgefors 1986, chamfer distances).
+// Distances to a pixel's neighbours (Borgefors 1986, chamfer distances).
 const (
 	straight = 3
 	diagonal = 4
 	never    = 1 << 30
 )
 
-// depth is how far each pixel is from the mask's black, in steps: 0 in it,
-// never or more where there is none.
+// depth is each pixel's distance from the mask's black, in those units: 0 in it, never
+// or more where there is none.
 func depth(mask *image.Gray) []int {
 	width, height := mask.Rect.Dx(), mask.Rect.Dy()
 	out := make([]int, width*height)

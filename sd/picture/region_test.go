@@ -41,8 +41,8 @@ func TestRegion(t *testing.T) {
 	}
 }
 
-// Inside a mask the old picture fades over a few pixels; outside nothing
-// changes, and the picture's own edge is none.
+// Inside a mask the old picture fades over a few pixels. Outside nothing changes, and
+// the picture's own border is no edge.
 func TestFeather(t *testing.T) {
 	mask := image.NewGray(image.Rect(0, 0, 40, 3))
 	for y := range 3 {
@@ -56,7 +56,7 @@ func TestFeather(t *testing.T) {
 	}
 	require.Equal(t, mask.Pix, Feather(mask, 0).Pix)
 
-	// A thin mask is still painted, if with less of an edge.
+	// A thin mask is still painted, with a narrower edge.
 	thin := image.NewGray(image.Rect(0, 0, 9, 9))
 	for y := range 9 {
 		for x := 3; x < 6; x++ {

@@ -17,8 +17,8 @@ const (
 )
 
 // webpFacts reads a WebP file's chunks (WebP Container Specification; RFC
-// 6386, section 9.1, for VP8's header; RFC 9649 for VP8L's). A canvas of
-// another size than the picture on it is refused: decoders allocate both.
+// 6386, section 9.1, for VP8's header; RFC 9649 for VP8L's). It refuses a canvas whose
+// size is not the picture's, because decoders allocate both.
 func webpFacts(r io.Reader) (Facts, error) {
 	f, err := webpChunks(bufio.NewReader(r))
 	if err == nil && f.exif != nil {
@@ -27,8 +27,8 @@ func webpFacts(r io.Reader) (Facts, error) {
 	return f.Facts, err
 }
 
-// webpFile is what a WebP file consists of. Its EXIF data is as it was found:
-// broken data does no harm to the picture.
+// webpFile is what a WebP file consists of. Its EXIF data is not checked here: broken
+// data must not make the picture unreadable.
 type webpFile struct {
 	Facts
 	exif     []byte
@@ -43,14 +43,14 @@ func webpChunks(in *bufio.Reader) (f webpFile, err error) {
 		return f, ended(err)
 	}
 	rest := int64(binary.LittleEndian.Uint32(head[4:])) - 4
-	seen := false // a picture
+	seen := false // there was a picture
 	for rest > 0 {
 		if _, err := io.ReadFull(in, head[:8]); err != nil {
 			return f, ended(err)
 		}
 		kind, size := string(head[:4]), int64(binary.LittleEndian.Uint32(head[4:]))
 		rest -= 8 + size + size%2
-		// Without the padding of the last chunk the file is as good.
+		// The padding of the last chunk may be missing.
 		if rest < -1 || rest < 0 && size%2 == 0 {
 			return f, fmt.Errorf("webp: a %q chunk of %d bytes, more than the file has", kind, size)
 		}
@@ -91,7 +91,7 @@ func ended(err error) error {
 	return err
 }
 
-// addSize reads the size out of a chunk that has one.
+// addSize reads the size from a chunk that has one.
 func (f *Facts) addSize(kind string, r io.Reader) error {
 	var b [10]byte
 	n := map[string]int{"VP8X": 10, "VP8 ": 10, "VP8L": 5}[kind]
@@ -102,17 +102,17 @@ func (f *Facts) addSize(kind string, r io.Reader) error {
 	switch kind {
 	case "VP8X":
 		if b[0]&flagAnimation != 0 {
-			return unsupported("webp: an animation; a still picture is wanted")
+			return unsupported("webp: an animation; must be a still picture")
 		}
 		width, height = 1+(int(b[4])|int(b[5])<<8|int(b[6])<<16), 1+(int(b[7])|int(b[8])<<8|int(b[9])<<16)
 	case "VP8 ":
 		if string(b[3:6]) != "\x9d\x01\x2a" {
-			return errors.New("webp: a VP8 chunk that does not begin with a key frame")
+			return errors.New("webp: a VP8 chunk must begin with a key frame")
 		}
 		width, height = int(binary.LittleEndian.Uint16(b[6:])&0x3fff), int(binary.LittleEndian.Uint16(b[8:])&0x3fff)
 	case "VP8L":
 		if b[0] != 0x2f {
-			return errors.New("webp: a VP8L chunk without its signature")
+			return errors.New("webp: a VP8L chunk must begin with its signature")
 		}
 		bits := binary.LittleEndian.Uint32(b[1:])
 		width, height = 1+int(bits&0x3fff), 1+int(bits>>14&0x3fff)
@@ -124,7 +124,7 @@ func (f *Facts) addSize(kind string, r io.Reader) error {
 	return nil
 }
 
-// forDecoder hides the canvas's flag of transparency where no ALPH chunk has it:
+// forDecoder clears the canvas's alpha flag where there is no ALPH chunk, because
 // package webp would look for one. A VP8L chunk has its own transparency.
 func (f webpFile) forDecoder(data []byte) []byte {
 	if f.alpha && !f.lossless || string(data[12:16]) != "VP8X" || data[20]&flagAlpha == 0 {

@@ -6,24 +6,22 @@ import (
 	"image/color"
 )
 
-// JPEG files and lossy WebP files keep colour as luma and two differences, and
-// these, mostly, for each two or four pixels once. Between such places libjpeg
-// and libwebp, with which other programs read pictures, interpolate: three
-// quarters of the nearest value and one of the next, along each side. Ratios
-// above two take the nearest.
+// JPEG files and lossy WebP files store colour as luma and chroma, and chroma mostly
+// once for two or four pixels. Upsampling is that of libjpeg and libwebp, which other
+// programs use ("fancy upsampling"): three quarters of the nearest value and one
+// quarter of the next, along each axis. Ratios above two take the nearest value.
 //
-// The scales differ: JPEG's values have the full range of 8 bits (JFIF 1.02),
-// WebP's (VP8) that of video, where black is 16, white 235 and the differences
-// reach from 16 to 240 (ITU-R BT.601).
+// The ranges differ: JPEG uses all of 8 bits (JFIF 1.02), WebP (VP8) video range, where
+// black is 16, white 235 and chroma goes from 16 to 240 (ITU-R BT.601).
 
 // fromYCbCr fills a picture.
 func fromYCbCr(out *image.NRGBA, p *image.YCbCr, video bool) error {
 	size := out.Rect.Size()
 	across, down := subsampling(p.SubsampleRatio)
 	if across == 0 {
-		return fmt.Errorf("YCbCr with the subsampling %v, which is not known", p.SubsampleRatio)
+		return fmt.Errorf("unknown subsampling of YCbCr: %v", p.SubsampleRatio)
 	}
-	// A part of a picture may begin between two places.
+	// A sub-image may begin between two chroma values.
 	left, top := mod(p.Rect.Min.X, across), mod(p.Rect.Min.Y, down)
 	chroma := image.Pt((left+size.X+across-1)/across, (top+size.Y+down-1)/down)
 	for _, err := range []error{checkRows(len(p.Y), p.YStride, 1, size),
@@ -49,8 +47,8 @@ func fromYCbCr(out *image.NRGBA, p *image.YCbCr, video bool) error {
 	return nil
 }
 
-// subsampling is how many pixels share a value, along a row and along a column;
-// 0 is an unknown ratio.
+// subsampling is how many pixels share a chroma value, along a row and along a column;
+// 0 for an unknown ratio.
 func subsampling(r image.YCbCrSubsampleRatio) (across, down int) {
 	switch r {
 	case image.YCbCrSubsampleRatio444:
@@ -71,7 +69,7 @@ func subsampling(r image.YCbCrSubsampleRatio) (across, down int) {
 
 func mod(a, n int) int { return (a%n + n) % n }
 
-// upsampler gives one of the differences for each pixel of a row.
+// upsampler returns one chroma channel's value for each pixel of a row.
 type upsampler struct {
 	pix          []uint8
 	stride       int
@@ -84,7 +82,7 @@ func newUpsampler(pix []uint8, stride int, size image.Point, across, down int) *
 	return &upsampler{pix, stride, size, across, down, make([]int, size.X)}
 }
 
-// next is the place beside a pixel's own on the pixel's side, within n places.
+// next returns the chroma index of a pixel, and the neighbouring one that is nearer to it, of n.
 func next(pixel, ratio, n int) (own, beside int) {
 	own = pixel / ratio
 	if beside = own + 2*(pixel%ratio) - 1; ratio != 2 {
@@ -109,9 +107,9 @@ func (u *upsampler) at(x int) uint8 {
 	return uint8((3*u.line[own] + u.line[beside] + 8) >> 4)
 }
 
-// videoToRGB converts from the range of video, in numbers times 2^16: luma is
-// stretched by 255/219, the differences by 255/224 and the factors of BT.601's
-// weights (0.299, 0.587, 0.114).
+// videoToRGB converts from video range, in fixed point with 16 fractional bits: luma
+// is scaled by 255/219, chroma by 255/224 and the factors of BT.601's weights (0.299,
+// 0.587, 0.114).
 func videoToRGB(y, cb, cr uint8) (r, g, b uint8) {
 	luma := (int32(y)-16)*76309 + 1<<15
 	u, v := int32(cb)-128, int32(cr)-128

@@ -1,11 +1,11 @@
 // Package pngtext reads and writes the text chunks of PNG files, where image
-// generators keep the parameters that made a picture (under the keyword
-// "parameters", in AUTOMATIC1111's layout).
+// generators store generation parameters (with the keyword "parameters", in
+// AUTOMATIC1111's layout).
 //
 // It follows the PNG specification, third edition, sections 11.3.3.2 to
 // 11.3.3.4: tEXt (Latin-1), zTXt (Latin-1, compressed) and iTXt (UTF-8). The
-// reader looks at chunk headers only: it never decodes pixels, and takes at
-// most a few megabytes of text from a file however large it claims to be.
+// reader never decodes pixels, and reads at most a few megabytes of text, however
+// large the file claims to be.
 package pngtext
 
 import (
@@ -33,21 +33,21 @@ type Text struct {
 // Signature is what a PNG file begins with.
 const Signature = "\x89PNG\r\n\x1a\n"
 
-// MaxTexts bounds the texts of one file, in bytes of UTF-8.
+// MaxTexts is the largest size of all texts of a file, in bytes of UTF-8.
 const MaxTexts = 8 << 20
 
 const (
 	maxText  = 4 << 20 // bytes of one text, compressed or not
-	maxTexts = 64      // text chunks kept from one file
+	maxTexts = 64      // text chunks of one file
 )
 
-// ErrNotPNG is returned for a file that does not begin as PNG files do.
+// ErrNotPNG is returned for a file that does not begin with [Signature].
 var ErrNotPNG = errors.New("not a PNG file")
 
-// Encode writes img as PNG with texts between its header and its pixels.
+// Encode writes img as PNG, with texts between the header and the pixels.
 func Encode(w io.Writer, img image.Image, texts ...Text) error {
 	var file bytes.Buffer
-	// A nil picture, one with too few bytes, one whose methods panic.
+	// A picture may be nil, have too few bytes, or have methods that panic.
 	if err := guard.Call("the picture", func() error { return png.Encode(&file, img) }); err != nil {
 		return err
 	}
@@ -74,11 +74,11 @@ func Encode(w io.Writer, img image.Image, texts ...Text) error {
 func encodeText(t Text) ([]byte, error) {
 	keyword, ok := latin1(t.Keyword)
 	if !ok || len(keyword) < 1 || len(keyword) > 79 {
-		return nil, fmt.Errorf("png: keyword %q, 1 to 79 Latin-1 characters wanted", t.Keyword)
+		return nil, fmt.Errorf("png: a keyword must have 1 to 79 Latin-1 characters, got %q", t.Keyword)
 	}
 	value := strings.ReplaceAll(t.Value, "\x00", "")
 	if len(value) > maxText {
-		return nil, fmt.Errorf("png: text %q has %d bytes, at most %d are possible", t.Keyword, len(value), maxText)
+		return nil, fmt.Errorf("png: text %q must have at most %d bytes, got %d", t.Keyword, maxText, len(value))
 	}
 	kind, body := "tEXt", append(keyword, 0)
 	if text, ok := latin1(value); ok {
@@ -104,9 +104,9 @@ func latin1(s string) ([]byte, bool) {
 	return out, true
 }
 
-// Decode returns the text chunks of a PNG file in their order. Text after the
-// pixels counts too. A broken or oversized text chunk is an error; everything
-// else is passed over unread.
+// Decode returns the text chunks of a PNG file in their order, those after the
+// pixels too. A broken or too large text chunk is an error; other chunks are
+// skipped.
 func Decode(r io.Reader) ([]Text, error) {
 	texts, _, err := DecodeAll(r)
 	return texts, err
@@ -122,7 +122,7 @@ func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
 			return nil
 		}
 		if len(texts) == maxTexts {
-			return fmt.Errorf("png: more than %d text chunks", maxTexts)
+			return fmt.Errorf("png: must have at most %d text chunks", maxTexts)
 		}
 		text, err := decodeText(kind, body, min(left, maxText))
 		if err != nil {
@@ -138,8 +138,7 @@ func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
 	return texts, exif, nil
 }
 
-// Exif returns the body of the eXIf chunk, nil if there is none, and looks at no
-// text.
+// Exif returns the body of the eXIf chunk, nil if there is none. It reads no text.
 func Exif(r io.Reader) (exif []byte, err error) {
 	err = chunks(r, func(kind string) bool { return kind == "eXIf" }, func(_ string, body []byte) error {
 		exif = body
@@ -150,8 +149,8 @@ func Exif(r io.Reader) (exif []byte, err error) {
 
 func isText(kind string) bool { return kind == "tEXt" || kind == "zTXt" || kind == "iTXt" }
 
-// chunks visits the chunks of some kinds, and passes over the others.
-func chunks(r io.Reader, wanted func(kind string) bool, visit func(kind string, body []byte) error) error {
+// chunks calls visit with the chunks whose kind is selected, and skips the others.
+func chunks(r io.Reader, selected func(kind string) bool, visit func(kind string, body []byte) error) error {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:]) != Signature {
 		return ErrNotPNG
@@ -165,14 +164,14 @@ func chunks(r io.Reader, wanted func(kind string) bool, visit func(kind string, 
 		case kind == "IEND":
 			return nil
 		case length > 1<<31-1:
-			return fmt.Errorf("png: a %q chunk of %d bytes, more than the format allows", kind, length)
-		case !wanted(kind):
+			return fmt.Errorf("png: a %q chunk must have at most %d bytes, got %d", kind, 1<<31-1, length)
+		case !selected(kind):
 			if _, err := io.CopyN(io.Discard, r, int64(length)+4); err != nil {
 				return fmt.Errorf("png: the file ends within a %q chunk: %w", kind, err)
 			}
 			continue
 		case length > maxText:
-			return fmt.Errorf("png: a %s chunk of %d bytes, at most %d are read", kind, length, maxText)
+			return fmt.Errorf("png: a %s chunk must have at most %d bytes, got %d", kind, maxText, length)
 		}
 		body, err := readBody(r, kind, int64(length))
 		if err != nil {
@@ -184,8 +183,8 @@ func chunks(r io.Reader, wanted func(kind string) bool, visit func(kind string, 
 	}
 }
 
-// readBody reads a chunk's body and checks its CRC. It grows with what is
-// there, not with what the header claims.
+// readBody reads a chunk's body and checks its CRC. Its memory grows with the bytes
+// that are read, not with the length that the header claims.
 func readBody(r io.Reader, kind string, length int64) ([]byte, error) {
 	var b bytes.Buffer
 	if n, err := io.CopyN(&b, r, length+4); err != nil {
@@ -198,11 +197,11 @@ func readBody(r io.Reader, kind string, length int64) ([]byte, error) {
 	return body, nil
 }
 
-// decodeText reads a text of at most so many bytes.
+// decodeText reads a text of at most this many bytes.
 func decodeText(kind string, body []byte, most int) (t Text, err error) {
 	keyword, rest, ok := bytes.Cut(body, []byte{0})
 	if !ok || len(keyword) < 1 || len(keyword) > 79 {
-		return t, errors.New("no keyword of 1 to 79 characters")
+		return t, errors.New("the keyword must have 1 to 79 characters")
 	}
 	if t.Keyword, err = fromLatin1(keyword, maxText); err != nil {
 		return t, err
@@ -223,7 +222,7 @@ func decodeText(kind string, body []byte, most int) (t Text, err error) {
 	return t, err
 }
 
-// decodeInternational reads an iTXt chunk's body behind its keyword.
+// decodeInternational reads an iTXt chunk's body after its keyword.
 func decodeInternational(b []byte, most int) (string, error) {
 	if len(b) < 2 || b[0] > 1 || b[1] != 0 {
 		return "", errors.New("an unknown compression flag or method")
@@ -234,7 +233,7 @@ func decodeInternational(b []byte, most int) (string, error) {
 		_, b, ok = bytes.Cut(b, []byte{0}) // translated keyword
 	}
 	if !ok {
-		return "", errors.New("no language or translated keyword")
+		return "", errors.New("the language or the translated keyword is missing")
 	}
 	if compressed {
 		var err error
@@ -251,10 +250,10 @@ func decodeInternational(b []byte, most int) (string, error) {
 	return string(b), nil
 }
 
-// tooMuch is the error of a text that is larger than what is left for it: of
-// what one may have, or of what all of a file may have together.
+// tooMuch is the error of a text that is larger than the limit of one text, or than
+// what is left of the limit of a file's texts.
 func tooMuch(n, most int) error {
-	return fmt.Errorf("a text of %d bytes or more when decompressed, where at most %d are read: %d of one text, %d of a file's", n, most, maxText, MaxTexts)
+	return fmt.Errorf("a text of %d bytes or more when decompressed: must be at most %d; the limits are %d bytes for a text and %d for a file's texts", n, most, maxText, MaxTexts)
 }
 
 func inflate(b []byte, most int) ([]byte, error) {
@@ -273,7 +272,7 @@ func inflate(b []byte, most int) ([]byte, error) {
 	return out, nil
 }
 
-// fromLatin1 brings Latin-1 into UTF-8, where its upper half takes two bytes.
+// fromLatin1 converts Latin-1 to UTF-8, where its upper half takes two bytes.
 func fromLatin1(b []byte, most int) (string, error) {
 	n := len(b)
 	for _, c := range b {

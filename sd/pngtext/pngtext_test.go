@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// chunk frames a chunk by the specification's section 5.3.
+// chunk makes a chunk (section 5.3 of the specification).
 func chunk(kind string, body []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	b = append(append(b, kind...), body...)
@@ -46,7 +46,7 @@ func TestRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []Text{{"parameters", value}, {"Comment", "second"}}, texts)
 		back, err := png.Decode(&b)
-		require.NoError(t, err, "another decoder must take the file")
+		require.NoError(t, err, "another decoder must accept the file")
 		require.Equal(t, img.Bounds(), back.Bounds())
 	}
 }
@@ -75,7 +75,7 @@ func TestRefused(t *testing.T) {
 		"text":              {[]byte("hello, world"), "not a PNG"},
 		"no end":            {[]byte(Signature), "ends before its IEND"},
 		"huge text chunk":   {huge, "at most"},
-		"huge other chunk":  {append([]byte(Signature), "\xff\xff\xff\xffIDAT"...), "more than the format allows"},
+		"huge other chunk":  {append([]byte(Signature), "\xff\xff\xff\xffIDAT"...), "chunk must have at most 2147483647 bytes"},
 		"cut in a chunk":    {append([]byte(Signature), "\x00\x00\x00\x10tEXtab"...), "ends within"},
 		"cut in pixels":     {append([]byte(Signature), "\x00\x00\x10\x00IDATab"...), "ends within"},
 		"checksum":          {broken, "checksum"},
@@ -86,7 +86,7 @@ func TestRefused(t *testing.T) {
 		"not UTF-8":         {file(chunk("iTXt", []byte("a\x00\x00\x00\x00\x00\xff\xfe"))), "UTF-8"},
 		"no language":       {file(chunk("iTXt", []byte("a\x00\x00\x00"))), "language"},
 		"bomb":              {file(chunk("zTXt", append([]byte("a\x00\x00"), deflated(strings.Repeat("0", maxText+1))...))), "decompressed"},
-		"too many to count": {file(bytes.Repeat(chunk("tEXt", []byte("a\x00b")), maxTexts+1)), "more than 64"},
+		"too many to count": {file(bytes.Repeat(chunk("tEXt", []byte("a\x00b")), maxTexts+1)), "at most 64 text chunks"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(bytes.NewReader(test.file))
@@ -95,8 +95,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// All texts of a file together have a bound, and what is not needed of them is
-// not unfolded: 64 texts of 4 MB that Latin-1 doubles would be half a gigabyte.
+// The texts of a file have a limit together, and nothing beyond it is decompressed:
+// 64 texts of 4 MB, doubled from Latin-1 to UTF-8, would be half a gigabyte.
 func TestManyTextsAreBounded(t *testing.T) {
 	bomb := append([]byte("k\x00\x00"), deflated(strings.Repeat("\xe9", maxText/2))...)
 	many := func(n int) []byte { return file(bytes.Repeat(chunk("zTXt", bomb), n)) }
@@ -104,7 +104,7 @@ func TestManyTextsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, texts[1].Value, maxText)
 	_, err = Decode(bytes.NewReader(many(3)))
-	require.ErrorContains(t, err, "4194304 of one text, 8388608 of a file's")
+	require.ErrorContains(t, err, "4194304 bytes for a text and 8388608 for a file's texts")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err = Decode(bytes.NewReader(many(64)))
@@ -116,11 +116,11 @@ func TestManyTextsAreBounded(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20))
 	for _, kind := range []string{"tEXt", "iTXt"} {
 		_, err := decodeText(kind, []byte("k\x00\x00\x00\x00\x00abcdef"), 5)
-		require.ErrorContains(t, err, "at most 5 are read")
+		require.ErrorContains(t, err, "must be at most 5;")
 	}
 }
 
-// Pictures that can't be are errors.
+// Invalid pictures are errors.
 func TestEncodeBadPictures(t *testing.T) {
 	for _, img := range []image.Image{nil, (*image.Gray)(nil), &image.Gray{Rect: image.Rect(0, 0, 8, 8), Stride: 8}} {
 		require.Error(t, Encode(&bytes.Buffer{}, img))

@@ -2,14 +2,14 @@ package prompt
 
 import "slices"
 
-// Content is the number of tokens that a chunk of CLIP's context length, 77, has for a prompt.
+// Content is the number of a prompt's tokens in a chunk: CLIP's context length, 77, less start and end of text.
 const Content = 75
 
-// defaultMaxChunks bounds prompts to 9,600 tokens: each chunk is one more run of the text encoder, and longer
-// cross-attention at every step.
+// defaultMaxChunks limits prompts to 9,600 tokens: each chunk costs another run of the text encoder, and longer
+// cross-attention in every step.
 const defaultMaxChunks = 128
 
-// Tokenizer is what Chunks needs of a tokenizer; *tokenizer.Tokenizer is one.
+// Tokenizer has the methods of a tokenizer that Chunks needs; *tokenizer.Tokenizer has them.
 type Tokenizer interface {
 	Encode(text string) []int32
 	BOS() int32
@@ -23,19 +23,19 @@ type Options struct {
 	// Zero means 75.
 	Content int
 
-	// Pad fills a chunk behind its end of text: EOS for SD 1.x, 0 for SD 2.x (OpenCLIP).
+	// Pad fills a chunk after its end of text: EOS for SD 1.x, 0 for SD 2.x (OpenCLIP).
 	Pad int32
 
-	// CommaBacktrack n > 0 moves what stands behind the last comma to the next chunk where a chunk ends within n tokens
-	// of that comma. AUTOMATIC1111 does so, with 20 unless told otherwise; stable-diffusion.cpp does not.
+	// CommaBacktrack n > 0: if a chunk ends within n tokens of its last comma, the tokens after that comma move to the
+	// next chunk. This is AUTOMATIC1111's "Prompt word wrap length limit", by default 20; stable-diffusion.cpp has none.
 	CommaBacktrack int
 
-	// WebUIBreak makes BREAK do as in AUTOMATIC1111: it ends the chunk even if that is empty, and Pad fills the rest.
-	// Otherwise, as in stable-diffusion.cpp, EOS fills the rest of the chunk, and BREAK does nothing where a chunk ends
-	// anyway. The two differ at a BREAK at the start, a BREAK after BREAK, and wherever Pad is not EOS.
+	// WebUIBreak selects AUTOMATIC1111's BREAK: it ends the chunk even if that is empty, and Pad fills the rest.
+	// Otherwise BREAK is as in stable-diffusion.cpp: EOS fills the rest of the chunk, and nothing happens if the chunk
+	// is empty. The two differ for a BREAK at the start, a BREAK after BREAK, and if Pad is not EOS.
 	WebUIBreak bool
 
-	// MaxChunks bounds the number of chunks. Zero means 128.
+	// MaxChunks is the largest number of chunks. Zero means 128.
 	MaxChunks int
 }
 
@@ -45,8 +45,8 @@ type Chunk struct {
 	Weights []float32 // [Content+2]: the weight of each token; 1 for start, end and padding
 }
 
-// Chunks encodes segments one by one and lays their tokens out in as few chunks as hold them, at least one. The error
-// of a prompt that needs more than MaxChunks is a *LimitError.
+// Chunks tokenizes segments one by one and lays their tokens out in as few chunks as possible, at least one. A prompt
+// that needs more than MaxChunks is a *LimitError.
 func Chunks(segments []Segment, tok Tokenizer, o Options) ([]Chunk, error) {
 	if o.Content <= 0 {
 		o.Content = Content
@@ -76,7 +76,7 @@ func Chunks(segments []Segment, tok Tokenizer, o Options) ([]Chunk, error) {
 	return l.chunks, nil
 }
 
-// commaOf returns the id of a comma that stands alone, or -1 for a tokenizer that has no such id.
+// commaOf returns the id of a comma, or -1 if the tokenizer has no single id for it.
 func commaOf(tok Tokenizer) int32 {
 	if ids := tok.Encode(","); len(ids) == 1 {
 		return ids[0]
@@ -92,7 +92,7 @@ type layout struct {
 	chunks    []Chunk
 	tokens    []int32 // of the chunk that is being filled, at most Content
 	weights   []float32
-	lastComma int // its place in tokens, -1 for none
+	lastComma int // its index in tokens, -1 if there is none
 }
 
 func (l *layout) add(id int32, weight float32) {

@@ -190,7 +190,7 @@ func FuzzChunks(f *testing.F) {
 				}
 			}
 		}
-		// Nothing is lost and nothing changes places.
+		// No token is lost, and the order stays.
 		isEnd := func(id int32) bool { return id == tok.EOS() }
 		require.Equal(t, slices.DeleteFunc(want, isEnd), tokens)
 	})

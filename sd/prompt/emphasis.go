@@ -9,10 +9,10 @@ import (
 // one factor that restores its mean: AUTOMATIC1111's emphasis "Original". z is [len(weights), dim], row by row, and is
 // changed in place. Weights that are all 1 change nothing.
 //
-// Precision is that of stable-diffusion.cpp: both means are summed in float64 over the whole chunk, start, end and
-// padding included, and rounded to float32; their ratio and the products are float32. AUTOMATIC1111 differs in summing
-// in the type of z, and in taking the mean over all prompts of a batch, of which it passes one at a time unless a prompt
-// is scheduled. Where a mean is not finite or the new one is 0, the mean is left as it is.
+// The arithmetic is stable-diffusion.cpp's: both means are summed in float64 over the whole chunk, with start, end and
+// padding, and rounded to float32; their ratio and the products are float32. AUTOMATIC1111 sums in the type of z, and
+// takes the mean over all prompts of a batch, which are more than one only if a prompt is scheduled. If a mean is not
+// finite, or the new one is 0, the mean is not restored.
 //
 // It panics if the length of z is not len(weights)*dim.
 func ApplyWeights(z, weights []float32, dim int) {

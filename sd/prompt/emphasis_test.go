@@ -23,7 +23,7 @@ func TestApplyWeightsEdges(t *testing.T) {
 	ApplyWeights(z, []float32{1, 1}, 2)
 	require.Equal(t, one, z)
 
-	z = []float32{1, 2, 3, 4} // new mean 0: the weights count, the mean stays
+	z = []float32{1, 2, 3, 4} // new mean 0: weighted, and the mean is not restored
 	ApplyWeights(z, []float32{0, 0}, 2)
 	require.Equal(t, []float32{0, 0, 0, 0}, z)
 

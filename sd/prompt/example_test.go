@@ -7,8 +7,7 @@ import (
 	"github.com/sdgo/sdgo/sd/tokenizer"
 )
 
-// A prompt becomes runs of text of one weight each; tags of extra networks are
-// taken out.
+// A prompt becomes segments of one weight each; tags of extra networks are removed.
 func ExampleParse() {
 	segments, tags, err := prompt.Parse("a (red:1.3) [apple] <lora:fruit:0.8>")
 	if err != nil {
@@ -28,7 +27,7 @@ func ExampleParse() {
 	// lora fruit [0.8]
 }
 
-// CLIP reads 77 tokens at a time: a start, 75 of the prompt's, an end. BREAK ends
+// CLIP reads 77 tokens at a time: start, 75 tokens of the prompt, end. BREAK ends
 // a chunk early.
 func ExampleChunks() {
 	segments, _, err := prompt.Parse("a (red:1.3) apple BREAK on a table")

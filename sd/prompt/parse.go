@@ -11,22 +11,22 @@ const (
 	roundFactor  = 1.1
 	squareFactor = 1 / 1.1
 
-	// A BREAK is an item with this text and this weight, so that brackets around it change it back into a word, as
-	// they do in the reference and in stable-diffusion.cpp.
+	// A BREAK is an item with this text and this weight, so that brackets around it turn it back into a word, as in
+	// the reference and in stable-diffusion.cpp.
 	breakText   = "BREAK"
 	breakWeight = -1
 )
 
-// Segment is a run of text of one weight, or a break between chunks.
+// Segment is text of one weight, or a break between chunks.
 type Segment struct {
 	Text   string  // with its white space; empty for a break
 	Weight float64 // finite, also as float32; 1 for a break
 	Break  bool    // what follows starts a new chunk
 }
 
-// Parse splits a prompt into segments of equal weight, after taking out its tags. There is always a segment; that of an
-// empty prompt is empty. Errors are *LimitError, beyond MaxLength and MaxDepth, and *WeightError, for a weight such as
-// 1.2.3 or one that overflows float32.
+// Parse removes a prompt's tags and splits the rest into segments of equal weight. There is at least one segment; that
+// of an empty prompt is empty. Errors are *LimitError, beyond MaxLength and MaxDepth, and *WeightError, for a weight
+// such as 1.2.3 or one that overflows float32.
 func Parse(text string) ([]Segment, []Tag, error) {
 	if err := checkLength(text); err != nil {
 		return nil, nil, err
@@ -48,7 +48,7 @@ type item struct {
 	weight float64
 }
 
-// parser holds the state of parse_prompt_attention.
+// parser has the state of the reference's parse_prompt_attention.
 type parser struct {
 	rest          string
 	items         []item
@@ -116,7 +116,7 @@ func (p *parser) open(bracket byte) error {
 	return nil
 }
 
-// close reads n bytes that close the innermost bracket of one shape; where none is open they are text.
+// close reads n bytes that close the innermost bracket of one shape; if none is open they are text.
 func (p *parser) close(open *[]int, factor float64, n int) {
 	taken := p.take(n)
 	if last := len(*open) - 1; last >= 0 {
@@ -133,7 +133,7 @@ func (p *parser) multiply(from int, factor float64) {
 	}
 }
 
-// closeAll closes what is still open, in the reference's order: it shows in the last bits of the weights.
+// closeAll closes the brackets that are still open, in the reference's order, which affects the weights' last bits.
 func (p *parser) closeAll() {
 	for _, from := range p.round {
 		p.multiply(from, roundFactor)
@@ -143,7 +143,7 @@ func (p *parser) closeAll() {
 	}
 }
 
-// text adds text, split at each word BREAK, which takes the white space around it along.
+// text adds text, split at each word BREAK; white space around BREAK is removed.
 func (p *parser) text(text string) {
 	for done := 0; ; {
 		i := strings.Index(text[done:], breakText)
@@ -185,8 +185,8 @@ func (p *parser) segments() ([]Segment, error) {
 	return out, nil
 }
 
-// leadingWeight matches :\s*([+-]?[.\d]+)\s*\) at the start of text and returns the number and the length of it all,
-// 0 if there is no match.
+// leadingWeight matches :\s*([+-]?[.\d]+)\s*\) at the start of text and returns the number and the length of the match,
+// 0 if there is none.
 func leadingWeight(text string) (number string, n int) {
 	start := strings.TrimLeftFunc(text[1:], unicode.IsSpace)
 	digits := start

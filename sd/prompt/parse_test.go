@@ -32,7 +32,7 @@ func TestParsePublishedExamples(t *testing.T) {
 	}
 }
 
-// Each worked out from the reference's rules, and equal to what its function returns.
+// Derived from the reference's rules, and equal to what its function returns.
 func TestParse(t *testing.T) {
 	up, down := 1.1, 1/1.1 // variables, as constants would not round at each step
 	for text, want := range map[string][]Segment{
@@ -120,7 +120,7 @@ func TestParseErrors(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// What nests and repeats ends in about linear time: a quadratic step would take hours.
+// Nested and repeated text takes about linear time; a quadratic algorithm would take hours.
 func TestParseLongPrompts(t *testing.T) {
 	repeat := func(s string) string { return strings.Repeat(s, MaxLength/len(s)) }
 	for _, text := range []string{

@@ -5,13 +5,13 @@
 //	(word:1.3)      attention × 1.3; spaces around the number are allowed
 //	\( \) \[ \] \\  the characters themselves
 //	BREAK           the rest starts a new chunk
-//	<kind:name:arg> an extra network, as in <lora:name:0.8>: taken out of the text and reported
-//	[a:b:0.4]       a, then b from 40 % of the steps on; [a|b] takes turns. See Schedule, which runs before Parse.
+//	<kind:name:arg> an extra network, as in <lora:name:0.8>: removed from the text and returned
+//	[a:b:0.4]       a, and b after 40 % of the steps; [a|b] alternates. See Schedule, which runs before Parse.
 //
-// Brackets that nothing closes reach to the end; closing ones that nothing opened are text. A prompt goes through Parse
-// (text to weighted segments), Chunks (segments to token ids, 75 at a time) and, behind the text encoder,
-// ApplyWeights. The reference is AUTOMATIC1111's stable-diffusion-webui 1.10 (modules prompt_parser, extra_networks,
-// sd_hijack_clip and sd_emphasis); where stable-diffusion.cpp does something else, Options says so.
+// Unclosed brackets extend to the end; unmatched closing brackets are text. A prompt goes through Parse (text to weighted
+// segments), Chunks (segments to token ids, 75 at a time) and, after the text encoder, ApplyWeights. The reference is
+// AUTOMATIC1111's stable-diffusion-webui 1.10 (modules prompt_parser, extra_networks, sd_hijack_clip and sd_emphasis);
+// Options says where stable-diffusion.cpp differs.
 package prompt
 
 import "fmt"
@@ -22,19 +22,19 @@ const (
 	MaxDepth  = 256     // brackets open at the same time
 )
 
-// LimitError says that a prompt is larger than what this package takes.
+// LimitError says that a prompt exceeds one of this package's limits.
 type LimitError struct {
 	What     string // "bytes", "nested brackets", "chunks of tokens", "steps" or "bytes of scheduled text"
-	Got, Max int    // Got is where counting stopped
+	Got, Max int    // Got may be lower than the real number: counting stops beyond Max
 }
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("prompt: %d %s; at most %d are supported", e.Got, e.What, e.Max)
 }
 
-// WeightError says that a weight is no number, or makes one that is too large.
+// WeightError says that a weight is not a number, or that weights multiply to one that is too large.
 type WeightError struct {
-	Text   string // as it stands in the prompt, or the text it applies to
+	Text   string // the weight as written, or the text that it applies to
 	Reason string
 }
 

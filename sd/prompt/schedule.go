@@ -9,32 +9,32 @@ import (
 	"unicode"
 )
 
-// Bounds of a schedule: turns in a long prompt repeat it at every step.
+// Limits of a schedule: alternation in a long prompt repeats it for every step.
 const (
 	maxScheduled = 16 << 20 // bytes
 	maxSteps     = 1 << 16
 )
 
-// Entry is the prompt of some steps.
+// Entry is the prompt of a range of steps.
 type Entry struct {
 	Until int    // the last step of this text, counted from 1; the first is the one after the entry before
-	Text  string // what Parse takes
+	Text  string // for Parse
 }
 
-// Schedule resolves what changes in a prompt during sampling:
+// Schedule resolves prompt editing and alternation, the parts of a prompt that change during sampling:
 //
 //	[from:to:when]  from, then to
 //	[to:when]       nothing, then to
 //	[from::when]    from, then nothing
-//	[a|b|c]         each for a step, in turns
+//	[a|b|c]         alternates: another one in each step
 //
-// A when with a decimal point is a share of the steps, one without is a step. All of it nests, with brackets of
-// attention too. Steps less than 1 count as 1. The entries are in order of Until, and the last one's is steps; a prompt
-// without changes has one entry.
+// "when" is a fraction of the steps if it has a decimal point, else a step. Everything nests, in brackets of attention
+// too. steps below 1 counts as 1. The entries are in order of Until, and the last one's is steps; a prompt without
+// changes has one entry.
 //
-// As in the reference, a prompt that does not follow the grammar, such as one with a '|' outside of brackets, is left as
-// it is. Where brackets do not balance, the reference sometimes leaves a well-formed piece beside them as text, too; here
-// a well-formed piece always counts. Errors are *LimitError.
+// As in the reference, a prompt that does not follow the grammar, such as one with a '|' outside of brackets, stays as it
+// is. Where brackets do not balance, the reference sometimes treats a well-formed piece next to them as text, too; here a
+// well-formed piece always works. Errors are *LimitError.
 func Schedule(text string, steps int) ([]Entry, error) {
 	if err := checkLength(text); err != nil {
 		return nil, err
@@ -66,13 +66,13 @@ func Schedule(text string, steps int) ([]Entry, error) {
 	return out, nil
 }
 
-// node is a piece of a prompt: plain text, or pieces of which each step takes one.
+// node is a piece of a prompt: plain text, or alternatives, of which each step has one.
 type node struct {
 	text    string
 	choices [][]*node
 	when    int  // with two choices: the last step of the first
-	turns   bool // the choices take turns
-	end     int  // where in the prompt it ends
+	turns   bool // the choices alternate
+	end     int  // its end in the prompt
 }
 
 func (n *node) write(b *strings.Builder, step int) {
@@ -92,20 +92,20 @@ func (n *node) write(b *strings.Builder, step int) {
 	}
 }
 
-// scheduler parses by recursive descent. What a bracket starts is decided by the character behind its first piece, so
-// nothing is read twice but brackets that turn out to be text, and seen remembers those.
+// scheduler is a recursive descent parser. The character after a bracket's first piece decides what the bracket starts.
+// So only brackets that turn out to be text are read twice, and seen remembers those.
 type scheduler struct {
 	text  string
 	steps int
 
-	seen      map[int]*node // by the place of its bracket; nil for a bracket that is text
-	ends      map[int]bool  // steps behind which a text changes
-	turns     bool          // there are alternatives: every step has its own text
+	seen      map[int]*node // by the position of its bracket; nil for a bracket that is text
+	ends      map[int]bool  // steps after which the text changes
+	turns     bool          // there is alternation: every step has its own text
 	malformed bool
 	depth     int
 }
 
-// top reads the whole prompt, in which brackets and colons that form nothing are text.
+// top reads the whole prompt; brackets and colons without a meaning are text.
 func (s *scheduler) top() ([]*node, error) {
 	var out []*node
 	for at := 0; at < len(s.text); {
@@ -130,7 +130,7 @@ func (s *scheduler) top() ([]*node, error) {
 	return out, nil
 }
 
-// changes returns the steps behind which the text changes, in order: all, where something takes turns.
+// changes returns the steps after which the text changes, in order: all of them if there is alternation.
 func (s *scheduler) changes() []int {
 	if s.turns {
 		for step := 1; step < s.steps; step++ {
@@ -154,7 +154,7 @@ func (s *scheduler) collect(n *node) {
 	}
 }
 
-// sequence reads text and bracketed pieces from at on, up to what is neither.
+// sequence reads text and bracketed pieces, beginning at at, until there is neither.
 func (s *scheduler) sequence(at int) (out []*node, end int, err error) {
 	for at < len(s.text) {
 		n, err := s.piece(at)
@@ -192,7 +192,7 @@ func (s *scheduler) piece(at int) (*node, error) {
 	return n, err
 }
 
-// plain reads text without special characters; a backslash takes the character behind it along, if it is on the line.
+// plain reads text without special characters; a backslash escapes the next character of the same line.
 func (s *scheduler) plain(at int) *node {
 	end := at
 	for end < len(s.text) && strings.IndexByte(`[]():|`, s.text[end]) < 0 {
@@ -210,7 +210,7 @@ func (s *scheduler) plain(at int) *node {
 	return &node{text: s.text[at:end], end: end}
 }
 
-// bracket reads what starts with a bracket; nil means that the bracket is text.
+// bracket reads a bracketed piece; nil means that the bracket is text.
 func (s *scheduler) bracket(at int) (*node, error) {
 	first, end, err := s.sequence(at + 1)
 	if err != nil || end == len(s.text) {
@@ -241,7 +241,7 @@ func (s *scheduler) emphasis(at, end int, inner []*node) *node {
 	return &node{text: s.text[at : at+1], choices: [][]*node{inner}, end: end}
 }
 
-// change reads the rest of [from:to:when] or [to:when] from the first colon on.
+// change reads the rest of [from:to:when] or [to:when], beginning at the first colon.
 func (s *scheduler) change(colon int, first []*node) (*node, error) {
 	if when, end, ok := s.when(colon + 1); ok {
 		return &node{choices: [][]*node{nil, first}, when: when, end: end}, nil

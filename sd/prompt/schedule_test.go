@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// turns is what a prompt that takes turns gives in ten steps.
+// turns makes the entries of ten alternating steps.
 func turns(texts ...string) (out []Entry) {
 	for i := range 10 {
 		out = append(out, Entry{i + 1, texts[i%len(texts)]})
@@ -16,9 +16,9 @@ func turns(texts ...string) (out []Entry) {
 	return out
 }
 
-// The doctests that get_learned_conditioning_prompt_schedules in stable-diffusion-webui's modules/prompt_parser.py
-// publishes for one pass, but for "a [{b|d{:.5] c": that one is older than turns, and the function has since come to leave
-// the prompt as it is, as here.
+// The doctests of get_learned_conditioning_prompt_schedules in stable-diffusion-webui's modules/prompt_parser.py for one
+// pass, except "a [{b|d{:.5] c": that one is older than alternation, and the function now leaves the prompt as it is, as
+// here.
 func TestSchedulePublishedExamples(t *testing.T) {
 	for text, want := range map[string][]Entry{
 		"test":            {{10, "test"}},
@@ -41,7 +41,7 @@ func TestSchedulePublishedExamples(t *testing.T) {
 	}
 }
 
-// The example at the head of that file.
+// The example at the beginning of that file.
 func TestScheduleOfAHundredSteps(t *testing.T) {
 	got, err := Schedule("fantasy landscape with a [mountain:lake:0.25] and [an oak:a christmas tree:0.75]"+
 		"[ in foreground::0.6][: in background:0.25] [shoddy:masterful:0.5]", 100)

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Tag is an extra network that a prompt asks for.
+// Tag is a tag of an extra network in a prompt.
 type Tag struct {
 	Kind string   // "lora", "hypernet", …; letters, digits and underscores
 	Name string   // may be empty
@@ -28,7 +28,7 @@ func takeTags(text string) (rest string, tags []Tag) {
 			b.WriteByte('<')
 			continue
 		}
-		content, behind, closed := strings.Cut(after[n+1:], ">")
+		content, rest, closed := strings.Cut(after[n+1:], ">")
 		if !closed { // without another '>' there is no other tag
 			return b.String() + "<" + after, tags
 		}
@@ -38,18 +38,18 @@ func takeTags(text string) (rest string, tags []Tag) {
 		}
 		args := strings.Split(content, ":")
 		tags = append(tags, Tag{Kind: after[:n], Name: args[0], Args: args[1:]})
-		text = behind
+		text = rest
 	}
 }
 
-// isWord tells the characters of Python's \w.
+// isWord reports whether a character is one of Python's \w.
 func isWord(r rune) bool {
 	return r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r)
 }
 
 func isNotWord(r rune) bool { return !isWord(r) }
 
-// endsInWord and startsWithWord tell whether a word would go on beyond the end or the start of text.
+// endsInWord and startsWithWord report whether a word would continue beyond the end or the start of text.
 func endsInWord(text string) bool {
 	r, _ := utf8.DecodeLastRuneInString(text)
 	return isWord(r)

@@ -25,8 +25,8 @@ func eachInvalidByteReplaced(text string) string {
 	return string([]rune(text))
 }
 
-// isPlain tells text that neither repair nor unescape changes: ASCII without '&' and without control characters that
-// are not white space.
+// isPlain reports whether neither repair nor unescape changes the text: it is ASCII without '&' and without control
+// characters other than white space.
 func isPlain(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c > '~' || c == '&' || isControl(rune(c)) {
@@ -36,8 +36,8 @@ func isPlain(text string) bool {
 	return true
 }
 
-// repair is ftfy.fix_text of ftfy 6 without its fix_encoding. Like it, it works by lines, and undoes HTML escapes in
-// the lines before the first one with a '<'.
+// repair is ftfy.fix_text of ftfy 6 without its fix_encoding. It also works line by line, and unescapes HTML in the
+// lines before the first one with a '<'.
 func repair(text string) string {
 	var b strings.Builder
 	escapes := true
@@ -48,9 +48,9 @@ func repair(text string) string {
 	return b.String()
 }
 
-// repairLine repeats the repairs until they change nothing, as one may uncover work for another. The bound, which ftfy
-// does not have, keeps text like "&amp;amp;amp;…" from taking quadratic time. Go's normaliser keeps text stream-safe: it
-// puts U+034F behind 30 marks in a row, which Python's does not.
+// repairLine repeats the repairs until they change nothing, because one may make work for another. The limit, which ftfy
+// does not have, keeps text like "&amp;amp;amp;…" from taking quadratic time. Go's normaliser makes text stream-safe: it
+// inserts U+034F after 30 marks in a row, which Python's does not.
 func repairLine(line string, escapes bool) string {
 	for range 8 {
 		before := line
@@ -116,7 +116,7 @@ func withoutTerminalEscapes(text string) string {
 	}
 }
 
-// withoutControls removes the control characters that carry no meaning in text; Map drops what becomes negative.
+// withoutControls removes control characters without a meaning in text; strings.Map drops negative runes.
 func withoutControls(r rune) rune {
 	if isControl(r) || 0x206A <= r && r <= 0x206F || r == 0xFEFF || 0xFFF9 <= r && r <= 0xFFFC {
 		return -1
@@ -124,18 +124,18 @@ func withoutControls(r rune) rune {
 	return r
 }
 
-// isControl tells ASCII's control characters that are not white space.
+// isControl reports whether a character is an ASCII control character other than white space.
 func isControl(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\f' && r != '\r' || r == 0x7F
 }
 
-// c1 lists what Windows-1252 has at 0x80 to 0x9F; where it has nothing, the control character stays.
+// c1 has the characters of Windows-1252 at 0x80 to 0x9F; where it has none, the control character stays.
 var c1 = [32]rune{
 	'€', 0x81, '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', 0x8D, 'Ž', 0x8F,
 	0x90, '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', 0x9D, 'ž', 'Ÿ',
 }
 
-// windows1252 takes a C1 control character for the Windows-1252 character of the same number, as browsers do.
+// windows1252 maps a C1 control character to the Windows-1252 character of the same number, as browsers do.
 func windows1252(r rune) rune {
 	if 0x80 <= r && r <= 0x9F {
 		return c1[r-0x80]

@@ -16,8 +16,8 @@ func unescape(text string) string {
 	})
 }
 
-// unescapeStrict is ftfy's unescape_html: references with their semicolon only, and names of lower-case letters in
-// upper case too.
+// unescapeStrict is ftfy's unescape_html: only references with a semicolon, and names of lower-case letters also in
+// upper case.
 func unescapeStrict(text string) string {
 	return eachReference(text, func(ref string) (string, int) {
 		end := strings.IndexByte(ref, ';') + 1
@@ -33,7 +33,7 @@ func unescapeStrict(text string) string {
 			s = strings.ReplaceAll(strings.ToUpper(named(strings.ToLower(ref))), "ß", "SS")
 		}
 		if strings.HasSuffix(s, ";") && !strings.EqualFold(ref, "&semi;") {
-			s = ref // not a name, or one with more letters behind it
+			s = ref // not a name, or one followed by more letters
 		}
 		return s, end
 	})
@@ -46,8 +46,8 @@ func named(ref string) string {
 
 var missingNames = strings.NewReplacer("&nGt;", "\u226b\u20d2", "&nLt;", "\u226a\u20d2")
 
-// eachReference calls decode with each piece of text from an '&' to the next, and puts what it returns in place of the
-// bytes it has read, one or more.
+// eachReference calls decode with each piece of text from an '&' to the next, and replaces the bytes that it has read,
+// one or more, by the text that it returns.
 func eachReference(text string, decode func(ref string) (decoded string, read int)) string {
 	var b strings.Builder
 	for {
@@ -68,7 +68,7 @@ func eachReference(text string, decode func(ref string) (decoded string, read in
 	}
 }
 
-// unescapeNumber decodes a reference that starts with "&#" and says how many bytes it takes.
+// unescapeNumber decodes a reference that starts with "&#" and returns its length in bytes.
 func unescapeNumber(ref string) (decoded string, read int) {
 	base, start := 10, 2
 	if len(ref) > 2 && (ref[2] == 'x' || ref[2] == 'X') {
@@ -80,7 +80,7 @@ func unescapeNumber(ref string) (decoded string, read int) {
 		if d >= base {
 			break
 		}
-		n = min(n*base+d, utf8.MaxRune+1) // larger numbers are all the same: no character
+		n = min(n*base+d, utf8.MaxRune+1) // all larger numbers are no character
 	}
 	if i == start {
 		return ref[:start], start
@@ -91,8 +91,8 @@ func unescapeNumber(ref string) (decoded string, read int) {
 	return numbered(rune(n)), i
 }
 
-// numbered returns the character of a numeric reference. HTML5 reads C1 controls as Windows-1252; Python drops what
-// stands for no text.
+// numbered returns the character of a numeric reference. HTML5 reads C1 controls as Windows-1252; Python drops numbers
+// that are no text.
 func numbered(r rune) string {
 	switch {
 	case r == 0 || r > utf8.MaxRune || 0xD800 <= r && r <= 0xDFFF:

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// lower puts text in lower case as Python's str.lower does: Unicode's full mapping, in which İ becomes i and a
+// lower converts text to lower case as Python's str.lower does: Unicode's full mapping, in which İ becomes i and a
 // combining dot, and Σ becomes ς at the end of a word (Unicode 15, section 3.13, Final_Sigma).
 func lower(text string) string {
 	var b strings.Builder
@@ -28,8 +28,8 @@ func lower(text string) string {
 	return b.String()
 }
 
-// isFinalSigma tells whether the Σ at text[i:] has a cased character before it and none behind it, not counting
-// characters that case ignores. A scan ends at the next Σ at the latest, so that all of them together are linear.
+// isFinalSigma reports whether the Σ at text[i:] has a cased character before it and none after it, ignoring
+// case-ignorable characters. A scan ends at the next Σ at the latest, so all scans together take linear time.
 func isFinalSigma(text string, i int) bool {
 	before := false
 	for rest := text[:i]; rest != ""; {

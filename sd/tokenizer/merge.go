@@ -1,8 +1,8 @@
 package tokenizer
 
 // merger merges the bytes of one word at a time, best rank first and leftmost among equals. The symbols of the word
-// form a linked list in place, and the pairs that can merge wait in a heap, so a word of n bytes takes n log n steps.
-// It keeps its memory from word to word.
+// form a linked list, and the pairs that can merge are in a heap, so a word of n bytes takes n log n steps. Its memory
+// is reused for the next word.
 type merger struct {
 	nodes []node
 	heap  []candidate
@@ -15,7 +15,7 @@ type node struct {
 
 const gone = -1
 
-// candidate is a pair that could merge when it was seen: the symbol it makes, and where its left half stands.
+// candidate is a pair that could merge when it was found: the symbol that it makes, and the node of its left half.
 type candidate struct {
 	id int32
 	at int
@@ -62,7 +62,7 @@ func (m *merger) result(t *table, i int) (id int32, ok bool) {
 	return id, ok
 }
 
-// consider puts the pair that starts at node i in the heap if it can merge.
+// consider adds the pair that starts at node i to the heap if it can merge.
 func (m *merger) consider(t *table, i int) {
 	id, ok := m.result(t, i)
 	if !ok {
@@ -80,7 +80,7 @@ func (m *merger) consider(t *table, i int) {
 	m.heap = h
 }
 
-// pop takes the best candidate out of the heap, which is not empty.
+// pop removes the best candidate from the heap, which must not be empty.
 func (m *merger) pop() candidate {
 	h := m.heap
 	best, last := h[0], len(h)-1

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// kind says in which of the reference's character classes a character falls.
+// kind is one of the reference's character classes.
 type kind int
 
 const (
@@ -29,10 +29,10 @@ func kindOf(r rune) kind {
 	}
 }
 
-// The pattern ignores case, and U+0345 is the one mark whose other cases are letters: it falls in no class at all.
+// The pattern ignores case, and U+0345 is the only mark whose other cases are letters: it is in no class.
 const ypogegrammeni = '\u0345'
 
-// contractions in the order the pattern tries them. The third is "'s" with the long s, equal when case is ignored.
+// contractions in the order of the pattern. The third is "'s" with the long s, which is equal when case is ignored.
 var contractions = [...]string{"'s", "'ſ", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 
 // wordLength returns the length in bytes of the first word of text, which is not empty, or of the gap before it: of
@@ -67,7 +67,7 @@ func wordLength(text string) int {
 	return n
 }
 
-// isGap tells what stands between words from a word.
+// isGap reports whether a character is between words.
 func isGap(word string) bool {
 	r, _ := utf8.DecodeRuneInString(word)
 	return kindOf(r) == gap

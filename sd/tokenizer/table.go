@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	wordEnd = "</w>" // marks, in a table's text, a symbol that ends its word
+	wordEnd = "</w>" // in a table's text, after a symbol that ends a word
 	byteIDs = 2 * 256
-	// maxMerges bounds a table that comes from a file. CLIP's has 48,894; the largest tables in use have some 250,000.
+	// maxMerges limits a file's table. CLIP's has 48,894 merges; the largest in use have about 250,000.
 	maxMerges = 1 << 20
 )
 
@@ -38,10 +38,10 @@ var clip = sync.OnceValue(func() *Tokenizer {
 })
 
 // CLIP returns the tokenizer of OpenAI's CLIP and of the OpenCLIP models: 48,894 merges, 49,408 ids. The table is part
-// of the program and is read on the first call.
+// of the program and is decompressed by the first call.
 func CLIP() *Tokenizer { return clip() }
 
-// symbol is one piece of vocabulary: its bytes, and whether a word ends behind it.
+// symbol is an entry of the vocabulary: its bytes, and whether it ends a word.
 type symbol struct {
 	bytes    string
 	endsWord bool
@@ -50,7 +50,7 @@ type symbol struct {
 type pair struct{ left, right int32 }
 
 // table is a vocabulary in CLIP's order: the 256 bytes, the 256 bytes that end a word, and the result of each merge.
-// So a merge of better rank has the smaller id, and ids serve as ranks.
+// A merge of better rank therefore has a smaller id, and ids are used as ranks.
 type table struct {
 	byteID  [256]int32     // id of a byte inside a word; the byte that ends a word has the id 256 higher
 	symbols []symbol       // by id
@@ -59,15 +59,15 @@ type table struct {
 }
 
 // New returns a tokenizer for a merge table: "left right" in each string, best rank first, in the byte alphabet of
-// GPT-2 with "</w>" behind a symbol that ends a word. This is the form of CLIP's own table and of a GGUF file's
-// tokenizer.ggml.merges. The vocabulary is the 256 bytes, the 256 bytes that end a word, the merges in their order,
-// start of text and end of text: a table cut to its first n merges gives 514+n ids.
+// GPT-2 with "</w>" after a symbol that ends a word. CLIP's own table and a GGUF file's tokenizer.ggml.merges have this
+// form. The vocabulary is the 256 bytes, the 256 bytes that end a word, the merges in their order, start of text and end
+// of text: n merges give 514+n ids.
 //
 // The error of a table that breaks these rules is a *TableError.
 func New(merges []string) (*Tokenizer, error) {
 	if len(merges) > maxMerges {
 		return nil, &TableError{Field: "merges", Index: -1,
-			Reason: fmt.Sprintf("%d entries; at most %d are supported", len(merges), maxMerges)}
+			Reason: fmt.Sprintf("must have at most %d entries, got %d", maxMerges, len(merges))}
 	}
 	t := &Tokenizer{table{merged: make(map[pair]int32, len(merges))}}
 	ids := make(map[string]int32, byteIDs+len(merges))
@@ -88,12 +88,12 @@ func New(merges []string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// add appends one merge and says what is wrong with it, if anything. That both halves come earlier and that no symbol
-// comes twice is what makes merging pair by pair, best rank first, the same as the reference's merging in rounds.
+// add appends one merge and returns what is wrong with it, "" if nothing. Both halves must come earlier, and no symbol
+// may come twice: then merging pair by pair, best rank first, equals the reference's merging in rounds.
 func (t *table) add(ids map[string]int32, text string) (wrong string) {
 	left, right, found := strings.Cut(text, " ")
 	if !found {
-		return fmt.Sprintf("%.40q is not two symbols with a space between", text)
+		return fmt.Sprintf("%.40q must be two symbols with a space between", text)
 	}
 	l, okLeft := ids[left]
 	r, okRight := ids[right]
@@ -114,9 +114,9 @@ func (t *table) add(ids map[string]int32, text string) (wrong string) {
 	return ""
 }
 
-// FromVocabulary returns a tokenizer for a file that carries both its vocabulary and its merges, as a GGUF file does in
-// tokenizer.ggml.tokens and tokenizer.ggml.merges. The vocabulary must be the one New derives from the merges, text for
-// text, so that ids mean what the file's token embedding means by them; a *TableError says where it is not.
+// FromVocabulary returns a tokenizer for a file that has both its vocabulary and its merges, as a GGUF file has in
+// tokenizer.ggml.tokens and tokenizer.ggml.merges. The vocabulary must equal the one that New derives from the merges, so
+// that ids are rows of the file's token embedding; a *TableError says where it does not.
 func FromVocabulary(tokens, merges []string) (*Tokenizer, error) {
 	t, err := New(merges)
 	if err != nil {
@@ -124,12 +124,12 @@ func FromVocabulary(tokens, merges []string) (*Tokenizer, error) {
 	}
 	if len(tokens) != t.Size() {
 		return nil, &TableError{Field: "tokens", Index: -1,
-			Reason: fmt.Sprintf("%d entries; %d merges make %d", len(tokens), len(merges), t.Size())}
+			Reason: fmt.Sprintf("must have %d entries for %d merges, got %d", t.Size(), len(merges), len(tokens))}
 	}
 	for i, want := range t.Vocabulary() {
 		if tokens[i] != want {
 			return nil, &TableError{Field: "tokens", Index: i,
-				Reason: fmt.Sprintf("%.40q where CLIP's order has %.40q", tokens[i], want)}
+				Reason: fmt.Sprintf("must be %.40q in CLIP's order, got %.40q", want, tokens[i])}
 		}
 	}
 	return t, nil
@@ -168,7 +168,7 @@ func (t *table) spell(id int32) string {
 // TableError says what is wrong with a merge table or a vocabulary.
 type TableError struct {
 	Field  string // "merges" or "tokens"
-	Index  int    // which entry, from 0; -1 where the whole list is meant
+	Index  int    // the entry, from 0; -1 for the whole list
 	Reason string
 }
 
@@ -179,7 +179,7 @@ func (e *TableError) Error() string {
 	return fmt.Sprintf("tokenizer: %s[%d]: %s", e.Field, e.Index, e.Reason)
 }
 
-// printable tells the bytes that stand for themselves in GPT-2's byte alphabet.
+// printable reports whether a byte stands for itself in GPT-2's byte alphabet.
 func printable(b byte) bool {
 	return '!' <= b && b <= '~' || 0xA1 <= b && b <= 0xAC || 0xAE <= b
 }
@@ -197,8 +197,8 @@ func byteOrder() []byte {
 	return slices.Concat(first, then)
 }
 
-// letter returns the character that stands for a byte in a table's text: printable bytes for themselves, the others as
-// U+0100 and up, in order. Bytes below '!' come first among them, then 0x7F to 0xA0, then 0xAD.
+// letter returns the character for a byte in a table's text: printable bytes stand for themselves, the others are U+0100
+// and up, in order: bytes below '!', then 0x7F to 0xA0, then 0xAD.
 func letter(b byte) rune {
 	switch {
 	case printable(b):

@@ -14,7 +14,7 @@ func TestTableRoundTrip(t *testing.T) {
 	vocabulary, merges := CLIP().Vocabulary(), CLIP().Merges()
 	require.Len(t, vocabulary, 49408)
 	require.Equal(t, "!", vocabulary[0])
-	require.Equal(t, "Ā", vocabulary[188]) // byte 0: the first of those that stand for something else
+	require.Equal(t, "Ā", vocabulary[188]) // byte 0: the first that does not stand for itself
 	require.Equal(t, "Ń", vocabulary[255]) // byte 0xAD: the last
 	require.Equal(t, "!</w>", vocabulary[256])
 	require.Equal(t, "in", vocabulary[512])
@@ -41,16 +41,16 @@ func TestCutTable(t *testing.T) {
 
 func TestTableErrors(t *testing.T) {
 	for reason, merges := range map[string][]string{
-		`merges[0]: "ab" is not two symbols with a space between`:                              {"ab"},
-		`merges[1]: "xy z" uses a symbol that no earlier entry makes`:                          {"a b", "xy z"},
-		`merges[0]: "a b c" uses a symbol that no earlier entry makes`:                         {"a b c"},
-		`merges[0]: " b" uses a symbol that no earlier entry makes`:                            {" b"},
-		`merges[0]: "é b" uses a symbol that no earlier entry makes`:                           {"\u4e2d b"},
-		`merges[0]: "a</w> b" continues a symbol that ends a word`:                             {"a</w> b"},
-		`merges[1]: "a b" makes a symbol that an earlier entry has made`:                       {"a b", "a b"},
-		`merges[3]: "a ab" makes a symbol that an earlier entry has made`:                      {"a a", "a b", "aa b", "a ab"},
-		`merges: 1048577 entries; at most 1048576 are supported`:                               make([]string, 1<<20+1),
-		`merges[0]: "` + strings.Repeat("x", 40) + `" is not two symbols with a space between`: {strings.Repeat("x", 1<<16)},
+		`merges[0]: "ab" must be two symbols with a space between`:                              {"ab"},
+		`merges[1]: "xy z" uses a symbol that no earlier entry makes`:                           {"a b", "xy z"},
+		`merges[0]: "a b c" uses a symbol that no earlier entry makes`:                          {"a b c"},
+		`merges[0]: " b" uses a symbol that no earlier entry makes`:                             {" b"},
+		`merges[0]: "é b" uses a symbol that no earlier entry makes`:                            {"\u4e2d b"},
+		`merges[0]: "a</w> b" continues a symbol that ends a word`:                              {"a</w> b"},
+		`merges[1]: "a b" makes a symbol that an earlier entry has made`:                        {"a b", "a b"},
+		`merges[3]: "a ab" makes a symbol that an earlier entry has made`:                       {"a a", "a b", "aa b", "a ab"},
+		`merges: must have at most 1048576 entries, got 1048577`:                                make([]string, 1<<20+1),
+		`merges[0]: "` + strings.Repeat("x", 40) + `" must be two symbols with a space between`: {strings.Repeat("x", 1<<16)},
 	} {
 		_, err := New(merges)
 		var table *TableError
@@ -62,16 +62,16 @@ func TestTableErrors(t *testing.T) {
 	good, err := New(merges)
 	require.NoError(t, err)
 	_, err = FromVocabulary(good.Vocabulary()[1:], merges)
-	require.EqualError(t, err, "tokenizer: tokens: 515 entries; 2 merges make 516")
+	require.EqualError(t, err, "tokenizer: tokens: must have 516 entries for 2 merges, got 515")
 	wrong := slices.Clone(good.Vocabulary())
 	wrong[512] = "ba"
 	_, err = FromVocabulary(wrong, merges)
-	require.EqualError(t, err, `tokenizer: tokens[512]: "ba" where CLIP's order has "ab"`)
+	require.EqualError(t, err, `tokenizer: tokens[512]: must be "ab" in CLIP's order, got "ba"`)
 	_, err = FromVocabulary(nil, []string{"?"})
 	require.ErrorContains(t, err, "merges[0]")
 }
 
-// Whatever table a file brings, it is refused or it encodes without loss.
+// Any table of a file is either refused, or encodes without loss.
 func FuzzNew(f *testing.F) {
 	f.Add("a b\nab c</w>\nĠ Ń", "abc cab")
 	f.Add("< /\n</ w\n</w >", "</w>")

@@ -9,15 +9,15 @@
 // the text is put in normal form C. Programs disagree here (transformers 5 only normalises, stable-diffusion.cpp does
 // nothing beyond ASCII); on text without such characters all of them give the same ids, and so does this package.
 //
-// A Tokenizer is immutable: every method may be called from many goroutines at once. Nothing here fails or panics on
-// any input text, valid UTF-8 or not, and encoding takes time proportional to n log n of the text's length.
+// A Tokenizer is immutable: every method may be called from many goroutines at once. No input text, valid UTF-8 or not,
+// makes it fail or panic, and encoding a text of n bytes takes O(n log n) time.
 package tokenizer
 
 import (
 	"strings"
 )
 
-// Text of the two special tokens. In a text they stand for their ids, as in the reference.
+// The two special tokens. In a text they are encoded as their ids, as in the reference.
 const (
 	startOfText = "<|startoftext|>"
 	endOfText   = "<|endoftext|>"
@@ -28,9 +28,8 @@ type Tokenizer struct {
 	table
 }
 
-// Encode returns the ids of text, without start and end of text. The result may have any length, none included; ids
-// lie in [0, Size()). Every byte that is not valid UTF-8 counts as one U+FFFD, as it does in a Python program that
-// takes it from its command line.
+// Encode returns the ids of text, without start and end of text. The result may have any length, 0 included; ids are in
+// [0, Size()). Every byte that is not valid UTF-8 counts as one U+FFFD.
 func (t *Tokenizer) Encode(text string) []int32 {
 	var ids []int32
 	var m merger
@@ -78,5 +77,5 @@ func (t *Tokenizer) BOS() int32 { return int32(len(t.symbols)) }
 // EOS returns the id of end of text, always one above BOS: 49407 in CLIP's own table.
 func (t *Tokenizer) EOS() int32 { return t.BOS() + 1 }
 
-// Size returns the number of ids: the rows a model's token embedding needs. It is 49408 for CLIP's own table.
+// Size returns the number of ids, which is the number of rows of a model's token embedding: 49408 for CLIP's own table.
 func (t *Tokenizer) Size() int { return len(t.symbols) + 2 }

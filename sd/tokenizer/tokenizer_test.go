@@ -17,7 +17,7 @@ import (
 	"github.com/sdgo/sdgo/internal/allocation"
 )
 
-// golden is a line of testdata/tokenizer/goldens.jsonl, which goldens.py beside it writes.
+// golden is a line of testdata/tokenizer/goldens.jsonl, which goldens.py writes.
 type golden struct {
 	Group string
 	Text  string // one character a byte
@@ -89,7 +89,7 @@ func TestDecode(t *testing.T) {
 	require.Equal(t, "", tok.Decode(nil))
 }
 
-// Any text of n bytes takes about n log n; a quadratic step would take minutes here.
+// A text of n bytes takes about n log n; a quadratic algorithm would take minutes here.
 func TestLongTexts(t *testing.T) {
 	const size = 1 << 18
 	repeat := func(s string) string { return strings.Repeat(s, size/len(s)) }
@@ -120,7 +120,7 @@ func TestLongTexts(t *testing.T) {
 	}
 }
 
-// A prompt costs a few allocations, not some for each word.
+// A prompt costs a few allocations, independent of its number of words.
 func TestAllocations(t *testing.T) {
 	prompt := strings.Repeat("a photo of a cat, ", 20)
 	CLIP()
