@@ -1,22 +1,22 @@
 # make        builds ./sdgo
 # make run    builds it and draws a picture with the built-in model
-# make test   runs every test: with the race detector and the sanitizers, too,
-#             and every fuzz target for a moment
+# make test   runs every test, also with the race detector and the sanitizers, and
+#             every fuzz target for a few seconds
 # make lint   checks formatting and runs the linters
 #
-# make consumer runs the tests of how other modules use this one, which test does,
-# too; make emulate those of instruction sets that this machine lacks
+# make consumer tests how other modules use this one; part of make test
+# make emulate  tests instruction sets that this machine lacks
 #
-# make fuzz-long runs every fuzz target for FUZZ_TIME, 10m unless told otherwise
+# make fuzz-long runs every fuzz target for FUZZ_TIME, by default 10m
 #
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
-#               make vulkan, and fails where the device is not there
+#               make vulkan, and fails if the device is missing
 # make vulkan   builds ggml's Vulkan plugin in lib/sdgo, where ./sdgo finds it
-# make cuda     the same for CUDA; CUDA_ARCHITECTURES="86;89" for other GPUs
-# make windows  cross-compiles build/windows/sdgo.exe, make arm64 the same for
-#               Linux on arm64, with Debian's compilers (testdata/ports/with.sh)
+# make cuda     builds the CUDA plugin; CUDA_ARCHITECTURES="86;89" for other GPUs
+# make windows  cross-compiles build/windows/sdgo.exe, make arm64 one for Linux
+#               on arm64, with Debian's compilers (testdata/ports/with.sh)
 # make windows-test, arm64-test  test these under Wine and qemu; FULL=1 for all
-# make install  PREFIX=/usr/local: bin/sdgo, and lib/sdgo with what was built
+# make install  installs bin/sdgo, and the plugins in lib/sdgo, in PREFIX=/usr/local
 
 # ggml's own CPU operators are compiled for the compiler's default target, which
 # has no AVX. The kernels of csrc choose instructions at run time and don't care.
@@ -57,11 +57,11 @@ test: unit race asan kernels fuzz consumer
 unit:
 	go test ./...
 
-# The race detector, on everything that has goroutines.
+# The race detector, for all packages with goroutines.
 race:
 	go test -race ./cgo ./sd/... ./sampler ./cli/...
 
-# AddressSanitizer, on the C++ core by way of its binding and the pipeline.
+# AddressSanitizer, for the C++ core, through its binding and the pipeline.
 asan:
 	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -asan ./csrc/testnet ./cgo ./sd
 
@@ -69,27 +69,27 @@ asan:
 kernels:
 	sh csrc/test/run.sh
 
-# Instruction sets that this machine may lack, in an emulator; ISA="avx-vnni" for
-# one. It takes five minutes of a processor for each and is not part of test.
+# Instruction sets that this machine may lack, in an emulator; ISA="avx-vnni" runs
+# only one. Each takes five minutes of processor time. Not part of test.
 emulate:
 	csrc/test/emulate.sh $(ISA)
 
-# Every fuzz target for a moment.
+# Every fuzz target for a few seconds.
 fuzz:
 	sh testdata/fuzz.sh $(or $(FUZZ_TIME),3s)
 
-# The same for hours. What fails is told at the end; the inputs that made it fail
-# are in testdata/fuzz beside the test, where go test runs them again.
+# Every fuzz target for long. Failures are printed again at the end; the inputs that
+# caused them are in the package's testdata/fuzz, where go test runs them again.
 fuzz-long:
 	sh testdata/fuzz.sh $(or $(FUZZ_TIME),10m)
 
-# Modules of others that use this one: replaced, vendored, static, with the race
-# detector; and the packages that need no C compiler. It takes what unit and race
-# have built.
+# How other modules use this one: with a replace directive, vendored, static, with
+# the race detector; and the packages that need no C compiler. It uses what unit and
+# race have built.
 consumer:
 	go test -timeout 30m ./testdata/consumer
 
-# What needs no C compiler, on systems that this one is not.
+# The packages that need no C compiler, vetted for other systems.
 PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./csrc/fault/... ./internal/...
 vet-elsewhere:
 	for system in darwin/arm64 windows/amd64 linux/arm64; do \
@@ -102,12 +102,12 @@ lint: vet-elsewhere
 	go run $(STATICCHECK) ./... ./testdata/consumer ./testdata/consumer/program
 	clang-format --dry-run -Werror $(CPP_SOURCES)
 
-# Without TEST_DEVICE, one that `sdgo devices` lists, on Vulkan in software: ggml
-# shows such a device only to those who ask for it, and its compiler takes
-# minutes for shaders that compute in float16. Without threads of its own it runs
-# workgroups in order, on which ggml's products with few rows depend there
-# (docs/gpu.md, "Agreement").
-# Its compiler takes ten times as long for vectors of 512 bits as for 256.
+# TEST_DEVICE is a device that `sdgo devices` lists; the default is Vulkan in
+# software. ggml lists software devices only on request, and their compiler takes
+# minutes for shaders that compute in float16. LP_NUM_THREADS=0 makes it run
+# workgroups in order, which ggml's products with few rows need there (docs/gpu.md,
+# "Agreement"). Its compiler takes ten times as long for vectors of 512 bits as for
+# 256.
 SOFTWARE = $(if $(TEST_DEVICE),,LP_NATIVE_VECTOR_WIDTH=256 GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
 gpu:
 	$(SOFTWARE) SDGO_BACKEND_PATH="$(CURDIR)/lib/sdgo" SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
@@ -116,7 +116,7 @@ gpu:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# Ninja, where there is one, runs a job a processor; make is told to.
+# Ninja runs one job for each processor by itself; make needs --parallel.
 GENERATOR = $(if $(shell command -v ninja),-G Ninja)
 
 vulkan:

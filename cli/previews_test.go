@@ -38,7 +38,7 @@ func TestTAESDFlags(t *testing.T) {
 		want string
 	}{
 		// The tiny model's autoencoder has a factor of 2.
-		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny has 8 pixels along a latent one, and the model 2"},
+		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny must have the model's downsampling factor 2, got 8"},
 		{ExitUsage, []string{"--taesd", ""}, "--taesd: must be the name of a file"},
 		{ExitUsage, []string{"--taesd-preview-only"}, "--taesd-preview-only needs a tiny autoencoder"},
 		{ExitFailure, []string{"--taesd", "none.pth"}, "--taesd none.pth: " + noFile},

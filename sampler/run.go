@@ -55,7 +55,7 @@ func (l *loop) slice() []float32 { return make([]float32, len(l.x)) }
 
 // denoise evaluates the model, in step i, and checks its answer.
 func (l *loop) denoise(i int, dst, x []float32, sigma float64) error {
-	err := l.ctx.Err()
+	err := context.Cause(l.ctx)
 	if err == nil {
 		err = l.model(l.ctx, dst, x, sigma)
 	}

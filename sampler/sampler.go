@@ -98,7 +98,7 @@ import (
 // overlap. A Denoiser does not change x and keeps neither slice.
 //
 // An error ends the sampling and is returned by the sampler, wrapped with the
-// step. Cancelling ctx should make it return early with ctx.Err().
+// step. Cancelling ctx should make it return early with context.Cause(ctx).
 type Denoiser func(ctx context.Context, dst, x []float32, sigma float64) error
 
 // A BatchDenoiser answers for several conditions at once, so that a net can

@@ -170,8 +170,8 @@ func TestBackends(t *testing.T) {
 		require.NoError(t, CheckBackend(good), good)
 	}
 	for bad, want := range map[string]string{
-		"abacus":            `"abacus" is not here; there is: auto, cpu`,
-		"unet=abacus":       `"abacus" is not here`,
+		"abacus":            `must be one of auto, cpu`,
+		"unet=abacus":       `got "abacus"`,
 		"engine=cpu":        "the parts are text, unet, vae, upscale",
 		"unet=cpu,unet=cpu": "it must name one device for each part",
 		"unet=cpu,":         "it must name one device for each part",

@@ -71,7 +71,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		want    string
 	}{
 		{Options{Threads: -1}, "threads"},
-		{Options{Backend: "abacus"}, "there is: auto, cpu"},
+		{Options{Backend: "abacus"}, "must be one of auto, cpu"},
 		{Options{Type: "q9"}, "q9"},
 		{Options{Prediction: "future"}, `"epsilon" or "v"`},
 		{Options{Kernels: "none"}, `kernels "none": must be one of ggml, generic`},

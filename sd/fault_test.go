@@ -60,7 +60,7 @@ func TestOutOfDeviceMemory(t *testing.T) {
 	var e *MemoryError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "fault0", e.Device)
-	require.Greater(t, e.Wanted, uint64(100000))
+	require.Greater(t, e.Needed, uint64(100000))
 	require.ErrorContains(t, err, "fault0: out of memory")
 	require.Equal(t, uint64(100000), free(t), "nothing is left on the device")
 
@@ -140,7 +140,7 @@ func TestBlackPictures(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, result.Images, 1)
 	}
-	require.Equal(t, []string{"the UNet overflowed in float16 and goes on in float32"}, warnings)
+	require.Equal(t, []string{"the UNet overflowed in float16 and continues in float32"}, warnings)
 }
 
 func TestDeviceThatKnowsTooLittle(t *testing.T) {

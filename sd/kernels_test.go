@@ -14,7 +14,7 @@ import (
 
 // The accuracy that every machine keeps, whatever its instruction set: relative
 // RMS errors of networks against the reference libraries in float32, one bound for
-// each kind of weights. docs/performance.md ("What every machine keeps") states
+// each kind of weights. docs/performance.md ("Differences between machines") states
 // them. The worst that was measured is two thirds of each or less. SDXL's tiny
 // networks have twice as many blocks of attention and may err three times as much.
 const (

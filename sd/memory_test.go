@@ -29,7 +29,7 @@ func TestTooLittleMemory(t *testing.T) {
 			var e *MemoryError
 			require.True(t, errors.As(err, &e), err)
 			require.Equal(t, "cpu", e.Device)
-			require.Greater(t, e.Wanted, e.Left)
+			require.Greater(t, e.Needed, e.Left)
 			require.LessOrEqual(t, e.Left, free)
 			require.ErrorContains(t, err, "would take")
 			refused++

@@ -64,8 +64,8 @@ func TestOverflowIsComputedAgain(t *testing.T) {
 	want, warnings := draw(Options{Type: "f32", Kernels: "ggml"})
 	require.Empty(t, warnings)
 	again, warnings := draw(Options{Kernels: "ggml"})
-	require.Equal(t, []string{"the autoencoder's encoder overflowed in float16 and goes on in float32",
-		"the autoencoder overflowed in float16 and goes on in float32"}, warnings)
+	require.Equal(t, []string{"the autoencoder's encoder overflowed in float16 and continues in float32",
+		"the autoencoder overflowed in float16 and continues in float32"}, warnings)
 	ours, warnings := draw(Options{})
 	require.Empty(t, warnings)
 	spread := map[byte]bool{}

@@ -186,7 +186,7 @@ func TestTAESDErrors(t *testing.T) {
 	_, err = OpenTAESD(filepath.Join(taesdFolder, "nothing.pth"), Options{})
 	require.ErrorContains(t, err, "nothing.pth: "+noFile)
 	_, err = m.Generate(context.Background(), Request{TAESD: attach(t, m, openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{}))})
-	require.ErrorContains(t, err, "TAESD: encoder is an encoder alone; it must have a decoder")
+	require.ErrorContains(t, err, "TAESD: encoder must have a decoder, got an encoder alone")
 	_, err = m.Generate(context.Background(), Request{TAESDPreviewOnly: true})
 	require.ErrorContains(t, err, "TAESDPreviewOnly: without a TAESD")
 

@@ -1,6 +1,5 @@
-// Package autoencoder turns pictures into latents and back: the KL autoencoders of
-// latent diffusion, the tiny ones that stand in for them, and none, for models that
-// compute on pixels.
+// Package autoencoder encodes pictures to latents and decodes them: the KL autoencoder
+// of latent diffusion, TAESD in its place, and None for models in pixel space.
 package autoencoder
 
 import (
@@ -12,17 +11,17 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Autoencoder turns pixels, [3, H, W] in [-1, 1], into latents in the denoiser's scale,
-// [channels, H/Factor, W/Factor], and back. What is too large for the memory at hand
-// is computed in tiles.
+// Autoencoder encodes pixels, [3, H, W] in [-1, 1], to latents in the denoiser's scale,
+// [channels, H/Factor, W/Factor], and decodes them. Pictures too large for the
+// available memory are computed in tiles.
 type Autoencoder interface {
 	// Encode encodes a picture.
 	Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error)
 
-	// Decode decodes a latent. done is told after each tile.
+	// Decode decodes a latent. done is called after each tile.
 	Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error)
 
-	// Factor is the number of pixels along a latent pixel's side.
+	// Factor is the downsampling factor (diffusers: vae_scale_factor).
 	Factor() int
 
 	// CanEncode reports whether there is an encoder.
@@ -82,21 +81,21 @@ func (None) Factor() int { return 1 }
 // CanEncode is true.
 func (None) CanEncode() bool { return true }
 
-// Tilings for pictures that are too large to decode at once, in latent pixels: the
-// size that the autoencoder was trained at, or half of it, with a quarter shared
-// between neighbours.
+// Tilings for pictures that are too large to decode at once, in latent pixels: tiles
+// of the size that the autoencoder was trained at, or half of it, which overlap by a
+// quarter.
 var tilings = []tensor.Tiling{{Size: 64, Overlap: 16}, {Size: 32, Overlap: 8}}
 
-// SmallestTile is the side of the smallest tiles, in latent pixels.
+// SmallestTile is the smallest side of tiles, in latent pixels.
 func SmallestTile() int { return tilings[len(tilings)-1].Size }
 
-// coder is one half of an autoencoder.
+// coder is an encoder or a decoder.
 type coder struct {
 	host     *engine.Host
 	net      *engine.Network
 	in, out  string // the network's names
 	channels int    // of its output
-	factor   int    // pixels along a latent pixel's side
+	factor   int    // downsampling factor
 }
 
 // decode runs a decoder, whole or in tiles.
@@ -161,9 +160,9 @@ func (c coder) run(ctx context.Context, x tensor.Tensor, height, width int) (ten
 	return out, err
 }
 
-// chooseTiling returns nil where a latent can be decoded, or encoded to, at once,
-// else the largest tiles that fit the memory at hand. input is the shape of the
-// network's input for a latent of a size.
+// chooseTiling returns nil if a latent can be decoded, or encoded to, at once, else the
+// largest tiles that fit the available memory. input is the shape of the network's
+// input for a latent of a size.
 func (c coder) chooseTiling(ctx context.Context, height, width int, input func(height, width int) []int64) (*tensor.Tiling, error) {
 	available := c.host.Room(c.net.Device())
 	fits := func(height, width int) (bool, error) {
@@ -181,12 +180,12 @@ func (c coder) chooseTiling(ctx context.Context, height, width int, input func(h
 			return &t, err
 		}
 	}
-	// Nothing is sure to fit. The smallest tiles are the best chance; running
-	// out of memory is an error of its own.
+	// No tiles are sure to fit. The smallest are the best chance; if memory runs
+	// out, the run returns an error.
 	return &tilings[len(tilings)-1], nil
 }
 
-// demand is what the half takes on its device for a tile of a side, in latent pixels.
+// demand is the memory that the coder needs for a tile of a side, in latent pixels.
 func (c coder) demand(side, inputChannels int) (engine.Demand, bool, error) {
 	return engine.DemandOf(c.net, c.out, cgo.Input{Name: c.in, Shape: tensor.Batch(1, []int{inputChannels, side, side})})
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// KL is the variational autoencoder of latent diffusion (Rombach et al. 2022), as the
-// diffusers library's AutoencoderKL.
+// KL is the variational autoencoder of latent diffusion (Rombach et al. 2022;
+// diffusers: AutoencoderKL).
 type KL struct {
 	decoder coder
-	encoder coder // its net is nil where the file has none
+	encoder coder // its net is nil if the file has none
 	config  convert.VAEConfig
 }
 
-// NewKL makes the networks of a file's autoencoder.
+// NewKL creates the networks of a file's autoencoder.
 func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
 	params := cgo.Params(c.Params())
 	decoder, err := h.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the autoencoder", Arch: "vae_decoder",
@@ -39,16 +39,16 @@ func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
 	return kl, nil
 }
 
-// Factor is the number of pixels along a latent pixel's side.
+// Factor is the downsampling factor.
 func (a *KL) Factor() int { return a.config.Factor() }
 
 // CanEncode reports whether the file has an encoder.
 func (a *KL) CanEncode() bool { return a.encoder.net != nil }
 
-// Decoder and Encoder are the networks; Encoder is nil where the file has none.
+// Decoder is the decoder's network.
 func (a *KL) Decoder() *engine.Network { return a.decoder.net }
 
-// Encoder is nil where the file has none.
+// Encoder is the encoder's network; nil if the file has none.
 func (a *KL) Encoder() *engine.Network { return a.encoder.net }
 
 // Decode decodes a latent in the denoiser's scale.
@@ -73,8 +73,8 @@ func (a *KL) Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error)
 	return e, nil
 }
 
-// Moments runs the encoder: the means, without the denoiser's scale, and the logarithms
-// of the variances, all of them finite.
+// Moments runs the encoder. It returns means, without the denoiser's scale, and log
+// variances, all of them finite.
 func (a *KL) Moments(ctx context.Context, pixels tensor.Tensor) (mean, logVariance tensor.Tensor, err error) {
 	moments, err := a.encoder.encode(ctx, pixels)
 	if err != nil {
@@ -86,8 +86,8 @@ func (a *KL) Moments(ctx context.Context, pixels tensor.Tensor) (mean, logVarian
 	return mean, logVariance, nil
 }
 
-// Demands are what the networks take on GPUs for the smallest tiles, or for a
-// picture of side latent pixels, if that is smaller.
+// Demands are the networks' memory on GPUs for the smallest tiles, or for a picture of
+// side latent pixels if that is smaller.
 func (a *KL) Demands(side int) (all []engine.Demand, err error) {
 	side = min(side, SmallestTile())
 	d, ok, err := a.decoder.demand(side, a.config.EmbedDim)

@@ -8,7 +8,7 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// LatentRGB turns latents in the denoiser's scale into small pictures without a
+// LatentRGB makes small previews of latents, in the denoiser's scale, without a
 // network: each pixel's red, green and blue, -1 to 1, are weighted sums of the
 // channels (ComfyUI: latent_rgb_factors).
 type LatentRGB struct {
@@ -16,7 +16,7 @@ type LatentRGB struct {
 	Bias    [3]float64
 }
 
-// Apply is a picture of a latent, a pixel for a latent one.
+// Apply makes a picture of a latent, with one pixel for each latent pixel.
 func (c LatentRGB) Apply(latent tensor.Tensor) tensor.Tensor {
 	out := tensor.New(3, latent.Height(), latent.Width())
 	n := latent.Height() * latent.Width()
@@ -32,8 +32,8 @@ func (c LatentRGB) Apply(latent tensor.Tensor) tensor.Tensor {
 	return out
 }
 
-// FitLatentRGB fits the factors to what an autoencoder encodes, or decodes where it
-// has no encoder. channels is the number of a latent's.
+// FitLatentRGB fits the factors to samples that an autoencoder encodes, or decodes if
+// it has no encoder. channels is the number of a latent's channels.
 func FitLatentRGB(ctx context.Context, a Autoencoder, channels int) (LatentRGB, error) {
 	latent, pixels, err := samples(ctx, a, channels)
 	if err != nil {
@@ -42,8 +42,7 @@ func FitLatentRGB(ctx context.Context, a Autoencoder, channels int) (LatentRGB, 
 	return fit(latent, pixels), nil
 }
 
-// samples are a latent in the denoiser's scale and the picture that it stands for, at
-// the latent's size.
+// samples are a latent in the denoiser's scale and its picture at the latent's size.
 func samples(ctx context.Context, a Autoencoder, channels int) (latent, pixels tensor.Tensor, err error) {
 	const side = 32
 	r := rand.New(rand.NewPCG(1, 2))
@@ -70,7 +69,7 @@ func samples(ctx context.Context, a Autoencoder, channels int) (latent, pixels t
 	return e.Mean(), shrunk(picture, a.Factor()), nil
 }
 
-// patches is a picture of rectangles in all colours, -1 to 1.
+// patches makes a picture of rectangles in many colours, -1 to 1.
 func patches(r *rand.Rand, side int) tensor.Tensor {
 	p := tensor.New(3, side, side)
 	for k := range 120 {
@@ -91,12 +90,12 @@ func patches(r *rand.Rand, side int) tensor.Tensor {
 	return p
 }
 
-// shrunk brings pixels to the latent's size.
+// shrunk resizes pixels to the latent's size.
 func shrunk(pixels tensor.Tensor, factor int) tensor.Tensor {
 	return pixels.Resample(tensor.BilinearAntialias, pixels.Height()/factor, pixels.Width()/factor)
 }
 
-// fit is the least-squares fit of pixels by a latent's channels.
+// fit is the least-squares fit of pixels to a latent's channels.
 func fit(latent, pixels tensor.Tensor) LatentRGB {
 	n, size := latent.Channels()+1, latent.Height()*latent.Width() // the last one is the bias
 	at := func(channel, i int) float64 {
@@ -117,7 +116,7 @@ func fit(latent, pixels tensor.Tensor) LatentRGB {
 				}
 				rows[a][n] += at(a, i) * float64(pixels.Data[k*size+i])
 			}
-			rows[a][a] += 1e-6 * float64(size) // channels may say the same
+			rows[a][a] += 1e-6 * float64(size) // channels may be linearly dependent
 		}
 		x := solve(rows)
 		for channel := range c.Weights {

@@ -10,8 +10,7 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// The fit finds the matrix that made the pixels, and is the best where none
-// did.
+// The fit finds the matrix that made the pixels, and else minimizes the error.
 func TestColoursAreFitted(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	latent := tensor.New(4, 12, 9)
@@ -26,7 +25,7 @@ func TestColoursAreFitted(t *testing.T) {
 			require.InDelta(t, w[k], got.Weights[channel][k], 1e-4)
 		}
 	}
-	for i := range 12 * 9 { // two channels that say the same
+	for i := range 12 * 9 { // two channels that are equal
 		latent.Data[12*9+i] = latent.Data[i]
 	}
 	got = fit(latent, tensor.New(3, 12, 9))

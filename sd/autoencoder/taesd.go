@@ -11,18 +11,18 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// TAESD is a tiny autoencoder (Bohan 2023), which stands in for the large one of a
-// model: many times faster, and nearly as good. Those for Stable Diffusion 1 and 2 and
-// for XL are different files. Its methods may be called from any goroutine. It must
-// stay open as long as a model uses it.
+// TAESD is a tiny autoencoder (Bohan 2023) in place of a model's own: many times
+// faster, a little less sharp. Stable Diffusion XL needs another file than 1 and 2. Its
+// methods may be called from any goroutine. It must stay open as long as a model uses
+// it.
 type TAESD struct {
 	host             *engine.Host
 	config           convert.TAESDConfig
-	decoder, encoder coder // whose net is nil where the file has none
+	decoder, encoder coder // the net is nil if the file has none
 }
 
-// OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or
-// taesd_encoder, or the diffusers library's AutoencoderTiny, which is both.
+// OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or taesd_encoder, or
+// diffusers' AutoencoderTiny, which has both.
 func OpenTAESD(path string, o engine.Options) (*TAESD, error) {
 	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 	if err != nil {
@@ -71,7 +71,7 @@ func (t *TAESD) setUp() error {
 	return nil
 }
 
-// demands are what the networks take for a tile.
+// demands are the networks' memory for a tile.
 func (t *TAESD) demands() (all []engine.Demand, err error) {
 	side := SmallestTile()
 	d, ok, err := t.decoder.demand(side, t.config.Latent)
@@ -87,8 +87,7 @@ func (t *TAESD) demands() (all []engine.Demand, err error) {
 	return all, err
 }
 
-// Host is what the networks compute with; nil of a zero value, which was never
-// opened.
+// Host is the networks' host; nil for a zero value, which was never opened.
 func (t *TAESD) Host() *engine.Host {
 	if t == nil {
 		return nil
@@ -96,7 +95,7 @@ func (t *TAESD) Host() *engine.Host {
 	return t.host
 }
 
-// Name is the autoencoder's name: its file's, without folder and ending.
+// Name is the autoencoder's name: its file's name without folder and extension.
 func (t *TAESD) Name() string {
 	if t.Host() == nil {
 		return ""
@@ -104,8 +103,8 @@ func (t *TAESD) Name() string {
 	return t.host.Name
 }
 
-// Close frees the networks and unmaps the file, after the requests in progress
-// that use it. To close again does nothing.
+// Close waits for the requests that use the autoencoder, frees the networks and unmaps
+// the file. Closing again does nothing.
 func (t *TAESD) Close() error {
 	if t.Host() == nil {
 		return nil
@@ -113,21 +112,21 @@ func (t *TAESD) Close() error {
 	return t.host.Close()
 }
 
-// Fits says why the autoencoder can't stand in for one whose latents have so many
-// channels, and so many pixels along a latent pixel's side; nil if it can.
+// Fits returns an error if the autoencoder can't replace one with this number of latent
+// channels and this downsampling factor.
 func (t *TAESD) Fits(channels, factor int) error {
 	switch {
 	case t.config.Latent != channels:
-		return fmt.Errorf("%s is for latents of %d channels, and the model's have %d", t.Name(), t.config.Latent, channels)
+		return fmt.Errorf("%s must have %d latent channels as the model, got %d", t.Name(), channels, t.config.Latent)
 	case t.config.Factor() != factor:
-		return fmt.Errorf("%s has %d pixels along a latent one, and the model %d", t.Name(), t.config.Factor(), factor)
+		return fmt.Errorf("%s must have the model's downsampling factor %d, got %d", t.Name(), factor, t.config.Factor())
 	case t.decoder.net == nil:
-		return fmt.Errorf("%s is an encoder alone; it must have a decoder", t.Name())
+		return fmt.Errorf("%s must have a decoder, got an encoder alone", t.Name())
 	}
 	return nil
 }
 
-// Factor is the number of pixels along a latent pixel's side.
+// Factor is the downsampling factor.
 func (t *TAESD) Factor() int { return t.config.Factor() }
 
 // CanEncode reports whether the file has an encoder.

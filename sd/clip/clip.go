@@ -1,5 +1,5 @@
-// Package clip runs CLIP's text encoders: a text becomes the states of its tokens,
-// and for some models one vector for the whole text.
+// Package clip runs CLIP's text encoders. A text becomes the hidden states of its
+// tokens, and for some models a pooled embedding of the whole text.
 package clip
 
 import (
@@ -20,26 +20,26 @@ import (
 type Encoder struct {
 	Config convert.TextConfig
 
-	// Pools says that Encode gives the pooled output, too.
+	// Pools makes Encode return the pooled output, too.
 	Pools bool
 
 	host      *engine.Host
 	net       *engine.Network
 	tokenizer *tokenizer.Tokenizer
-	padding   int32 // token after a chunk's end
+	padding   int32 // token after a chunk's end of text
 
 	mutex      sync.Mutex
 	projection []float32 // of the pooled output: x·P of rows [Width, Pooled]; nil until it is needed
 }
 
-// New makes a text encoder of a file. It is an error if the tokenizer makes tokens
-// that the encoder does not know.
+// New creates the text encoder of a file. It is an error if the tokenizer has more
+// tokens than the encoder.
 func New(h *engine.Host, c convert.TextConfig, t *tokenizer.Tokenizer) (*Encoder, error) {
 	if size := t.Size(); c.Vocabulary < size {
-		return nil, fmt.Errorf("the text encoder knows %d tokens and its tokenizer makes %d", c.Vocabulary, size)
+		return nil, fmt.Errorf("the text encoder must have at least the tokenizer's %d tokens, got %d", size, c.Vocabulary)
 	}
-	// OpenAI trained CLIP with end tokens after a text, OpenCLIP, which has the other
-	// activation, with zeros.
+	// OpenAI's CLIP was trained with end tokens as padding, OpenCLIP, whose activation
+	// is gelu, with token 0.
 	padding := t.EOS()
 	if c.Activation == "gelu" {
 		padding = 0
@@ -54,19 +54,19 @@ func New(h *engine.Host, c convert.TextConfig, t *tokenizer.Tokenizer) (*Encoder
 // Network is the encoder's network.
 func (e *Encoder) Network() *engine.Network { return e.net }
 
-// Chunks are the tokens of a text, a run of the encoder each.
+// Chunks are a text's chunks of tokens; the encoder runs once for each.
 func (e *Encoder) Chunks(segments []prompt.Segment) ([]prompt.Chunk, error) {
 	return prompt.Chunks(segments, e.tokenizer, prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding})
 }
 
-// Encoding is what a text becomes.
+// Encoding is an encoded text.
 type Encoding struct {
-	Tokens tensor.Tensor // [tokens, Width], chunk after chunk, weighted as the text asks
-	Pooled []float32     // [Pooled] where the encoder pools, else nil
+	Tokens tensor.Tensor // [tokens, Width], chunk after chunk, multiplied by the prompt's weights
+	Pooled []float32     // [Pooled] if the encoder pools, else nil
 }
 
-// Encode encodes a text. clipSkip n takes the state before the last n-1 layers; 0
-// means the model's own. What it may be, [Encoder.Layers] says.
+// Encode encodes a text. clipSkip n leaves out the last n-1 layers; 0 means the model's
+// own. [Encoder.Layers] has its range.
 func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSkip int) (Encoding, error) {
 	length, width := e.Config.ContextLength, e.Config.Width
 	chunks, err := e.Chunks(segments)
@@ -83,11 +83,11 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 		kind = "state"
 	}
 	for i, chunk := range chunks {
-		// One chunk at a time: a graph of one shape serves every prompt.
+		// One chunk at a time, so that all prompts use a graph of one shape.
 		z := out.Tokens.Data[i*length*width:][:length*width]
 		outputs := []cgo.Output{{Name: fmt.Sprintf("%s.%d", kind, layers), Data: z}}
 		var last []float32
-		if e.Pools && i == 0 { // the first chunk's speaks for all, as in AUTOMATIC1111 and ComfyUI
+		if e.Pools && i == 0 { // the first chunk's pooled output is used, as in AUTOMATIC1111 and ComfyUI
 			last = make([]float32, length*width)
 			outputs = append(outputs, cgo.Output{Name: fmt.Sprintf("hidden.%d", e.Config.Layers), Data: last})
 		}
@@ -108,7 +108,7 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 	return out, nil
 }
 
-// pool projects the state at the end of a text (Radford et al. 2021, §2.4).
+// pool projects the state of the end-of-text token (Radford et al. 2021, §2.4).
 func (e *Encoder) pool(state []float32) ([]float32, error) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
@@ -139,8 +139,8 @@ func (e *Encoder) pool(state []float32) ([]float32, error) {
 	return out, nil
 }
 
-// Layers is the number of layers that a clip skip runs; 0 is the model's own. Files of
-// SD 2.x may lack the last layer, which clip skip 2, the model's own, never runs.
+// Layers is the number of layers that run with a clip skip; 0 is the model's own. Files
+// of SD 2.x may lack the last layer, because their own clip skip, 2, never runs it.
 func (e *Encoder) Layers(clipSkip int) (int, error) {
 	c := e.Config
 	if clipSkip == 0 {

@@ -8,31 +8,30 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// Roles of networks, each of which can have a device of its own in
-// [Options.Backend].
+// Roles of networks. [Options.Backend] can give each role its own device.
 const (
 	RoleText     = "text"    // text encoders
 	RoleDenoiser = "unet"    // the denoiser, UNet or not
-	RoleVAE      = "vae"     // the autoencoder, both ways
+	RoleVAE      = "vae"     // the autoencoder: encoder and decoder
 	RoleUpscale  = "upscale" // upscalers
 )
 
 var roles = []string{RoleText, RoleDenoiser, RoleVAE, RoleUpscale}
 
-// auto is the backend that is chosen by what the machine has.
+// auto selects the best device of the machine.
 const auto = "auto"
 
-// CheckBackend says what is wrong with an [Options.Backend], whose devices this
-// machine must have; nil if nothing is.
+// CheckBackend checks an [Options.Backend]: its syntax, and that this machine has the
+// devices.
 func CheckBackend(text string) error {
 	_, err := parseBackend(text)
 	return err
 }
 
-// backend is the device of each role; nil where it is to be chosen.
+// backend is the device of each role; nil for auto.
 type backend map[string]*cgo.DeviceInfo
 
-// parseBackend reads an Options.Backend: one name for all roles, or names for roles.
+// parseBackend parses an Options.Backend: one name for all roles, or role=name pairs.
 func parseBackend(text string) (backend, error) {
 	b := backend{}
 	if !strings.Contains(text, "=") {
@@ -57,7 +56,7 @@ func parseBackend(text string) (backend, error) {
 	return b, nil
 }
 
-// findDevice finds a device by its name; nil is for auto.
+// findDevice finds a device by its name; it returns nil for auto.
 func findDevice(name string) (*cgo.DeviceInfo, error) {
 	if name == "" || strings.EqualFold(name, auto) {
 		return nil, nil
@@ -73,7 +72,7 @@ func findDevice(name string) (*cgo.DeviceInfo, error) {
 		}
 		names = append(names, strings.ToLower(d.Name))
 	}
-	text := fmt.Sprintf("backend %q is not here; there is: %s", name, strings.Join(names, ", "))
+	text := fmt.Sprintf("backend must be one of %s, got %q", strings.Join(names, ", "), name)
 	for _, p := range cgo.Plugins() {
 		if p.Err != nil {
 			text += fmt.Sprintf(" (%s does not load: %v)", p.Path, p.Err)
@@ -91,10 +90,9 @@ func cpu() (cgo.DeviceInfo, error) {
 	return cgo.DeviceInfo{}, fmt.Errorf("ggml has no CPU device")
 }
 
-// candidates are the devices that auto tries, best first: GPUs with memory of
-// their own, then those that share the host's, then the CPU. Where two plugins
-// know one GPU, its maker's comes before Vulkan's. Software drivers are never
-// among them: the CPU is the faster.
+// candidates are the devices that auto tries, best first: discrete GPUs, then
+// integrated ones, then the CPU. If two plugins have the same GPU, the vendor's comes
+// before Vulkan's. Software drivers are left out, because the CPU is faster.
 func candidates(all []cgo.DeviceInfo) []cgo.DeviceInfo {
 	var out []cgo.DeviceInfo
 	for _, d := range all {

@@ -8,18 +8,18 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// ErrClosed is what calls of a closed model return, and requests that use one.
+// ErrClosed is the error of a call to a closed model, and of a request that uses one.
 var ErrClosed = errors.New("the model is closed")
 
-// MemoryError says that a device's memory ran out, or on the CPU that what was to
-// be done would take more than this process may still have: of the machine, its
-// control group or its resource limits. The model can be used on: a smaller
-// request may fit. On a GPU [Options.Offload], a smaller [Options.Type] and
-// another [Options.Backend] help.
+// MemoryError says that a device ran out of memory, or, on the CPU, that the work
+// would need more than this process may still use: of the machine's memory, its
+// control group's or its resource limits'. The model remains usable, and a smaller
+// request may fit. On a GPU [Options.Offload], a smaller [Options.Type] or another
+// [Options.Backend] can help.
 type MemoryError struct {
-	Device string // as in Options.Backend; "" if it is not known which
-	Wanted uint64 // bytes; 0 if it is not known how many
-	Left   uint64 // bytes that there were; 0 if it is not known how many
+	Device string // as in Options.Backend; "" if unknown
+	Needed uint64 // bytes; 0 if unknown
+	Left   uint64 // bytes that were available; 0 if unknown
 	err    error
 }
 
@@ -32,7 +32,7 @@ func (e *MemoryError) Error() string {
 
 func (e *MemoryError) Unwrap() error { return e.err }
 
-// inMemory turns a device's failure to find memory into a MemoryError.
+// inMemory turns a device's out-of-memory error into a MemoryError.
 func inMemory(err error, device cgo.DeviceInfo) error {
 	var e *cgo.Error
 	var known *MemoryError
@@ -42,8 +42,8 @@ func inMemory(err error, device cgo.DeviceInfo) error {
 	return &MemoryError{strings.ToLower(device.Name), e.Needed, e.Left, err}
 }
 
-// NotFiniteError says that a network whose weights are finite computed NaN or
-// infinity. Damaged weights are a [convert.NotFiniteError].
+// NotFiniteError says that a network computed NaN or infinity although its weights are
+// finite. The error of damaged weights is a [convert.NotFiniteError].
 type NotFiniteError struct {
 	Network string // "the UNet", …
 }
@@ -52,5 +52,5 @@ func (e *NotFiniteError) Error() string {
 	return e.Network + " computed NaN or infinite values, although its weights are finite"
 }
 
-// ErrNilContext is what calls without a context return.
-var ErrNilContext = errors.New("ctx must not be nil; context.Background() is the least")
+// ErrNilContext is the error of a call whose context is nil.
+var ErrNilContext = errors.New("ctx must not be nil: use context.Background() if there is no other")

@@ -1,6 +1,6 @@
 // Package engine runs networks on devices: it finds devices, divides their memory,
-// binds a file's weights to networks, brings them to GPUs, and frees all of it. What a
-// network is for it does not know.
+// binds a file's weights to networks, uploads them to GPUs, and frees everything. It
+// does not know what a network is for.
 package engine
 
 import (
@@ -17,48 +17,46 @@ import (
 	"github.com/sdgo/sdgo/internal/guard"
 )
 
-// Options says how networks are computed. The zero value is fast and exact for the
+// Options says how networks are computed. The zero value is fast, and exact for the
 // file's own types.
 type Options struct {
-	// Threads is the number of CPU threads; 0, and more than there are processors,
-	// mean one for each physical core that the process may use: its affinity, its
-	// control group's share of time and its limit of threads count. Fewer are used
-	// where the system makes no more.
+	// Threads is the number of CPU threads, at most 512. 0, or more than there are
+	// processors, means one for each physical core that the process may use: its CPU
+	// affinity, its control group's quota and its thread limit count. If the system
+	// cannot create that many, fewer are used.
 	Threads int
 
 	// Backend is the device to compute on, as `sdgo devices` lists them: "cpu",
 	// "cuda0", "vulkan0", "metal"; or one for each role, as in
-	// "unet=cuda0,text=cpu,vae=cuda0" (upscale is the role of upscalers). Empty
-	// or "auto", and roles that are left out, take the best GPU that the model
+	// "unet=cuda0,text=cpu,vae=cuda0" (upscale is the role of upscalers). Empty or
+	// "auto", also for roles that are left out, means the best GPU that the model
 	// fits on, else the CPU.
 	Backend string
 
-	// Type converts the weights while loading: f32, f16, bf16, q8_0, q4_0 or
-	// another that ggml quantizes to. Empty uses them as they are in the file,
-	// without a copy.
+	// Type converts the weights while loading: f32, f16, bf16, q8_0, q4_0 or another
+	// type that ggml quantizes to. Empty uses the file's weights without a copy.
 	Type string
 
 	// Kernels chooses the CPU operators: empty for the fastest of this library's
 	// kernels, or the name of one instruction set's: "generic", "avx2",
 	// "avx-vnni", "avx512", "avx512-vnni" or "amx"; or "ggml" for ggml's own
-	// operators, which are slow and simple. [Kernels] says which a machine has. The
-	// environment variable SDGO_KERNELS is its default.
+	// operators, which are slow and simple. [Kernels] says which one is used. The
+	// environment variable SDGO_KERNELS is the default.
 	Kernels string
 
-	// MaxMemory bounds the memory that a model takes, in bytes: on the CPU that
-	// of decoding a picture, beside the weights; on a GPU all of it. Larger
-	// pictures are decoded in tiles; where a GPU's memory is not enough for the
-	// denoiser's weights, they come to it in groups while it computes. 0 means what
-	// the device has free.
+	// MaxMemory limits the memory that a model uses, in bytes: on a GPU all of it, on
+	// the CPU the memory for decoding a picture, without the weights. Larger pictures
+	// are decoded in tiles. If the denoiser's weights do not fit on a GPU, they are
+	// streamed to it in groups during each run. 0 means the device's free memory.
 	MaxMemory uint64
 
-	// Warn, if not nil, receives messages for the user that are no errors, one
-	// sentence each, from any goroutine. If it panics, that is the error of the
-	// call.
+	// Warn, if not nil, receives non-fatal messages for the user, one sentence each.
+	// It may be called from any goroutine. If it panics, the call in progress returns
+	// that as an error.
 	Warn func(text string)
 
-	// Offload keeps the weights of text encoders and autoencoder in the host's
-	// memory and brings them to the GPU when they are needed, for as long.
+	// Offload keeps the weights of the text encoders and the autoencoder in host
+	// memory, and uploads them to the GPU only while they are needed.
 	Offload bool
 }
 
@@ -74,10 +72,10 @@ func (o Options) check() error {
 	return nil
 }
 
-// Kernels says which CPU operators a model computes with whose [Options] name
-// those: the name itself, or, for an empty one, that of the environment variable
-// SDGO_KERNELS, else the fastest kernels that this machine can run. It is an error
-// where the name is unknown, or the processor lacks the instructions.
+// Kernels returns the CPU operators that an [Options.Kernels] selects: name itself, or
+// if that is empty the environment variable SDGO_KERNELS, else the fastest kernels
+// that this machine can run. It is an error if the name is unknown, or the processor
+// lacks the instructions.
 func Kernels(name string) (string, error) {
 	from := ""
 	if name == "" {
@@ -93,14 +91,14 @@ func Kernels(name string) (string, error) {
 // kernelsVariable is the environment's default of [Options.Kernels].
 const kernelsVariable = "SDGO_KERNELS"
 
-// Host is what the networks of one file compute with: the file's weights, devices,
-// threads and memory. It may be used by several goroutines after [Host.Place].
+// Host has what the networks of one file share: the file's weights, devices, threads
+// and memory. After [Host.Place] several goroutines may use it.
 type Host struct {
-	Name    string // of the model: the file's, without folder and ending
+	Name    string // of the model: the file's name without folder and extension
 	Weights *convert.Model
 
 	options  Options
-	wanted   backend                   // what Options.Backend says
+	backend  backend                   // as Options.Backend says
 	devices  map[string]cgo.DeviceInfo // role → device
 	reserved map[int]uint64            // GPU's index → bytes that weights and the denoiser's graph take there
 	networks []*Network
@@ -108,10 +106,10 @@ type Host struct {
 	lifetime
 }
 
-// Open opens a file; networks, and devices for them, come later ([Host.Place]). read
-// opens the weights, after the options are checked.
+// Open opens a file. [Host.Place] then creates networks and chooses devices. read
+// opens the weights; it is called after the options are checked.
 func Open(name string, o Options, read func() (*convert.Model, error)) (*Host, error) {
-	// More threads than processors only wait for one another.
+	// More threads than processors only wait for each other.
 	if o.Threads == 0 || o.Threads > runtime.NumCPU() {
 		o.Threads = cgo.Threads()
 	}
@@ -122,7 +120,7 @@ func Open(name string, o Options, read func() (*convert.Model, error)) (*Host, e
 	if o.Kernels, err = Kernels(o.Kernels); err != nil {
 		return nil, err
 	}
-	wanted, err := parseBackend(o.Backend)
+	backend, err := parseBackend(o.Backend)
 	if err != nil {
 		return nil, err
 	}
@@ -130,29 +128,29 @@ func Open(name string, o Options, read func() (*convert.Model, error)) (*Host, e
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{Name: name, Weights: weights, options: o, wanted: wanted, devices: map[string]cgo.DeviceInfo{}}
-	// A host that is dropped without Close gives its file back, too. Its networks
-	// free themselves, and what runs keeps the host (Use).
+	h := &Host{Name: name, Weights: weights, options: o, backend: backend, devices: map[string]cgo.DeviceInfo{}}
+	// The file of a host that is dropped without Close is closed, too. Networks free
+	// themselves, and a running call keeps the host alive (Use).
 	runtime.AddCleanup(h, func(w *convert.Model) { w.Close() }, weights)
 	return h, nil
 }
 
-// NameOf is a model's name: its file's, without folder and ending.
+// NameOf is a model's name: its file's name without folder and extension.
 func NameOf(path string) string {
 	name := filepath.Base(path)
 	return strings.TrimSuffix(name, filepath.Ext(name))
 }
 
-// Threads is the number of CPU threads that networks compute with.
+// Threads is the number of CPU threads that networks use.
 func (h *Host) Threads() int { return h.options.Threads }
 
 // Device is the device of a role.
 func (h *Host) Device(role string) cgo.DeviceInfo { return h.devices[role] }
 
-// Networks are all of the host's, in the order in which they were made.
+// Networks are the host's networks, in the order in which they were created.
 func (h *Host) Networks() []*Network { return h.networks }
 
-// Warn tells the user of something odd. Its error is that of the caller's code.
+// Warn calls [Options.Warn]. It returns an error only if that panics.
 func (h *Host) Warn(format string, args ...any) error {
 	if h.options.Warn == nil {
 		return nil
@@ -163,8 +161,8 @@ func (h *Host) Warn(format string, args ...any) error {
 	})
 }
 
-// Close frees the networks and unmaps the file, after the calls in progress ([Use]).
-// Further calls return [ErrClosed]; to close again does nothing.
+// Close waits for the calls in progress ([Use]), frees the networks and unmaps the
+// file. Later calls return [ErrClosed]; closing again does nothing.
 func (h *Host) Close() error {
 	return h.close(func() error {
 		h.drop()
@@ -172,7 +170,7 @@ func (h *Host) Close() error {
 	})
 }
 
-// Abandon frees a host that nobody has used, after a failure to set it up.
+// Abandon frees a host that nobody has used, after its set-up failed.
 func (h *Host) Abandon() {
 	h.drop()
 	h.Weights.Close()
@@ -186,9 +184,9 @@ func (h *Host) drop() {
 	h.networks = nil
 }
 
-// notFinite explains NaN or infinity in what a network computed: a damaged weight
-// if there is one. It is looked for only now, because it takes reading the whole
-// file.
+// notFinite returns the error for NaN or infinity in a network's output: a damaged
+// weight, if there is one. The weights are checked only now, because that reads the
+// whole file.
 func (h *Host) notFinite(n *Network) error {
 	if err := convert.CheckFinite(context.Background(), h.Weights, n.prefix); err != nil {
 		return err

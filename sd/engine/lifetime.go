@@ -20,8 +20,8 @@ func (l *lifetime) acquire() error {
 	return nil
 }
 
-// close refuses further calls, waits for those in progress and frees what they
-// used: the first time.
+// close refuses further calls, waits for those in progress, and the first time calls
+// free.
 func (l *lifetime) close(free func() error) (err error) {
 	l.mutex.Lock()
 	l.closed = true
@@ -31,8 +31,8 @@ func (l *lifetime) close(free func() error) (err error) {
 	return err
 }
 
-// Use begins a call that uses hosts, which ends with release. None of them is
-// closed before. A nil host is one that was never opened: [ErrClosed].
+// Use begins a call that uses hosts; release ends it. No host is closed in between. A
+// nil host, which was never opened, gives [ErrClosed].
 func Use(hosts ...*Host) (release func(), err error) {
 	acquired := 0
 	release = func() {

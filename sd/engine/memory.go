@@ -7,8 +7,8 @@ import (
 	"github.com/sdgo/sdgo/internal/limits"
 )
 
-// memoryOf is what a model may take of a device: the caller's limit, else most
-// of what is free: on the CPU for this process.
+// memoryOf is the memory that a model may use on a device: the caller's limit, else
+// nine tenths of what is free, on the CPU of what this process may still use.
 func (h *Host) memoryOf(device cgo.DeviceInfo) uint64 {
 	if h.options.MaxMemory > 0 {
 		return h.options.MaxMemory
@@ -22,9 +22,9 @@ func (h *Host) memoryOf(device cgo.DeviceInfo) uint64 {
 	return free / 10 * 9
 }
 
-// Room is what the graph of a network may take on a device, in bytes. On the CPU
-// the weights are not counted: they are a file's pages. A GPU holds them and the
-// denoiser's graph.
+// Room is the memory that a network's graph may use on a device, in bytes. On a GPU
+// the weights and the denoiser's graph are subtracted. On the CPU weights do not
+// count, because they are pages of a mapped file.
 func (h *Host) Room(device cgo.DeviceInfo) uint64 {
 	room := h.memoryOf(device)
 	if device.Kind == cgo.CPU {
@@ -33,7 +33,7 @@ func (h *Host) Room(device cgo.DeviceInfo) uint64 {
 	return room - min(room, h.reserved[device.Index])
 }
 
-// makeRoom frees the graphs that networks keep for their next run, but for those
+// makeRoom frees the graphs that networks keep for their next run, except for networks
 // that are running.
 func (h *Host) makeRoom() {
 	for _, n := range h.networks {
@@ -49,15 +49,15 @@ const (
 	PicturePixel = 4
 )
 
-// TakePixels is [Host.Take] for a picture of a size and what it is made of, so many
-// bytes a pixel.
+// TakePixels is [Host.Take] for a picture of a size, with each bytes a pixel for the
+// picture and its intermediate values.
 func (h *Host) TakePixels(width, height, each int) (release func(), err error) {
 	return h.Take(fmt.Sprintf("a picture of %dx%d pixels", width, height), uint64(width)*uint64(height)*uint64(each))
 }
 
-// Take asks for memory of the host, bytes, that Go code is about to use for
-// something. release is to be called when it is used, or no longer. It is a
-// [MemoryError] if there is not enough.
+// Take reserves memory that Go code is about to allocate; what describes it in errors.
+// Call release once it is allocated, or no longer needed. If there is not enough, the
+// error is a [MemoryError].
 func (h *Host) Take(what string, bytes uint64) (release func(), err error) {
 	release, left, ok := limits.Take(bytes)
 	if !ok {

@@ -1,9 +1,9 @@
 package engine
 
-// Named is an input of a network beside what it is computed for: a text's embedding,
-// a class, a control's features.
+// Named is a condition input of a network: a text's embedding, a class, a ControlNet's
+// features.
 type Named struct {
 	Name  string
-	Shape []int // of one, without the batch
+	Shape []int // without the batch axis
 	Data  []float32
 }

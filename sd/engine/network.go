@@ -12,17 +12,17 @@ import (
 
 // Spec describes a network.
 type Spec struct {
-	Role   string     // whose device it computes on: RoleText …
+	Role   string     // selects the device: RoleText …
 	Title  string     // in errors: "the UNet"
-	Arch   string     // the core's name: "unet", "clip_text" …
+	Arch   string     // the C++ core's name: "unet", "clip_text" …
 	Prefix string     // of its tensors' names in the file
 	Params cgo.Params // hyperparameters
-	Lazy   bool       // its weights come to a GPU when they are first needed
+	Lazy   bool       // its weights are uploaded to a GPU by the first run
 }
 
-// Network is a network with a file's weights. It is created with its host, to check
-// that the file has all of them; they are bound when it is first used. Its methods may
-// be called from any goroutine; runs of one network queue up.
+// Network is a network with a file's weights. [Host.NewNetwork] checks that the file
+// has all of them; the first run binds them. Its methods may be called from any
+// goroutine; runs of one network queue up.
 type Network struct {
 	host          *Host
 	prefix, title string
@@ -33,18 +33,18 @@ type Network struct {
 	typ           string // Options.Type
 
 	create  func() (*cgo.Net, error) // makes a network like net
-	offload bool                     // the device's memory is given back when the network is idle
-	stream  uint64                   // bytes that the weights may take on the device while they come in groups; 0: all at once
+	offload bool                     // an idle network frees its device memory
+	stream  uint64                   // bytes of device memory for streamed weights; 0: weights are not streamed
 
 	mutex   sync.Mutex
 	ops     cgo.OpChoice
 	bound   bool
 	loaded  bool
-	float32 *Network // the network in float32, once it is needed (float32_fallback.go)
+	float32 *Network // the network in float32, if needed (float32_fallback.go)
 }
 
-// NewNetwork makes a network on the device of its role. It is an error if the file
-// lacks a weight or has it in another shape.
+// NewNetwork creates a network on the device of its role. It is an error if a weight
+// is missing in the file or has another shape.
 func (h *Host) NewNetwork(s Spec) (*Network, error) {
 	device := h.devices[s.Role]
 	create := func() (*cgo.Net, error) {
@@ -72,23 +72,23 @@ func (h *Host) NewNetwork(s Spec) (*Network, error) {
 // Role is the network's: RoleText …
 func (n *Network) Role() string { return n.role }
 
-// Streams is how many bytes the weights may take on the device while they come in
-// groups; 0 if they come all at once.
+// Streams is the device memory for streamed weights, in bytes; 0 if the weights are
+// not streamed.
 func (n *Network) Streams() uint64 { return n.stream }
 
-// IsLazy reports whether the network may never be needed.
+// IsLazy reports whether the first run uploads the weights, because there may be none.
 func (n *Network) IsLazy() bool { return n.lazy }
 
 // Device is the device that the network computes on.
 func (n *Network) Device() cgo.DeviceInfo { return n.device }
 
-// find returns the tensor for a weight, its shape known to be right.
+// find returns the tensor of a weight, and checks its shape.
 func (n *Network) find(w cgo.Weight) (convert.Tensor, error) {
 	t, ok := n.host.Weights.Tensor(n.prefix + w.Name)
 	if !ok {
 		return t, fmt.Errorf("tensor %q is missing: its shape would be %v", n.prefix+w.Name, w.Shape)
 	}
-	// A 1x1 convolution and a matrix hold the same numbers.
+	// A 1x1 convolution and a matrix have the same numbers.
 	if !slices.Equal(withoutOnes(t.Shape), withoutOnes(w.Shape)) {
 		return t, fmt.Errorf("tensor %q must have the shape %v, got %v", t.Name, w.Shape, t.Shape)
 	}
@@ -112,8 +112,7 @@ func (n *Network) Run(ctx context.Context, in []cgo.Input, out []cgo.Output) err
 	return inMemory(net.Run(ctx, in, out), n.device)
 }
 
-// Estimate is the memory that a run's graph takes, in bytes. Only the shapes of in
-// matter.
+// Estimate is the memory of a run's graph, in bytes. It uses only the shapes of in.
 func (n *Network) Estimate(ctx context.Context, in []cgo.Input, out []cgo.Output) (uint64, error) {
 	net, err := n.get(ctx)
 	if err != nil {
@@ -122,18 +121,18 @@ func (n *Network) Estimate(ctx context.Context, in []cgo.Input, out []cgo.Output
 	return net.Estimate(ctx, in, out)
 }
 
-// NotFinite explains NaN or infinity in what the network computed: a damaged weight
-// if there is one, else a [NotFiniteError].
+// NotFinite returns the error for NaN or infinity in the network's output: that of a
+// damaged weight if there is one, else a [NotFiniteError].
 func (n *Network) NotFinite() error { return n.host.notFinite(n) }
 
-// Profile returns what the network did since the last call, and begins anew.
+// Profile returns the network's work since the last call of Profile.
 func (n *Network) Profile() []cgo.Work { return n.net.Profile() }
 
-// get returns the net with its weights bound. A cancelled context ends the binding,
-// which the next call begins anew.
+// get returns the net with its weights bound. A cancelled context stops the binding;
+// the next call starts it again.
 func (n *Network) get(ctx context.Context) (*cgo.Net, error) { return n.load(ctx, nil) }
 
-// load is get, which tells how many bytes have come to the device so far.
+// load is get; onProgress receives the number of bytes that have been uploaded so far.
 func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo.Net, error) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
@@ -158,8 +157,8 @@ func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo
 	return n.net, nil
 }
 
-// Idle gives the device's memory back where [Options.Offload] asks for it. The next
-// run takes it again. A nil network is idle.
+// Idle frees the network's device memory if [Options.Offload] is set. The next run
+// uploads the weights again. The network may be nil.
 func (n *Network) Idle() {
 	if n == nil || !n.offload {
 		return

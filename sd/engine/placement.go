@@ -7,15 +7,15 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// Demand is what a network takes on its device: weights, and the graph of a usual
-// run, in bytes.
+// Demand is the memory that a network needs on its device: weights, and the graph of a
+// typical run, in bytes.
 type Demand struct {
 	Network        *Network
 	Weights, Graph uint64
 }
 
-// DemandOf works out what a network takes for a run. ok is false for networks that are
-// nil or on the CPU, whose weights are a file's pages.
+// DemandOf estimates a network's memory for a run. ok is false if the network is nil or
+// on the CPU, where weights are pages of a mapped file.
 func DemandOf(n *Network, out string, in ...cgo.Input) (d Demand, ok bool, err error) {
 	if n == nil || n.device.Kind == cgo.CPU {
 		return d, false, nil
@@ -28,10 +28,10 @@ func DemandOf(n *Network, out string, in ...cgo.Input) (d Demand, ok bool, err e
 	return Demand{n, weights, graph}, err == nil, err
 }
 
-// Place makes the networks with setUp. Where the caller left the choice, the best
-// device that they fit on is taken, at last the CPU: setUp is called for each device
-// that is tried, and the networks of the one before are gone. demands says what the
-// networks take on GPUs.
+// Place creates the networks with setUp. For roles on auto it tries devices, the best
+// first and the CPU last, and takes the first one that the networks fit on. It calls
+// setUp for each device that it tries, after it has dropped the networks of the device
+// before. demands returns the networks' memory on GPUs.
 func (h *Host) Place(setUp func() error, demands func() ([]Demand, error)) error {
 	all, err := h.choices()
 	if err != nil {
@@ -40,7 +40,7 @@ func (h *Host) Place(setUp func() error, demands func() ([]Demand, error)) error
 	for i, choice := range all {
 		for _, role := range roles {
 			h.devices[role] = choice
-			if d := h.wanted[role]; d != nil {
+			if d := h.backend[role]; d != nil {
 				h.devices[role] = *d
 			}
 		}
@@ -60,7 +60,7 @@ func (h *Host) Place(setUp func() error, demands func() ([]Demand, error)) error
 		case err != nil:
 			told = h.Warn("%s is not used: %v", strings.ToLower(choice.Name), err)
 		case !fits:
-			told = h.Warn("the model does not fit on %s, of whose memory %d MB may be used; naming it as the backend uses it all the same, with weights that come in groups",
+			told = h.Warn("the model does not fit on %s, of whose memory %d MB may be used; name it as the backend to use it with streamed weights",
 				strings.ToLower(choice.Name), h.memoryOf(choice)/1e6)
 		default:
 			return nil
@@ -73,14 +73,14 @@ func (h *Host) Place(setUp func() error, demands func() ([]Demand, error)) error
 	return nil
 }
 
-// Demands are what the networks take on GPUs, as [Host.Place] was told; none if all
-// are on the CPU.
+// Demands are the networks' memory on GPUs, as passed to [Host.Place]; none if all
+// networks are on the CPU.
 func (h *Host) Demands() []Demand { return h.demands }
 
-// choices are the devices to try for the roles that the caller named none for.
+// choices are the devices to try for roles on auto.
 func (h *Host) choices() ([]cgo.DeviceInfo, error) {
 	for _, role := range roles {
-		if h.wanted[role] == nil {
+		if h.backend[role] == nil {
 			if all := candidates(cgo.Devices()); len(all) > 0 {
 				return all, nil
 			}
@@ -90,8 +90,8 @@ func (h *Host) choices() ([]cgo.DeviceInfo, error) {
 	return []cgo.DeviceInfo{host}, err
 }
 
-// plan divides the memory of each GPU among the networks, and says whether they do
-// without weights that come in groups.
+// plan divides the memory of each GPU among the networks. fits says whether they fit
+// without streamed weights.
 func (h *Host) plan(demands func() ([]Demand, error)) (fits bool, err error) {
 	h.reserved = map[int]uint64{}
 	fits = true
@@ -120,8 +120,8 @@ func (h *Host) plan(demands func() ([]Demand, error)) (fits bool, err error) {
 	return fits, nil
 }
 
-// opsOn finds out how a GPU computes best. A driver in software takes longer
-// to set up a trial than the trial could gain.
+// opsOn chooses operators for a GPU by a trial. On a software driver the trial would
+// take longer than it could save.
 func opsOn(d cgo.DeviceInfo) (cgo.OpChoice, error) {
 	if d.Software {
 		return cgo.OpChoice{DirectConv: true}, nil
@@ -129,9 +129,9 @@ func opsOn(d cgo.DeviceInfo) (cgo.OpChoice, error) {
 	return cgo.Tune(d)
 }
 
-// planDevice is plan for one GPU. What stays there are weights, but for those
-// that come when they are needed, and the denoiser's graph; the largest of the
-// other graphs, with its weights, comes and goes.
+// planDevice is plan for one GPU. Weights that are not offloaded, and the denoiser's
+// graph, stay on it. Of the other graphs, with their offloaded weights, there is one at
+// a time, so only the largest counts.
 func (h *Host) planDevice(device cgo.DeviceInfo, all []Demand, ops cgo.OpChoice) bool {
 	var stays, comes uint64
 	var denoiser *Demand

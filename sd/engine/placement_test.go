@@ -10,7 +10,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// The order in which auto tries devices.
+// The order of devices that auto tries.
 func TestCandidates(t *testing.T) {
 	all := []cgo.DeviceInfo{
 		{Name: "CPU", Kind: cgo.CPU, Free: 100},
@@ -28,8 +28,8 @@ func TestCandidates(t *testing.T) {
 	require.Equal(t, "CUDA1 CUDA0 Vulkan0 Vulkan1 CPU", strings.Join(names, " "))
 }
 
-// Where memory is short, the weights of the UNet come in groups that leave room
-// for all the rest.
+// If memory is short, the UNet's weights are streamed in groups that leave room for
+// everything else.
 func TestPlan(t *testing.T) {
 	device := cgo.DeviceInfo{Index: 7, Kind: cgo.GPU, Free: 1000}
 	for _, c := range []struct {
@@ -41,8 +41,8 @@ func TestPlan(t *testing.T) {
 	}{
 		{1000, false, true, 0, 600 + 50 + 100 + 80}, // text 100+10, unet 600+50, vae 80+70: with all of it 900
 		{899, false, false, 599, 599 + 50 + 100 + 80},
-		{300, false, false, 1, 1 + 50 + 100 + 80}, // hopeless: 300 are not enough for the rest
-		{800, true, true, 0, 650},                 // 650 and at most 150 beside it
+		{300, false, false, 1, 1 + 50 + 100 + 80}, // 300 are not even enough for the rest
+		{800, true, true, 0, 650},                 // 650, and at most 150 for the rest
 		{500, true, false, 300, 350},
 	} {
 		h := &Host{options: Options{MaxMemory: c.max}, reserved: map[int]uint64{}}

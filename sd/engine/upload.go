@@ -6,13 +6,13 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 )
 
-// Upload brings the weights that stay there to their GPUs; tell is told how many of
-// how many bytes have come, and its error ends the work. On the CPU, and of networks
-// that are nil, there is nothing to bring.
-func Upload(ctx context.Context, networks []*Network, tell func(done, total uint64) error) error {
+// Upload uploads weights that stay on GPUs. progress receives the bytes that are done,
+// of a total; its error stops the upload. Networks that are nil or on the CPU have
+// nothing to upload.
+func Upload(ctx context.Context, networks []*Network, progress func(done, total uint64) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var coming []*Network
+	var pending []*Network
 	var total, before uint64
 	for _, n := range networks {
 		if n == nil || n.device.Kind == cgo.CPU || n.offload || n.stream > 0 || n.isLoaded() {
@@ -22,15 +22,15 @@ func Upload(ctx context.Context, networks []*Network, tell func(done, total uint
 		if err != nil {
 			return err
 		}
-		coming = append(coming, n)
+		pending = append(pending, n)
 		total += bytes
 	}
 	report := func(bytes uint64) {
-		if err := tell(min(bytes, total), total); err != nil {
+		if err := progress(min(bytes, total), total); err != nil {
 			cancel(err)
 		}
 	}
-	for i, n := range coming {
+	for i, n := range pending {
 		bytes, err := n.Bytes()
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func Upload(ctx context.Context, networks []*Network, tell func(done, total uint
 			return err
 		}
 		before += bytes
-		if i == len(coming)-1 {
+		if i == len(pending)-1 {
 			report(total)
 		}
 	}

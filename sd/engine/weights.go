@@ -36,8 +36,8 @@ func (n *Network) bind(ctx context.Context) error {
 	return nil
 }
 
-// takeWeights asks for the memory of copies of weights: those that get another
-// type, and those that the core makes float32.
+// takeWeights reserves memory for copies of weights: those that are converted, and
+// those that the core converts to float32.
 func (n *Network) takeWeights(tensors []convert.Tensor) (release func(), err error) {
 	var copies uint64
 	for _, t := range tensors {
@@ -57,7 +57,7 @@ func (n *Network) takeWeights(tensors []convert.Tensor) (release func(), err err
 	return n.host.Take("a network's weights in their new type", copies)
 }
 
-// Bytes is the size of the network's weights as they are computed with.
+// Bytes is the size of the network's weights in the types that it computes with.
 func (n *Network) Bytes() (uint64, error) {
 	var sum uint64
 	for _, w := range n.net.Weights() {
@@ -71,14 +71,14 @@ func (n *Network) Bytes() (uint64, error) {
 		}
 		size, ok := typ.Size(t.Elements(), t.Shape[len(t.Shape)-1])
 		if !ok {
-			size = 4 * t.Elements() // it will be computed with in float32
+			size = 4 * t.Elements() // it is converted to float32
 		}
 		sum += uint64(size)
 	}
 	return sum, nil
 }
 
-// typeOf is the type that a tensor is computed with.
+// typeOf is the type that the network uses for a tensor.
 func (n *Network) typeOf(t convert.Tensor) (dtype.Type, error) {
 	if n.typ == "" {
 		return t.Native(), nil
@@ -87,7 +87,7 @@ func (n *Network) typeOf(t convert.Tensor) (dtype.Type, error) {
 	return convert.TypeFor(t, typ), err
 }
 
-// recodeAll replaces the tensors that need another type by copies of it, on all
+// recodeAll replaces tensors that need another type by converted copies, on all
 // processors.
 func (n *Network) recodeAll(ctx context.Context, tensors []convert.Tensor) error {
 	next := make(chan int)
@@ -118,7 +118,7 @@ func (n *Network) recodeAll(ctx context.Context, tensors []convert.Tensor) error
 	}
 }
 
-// recode gives a tensor the type it is to be computed with.
+// recode converts a tensor to the type that the network uses.
 func (n *Network) recode(ctx context.Context, t *convert.Tensor) error {
 	typ, err := n.typeOf(*t)
 	if err != nil {

@@ -105,7 +105,7 @@ func TestBrokenTexts(t *testing.T) {
 	chunk = binary.BigEndian.AppendUint32(append(chunk, body...), crc32.ChecksumIEEE(body))
 	broken := append(append(bytes.Clone(data[:33]), chunk...), data[33:]...)
 	_, err = ReadFacts(bytes.NewReader(broken))
-	require.ErrorContains(t, err, "no keyword")
+	require.ErrorContains(t, err, "the keyword must have")
 	img, err := Read(bytes.NewReader(broken))
 	require.NoError(t, err)
 	require.Equal(t, image.Pt(6, 4), img.Rect.Size(), "turned")

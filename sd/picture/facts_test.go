@@ -175,7 +175,7 @@ func TestFactsRefused(t *testing.T) {
 	for want, data := range map[string][]byte{
 		"not a PNG, JPEG":                                  []byte("a sentence"),
 		"jpeg: the file ends":                              jpeg[:100],
-		"jpeg: no header with":                             []byte("\xff\xd8\xff\xd9"),
+		"jpeg: the header with":                            []byte("\xff\xd8\xff\xd9"),
 		"jpeg: must have a marker (0xff), got 0x00":        []byte("\xff\xd8\xff\xe0\x00\x02\x00\x00"),
 		"jpeg: a segment's length":                         []byte("\xff\xd8\xff\xe0\x00\x01"),
 		"exif: a directory begins beyond the data":         broken,

@@ -15,17 +15,17 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// ESRGAN makes pictures larger with a network of ESRGAN's family. Its methods
-// may be called from any goroutine.
+// ESRGAN upscales pictures with a network of ESRGAN's family. Its methods may be called
+// from any goroutine.
 type ESRGAN struct {
-	// Tile is the side, in pixels of the picture, of the tiles that it is
-	// enlarged in, MinTile to MaxTile; 0 means 192, or less where memory is short. A
-	// network sees further than the pixels that neighbouring tiles share, which are
-	// blended; larger tiles differ less from a picture that is enlarged whole.
+	// Tile is the side of tiles in pixels of the input, MinTile to MaxTile; 0 means
+	// 192, or less if memory is short. Tiles overlap and are blended. A network sees
+	// further than the overlap, so larger tiles differ less from upscaling the whole
+	// picture at once.
 	Tile int
 
-	// OnTile, if not nil, is told after each tile; an error that it returns
-	// ends the work, and so does a panic.
+	// OnTile, if not nil, is called after each tile. If it returns an error or
+	// panics, the call stops with that error.
 	OnTile func(index, of int) error
 
 	host   *engine.Host
@@ -33,22 +33,22 @@ type ESRGAN struct {
 	config convert.ESRGANConfig
 }
 
-// Bounds of an upscaler's tiles, in pixels.
+// Limits of an upscaler's tiles, in pixels.
 const (
 	MinTile = 64
 	MaxTile = 2048
 )
 
-// A tile shares tileOverlap pixels with its neighbour, and tileMargin of them,
-// which see the padding, are dropped.
+// A tile overlaps its neighbour by tileOverlap pixels. The outer tileMargin of them
+// are dropped, because they see the padding.
 const (
 	defaultTile = 192
 	tileOverlap = 32
 	tileMargin  = 8
 )
 
-// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
-// .pth, .safetensors or .gguf file.
+// OpenESRGAN opens an upscaler: an RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as .pth,
+// .safetensors or .gguf file.
 func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
 	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 	if err != nil {
@@ -75,7 +75,7 @@ func (u *ESRGAN) setUp() (err error) {
 	return nil
 }
 
-// demands are what the network takes for a tile.
+// demands are the network's memory for a tile.
 func (u *ESRGAN) demands() ([]engine.Demand, error) {
 	fold := u.config.Fold
 	d, ok, err := engine.DemandOf(u.net, "image", cgo.Input{Name: "image",
@@ -86,8 +86,8 @@ func (u *ESRGAN) demands() ([]engine.Demand, error) {
 	return []engine.Demand{d}, nil
 }
 
-// Scale is how many times wider and higher pictures become; 0 of a zero value, which
-// was never opened.
+// Scale is the network's factor for both sides; 0 for a zero value, which was never
+// opened.
 func (u *ESRGAN) Scale() int {
 	if u.Host() == nil {
 		return 0
@@ -95,7 +95,7 @@ func (u *ESRGAN) Scale() int {
 	return u.config.Scale()
 }
 
-// Host is what the network computes with; nil of a zero value.
+// Host is the network's host; nil for a zero value.
 func (u *ESRGAN) Host() *engine.Host {
 	if u == nil {
 		return nil
@@ -106,7 +106,7 @@ func (u *ESRGAN) Host() *engine.Host {
 // Network is the upscaler's network.
 func (u *ESRGAN) Network() *engine.Network { return u.net }
 
-// Name is the upscaler's name: its file's, without folder and ending.
+// Name is the upscaler's name: its file's name without folder and extension.
 func (u *ESRGAN) Name() string {
 	if u.Host() == nil {
 		return ""
@@ -114,8 +114,8 @@ func (u *ESRGAN) Name() string {
 	return u.host.Name
 }
 
-// Close frees the network and unmaps the file, after the calls in progress.
-// Further calls return [engine.ErrClosed]; to close again does nothing.
+// Close waits for the calls in progress, frees the network and unmaps the file. Later
+// calls return [engine.ErrClosed]; closing again does nothing.
 func (u *ESRGAN) Close() error {
 	if u.Host() == nil {
 		return nil
@@ -123,9 +123,9 @@ func (u *ESRGAN) Close() error {
 	return u.host.Close()
 }
 
-// Upscale makes a picture larger: its sides times Scale. Transparency is
-// enlarged apart from the colours, by bicubic interpolation. Beside the two
-// pictures, of 8 bits a channel, it takes the memory of a row of tiles.
+// Upscale multiplies a picture's sides by Scale. Transparency is upscaled separately,
+// by bicubic interpolation. It needs memory for both pictures, with 8 bits a channel,
+// and for a row of tiles.
 func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, error) {
 	release, err := engine.Use(u.Host())
 	if err != nil {
@@ -142,7 +142,7 @@ func (u *ESRGAN) Upscale(ctx context.Context, img image.Image) (*image.NRGBA, er
 	return u.upscale(ctx, src, u.onTile())
 }
 
-// onTile is what is told after each tile.
+// onTile is OnTile with protection against panics.
 func (u *ESRGAN) onTile() tensor.Progress {
 	if u.OnTile == nil {
 		return tensor.NoProgress
@@ -155,7 +155,7 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done tensor.Prog
 	if err := checkSize(size, scale); err != nil {
 		return nil, err
 	}
-	// The large picture and its file, the small one, and a band of tiles.
+	// The large picture and its file, the small picture, and a row of tiles.
 	release, err := u.host.TakePixels(size.X*scale, size.Y*scale, 2*engine.PicturePixel+1)
 	if err != nil {
 		return nil, err
@@ -170,8 +170,8 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done tensor.Prog
 	if err != nil {
 		return nil, err
 	}
-	// Tiles are counted in folded pixels, so that the same pixels are folded in
-	// all of them.
+	// Tiles are aligned to groups of fold x fold pixels (pixel unshuffle), so that
+	// all tiles group the same pixels.
 	fold, factor := u.config.Fold, 1<<u.config.Doublings
 	one := func(ys, xs tensor.Span) (tensor.Tensor, error) {
 		x := tensor.FromImage(imaging.Crop(src, image.Rect(xs.Start*fold, ys.Start*fold, xs.End*fold, ys.End*fold)))
@@ -206,9 +206,9 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done tensor.Prog
 	return large, nil
 }
 
-// UpscaleTo makes a picture of a size, at most [MaxUpscaled] a side and a quarter
-// of its square in all: it is enlarged until it covers the size, three times at
-// most, and brought to it by Lanczos' filter.
+// UpscaleTo upscales a picture to a size, at most [MaxUpscaled] a side and a quarter of
+// its square in all. The network runs until the picture covers the size, at most three
+// times; then a Lanczos filter resizes it.
 func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height int) (*image.NRGBA, error) {
 	release, err := engine.Use(u.Host())
 	if err != nil {
@@ -228,8 +228,7 @@ func (u *ESRGAN) UpscaleTo(ctx context.Context, img image.Image, width, height i
 	return u.Enlarge(ctx, src, width, height, u.onTile())
 }
 
-// checkSize checks the size of a picture that is to become scale times as wide and
-// high.
+// checkSize checks the size of a picture whose sides will be multiplied by scale.
 func checkSize(size image.Point, scale int) error {
 	if size.X < 1 || size.Y < 1 {
 		return fmt.Errorf("a picture must have at least one pixel, got %dx%d", size.X, size.Y)
@@ -241,8 +240,8 @@ func checkSize(size image.Point, scale int) error {
 	return nil
 }
 
-// Enlarge is [ESRGAN.UpscaleTo] for a caller that has acquired the host and checked
-// the size; done is told after each tile.
+// Enlarge is [ESRGAN.UpscaleTo] for a caller that has acquired the host and checked the
+// size; done is called after each tile.
 func (u *ESRGAN) Enlarge(ctx context.Context, img *image.NRGBA, width, height int, done tensor.Progress) (*image.NRGBA, error) {
 	large := imaging.Clone(img)
 	for range 3 {
@@ -265,8 +264,8 @@ func (u *ESRGAN) Enlarge(ctx context.Context, img *image.NRGBA, width, height in
 	return Resize(large, width, height, imaging.Lanczos), nil
 }
 
-// tile is the side of the tiles for a picture: u.Tile, or of the usual sides
-// the largest that memory allows.
+// tile is the side of the tiles for a picture: u.Tile, or the largest of the usual
+// sides that fits in memory.
 func (u *ESRGAN) tile(ctx context.Context, size image.Point) (int, error) {
 	if u.Tile != 0 {
 		if u.Tile < MinTile || u.Tile > MaxTile {
@@ -287,11 +286,11 @@ func (u *ESRGAN) tile(ctx context.Context, size image.Point) (int, error) {
 	return MinTile, nil
 }
 
-// MaxUpscaled bounds the sides of an upscaled picture, in pixels.
+// MaxUpscaled is the largest side of an upscaled picture, in pixels.
 const MaxUpscaled = 32768
 
-// enlargeAlpha gives an enlarged picture the transparency of the small one, if
-// that has any.
+// enlargeAlpha gives a large picture the resized alpha of the small one, if that is
+// not opaque.
 func enlargeAlpha(large, small *image.NRGBA) {
 	alpha := image.NewGray(small.Rect)
 	opaque := true

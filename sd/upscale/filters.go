@@ -1,5 +1,5 @@
-// Package upscale makes pictures larger: with filters, in pixels or in latents, and
-// with networks of ESRGAN's family.
+// Package upscale makes pictures larger: with filters on pixels or latents, and with
+// networks of ESRGAN's family.
 package upscale
 
 import (
@@ -11,15 +11,15 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Filter is a way to make a picture larger that needs no network: in the latent, or
-// in pixels. One of Latent and Pixels is not nil.
+// Filter is an upscaler without a network. It works on latents or on pixels: one of
+// Latent and Pixels is not nil.
 type Filter struct {
-	Name   string // in parameters, as AUTOMATIC1111 spells it
+	Name   string // in generation parameters, as AUTOMATIC1111 spells it
 	Latent *tensor.Resampling
 	Pixels *imaging.ResampleFilter
 }
 
-// filters are all of them, the default first.
+// filters are all filters, the default first.
 func filters() []Filter {
 	return []Filter{
 		{Name: "Latent", Latent: &tensor.Bilinear},
@@ -40,8 +40,7 @@ func plainName(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("(", "", ")", "").Replace(name)), " ", "-")
 }
 
-// Filters are the names that [LookupFilter] knows, as command lines spell them, the
-// default first.
+// Filters are the names of all filters, as command lines spell them, the default first.
 func Filters() []string {
 	var names []string
 	for _, f := range filters() {
@@ -60,8 +59,8 @@ func LookupFilter(name string) (Filter, bool) {
 	return Filter{}, false
 }
 
-// Resize brings a picture to a size. It resizes that side first which makes the
-// picture smaller, where the other order would take much more memory.
+// Resize resizes a picture. If one side shrinks much, that side is first, because the
+// other order would need much more memory.
 func Resize(img *image.NRGBA, width, height int, filter imaging.ResampleFilter) *image.NRGBA {
 	if size := img.Rect.Size(); width*size.Y > 4*max(size.X*size.Y, width*height) {
 		img = imaging.Resize(img, size.X, height, filter)
