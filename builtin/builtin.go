@@ -1,5 +1,5 @@
-// Package builtin brings a small text-to-image model along: importing it makes
-// [sd.Open] with an empty path open that model.
+// Package builtin has a small text-to-image model. In a program that imports it,
+// [sd.Open] with an empty path opens that model.
 //
 //	import _ "github.com/sdgo/sdgo/builtin"
 //
@@ -15,7 +15,7 @@ import (
 	"github.com/sdgo/sdgo/sd"
 )
 
-// Name is the model's name in the parameters of pictures.
+// Name is the model's name in generation parameters.
 const Name = "sdgo-noto"
 
 //go:embed noto.gguf

@@ -64,8 +64,8 @@ func fileLines(t *testing.T, path string) (lines []string) {
 	return lines
 }
 
-// layout is where a prompt's words put a thing (training/scenes.py): its size
-// and centre in pixels.
+// layout is the size and centre, in pixels, of the thing that a prompt names
+// (training/scenes.py).
 func layout(prompt string) (size, x, y int) {
 	has := func(words string) bool { return strings.Contains(prompt, words) }
 	switch small := has("small "); {
@@ -81,7 +81,7 @@ func layout(prompt string) (size, x, y int) {
 	return 88, 64, 64
 }
 
-// small is a picture in cells, RGB.
+// small downscales a picture to cells, RGB.
 type small [side * side * 3]float32
 
 func shrink(img image.Image) (s small) {
@@ -132,8 +132,8 @@ func distance(picture *small, ground color.NRGBA, sprite *image.NRGBA, at image.
 	return sum
 }
 
-// fit is how far a picture is from showing a thing at a size and a place, in
-// pixels, give or take a cell.
+// fit is a picture's distance from showing a thing at a size and a place, in pixels,
+// the least within a cell of that place.
 func fit(picture *small, ground color.NRGBA, th thing, size, x, y int) float64 {
 	best := math.Inf(1)
 	for _, n := range []int{size/cell - 1, size / cell, size/cell + 1} {
@@ -178,9 +178,9 @@ func colourName(c color.NRGBA) string {
 	return found
 }
 
-// The first fifty prompts of the model's list, whose pairs of thing and
-// background it never saw: what they name is what is drawn. A sampler, a
-// tokenizer, a quantizer or a kernel that is wrong does not get there.
+// The model draws what the first fifty prompts of its list name, pairs of thing and
+// background that it never saw in training. A wrong sampler, tokenizer, quantizer or
+// kernel would fail.
 func TestDrawsWhatThePromptNames(t *testing.T) {
 	const pictures = 50
 	all := things(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/sdgo/sdgo/sd"
 )
 
-// A GPU draws the CPU's picture. Devices in software are slow: one of half the
-// size, in few steps, with weights whose shaders are compiled in seconds.
+// A GPU draws the CPU's picture. Software devices are slow, so it has half the size,
+// few steps, and weights whose shaders compile in seconds.
 func TestPicturesOnDevice(t *testing.T) {
 	device := os.Getenv("SDGO_TEST_DEVICE")
 	if device == "" {

@@ -33,8 +33,8 @@ func drawWith(t *testing.T, o sd.Options, r sd.Request) (pictures []*image.NRGBA
 	return pictures
 }
 
-// ink is what stands out from a picture's background: its share of the pixels
-// and the middle of it, in pixels.
+// ink is the part of a picture that differs from the background: its share of the
+// pixels and its centre, in pixels.
 func ink(img *image.NRGBA) (share, x, y float64) {
 	ground := background(img)
 	n := 0.0
@@ -75,8 +75,8 @@ func TestSameBitsOnEveryRunAndThreadCount(t *testing.T) {
 	}
 }
 
-// A trained model's picture is the same on every machine but for rounding: nearer
-// to the picture of float32 arithmetic than anybody can see.
+// A trained model's picture differs from machine to machine only by rounding, less than
+// anybody can see.
 func TestEveryInstructionSetDrawsThePicture(t *testing.T) {
 	r := sd.Request{Prompt: "a red apple on a yellow background", Steps: 6, Seed: 1, Sampler: "euler"}
 	want := drawWith(t, sd.Options{Kernels: "generic"}, r)[0]

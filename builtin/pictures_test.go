@@ -13,8 +13,8 @@ import (
 	"github.com/sdgo/sdgo/sd"
 )
 
-// score is how much more a picture looks like one thing than like another, by
-// the retrieval check: 1 is all, -1 the other.
+// score is how much more a picture looks like one thing than like another: 1 is the
+// first, -1 the other.
 func score(all []thing, img *image.NRGBA, prompt, icon, other string) float64 {
 	picture, ground := shrink(img), background(img)
 	size, x, y := layout(prompt)
@@ -36,8 +36,8 @@ var pairs = []struct{ prompt, icon, to, other string }{
 	{"a megaphone on a purple background", "megaphone", "a red apple on a purple background", "red-apple"},
 }
 
-// From one prompt to another the picture turns from one thing into the other,
-// and hardly ever back: a step back is less than a seventh of the way.
+// From one prompt to another the picture changes from one thing to the other, almost
+// monotonically: a step back is less than a seventh of the way.
 func TestPromptsInterpolate(t *testing.T) {
 	const frames = 7
 	all := things(t)
@@ -76,9 +76,9 @@ func TestInterpolationEnds(t *testing.T) {
 	require.Greater(t, difference(ask(from, 1, nil), ask(from, 1, both(0.5))), 1.0)
 }
 
-// The more of a picture is painted anew the less it is what it was: at a low
-// strength it stays that thing at its place, at a high one it becomes what the
-// prompt says. (With more guidance the model turns sooner: at 5 by 0.1.)
+// The higher the denoising strength, the less of the picture remains: at a low
+// strength it keeps its thing and place, at a high one it becomes what the prompt
+// says. (With more guidance that happens earlier: at guidance 5, by 0.1.)
 func TestStrengthKeepsOrChanges(t *testing.T) {
 	all := things(t)
 	for _, p := range pairs {
@@ -103,7 +103,7 @@ func TestStrengthKeepsOrChanges(t *testing.T) {
 	}
 }
 
-// Outside the mask every pixel is what it was.
+// Outside the mask no pixel changes.
 func TestInpaintingTouchesTheMaskAlone(t *testing.T) {
 	first := draw(t, 0, sd.Request{Prompt: pairs[0].prompt, Sampler: "euler", Steps: 8, Guidance: sd.Float(5), Seed: 1})[0]
 	mask := image.NewGray(first.Rect)

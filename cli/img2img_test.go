@@ -137,7 +137,7 @@ func TestPictureRefusals(t *testing.T) {
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "NaN"}, "--mask-blur"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", other}, "--mask: must have the picture's 64x32 pixels, got 32x32"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", black}, "--mask: nothing to paint"},
-		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-padding", "8"}, "--mask-padding: it belongs to painting only what is masked"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-padding", "8"}, `--mask-padding: needs the inpaint area "only masked"`},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-feather", "-1"}, "--mask-feather: must be 0 to 256, got -1"},
 		{ExitFailure, []string{"img2img", "-i", bomb}, "bomb.png: 60000x60000 pixels"},
 		{ExitFailure, []string{"inpaint", "-i", in, "--mask", bomb}, "--mask " + bomb + ": 60000x60000 pixels"},

@@ -121,7 +121,7 @@ func TestStageProblems(t *testing.T) {
 		"Hires[1].Scale: must be more than 0, such as 2, got -1":               {Scale: -1},
 		"Hires[1].Scale: 0.01 times 32x32 is 0x0 pixels":                       {Scale: 0.01},
 		"Hires[1].Scale: 500 times 32x32 is 16000x16000 pixels":                {Scale: 500},
-		"Hires[1].Scale: with a size":                                          {Scale: 2, Width: 64, Height: 64},
+		"Hires[1].Scale: can't be combined with a size":                        {Scale: 2, Width: 64, Height: 64},
 		"Hires[1].Height: must be a multiple of 8 from 8 to 8192, got 0":       {Width: 64},
 		"Hires[1].Width: must be a multiple of 8 from 8 to 8192, got 65":       {Width: 65, Height: 64},
 		"Hires[1].Upscaler: \"latin\" is not known; there are latent, latent-": {Upscaler: "latin"},

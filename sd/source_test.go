@@ -144,8 +144,8 @@ func TestPictureSizes(t *testing.T) {
 func TestPictureRequestsAreChecked(t *testing.T) {
 	small, large := image.NewGray(image.Rect(0, 0, 64, 64)), image.NewGray(image.Rect(0, 0, 64, 72))
 	for field, r := range map[string]Request{
-		"Strength: without an Image":                            {Strength: Float(0.5)},
-		"Mask: without an Image":                                {Mask: small},
+		"Strength: needs an Image":                              {Strength: Float(0.5)},
+		"Mask: needs an Image":                                  {Mask: small},
 		"Mask: must have the picture's 64x64 pixels, got 64x72": {Image: small, Mask: large},
 		"Strength: must be 0 to 1, got 1.5":                     {Image: small, Strength: Float(1.5)},
 		"Image: 0x0 pixels; at least one is":                    {Image: &image.Gray{}},

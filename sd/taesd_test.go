@@ -188,7 +188,7 @@ func TestTAESDErrors(t *testing.T) {
 	_, err = m.Generate(context.Background(), Request{TAESD: attach(t, m, openTAESD(t, filepath.Join(taesdFolder, "encoder.pth"), Options{}))})
 	require.ErrorContains(t, err, "TAESD: encoder must have a decoder, got an encoder alone")
 	_, err = m.Generate(context.Background(), Request{TAESDPreviewOnly: true})
-	require.ErrorContains(t, err, "TAESDPreviewOnly: without a TAESD")
+	require.ErrorContains(t, err, "TAESDPreviewOnly: needs a TAESD")
 
 	// Files that are broken in one place.
 	data, err := os.ReadFile(filepath.Join(taesdFolder, "tiny.safetensors"))

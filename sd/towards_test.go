@@ -52,7 +52,7 @@ func TestTowardsProblems(t *testing.T) {
 	for want, towards := range map[string]Interpolation{
 		"Interpolate.At: must be 0 to 1, got NaN": {Prompt: &empty, At: nan()},
 		"Interpolate.At: must be 0 to 1, got -1":  {Prompt: &empty, At: -1},
-		"Interpolate: neither a Prompt nor":       {},
+		"Interpolate: needs a Prompt or a Seed":   {},
 		"Interpolate.Seed: must be 0 to":          {Seed: &seed},
 		"Interpolate.Prompt: prompt: weight ":     {Prompt: &weight},
 		"Interpolate.Prompt: <lora:x>: extra ":    {Prompt: &tag},

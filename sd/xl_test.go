@@ -155,14 +155,14 @@ func TestXLRequests(t *testing.T) {
 		r    Request
 		want string
 	}{
-		{refiner, Request{}, "Image: the model is a refiner: it needs a picture to begin with, or to be the Refiner of a base model"},
+		{refiner, Request{}, "Image: the model is a refiner: it needs an initial picture, or to be the Refiner of a base model"},
 		{base, Request{Refiner: attach(t, base, plain)}, "Refiner: sd1 is Stable Diffusion 1.x; it must be a plain model of Stable Diffusion XL's family"},
 		{plain, Request{Refiner: attach(t, plain, refiner)}, "Refiner: only Stable Diffusion XL has one"},
-		{plain, Request{TargetSize: image.Pt(64, 64)}, "TargetSize: only Stable Diffusion XL is told the sizes"},
+		{plain, Request{TargetSize: image.Pt(64, 64)}, "TargetSize: only Stable Diffusion XL takes it"},
 		{base, Request{AestheticScore: Float(6)}, "AestheticScore: only Stable Diffusion XL's refiner"},
 		{base, Request{AestheticScore: Float(math.NaN())}, "AestheticScore: must be 0 to 10, got NaN"},
 		{base, Request{CropTopLeft: image.Pt(-1, 0)}, "CropTopLeft: must be 0 to 8192 pixels, got -1x0"},
-		{base, Request{RefinerAt: Float(0.5)}, "RefinerAt: a fraction of the steps without a Refiner"},
+		{base, Request{RefinerAt: Float(0.5)}, "RefinerAt: needs a Refiner"},
 		{base, Request{Refiner: attach(t, base, refiner), RefinerAt: Float(1.5)}, "RefinerAt: must be 0 to 1, got 1.5"},
 		{base, Request{ClipSkip: 3}, "ClipSkip: must be 1 to 2, got 3: the text encoder has 2 layers"},
 	} {

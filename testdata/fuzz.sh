@@ -1,24 +1,23 @@
 #!/bin/sh
-# Runs every fuzz target of the module for a time, one after the other, and says
-# how many executions a second each made. A target that fails does not keep the
-# others from running: failures are printed again at the end.
-# Usage: fuzz.sh TIME [TARGET …], a target being such as convert/gguf.FuzzParse
+# Runs every fuzz target of the module for a time, one after the other, and prints
+# the executions per second of each. After a failure it continues with the other
+# targets; failures are printed again at the end.
+# Usage: fuzz.sh TIME [TARGET …], where a target is such as convert/gguf.FuzzParse
 #
-# Go before 1.27 now and then reports the end of the time itself as a failure,
-# "context deadline exceeded" and nothing more (https://go.dev/issue/75804). A
-# target that fails with these words alone, no input written down, runs again;
-# one that fails so three times has failed.
+# Go before 1.27 sometimes reports the end of the time as a failure, with only
+# "context deadline exceeded" (https://go.dev/issue/75804). A target that fails with
+# only these words, and without an input, runs again, at most three times.
 set -eu
 time=${1:-5s}
 [ $# -eq 0 ] || shift
-wanted=" $* "
+selected=" $* "
 log=$(mktemp)
 failures=$(mktemp)
 trap 'rm -f "$log" "$failures"' EXIT
 trap 'exit 1' INT TERM
 
-# Targets that write files do so in memory, where there is such a folder; Go's
-# programs stay elsewhere, because it may forbid to run them.
+# Targets write their files to memory if /dev/shm exists. Go's programs stay
+# elsewhere, because /dev/shm may be mounted noexec.
 if [ -d /dev/shm ] && [ -w /dev/shm ]; then
     export GOTMPDIR="${GOTMPDIR:-${TMPDIR:-/tmp}}" TMPDIR=/dev/shm
 fi
@@ -27,14 +26,14 @@ fuzz() {
     go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 10x "$1" >"$log" 2>&1
 }
 
-# What the tool prints after a failure: without an input that made it fail, the
-# line below "--- FAIL" is all there is.
+# Whether the output is that false failure: without an input, there is only one line
+# after "--- FAIL".
 only_the_deadline() {
     ! grep -q 'Failing input written\|panic\|hung or terminated' "$log" &&
         [ "$(sed -n '/^--- FAIL/,/^FAIL$/p' "$log" | sed '1d;$d' | tr -d ' ')" = contextdeadlineexceeded ]
 }
 
-# The last count of executions, by the time since the first, such as 1h2m3s.
+# The last count of executions, divided by the elapsed time, such as 1h2m3s.
 rate() {
     sed -n 's/^fuzz: elapsed: \([0-9hms]*\), execs: \([0-9]*\) .*/\1 \2/p' "$log" | tail -n 1 | awk '{
         seconds = 0; n = ""
@@ -52,7 +51,7 @@ for package in $(go list ./...); do
     folder=$(go list -f '{{.Dir}}' "$package")
     for target in $(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$folder"/*_test.go | sed 's/func //'); do
         name=${package#"$prefix"}.$target
-        case "$wanted" in "  " | *" $name "*) ;; *) continue ;; esac
+        case "$selected" in "  " | *" $name "*) ;; *) continue ;; esac
         status=failed
         for try in 1 2 3; do
             if fuzz "$package" "$target"; then

@@ -1,6 +1,5 @@
-// Command batch draws a picture for each line of a text, two at a time in one
-// pass of the network where memory allows. A line that can't be drawn stops no
-// other.
+// Command batch draws a picture for each line of its input, two in one pass of the
+// network where memory allows. After a line that fails it continues with the others.
 //
 //	go run ./examples/batch sd15.safetensors pictures < prompts.txt
 package main
@@ -53,7 +52,7 @@ func draw(ctx context.Context, path, folder string, prompts io.Reader) error {
 	return model.GenerateAll(ctx, requests, func(i int, r *sd.Result, err error) error {
 		if err != nil {
 			log.Printf("%q: %v", requests[i].Prompt, err)
-			return nil // go on with the others
+			return nil // continue with the others
 		}
 		return save(filepath.Join(folder, fmt.Sprintf("%03d.png", i+1)), r.Images[0])
 	})

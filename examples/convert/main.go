@@ -1,5 +1,5 @@
-// Command convert quantizes a model to a GGUF file of 8 bits a weight, after
-// saying what it is and how large the file will be.
+// Command convert quantizes a model to a GGUF file of 8 bits a weight. First it prints
+// what the model is and how large the file will be.
 //
 //	go run ./examples/convert sd15.safetensors sd15-q8.gguf
 package main

@@ -1,10 +1,10 @@
-// Command customsampler is a sampler of one's own: Ralston's method, of second
-// order, beside Euler's on a toy model whose exact answer is known.
+// Command customsampler implements a sampler, Ralston's method of second order, and
+// compares it with Euler's on a toy model whose exact answer is known.
 //
 //	go run ./examples/customsampler
 //
-// A request names its sampler, so sd runs one of this program's only once it is
-// in the registry of package sampler: docs/adding-a-sampler.md.
+// A request names its sampler, so package sd runs only samplers in the registry of
+// package sampler: see docs/adding-a-sampler.md.
 package main
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 )
 
-// ralston goes two thirds of a step, and takes the whole step with a quarter of
-// the first slope dx/dsigma and three quarters of the second.
+// ralston evaluates the slope dx/dsigma at the start of a step and after two thirds of
+// it. The step uses a quarter of the first slope and three quarters of the second.
 func ralston(ctx context.Context, denoise sampler.Denoiser, x []float32, sigmas sampler.Sigmas, _ sampler.Noise, o sampler.Options) error {
 	if err := sigmas.Check(); err != nil {
 		return err

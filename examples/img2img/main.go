@@ -1,5 +1,5 @@
-// Command img2img paints a picture again after a prompt, and writes it with the
-// parameters that made it.
+// Command img2img changes a picture by a prompt, and writes the result with its
+// generation parameters.
 //
 //	go run ./examples/img2img sd15.safetensors sketch.png "a lighthouse, oil painting" out.png
 package main
@@ -44,7 +44,7 @@ func paint(ctx context.Context, path, from, prompt, out string) error {
 	result, err := model.Generate(ctx, sd.Request{
 		Prompt:   prompt,
 		Image:    img,
-		Strength: sd.Float(0.6), // 0 keeps the picture, 1 keeps nothing of it
+		Strength: sd.Float(0.6), // denoising strength: 0 keeps the picture, 1 replaces all of it
 		Seed:     42,
 		OnEvent: func(e sd.Event) error {
 			log.Printf("%s %d/%d", e.Stage, e.Index, e.Of)

@@ -1,5 +1,5 @@
-// Command txt2img is the library in one page: a model and a text in, out.png
-// out.
+// Command txt2img is the library on one page: it draws a prompt with a model and writes
+// out.png.
 //
 //	go run ./examples/txt2img sd15.safetensors "a lighthouse at dusk"
 package main

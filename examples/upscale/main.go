@@ -1,5 +1,5 @@
-// Command upscale makes a picture larger with an ESRGAN model, twice as wide and
-// high whatever the model's own factor is.
+// Command upscale upscales a picture with an ESRGAN model to twice its size, whatever
+// the model's own factor is.
 //
 //	go run ./examples/upscale RealESRGAN_x4plus.pth in.png out.png
 package main

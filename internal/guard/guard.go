@@ -1,5 +1,5 @@
-// Package guard runs code of others: callbacks, and values of interfaces that a
-// caller hands in. What such code does becomes an error, and no more.
+// Package guard runs a caller's code: callbacks, and methods of interface values. If
+// such code panics or ends its goroutine, that becomes an error.
 package guard
 
 import (
@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Error says that code of others panicked, or ended its goroutine.
+// Error says that a caller's code panicked or ended its goroutine.
 type Error struct {
 	What  string // whose code it was: "OnEvent", "the picture"
 	Value any    // of the panic; nil after runtime.Goexit
@@ -24,18 +24,18 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s panicked: %s%s", e.What, e.text, e.place)
 }
 
-// Unwrap is the panic's value, where that is an error.
+// Unwrap is the panic's value, if that is an error.
 func (e *Error) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// maxText bounds what is told of a panic's value, in bytes.
+// maxText is the largest part of a panic's value that the error quotes, in bytes.
 const maxText = 1000
 
-// Call runs f and returns its error, or an [Error] if it panics or ends its
-// goroutine. It runs in a goroutine of its own, while the caller waits: nothing
-// else could go on after runtime.Goexit.
+// Call runs f and returns its error, or an [Error] if it panics or ends its goroutine.
+// f runs in its own goroutine while Call waits, because after runtime.Goexit nothing
+// else of a goroutine runs.
 func Call(what string, f func() error) error {
 	var err error = &Error{What: what}
 	done := make(chan struct{})

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rude is a value whose text ends the goroutine that asks for it.
+// rude is a value whose Error method ends the goroutine.
 type rude struct{}
 
 func (rude) String() string { runtime.Goexit(); return "" }

@@ -2,20 +2,20 @@ package limits
 
 import "sync"
 
-// What a process needs beside what it asks for here, in bytes: stacks, buffers,
-// garbage that is not collected yet. Address space goes in large pieces: Go's heap
-// takes 64 MB at a time, and a thread 8 MB.
+// Memory that a process needs in addition to what it reserves here, in bytes: stacks,
+// buffers, garbage that is not collected yet. Address space is used in large pieces:
+// 64 MB at a time by Go's heap, and 8 MB by a thread.
 const (
 	spare        = 32 << 20
 	spareAddress = 112 << 20
 )
 
-// promised is what has been asked for and is not used yet, so that the system
-// does not count it.
+// promised is memory that was reserved and is not used yet, so that the system does not
+// count it.
 var promised struct {
 	sync.Mutex
 	bytes   uint64
-	pretend *uint64 // in tests: all the memory that there is
+	pretend *uint64 // in tests: the memory of the machine
 }
 
 // Pretend makes Room and Take see so many bytes of memory until end is called.
@@ -31,8 +31,8 @@ func Pretend(bytes uint64) (end func()) {
 	}
 }
 
-// Room is what may be asked for: what [Memory] says without what is promised
-// already and a rest that is always left.
+// Room is the memory that can be reserved: that of [Memory], less what is reserved
+// already and a fixed remainder.
 func Room() Bound {
 	promised.Lock()
 	defer promised.Unlock()
@@ -51,9 +51,9 @@ func room() Bound {
 	})
 }
 
-// Take asks for memory that is about to be used. Where there is not enough, ok is
-// false and left is the room that there is. Otherwise release must be called once
-// the system counts the memory, or it is freed.
+// Take reserves memory that is about to be allocated. If there is not enough, ok is
+// false and left is the room that there is. Otherwise call release once the memory is
+// allocated, or no longer needed.
 func Take(bytes uint64) (release func(), left Bound, ok bool) {
 	promised.Lock()
 	defer promised.Unlock()

@@ -14,9 +14,9 @@ type group struct {
 	v1     bool
 }
 
-// groups are those that bound this process with a controller: its own and all
-// above it, in each hierarchy that may have the controller. Not every folder
-// need be there.
+// groups are the control groups that limit this process with a controller: its own and
+// all above it, in each hierarchy that may have the controller. Some folders may not
+// exist.
 func (s system) groups(controller string) []group {
 	own, ok := s.read("proc/self/cgroup")
 	if !ok {
@@ -47,8 +47,8 @@ type membership struct {
 	path        string
 }
 
-// parseCgroup reads /proc/self/cgroup: "4:cpu,cpuacct:/a/b", or "0::/a/b" for
-// version 2. Lines that are not like that are left out.
+// parseCgroup parses /proc/self/cgroup: "4:cpu,cpuacct:/a/b", or "0::/a/b" for version
+// 2. Other lines are ignored.
 func parseCgroup(text []byte) []membership {
 	var all []membership
 	for line := range bytes.Lines(text) {
@@ -96,7 +96,7 @@ func parseMounts(text []byte) []mount {
 	return all
 }
 
-// unescape turns the kernel's \040 into a space, and the like.
+// unescape decodes the kernel's octal escapes, such as \040 for a space.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -112,8 +112,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// mountOf is the mount of the hierarchy that a membership is in: the one that
-// shows the process's own group, if there are several.
+// mountOf is the mount of a membership's hierarchy. If there are several, it is the one
+// that contains the process's own group.
 func mountOf(all []mount, in membership, controller string) (found mount, ok bool) {
 	for _, m := range all {
 		if m.v1 != (in.controllers != nil) || m.v1 && !slices.Contains(m.options, controller) {
@@ -129,7 +129,7 @@ func mountOf(all []mount, in membership, controller string) (found mount, ok boo
 	return found, ok
 }
 
-// below is a group's path in a mount; false if the mount doesn't show it.
+// below is a group's path in a mount; false if the mount doesn't contain it.
 func (m mount) below(group string) (string, bool) {
 	if strings.HasPrefix(group, "/..") { // above the namespace's own root
 		return "", false
@@ -143,9 +143,9 @@ func (m mount) below(group string) (string, bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// levels are the folders of a group and all above it, its own first. Where a
-// mount doesn't show the group, as in containers that see the host's paths, what
-// it is mounted from is the container's group.
+// levels are the folders of a group and all above it, its own first. If a mount doesn't
+// contain the group, as in containers that see the host's paths, the mount's root is
+// the container's group.
 func (m mount) levels(group string) []string {
 	point := strings.TrimPrefix(path.Clean(m.point), "/")
 	rest, ok := m.below(group)

@@ -1,12 +1,11 @@
-// Package limits says what this process may take of the machine, which in a
-// container or under ulimit is less than the machine has: memory, processors
-// and threads. It reads what the system says and keeps nothing, so answers are
-// those of the moment.
+// Package limits finds how much memory, and how many processors and threads, this
+// process may use. In a container or under ulimit that is less than the machine has.
+// It asks the system in each call and caches nothing.
 //
 // On Linux that is /proc, the process's control groups (cgroup, versions 1 and
 // 2, at every level up to the root) and its resource limits; on other Unix
 // systems the resource limits; on Windows the free memory and the limits of the
-// process's job. What can't be read bounds nothing.
+// process's job. A value that can't be read is no limit.
 package limits
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// Unlimited is an amount that nothing bounds.
+// Unlimited is an amount without a limit.
 const Unlimited = math.MaxUint64
 
 // Bound is an amount and what it comes from, such as "free memory" or "control
@@ -26,7 +25,7 @@ type Bound struct {
 	By     string
 }
 
-// What bounds memory.
+// The sources of memory limits.
 const (
 	ByHost    = "the machine's free memory"
 	ByGroup   = "the control group's memory limit"
@@ -35,16 +34,16 @@ const (
 	ByJob     = "the job's memory limit"
 )
 
-// Memory is what the process may still take, in bytes. Pages of files, which the
-// system can take back, count as free.
+// Memory is what the process may still allocate, in bytes. Pages of files count as
+// free, because the system can reclaim them.
 func Memory() Bound { return this.memory(func(string) uint64 { return 0 }) }
 
-// Threads is how many threads the process may still make.
+// Threads is the number of threads that the process may still create.
 func Threads() uint64 { return this.threads() }
 
-// CPUs is how many threads can compute at once: one for each physical core that
-// the process may run on, and no more than its control groups' share of time is
-// worth, rounded up.
+// CPUs is the number of threads that can compute at once: one for each physical core
+// that the process may run on, and no more than its control groups' CPU quota, rounded
+// up.
 func CPUs() int {
 	n := runtime.NumCPU()
 	if c := cpuid.CPU; c.PhysicalCores > 0 && c.ThreadsPerCore > 1 {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fixture is the system whose files are in a folder of testdata.
+// fixture is a system whose files are in a folder of testdata.
 func fixture(name string, r rlimits) system {
 	return system{root: os.DirFS(filepath.Join("testdata", name)), rlimits: func() rlimits { return r }, pageSize: 4096, user: 1000}
 }
@@ -25,7 +25,7 @@ func TestSystems(t *testing.T) {
 		quota   uint64
 	}{
 		"v1-container": {Bound{450000000, ByGroup}, 11, 1},                // half a processor is one thread
-		"v1-nested":    {Bound{100000000, ByGroup}, Unlimited, Unlimited}, // the group above is tighter
+		"v1-nested":    {Bound{100000000, ByGroup}, Unlimited, Unlimited}, // the parent group has the lower limit
 		"v2":           {Bound{2300000000, ByGroup}, 100, 2},              // memory.high; 1.5 processors are two threads
 		"v2-namespace": {Bound{0, ByGroup}, 0, Unlimited},                 // more is used than allowed
 		"hybrid":       {Bound{1500000000, ByGroup}, 10, 1},
@@ -56,8 +56,8 @@ func TestResourceLimits(t *testing.T) {
 	require.Equal(t, Bound{5000, ByAddress}, fixture("garbage", rlimits{5000, Unlimited, Unlimited}).memory(nothing))
 	require.Equal(t, Bound{0, ByAddress}, fixture("huge", rlimits{5000, Unlimited, Unlimited}).memory(nothing))
 
-	// What counts is the real user's threads, ten here; where all threads of the
-	// machine leave plenty, they do.
+	// The limit applies to the real user's threads, ten here. If even all threads of the
+	// machine are far below it, those are used.
 	threads := func(s system) uint64 { return s.threads() }
 	require.Equal(t, uint64(40), threads(fixture("user", rlimits{Unlimited, Unlimited, 50})))
 	require.Equal(t, uint64(0), threads(fixture("user", rlimits{Unlimited, Unlimited, 5})))
@@ -68,7 +68,7 @@ func TestResourceLimits(t *testing.T) {
 	require.Equal(t, uint64(100), threads(fixture("v2", rlimits{Unlimited, Unlimited, math.MaxInt32})))
 }
 
-// What a program was promised is not promised again.
+// Memory is not reserved twice.
 func TestTake(t *testing.T) {
 	before := this
 	defer func() { this = before }()
@@ -90,7 +90,7 @@ func TestTake(t *testing.T) {
 	require.Equal(t, uint64(room), Room().Amount)
 }
 
-// The process that this is may go on.
+// This process has room for memory and threads.
 func TestThisProcess(t *testing.T) {
 	require.Greater(t, Memory().Amount, uint64(1<<20))
 	require.Positive(t, Threads())

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// times is a product that ends at Unlimited.
+// times is a product, at most Unlimited.
 func times(a, b uint64) uint64 {
 	if high, low := bits.Mul64(a, b); high == 0 {
 		return low
@@ -15,8 +15,8 @@ func times(a, b uint64) uint64 {
 	return Unlimited
 }
 
-// parseLimit reads a file of one number. "max" and what is negative, or beyond
-// all numbers, are Unlimited.
+// parseLimit parses a file of one number. "max", and numbers that are negative or too
+// large, are Unlimited.
 func parseLimit(text []byte) (uint64, bool) {
 	s := string(bytes.TrimSpace(text))
 	if s == "max" {

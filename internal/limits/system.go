@@ -5,17 +5,17 @@ import (
 	"math"
 )
 
-// system is what the answers are read from.
+// system is where limits are read from.
 type system struct {
 	root     fs.FS // of the file system; nil: there is no /proc
 	rlimits  func() rlimits
 	pageSize uint64
 	user     int                                        // its id
 	exempt   bool                                       // from RLIMIT_NPROC
-	more     func(least func(amount uint64, by string)) // tells what else bounds memory
+	more     func(least func(amount uint64, by string)) // reports further limits of memory
 }
 
-// rlimits are the resource limits that matter; Unlimited where there is none.
+// rlimits are the resource limits that are used; Unlimited if there is none.
 type rlimits struct {
 	address, data uint64 // RLIMIT_AS, RLIMIT_DATA
 	processes     uint64 // RLIMIT_NPROC
@@ -29,7 +29,7 @@ func (s system) read(path string) ([]byte, bool) {
 	return text, err == nil
 }
 
-// memory is the least of what bounds it, each without the rest that rest gives.
+// memory is the least of the limits of memory, each less what rest returns for it.
 func (s system) memory(rest func(by string) uint64) Bound {
 	b := Bound{Unlimited, ByHost}
 	least := func(amount uint64, by string) {
@@ -58,9 +58,8 @@ func (s system) memory(rest func(by string) uint64) Bound {
 	return b
 }
 
-// groupMemory is what one control group leaves. Its own files say how much of
-// what is used are pages of files: those that weights are mapped from come back
-// from the disk.
+// groupMemory is the memory that one control group leaves. Pages of files, such as
+// mapped weights, do not count as used, because they can be read again from the disk.
 func (s system) groupMemory(g group) uint64 {
 	number := func(name string) (uint64, bool) {
 		text, ok := s.read(g.folder + "/" + name)
@@ -116,11 +115,11 @@ func (s system) threads() uint64 {
 	return free
 }
 
-// plenty is a number of threads that nobody misses.
+// plenty is a number of threads that is always enough.
 const plenty = 4096
 
-// tasks is how many threads the user has. To count them takes a while, so where
-// those of all users leave plenty of a limit, it is they.
+// tasks is the number of the user's threads. Counting them takes a while, so if the
+// threads of all users leave plenty of a limit, it is the number of those.
 func (s system) tasks(limit uint64) uint64 {
 	if text, ok := s.read("proc/loadavg"); ok {
 		if all, ok := parseTasks(text); ok && minus(limit, all) >= plenty {
@@ -148,7 +147,7 @@ func (s system) tasks(limit uint64) uint64 {
 	return sum
 }
 
-// quota is how many processors' time the control groups give, rounded up.
+// quota is the control groups' CPU quota in processors, rounded up.
 func (s system) quota() uint64 {
 	least := uint64(Unlimited)
 	for _, g := range s.groups("cpu") {

@@ -4,8 +4,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// macOS tells what the machine has; what is free there is a matter of opinion,
-// and address space is not bounded.
+// macOS reports the machine's memory. Free memory is not well defined there, and
+// address space has no limit.
 var this = system{
 	rlimits: func() rlimits { return rlimits{Unlimited, Unlimited, Unlimited} },
 	more: func(least func(amount uint64, by string)) {

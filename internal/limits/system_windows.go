@@ -16,8 +16,7 @@ var this = system{
 
 var globalMemoryStatusEx = windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx")
 
-// freeMemory is MEMORYSTATUSEX's ullAvailPhys, or what the page file leaves if
-// that is less.
+// freeMemory is MEMORYSTATUSEX's ullAvailPhys, or ullAvailPageFile if that is less.
 func freeMemory() uint64 {
 	var status struct {
 		length, load                                    uint32
@@ -32,8 +31,8 @@ func freeMemory() uint64 {
 	return min(status.availPhys, status.availPage)
 }
 
-// jobMemory is what the process's job allows a process, or all of its processes:
-// how much of that is used, the job does not tell a process.
+// jobMemory is the memory limit of the process's job, for a process or for all of its
+// processes. A process cannot find out how much of it is used.
 func jobMemory() uint64 {
 	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
 	err := windows.QueryInformationJobObject(0, windows.JobObjectExtendedLimitInformation,

@@ -9,12 +9,12 @@ import (
 
 func open(path string) (*os.File, error) { return os.Open(path) }
 
-// mapFile reads a file where the system has no memory maps that we know of.
+// mapFile reads the file, because memory maps are not supported on this system.
 func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	data = make([]byte, size)
 	_, err = io.ReadFull(f, data)
 	return data, func() error { return nil }, err
 }
 
-// release has nothing to do for memory that is no map.
+// release does nothing: the memory is no map.
 func release([]byte) {}

@@ -21,7 +21,7 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 
 func release(b []byte) {
 	page := os.Getpagesize()
-	// Only whole pages: the others' neighbours may be in use.
+	// Only whole pages: the rest of other pages may be in use.
 	skip := (page - int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(page))) % page
 	if n := (len(b) - skip) / page * page; n > 0 {
 		_ = unix.Madvise(b[skip:skip+n], unix.MADV_DONTNEED)

@@ -9,8 +9,8 @@ import (
 
 func open(path string) (*os.File, error) { return os.Open(path) }
 
-// mapFile maps a file. Until it is unmapped Windows lets nobody delete, shorten or
-// replace it.
+// mapFile maps a file. Windows prevents deleting, shortening or replacing it until it
+// is unmapped.
 func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	mapping, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, uint32(uint64(size)>>32), uint32(size), nil)
 	if err != nil {
@@ -21,14 +21,14 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	// Not a conversion of at itself, which go vet takes for a mistake: no pointer
-	// of Go's is made of a number here, the address is the system's.
+	// Not unsafe.Pointer(at), which go vet reports: the address comes from the
+	// system and was never a Go pointer.
 	data = unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), size)
 	return data, func() error { return windows.UnmapViewOfFile(at) }, nil
 }
 
-// release: to unlock pages that are not locked takes them out of the process's
-// working set.
+// release unlocks the pages. Unlocking pages that are not locked removes them from the
+// process's working set.
 func release(b []byte) {
 	_ = windows.VirtualUnlock(uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 }

@@ -1,12 +1,12 @@
-// Package mmap maps files into memory, read-only, so that what happens to a file
-// meanwhile does not end the program.
+// Package mmap maps files into memory, read-only, and protects the program against
+// changes of the file.
 //
-// A file that gets shorter while it is mapped, or a disk that no longer answers,
-// ends a program with SIGBUS when it reads there. On Unix systems, in programs
-// built with cgo, such a read gives zeros instead, in Go and in C, and
-// [File.Intact] says so afterwards: whoever reads a map asks it before the result
-// is used. Windows lets nobody shorten a file that is mapped. Programs built
-// without cgo have no such protection on Unix.
+// Normally, if a mapped file becomes shorter, or a disk fails, reading the map ends the
+// program with SIGBUS. With this package, on Unix systems and in programs built with
+// cgo, such a read returns zeros, in Go and in C, and [File.Intact] then returns an
+// error: call it after reading a map and before using the result. Windows does not
+// allow shortening a mapped file. On Unix programs built without cgo have no
+// protection.
 package mmap
 
 import (
@@ -24,11 +24,11 @@ type File struct {
 	watch *watch
 }
 
-// ErrChanged is in the error of a file that could not be read to its end while it
-// was mapped.
+// ErrChanged is in the error of a file that could not be read completely while it was
+// mapped.
 var ErrChanged = errors.New("the file became shorter, or could not be read, while it was in use")
 
-// Open maps a regular file. An empty one has no Data.
+// Open maps a regular file. Data of an empty file is nil.
 func Open(path string) (*File, error) {
 	f, err := open(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("no regular file")
+		return nil, errors.New("not a regular file")
 	}
 	m := &File{path: path, unmap: func() error { return nil }}
 	size := info.Size()
@@ -57,8 +57,7 @@ func Open(path string) (*File, error) {
 	return m, nil
 }
 
-// Close unmaps the file. Data must not be used afterwards. To close it again does
-// nothing.
+// Close unmaps the file. Data must not be used afterwards. Closing again does nothing.
 func (f *File) Close() error {
 	unmap := f.unmap
 	if unmap == nil {
@@ -69,8 +68,8 @@ func (f *File) Close() error {
 	return unmap()
 }
 
-// Intact is nil as long as all that was read was the file's: else an [ErrChanged]
-// with the file's name.
+// Intact returns nil if all reads so far returned the file's bytes, else an
+// [ErrChanged] with the file's name.
 func (f *File) Intact() error {
 	if f.watch.faulted() {
 		return fmt.Errorf("%s: %w", filepath.Base(f.path), ErrChanged)
@@ -78,16 +77,16 @@ func (f *File) Intact() error {
 	return nil
 }
 
-// Release tells the system that a piece of the map is not needed for now: its pages
-// no longer count as this process's memory, and stay in the system's cache as long
-// as there is room. Bytes of other memory are left alone.
+// Release tells the system that a part of the map is not needed for now. Its pages no
+// longer count as this process's memory, but may stay in the system's cache. Bytes of
+// other memory are ignored.
 func (f *File) Release(b []byte) {
 	if len(b) > 0 && f.holds(b) {
 		release(b)
 	}
 }
 
-// holds reports whether b is a part of the map.
+// holds reports whether b is part of the map.
 func (f *File) holds(b []byte) bool {
 	from, to := uintptr(unsafe.Pointer(unsafe.SliceData(f.Data))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	return to >= from && to+uintptr(len(b)) <= from+uintptr(len(f.Data))

@@ -42,11 +42,11 @@ func TestOpen(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A file that gets shorter gives zeros and an error, not the end of the program;
-// other maps have nothing to do with that, nor has a later one at the same place.
+// If a file becomes shorter, reads return zeros and Intact an error, and the program
+// continues. Other maps are not affected, nor is a later one at the same address.
 func TestShorterWhileMapped(t *testing.T) {
 	if runtime.GOOS == "windows" || !guarded {
-		return // Windows does not let it be shortened
+		return // Windows does not allow shortening it
 	}
 	data := bytes.Repeat([]byte{7}, 1<<20)
 	path := write(t, data)
@@ -58,7 +58,7 @@ func TestShorterWhileMapped(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.Truncate(path, 5000))
 		require.Equal(t, byte(7), f.Data[4999])
-		require.NoError(t, f.Intact(), "what is there may be read")
+		require.NoError(t, f.Intact(), "the remaining part may be read")
 		require.Equal(t, byte(0), f.Data[1<<20-1])
 		require.Equal(t, make([]byte, 1<<20-8192), f.Data[8192:])
 		require.ErrorIs(t, f.Intact(), ErrChanged)
@@ -70,7 +70,7 @@ func TestShorterWhileMapped(t *testing.T) {
 	}
 }
 
-// Faults elsewhere are what they were: a panic for Go code that asks for one.
+// Other faults are not changed: they are a panic for Go code that asks for one.
 func TestOtherFaults(t *testing.T) {
 	f, err := Open(write(t, make([]byte, 100)))
 	require.NoError(t, err)

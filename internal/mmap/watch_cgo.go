@@ -7,11 +7,11 @@ import "C"
 
 import "unsafe"
 
-// watch is a map that the handler of SIGBUS knows.
+// watch is a map that is registered with the SIGBUS handler.
 type watch struct{ c *C.sdgo_watch }
 
-// watchMap makes reads of a map that fail give zeros. Without memory for that, they
-// end the program, as in any other.
+// watchMap makes failing reads of a map return zeros. If there is no memory to register
+// the map, they end the program as usual.
 func watchMap(data []byte) *watch {
 	return &watch{C.sdgo_watch_begin(unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data)))}
 }
@@ -26,5 +26,5 @@ func (w *watch) faulted() bool {
 	return w != nil && w.c != nil && bool(C.sdgo_watch_faulted(w.c))
 }
 
-// guarded says whether reads of a file that got shorter are survived.
+// guarded says whether the program survives reading a file that became shorter.
 const guarded = true

@@ -2,8 +2,8 @@
 
 package mmap
 
-// watch does nothing: Windows lets nobody shorten a mapped file, and without cgo
-// there is no handler of signals that could help.
+// watch does nothing: Windows does not allow shortening a mapped file, and without cgo
+// there is no suitable signal handler.
 type watch struct{}
 
 func watchMap([]byte) *watch { return nil }
@@ -12,5 +12,5 @@ func (*watch) end() {}
 
 func (*watch) faulted() bool { return false }
 
-// guarded says whether reads of a file that got shorter are survived.
+// guarded says whether the program survives reading a file that became shorter.
 const guarded = false

@@ -14,11 +14,11 @@ import (
 var storages = map[dtype.Type]string{dtype.F32: "FloatStorage", dtype.F16: "HalfStorage", dtype.BF16: "BFloat16Storage", dtype.F64: "DoubleStorage",
 	dtype.I8: "CharStorage", dtype.I16: "ShortStorage", dtype.I32: "IntStorage", dtype.I64: "LongStorage", dtype.Q8_0: "ByteStorage"}
 
-// opcodes of pickles: push, stop, memo, build, call and what else there is.
+// Opcodes of pickles: push, stop, memo, build, call and others.
 const opcodes = "(.012IJKLMNQRSTUVX]abcdeghijlopqrstu}\x80\x81\x82\x85\x86\x87\x88\x89\x8a\x8c\x8e\x8f\x90\x93\x94\x95"
 
-// Checkpoint is a PyTorch checkpoint of the model after the script's changes, an
-// archive that is not compressed.
+// Checkpoint is a PyTorch checkpoint of the model after the script's changes, as an
+// uncompressed archive.
 func (m *Model) Checkpoint(s *Script) []byte {
 	m = m.Edited(s)
 	program := m.pickle(s)
@@ -44,8 +44,8 @@ func add(z *zip.Writer, name string, data []byte) {
 	}
 }
 
-// pickle is the program that makes the dictionary of tensors, as torch.save
-// writes it but for the memo.
+// pickle is the pickle program of the dictionary of tensors, as torch.save writes it,
+// without the memo.
 func (m *Model) pickle(s *Script) []byte {
 	lie := newLiar(s, 11*len(m.Tensors)+1)
 	p := &pickler{lie: lie}
@@ -75,7 +75,7 @@ func (m *Model) pickle(s *Script) []byte {
 	return damage(s, p.b, len(p.b))
 }
 
-// rows are the strides of rows that lie one after the other.
+// rows are the strides of contiguous rows.
 func rows(shape []int64) []int64 {
 	strides := make([]int64, len(shape))
 	n := int64(1)

@@ -66,8 +66,8 @@ func (w *ggufWriter) text(text string) {
 	w.file = append(w.file, text...)
 }
 
-// value writes a text as what it looks like: a uint32, a float64, an array of
-// int32 or a string.
+// value writes a text with the type that it looks like: a uint32, a float64, an array
+// of int32 or a string.
 func (w *ggufWriter) value(text string) {
 	var list []int32
 	if v, err := strconv.ParseUint(text, 10, 32); err == nil {

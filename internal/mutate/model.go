@@ -12,7 +12,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 )
 
-// Model is what a file holds, before it is written in a format.
+// Model is a file's content, independent of its format.
 type Model struct {
 	Tensors []Tensor
 	Meta    map[string]string
@@ -29,9 +29,9 @@ type Tensor struct {
 	Strides []int64
 }
 
-// Weight is a tensor of float16 with numbers of its own for each name: matrices of
-// about unit gain, norms close to 1, biases close to 0, so that a network of such
-// weights computes something.
+// Weight is a tensor of float16 whose numbers depend on its name: matrices of about
+// unit gain, norms close to 1, biases close to 0, so that a network of such weights
+// gives finite results.
 func Weight(name string, shape []int64) Tensor {
 	h := fnv.New64a()
 	h.Write([]byte(name))
@@ -66,10 +66,10 @@ func Small() *Model {
 	}}
 }
 
-// maxData bounds a tensor's bytes. The shape of one that would be larger is a lie.
+// maxData is the largest data of a tensor, in bytes. Shapes may claim more.
 const maxData = 1 << 20
 
-// fit gives a tensor as many bytes as its type and shape say.
+// fit gives a tensor as many bytes as its type and shape need.
 func (t *Tensor) fit() {
 	n, row := int64(1), int64(1)
 	for _, d := range t.Shape {
@@ -89,8 +89,8 @@ func (t *Tensor) fit() {
 	t.Data = data
 }
 
-// Edited is a copy of the model with up to four changes, mostly one: what is wrong
-// in many places is refused for the first.
+// Edited is a copy of the model with up to four changes, mostly one, because a reader
+// stops at the first error.
 func (m *Model) Edited(s *Script) *Model {
 	e := &Model{Tensors: slices.Clone(m.Tensors), Meta: map[string]string{}}
 	maps.Copy(e.Meta, m.Meta)
@@ -112,7 +112,7 @@ func (m *Model) edit(s *Script) {
 	i := s.Below(len(m.Tensors))
 	t := &m.Tensors[i]
 	t.Shape, t.Data = slices.Clone(t.Shape), slices.Clone(t.Data)
-	switch Pick(s, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 8, 8, 8, 10, 10, 11, 11}) { // some get further than others
+	switch Pick(s, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 8, 8, 8, 10, 10, 11, 11}) { // some changes get further into a reader and are more likely
 	case 0:
 		t.Type = Pick(s, types)
 		t.fit()
@@ -134,7 +134,7 @@ func (m *Model) edit(s *Script) {
 		t.Name, other.Name = other.Name, t.Name
 	case 6:
 		m.Tensors = slices.Delete(m.Tensors, i, i+1)
-	case 7: // the same again, in another layer
+	case 7: // a copy in another layer
 		again := *t
 		again.Name = renumbered(s, t.Name)
 		m.Tensors = append(m.Tensors, again)
@@ -177,7 +177,7 @@ func (m *Model) resize(s *Script, t *Tensor) {
 	}
 }
 
-// drop removes what has a beginning of that name: a layer, a block, a network.
+// drop removes all tensors with a prefix of that name: a layer, a block, a network.
 func (m *Model) drop(s *Script, name string) {
 	parts := strings.SplitAfter(name, ".")
 	prefix := strings.Join(parts[:1+s.Below(len(parts))], "")

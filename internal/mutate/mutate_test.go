@@ -36,7 +36,7 @@ var formats = map[string]struct {
 	}},
 }
 
-// An empty script writes a file that is right.
+// An empty script writes a valid file.
 func TestNothingChanged(t *testing.T) {
 	for name, format := range formats {
 		n, err := format.parse(format.write(mutate.Small(), mutate.NewScript(nil)))
@@ -45,8 +45,8 @@ func TestNothingChanged(t *testing.T) {
 	}
 }
 
-// Scripts of seeds give the same file each time, are refused for many reasons and
-// accepted often enough to go on.
+// A seed's script gives the same file each time. The files are refused for many
+// reasons, and some are accepted.
 func TestRandom(t *testing.T) {
 	for name, format := range formats {
 		good, errors := 0, map[string]bool{}
@@ -64,7 +64,7 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// A folder's script changes its files, and an empty one none.
+// A folder's script changes its files; an empty one changes none.
 func TestFolder(t *testing.T) {
 	f := &mutate.Folder{Texts: map[string]string{"a.json": `{"x":[1,{"y":2}]}`}, Nets: map[string]*mutate.Model{"n.safetensors": mutate.Small()}}
 	same := f.Files(mutate.NewScript(nil))

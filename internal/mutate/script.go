@@ -1,6 +1,6 @@
-// Package mutate makes, in tests, model files that are wrong in places that bytes
-// changed at random seldom reach: shapes, types, names, offsets, strides, JSON
-// values. The file is small and valid; a [Script] says what changes.
+// Package mutate makes invalid model files for tests. It changes shapes, types, names,
+// offsets, strides and JSON values, which random changes of bytes seldom reach. It
+// starts from a small valid file; a [Script] chooses the changes.
 package mutate
 
 import (
@@ -9,15 +9,14 @@ import (
 	"math/rand/v2"
 )
 
-// Script is a sequence of choices, one byte or more for each. At its end every
-// choice is the first, which changes nothing: an empty script leaves a file as it
-// is.
+// Script is a sequence of choices, of one byte or more each. After its end every choice
+// is the first one, which changes nothing: an empty script leaves a file as it is.
 type Script struct{ rest []byte }
 
 // NewScript is the script with the choices of a fuzz target's input.
 func NewScript(choices []byte) *Script { return &Script{choices} }
 
-// Choices are those of a seed, the same on every machine.
+// Choices are the choices of a seed, the same on every machine.
 func Choices(seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 0))
 	choices := make([]byte, 64)
@@ -32,7 +31,7 @@ func Random(seed uint64) *Script { return NewScript(Choices(seed)) }
 
 func (s *Script) done() bool { return len(s.rest) == 0 }
 
-// Below is a choice of n: 0 to n-1.
+// Below is a choice from 0 to n-1.
 func (s *Script) Below(n int) int {
 	v := 0
 	for m := 1; m < n && !s.done(); m <<= 8 {
@@ -45,7 +44,7 @@ func (s *Script) Below(n int) int {
 // Pick is a choice from a list.
 func Pick[T any](s *Script, list []T) T { return list[s.Below(len(list))] }
 
-// numbers are those at which counts, sizes and offsets go wrong.
+// numbers are edge cases for counts, sizes and offsets.
 var numbers = []uint64{0, 1, 2, 3, 7, 31, 33, 255, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1 << 40, 1 << 62, math.MaxInt64, 1 << 63, math.MaxUint64}
 
 // liar replaces one of a header's numbers.
@@ -54,7 +53,7 @@ type liar struct {
 	by uint64
 }
 
-// newLiar lies about one of n numbers, in every sixth script.
+// newLiar replaces one of n numbers, in every sixth script.
 func newLiar(s *Script, n int) *liar {
 	if s.Below(6) != 1 {
 		return &liar{at: -1}
@@ -70,8 +69,8 @@ func (l *liar) number(v uint64) uint64 {
 	return v
 }
 
-// damage changes bytes without a look at what they mean, in every eighth script:
-// the first front ones of a file, where its header is, its end or its length.
+// damage changes bytes regardless of their meaning, in every eighth script: some of the
+// first front bytes, where the header is, the file's end or its length.
 func damage(s *Script, b []byte, front int) []byte {
 	if s.Below(8) != 1 || front < 16 || len(b) < front {
 		return b
@@ -89,7 +88,7 @@ func damage(s *Script, b []byte, front int) []byte {
 		return b[:s.Below(len(b))]
 	case 3:
 		return append(b, make([]byte, s.Below(256))...)
-	case 4: // an archive's directory stands at its end
+	case 4: // an archive's directory is at its end
 		b[len(b)-1-s.Below(front)] = byte(s.Below(256))
 	case 5:
 		at, v := s.Below(front-8), Pick(s, numbers)

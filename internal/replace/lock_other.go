@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// renamedOpen: on Windows a file has to be closed before it gets another name.
+// renamedOpen is false because on Windows a file must be closed before it is renamed.
 const renamedOpen = false
 
-// lock: Windows removes no file that is open.
+// lock does nothing: Windows does not remove open files.
 func lock(*os.File) bool { return true }
 
-// left is how old a file must be to have been left: one that is about to get its
-// name is closed for a moment.
+// left is the age from which a temporary file counts as left over: a file that is about
+// to be renamed is closed, and so unprotected, for a moment.
 const left = time.Minute
 
 func removeUnlocked(path string) {
@@ -23,5 +23,5 @@ func removeUnlocked(path string) {
 	}
 }
 
-// syncFolder: names are on the disk with their files.
+// syncFolder does nothing: names are on the disk with their files.
 func syncFolder(string) {}

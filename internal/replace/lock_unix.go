@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renamedOpen says that a file gets its name while it is open, and locked.
+// renamedOpen says that a file is renamed while it is open and locked.
 const renamedOpen = true
 
-// lock marks a file as one that a running program writes, and fails where another
-// program has locked it. Where the file system has no locks, Sweep can't lock it
-// either, and leaves it alone.
+// lock marks a file as being written by a running program. It fails if another program
+// has locked the file. On file systems without locks it succeeds, and Sweep, which
+// can't lock there, removes nothing.
 func lock(f *os.File) bool {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != unix.EWOULDBLOCK
 }
@@ -29,8 +29,7 @@ func removeUnlocked(path string) {
 	}
 }
 
-// syncFolder brings a new name in a folder to the disk, as far as the file system
-// can.
+// syncFolder writes a folder's new name to the disk, if the file system can.
 func syncFolder(path string) {
 	if f, err := os.Open(path); err == nil {
 		_ = f.Sync()

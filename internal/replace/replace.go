@@ -1,5 +1,5 @@
-// Package replace writes files that appear under their name when they are complete,
-// in place of what was there: never in part, whatever ends the program.
+// Package replace writes files atomically: a file appears under its name, or replaces
+// the old one, when it is complete, even if the program is killed.
 package replace
 
 import (
@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Temporary is a file under another name, in the folder of the one that it will be.
+// Temporary is a temporary file in the folder of the file that it will become.
 type Temporary struct {
 	*os.File
 	to   string
 	done bool
 }
 
-// Temporaries are hidden, and have the beginning of the name that they will get.
+// Temporary files are hidden, and their names begin with the beginning of the final name.
 const (
 	ending  = ".sdgo.tmp"
 	longest = 100 // bytes of that name
@@ -46,8 +46,8 @@ func Create(path string) (*Temporary, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Sweep takes a file that nobody has locked for one that was left. It may have
-		// come to this one first.
+		// Sweep removes files that nobody has locked. It may have removed this one
+		// before the lock.
 		if !lock(f) {
 			f.Close()
 			continue
@@ -61,9 +61,9 @@ func Create(path string) (*Temporary, error) {
 	}
 }
 
-// Commit puts the file in its place: it is on the disk, and so is its name, when
-// Commit returns without an error. Else what was there is there still. Errors don't
-// name the temporary file.
+// Commit renames the file to its final name. When it returns nil, the file and its name
+// are on the disk. On an error the old file is still there. Errors don't name the
+// temporary file.
 func (t *Temporary) Commit() error {
 	if err := t.Sync(); err != nil {
 		return withPath(err, t.to)
@@ -77,17 +77,17 @@ func (t *Temporary) Commit() error {
 		return err
 	}
 	t.done = true
-	t.Close() // and its lock is gone
+	t.Close() // and release its lock
 	syncFolder(filepath.Dir(t.to))
 	return nil
 }
 
-// Discard removes the file unless it was committed. Its space is given back
-// afterwards: a system may take long to forget what was on its way to the disk.
+// Discard removes the file unless it was committed. It closes the file in the
+// background, because a system may take long to drop data that was not written yet.
 func (t *Temporary) Discard() {
 	switch {
 	case t.done:
-	case renamedOpen: // and so removed while it is open
+	case renamedOpen: // so it can be removed while it is open
 		t.Remove()
 		go t.Close()
 	default:
@@ -96,13 +96,13 @@ func (t *Temporary) Discard() {
 	}
 }
 
-// Remove takes the temporary file's name away, so that nothing is left of it
-// whenever the program ends; Commit fails then, unless it was faster. Another
-// goroutine may call it. (On Windows Discard has to.)
+// Remove removes the temporary file's name, so that no file remains whenever the program
+// ends. A later Commit fails. It may be called from any goroutine. (On Windows it has no
+// effect on an open file; call Discard.)
 func (t *Temporary) Remove() { os.Remove(t.Name()) }
 
-// Sweep removes the temporary files that programs left in a folder that were ended
-// while they wrote. Those of programs that run stay: they hold a lock on them.
+// Sweep removes temporary files in a folder that killed programs left. Files of running
+// programs stay, because these hold a lock on them.
 func Sweep(folder string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -115,8 +115,8 @@ func Sweep(folder string) {
 	}
 }
 
-// patience is for programs that look into each new file on Windows, such as
-// scanners for viruses: while they do, it cannot be renamed.
+// patience is how long to retry a rename on Windows, where other programs that open
+// each new file, such as virus scanners, prevent it.
 const patience = time.Second
 
 func rename(from, to string) error {
@@ -127,7 +127,7 @@ func rename(from, to string) error {
 	return withPath(err, to)
 }
 
-// withPath is a file's error with another name.
+// withPath replaces the path in a file's error.
 func withPath(err error, path string) error {
 	var link *os.LinkError
 	var p *fs.PathError
@@ -142,13 +142,13 @@ func withPath(err error, path string) error {
 		return nil
 	}
 	if inUse(err) {
-		err = fmt.Errorf("%w: a file that is open, or only to be read, cannot be replaced", err)
+		err = fmt.Errorf("%w: a file that is open or read-only cannot be replaced", err)
 	}
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-// inUse reports whether an error is what Windows says of a file that some
-// program has open.
+// inUse reports whether an error is that of Windows for a file that some program has
+// open.
 func inUse(err error) bool {
 	const sharingViolation = syscall.Errno(32)
 	return runtime.GOOS == "windows" && (errors.Is(err, fs.ErrPermission) || errors.Is(err, sharingViolation))

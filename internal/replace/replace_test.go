@@ -47,7 +47,7 @@ func TestCommit(t *testing.T) {
 	f.Discard()
 	require.Equal(t, "new", read(t, path))
 
-	// A file that is open: elsewhere it is replaced, on Windows both stay.
+	// An open file is replaced, except on Windows, where both files stay.
 	f = create(t, path, "newer")
 	open, err := os.Open(path)
 	require.NoError(t, err)
@@ -94,8 +94,8 @@ func TestFolderInTheWay(t *testing.T) {
 	require.Equal(t, []string{"a"}, names(t, folder))
 }
 
-// What a program left that was killed goes; what one is writing stays, and so do
-// files with other names.
+// Files that a killed program left are removed. Files that a program is writing, and
+// files with other names, stay.
 func TestSweep(t *testing.T) {
 	folder := t.TempDir()
 	write := func(name string) { require.NoError(t, os.WriteFile(filepath.Join(folder, name), nil, 0o600)) }
@@ -114,7 +114,7 @@ func TestSweep(t *testing.T) {
 	Sweep(filepath.Join(folder, "none"))
 }
 
-// Programs that write and sweep at once lose nothing.
+// Programs that write and sweep at the same time lose no file.
 func TestSweepWhileOthersWrite(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "a")

@@ -12,7 +12,7 @@ type Error struct {
 	Problems []Problem
 }
 
-// Problem is one field of a request that cannot be.
+// Problem is an invalid field of a request.
 type Problem struct {
 	Field string // the field's name in [Request], such as "Hires[0].Scale"
 	Text  string // what is wrong and what would be right
@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// maxProblem bounds a problem's text, in bytes.
+// maxProblem is the largest size of a problem's text, in bytes.
 const maxProblem = 2000
 
 // Problemf is an error with one problem.
@@ -47,7 +47,7 @@ func (e *Error) Add(field, format string, args ...any) {
 	e.Problems = append(e.Problems, Problem{field, text})
 }
 
-// Join adds the problems of an error in fields that have none yet.
+// Join adds the problems of an error, except for fields that already have one.
 func (e *Error) Join(err error) {
 	var other *Error
 	switch {
@@ -64,7 +64,7 @@ func (e *Error) Join(err error) {
 	}
 }
 
-// Err is e, or nil where there are no problems.
+// Err is e, or nil if there are no problems.
 func (e *Error) Err() error {
 	if len(e.Problems) == 0 {
 		return nil
@@ -72,7 +72,7 @@ func (e *Error) Err() error {
 	return e
 }
 
-// Rename is an error whose problems are those of another field.
+// Rename returns an error with the problems moved to another field.
 func Rename(err error, field string) error {
 	var e *Error
 	if !errors.As(err, &e) {

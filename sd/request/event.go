@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Stage is a part of the work that a request causes.
+// Stage is a phase of a request's work.
 type Stage string
 
-// The stages, in their order.
+// The stages, in order.
 const (
-	StageUpload  Stage = "upload"  // weights have come to a GPU: Index of Of MiB
+	StageUpload  Stage = "upload"  // weights were uploaded to a GPU: Index of Of MiB
 	StageText    Stage = "text"    // prompts are encoded
 	StageSample  Stage = "sample"  // one denoising step is done
 	StageDecode  Stage = "decode"  // a tile of a picture is decoded
-	StageUpscale Stage = "upscale" // a tile of a picture is made larger
-	StageDraft   Stage = "draft"   // a picture as it is before one of the request's Hires passes
+	StageUpscale Stage = "upscale" // a tile of a picture is upscaled
+	StageDraft   Stage = "draft"   // a picture before one of the request's Hires passes
 	StageImage   Stage = "image"   // a picture is finished
 )
 
-// Event tells of progress: step Index (counting from 1) of Of of a stage is
-// done, Elapsed after the stage began.
+// Event reports progress: step Index (from 1) of Of of a stage is done, Elapsed after
+// the stage began.
 type Event struct {
 	Stage   Stage
 	Picture int // which picture of the request, from 0
-	Pass    int // 0 before the request's Hires passes, then which of them, from 1
+	Pass    int // 0 for the first pass, then the number of the Hires pass, from 1
 	Index   int
 	Of      int
 	Elapsed time.Duration

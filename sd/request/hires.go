@@ -9,8 +9,8 @@ import (
 
 const defaultHiresStrength = 0.7
 
-// resolveHires fills in the defaults of the hires passes and checks them. Their
-// upscalers are left to who knows them.
+// resolveHires fills in the defaults of the hires passes and checks them, except for
+// their upscalers.
 func (q *Resolved) resolveHires(e *Error) {
 	passes := q.Request.Hires
 	if len(passes) > MaxHires {
@@ -33,12 +33,12 @@ func (q *Resolved) resolveHires(e *Error) {
 	}
 }
 
-// resolveSize works out the size that a picture of width and height gets.
+// resolveSize computes the pass's size for a picture of width and height.
 func (p *Pass) resolveSize(width, height int, add func(field, format string, args ...any)) {
 	align := p.Request.Align
 	if p.Width != 0 || p.Height != 0 {
 		if p.Scale != 0 {
-			add("Scale", "with a size: give one of them")
+			add("Scale", "can't be combined with a size")
 		}
 		for _, side := range []struct {
 			field string
@@ -79,7 +79,7 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 	if !(p.Request.Guidance >= 0 && p.Request.Guidance <= maxScale) {
 		add("Guidance", "must be 0 to %d, got %g", maxScale, p.Request.Guidance)
 	}
-	p.Request.checkGuidance(&Error{}) // the same options, which were checked, at another scale
+	p.Request.checkGuidance(&Error{}) // the options were checked; only the scale is new
 	if p.HiresPass.Strength != nil {
 		p.Strength = *p.HiresPass.Strength
 	}
@@ -99,7 +99,7 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 			add("Schedule", "%v", err)
 		}
 	}
-	// The steps are the last ones of so many, as AUTOMATIC1111 counts them.
+	// The steps are the last ones of a longer schedule, as in AUTOMATIC1111's hires fix.
 	p.Request.StepsMade = p.Steps
 	if p.Strength > 0 {
 		p.Request.Steps = int(math.Min(float64(p.Steps)/min(p.Strength, 0.999), math.MaxInt32))

@@ -7,7 +7,7 @@ import (
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
-// Bounds and defaults of masks, in pixels.
+// Limits and defaults of masks, in pixels.
 const (
 	maxGrow        = 1024
 	maxBlur        = 256
@@ -17,8 +17,7 @@ const (
 	defaultPadding = 32
 )
 
-// checkImage checks the picture that a request begins with, and all that belongs to
-// it.
+// checkImage checks the initial picture and the fields that need it.
 func (q *Resolved) checkImage(e *Error) {
 	checkFloat(e, "Strength", q.Strength, 0, 1)
 	checkFloat(e, "ImageGuidance", q.ImageGuidance, 0, maxScale)
@@ -29,7 +28,7 @@ func (q *Resolved) checkImage(e *Error) {
 			set   bool
 		}{{"Mask", q.Request.Mask != nil}, {"Canvas", q.Canvas != image.Point{}}, {"Strength", q.Request.Strength != nil}} {
 			if f.set {
-				e.Add(f.field, "without an Image")
+				e.Add(f.field, "needs an Image")
 			}
 		}
 		return
@@ -37,13 +36,13 @@ func (q *Resolved) checkImage(e *Error) {
 	q.readMask(e)
 }
 
-// readMask reads the mask, or makes the canvas's.
+// readMask reads the mask, or makes that of the canvas.
 func (q *Resolved) readMask(e *Error) {
 	size := q.Image.Rect.Size()
 	var err error
 	switch {
 	case q.Canvas != image.Point{} && q.Request.Mask != nil:
-		e.Add("Canvas", "with a Mask: both say what to paint")
+		e.Add("Canvas", "can't be combined with a Mask")
 	case q.Canvas != image.Point{}:
 		if !q.checkCanvas(e, size) {
 			return
@@ -70,7 +69,7 @@ func (q *Resolved) readMask(e *Error) {
 	}
 }
 
-// checkCanvas checks the size that is painted around a picture.
+// checkCanvas checks the size of the canvas.
 func (q *Resolved) checkCanvas(e *Error, size image.Point) bool {
 	up := func(n int) int { return (n + q.Align - 1) / q.Align * q.Align }
 	for _, side := range []struct{ have, low int }{{q.Canvas.X, up(size.X)}, {q.Canvas.Y, up(size.Y)}} {
@@ -81,13 +80,13 @@ func (q *Resolved) checkCanvas(e *Error, size image.Point) bool {
 		}
 	}
 	if q.Canvas == size {
-		e.Add("Canvas", "there is nothing to paint around a picture of that size")
+		e.Add("Canvas", "must be larger than the picture")
 		return false
 	}
 	return true
 }
 
-// checkMask checks what belongs to a mask, beside the mask itself.
+// checkMask checks the fields that need a mask.
 func (q *Resolved) checkMask(e *Error) {
 	masked := q.Request.Mask != nil || q.Canvas != image.Point{}
 	for _, f := range []struct {
@@ -106,7 +105,7 @@ func (q *Resolved) checkMask(e *Error) {
 		*f.to = *f.from
 		checkRange(e, f.field, *f.to, 0, f.most)
 		if !masked {
-			e.Add(f.field, "it belongs to a Mask, and there is none")
+			e.Add(f.field, "needs a Mask")
 		}
 	}
 	checkRange(e, "MaskGrow", q.MaskGrow, -maxGrow, maxGrow)
@@ -116,16 +115,16 @@ func (q *Resolved) checkMask(e *Error) {
 		set   bool
 	}{{"MaskGrow", q.MaskGrow != 0}, {"MaskBlur", q.MaskBlur != 0}, {"OnlyMasked", q.OnlyMasked}} {
 		if f.set && !masked {
-			e.Add(f.field, "it belongs to a Mask, and there is none")
+			e.Add(f.field, "needs a Mask")
 		}
 	}
 	if !q.OnlyMasked && q.Request.MaskPadding != nil {
-		e.Add("MaskPadding", "it belongs to painting only what is masked")
+		e.Add("MaskPadding", `needs the inpaint area "only masked"`)
 	}
 }
 
-// initMask checks what the mask selects, and returns the sides to paint at unless the
-// request says otherwise; width and height are those without OnlyMasked.
+// initMask checks that the mask selects something, and returns the default size to
+// draw at; width and height are the default without OnlyMasked.
 func (q *Resolved) initMask(e *Error, width, height, native int) (int, int) {
 	white := false
 	for _, v := range q.Mask.Pix {
@@ -151,8 +150,8 @@ func (q *Resolved) initMask(e *Error, width, height, native int) (int, int) {
 	return width, height
 }
 
-// sidesLike are sides in a size's proportions, as far as one to two, with the
-// area of the pictures that a model was trained on.
+// sidesLike are sides with a size's aspect ratio, at most one to two, and the area of
+// the model's native size.
 func (q *Resolved) sidesLike(size image.Point, native int) (width, height int) {
 	ratio := min(max(float64(size.X)/float64(size.Y), 0.5), 2)
 	return q.align(float64(native) * math.Sqrt(ratio)), q.align(float64(native) / math.Sqrt(ratio))

@@ -7,8 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The sides that a part is painted at keep its proportions and the model's
-// area.
+// The size that a masked part is drawn at keeps its aspect ratio and the model's area.
 func TestSidesLike(t *testing.T) {
 	q := Resolved{Align: 8}
 	for size, want := range map[image.Point]image.Point{

@@ -1,15 +1,15 @@
 package request
 
-// Params are what makes a picture again: its request, with every default filled in
-// and the picture's own seed, and the model.
+// Params are a picture's generation parameters, which reproduce it: its request, with
+// every default filled in and the picture's own seed, and the model.
 type Params struct {
 	Request
-	Model     string // the file's name without its folder and ending
+	Model     string // the file's name without folder and extension
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
 }
 
-// Params are the parameters of the picture with one seed, drawn by a model of a name.
-// Pictures to begin with are left to the names of their files.
+// Params are the parameters of the picture with one seed, drawn by the model of a name.
+// Of input pictures they have only the files' names.
 func (q Resolved) Params(model string, seed int64) Params {
 	r := q.Request
 	r.Image, r.Mask, r.OnEvent, r.PreviewEvery, r.KeepHiresInput = nil, nil, nil, 0, false

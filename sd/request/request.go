@@ -1,6 +1,6 @@
-// Package request describes what is to be drawn, and what came of it, as plain data: a
-// [Request] holds no open model and runs nothing. [Request.Resolve] fills in the
-// defaults of a model and checks everything that can be checked without it.
+// Package request has requests, events and results as plain data. A [Request] has no
+// open model and runs nothing. [Request.Resolve] fills in a model's defaults and checks
+// everything that can be checked without the model.
 package request
 
 import "image"
@@ -16,8 +16,8 @@ const (
 	maxScale = 1000
 )
 
-// RNG names a generator of noise: with the same name, seed, sampler and model
-// the program that it comes from makes the same picture.
+// RNG names a random number generator for noise. With the same one, and the same seed,
+// sampler and model, other programs make the same picture.
 type RNG string
 
 // The generators.
@@ -26,64 +26,64 @@ const (
 	PhiloxRNG RNG = "philox" // CUDA's generator: AUTOMATIC1111, stable-diffusion.cpp
 )
 
-// Request describes pictures to generate. Its zero value, with a prompt, is a
-// sensible request. Other open models that it uses are named, as they are attached
-// to the model that draws.
+// Request describes pictures to generate. Its zero value, with a prompt, is a sensible
+// request. It names other open models that it uses, which must be attached to the model
+// that draws.
 type Request struct {
 	// Prompt and NegativePrompt are in AUTOMATIC1111's grammar: (word:1.3),
 	// ((word)), [word], BREAK, [a:b:0.4], [a|b], and backslashes before literal
-	// brackets (package prompt). An empty prompt is a prompt.
+	// brackets (package prompt). The prompt may be empty.
 	Prompt, NegativePrompt string
 
-	// Width and Height are in pixels, multiples of the model's alignment (8). 0
-	// means the size that the model was trained at, or with an Image that picture's,
-	// to the nearest multiple; a picture with a side more than twice as long as those
-	// that the model was trained on is brought down to such a length.
+	// Width and Height are in pixels, multiples of the model's alignment (8), up to
+	// MaxSide. 0 means the model's native size, or with an Image that picture's size,
+	// to the nearest multiple, and scaled down if a side is more than twice the native
+	// one.
 	Width, Height int
 
-	// Image is the picture to begin with, and nil is noise alone. It is scaled
-	// to cover Width x Height and cropped around its middle; what is
-	// transparent becomes white. ImageFile is the name of its file: it is read
-	// where Image is nil, and stands in the result's parameters.
+	// Image is the init image (img2img); nil starts from noise alone. It is scaled to
+	// cover Width x Height and cropped around its middle; transparent pixels become
+	// white. ImageFile is the name of its file: it is read if Image is nil, and
+	// written into the result's parameters.
 	Image     image.Image
 	ImageFile string
 
-	// Strength is how much of Image is replaced, 0 to 1: of Steps steps the last
+	// Strength is the denoising strength, 0 to 1: of Steps steps the last
 	// int(Steps·Strength)+1 are made. nil means 0.75. See [Float].
 	Strength *float64
 
-	// ImageGuidance is the guidance scale with which a model for editing
-	// (instruct-pix2pix) keeps to Image, 0 to 1000; other models take none. nil means
-	// 1.5.
+	// ImageGuidance is the image guidance scale of a model for editing
+	// (instruct-pix2pix), 0 to 1000; other models take none. nil means 1.5.
 	ImageGuidance *float64
 
-	// Mask is white where Image is to be painted anew and black where it stays
-	// as it is, to the pixel; nil is white everywhere. It has Image's size. MaskFile
-	// is to Mask as ImageFile to Image.
+	// Mask is the inpainting mask: white pixels of Image are regenerated, black ones
+	// stay exactly as they are; nil is white everywhere. It has Image's size. MaskFile
+	// is its file's name, as ImageFile is Image's.
 	Mask     image.Image
 	MaskFile string
 
-	// MaskGrow widens the white parts of Mask by so many pixels, or narrows them if
-	// it is negative: -1024 to 1024. Then MaskBlur softens their edges with a
-	// Gaussian of that radius, 0 to 256 pixels.
+	// MaskGrow widens the white parts of Mask by a number of pixels, or narrows them if
+	// it is negative: -1024 to 1024. Then MaskBlur softens their edges with a Gaussian
+	// of that radius, 0 to 256 pixels.
 	MaskGrow int
 	MaskBlur float64
 
-	// Canvas, in place of a Mask, puts Image in the middle of so many pixels, and what
-	// is around it is painted (outpainting). Both sides are multiples of the
+	// Canvas, in place of a Mask, is the size of a larger picture for outpainting: Image
+	// is put in its middle, and the rest is generated. Both sides are multiples of the
 	// alignment, and at least the picture's. The zero size is none.
 	Canvas image.Point
 
-	// MaskFeather is over how many pixels inside the mask's edge the old picture
-	// fades into the new one, 0 to 256; nil means 4, and at most half of how deep the
-	// mask is.
+	// MaskFeather is the width in pixels, inside the mask's edge, over which the old
+	// picture fades into the new one, 0 to 256; nil means 4. At most half of the mask's
+	// depth is used.
 	MaskFeather *int
 
-	// OnlyMasked paints the part of Image around the mask at Width x Height,
-	// and puts it back: the result has Image's own size. That part is what is
-	// not black in the mask and MaskPadding pixels around it, 0 to 4096 (nil means
-	// 32), and more where the proportions of Width x Height ask for it. Both zero
-	// mean the model's own size, in the part's proportions.
+	// OnlyMasked generates the part of Image around the mask at Width x Height, and
+	// puts it back: the result has Image's own size (A1111: inpaint area "only
+	// masked"). The part contains all pixels of the mask that are not black and
+	// MaskPadding pixels around them, 0 to 4096 (nil means 32), and is extended to the
+	// aspect ratio of Width x Height. Both zero mean the model's native area, in the
+	// part's aspect ratio.
 	OnlyMasked  bool
 	MaskPadding *int
 
@@ -91,15 +91,15 @@ type Request struct {
 	Steps int
 
 	// Guidance is the classifier-free guidance scale (Ho & Salimans 2022), 0 to 1000: 1
-	// follows the prompt without contrast to the negative prompt, 0 ignores it.
-	// nil means what the model's file says, else 7. See [Float].
+	// follows the prompt and ignores the negative one, 0 ignores the prompt. nil means
+	// the model file's own scale, else 7. See [Float].
 	Guidance *float64
 
 	// Guider is the kind of guidance, as package sampler's Guiders lists them; empty
 	// means "cfg". GuiderOptions are its numbers by name, such as "phi" of
 	// "cfg_rescale"; all kinds take "start", "stop", "sigma_min" and "sigma_max", the
-	// interval outside of which the prompt is followed without guidance (Kynkäänniemi
-	// et al. 2024, arXiv:2404.07724).
+	// interval outside of which there is no guidance (Kynkäänniemi et al. 2024,
+	// arXiv:2404.07724).
 	Guider        string
 	GuiderOptions map[string]float64
 
@@ -107,14 +107,14 @@ type Request struct {
 	// "euler_a" and the sampler's DefaultSchedule, nearly always "discrete".
 	Sampler, Schedule string
 
-	// SamplerOptions are the sampler's own numbers by name, of those that it takes:
+	// SamplerOptions are the sampler's own parameters by name, if it takes them:
 	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "rtol", "atol".
 	SamplerOptions map[string]float64
 
-	// DeepCache n, if above 1, computes the UNet's inner blocks in every n-th
-	// evaluation only and reuses what they gave in those between, which then take
-	// about a tenth of the time (Ma et al. 2024, arXiv:2312.00858). The picture
-	// is another one: docs/performance.md says how different.
+	// DeepCache n, if above 1, computes the UNet's inner blocks only in every n-th
+	// evaluation. Those between reuse their output, and take about a tenth of the time
+	// (Ma et al. 2024, arXiv:2312.00858). The picture changes: docs/performance.md
+	// says how much.
 	DeepCache int
 
 	// Seed is the seed of the first picture; picture i of a request has
@@ -127,19 +127,19 @@ type Request struct {
 	// Interpolate, if not nil, draws pictures between this request's and others.
 	Interpolate *Interpolation
 
-	// ClipSkip n takes the text encoder's state before its last n-1 layers. 0
-	// means what the model was trained with: 1 for SD 1.x, 2 for SD 2.x and XL.
+	// ClipSkip n leaves out the text encoder's last n-1 layers. 0 means the model's
+	// own: 1 for SD 1.x, 2 for SD 2.x and XL.
 	ClipSkip int
 
-	// OriginalSize, TargetSize and CropTopLeft are the micro-conditions of models of
-	// SDXL's family: the size that a picture had before training scaled it, the size
-	// that it has, and the pixel of the scaled original that is its left top corner.
-	// The zero sizes mean Width x Height. Other models take none of it.
+	// OriginalSize, TargetSize and CropTopLeft are SDXL's micro-conditions (diffusers:
+	// original_size, target_size, crops_coords_top_left): a training picture's size
+	// before scaling, its final size, and the top left corner of its crop. Zero sizes
+	// mean Width x Height. Other models take none of them.
 	OriginalSize, TargetSize image.Point
 	CropTopLeft              image.Point
 
-	// AestheticScore and NegativeAestheticScore are what SDXL's refiner is told,
-	// with the prompt and the negative one, from 0 to 10; nil means 6 and 2.5.
+	// AestheticScore and NegativeAestheticScore are SDXL's refiner's conditions for the
+	// prompt and the negative one, 0 to 10; nil means 6 and 2.5.
 	AestheticScore, NegativeAestheticScore *float64
 
 	// Refiner names an attached model of SDXL's family that makes the last steps:
@@ -148,50 +148,50 @@ type Request struct {
 	Refiner   string
 	RefinerAt *float64
 
-	// Hires are further passes over the picture, which make it larger. A Refiner
-	// takes part in the last one alone. KeepHiresInput asks for a StageDraft event
-	// with the picture before each.
+	// Hires are further passes over the picture at larger sizes. A Refiner is used
+	// only in the last one. KeepHiresInput asks for a StageDraft event with the picture
+	// before each pass.
 	Hires          []HiresPass
 	KeepHiresInput bool
 
-	// TAESD names an attached tiny autoencoder that decodes the pictures, and
-	// previews, in place of the model's own. TAESDPreviewOnly leaves the pictures to
-	// that. Empty is none.
+	// TAESD names an attached tiny autoencoder that decodes the pictures and previews
+	// in place of the model's own; with TAESDPreviewOnly it decodes only previews.
+	// Empty is none.
 	TAESD            string
 	TAESDPreviewOnly bool
 
-	// PreviewEvery asks for a preview after each so many steps, up to MaxSteps; 0 is
-	// none. With TAESD it has the picture's size; without, it takes no time and has a
-	// pixel for a latent one.
+	// PreviewEvery n asks for a preview after every n steps, up to MaxSteps; 0 is none.
+	// With TAESD it has the picture's size; without, it takes no time and has one pixel
+	// for each latent pixel.
 	PreviewEvery int
 
 	// Count is the number of pictures, 1 to MaxCount; 0 means 1.
 	Count int
 
-	// OnEvent, if not nil, is told of progress, one event after the other, while
-	// Generate waits. An error that it returns ends the request, and so does a
-	// panic. It must not call the model at [StageUpload], nor close it. It is no part
-	// of the request's data.
+	// OnEvent, if not nil, receives progress events, one at a time, while Generate
+	// waits. If it returns an error or panics, the request stops with that error. It
+	// must not close the model, nor call it at [StageUpload]. It is not part of the
+	// request's data.
 	OnEvent func(Event) error `json:"-"`
 }
 
-// HiresPass is a further pass over a picture, which AUTOMATIC1111 calls
-// "Hires. fix": it is made larger and then partly denoised again, so that it gets
-// the details of its new size and keeps the composition of its old one.
+// HiresPass is a further pass over a picture (AUTOMATIC1111: "Hires. fix"). The picture
+// is upscaled and then partly denoised again, so that it gets the details of its new
+// size and keeps its composition.
 type HiresPass struct {
-	// Scale is how many times wider and higher the picture becomes, to the
-	// alignment's multiple that is not above it. 0 means 2, or Width and Height.
+	// Scale is the factor for both sides, which are rounded down to multiples of the
+	// alignment. 0 means 2, or Width and Height.
 	Scale float64
 
 	// Width and Height, multiples of the alignment, are the size instead of a Scale:
-	// the picture is made to cover it and cropped around its middle.
+	// the picture is scaled to cover it and cropped around its middle.
 	Width, Height int
 
 	// Upscaler names a filter or an attached ESRGAN; empty means "latent",
 	// AUTOMATIC1111's "Latent": bilinear interpolation of the latent.
 	Upscaler string
 
-	// Strength is how much is replaced, 0 to 1: the larger, the earlier in the
+	// Strength is the denoising strength, 0 to 1: the larger, the earlier in the
 	// schedule the steps begin. 0 makes no steps. nil means 0.7. See [Float].
 	Strength *float64
 
@@ -208,23 +208,23 @@ type HiresPass struct {
 // MaxHires bounds the number of a request's [HiresPass]es.
 const MaxHires = 16
 
-// Interpolation is another picture, and how far on the way to it a request's are.
+// Interpolation is another prompt or seed, and how far towards it a request's pictures are.
 type Interpolation struct {
-	// Prompt, if not nil, is the other picture's. The conditions of both are mixed
-	// along a straight line.
+	// Prompt, if not nil, is the other prompt. The embeddings of both are interpolated
+	// linearly.
 	Prompt *string
 
-	// Seed, if not nil, is the other picture's first seed, counted up with the
-	// request's. The initial noise is on the arc between both (slerp), as for
+	// Seed, if not nil, is the other picture's first seed, which counts up with the
+	// request's. The initial noise of both is interpolated spherically (slerp), as in
 	// AUTOMATIC1111's variation seeds; later noise is the request's own.
 	Seed *int64
 
-	// At is how far along the way, 0 (the request's own picture) to 1.
+	// At is the position, 0 (the request's own picture) to 1 (the other).
 	At float64
 }
 
-// Float is for the optional numbers of a request: Guidance: Float(7.5).
+// Float returns a pointer for the optional numbers of a request: Guidance: Float(7.5).
 func Float(v float64) *float64 { return &v }
 
-// Int is for the optional whole numbers of a request.
+// Int returns a pointer for the optional integers of a request.
 func Int(v int) *int { return &v }

@@ -9,9 +9,9 @@ import (
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
-// Defaults are a model's own, and what it can draw.
+// Defaults are a model's own defaults.
 type Defaults struct {
-	Side     int     // of the pictures that the model was trained on, pixels
+	Side     int     // native size, pixels
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
 }
@@ -32,8 +32,8 @@ const (
 	maxAestheticScore             = 10
 )
 
-// Resolved is a request with every default filled in. Its own fields stand for those
-// of the same names in Request.
+// Resolved is a request with every default filled in. Its own fields replace those of
+// the same names in Request.
 type Resolved struct {
 	Request
 	Align                                             int
@@ -47,20 +47,21 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
-	StepsMade                                         int              // of Steps, how many steps are made on a picture; 0 leaves it to Strength
+	StepsMade                                         int              // number of steps on an initial picture; 0 means that Strength decides
 }
 
-// Pass is a hires pass with every default filled in. Request is the request that
-// the pass amounts to: a picture of its size, with the last StepsMade steps.
+// Pass is a hires pass with every default filled in. Request is the pass as a request:
+// a picture of its size, with the last StepsMade steps.
 type Pass struct {
 	HiresPass
 	Strength float64
-	Steps    int // that are made
+	Steps    int // number of steps that are made
 	Request  Resolved
 }
 
 // Resolve fills in defaults and checks everything that can be checked without the
-// model. The error is an [*Error] with every problem; what has none is resolved.
+// model. The error is an [*Error] with every problem; valid fields are resolved all the
+// same.
 func (r Request) Resolve(d Defaults) (Resolved, error) {
 	var e Error
 	q := Resolved{Request: r, Align: d.Align}
@@ -127,10 +128,10 @@ func (q *Resolved) checkNumbers(e *Error) {
 	checkFloat(e, "NegativeAestheticScore", q.NegativeAestheticScore, 0, maxAestheticScore)
 	checkFloat(e, "RefinerAt", q.RefinerAt, 0, 1)
 	if q.Refiner == "" && q.Request.RefinerAt != nil {
-		e.Add("RefinerAt", "a fraction of the steps without a Refiner")
+		e.Add("RefinerAt", "needs a Refiner")
 	}
 	if q.TAESD == "" && q.TAESDPreviewOnly {
-		e.Add("TAESDPreviewOnly", "without a TAESD")
+		e.Add("TAESDPreviewOnly", "needs a TAESD")
 	}
 	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount || q.Seed+int64(min(q.Count, MaxCount))-1 > math.MaxInt64-MaxCount {
 		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
@@ -157,7 +158,7 @@ func (q *Resolved) checkSampler(e *Error) {
 	}
 }
 
-// checkGuidance finds the kind of guidance.
+// checkGuidance looks up the kind of guidance and checks its numbers.
 func (q *Resolved) checkGuidance(e *Error) {
 	fill(&q.Guider, defaultGuider)
 	guider, err := sampler.LookupGuider(q.Guider)
@@ -178,7 +179,7 @@ func (q *Resolved) checkGuidance(e *Error) {
 	}
 }
 
-// addAll adds each of joined errors as a problem of a field.
+// addAll adds each of several joined errors as a problem of a field.
 func addAll(e *Error, field string, err error) {
 	var all interface{ Unwrap() []error }
 	if !errors.As(err, &all) {
@@ -197,15 +198,15 @@ func (q *Resolved) checkInterpolation(e *Error) {
 	}
 	checkFloat(e, "Interpolate.At", t.At, 0, 1)
 	if t.Prompt == nil && t.Seed == nil {
-		e.Add("Interpolate", "neither a Prompt nor a Seed")
+		e.Add("Interpolate", "needs a Prompt or a Seed")
 	}
 	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
 		e.Add("Interpolate.Seed", "must be 0 to %d, got %d", int64(math.MaxInt64-MaxCount), *t.Seed)
 	}
 }
 
-// checkPictures puts pictures that can be computed with in the place of a
-// caller's, once: all that follows sees these.
+// checkPictures checks and converts the caller's pictures, once: all later code uses
+// the converted ones.
 func (q *Resolved) checkPictures(e *Error) {
 	if q.Request.Image != nil {
 		img, err := picture.NRGBA(q.Request.Image)
@@ -217,19 +218,19 @@ func (q *Resolved) checkPictures(e *Error) {
 	q.Request.Image = nil
 }
 
-// MicroCondition is one of the sizes that models of SDXL's family are told.
+// MicroCondition is one of SDXL's micro-conditions.
 type MicroCondition struct {
 	Field string // in Request
 	Value image.Point
 }
 
-// MicroConditions are those that the request sets.
+// MicroConditions are the micro-conditions that the request sets.
 func (r Request) MicroConditions() []MicroCondition {
 	return []MicroCondition{{"OriginalSize", r.OriginalSize}, {"TargetSize", r.TargetSize}, {"CropTopLeft", r.CropTopLeft}}
 }
 
-// StepsToMake is the number of steps that are made: fewer than Steps where a picture
-// to begin with saves the first of them.
+// StepsToMake is the number of steps that are made. With an initial picture it is less
+// than Steps, because the first ones are skipped.
 func (q Resolved) StepsToMake() int {
 	if q.StepsMade > 0 {
 		return q.StepsMade
@@ -240,7 +241,7 @@ func (q Resolved) StepsToMake() int {
 	return len(sampler.TruncateByStrength(make([]float64, q.Steps+1), q.Strength)) - 1
 }
 
-// Truncate leaves of a schedule the noise levels of the steps that are made on a
+// Truncate returns the part of a schedule for the steps that are made on an initial
 // picture.
 func (q Resolved) Truncate(sigmas sampler.Sigmas) sampler.Sigmas {
 	if q.StepsMade > 0 {
@@ -249,7 +250,7 @@ func (q Resolved) Truncate(sigmas sampler.Sigmas) sampler.Sigmas {
 	return sampler.TruncateByStrength(sigmas, q.Strength)
 }
 
-// RefinerStep is after how many of the steps that are made the refiner goes on.
+// RefinerStep is the number of steps that are made before the refiner continues.
 func (q Resolved) RefinerStep() int {
 	return int(math.Round(q.RefinerAt*float64(q.Steps))) - (q.Steps - q.StepsToMake())
 }
@@ -268,13 +269,12 @@ func (q *Resolved) checkSide(e *Error, field string, v int) {
 	}
 }
 
-// align is the multiple of the alignment nearest to n, at least one of it.
+// align is the multiple of the alignment nearest to n, at least the alignment.
 func (q Resolved) align(n float64) int {
 	return max(q.Align, int(math.Round(n/float64(q.Align)))*q.Align)
 }
 
-// sidesOf are the sides at which a picture of a size is drawn unless a request says
-// otherwise.
+// sidesOf are the default sides for an initial picture of a size.
 func (q Resolved) sidesOf(size image.Point, native int) (width, height int) {
 	scale := min(1, 2*float64(native)/float64(max(size.X, size.Y, 1)))
 	return q.align(float64(size.X) * scale), q.align(float64(size.Y) * scale)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever is not said is filled in; a sampler may bring its schedule.
+// Zero fields get defaults; a sampler may have its own schedule.
 func TestDefaults(t *testing.T) {
 	d := Defaults{Side: 512, Align: 8}
 	q, err := Request{}.Resolve(d)

@@ -19,7 +19,7 @@ func FromImage(img *image.NRGBA) Tensor {
 	return t
 }
 
-// Image maps [3, H, W] in [-1, 1] to an opaque picture; what is beyond is clamped.
+// Image maps [3, H, W] in [-1, 1] to an opaque picture; values outside are clamped.
 func (t Tensor) Image() *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, t.Width(), t.Height()))
 	n := t.Width() * t.Height()

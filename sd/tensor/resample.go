@@ -2,12 +2,12 @@ package tensor
 
 import "math"
 
-// Resampling is a way to bring a tensor to another size, as
-// torch.nn.functional.interpolate with a size and without align_corners does it.
+// Resampling is a mode of torch.nn.functional.interpolate, with a size and without
+// align_corners.
 type Resampling struct {
 	kernel    func(x float64) float64 // nil: nearest neighbour
 	reach     float64                 // the kernel is 0 from here on
-	exact     bool                    // nearest neighbour by the pixels' middles
+	exact     bool                    // nearest neighbour by pixel centres
 	antialias bool                    // the kernel widens with the step when downsampling; weights are normalized at the edge
 }
 
@@ -90,7 +90,7 @@ func (r Resampling) antialiased(n int, middle, step float64) (taps []tap) {
 	return taps
 }
 
-// Resample brings every channel to another size, along its rows first.
+// Resample resizes every channel, first along its rows.
 func (t Tensor) Resample(r Resampling, height, width int) Tensor {
 	wide := t.sized(t.Height(), width)
 	columns := r.taps(t.Width(), width)

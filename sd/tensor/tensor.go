@@ -1,6 +1,6 @@
-// Package tensor has the arrays of numbers that networks and pictures share: their
-// shapes, cutting and resampling them, tiles that cover what is too large to be
-// computed at once, and the way between pictures and numbers. It knows no network.
+// Package tensor has arrays of numbers with shapes: cropping and resampling, tiles for
+// what is too large to be computed at once, and conversions between pictures and
+// numbers. It knows no network.
 package tensor
 
 import "fmt"
@@ -28,7 +28,7 @@ func Of(data []float32, shape ...int) Tensor {
 	return Tensor{data, append([]int(nil), shape...)}
 }
 
-// Size is the number of elements of a shape.
+// Size is a shape's number of elements.
 func Size(shape []int) int {
 	n := 1
 	for _, d := range shape {
@@ -58,10 +58,10 @@ func (t Tensor) sized(height, width int) Tensor {
 // Like is a tensor of zeros of t's shape.
 func (t Tensor) Like() Tensor { return New(t.Shape...) }
 
-// Batch is the shape of n such tensors in one, as networks take them.
+// Batch is the shape of a batch of n such tensors.
 func (t Tensor) Batch(n int) []int64 { return Batch(n, t.Shape) }
 
-// Batch is the shape of n tensors of one shape in one.
+// Batch is the shape of a batch of n tensors of one shape.
 func Batch(n int, shape []int) []int64 {
 	out := make([]int64, 0, len(shape)+1)
 	out = append(out, int64(n))

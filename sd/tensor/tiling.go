@@ -8,7 +8,7 @@ type Tiling struct {
 	Margin  int // outer part of the overlap on each side that is dropped: less than half of it
 }
 
-// Progress is told after each tile; an error that it returns ends the work.
+// Progress is called after each tile; an error that it returns ends the work.
 type Progress = func(index, of int) error
 
 // NoProgress ignores progress.
@@ -52,8 +52,8 @@ func (t Tiling) ramp(all []Span, i, scale int) []float32 {
 	return w
 }
 
-// Cover computes a tensor scale times as high and wide as height and width out of
-// what tile gives for each tile, [channels, scale·tile, scale·tile].
+// Cover computes a tensor of scale·height x scale·width from tiles. tile computes one,
+// [channels, scale·tile, scale·tile].
 func (t Tiling) Cover(height, width, scale int, tile func(ys, xs Span) (Tensor, error), done Progress) (Tensor, error) {
 	var out Tensor
 	err := t.Bands(height, width, scale, tile, done, func(top, rows int, band Tensor) error {

@@ -29,8 +29,8 @@ func covered(t Tiling, z Tensor, scale int, one func(Tensor) (Tensor, error), do
 	return t.Cover(z.Height(), z.Width(), scale, func(ys, xs Span) (Tensor, error) { return one(z.Crop(ys, xs)) }, done)
 }
 
-// A decoder that looks at single pixels only gives the same picture in tiles
-// as at once: the seams are blended without a trace.
+// A decoder of single pixels gives the same picture in tiles as at once: blending
+// leaves no seams.
 func TestTiledDecodeIsSeamless(t *testing.T) {
 	const scale = 4
 	upscale := func(z Tensor) (Tensor, error) {
@@ -61,14 +61,13 @@ func TestTiledDecodeIsSeamless(t *testing.T) {
 		require.Equal(t, want.Shape, got.Shape)
 		for i := range want.Data {
 			if d := want.Data[i] - got.Data[i]; !(d < 1e-5 && d > -1e-5) {
-				t.Fatalf("%v: element %d is %g, %g expected", size, i, got.Data[i], want.Data[i])
+				t.Fatalf("%v: element %d must be %g, got %g", size, i, want.Data[i], got.Data[i])
 			}
 		}
 	}
 }
 
-// Between two tiles that disagree the picture goes over from one to the other
-// without a jump.
+// Between two different tiles the picture changes gradually.
 func TestSeamsRise(t *testing.T) {
 	calls := 0
 	step := func(z Tensor) (Tensor, error) {

@@ -1,5 +1,5 @@
-// Package consumer tests how somebody else module uses this one: make
-// consumer, which make test runs when the C++ core is in the build cache.
+// Package consumer tests how other modules use this one (make consumer; make test runs
+// it after the C++ core is in the build cache).
 package consumer
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// module is a module of somebody else that uses the library as it lies here.
+// module is another module that uses this working copy of the library.
 type module struct {
 	t      *testing.T
 	folder string
@@ -28,13 +28,13 @@ func newModule(t *testing.T) module {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
-	m := module{t: t, folder: filepath.Join(t.TempDir(), "somebody else", "module of theirs")}
+	m := module{t: t, folder: filepath.Join(t.TempDir(), "another user", "other module")}
 	require.NoError(t, os.CopyFS(m.folder, os.DirFS("program")))
 	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	require.NoError(t, err)
 	m.write("go.sum", string(sums))
 	m.write("go.mod", "module example.org/theirs\n\ngo 1.25.0\n")
-	// Offline: what the library needs is in the module cache, because this
+	// Offline: the library's dependencies are in the module cache, because this
 	// test was built. Its own flags, so that the core is in the build cache.
 	m.env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
 	m.run(m.folder, "go", "mod", "edit", "-require=github.com/sdgo/sdgo@v0.0.0", "-replace=github.com/sdgo/sdgo="+root)
@@ -87,7 +87,7 @@ func TestGoCommands(t *testing.T) {
 	require.Equal(t, built, ran)
 }
 
-// A static program draws the same. What the linker warns of is in
+// A static program draws the same picture. The linker's warnings are explained in
 // docs/library.md.
 func TestStatic(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -111,8 +111,8 @@ func TestStatic(t *testing.T) {
 	require.Equal(t, want, m.requirePicture(program))
 }
 
-// With a vendor folder nothing else is needed: no module cache, no network.
-// Everything is compiled again here, below a path with spaces.
+// With a vendor folder neither module cache nor network are needed. Everything is
+// compiled again here, in a path with spaces.
 func TestVendored(t *testing.T) {
 	m := newModule(t)
 	m.run(m.folder, "go", "run", "-mod=mod", "github.com/sdgo/sdgo/third_party/govendor")

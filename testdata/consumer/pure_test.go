@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// packages are all of the module's: pure are those that build and pass their
-// tests without a C compiler, and so must what they import.
+// packages are all packages of the module. Pure ones build and pass their tests without
+// a C compiler, and so must all that they import.
 var packages = []struct {
 	path string
 	pure bool
@@ -75,7 +75,7 @@ var packages = []struct {
 	{"sd/tokenizer", true},
 	{"sd/upscale", false},
 	{"third_party/govendor", true},
-	{"third_party/licenses", false}, // tests alone
+	{"third_party/licenses", false}, // has only tests
 }
 
 const path = "github.com/sdgo/sdgo/"
@@ -117,7 +117,7 @@ func TestPurePackages(t *testing.T) {
 	golang(t, []string{"GOOS=darwin", "GOARCH=arm64"}, append([]string{"vet"}, pure...)...)
 }
 
-// What needs a C compiler says so.
+// Without a C compiler, packages that need one give an error that says so.
 func TestWithoutCompiler(t *testing.T) {
 	c := exec.Command("go", "build", path+"sd")
 	c.Dir = filepath.Join("..", "..")

@@ -24,7 +24,7 @@ func main() {
 	out := flag.String("o", "", "the file to write")
 	flag.Parse()
 	if *out == "" {
-		fmt.Fprintln(os.Stderr, "fullsize: -o FILE is wanted")
+		fmt.Fprintln(os.Stderr, "fullsize: -o FILE is missing")
 		os.Exit(2)
 	}
 	if err := fullsize.Write(context.Background(), *out, o); err != nil {

@@ -4,8 +4,8 @@
 #   sh testdata/ports/run.sh arm64      a cross compiler and qemu
 # The gate runs this short set; FULL=1 runs every test that can run there.
 #
-# Some tests cannot run under Wine: those that start Go, and, as Debian 12's Wine
-# makes no symbolic links, TestPlaces and TestBatchPlaces.
+# Some tests cannot run under Wine: those that start Go, and TestPlaces and
+# TestBatchPlaces, because Debian 12's Wine can't make symbolic links.
 set -eu
 cd "$(dirname "$0")/../.."
 system=$1
@@ -18,10 +18,10 @@ windows)
     exe=.exe steps=20
     export SDGO_FAULT_PLUGINS="$build/plugins"
     emulate() { sh "$ports/wine.sh" "$@"; }
-    # Wine's server holds the output of the program that starts it, so it starts here.
+    # Wine's server keeps the output of the program that starts it open, so it starts here.
     sh "$ports/wine.sh" >/dev/null 2>&1
-    # Since Go 1.24 os.RemoveAll, which tests end with, takes a system call that
-    # old Wines lack; it has a way without, for old Windows.
+    # Since Go 1.24 os.RemoveAll, which tests use, needs a system call that old
+    # versions of Wine lack; Go's fallback for old Windows works.
     remove=$(go env GOROOT)/src/internal/syscall/windows/at_windows.go
     sed 's/if TestDeleteatFallback {/if true {/' "$remove" >"$build/at_windows.txt"
     echo "{\"Replace\": {\"$remove\": \"$build/at_windows.txt\"}}" >"$build/overlay.json"
@@ -67,7 +67,7 @@ if [ -n "${FULL:-}" ]; then
     check -timeout 5h ./...
     exit
 fi
-# What differs there: files and names, or arithmetic (Go fuses products and sums).
+# The tests for what differs there: files and names, or arithmetic (Go fuses products and sums).
 if [ "$system" = windows ]; then
     check ./internal/... ./convert ./convert/read ./convert/write ./convert/gguf ./sd/picture ./cli/output ./cli/report
     check -run 'TestUnwritableOutput|TestBatchLines|TestConvert' ./cli

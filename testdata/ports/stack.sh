@@ -1,13 +1,13 @@
 #!/bin/sh
-# stack.sh PROGRAM.exe: no function of the core moves a vector of 32 or 64 bytes
-# to or from memory with an instruction that faults where it is not aligned: GCC
-# on Windows does not align the stack (csrc/kernels/unaligned.h).
+# stack.sh PROGRAM.exe: fails if a function of the core moves a vector of 32 or 64
+# bytes to or from memory with an instruction that requires alignment, because GCC on
+# Windows does not align the stack (csrc/kernels/unaligned.h).
 #
-# Debian's MinGW has a patch against that. So the kernels are also compiled with
-# this system's GCC, which knows nothing of the matter, and the macros.
+# Debian's MinGW has a patch for that. So the kernels are also compiled with this
+# system's GCC, which has none, to test the macros.
 set -eu
 cd "$(dirname "$0")/../.."
-aligned() { # what objdump says → such instructions, and a line if there is no core at all
+aligned() { # objdump's output → such instructions, and a line if there is no function of the core
     awk '
     /^[0-9a-f]+ <.*>:$/ { name = $2; core = name ~ /sdgo/ && name !~ /github/; cores += core }
     core && /vmov(aps|apd|dqa)/ && /%[yz]mm/ && /\(/ { print name, $0 }

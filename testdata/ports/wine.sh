@@ -1,7 +1,7 @@
 #!/bin/sh
-# wine.sh PROGRAM…: runs a Windows program under Wine, with a folder of settings
-# of its own in build/. Without a program it only starts Wine, which ends some
-# minutes after its last program has.
+# wine.sh PROGRAM…: runs a Windows program under Wine, with a separate settings
+# folder in build/. Without a program it only starts Wine, which ends some minutes
+# after its last program.
 set -eu
 build=$(cd "$(dirname "$0")/../.." && pwd)/build
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,7 @@ if [ ! -e "$WINEPREFIX/ready" ]; then
     touch "$WINEPREFIX/ready"
 fi
 if [ $# -eq 0 ]; then
-    wineserver --persistent=300 || true # it runs already
+    wineserver --persistent=300 || true # it is already running
     exec wine cmd /c exit
 fi
 exec wine "$@"

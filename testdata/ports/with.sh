@@ -1,6 +1,6 @@
 #!/bin/sh
-# with.sh SYSTEM COMMAND…: runs a command with Go set up to compile for another
-# system, with the compilers that Debian calls by these names.
+# with.sh SYSTEM COMMAND…: runs a command with Go set up to cross-compile for another
+# system, with Debian's compilers.
 set -eu
 system=$1
 shift
@@ -12,10 +12,10 @@ arm64) # g++-aarch64-linux-gnu
     export GOOS=linux GOARCH=arm64 CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++
     ;;
 *)
-    echo "with.sh: windows or arm64, not $system" >&2
+    echo "with.sh: the system must be windows or arm64, got $system" >&2
     exit 2
     ;;
 esac
-# Not the flags of this machine's processor, which the Makefile exports.
+# Without the flags for this machine's processor, which the Makefile exports.
 export CGO_ENABLED=1 CGO_CFLAGS="-O3 -Wno-stringop-overflow" CGO_CXXFLAGS="-O3 -Wno-stringop-overflow"
 exec "$@"

@@ -139,7 +139,7 @@ keep("dpm_multi: full_loop_with_lu_and_v_prediction", loop(M(**m, **v, use_lu_la
 keep("not published: dpm_multi with sde-dpmsolver++",
      loop(M(**{**m, "algorithm_type": "sde-dpmsolver++"})))
 
-# Draws in each step, wanted or not.
+# Draws noise in each step, used or not.
 S = D.SASolverScheduler
 keep("sasolver: full_loop_device", loop(S(**k)))
 keep("sasolver: full_loop_with_v_prediction", loop(S(**k, **v)))

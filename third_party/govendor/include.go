@@ -13,8 +13,8 @@ var (
 	includeFlag = regexp.MustCompile(`\s-I\s*([^\s"']+)`)
 )
 
-// missingFolders are the folders of a module that #cgo lines of its vendored
-// packages name and the vendor folder lacks.
+// missingFolders are the folders of a module that #cgo lines of its vendored packages
+// name, and that are missing in the vendor folder.
 func missingFolders(vendor, module string, packages []string) ([]string, error) {
 	seen := map[string]bool{}
 	var missing []string
@@ -26,7 +26,7 @@ func missingFolders(vendor, module string, packages []string) ([]string, error) 
 		for _, n := range named {
 			n = path.Join(strings.TrimPrefix(strings.TrimPrefix(p, module), "/"), n)
 			if seen[n] || !filepath.IsLocal(filepath.FromSlash(n)) {
-				continue // what lies outside the module is not the module's
+				continue // outside the module
 			}
 			seen[n] = true
 			n = filepath.FromSlash(n)

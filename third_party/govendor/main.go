@@ -1,5 +1,5 @@
-// Command govendor vendors a module that uses sdgo: it runs "go mod vendor" and
-// adds what that leaves out.
+// Command govendor vendors a module that uses sdgo: it runs "go mod vendor" and adds
+// folders that are missing.
 //
 //	go run -mod=mod github.com/sdgo/sdgo/third_party/govendor
 //
@@ -21,7 +21,7 @@ import (
 
 func main() {
 	if len(os.Args) != 1 {
-		fmt.Fprintln(os.Stderr, "usage: go run -mod=mod github.com/sdgo/sdgo/third_party/govendor (in the module that is to have a vendor folder)")
+		fmt.Fprintln(os.Stderr, "usage: go run -mod=mod github.com/sdgo/sdgo/third_party/govendor (in the module to vendor)")
 		os.Exit(2)
 	}
 	if err := vendor(); err != nil {
@@ -84,8 +84,7 @@ func packagesOf(list string) map[string][]string {
 	return all
 }
 
-// add copies a folder of a module, if the module has it: some flags name
-// folders that are nowhere.
+// add copies a folder of a module, if it exists: some flags name folders that don't.
 func add(to, from string) error {
 	if _, err := os.Stat(from); os.IsNotExist(err) {
 		return nil

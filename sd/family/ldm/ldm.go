@@ -16,11 +16,11 @@ import (
 	"github.com/sdgo/sdgo/sd/tokenizer"
 )
 
-// Align is what the sides of pictures are multiples of.
+// Align is the alignment of pictures' sides, in pixels.
 const Align = 8
 
-// Model is the networks of a latent diffusion model, before a family makes a pipeline
-// of them.
+// Model has the networks of a latent diffusion model, of which a family makes a
+// pipeline.
 type Model struct {
 	Host   *engine.Host
 	Config *convert.StableDiffusion
@@ -31,8 +31,8 @@ type Model struct {
 	options  pipeline.Options
 }
 
-// Open makes the networks of a file. check is called before they are placed on
-// devices, and says what the file lacks.
+// Open creates the networks of a file. check is called before they are placed on
+// devices; it returns an error if the file lacks something.
 func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model, error) {
 	config, err := convert.ConfigAs[*convert.StableDiffusion](h.Weights, "a model of Stable Diffusion")
 	if err != nil {
@@ -57,7 +57,7 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 	return m, err
 }
 
-// setUp makes the networks on the devices that the host has chosen.
+// setUp creates the networks on the devices that the host has chosen.
 func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, check func(*Model) error) error {
 	m.Texts = nil
 	for _, c := range []convert.TextConfig{m.Config.Text, m.Config.Text2} {
@@ -87,7 +87,7 @@ func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, che
 	return err
 }
 
-// demands are what the networks take on GPUs for a picture of the native size, with
+// demands are the networks' memory on GPUs for a picture of the native size, with
 // guidance.
 func (m *Model) demands() (all []engine.Demand, err error) {
 	side := m.Host.Weights.NativeSize / m.kl.Factor()
@@ -124,7 +124,7 @@ func (m *Model) demands() (all []engine.Demand, err error) {
 	return all, err
 }
 
-// Pipeline is the model's, with conditions of a family's text.
+// Pipeline makes the model's pipeline. text turns texts into conditions, check checks requests.
 func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, with pipeline.Attached, e *request.Error)) *pipeline.Pipeline {
 	w := m.Host.Weights
 	p := &pipeline.Pipeline{
@@ -137,19 +137,19 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 	return p
 }
 
-// Encoding is a text as all encoders see it: their states side by side.
+// Encoding is a text's encoding: the hidden states of all encoders, concatenated along the width.
 type Encoding struct {
 	Context tensor.Tensor // [tokens, ContextDim]
-	Pooled  []float32     // the pooled output of the one that pools, else nil
+	Pooled  []float32     // the pooled output of the encoder that pools; nil without one
 }
 
-// textKey is a text that a model has encoded.
+// textKey identifies a text that a model has encoded.
 type textKey struct {
 	m    *Model
 	text string
 }
 
-// Encode encodes a text with all text encoders, once for a request.
+// Encode encodes a text with all text encoders; memo keeps the result for the request.
 func (m *Model) Encode(ctx context.Context, text string, clipSkip int, memo pipeline.Memo) (Encoding, error) {
 	key := textKey{m, text}
 	if e, ok := memo[key].(Encoding); ok {
@@ -172,7 +172,7 @@ func (m *Model) Encode(ctx context.Context, text string, clipSkip int, memo pipe
 	return e, nil
 }
 
-// sideBySide joins what several text encoders make of one text.
+// sideBySide concatenates the encodings of several text encoders.
 func sideBySide(all []clip.Encoding) Encoding {
 	if len(all) == 1 {
 		return Encoding{all[0].Tokens, all[0].Pooled}
@@ -195,7 +195,7 @@ func sideBySide(all []clip.Encoding) Encoding {
 	return joined
 }
 
-// parsePrompt parses a prompt without tags: no model here knows any.
+// parsePrompt parses a prompt. Tags are an error, because no family here supports any.
 func parsePrompt(text string) ([]prompt.Segment, error) {
 	segments, tags, err := prompt.Parse(text)
 	if err == nil && len(tags) > 0 {
@@ -204,7 +204,7 @@ func parsePrompt(text string) ([]prompt.Segment, error) {
 	return segments, err
 }
 
-// Chunks is the largest number of chunks that an encoder's text becomes.
+// Chunks is the number of a text's chunks, the largest of all encoders.
 func (m *Model) Chunks(text string) (int, error) {
 	segments, err := parsePrompt(text)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package ldm has what the families of latent diffusion with a UNet share (Rombach et
-// al. 2022): the UNet as a denoiser, CLIP's text encoders side by side, the KL
-// autoencoder, and the UNets that see a picture beside the latent.
+// al. 2022): the UNet as a denoiser, CLIP's text encoders, the KL autoencoder, and UNets
+// for inpainting and editing, whose input has further channels.
 package ldm
 
 import (
@@ -15,14 +15,14 @@ import (
 )
 
 // unet is a UNet as a denoiser. Its conditions have the inputs "context", [tokens,
-// ContextDim], "y", [ADMChannels], where it has those, and "concat", the channels
-// beside the latent, where its input has more channels than its output.
+// ContextDim], "y", [ADMChannels], if it has any, and "concat", the channels that are
+// concatenated with the latent, if its input has more channels than its output.
 type unet struct {
 	config  convert.UNetConfig
 	net     *engine.Network
 	factor  int
 	process *sampler.Process
-	known   sampler.Prediction // "" where it is found by a trial run
+	known   sampler.Prediction // "" if a trial run has to find it
 	found   pipeline.Once[sampler.Prediction]
 }
 
@@ -39,7 +39,7 @@ func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
 }
 
-// beside is the number of channels beside the latent.
+// beside is the number of channels that are concatenated with the latent.
 func (u *unet) beside() int { return u.config.InChannels - u.config.OutChannels }
 
 func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
@@ -71,7 +71,7 @@ func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo
 	return inputs
 }
 
-// named is a condition's input of a name; the zero value where it has none.
+// named returns a condition's input of a name; the zero value if there is none.
 func named(c pipeline.Condition, name string) engine.Named {
 	for _, in := range c.Inputs {
 		if in.Name == name {
@@ -81,8 +81,8 @@ func named(c pipeline.Condition, name string) engine.Named {
 	return engine.Named{}
 }
 
-// Prediction is what the UNet predicts: as the caller or the file says, else what a
-// trial run tells.
+// Prediction is the UNet's prediction type, from the caller or the file, else from a
+// trial run.
 func (u *unet) Prediction(ctx context.Context) (sampler.Prediction, error) {
 	if u.known != "" {
 		return u.known, nil
@@ -90,9 +90,9 @@ func (u *unet) Prediction(ctx context.Context) (sampler.Prediction, error) {
 	return u.found.Get(ctx, func() (sampler.Prediction, error) { return u.probe(ctx) })
 }
 
-// probe tells epsilon from v where a file doesn't say, as AUTOMATIC1111 does for SD
-// 2.x: at the last timestep, where all is noise, a UNet that predicts epsilon returns
-// its input, one that predicts v something far below it. The trial input is 0.5
+// probe finds whether the UNet predicts epsilon or v, as AUTOMATIC1111 does for SD 2.x:
+// at the last timestep, where the latent is pure noise, a UNet that predicts epsilon
+// returns its input, and one that predicts v much lower values. The trial input is 0.5
 // everywhere, the threshold -1.
 func (u *unet) probe(ctx context.Context) (sampler.Prediction, error) {
 	const side, length, value = 8, 2, 0.5

@@ -9,13 +9,13 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Variants of UNets that see a picture beside the latent, as convert names them.
+// Variants of UNets with further input channels, as convert names them.
 const (
-	inpaints = "inpaint" // the mask and the masked picture's latent: 5 channels beside 4
-	edits    = "edit"    // the picture's latent: 4 beside 4 (instruct-pix2pix)
+	inpaints = "inpaint" // 9 channels: the latent's 4, the mask, the masked picture's latent
+	edits    = "edit"    // 8 channels: the latent's 4, the picture's latent (instruct-pix2pix)
 )
 
-// see gives a pipeline what its UNet sees beside the latent.
+// see sets the pipeline's further input channels.
 func (m *Model) see(p *pipeline.Pipeline) {
 	p.ConcatChannels = m.denoiser.beside()
 	switch m.Config.Variant {
@@ -26,7 +26,7 @@ func (m *Model) see(p *pipeline.Pipeline) {
 	}
 }
 
-// IsPlain reports whether the UNet sees nothing beside the latent.
+// IsPlain reports whether the UNet's only input channels are the latent's.
 func (m *Model) IsPlain() bool { return m.Config.Variant == "" }
 
 // maskedPicture prepares the channels for inpainting: the mask, and the latent of the
@@ -57,7 +57,7 @@ func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (pipeline.
 	return func(sampler.Noise) tensor.Tensor { return mean }, err
 }
 
-// CheckVariant checks what UNets ask for that see a picture.
+// CheckVariant checks the request's fields for UNets for inpainting and editing.
 func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
 	variant := m.Config.Variant
 	if variant != "" && len(q.Request.Hires) > 0 {
@@ -80,6 +80,6 @@ func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
 		case q.Sampler.CFGPP:
 			e.Add("Sampler", "%s brings its own guidance, which a model for editing can't take", q.Sampler.Name)
 		}
-		q.Strength = 1 // it sees the picture beside the latent
+		q.Strength = 1 // the picture is in the input channels
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/sdgo/sdgo/sd/request"
 )
 
-// model is one of the family: the base model, or the refiner.
+// model is a base model or a refiner.
 type model struct {
 	*ldm.Model
 	refines bool
@@ -34,8 +34,8 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 	return p, nil
 }
 
-// knownLatentRGB are the factors of an autoencoder of the published shapes and scale;
-// nil of others.
+// knownLatentRGB returns the factors of an autoencoder with the published shapes and
+// scale; nil for others.
 func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
 	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.13025 {
 		return &latentRGB
@@ -49,10 +49,9 @@ var latentRGB = autoencoder.LatentRGB{Weights: [][3]float64{
 	{0.3651, 0.4232, 0.4341}, {-0.2533, -0.0042, 0.1068}, {0.1076, 0.1111, -0.0362}, {-0.3165, -0.2492, -0.2188}},
 	Bias: [3]float64{0.1084, -0.0175, -0.0011}}
 
-// microConditions is the number of scalars about a picture that the UNet is told beside
-// the pooled text (diffusers: add_time_ids): the size of the original, the corner of
-// the crop and the size of the target, or in the refiner in place of the last an
-// aesthetic score.
+// microConditions is the number of SDXL's micro-conditions (diffusers: add_time_ids):
+// the original size, the crop's top left corner and the target size. The refiner has an
+// aesthetic score in place of the target size.
 func (m *model) microConditions() int {
 	if m.refines {
 		return 5
@@ -60,8 +59,8 @@ func (m *model) microConditions() int {
 	return 6
 }
 
-// complete checks that the text encoder whose output is pooled and the UNet belong
-// together.
+// complete checks that the UNet's label channels match the pooled text embedding and
+// the micro-conditions.
 func (m *model) complete(l *ldm.Model) error {
 	n, adm := m.microConditions(), l.Config.UNet.ADMChannels
 	t := l.Texts[len(l.Texts)-1]
@@ -70,15 +69,15 @@ func (m *model) complete(l *ldm.Model) error {
 		return fmt.Errorf("tensor %q is missing: Stable Diffusion XL needs the text encoder's pooled output", t.Config.Prefix+"text_model.text_projection")
 	}
 	if rest := adm - t.Config.Pooled; rest < 2*n || rest%(2*n) != 0 {
-		return fmt.Errorf("a UNet that needs %d numbers about the picture and a text encoder that pools %d do not belong together", adm, t.Config.Pooled)
+		return fmt.Errorf("the UNet's %d label channels do not match the text encoder's pooled embedding of %d numbers", adm, t.Config.Pooled)
 	}
 	return nil
 }
 
-// Encode encodes a text and the request's micro-conditions. The base model is given
-// zeros in place of an empty negative prompt, as in AUTOMATIC1111, stable-diffusion.cpp
-// and, by default, the diffusers library (force_zeros_for_empty_prompt). The refiner
-// sees the empty text.
+// Encode encodes a text and the request's micro-conditions. For the base model the
+// embedding of an empty negative prompt is replaced by zeros, as in AUTOMATIC1111,
+// stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt). The
+// refiner gets the empty text's embedding.
 func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := m.Model.Encode(ctx, text, q.ClipSkip, memo)
 	if err != nil {
@@ -117,8 +116,8 @@ func (m *model) addTimeIDs(q *request.Resolved, negative bool) []float64 {
 	return append(ids, q.AestheticScore)
 }
 
-// sinusoids is the embedding of timesteps, and of micro-conditions, in diffusion
-// models (Ho et al. 2020, after Vaswani et al. 2017): cosines, then sines.
+// sinusoids is the sinusoidal embedding of timesteps and micro-conditions (Ho et al.
+// 2020, after Vaswani et al. 2017): cosines, then sines.
 func sinusoids(v float64, width int) []float32 {
 	half := width / 2
 	out := make([]float32, width)
@@ -129,7 +128,7 @@ func sinusoids(v float64, width int) []float32 {
 	return out
 }
 
-// check checks what the family is told, and which model refines.
+// check checks the family's own fields of a request, and the refiner.
 func (m *model) check(q *request.Resolved, with pipeline.Attached, e *request.Error) {
 	m.CheckVariant(q, e)
 	refines := m.refines
@@ -141,14 +140,14 @@ func (m *model) check(q *request.Resolved, with pipeline.Attached, e *request.Er
 		}
 	}
 	if !refines && (q.Request.AestheticScore != nil || q.Request.NegativeAestheticScore != nil) {
-		e.Add("AestheticScore", "only Stable Diffusion XL's refiner is told scores")
+		e.Add("AestheticScore", "only Stable Diffusion XL's refiner takes aesthetic scores")
 	}
 	if m.refines && q.Image == nil {
-		e.Add("Image", "the model is a refiner: it needs a picture to begin with, or to be the Refiner of a base model")
+		e.Add("Image", "the model is a refiner: it needs an initial picture, or to be the Refiner of a base model")
 	}
 }
 
-// of is the family's model behind a pipeline.
+// of returns the model of a pipeline of this family.
 func of(p *pipeline.Pipeline) (*model, bool) {
 	prompts, ok := p.Conditioner.(pipeline.Prompts)
 	if !ok {

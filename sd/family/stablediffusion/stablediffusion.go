@@ -1,5 +1,5 @@
-// Package stablediffusion is the family of Stable Diffusion 1.x and 2.x, with those
-// made for inpainting and for editing pictures.
+// Package stablediffusion is the family of Stable Diffusion 1.x and 2.x, with their
+// models for inpainting and for editing (instruct-pix2pix).
 package stablediffusion
 
 import (
@@ -29,8 +29,8 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 	return p, nil
 }
 
-// knownLatentRGB are the factors of an autoencoder of the published shapes and scale;
-// nil of others.
+// knownLatentRGB returns the factors of an autoencoder with the published shapes and
+// scale; nil for others.
 func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
 	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.18215 {
 		return &latentRGB
@@ -45,23 +45,23 @@ var latentRGB = autoencoder.LatentRGB{Weights: [][3]float64{
 
 func check(m *ldm.Model) error {
 	if n := m.Config.UNet.ADMChannels; n != 0 {
-		return fmt.Errorf("a UNet that needs %d numbers about the picture, which only Stable Diffusion XL has", n)
+		return fmt.Errorf("the UNet must have no label channels, got %d: only Stable Diffusion XL has them", n)
 	}
 	return nil
 }
 
-// refuse refuses what only other families are told.
+// refuse refuses fields that only other families take.
 func refuse(q *request.Resolved, e *request.Error) {
 	for _, c := range q.MicroConditions() {
 		if c.Value != (image.Point{}) {
-			e.Add(c.Field, "only Stable Diffusion XL is told the sizes of pictures")
+			e.Add(c.Field, "only Stable Diffusion XL takes it")
 		}
 	}
 	if q.Refiner != "" {
 		e.Add("Refiner", "only Stable Diffusion XL has one")
 	}
 	if q.Request.AestheticScore != nil || q.Request.NegativeAestheticScore != nil {
-		e.Add("AestheticScore", "only Stable Diffusion XL's refiner is told scores")
+		e.Add("AestheticScore", "only Stable Diffusion XL's refiner takes aesthetic scores")
 	}
 }
 

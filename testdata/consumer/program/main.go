@@ -1,5 +1,5 @@
-// Command program is one that somebody else could write, in a module of its
-// own: it draws with the built-in model. The file to write is its argument.
+// Command program is an example of another module's program: it draws with the built-in
+// model. Its argument is the file to write.
 package main
 
 import (

@@ -15,7 +15,7 @@ func TestDraw(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			} else if size := picture.Bounds().Size(); size != image.Pt(64, 32) {
-				t.Errorf("a picture of 64x32 was expected, got %v", size)
+				t.Errorf("must be a picture of 64x32, got %v", size)
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Command names prints the weights that package convert expects of models of
-// several shapes, as JSON: what names.py gives to the diffusers library.
+// Command names prints, as JSON, the weights that package convert expects in models of
+// several shapes; names.py compares them with the diffusers library's.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 
 type weights map[string][]int64
 
-// model is the part of a case that names.py builds a diffusers model of.
+// model has the fields from which names.py builds a diffusers model.
 type model struct {
 	Text    convert.TextConfig
 	UNet    convert.UNetConfig

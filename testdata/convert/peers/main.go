@@ -1,5 +1,5 @@
-// Command peers reads a GGUF file with gpustack/gguf-parser-go. It is a module
-// of its own, so that the project does not depend on that.
+// Command peers reads a GGUF file with gpustack/gguf-parser-go. It is a separate
+// module, so that the project does not depend on that package.
 //
 //	cd testdata/convert/peers && go run . FILE.gguf
 package main
@@ -29,7 +29,7 @@ func main() {
 		end = max(end, uint64(f.TensorDataStartOffset)+t.Offset+t.Bytes())
 	}
 	if gap := uint64(info.Size()) - end; gap >= 32 {
-		fmt.Fprintf(os.Stderr, "the last tensor ends at byte %d of %d\n", end, info.Size())
+		fmt.Fprintf(os.Stderr, "the last tensor must end at the file's end, got byte %d of %d\n", end, info.Size())
 		os.Exit(1)
 	}
 	fmt.Println("architecture", f.Metadata().Architecture, "file type", f.Metadata().FileType)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Has three readers of others read what sdgo writes, in every type: Go's
+# Writes a file of every type with sdgo and reads it with three other programs: Go's
 # gpustack/gguf-parser-go, npm's @huggingface/gguf, and Python's gguf, which also
 # compares the numbers. Needs go, node and npm, and a Python with gguf and
-# safetensors (PYTHON says which).
+# safetensors (PYTHON is its command).
 #
 #   sh testdata/convert/peers/run.sh
 set -eu

@@ -1,7 +1,7 @@
 // Command xl writes a checkpoint with random weights that has the names, shapes
-// and size of Stable Diffusion XL base: 6.9 GB of f16, in the original layout
-// but for its second text encoder's names. It is what converting is measured
-// with. The same arguments give the same bytes everywhere.
+// and size of Stable Diffusion XL base: 6.9 GB of f16, in the original layout except
+// for the second text encoder's names. It is for measuring conversions. The same
+// arguments give the same bytes on every machine.
 //
 //	go run ./testdata/convert/xl -o xl.safetensors
 package main
@@ -64,7 +64,7 @@ func run(out string) error {
 	if _, err := b.Write(header); err != nil {
 		return err
 	}
-	// Four halves at a time between 2^-7 and 2^-3, of both signs (Marsaglia's
+	// Four float16 at a time between 2^-7 and 2^-3, of both signs (Marsaglia's
 	// xorshift64, 2003).
 	state := uint64(88172645463325252)
 	var four [8]byte

@@ -1,5 +1,5 @@
-// Command compare says how much two pictures differ, as a peak signal-to-noise
-// ratio, and fails where that is less than it should be:
+// Command compare prints the peak signal-to-noise ratio of two pictures, and fails if
+// it is too low:
 //
 //	go run ./testdata/ports/compare -least 45 native.png other.png
 package main
@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	least := flag.Float64("least", 45, "dB that are enough")
+	least := flag.Float64("least", 45, "lowest PSNR, dB")
 	flag.Parse()
 	if err := compare(flag.Args(), *least); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,7 +43,7 @@ func compare(files []string, least float64) error {
 		d := float64(a.Pix[i]) - float64(b.Pix[i])
 		sum += d * d
 	}
-	// Alpha is 255 in both and no part of the mean.
+	// Alpha is 255 in both and not part of the mean.
 	psnr := 10 * math.Log10(255*255*float64(len(a.Pix)/4*3)/sum)
 	if !(psnr >= least) {
 		return fmt.Errorf("%s is %.1f dB from %s, must be at least %g", files[1], psnr, files[0], least)

@@ -1,5 +1,5 @@
-// Convergence draws docs/convergence.svg: how far samplers are from the exact
-// end of the probability-flow ODE, against the evaluations that they spend.
+// Convergence draws docs/convergence.svg: the samplers' errors at the end of the
+// probability-flow ODE against the number of evaluations.
 //
 //	go run ./testdata/sampler/convergence > docs/convergence.svg
 //
@@ -33,8 +33,8 @@ func denoise(_ context.Context, dst, x []float32, sigma float64) error {
 	return nil
 }
 
-// cumulative is the data's cumulative function at a noise level, which the ODE
-// keeps.
+// cumulative is the data's cumulative distribution function at a noise level; the ODE
+// conserves it.
 func cumulative(x, sigma float64) float64 {
 	v := math.Sqrt(2 * (deviation*deviation + sigma*sigma))
 	return (math.Erfc(-(x-1)/v) + math.Erfc(-(x+1)/v)) / 4
