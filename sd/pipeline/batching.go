@@ -54,7 +54,7 @@ var errAbandoned = errors.New("a callback panicked")
 func (p *Pipeline) together(tasks []task, finished func(k int, d drawn)) {
 	if len(tasks) == 1 {
 		t, d := tasks[0], drawn{}
-		d.img, d.err = p.picture(t.ctx, t.d, t.c, t.i, &d.spent)
+		d.img, d.err = rendering{t.d, t.c, t.i, &d.spent}.picture(t.ctx)
 		finished(0, d)
 		return
 	}
@@ -134,7 +134,7 @@ func (t task) draw(p *Pipeline, k int, ask func(message) error, ended func(drawn
 	}
 	var out drawn
 	out.err = guard.Call("drawing", func() (err error) {
-		out.img, err = p.picture(t.ctx, d, t.c, t.i, &out.spent)
+		out.img, err = rendering{d, t.c, t.i, &out.spent}.picture(t.ctx)
 		return err
 	})
 	ended(out)

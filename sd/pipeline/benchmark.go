@@ -35,8 +35,8 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 	if err != nil {
 		return nil, err
 	}
-	d := Drawing{Resolved: q}
-	latent := p.latent(d)
+	d := Drawing{Resolved: q, model: p}
+	latent := d.latent()
 	sampler.NewPhilox(0).Normal(latent.Data)
 	var c Condition
 	stages := []struct {

@@ -35,6 +35,7 @@ type Enlarger interface {
 // names.
 type Drawing struct {
 	request.Resolved
+	model   *Pipeline
 	refiner *Pipeline          // nil without one
 	taesd   *autoencoder.TAESD // nil without one
 	passes  []hiresPass
@@ -74,14 +75,14 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	q, err := r.Resolve(p.Defaults)
 	all.Join(err)
 	p.Check(&q, with, &all)
-	d := Drawing{Resolved: q}
+	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
 	p.Conditioner.Check(&q, &all)
 	p.checkSampling(&d, &all)
 	if len(all.Problems) > 0 {
 		return d, &all
 	}
-	if d.encodes() && !p.encoder(d).CanEncode() {
+	if d.encodes() && !d.encoder().CanEncode() {
 		return d, ErrNoEncoder
 	}
 	if d.Seed == request.RandomSeed {
@@ -139,7 +140,7 @@ func (p *Pipeline) attach(d *Drawing, with Attached, e *request.Error) {
 	}
 	d.passes = nil
 	for i, h := range d.Hires {
-		pass := hiresPass{Pass: h, drawing: Drawing{Resolved: h.Request, taesd: d.taesd}}
+		pass := hiresPass{Pass: h, drawing: Drawing{Resolved: h.Request, model: p, taesd: d.taesd}}
 		var ok bool
 		if pass.network = with.ESRGANs[h.Upscaler]; pass.network == nil {
 			if h.Upscaler == "" {
@@ -178,19 +179,19 @@ func (d Drawing) encodes() bool {
 }
 
 // encoder is the autoencoder that encodes: the tiny one where the model's own cannot.
-func (p *Pipeline) encoder(d Drawing) autoencoder.Autoencoder {
-	if !p.Autoencoder.CanEncode() && d.taesd != nil && !p.EditsImages {
+func (d Drawing) encoder() autoencoder.Autoencoder {
+	if !d.model.Autoencoder.CanEncode() && d.taesd != nil && !d.model.EditsImages {
 		return d.taesd
 	}
-	return p.Autoencoder
+	return d.model.Autoencoder
 }
 
 // decoder is the autoencoder that decodes the pictures.
-func (p *Pipeline) decoder(d Drawing) autoencoder.Autoencoder {
+func (d Drawing) decoder() autoencoder.Autoencoder {
 	if d.taesd != nil && !d.TAESDPreviewOnly {
 		return d.taesd
 	}
-	return p.Autoencoder
+	return d.model.Autoencoder
 }
 
 // event reports progress to the request's owner.
@@ -203,15 +204,15 @@ func (d Drawing) event(e request.Event) error {
 
 // params are the parameters of the picture with one seed, after so many of its hires
 // passes.
-func (p *Pipeline) params(d Drawing, seed int64, passes int) request.Params {
+func (d Drawing) params(seed int64, passes int) request.Params {
 	q := d.Resolved
 	q.Hires = q.Hires[:passes]
-	return q.Params(p.Host.Name, seed)
+	return q.Params(d.model.Host.Name, seed)
 }
 
 // latent is a tensor of zeros for the latent of the drawing's picture.
-func (p *Pipeline) latent(d Drawing) tensor.Tensor {
-	return tensor.New(p.Denoiser.Latent(d.Width, d.Height)...)
+func (d Drawing) latent() tensor.Tensor {
+	return tensor.New(d.model.Denoiser.Latent(d.Width, d.Height)...)
 }
 
 // fit scales a picture until it covers a size, and crops it around its middle.

@@ -63,12 +63,12 @@ func (eighth) Factor() int { return 8 }
 // A latent that is enlarged to other proportions is cropped first, too.
 func TestLatentsAreCroppedFirst(t *testing.T) {
 	p := &Pipeline{Autoencoder: eighth{}}
-	h := hiresPass{drawing: Drawing{Resolved: request.Resolved{Request: request.Request{Width: 8192, Height: 8}}}}
+	h := hiresPass{drawing: Drawing{model: p, Resolved: request.Resolved{Request: request.Request{Width: 8192, Height: 8}}}}
 	h.filter, _ = upscale.LookupFilter("latent")
 	var latent tensor.Tensor
 	require.Less(t, peak(func() {
 		var err error
-		latent, err = p.enlarge(context.Background(), h, tensor.New(4, 1024, 1), nil, 0, nil)
+		latent, err = h.enlarge(context.Background(), tensor.New(4, 1024, 1), nil, 0, nil)
 		require.NoError(t, err)
 	}), uint64(1<<30))
 	require.Equal(t, []int{4, 1, 1024}, latent.Shape)

@@ -9,8 +9,8 @@ import (
 // What tests outside of the package look at.
 
 // StepMemory is what a step of n pictures of a drawing takes.
-func (p *Pipeline) StepMemory(ctx context.Context, d Drawing, n int) (uint64, error) {
-	t, err := p.task(ctx, d)
+func StepMemory(ctx context.Context, p *Pipeline, d Drawing, n int) (uint64, error) {
+	t, err := firstTask(ctx, p, d)
 	if err != nil {
 		return 0, err
 	}
@@ -18,15 +18,15 @@ func (p *Pipeline) StepMemory(ctx context.Context, d Drawing, n int) (uint64, er
 }
 
 // BatchSize is how many pictures of a drawing are drawn at once.
-func (p *Pipeline) BatchSize(ctx context.Context, d Drawing) (int, error) {
-	t, err := p.task(ctx, d)
+func BatchSize(ctx context.Context, p *Pipeline, d Drawing) (int, error) {
+	t, err := firstTask(ctx, p, d)
 	if err != nil {
 		return 0, err
 	}
 	return p.batch(ctx, t)
 }
 
-func (p *Pipeline) task(ctx context.Context, d Drawing) (task, error) {
+func firstTask(ctx context.Context, p *Pipeline, d Drawing) (task, error) {
 	c, err := p.prepare(ctx, d, &request.Result{})
 	return task{&job{d: d}, c, 0}, err
 }

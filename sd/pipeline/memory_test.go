@@ -33,14 +33,14 @@ func TestBatchFitsMemory(t *testing.T) {
 	}
 	p := openTiny(t, engine.Options{}, 5)
 	need := func(n int) uint64 {
-		bytes, err := p.StepMemory(t.Context(), resolve(p), n)
+		bytes, err := pipeline.StepMemory(t.Context(), p, resolve(p), n)
 		require.NoError(t, err)
 		return bytes
 	}
 	require.Greater(t, need(4), 3*need(1))
 	for memory, want := range map[uint64]int{1 << 40: 5, need(3) + 1: 3, 1: 1} {
 		p := openTiny(t, engine.Options{MaxMemory: memory}, 5)
-		n, err := p.BatchSize(t.Context(), resolve(p))
+		n, err := pipeline.BatchSize(t.Context(), p, resolve(p))
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}

@@ -30,7 +30,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	x := p.latent(d)
+	x := d.latent()
 	noise := d.noise(seed, x)
 	begin := c.source.start(d.RNG, seed)
 	if c.source != nil {

@@ -84,7 +84,7 @@ func (p *Pipeline) newSource(ctx context.Context, d Drawing) (*Source, error) {
 		s.back = newPutBack(d, fitted, mask)
 	}
 	s.Pixels = tensor.FromImage(fitted)
-	s.Encode = p.encoder(d).Encode
+	s.Encode = d.encoder().Encode
 	if !p.EditsImages {
 		e, err := s.Encode(ctx, s.Pixels)
 		if err != nil {
