@@ -31,7 +31,7 @@ func TestNoModel(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{filepath.Join(dir, "nothing.safetensors"), noFile},
 		{dir, "a folder that is no diffusers model: "},
-		{os.DevNull, "no regular file"},
+		{os.DevNull, "not a regular file"},
 		{write("empty.safetensors", ""), "a file must have at least 8 bytes for the header's length, got 0"},
 		{write("text.safetensors", "Dear reader,\nthis is a letter and no weights.\n"), "this is no safetensors file, or a damaged one"},
 		{write("page.safetensors", "<!DOCTYPE html><html>"), "this is no safetensors file, or a damaged one"},

@@ -18,7 +18,7 @@ func TestFolderOfDevices(t *testing.T) {
 	for name, want := range map[string]string{
 		"tokenizer/merges.txt":                                "merges.txt must be a regular file of at most",
 		"unet/config.json":                                    "unet/config.json: config.json must be a regular file of at most",
-		"unet/diffusion_pytorch_model.safetensors":            "unet: diffusion_pytorch_model.safetensors: no regular file",
+		"unet/diffusion_pytorch_model.safetensors":            "unet: diffusion_pytorch_model.safetensors: not a regular file",
 		"unet/diffusion_pytorch_model.safetensors.index.json": "must be a regular file of at most 8388608 bytes, got 0",
 	} {
 		dir, _ := fixture.Folder(t, nil)
@@ -33,5 +33,5 @@ func TestFolderOfDevices(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o666))
 	_, err := Load(pipe)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 }
