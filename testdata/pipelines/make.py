@@ -167,7 +167,7 @@ def widen(unet, channels, seed):
 
 def redraw_beside(unet, vae, context, kind):
     """As StableDiffusionInpaintPipeline (9 channels) and StableDiffusionInstructPix2PixPipeline (8) of diffusers have it,
-    with Euler's method, every draw from SEED, and the encoder's draw of the masked picture behind that of the whole."""
+    with Euler's method, every draw from SEED, and the encoder's draw of the masked picture after that of the whole."""
     picture, mask = start_picture()
     pixels = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
     rng = torch.Generator().manual_seed(SEED)

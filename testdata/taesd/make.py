@@ -41,7 +41,7 @@ def load(model, half):
 
 
 def halves(state):
-    """The names of the author's files: places in a sequence, the decoder's behind a layer that holds latents to their range."""
+    """The names of the author's files: places in a sequence, the decoder's after a layer that clamps latents."""
     decoder, encoder = {}, {}
     for name, t in state.items():
         half, _, place, rest = name.split(".", 3)

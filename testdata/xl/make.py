@@ -63,7 +63,7 @@ def make_vae():
 
 def unet_name(key):
     for new, old in {"add_embedding.linear_1.": "label_emb.0.0.", "add_embedding.linear_2.": "label_emb.0.2.",
-                     # Behind the attention, which the deepest level has here.
+                     # After the attention, which the deepest level has here.
                      "up_blocks.0.upsamplers.0.": f"output_blocks.{nets.RESNETS}.2."}.items():
         if key.startswith(new):
             return "model.diffusion_model." + old + key[len(new):]

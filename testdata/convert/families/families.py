@@ -142,7 +142,7 @@ both("sd3.5-medium", sd3(24, qk_norm=True, dual=13, positions=384), convert_sd3_
 
 
 def ldm_unet(context, width=320, mults=(1, 2, 4, 4), depths=(1, 1, 1, 0), linears=False, channels=4, adm=0, control=False):
-    """The UNet of latent diffusion, or cldm's ControlNet on it: a copy of the way down with convolutions behind each block."""
+    """The UNet of latent diffusion, or cldm's ControlNet on it: a copy of the way down with convolutions after each block."""
     w, emb = {}, 4 * width
     linear(w, "time_embed.0", emb, width)
     linear(w, "time_embed.2", emb, emb)
