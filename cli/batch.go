@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -15,6 +16,7 @@ import (
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -23,14 +25,7 @@ func batchCommand() *command {
 		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` for the pictures, created if it does not exist (default: the working directory)"},
 		&urfave.StringFlag{Name: "prompts", Usage: "`FILE` instead of JOBS: each of its lines is a prompt; - is standard input"},
 	}
-	for _, f := range append(inpaintCommand().flags, hiresFlags()...) {
-		if name := f.Names()[0]; name != "output" && !notOfBatches(name) {
-			flags = append(flags, f)
-		}
-		if f, ok := f.(*urfave.Float64Flag); ok && f.Name == "strength" {
-			f.Usage = strengthUsage("0.75, with a mask 1")
-		}
-	}
+	flags = append(flags, drawFlags(requests.Batch, map[string][]urfave.Flag{"prompt": nil, "negative": nil, "count": {batchSizeFlag()}})...)
 	return &command{
 		name:     "batch",
 		usage:    "draws the jobs of a file, and continues where it was stopped",
@@ -39,8 +34,8 @@ func batchCommand() *command {
 		run:      runBatch,
 		events:   true,
 		description: `
-A job is a line: a JSON object whose fields are named like the flags of txt2img, img2img and inpaint. Flags given here
-apply to every job that does not say otherwise.
+A job is a line: a JSON object whose fields are named like the flags of txt2img, img2img and inpaint, such as the request
+that sdgo info --json shows of a picture. Flags given here apply to every job that does not say otherwise.
 
 Examples:
   sdgo batch -m sd15.safetensors jobs.jsonl -o pictures
@@ -88,8 +83,11 @@ func runBatch(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer b.networks.close()
+	if err := b.openUpscalers(ctx, f); err != nil {
+		return err
+	}
 	load := p.since(b.start)
-	if err := checkLines(b.lines, b.checkRequest); err != nil {
+	if err := checkLines(b.lines, func(line jobLine) error { return b.checkRequest(ctx, line) }); err != nil {
 		return err
 	}
 	b.report = p.reporter(f)
@@ -155,17 +153,31 @@ func (b *batch) checkPlaces() func(jobLine) error {
 	}
 }
 
+// openUpscalers opens the ESRGAN networks that the command line names, which jobs may
+// call by their names.
+func (b *batch) openUpscalers(ctx context.Context, f *flags) error {
+	for file := range strings.SplitSeq(f.string("hires-upscaler"), ",") {
+		if file = strings.TrimSpace(file); isFileName(file) {
+			if _, err := b.networks.upscaler(ctx, file); err != nil {
+				return fmt.Errorf("%s %w", f.name("hires-upscaler"), err)
+			}
+		}
+	}
+	return nil
+}
+
 // checkRequest checks a job with the model. Of its pictures' files only the headers
 // are read.
-func (b *batch) checkRequest(line jobLine) error {
+func (b *batch) checkRequest(ctx context.Context, line jobLine) error {
 	j, err := b.jobs.job(line)
-	if err == nil {
-		err = j.makeRequest(b.networks, probe)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = requestError(j.flags, b.networks.model.Check(j.request))
+	q, err := j.whole(ctx, b.networks, probe)
+	if err != nil {
+		return err
 	}
-	return err
+	return requestError(j.field, b.networks.model.Check(q))
 }
 
 // runAll draws what does not exist yet, n jobs at a time.
@@ -190,7 +202,7 @@ func (b *batch) runSome(ctx context.Context, lines []jobLine) error {
 	var jobs []*job
 	var requests []sd.Request
 	for _, line := range lines {
-		j, there, err := b.prepare(line)
+		j, there, err := b.prepare(ctx, line)
 		switch {
 		case err != nil:
 			b.fail(line, err)
@@ -212,14 +224,14 @@ func (b *batch) runSome(ctx context.Context, lines []jobLine) error {
 		case ctx.Err() != nil, errors.As(err, &damaged): // no job could be done
 			return err
 		default:
-			b.fail(jobs[i].line, requestError(jobs[i].flags, err))
+			b.fail(jobs[i].line, requestError(jobs[i].field, err))
 		}
 		return nil
 	})
 }
 
 // prepare makes a job's request, unless its pictures are there.
-func (b *batch) prepare(line jobLine) (j *job, there bool, err error) {
+func (b *batch) prepare(ctx context.Context, line jobLine) (j *job, there bool, err error) {
 	if j, err = b.jobs.job(line); err != nil {
 		return nil, false, err
 	}
@@ -229,8 +241,8 @@ func (b *batch) prepare(line jobLine) (j *job, there bool, err error) {
 	if j.there() {
 		return j, true, nil
 	}
-	if err = j.makeRequest(b.networks, openPicture); err == nil {
-		err = requestError(j.flags, b.networks.model.Check(j.request))
+	if j.request, err = j.whole(ctx, b.networks, openPicture); err == nil {
+		err = requestError(j.field, b.networks.model.Check(j.request))
 	}
 	return j, false, err
 }

@@ -31,7 +31,7 @@ func TestHelp(t *testing.T) {
 			for _, f := range c.flags {
 				require.Contains(t, o.out, "--"+f.Names()[0])
 			}
-			require.Less(t, strings.Count(o.out, "\n"), 64)
+			require.Less(t, strings.Count(o.out, "\n"), 80)
 		}
 	}
 }
@@ -50,10 +50,20 @@ func TestSamplers(t *testing.T) {
 	for _, s := range sampler.Schedules() {
 		require.Contains(t, o.out, "  "+s.Name+" ")
 	}
-	var list struct{ Samplers, Schedules []listing }
+	for _, g := range sampler.Guiders() {
+		require.Equal(t, !g.Repeats, strings.Contains(o.out, "  "+g.Name+" "))
+	}
+	require.Contains(t, o.out, "with phi 0.7, start 0, stop 1, sigma_min 0, sigma_max\n")
+	_, ofFlows, _ := strings.Cut(o.out, "schedules of flow models\n")
+	ofFlows, _, _ = strings.Cut(ofFlows, "\n\n")
+	require.Contains(t, ofFlows, "  linear ")
+	require.NotContains(t, ofFlows, "  karras ")
+	var list struct{ Samplers, Schedules, Guidance []listing }
 	require.NoError(t, json.Unmarshal([]byte(sdgo(t, "samplers", "--json").out), &list))
 	require.Len(t, list.Samplers, len(sampler.Samplers()))
 	require.Len(t, list.Schedules, len(sampler.Schedules()))
+	require.Equal(t, "phi", list.Guidance[1].Parameters[0].Name)
+	require.Nil(t, list.Guidance[0].Parameters[3].Default, "sigma_max has no bound")
 	require.Contains(t, sdgo(t, "samplers", "--aliases").out, "DPMSolverMultistepScheduler")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/sd"
 )
 
 var codeBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -62,7 +63,9 @@ func TestDocumentedEvents(t *testing.T) {
 	r := report.New(report.Events, &events, nil)
 	r.Loaded(report.Load{})
 	r.Progress(report.Progress{Picture: 1, Pass: 1})
-	r.Saved(report.Image{Params: jsonParams{Strength: 1, DeepCache: 2, Decoder: "x", To: new(string), ToSeed: new(int64), At: new(float64), Stages: []jsonStage{{}}}})
+	strength, seed, text := 0.5, int64(1), "x"
+	r.Saved(report.Image{Params: jsonParams{sd.Params{ModelHash: "x", Request: sd.Request{Strength: &strength, DeepCache: 2, TAESD: "x", SamplerOptions: map[string]float64{}, Guider: "apg",
+		Interpolate: &sd.Interpolation{Prompt: &text, Seed: &seed}, Hires: []sd.HiresPass{{Strength: &strength, Guidance: &strength}}}}}})
 	r.Upscaled(report.Upscaled{})
 	r.Sheet(report.Sheet{})
 	r.Job(report.Job{Message: "x"}, report.JobsDone{})

@@ -3,36 +3,44 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
-// drawFlags are the flags of every command that draws, with those of its own, if
-// any, after the model's.
-func drawFlags(own ...urfave.Flag) []urfave.Flag {
-	model := modelFlags()
-	return slices.Concat(model[:1], own,
-		[]urfave.Flag{
-			&urfave.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` what to draw; - reads it from standard input"},
-			&urfave.StringFlag{Name: "prompts", Usage: "`FILE` draw each of its lines; - is standard input"},
-			&urfave.StringFlag{Name: "negative", Aliases: []string{"n"}, Usage: "`TEXT` what not to draw"},
-			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "out.png", Usage: "`FILE` the picture, a folder, or - (default: out.png)"},
-		},
-		requestFlags(),
-		[]urfave.Flag{
-			&urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures in one pass of the network, where memory allows; the pictures stay the same (default: 1)"},
+// drawFlags are the flags of a command that draws. after are those of its own, by the
+// flags of requests that they follow.
+func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag {
+	all := map[string][]urfave.Flag{
+		"prompt":   {&urfave.StringFlag{Name: "prompts", Usage: "`FILE` draw each of its lines; - is standard input"}},
+		"negative": {&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "out.png", Usage: "`FILE` the picture, a folder, or - (default: out.png)"}},
+		"count": {
+			batchSizeFlag(),
 			&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet with so many pictures a row, instead of a file for each"},
 		},
-		formatFlags(), xlFlags(), previewFlags(), model[1:],
+		"taesd-preview-only": {&urfave.StringFlag{Name: "preview", Usage: "`FILE` keep a preview of the picture in progress there"}},
+		lastFlag:             formatFlags(),
+	}
+	maps.Copy(all, after)
+	model := modelFlags()
+	return slices.Concat(model[:1], requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
 		})
+}
+
+// lastFlag stands for the end of a request's flags.
+const lastFlag = ""
+
+func batchSizeFlag() urfave.Flag {
+	return &urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures in one pass of the network, where memory allows; the pictures stay the same (default: 1)"}
 }
 
 // formatFlags say what files pictures become.
@@ -44,44 +52,43 @@ func formatFlags() []urfave.Flag {
 }
 
 // runDraw is what txt2img, img2img and inpaint do.
-func runDraw(ctx context.Context, p *program, f *flags) error {
-	if err := f.arguments(0, ""); err != nil {
-		return err
+func runDraw(c requests.Command) func(ctx context.Context, p *program, f *flags) error {
+	return func(ctx context.Context, p *program, f *flags) error {
+		if err := f.arguments(0, ""); err != nil {
+			return err
+		}
+		q, err := newRequest(f, c, p.open)
+		if err != nil {
+			return err
+		}
+		d := drawing{}
+		if d.options, err = drawOptions(p, f); err != nil {
+			return err
+		}
+		if d.preview, err = setPreviews(p, f, &q); err != nil {
+			return err
+		}
+		prompts, err := readPrompts(p, f)
+		if err != nil {
+			return err
+		}
+		for _, prompt := range prompts {
+			q.Prompt = prompt
+			d.requests = append(d.requests, q)
+		}
+		if err := d.setOutput(p, f, longest(prompts), q.NegativePrompt); err != nil {
+			return err
+		}
+		d.report = p.reporter(f)
+		defer d.report.Close()
+		start := p.now()
+		n, err := d.open(ctx, f)
+		if err != nil {
+			return err
+		}
+		defer n.close()
+		return requestError(f.field, d.draw(ctx, p, n, start))
 	}
-	q, err := newRequest(f, p.open)
-	if err != nil {
-		return err
-	}
-	d := drawing{}
-	if d.options, err = drawOptions(p, f); err != nil {
-		return err
-	}
-	if d.upscalers, err = setHires(f, &q); err != nil {
-		return err
-	}
-	if d.preview, err = setPreviews(p, f, &q); err != nil {
-		return err
-	}
-	prompts, err := readPrompts(p, f)
-	if err != nil {
-		return err
-	}
-	for _, prompt := range prompts {
-		q.Prompt = prompt
-		d.requests = append(d.requests, q)
-	}
-	if err := d.setOutput(p, f, longest(prompts), q.NegativePrompt); err != nil {
-		return err
-	}
-	d.report = p.reporter(f)
-	defer d.report.Close()
-	start := p.now()
-	n, err := d.open(ctx, f)
-	if err != nil {
-		return err
-	}
-	defer n.close()
-	return requestError(f, d.draw(ctx, p, n, start))
 }
 
 // setOutput says where the pictures go. texts are the longest that their
@@ -124,22 +131,41 @@ func newTarget(p *program, flag, name string, count int) (*output.Target, error)
 // setFormat puts the flags of formatFlags into a target. texts are the longest
 // that the parameters of its pictures will have.
 func setFormat(f *flags, t *output.Target, texts ...string) error {
+	var c format
 	if f.set("format") {
-		format, err := picture.ParseFormat(f.string("format"))
-		if err != nil {
-			return f.problem("format", "%v", err)
-		}
-		if t.SetFormat(format) != nil {
-			return report.Usagef("%s %s and %s %s name two formats; one of them is enough", f.name("output"), t.Name(), f.name("format"), f.string("format"))
-		}
+		c.name = f.string("format")
 	}
 	if f.set("quality") {
-		if err := t.SetQuality(f.int("quality")); err != nil {
-			return f.problem("quality", "%v", err)
+		n := f.int("quality")
+		c.quality = &n
+	}
+	return c.set(t, f.name, texts...)
+}
+
+// format says what files pictures become.
+type format struct {
+	name    string // "" leaves it to the file's name
+	quality *int   // nil leaves it to the format
+}
+
+// set puts a format into a target. flag is what a flag is called in errors.
+func (c format) set(t *output.Target, flag func(name string) string, texts ...string) error {
+	if c.name != "" {
+		format, err := picture.ParseFormat(c.name)
+		if err != nil {
+			return report.Usage(report.Problem{Flag: flag("format"), Message: err.Error()})
+		}
+		if t.SetFormat(format) != nil {
+			return report.Usagef("%s %s and %s %s name two formats; one of them is enough", flag("output"), t.Name(), flag("format"), c.name)
+		}
+	}
+	if c.quality != nil {
+		if err := t.SetQuality(*c.quality); err != nil {
+			return report.Usage(report.Problem{Flag: flag("quality"), Message: err.Error()})
 		}
 	}
 	if err := t.CheckText(texts...); err != nil {
-		return report.Usagef("%s: %v", f.name("output"), err)
+		return report.Usagef("%s: %v", flag("output"), err)
 	}
 	return nil
 }

@@ -15,9 +15,8 @@ import (
 
 // drawing is what a command draws, and where the pictures go.
 type drawing struct {
-	requests  []sd.Request
-	options   sd.Options // of the model
-	upscalers []string   // for each stage of the requests the file of an ESRGAN network, or ""
+	requests []sd.Request
+	options  sd.Options // of the model
 
 	to    *output.Target        // single pictures
 	sink  output.Sink           // takes the pictures; often it is to
@@ -42,12 +41,9 @@ func (d *drawing) open(ctx context.Context, f *flags) (*networks, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(d.upscalers) > 0 && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
 	for i := range d.requests {
 		if err == nil {
-			err = n.attach(&d.requests[i], d.upscalers, f.name("hires-upscaler"))
+			err = n.attach(ctx, &d.requests[i], f.name("hires-upscaler"))
 		}
 	}
 	if err != nil {
@@ -170,7 +166,7 @@ func progressReport(e sd.Event) report.Progress {
 // imageReport is an event's picture, in a file or "", for a reporter.
 func imageReport(e sd.Event, path string) report.Image {
 	p, size := e.Image.Params, e.Image.Image.Rect.Size()
-	return report.Image{Picture: e.Picture + 1, Of: e.Of, Path: path, Seed: p.Seed, Params: paramsJSON(p),
+	return report.Image{Picture: e.Picture + 1, Of: e.Of, Path: path, Seed: p.Seed, Params: jsonParams{p},
 		Width: size.X, Height: size.Y, Steps: p.Steps, Sampler: p.Sampler}
 }
 

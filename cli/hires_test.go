@@ -62,15 +62,15 @@ func TestHiresRefusals(t *testing.T) {
 		args []string
 		want string
 	}{
-		{ExitUsage, []string{"--hires", "two"}, `--hires: must be a factor such as 2x, got "two"`},
-		{ExitUsage, []string{"--hires", "0x"}, "must be a factor"},
-		{ExitUsage, []string{"--hires", "2x", "--hires-size", "64x64"}, "--hires and --hires-size"},
-		{ExitUsage, []string{"--hires-size", "64"}, "must be a width and a height such as 1024x1536"},
+		{ExitUsage, []string{"--hires", "two"}, `--hires: must be a factor, such as 2x, got "two"`},
+		{ExitUsage, []string{"--hires", "0x"}, "--hires: must be more than 0"},
+		{ExitUsage, []string{"--hires", "2x", "--hires-size", "64x64"}, "--hires-size: both this and hires say how large the picture becomes"},
+		{ExitUsage, []string{"--hires-size", "64"}, "must be a width and a height, as in 1024x768"},
 		{ExitUsage, []string{"--hires-size", "65x64"}, "--hires-size: must be a multiple of 8 from 8 to 8192, got 65"},
-		{ExitUsage, []string{"--hires-steps", "3"}, "--hires-steps needs a second pass"},
+		{ExitUsage, []string{"--hires-steps", "3"}, "--hires-steps: there is no hires pass that it could be for"},
 		{ExitUsage, []string{"--save-stages"}, "--save-stages needs a second pass"},
-		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "0"}, `--hires-steps: must be 1 to 1000, got "0"`},
-		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "1,2"}, "--hires-steps: 2 values for 1 pass"},
+		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "0"}, `--hires-steps: must be 1 to 1000, got 0`},
+		{ExitUsage, []string{"--hires", "2x", "--hires-steps", "1,2"}, "--hires-steps: must be at most one value a pass, got 2 values for 1"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-strength", "2"}, "--hires-strength: must be 0 to 1, got 2"},
 		{ExitUsage, []string{"--hires", "2x", "--hires-sampler", "hein"}, "--hires-sampler: "},
 		{ExitUsage, []string{"--hires", "2x", "--hires-upscaler", "latin"}, `--hires-upscaler: "latin" is not known; there are latent`},

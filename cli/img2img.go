@@ -1,21 +1,15 @@
 package cli
 
-import (
-	"slices"
-
-	urfave "github.com/urfave/cli/v2"
-)
+import requests "github.com/sdgo/sdgo/job"
 
 func img2imgCommand() *command {
 	return &command{
 		name:     "img2img",
 		usage:    "makes pictures from a picture and a text",
 		synopsis: "img2img -m MODEL -i PICTURE -p PROMPT [flags]",
-		flags: drawFlags(slices.Concat(inputFlags(0.75), []urfave.Flag{
-			&urfave.Float64Flag{Name: "image-cfg-scale", Usage: "`X` how strictly a model for editing (instruct-pix2pix) keeps to the picture (default: 1.5)"},
-		}, hiresFlags())...),
-		run:    runDraw,
-		events: true,
+		flags:    drawFlags(requests.Img2Img, nil),
+		run:      runDraw(requests.Img2Img),
+		events:   true,
 		description: `
 Examples:
   sdgo img2img -m sd15.safetensors -i sketch.png -p "a lighthouse at dusk, oil painting" -o lighthouse.png

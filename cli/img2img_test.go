@@ -54,9 +54,11 @@ func TestImg2Img(t *testing.T) {
 	var piped, stderr bytes.Buffer
 	args := []string{"img2img", "-m", model, "-i", "-", "-p", "a fox", "--strength", "0.5", "--steps", "4", "-s", "1", "-o", "-"}
 	require.Equal(t, ExitOK, Run(context.Background(), args, bytes.NewReader(data), &piped, &stderr), stderr.String())
-	drawn, err := os.ReadFile(out)
+	again, err := png.Decode(bytes.NewReader(piped.Bytes()))
 	require.NoError(t, err)
-	require.Equal(t, drawn, piped.Bytes())
+	require.Equal(t, readPNG(t, out), again)
+	require.Contains(t, textsOf(t, out)["parameters"], "Init image: in.png")
+	require.NotContains(t, piped.String(), "Init image", "which has no name")
 }
 
 func TestInpaint(t *testing.T) {
@@ -129,9 +131,9 @@ func TestPictureRefusals(t *testing.T) {
 		{ExitUsage, []string{"img2img"}, "no picture"},
 		{ExitUsage, []string{"inpaint", "-i", in}, "no mask"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--canvas", "96x64"}, "--mask and --canvas"},
-		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "96"}, "768x512"},
-		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "32x64"}, "from the picture's 64x32"},
-		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "99999999999999999999x64"}, "768x512"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "96"}, "--canvas: must be a width and a height"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "32x64"}, "--canvas: sides must be multiples of 8 from 64x32 to 8192, got 32x64"},
+		{ExitUsage, []string{"inpaint", "-i", in, "--canvas", "99999999999999999999x64"}, "--canvas: must be a width and a height"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-grow", "5000"}, "--mask-grow"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "-1"}, "--mask-blur"},
 		{ExitUsage, []string{"inpaint", "-i", in, "--mask", mask, "--mask-blur", "NaN"}, "--mask-blur"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
@@ -44,6 +46,7 @@ func runInfo(_ context.Context, p *program, f *flags) error {
 	facts, err := readPictureFacts(path, p.stdin)
 	switch {
 	case err == nil && f.bool("json"):
+		facts.readRequest()
 		return report.JSON(p.stdout, facts, "  ")
 	case err == nil:
 		return writePicture(p.stdout, facts)
@@ -75,7 +78,21 @@ type pictureFacts struct {
 	Height int               `json:"height"`
 	Texts  map[string]string `json:"texts"` // such as "parameters"
 
+	// What the parameters say, as a job of sdgo batch, of which model, and what of them
+	// is not understood.
+	Request   json.RawMessage `json:"request,omitempty"`
+	Model     string          `json:"model,omitempty"`
+	ModelHash string          `json:"model_hash,omitempty"`
+	Unread    []jsonUnread    `json:"unread,omitempty"`
+
 	order []pngtext.Text
+}
+
+// jsonUnread is a setting that is in no request.
+type jsonUnread struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Why   string `json:"why,omitempty"` // what is wrong with the value; "" of an unknown key
 }
 
 // readPictureFacts reads the header and the texts of a picture's file, but no
@@ -98,11 +115,33 @@ func readPictureFacts(path string, stdin io.Reader) (*pictureFacts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pictureFacts{path, "picture", f.Format, f.Width, f.Height, map[string]string{}, f.Texts}
+	p := &pictureFacts{File: path, Kind: "picture", Format: f.Format, Width: f.Width, Height: f.Height, Texts: map[string]string{}, order: f.Texts}
 	for _, t := range f.Texts {
 		p.Texts[t.Keyword] = t.Value
 	}
 	return p, nil
+}
+
+// readRequest reads the parameters, if there are any.
+func (p *pictureFacts) readRequest() {
+	for _, t := range p.order {
+		if t.Keyword != picture.Keyword {
+			continue
+		}
+		params, unread, err := requests.ReadText(t.Value)
+		if err == nil {
+			p.Request, err = requestJSON(params.Request)
+		}
+		if err != nil {
+			p.Unread = []jsonUnread{{Key: t.Keyword, Why: err.Error()}}
+			return
+		}
+		p.Model, p.ModelHash = params.Model, params.ModelHash
+		for _, u := range unread {
+			p.Unread = append(p.Unread, jsonUnread(u))
+		}
+		return
+	}
 }
 
 // writePicture shows what a picture's file says.

@@ -1,12 +1,14 @@
 package cli
 
+import requests "github.com/sdgo/sdgo/job"
+
 func inpaintCommand() *command {
 	return &command{
 		name:     "inpaint",
 		usage:    "repaints parts of a picture, or paints beyond its edges",
 		synopsis: "inpaint -m MODEL -i PICTURE --mask MASK -p PROMPT [flags]",
-		flags:    drawFlags(append(inputFlags(1), maskFlags()...)...),
-		run:      runDraw,
+		flags:    drawFlags(requests.Inpaint, nil),
+		run:      runDraw(requests.Inpaint),
 		events:   true,
 		description: `
 Examples:

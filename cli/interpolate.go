@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -21,25 +21,21 @@ const (
 )
 
 func interpolateCommand() *command {
-	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "to", Usage: "`TEXT` the prompt to end with"},
-		&urfave.Int64Flag{Name: "to-seed", Usage: "`N` the seed to end with"},
-		&urfave.IntFlag{Name: "frames", Value: 9, Usage: "`N` pictures, with both ends (default: 9)"},
-		&urfave.Float64Flag{Name: "fps", Value: 8, Usage: "`X` pictures a second in an animated file (default: 8)"},
-		&urfave.BoolFlag{Name: "bounce", Usage: "an animated file plays back to its start"},
-	}
-	without := []string{"prompts", "count", "grid", "format", "quality"}
-	for _, f := range drawFlags(flags...) {
-		if name := f.Names()[0]; slices.Contains(without, name) || isPreviewFlag(name) || slices.Contains(flags, f) {
-			continue
-		}
-		flags = append(flags, f)
+	after := map[string][]urfave.Flag{
+		"prompt":     nil, // no list of them
+		"deep-cache": {batchSizeFlag()},
+		"to-seed": {
+			&urfave.IntFlag{Name: "frames", Value: 9, Usage: "`N` pictures, with both ends (default: 9)"},
+			&urfave.Float64Flag{Name: "fps", Value: 8, Usage: "`X` pictures a second in an animated file (default: 8)"},
+			&urfave.BoolFlag{Name: "bounce", Usage: "an animated file plays back to its start"},
+		},
+		lastFlag: nil,
 	}
 	return &command{
 		name:     "interpolate",
 		usage:    "goes from one prompt or seed to another in steps",
 		synopsis: "interpolate -m MODEL -p PROMPT --to PROMPT [flags]",
-		flags:    flags,
+		flags:    drawFlags(requests.Interpolate, after),
 		run:      runInterpolate,
 		events:   true,
 		description: `
@@ -56,7 +52,7 @@ func runInterpolate(ctx context.Context, p *program, f *flags) error {
 	if err := checkFrames(f); err != nil {
 		return err
 	}
-	q, err := newRequest(f, p.open)
+	q, err := newRequest(f, requests.Interpolate, p.open)
 	if err != nil {
 		return err
 	}
@@ -84,7 +80,7 @@ func runInterpolate(ctx context.Context, p *program, f *flags) error {
 	if err := d.fits(n.model); err != nil {
 		return err
 	}
-	return requestError(f, d.draw(ctx, p, n, start))
+	return requestError(f.field, d.draw(ctx, p, n, start))
 }
 
 // checkFrames checks the flags that no other command has.
@@ -110,18 +106,9 @@ func frames(f *flags, q sd.Request) []sd.Request {
 	if q.Seed == sd.RandomSeed { // all frames share one
 		q.Seed = int64(rand.Uint32())
 	}
-	other := sd.Interpolation{}
-	if f.set("to") {
-		text := f.string("to")
-		other.Prompt = &text
-	}
-	if f.set("to-seed") {
-		seed := f.int64("to-seed")
-		other.Seed = &seed
-	}
 	all := make([]sd.Request, f.int("frames"))
 	for i := range all {
-		t := other
+		t := *q.Interpolate
 		t.At = float64(i) / float64(len(all)-1)
 		all[i] = q
 		all[i].Interpolate = &t

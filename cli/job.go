@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -12,154 +14,224 @@ import (
 	"slices"
 	"strings"
 
-	urfave "github.com/urfave/cli/v2"
-
 	"github.com/sdgo/sdgo/cli/output"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
 
-// notOfJobs are flags of the command line that no job may have.
-var notOfJobs = []string{"model", "threads", "backend", "type", "prediction", "refiner", "taesd", "batch-size", "json", "quiet"}
+// notOfJobs are flags of the command line that no job may have, by their names in JSON.
+var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "json", "quiet"}
 
-// notOfBatches reports whether neither a batch nor its jobs have a flag of the other
-// commands.
-func notOfBatches(name string) bool {
-	return name == "prompts" || name == "grid" || isPreviewFlag(name) && name != "taesd"
-}
+// notOfBatches are flags of the other commands that neither a batch nor its jobs have.
+var notOfBatches = []string{"prompts", "grid", "preview", "preview_every", "taesd_preview_only"}
 
-// notHashed are flags that a job's pictures don't depend on.
-var notHashed = []string{"output", "threads", "backend", "batch-size", "model", "json", "quiet", "format", "quality"}
+// ofNetworks are fields that name networks of the command line.
+var ofNetworks = []string{"refiner", "taesd"}
 
 // jobMaker makes jobs from lines.
 type jobMaker struct {
-	folder   string  // for the pictures
-	defaults []field // of the command line
-	model    string  // its name, and what else of it pictures depend on
+	flags  *flags // of the command line, which hold for every job that does not say otherwise
+	folder string // for the pictures
+	model  string // its name, and what else of it pictures depend on
 }
 
 // newJobMaker takes the jobs' defaults from the flags of the command line.
 func newJobMaker(f *flags, folder string, o sd.Options) jobMaker {
-	m := jobMaker{folder: folder}
-	for _, flag := range f.command.flags {
-		if name := flag.Names()[0]; f.set(name) && name != "output" && name != "prompts" {
-			m.defaults = append(m.defaults, field{name, f.text(name)})
-		}
-	}
+	m := jobMaker{flags: f, folder: folder}
 	m.model = strings.Join([]string{filepath.Base(f.string("model")), o.Type, o.Prediction,
 		filepath.Base(f.string("refiner")), filepath.Base(f.string("taesd"))}, "\x00")
 	return m
 }
 
-// job is a line whose fields are known to be flags.
+// job is a line whose members are known to be right.
 type job struct {
 	line    jobLine
-	flags   *flags
-	fields  []field // the job's and, where it has none, the command line's
+	flags   *flags // of the command line
+	output  string // "" without one of its own
+	format  format
 	to      *output.Target
-	mark    string // follows the parameters in a file: tells whether the job is done
-	request sd.Request
+	mark    string     // follows the parameters in a file: tells whether the job is done
+	request sd.Request // whose pictures and networks are files yet
 }
 
-// job makes a job from a line: it finds the command and reads its flags.
+// job makes a job from a line.
 func (m *jobMaker) job(line jobLine) (*job, error) {
-	for _, f := range line.fields {
-		if slices.Contains(notOfJobs, f.name) {
-			return nil, fmt.Errorf("%q belongs on the command line: it is for all jobs", f.name)
-		}
-	}
-	j := &job{line: line, fields: slices.Clone(line.fields)}
-	for _, f := range m.defaults {
-		if !line.set(f.name) && (!line.set("output") || f.name != "format") {
-			j.fields = append(j.fields, f)
-		}
-	}
-	if err := j.makeFlags(); err != nil {
+	j := &job{line: line, flags: m.flags}
+	members, err := j.places()
+	if err != nil {
 		return nil, err
 	}
-	if !j.flags.set("prompt") {
-		return nil, errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
+	if err := j.makeRequest(members); err != nil {
+		return nil, err
 	}
-	for _, name := range pictureFlags {
-		if j.flags.string(name) == "-" {
-			return nil, fmt.Errorf("%q: must be the name of a file", name)
+	for _, p := range []struct {
+		key  string
+		name *string
+	}{{"input", &j.request.ImageFile}, {"mask", &j.request.MaskFile}} {
+		if *p.name == "-" {
+			return nil, fmt.Errorf("%q: must be the name of a file", p.key)
+		}
+		if line.set(p.key) && line.file != standardInput && !filepath.IsAbs(*p.name) {
+			*p.name = filepath.Join(filepath.Dir(line.file), *p.name)
 		}
 	}
 	return j, j.setTarget(m.folder)
 }
 
-// makeFlags reads the job's fields as flags of the command that they are for.
-func (j *job) makeFlags() error {
-	set := jobLine{fields: j.fields}.set
-	command := txt2imgCommand()
-	switch {
-	case set("mask"), set("canvas"):
-		command = inpaintCommand()
-	case set("input"):
-		command = img2imgCommand()
+// places takes the members that say where the pictures go, and returns the others.
+func (j *job) places() (others []requests.Member, err error) {
+	for _, m := range j.line.members {
+		switch {
+		case slices.Contains(notOfJobs, m.Key):
+			return nil, fmt.Errorf("%q belongs on the command line: it is for all jobs", m.Key)
+		case slices.Contains(notOfBatches, m.Key):
+			return nil, fmt.Errorf("%q is not for batches", m.Key)
+		case !slices.Contains([]string{"output", "format", "quality"}, m.Key):
+			others = append(others, m)
+		case string(m.Value) == "null":
+		case m.Key == "quality":
+			if json.Unmarshal(m.Value, &j.format.quality) != nil {
+				return nil, fmt.Errorf("quality: must be a whole number, got %.40s", m.Value)
+			}
+		default:
+			to := map[string]*string{"output": &j.output, "format": &j.format.name}[m.Key]
+			if json.Unmarshal(m.Value, to) != nil || *to == "" {
+				return nil, fmt.Errorf("%s: must be a text, got %.40s", m.Key, m.Value)
+			}
+		}
 	}
-	typed := map[string]string{}
-	var fields []field
-	for _, f := range j.fields {
-		own := j.line.set(f.name)
-		flag := command.flag(f.name)
-		if flag == nil && !own { // the command line's, for jobs of another command
+	return others, nil
+}
+
+// has reports whether the job has a field, of its own or from the command line.
+func (j *job) has(f requests.Field) bool { return j.line.set(f.Key) || j.flags.set(f.Flag) }
+
+// command is the command that would draw the job.
+func (j *job) command() requests.Command {
+	has := func(path string) bool {
+		f, _ := requests.Find(path)
+		return j.has(f)
+	}
+	switch {
+	case has("MaskFile"), has("Canvas"):
+		return requests.Inpaint
+	case has("ImageFile"):
+		return requests.Img2Img
+	}
+	return requests.Txt2Img
+}
+
+// makeRequest makes the request of the flags of the command line that are for such a
+// job, and of the job's own members.
+func (j *job) makeRequest(members []requests.Member) error {
+	c := j.command()
+	q := requests.Begin(requests.Batch)
+	// What passes there are is settled before what is said of them. A list of objects
+	// says all.
+	var sizes, others []requests.Member
+	list := false
+	for _, m := range members {
+		if m.Key != "hires" && m.Key != "hires_size" {
+			others = append(others, m)
 			continue
 		}
-		if flag == nil || flag.Names()[0] != f.name || notOfBatches(f.name) {
-			return wrongField(command, flag, f.name)
-		}
-		value, err := checkValue(flag, f.name, f.value)
-		if err != nil {
-			return err
-		}
-		if own {
-			typed[f.name] = f.name
-		}
-		fields = append(fields, field{f.name, value})
+		list = list || len(m.Value) > 0 && m.Value[0] == '['
+		sizes = append(sizes, m)
 	}
-	f, err := newFlags(command, fields)
-	if err != nil {
-		return err
+	if list {
+		sizes, others = nil, members
 	}
-	f.typed, j.flags = typed, f
+	for _, f := range requests.Fields() {
+		if own := j.line.set(f.Key) || f.Object != "" && j.line.set(f.Object); own && !allowed(f, c) {
+			return wrongField(f, c)
+		}
+		ofSize := f.Path == "Hires.Scale" || f.Path == "Hires.Width"
+		switch {
+		case !j.flags.set(f.Flag) || !allowed(f, c) || f.List && list:
+		case ofSize && len(sizes) > 0 || f.List && !ofSize && len(q.Hires) == 0:
+		default:
+			if err := requests.Set(&q, f.Flag, j.flags.text(f.Flag)); err != nil {
+				return j.flags.problem(f.Flag, "%v", err)
+			}
+		}
+		if f.Path == "Hires.Width" {
+			if err := requests.Apply(&q, sizes); err != nil {
+				return inKeys(err)
+			}
+		}
+	}
+	if err := requests.Apply(&q, others); err != nil {
+		return inKeys(err)
+	}
+	j.request = q
+	return j.complete(c)
+}
+
+// complete checks that all is there that the job needs.
+func (j *job) complete(c requests.Command) error {
+	q := &j.request
+	prompt, _ := requests.Find("Prompt")
+	switch {
+	case j.line.prompt != nil:
+		q.Prompt = *j.line.prompt
+	case !j.has(prompt):
+		return errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
+	}
+	if c == requests.Inpaint {
+		if q.ImageFile == "" {
+			return errors.New(`no picture: "input" names the initial one`)
+		}
+		if q.Strength == nil { // as the command has it
+			q.Strength = requests.Begin(c).Strength
+		}
+	}
 	return nil
 }
 
-// wrongField says why a job can't have a field: flag is what the command has under
-// its name, if anything.
-func wrongField(c *command, flag urfave.Flag, name string) error {
-	txt2img, img2img, inpaint := txt2imgCommand().flag(name) != nil, img2imgCommand().flag(name) != nil, inpaintCommand().flag(name) != nil
+// inKeys are the problems of JSON, whose fields have the names that it gives them.
+func inKeys(err error) error {
+	var e *sd.RequestError
+	if !errors.As(err, &e) {
+		return err
+	}
+	return errors.New(e.Error())
+}
+
+// allowed reports whether a job of a command's kind can have a field. Those of batches
+// alone are for all jobs.
+func allowed(f requests.Field, c requests.Command) bool {
+	const kinds = requests.Txt2Img | requests.Img2Img | requests.Inpaint
+	return f.For&requests.Batch != 0 && (f.For&c != 0 || f.For&kinds == 0)
+}
+
+// wrongField says why a job cannot have a field.
+func wrongField(f requests.Field, c requests.Command) error {
 	switch {
-	case flag == nil && txt2img && img2img:
-		return fmt.Errorf("%q belongs to a job without a \"mask\" or a \"canvas\"", name)
-	case flag == nil && txt2img:
-		return fmt.Errorf("%q belongs to a job without an \"input\"", name)
-	case flag == nil && inpaint:
-		return fmt.Errorf("%q belongs to a job with a \"mask\" or a \"canvas\"", name)
-	case flag == nil && img2img:
-		return fmt.Errorf("%q belongs to a job with an \"input\" and no \"mask\"", name)
-	case flag != nil && notOfBatches(name):
-		return fmt.Errorf("%q is not for batches", name)
+	case c == requests.Inpaint && f.For&requests.Img2Img != 0:
+		return fmt.Errorf("%q belongs to a job without a \"mask\" or a \"canvas\"", f.Key)
+	case f.For&requests.Img2Img != 0:
+		return fmt.Errorf("%q belongs to a job with an \"input\"", f.Key)
 	}
-	hint := strings.TrimLeft(urfave.SuggestFlag(c.flags, name, true), "-")
-	if flag != nil { // by its short form
-		hint = flag.Names()[0]
-	}
-	return fmt.Errorf("unknown field %q; did you mean %q? (the fields are the flags of sdgo %s --help)", name, hint, c.name)
+	return fmt.Errorf("%q belongs to a job with a \"mask\" or a \"canvas\"", f.Key)
 }
 
 // setTarget says where the job's pictures go.
 func (j *job) setTarget(folder string) (err error) {
-	if j.request, err = basicRequest(j.flags); err != nil {
-		return err
+	name := j.output
+	if name == "" && j.format.name == "" {
+		j.format.name = j.flags.string("format") // for its own name the command line's is not meant
 	}
-	name := j.flags.string("output")
-	if !j.line.set("output") {
-		format := picture.PNG
-		if j.flags.set("format") {
-			if format, err = picture.ParseFormat(j.flags.string("format")); err != nil {
+	own := j.format.quality != nil
+	if !own && j.flags.set("quality") {
+		n := j.flags.int("quality")
+		j.format.quality = &n
+	}
+	if name == "" {
+		kind := picture.PNG
+		if j.format.name != "" {
+			if kind, err = picture.ParseFormat(j.format.name); err != nil {
 				return fmt.Errorf("format: %w", err)
 			}
 		}
@@ -167,9 +239,9 @@ func (j *job) setTarget(folder string) (err error) {
 		if j.line.file == standardInput {
 			base = "jobs"
 		}
-		name = fmt.Sprintf("%s-%04d%s", strings.TrimSuffix(base, filepath.Ext(base)), j.line.number, format.Extension())
+		name = fmt.Sprintf("%s-%04d%s", strings.TrimSuffix(base, filepath.Ext(base)), j.line.number, kind.Extension())
 	}
-	if name == "" || name == "-" || os.IsPathSeparator(name[len(name)-1]) {
+	if name == "-" || os.IsPathSeparator(name[len(name)-1]) {
 		return fmt.Errorf("output %q: must be the name of a file, such as fox.png", name)
 	}
 	if !filepath.IsAbs(name) {
@@ -181,17 +253,17 @@ func (j *job) setTarget(folder string) (err error) {
 	if j.to.Folder() {
 		return fmt.Errorf("output %q: is a folder; must be the name of a file, such as fox.png", name)
 	}
-	if j.flags.set("quality") && !j.line.set("quality") && j.to.Format() != picture.JPEG {
-		return nil // the command line's is for other jobs
+	if !own && j.to.Format() != picture.JPEG {
+		j.format.quality = nil // the command line's is for other jobs
 	}
-	return setFormat(j.flags, j.to, j.flags.string("prompt"), j.request.NegativePrompt)
+	return j.format.set(j.to, func(name string) string { return name }, j.request.Prompt, j.request.NegativePrompt)
 }
 
 // paths are the files that the job writes, with those before each pass.
 func (j *job) paths() (all []string) {
-	q, passes := j.request, 0
-	if _, err := setHires(j.flags, &q); err == nil && q.KeepHiresInput {
-		passes = len(q.Hires)
+	passes := 0
+	if j.request.KeepHiresInput {
+		passes = len(j.request.Hires)
 	}
 	for _, path := range j.to.Paths() {
 		all = append(all, path)
@@ -204,54 +276,93 @@ func (j *job) paths() (all []string) {
 
 // sources are the pictures that the job reads.
 func (j *job) sources() (all []string) {
-	for _, name := range pictureFlags {
-		if path := j.flags.string(name); path != "" {
+	for _, path := range []string{j.request.ImageFile, j.request.MaskFile} {
+		if path != "" {
 			all = append(all, path)
 		}
 	}
 	return all
 }
 
-// makeRequest makes the whole request, with its pictures and networks.
-func (j *job) makeRequest(n *networks, open opener) error {
-	q, err := newRequest(j.flags, open)
-	if err != nil {
-		return err
+// whole is the whole request, with its pictures and networks.
+func (j *job) whole(ctx context.Context, n *networks, open opener) (sd.Request, error) {
+	q := j.request
+	if err := j.checkNetworks(n); err != nil {
+		return q, err
 	}
-	upscalers, err := setHires(j.flags, &q)
-	if err != nil {
-		return err
+	if err := readPictures(&q, open, func(flag string) string { return flag }); err != nil {
+		return q, err
 	}
-	if err := n.attach(&q, upscalers, "hires-upscaler"); err != nil {
-		return err
+	refiner, taesd := q.Refiner, q.TAESD
+	err := n.attach(ctx, &q, "hires_upscaler")
+	if refiner == "" { // it may be without one
+		q.Refiner = ""
 	}
-	q.Prompt = j.flags.string("prompt")
-	j.request = q
+	if taesd == "" {
+		q.TAESD = ""
+	}
+	return q, err
+}
+
+// checkNetworks checks that the networks that the job names are those of the command
+// line, by their names or by their files.
+func (j *job) checkNetworks(n *networks) error {
+	for _, key := range ofNetworks {
+		there, name := n.refiner != nil, j.request.Refiner
+		if key == "taesd" {
+			there, name = n.taesd != nil, j.request.TAESD
+		}
+		if !j.line.set(key) {
+			continue
+		}
+		if !there {
+			return fmt.Errorf("%q belongs on the command line, too: --%s FILE names its file", key, key)
+		}
+		have := n.taesd.Name()
+		if key == "refiner" {
+			have = n.refiner.Name()
+		}
+		if name != have && name != j.flags.string(key) {
+			return fmt.Errorf("%s: must be that of the command line, %q, got %.80q", key, have, name)
+		}
+	}
 	return nil
+}
+
+// field is the name of a request's field where the user wrote it: in the job, or on the
+// command line.
+func (j *job) field(f requests.Field) string {
+	if !j.line.set(f.Key) && !(f.Object != "" && j.line.set(f.Object)) && j.flags.set(f.Flag) {
+		return j.flags.name(f.Flag)
+	}
+	return f.Key
 }
 
 // hash makes the mark: of everything that the pictures depend on.
 func (j *job) hash(model string) error {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00", j.flags.command.name, model)
-	slices.SortFunc(j.fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
-	for _, f := range j.fields {
-		if !slices.Contains(notHashed, f.name) {
-			fmt.Fprintf(h, "%s\x00%s\x00", f.name, f.value)
+	q := j.request
+	for _, name := range []*string{&q.ImageFile, &q.MaskFile, &q.Refiner, &q.TAESD} {
+		if *name != "" {
+			*name = filepath.Base(*name) // the folder may move
 		}
 	}
-	for _, name := range pictureFlags {
-		path := j.flags.string(name)
-		if path == "" {
+	text, err := requestJSON(q)
+	if err != nil {
+		return inKeys(err)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", model, text, q.Prompt, q.NegativePrompt)
+	for _, p := range []struct{ key, path string }{{"input", j.request.ImageFile}, {"mask", j.request.MaskFile}} {
+		if p.path == "" {
 			continue
 		}
-		f, err := os.Open(path)
+		f, err := os.Open(p.path)
 		if err == nil {
 			_, err = io.Copy(h, f)
 			f.Close()
 		}
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", name, path, output.Cause(err))
+			return fmt.Errorf("%s %s: %w", p.key, p.path, output.Cause(err))
 		}
 	}
 	j.mark = fmt.Sprintf(", Job hash: %x", h.Sum(nil)[:8])

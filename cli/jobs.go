@@ -3,16 +3,16 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
 )
 
 // byteOrderMark is what some editors begin a file in UTF-8 with.
@@ -26,24 +26,20 @@ const (
 	maxListed  = 5        // bad lines in an error
 )
 
-// jobLine is a line of a file of jobs: flags with values as on a command line. A
-// JSON true and false are a flag with and without it.
+// jobLine is a line of a file of jobs: the members of its object. A line of a file of
+// prompts is a prompt.
 type jobLine struct {
-	file   string
-	number int // from 1
-	fields []field
+	file    string
+	number  int // from 1
+	members []requests.Member
+	prompt  *string
 }
 
 func (j jobLine) String() string { return fmt.Sprintf("%s:%d", j.file, j.number) }
 
-// set reports whether a job has a field.
-func (j jobLine) set(name string) bool {
-	for _, f := range j.fields {
-		if f.name == name {
-			return true
-		}
-	}
-	return false
+// set reports whether a job has a member that is not null, which is the default.
+func (j jobLine) set(key string) bool {
+	return slices.ContainsFunc(j.members, func(m requests.Member) bool { return m.Key == key && string(m.Value) != "null" })
 }
 
 // lineErrors are bad lines, each error with its file and line.
@@ -96,7 +92,7 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 		}
 		j := jobLine{file: name, number: number}
 		var err error
-		if j.fields, err = parseJob(line); err != nil {
+		if j.members, err = requests.Members(line); err != nil {
 			bad = append(bad, fmt.Errorf("%s: %w", j, err))
 			continue
 		}
@@ -116,61 +112,4 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 		return nil, fmt.Errorf(`%s: no jobs; there must be one a line, such as {"prompt": "a fox", "seed": 1}`, name)
 	}
 	return jobs, nil
-}
-
-// parseJob reads one object: fields with texts, numbers, true or false.
-func parseJob(line []byte) ([]field, error) {
-	if !utf8.Valid(line) {
-		return nil, errors.New("not UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.UseNumber()
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New(`must be a JSON object, such as {"prompt": "a fox", "seed": 1}`)
-	}
-	var fields []field
-	seen := map[string]bool{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, jsonError(err)
-		}
-		name := strings.ReplaceAll(key.(string), "_", "-") // a name, or d.Token had failed
-		value, err := d.Token()
-		if err != nil {
-			return nil, jsonError(err)
-		}
-		f := field{name: name}
-		switch v := value.(type) {
-		case string:
-			f.value = v
-		case json.Number:
-			f.value = v.String()
-		case bool:
-			f.value = fmt.Sprint(v)
-		default:
-			return nil, fmt.Errorf("%q: must be a string, a number, true or false", key)
-		}
-		if seen[name] {
-			return nil, fmt.Errorf("%q is there twice", key)
-		}
-		seen[name] = true
-		fields = append(fields, f)
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, jsonError(err)
-	}
-	if rest, _ := io.ReadAll(d.Buffered()); len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("more than one object on a line")
-	}
-	return fields, nil
-}
-
-// jsonError says what is wrong with a line's JSON.
-func jsonError(err error) error {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Errorf("not JSON: %w, after %d bytes", err, syntax.Offset)
-	}
-	return errors.New("not JSON: the object does not end on its line")
 }

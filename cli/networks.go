@@ -151,31 +151,42 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 	return nil
 }
 
-// attach gives a request its networks. upscalers are the ESRGAN files of its
-// stages, "" for none; flag is what named them.
-func (n *networks) attach(q *sd.Request, upscalers []string, flag string) error {
+// attach gives a request its networks: the refiner and the tiny autoencoder, and for
+// its passes those of ESRGAN files. flag is what named these.
+func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error {
+	q.Refiner = ""
 	if n.refiner != nil {
 		q.Refiner = n.refiner.Name()
 	}
 	q.TAESD = n.taesd.Name()
 	q.Hires = slices.Clone(q.Hires) // which requests may share
-	for i, file := range upscalers {
-		if file == "" {
+	for i, pass := range q.Hires {
+		if !isFileName(pass.Upscaler) {
 			continue
 		}
-		if n.esrgan[file] == nil {
-			u, err := sd.OpenESRGAN(file, n.options)
-			if err != nil {
-				return fmt.Errorf("%s %w", flag, err)
-			}
-			n.esrgan[file] = u
-			if err := n.model.Attach(u); err != nil {
-				return err
-			}
+		u, err := n.upscaler(ctx, pass.Upscaler)
+		if err != nil {
+			return fmt.Errorf("%s %w", flag, err)
 		}
-		q.Hires[i].Upscaler = n.esrgan[file].Name()
+		q.Hires[i].Upscaler = u.Name()
 	}
 	return nil
+}
+
+// upscaler opens an ESRGAN network, once.
+func (n *networks) upscaler(ctx context.Context, file string) (*sd.ESRGAN, error) {
+	if u := n.esrgan[file]; u != nil {
+		return u, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	u, err := sd.OpenESRGAN(file, n.options)
+	if err != nil {
+		return nil, err
+	}
+	n.esrgan[file] = u
+	return u, n.model.Attach(u)
 }
 
 // close closes what is open.

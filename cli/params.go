@@ -1,33 +1,30 @@
 package cli
 
-import "github.com/sdgo/sdgo/sd"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
 
-// jsonParams are what a picture was made with, named like the flags: the params of
-// an image event.
-type jsonParams struct {
-	Prompt    string  `json:"prompt"`
-	Negative  string  `json:"negative"`
-	Width     int     `json:"width"`
-	Height    int     `json:"height"`
-	Steps     int     `json:"steps"`
-	CFGScale  float64 `json:"cfg_scale"`
-	Sampler   string  `json:"sampler"`
-	Schedule  string  `json:"schedule"`
-	Seed      int64   `json:"seed"`
-	RNG       string  `json:"rng"`
-	ClipSkip  int     `json:"clip_skip"`            // 0: the model's own
-	DeepCache int     `json:"deep_cache,omitempty"` // 1 is off
-	Strength  float64 `json:"strength,omitempty"`
-	Model     string  `json:"model"`
+	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
+	"github.com/sdgo/sdgo/sd"
+)
 
-	Decoder string      `json:"decoder,omitempty"` // "TAESD" where that decoded the picture
-	To      *string     `json:"to,omitempty"`      // prompt and seed of the other end of an interpolation,
-	ToSeed  *int64      `json:"to_seed,omitempty"`
-	At      *float64    `json:"at,omitempty"` // and the position, 0 to 1
-	Stages  []jsonStage `json:"stages,omitempty"`
+// jsonParams are what a picture was made with, the params of an image event: the whole
+// request as JSON, and what a program would have to work out of it.
+type jsonParams struct{ sd.Params }
+
+// jsonExtra are beside the request.
+type jsonExtra struct {
+	Negative *string     `json:"negative,omitempty"`  // where the request leaves it out
+	ClipSkip *int        `json:"clip_skip,omitempty"` // 0: the model's own
+	Model    string      `json:"model"`
+	Hash     string      `json:"model_hash,omitempty"`
+	Decoder  string      `json:"decoder,omitempty"` // "TAESD" where that decoded the picture
+	Stages   []jsonStage `json:"stages,omitempty"`
 }
 
-// jsonStage are the parameters of a further pass.
+// jsonStage are the parameters of a further pass, with its picture's size.
 type jsonStage struct {
 	Width    int     `json:"width"`
 	Height   int     `json:"height"`
@@ -39,20 +36,22 @@ type jsonStage struct {
 	CFGScale float64 `json:"cfg_scale"`
 }
 
-func paramsJSON(p sd.Params) jsonParams {
-	j := jsonParams{
-		Prompt: p.Prompt, Negative: p.NegativePrompt, Width: p.Width, Height: p.Height,
-		Steps: p.Steps, CFGScale: *p.Guidance, Sampler: p.Sampler, Schedule: p.Schedule,
-		Seed: p.Seed, RNG: string(p.RNG), ClipSkip: p.ClipSkip, DeepCache: p.DeepCache, Model: p.Model,
+// MarshalJSON joins the request and the rest to one object.
+func (j jsonParams) MarshalJSON() ([]byte, error) {
+	request, err := requestJSON(j.Request)
+	if err != nil {
+		return nil, err
 	}
-	if p.Strength != nil {
-		j.Strength = *p.Strength
+	p := j.Params
+	extra := jsonExtra{Model: p.Model, Hash: p.ModelHash}
+	if p.NegativePrompt == "" {
+		extra.Negative = new(string)
+	}
+	if p.ClipSkip == 0 {
+		extra.ClipSkip = new(int)
 	}
 	if p.TAESD != "" {
-		j.Decoder = "TAESD"
-	}
-	if t := p.Interpolate; t != nil {
-		j.To, j.ToSeed, j.At = t.Prompt, t.Seed, &t.At
+		extra.Decoder = "TAESD"
 	}
 	width, height := p.Width, p.Height
 	for _, h := range p.Hires {
@@ -60,7 +59,32 @@ func paramsJSON(p sd.Params) jsonParams {
 		if width, height = side(width), side(height); h.Width > 0 {
 			width, height = h.Width, h.Height
 		}
-		j.Stages = append(j.Stages, jsonStage{width, height, h.Upscaler, *h.Strength, h.Steps, h.Sampler, h.Schedule, *h.Guidance})
+		extra.Stages = append(extra.Stages, jsonStage{width, height, h.Upscaler, *h.Strength, h.Steps, h.Sampler, h.Schedule, *h.Guidance})
 	}
-	return j
+	var b bytes.Buffer
+	if err := report.JSON(&b, extra, ""); err != nil {
+		return nil, err
+	}
+	return append(append(request[:len(request)-1], ','), bytes.TrimSpace(b.Bytes())[1:]...), nil
+}
+
+// requestJSON is a request as JSON. Texts of a command line that are not UTF-8 become
+// it.
+func requestJSON(q sd.Request) (json.RawMessage, error) {
+	valid := func(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+	q.Image, q.Mask = nil, nil
+	for _, s := range []*string{&q.Prompt, &q.NegativePrompt, &q.ImageFile, &q.MaskFile, &q.Refiner, &q.TAESD} {
+		*s = valid(*s)
+	}
+	if t := q.Interpolate; t != nil && t.Prompt != nil {
+		other, text := *t, valid(*t.Prompt)
+		other.Prompt = &text
+		q.Interpolate = &other
+	}
+	passes := append([]sd.HiresPass(nil), q.Hires...)
+	for i := range passes {
+		passes[i].Upscaler = valid(passes[i].Upscaler)
+	}
+	q.Hires = passes
+	return requests.Encode(q)
 }

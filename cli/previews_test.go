@@ -39,7 +39,7 @@ func TestTAESDFlags(t *testing.T) {
 	}{
 		// The tiny model's autoencoder has a factor of 2.
 		{ExitUsage, []string{"--taesd", tinyTAESD}, "--taesd: tiny must have the model's downsampling factor 2, got 8"},
-		{ExitUsage, []string{"--taesd", ""}, "--taesd: must be the name of a file"},
+		{ExitUsage, []string{"--taesd", ""}, "--taesd: must be the name of a tiny autoencoder"},
 		{ExitUsage, []string{"--taesd-preview-only"}, "--taesd-preview-only needs a tiny autoencoder"},
 		{ExitFailure, []string{"--taesd", "none.pth"}, "--taesd none.pth: " + noFile},
 		{ExitFailure, []string{"--taesd", model}, "expected a TAESD autoencoder"},

@@ -38,7 +38,7 @@ func readPrompts(p *program, f *flags) ([]string, error) {
 		}
 		list := make([]string, len(lines))
 		for i, line := range lines {
-			list[i] = line.fields[0].value
+			list[i] = *line.prompt
 		}
 		return list, nil
 	case !f.set("prompt"):
@@ -50,7 +50,7 @@ func readPrompts(p *program, f *flags) ([]string, error) {
 	return []string{f.string("prompt")}, nil
 }
 
-// readPromptFile reads a file with a prompt a line, each a job with that one field.
+// readPromptFile reads a file with a prompt a line, each a job.
 // Empty lines don't count. The name "-" is standard input.
 func readPromptFile(flag, name string, stdin io.Reader) ([]jobLine, error) {
 	in, from := stdin, standardInput
@@ -74,7 +74,7 @@ func readPromptFile(flag, name string, stdin io.Reader) ([]jobLine, error) {
 			return nil, fmt.Errorf("%s: more than %d prompts", from, maxJobs)
 		}
 		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, jobLine{from, number, []field{{"prompt", line}}})
+			list = append(list, jobLine{file: from, number: number, prompt: &line})
 		}
 	}
 	if len(list) == 0 {

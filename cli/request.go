@@ -4,35 +4,164 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"strconv"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
-// The files request*.go make requests from flags, jobs.go and job.go make flags from
-// jobs, and params.go makes JSON from what a picture was made with. No other code of
-// this package knows a request's fields by their flags.
+// What a request's fields are called, what they can be and what they mean is in the
+// table of package job. Here it becomes flags, and flags become a request.
 
-// requestFields says which flag sets a field of a request.
-var requestFields = map[string]string{
-	"Prompt": "prompt", "NegativePrompt": "negative", "Width": "width", "Height": "height",
-	"Steps": "steps", "Guidance": "cfg-scale", "Sampler": "sampler", "Schedule": "schedule",
-	"Seed": "seed", "RNG": "rng", "ClipSkip": "clip-skip", "DeepCache": "deep-cache", "Count": "count",
-	"Image": "input", "Mask": "mask", "Strength": "strength", "ImageGuidance": "image-cfg-scale",
-	"MaskFeather": "mask-feather", "MaskGrow": "mask-grow", "MaskBlur": "mask-blur", "Canvas": "canvas", "OnlyMasked": "only-masked", "MaskPadding": "mask-padding",
-	"OriginalSize": "original-size", "TargetSize": "target-size", "CropTopLeft": "crop",
-	"AestheticScore": "aesthetic", "NegativeAestheticScore": "negative-aesthetic", "Refiner": "refiner", "RefinerAt": "refiner-at",
-	"Hires": "hires", "TAESD": "taesd", "TAESDPreviewOnly": "taesd-preview-only", "PreviewEvery": "preview-every",
-	"Interpolate": "to", "Interpolate.Prompt": "to", "Interpolate.Seed": "to-seed",
+// requestFlags are the flags of a request that a command has, each followed by those
+// that after has for it.
+func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urfave.Flag) {
+	for _, f := range requests.FlagsFor(c) {
+		if f.Kind == requests.KindSwitch {
+			all = append(all, &urfave.BoolFlag{Name: f.Name, Usage: usageOf(f, c)})
+		} else {
+			flag := &urfave.StringFlag{Name: f.Name, Usage: usageOf(f, c)} // package job reads the value
+			if f.Short != "" {
+				flag.Aliases = []string{f.Short}
+			}
+			all = append(all, flag)
+		}
+		all = append(all, after[f.Name]...)
+	}
+	return all
 }
 
-// requestError puts the problems of a request in terms of the flags that set its
-// fields; other errors stay as they are.
-func requestError(f *flags, err error) error {
+// usageOf is what help says about a flag of a request.
+func usageOf(f requests.Flag, c requests.Command) string {
+	text := f.Help
+	switch {
+	case f.Name == "hires-upscaler":
+		text = "how the picture is enlarged: " + strings.Join(sd.Upscalers(), ", ") + ", or an ESRGAN file"
+	case f.Name == "save-stages":
+		text += ", as NAME-stage1.png …"
+	case f.Name == "preview-every":
+		text += "; without --preview it is shown on the terminal, if that is kitty, Ghostty, WezTerm or iTerm2"
+		f.Default = fmt.Sprintf("%d, with --preview", defaultPreviewEvery)
+	case c == requests.Batch:
+	case f.Name == "prompt":
+		text += "; - reads it from standard input"
+	case f.Name == "input":
+		text += "; - is standard input"
+	}
+	var more []string
+	if f.Range != "" && f.Kind != requests.KindText && !strings.HasPrefix(f.Range, "each ") {
+		more = append(more, strings.ReplaceAll(f.Range, "the model's alignment (8)", "8"))
+	}
+	if f.Default != "" {
+		more = append(more, "default: "+f.Default)
+	}
+	if len(more) > 0 {
+		text += " (" + strings.Join(more, "; ") + ")"
+	}
+	if f.Arg != "" {
+		text = "`" + f.Arg + "` " + text
+	}
+	return text
+}
+
+// newRequest makes the request of a command that draws, without its prompt: with its
+// pictures, which open reads.
+func newRequest(f *flags, c requests.Command, open opener) (sd.Request, error) {
+	q := requests.Begin(c)
+	wrong := problems{flags: f}
+	for _, flag := range requests.FlagsFor(c) {
+		if !f.set(flag.Name) || flag.Name == "prompt" {
+			continue
+		}
+		if err := requests.Set(&q, flag.Name, f.text(flag.Name)); err != nil {
+			wrong.add(flag.Name, "%v", err)
+		}
+	}
+	if columns := f.int("grid"); f.set("grid") && (columns < 1 || columns > sd.MaxCount) {
+		wrong.add("grid", "must be 1 to %d columns, got %d", sd.MaxCount, columns)
+	}
+	if err := wrong.err(); err != nil {
+		return q, err
+	}
+	if err := checkStages(f, q); err != nil {
+		return q, err
+	}
+	return q, commandPictures(f, c, &q, open)
+}
+
+// checkStages checks that there are further passes whose pictures can be saved.
+func checkStages(f *flags, q sd.Request) error {
+	switch {
+	case !q.KeepHiresInput:
+		return nil
+	case len(q.Hires) == 0:
+		return report.Usagef("%s needs a second pass: --hires 2x asks for one", f.name("save-stages"))
+	case f.set("grid") || f.string("output") == "-":
+		return report.Usagef("%s needs a file for each picture; it does not go with %s or %s -", f.name("save-stages"), f.name("grid"), f.name("output"))
+	}
+	return nil
+}
+
+// opener reads the picture that a flag names. Its errors begin with the name.
+type opener func(name string) (image.Image, error)
+
+// pictureFlags name the pictures that a request reads.
+var pictureFlags = []string{"input", "mask"}
+
+// commandPictures reads the pictures of a command that needs them. One from standard
+// input has no name.
+func commandPictures(f *flags, c requests.Command, q *sd.Request, open opener) error {
+	switch {
+	case c&(requests.Img2Img|requests.Inpaint) == 0:
+		return nil
+	case q.ImageFile == "":
+		return report.Usagef("no picture: -i FILE names the initial one")
+	case q.ImageFile == "-" && (f.string("prompt") == "-" || f.string("prompts") == "-"):
+		return report.Usagef("%s - and the prompt both read standard input", f.name("input"))
+	case q.ImageFile == "-" && q.MaskFile == "-":
+		return report.Usagef("%s - and %s - both read standard input", f.name("input"), f.name("mask"))
+	case c != requests.Inpaint:
+	case f.set("mask") && f.set("canvas"):
+		return report.Usagef("%s and %s both say what to paint; use one of them", f.name("mask"), f.name("canvas"))
+	case !f.set("mask") && !f.set("canvas"):
+		return report.Usagef("no mask: --mask FILE says what to repaint, in white (--canvas WxH paints around the picture)")
+	}
+	err := readPictures(q, open, f.name)
+	for _, name := range []*string{&q.ImageFile, &q.MaskFile} {
+		if *name == "-" {
+			*name = ""
+		}
+	}
+	return err
+}
+
+// readPictures reads the pictures that a request names. name is what a flag is called
+// in errors.
+func readPictures(q *sd.Request, open opener, name func(flag string) string) error {
+	for _, p := range []struct {
+		flag, file string
+		to         *image.Image
+	}{{"input", q.ImageFile, &q.Image}, {"mask", q.MaskFile, &q.Mask}} {
+		if p.file == "" {
+			continue
+		}
+		img, err := open(p.file)
+		if err != nil {
+			return fmt.Errorf("%s %w", name(p.flag), err)
+		}
+		*p.to = img
+	}
+	return nil
+}
+
+// requestError puts the problems of a request in terms of what set its fields; other
+// errors stay as they are.
+func requestError(name func(requests.Field) string, err error) error {
 	var e *sd.RequestError
 	if !errors.As(err, &e) {
 		return err
@@ -40,137 +169,29 @@ func requestError(f *flags, err error) error {
 	all := make([]report.Problem, len(e.Problems))
 	for i, p := range e.Problems {
 		all[i] = report.Problem{Flag: p.Field, Message: p.Text}
-		name, ok := requestFields[p.Field]
-		if !ok {
-			name, ok = stageField(p.Field)
-		}
-		if ok {
-			all[i].Flag = f.name(name)
+		if f, text, ok := requests.Blame(p); ok {
+			all[i] = report.Problem{Flag: name(f), Message: text}
 		}
 	}
 	return report.Usage(all...)
 }
 
-// requestFlags are the flags of a request that every command that draws has.
-func requestFlags() []urfave.Flag {
-	return []urfave.Flag{
-		&urfave.IntFlag{Name: "width", Aliases: []string{"W"}, Usage: "`PIXELS` a multiple of 8 (default: the model's, or the initial picture's)"},
-		&urfave.IntFlag{Name: "height", Aliases: []string{"H"}, Usage: "`PIXELS` a multiple of 8 (default: the model's, or the initial picture's)"},
-		&urfave.IntFlag{Name: "steps", Value: 20, Usage: "`N` denoising steps (default: 20)"},
-		&urfave.Float64Flag{Name: "cfg-scale", Usage: "`X` how strictly to follow the prompt; 1 is without guidance (default: the model's, or 7)"},
-		&urfave.StringFlag{Name: "sampler", Value: "euler_a", Usage: "`NAME` (default: euler_a; sdgo samplers lists them)"},
-		&urfave.StringFlag{Name: "schedule", Usage: "`NAME` of the noise levels (default: discrete, or what the sampler needs)"},
-		&urfave.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: sd.RandomSeed, Usage: "`N` the same seed gives the same picture (default: -1, random)"},
-		&urfave.StringFlag{Name: "rng", Value: string(sd.TorchRNG), Usage: "`NAME` the generator of noise: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111) (default: torch)"},
-		&urfave.IntFlag{Name: "clip-skip", Usage: "`N` leave out the text encoder's last N-1 layers (default: the model's)"},
-		&urfave.IntFlag{Name: "deep-cache", Usage: "`N` compute the inner blocks in every Nth step only: faster, but another picture"},
-		&urfave.IntFlag{Name: "count", Aliases: []string{"b"}, Value: 1, Usage: "`N` pictures of each prompt, with consecutive seeds (default: 1)"},
-	}
+// field is the name of a request's field as the user wrote it.
+func (f *flags) field(of requests.Field) string { return f.name(of.Flag) }
+
+// isFileName distinguishes files from names of upscalers.
+func isFileName(text string) bool {
+	return text != "" && filepath.Base(text) != text || slices.Contains([]string{".pth", ".pt", ".safetensors", ".gguf", ".ckpt"}, strings.ToLower(filepath.Ext(text)))
 }
 
-// newRequest makes a request from flags, except the prompt, further passes and
-// previews. open reads pictures.
-func newRequest(f *flags, open opener) (sd.Request, error) {
-	q, err := basicRequest(f)
-	if err == nil {
-		err = setXL(f, &q)
-	}
-	if err == nil {
-		err = setPictures(f, &q, open)
-	}
-	return q, err
-}
-
-// basicRequest reads the flags of requestFlags. A zero that the user wrote is an
-// error here, because the request would take it for its default.
-func basicRequest(f *flags) (sd.Request, error) {
-	q := sd.Request{
-		NegativePrompt: f.string("negative"),
-		Width:          f.int("width"), Height: f.int("height"),
-		Steps: f.int("steps"), Sampler: f.string("sampler"), Schedule: f.string("schedule"),
-		Seed: f.int64("seed"), RNG: sd.RNG(f.string("rng")),
-		ClipSkip: f.int("clip-skip"), DeepCache: f.int("deep-cache"), Count: f.int("count"),
-	}
-	if f.set("cfg-scale") {
-		q.Guidance = sd.Float(f.number("cfg-scale"))
-	}
-	sides := fmt.Sprintf("must be a multiple of 8 from 8 to %d, got 0", sd.MaxSide)
-	wrong := problems{flags: f}
-	for _, one := range []struct {
-		flag string
-		zero bool
-		text string
-	}{
-		{"width", q.Width == 0, sides},
-		{"height", q.Height == 0, sides},
-		{"steps", q.Steps == 0, fmt.Sprintf("must be 1 to %d, got 0", sd.MaxSteps)},
-		{"count", q.Count == 0, fmt.Sprintf("must be 1 to %d, got 0", sd.MaxCount)},
-		{"clip-skip", q.ClipSkip == 0, "must be 1 or more, got 0"},
-		{"deep-cache", q.DeepCache == 0, fmt.Sprintf("must be 1 (off) to %d, got 0", sd.MaxSteps)},
-		{"sampler", q.Sampler == "", "must be a name; sdgo samplers lists them"},
-		{"schedule", q.Schedule == "", "must be a name; sdgo samplers lists them"},
-		{"rng", q.RNG == "", "must be torch or philox"},
-	} {
-		if one.zero && f.set(one.flag) {
-			wrong.add(one.flag, "%s", one.text)
-		}
-	}
-	if columns := f.int("grid"); f.set("grid") && (columns < 1 || columns > sd.MaxCount) {
-		wrong.add("grid", "must be 1 to %d columns, got %d", sd.MaxCount, columns)
-	}
-	return q, wrong.err()
-}
-
-// xlFlags are for models of Stable Diffusion XL's family only.
-func xlFlags() []urfave.Flag {
-	return []urfave.Flag{
-		&urfave.StringFlag{Name: "refiner", Usage: "`FILE` the model of Stable Diffusion XL that makes the last steps"},
-		&urfave.Float64Flag{Name: "refiner-at", Value: 0.8, Usage: "`X` the fraction of the steps after which it does (default: 0.8)"},
-		&urfave.StringFlag{Name: "original-size", Usage: "`WxH` a condition of SDXL: the picture's size before it was scaled (default: its size)"},
-		&urfave.StringFlag{Name: "target-size", Usage: "`WxH` a condition of SDXL: the picture's size (default: its size)"},
-		&urfave.StringFlag{Name: "crop", Usage: "`X,Y` a condition of SDXL: the crop's top left corner (default: 0,0)"},
-		&urfave.Float64Flag{Name: "aesthetic", Value: 6, Usage: "`X` a condition of SDXL's refiner: the aesthetic score, 0 to 10 (default: 6)"},
-		&urfave.Float64Flag{Name: "negative-aesthetic", Value: 2.5, Usage: "`X` the same for the negative prompt (default: 2.5)"},
-	}
-}
-
-// setXL puts the flags of xlFlags into a request.
-func setXL(f *flags, q *sd.Request) error {
-	wrong := problems{flags: f}
-	for _, one := range []struct {
-		flag, separator, want string
-		to                    *image.Point
-	}{
-		{"original-size", "x", "a width and a height such as 1024x1024", &q.OriginalSize},
-		{"target-size", "x", "a width and a height such as 1024x1024", &q.TargetSize},
-		{"crop", ",", "the left and the top pixel, such as 0,0", &q.CropTopLeft},
-	} {
-		if !f.set(one.flag) {
+// finalSize is the size that a request's stages make of a picture.
+func finalSize(q sd.Request, width, height int) (int, int) {
+	for _, s := range q.Hires {
+		if s.Width > 0 {
+			width, height = s.Width, s.Height
 			continue
 		}
-		var ok bool
-		if *one.to, ok = pair(f.string(one.flag), one.separator); !ok {
-			wrong.add(one.flag, "must be %s, got %.40q", one.want, f.string(one.flag))
-		}
+		width, height = int(float64(width)*s.Scale), int(float64(height)*s.Scale)
 	}
-	for flag, to := range map[string]**float64{"aesthetic": &q.AestheticScore, "negative-aesthetic": &q.NegativeAestheticScore, "refiner-at": &q.RefinerAt} {
-		if f.set(flag) {
-			*to = sd.Float(f.number(flag))
-		}
-	}
-	if f.set("refiner-at") && !f.set("refiner") {
-		wrong.add("refiner-at", "needs --refiner")
-	}
-	if f.set("refiner") && f.string("refiner") == "" {
-		wrong.add("refiner", "must be the name of a file")
-	}
-	return wrong.err()
-}
-
-// pair reads two whole numbers, not negative.
-func pair(text, separator string) (p image.Point, ok bool) {
-	a, b, ok := strings.Cut(text, separator)
-	x, err := strconv.ParseUint(a, 10, 31)
-	y, err2 := strconv.ParseUint(b, 10, 31)
-	return image.Pt(int(x), int(y)), ok && err == nil && err2 == nil
+	return width, height
 }

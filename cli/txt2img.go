@@ -1,12 +1,14 @@
 package cli
 
+import requests "github.com/sdgo/sdgo/job"
+
 func txt2imgCommand() *command {
 	return &command{
 		name:     "txt2img",
 		usage:    "makes pictures from a text",
 		synopsis: "txt2img -m MODEL -p PROMPT [flags]",
-		flags:    drawFlags(hiresFlags()...),
-		run:      runDraw,
+		flags:    drawFlags(requests.Txt2Img, nil),
+		run:      runDraw(requests.Txt2Img),
 		events:   true,
 		description: `
 Examples:

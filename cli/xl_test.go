@@ -38,10 +38,10 @@ func TestXLWrongUsage(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"--crop: must be the left and the top pixel, such as 0,0, got \"3\"", ExitUsage, []string{"-m", xlBase, "--crop", "3"}},
-		{"--target-size: must be a width and a height such as 1024x1024, got \"64x-1\"", ExitUsage, []string{"-m", xlBase, "--target-size", "64x-1"}},
-		{"--refiner-at: needs --refiner", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
-		{"--refiner: must be the name of a file", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
+		{"--crop: must be the left and the top pixel, as in 0,0, got \"3\"", ExitUsage, []string{"-m", xlBase, "--crop", "3"}},
+		{"--target-size: must be a width and a height, as in 1024x768, got \"64x-1\"", ExitUsage, []string{"-m", xlBase, "--target-size", "64x-1"}},
+		{"--refiner-at: a fraction of the steps without a Refiner", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
+		{"--refiner: must be the name of a model", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
 		{"--aesthetic: must be 0 to 10, got 11", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
 		{"nothing.safetensors: " + noFile, ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
 		{"the model is a refiner", ExitUsage, []string{"-m", xlRefiner}},

@@ -140,7 +140,7 @@ func nearest(name string, all []Field, of func(Field) string) string {
 	}
 	best, least := "", 1<<30
 	for _, f := range all {
-		if name == f.API {
+		if name == f.API || name == f.Short && name != "" {
 			return of(f)
 		}
 		if d := distance(name, fold(of(f))); d < least {
