@@ -40,7 +40,7 @@ func TestXLWrongUsage(t *testing.T) {
 	}{
 		{"--crop: must be the left and the top pixel, as in 0,0, got \"3\"", ExitUsage, []string{"-m", xlBase, "--crop", "3"}},
 		{"--target-size: must be a width and a height, as in 1024x768, got \"64x-1\"", ExitUsage, []string{"-m", xlBase, "--target-size", "64x-1"}},
-		{"--refiner-at: a fraction of the steps without a Refiner", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
+		{"--refiner-at: needs a Refiner", ExitUsage, []string{"-m", xlBase, "--refiner-at", "0.5"}},
 		{"--refiner: must be the name of a model", ExitUsage, []string{"-m", xlBase, "--refiner", ""}},
 		{"--aesthetic: must be 0 to 10, got 11", ExitUsage, []string{"-m", xlBase, "--refiner", xlRefiner, "--aesthetic", "11"}},
 		{"nothing.safetensors: " + noFile, ExitFailure, []string{"-m", xlBase, "--refiner", "nothing.safetensors"}},
