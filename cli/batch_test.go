@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cli/report"
+	requests "github.com/sdgo/sdgo/job"
+	"github.com/sdgo/sdgo/sd"
 )
 
 // jobsFile writes lines to jobs.jsonl in a new folder, which becomes the
@@ -273,4 +275,62 @@ func TestBatchInterrupted(t *testing.T) {
 	o := sdgo(t, args...)
 	require.Equal(t, ExitOK, o.code, o.errors)
 	require.Contains(t, o.out, `"jobs":{"done":1,"skipped":2,"failed":0}`)
+}
+
+// What the command line says of passes holds for jobs that have some; of networks it has
+// the files, and jobs their names.
+func TestBatchDefaults(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("jobs", 0o777))
+	_, f, err := parse(commands(), strings.Fields("batch --hires-strength 0.5,0.3 --hires-steps 4 --strength 0.6 --mask-blur 2 --eta 0.5 --guidance cfg_rescale:phi=0.5 -s 7 --refiner a/r.safetensors"))
+	require.NoError(t, err)
+	maker := newJobMaker(f, "", sd.Options{})
+	for line, want := range map[string]string{
+		`{"prompt": "a"}`: `{"prompt":"a","sampler_options":{"eta":0.5},"guidance":"cfg_rescale","guidance_options":{"phi":0.5},"seed":7,"refiner":"a/r.safetensors"}`,
+		`{"prompt": "a", "hires": "2x,3x", "hires_steps": "5", "eta": null, "guidance": "apg", "refiner": null}`: `{"prompt":"a","guidance":"apg","seed":7,"hires":[{"scale":2,"strength":0.5,"steps":5},{"scale":3,"strength":0.3,"steps":5}]}`,
+		`{"prompt": "a", "hires": [{"scale": 2}], "sampler_options": {"s_noise": 2}, "guidance_options": {"stop": 0.5}}`: `{"prompt":"a","sampler_options":{"eta":0.5,"s_noise":2},"guidance":"cfg_rescale",` +
+			`"guidance_options":{"phi":0.5,"stop":0.5},"seed":7,"hires":[{"scale":2}],"refiner":"a/r.safetensors"}`,
+		`{"prompt": "a", "guidance": null, "eta": null, "input": "in.png"}`:                   `{"prompt":"a","input":"jobs/in.png","strength":0.6,"seed":7,"refiner":"a/r.safetensors"}`,
+		`{"prompt": "a", "guidance": null, "eta": null, "input": "/in.png", "mask": "m.png"}`: `{"prompt":"a","input":"/in.png","strength":0.6,"mask":"jobs/m.png","mask_blur":2,"seed":7,"refiner":"a/r.safetensors"}`,
+		`{"prompt": "a", "to": "b", "at": 0.25, "guidance": null, "eta": null}`:               `{"prompt":"a","seed":7,"to":"b","at":0.25,"refiner":"a/r.safetensors"}`,
+	} {
+		members, err := requests.Members([]byte(line))
+		require.NoError(t, err)
+		j, err := maker.job(jobLine{file: "jobs/jobs.jsonl", number: 1, members: members})
+		require.NoError(t, err, line)
+		got, err := requestJSON(j.request)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.ReplaceAll(string(got), `\\`, "/"))
+	}
+}
+
+func TestBatchNamesNetworks(t *testing.T) {
+	base, refiner := absolute(t, xlBase), absolute(t, xlRefiner)
+	jobsFile(t, `{"prompt": "a", "refiner": "refiner"}`, `{"prompt": "a", "refiner": null, "output": "alone.png"}`)
+	args := []string{"batch", "-q", "-m", base, "jobs.jsonl", "-W", "16", "-H", "16", "--steps", "2", "-s", "1"}
+	o := sdgo(t, append(args, "--refiner", refiner)...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, textsOf(t, "jobs-0001.png")["parameters"], "Refiner: refiner")
+	require.NotContains(t, textsOf(t, "alone.png")["parameters"], "Refiner")
+	sdgo(t, args...).requireError(t, ExitFailure, `jobs.jsonl:1: "refiner" belongs on the command line, too: --refiner FILE names its file`)
+	writeJobs(t, `{"prompt": "a", "refiner": "other"}`)
+	sdgo(t, append(args, "--refiner", refiner)...).requireError(t, ExitFailure, `jobs.jsonl:1: refiner: must be that of the command line, "refiner", got "other"`)
+}
+
+// A number that is wrong is named as the user named it.
+func TestWrongNumbers(t *testing.T) {
+	model := tinyModel(t)
+	for line, want := range map[string]string{
+		"--eta 101":                             "--eta: must be 0 to 100, got 101",
+		"--order 2":                             "--order: euler_a takes no order; it takes eta and s_noise",
+		"--sampler lms --order 9":               "--order: must be 1 to 4, got 9",
+		"--sampler unipc --order 4":             "--order: must be a whole number, 1 to 3 with unipc, got 4",
+		"--guidance apg:phi=1":                  "--guidance: apg takes no phi; it takes momentum",
+		"--guidance cfg_zero_star:phi=1":        "--guidance: cfg_zero_star takes no phi",
+		"--sampler euler --s-tmin 3 --s-tmax 2": "--s-tmin: must be at most s_tmax, 2, with euler, got 3",
+	} {
+		sdgo(t, with("txt2img", append(strings.Fields(line), "-m", model, "-p", "a", "-o", filepath.Join(t.TempDir(), "x.png"))...)...).requireError(t, ExitUsage, want)
+	}
+	jobsFile(t, `{"prompt": "a", "sampler_options": {"order": 2}}`)
+	sdgo(t, "batch", "-m", model, "jobs.jsonl").requireError(t, ExitFailure, "jobs.jsonl:1: order: euler_a takes no order")
 }

@@ -105,19 +105,16 @@ func (j *job) places() (others []requests.Member, err error) {
 	return others, nil
 }
 
-// has reports whether the job has a field, of its own or from the command line.
-func (j *job) has(f requests.Field) bool { return j.line.set(f.Key) || j.flags.set(f.Flag) }
+// has reports whether the job has what a flag of one word sets, of its own or from the
+// command line.
+func (j *job) has(flag string) bool { return j.line.set(flag) || j.flags.set(flag) }
 
 // command is the command that would draw the job.
 func (j *job) command() requests.Command {
-	has := func(path string) bool {
-		f, _ := requests.Find(path)
-		return j.has(f)
-	}
 	switch {
-	case has("MaskFile"), has("Canvas"):
+	case j.has("mask"), j.has("canvas"):
 		return requests.Inpaint
-	case has("ImageFile"):
+	case j.has("input"):
 		return requests.Img2Img
 	}
 	return requests.Txt2Img
@@ -172,11 +169,10 @@ func (j *job) makeRequest(members []requests.Member) error {
 // complete checks that all is there that the job needs.
 func (j *job) complete(c requests.Command) error {
 	q := &j.request
-	prompt, _ := requests.Find("Prompt")
 	switch {
 	case j.line.prompt != nil:
 		q.Prompt = *j.line.prompt
-	case !j.has(prompt):
+	case !j.has("prompt"):
 		return errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
 	}
 	if c == requests.Inpaint {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/request"
@@ -57,8 +58,9 @@ func samplerOptions() (all []Field) {
 	return all
 }
 
-// optionForms are the numbers that some sampler takes, by their names.
-func optionForms() map[string]form[float64] {
+// optionForms are the numbers that some sampler takes, by their names: worked out once,
+// since the table is made for each flag that is set.
+var optionForms = sync.OnceValue(func() map[string]form[float64] {
 	widest := map[string]sampler.Parameter{}
 	for _, s := range sampler.Samplers() {
 		for _, p := range s.Parameters {
@@ -73,7 +75,7 @@ func optionForms() map[string]form[float64] {
 		forms[name] = optionForm(p.Min, p.Max, p.Integer)
 	}
 	return forms
-}
+})
 
 // optionForm are the numbers from low to high.
 func optionForm(low, high float64, whole bool) form[float64] {

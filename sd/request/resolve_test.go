@@ -2,6 +2,7 @@ package request
 
 import (
 	"fmt"
+	"image"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,4 +25,11 @@ func TestDefaults(t *testing.T) {
 	q, err = Request{Sampler: "dpm++2m", Schedule: "automatic"}.Resolve(d)
 	require.NoError(t, err)
 	require.Equal(t, "karras", q.Schedule.Name)
+}
+
+// A picture on a canvas is drawn at the canvas's size.
+func TestSizeOfCanvas(t *testing.T) {
+	q, err := Request{Image: image.NewNRGBA(image.Rect(0, 0, 64, 32)), Canvas: image.Pt(96, 64)}.Resolve(Defaults{Side: 512, Align: 8})
+	require.NoError(t, err)
+	require.Equal(t, "96x64", fmt.Sprintf("%dx%d", q.Width, q.Height))
 }
