@@ -61,7 +61,7 @@ type answer struct {
 }
 
 // model returns the denoiser as samplers see it, for latents of one shape and a
-// number of answers: dst has a slice for each, nil where it is not wanted. Conditions
+// number of answers: dst has a slice for each, nil where it is not asked for. Conditions
 // of the same shapes go through the network as one batch, so that its weights are read
 // once.
 func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers ...answer) sampler.BatchModel {
