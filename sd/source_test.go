@@ -149,7 +149,7 @@ func TestPictureRequestsAreChecked(t *testing.T) {
 		"Mask: must have the picture's 64x64 pixels, got 64x72": {Image: small, Mask: large},
 		"Strength: must be 0 to 1, got 1.5":                     {Image: small, Strength: Float(1.5)},
 		"Image: must have at least one pixel":                   {Image: &image.Gray{}},
-		"Image: 2000000000x2000000000 pixels":                   {Image: image.White}, // which has no end
+		"all, got 2000000000x2000000000 pixels":                 {Image: image.White}, // which has no end
 	} {
 		_, err := r.Resolve(request.Defaults{Side: 64, Align: 8})
 		require.ErrorContains(t, err, field)
