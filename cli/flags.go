@@ -66,7 +66,6 @@ func newFlags(c *command, fields []field) (*flags, error) {
 func (f *flags) string(name string) string { return f.values.String(name) }
 func (f *flags) bool(name string) bool     { return f.values.Bool(name) }
 func (f *flags) int(name string) int       { return f.values.Int(name) }
-func (f *flags) int64(name string) int64   { return f.values.Int64(name) }
 func (f *flags) number(name string) float64 {
 	return f.values.Float64(name)
 }
