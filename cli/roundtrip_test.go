@@ -133,7 +133,6 @@ func (d dice) beginning(r *sd.Request) {
 		return
 	}
 	r.ImageFile, r.Strength = "in.png", d.optional(0.3, 1)
-	r.Count = 0 // the picture is encoded once, with the first one's seed
 	switch d.IntN(3) {
 	case 0:
 		return
