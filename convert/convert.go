@@ -83,6 +83,9 @@ type (
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
 
+	// PixelProcess says how such a model was trained to remove noise.
+	PixelProcess = family.Process
+
 	// PixelUNetConfig describes a UNet without text, DiTConfig a diffusion transformer.
 	PixelUNetConfig = family.PixelUNetConfig
 	DiTConfig       = family.DiTConfig
