@@ -69,6 +69,8 @@ func TestPixelNets(t *testing.T) {
 		{"upsampler.safetensors", "upsampler", "upsampler.sample"},
 		{"improved.safetensors", "improved", "improved.sample"},
 		{"classifier.safetensors", "classifier", "classifier.logits"},
+		{"dit", "dit", "dit.sample"},
+		{"dit.safetensors", "dit", "dit.authors.sample"},
 	} {
 		for _, w := range ways() {
 			t.Run(fmt.Sprintf("%s/%s", test.path, w), func(t *testing.T) {

@@ -242,6 +242,9 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	if c.UNet != nil {
 		all = append(all, c.UNet.numbers()...)
 	}
+	if c.DiT != nil {
+		all = append(all, c.DiT.numbers()...)
+	}
 	for _, n := range all {
 		add(pixelKey+n.key, fmt.Sprint(n.get()))
 	}

@@ -63,11 +63,7 @@ func pixelSettings(json func(path string, to any) error) (map[string]string, err
 		f.vae = vqvae
 	}
 	all := map[string]string{}
-	say := func(key string, set bool, value any) {
-		if set {
-			all[pixelKey+key] = textOf(value)
-		}
-	}
+	say := sayInto(all)
 	if f.unet.Class == "UNet2DModel" {
 		if err := f.network(say); err != nil {
 			return nil, fmt.Errorf("unet/config.json: %w", err)
@@ -80,6 +76,15 @@ func pixelSettings(json func(path string, to any) error) (map[string]string, err
 		all[keyScaleFactor] = fmt.Sprint(f.vae.ScaleFactor)
 	}
 	return all, nil
+}
+
+// sayInto returns a function that notes a value of Pixel's metadata, if it is set.
+func sayInto(all map[string]string) func(key string, set bool, value any) {
+	return func(key string, set bool, value any) {
+		if set {
+			all[pixelKey+key] = textOf(value)
+		}
+	}
 }
 
 // textOf writes a number, or what a pointer to one points to.

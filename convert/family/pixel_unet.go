@@ -154,15 +154,11 @@ func (c *Pixel) finish(r *Reader) {
 			u.HeadDim = 0
 		}
 	}
-	out := c.Channels
-	if c.LearnedVariance {
-		out *= 2
-	}
-	if r.err == nil && !c.Classifier && c.UNet != nil && c.UNet.OutChannels != out {
+	if r.err == nil && !c.Classifier && c.UNet != nil && c.UNet.OutChannels != c.outChannels() {
 		r.Fail("a UNet with %d input and %d output channels: %w", c.UNet.InChannels, c.UNet.OutChannels, model.ErrUnrecognized)
 	}
-	if r.err == nil && c.NullClass >= c.UNetClasses() {
-		r.Fail("the class that stands for none must be below %d, got %d", c.UNetClasses(), c.NullClass)
+	if r.err == nil && c.NullClass >= c.tableRows() {
+		r.Fail("the class that stands for none must be below %d, got %d", c.tableRows(), c.NullClass)
 	}
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
@@ -174,8 +170,16 @@ func (c *Pixel) finish(r *Reader) {
 	r.Model.Prediction = c.Process.Prediction
 }
 
-// UNetClasses is the number of rows of the network's table of classes.
-func (c *Pixel) UNetClasses() int {
+// outChannels are those of the network's output.
+func (c *Pixel) outChannels() int {
+	if c.LearnedVariance {
+		return 2 * c.Channels
+	}
+	return c.Channels
+}
+
+// tableRows is the number of rows of the network's table of classes.
+func (c *Pixel) tableRows() int {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Classes

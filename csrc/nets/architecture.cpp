@@ -20,6 +20,7 @@ constexpr Entry kArchitectures[] = {
     {"taesd_decoder", taesd_decoder},
     {"taesd_encoder", taesd_encoder},
     {"pixel_unet", pixel_unet},
+    {"dit", dit},
     {"pixel_classifier", pixel_classifier},
 };
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DiTTransformer2DModel, UNet2DModel
 from safetensors.torch import save_file
 
 HERE = Path(__file__).resolve().parent
@@ -129,11 +129,45 @@ def guided():
     return out
 
 
+def dit():
+    """DiT in the diffusers library, and its weights under its authors' names."""
+    net = seeded(7, lambda: DiTTransformer2DModel(num_attention_heads=2, attention_head_dim=16, in_channels=4, out_channels=8, num_layers=2,
+                                                  sample_size=8, patch_size=2, num_embeds_ada_norm=10))
+    state = net.state_dict()
+    for k in list(state):  # each block of the library has embedders of its own, of which trained models' are equal
+        if "norm1.emb." in k:
+            state[k] = state["transformer_blocks.0." + k.split(".", 2)[2]]
+    net.load_state_dict(state)
+    folder = HERE / "dit"
+    config = {"_class_name": "DiTTransformer2DModel"} | json.loads(net.to_json_string())
+    config.pop("_diffusers_version", None)
+    write_json(folder / "transformer" / "config.json", config)
+    first = {k: v for k, v in state.items() if "norm1.emb." not in k or k.startswith("transformer_blocks.0.")}
+    save(half(first), folder / "transformer" / "diffusion_pytorch_model.safetensors", None)
+    write_json(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0001,
+                                                                "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False})
+    write_json(folder / "model_index.json", {"_class_name": "DiTPipeline", "scheduler": ["diffusers", "DDIMScheduler"],
+                                             "transformer": ["diffusers", "DiTTransformer2DModel"]})
+    original = {names.dit(k): v for k, v in first.items() if "attn1.to_" not in k or "to_out" in k}
+    for i in range(2):
+        for end in "weight", "bias":
+            original[f"blocks.{i}.attn.qkv.{end}"] = torch.cat([first[f"transformer_blocks.{i}.attn1.to_{c}.{end}"] for c in "qkv"])
+    own = networks.DiT(32, 2, 2, 4).eval()
+    own.load_state_dict(original | {"pos_embed": own.pos_embed})
+    save(half(original) | {"pos_embed": own.pos_embed.detach()}, HERE / "dit.safetensors", {"sdgo.pixel.heads": "2"})
+    x, t, y = torch.randn(2, 4, 8, 8), torch.tensor([981.0, 17.0]), torch.tensor([3, 10])
+    sample, authors = net(x, t, class_labels=y).sample, own(x, t, y)
+    own.shift = 1  # as the library has it; the authors' frequencies are others
+    error = ((sample - own(x, t, y)).norm() / sample.norm()).item()
+    assert error < 1e-6, error
+    return {"dit.x": x, "dit.timesteps": t, "dit.class": y[:, None].int(), "dit.sample": sample, "dit.authors.sample": authors}
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided:
+    for make in ddpm, consistency, guided, dit:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

@@ -173,3 +173,54 @@ class Pool(nn.Module):
         x = x.flatten(2)
         x = torch.cat([x.mean(dim=-1, keepdim=True), x], dim=-1) + self.positional_embedding[None]
         return self.c_proj(attend(self.qkv_proj(x), self.heads, False))[:, :, 0]
+
+
+class DiTBlock(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+        self.adaLN_modulation = Sequential(at1=nn.Linear(width, 6 * width))
+        self.heads = heads
+
+    def forward(self, x, c):
+        norm = lambda x: F.layer_norm(x, x.shape[-1:], eps=1e-6)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation["1"](F.silu(c))[:, None].chunk(6, dim=-1)
+        h = self.attn["qkv"](norm(x) * (1 + scale1) + shift1).transpose(1, 2)
+        x = x + gate1 * self.attn["proj"](attend(h, self.heads, False).transpose(1, 2))
+        h = self.mlp["fc1"](norm(x) * (1 + scale2) + shift2)
+        return x + gate2 * self.mlp["fc2"](F.gelu(h, approximate="tanh"))
+
+
+class DiT(nn.Module):
+    """The diffusion transformer (Peebles and Xie 2023, arXiv:2212.09748)."""
+
+    def __init__(self, width, blocks, heads, side, patch=2, c_in=4, c_out=8, classes=10, shift=0):
+        super().__init__()
+        self.shift = shift
+        self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(c_in, width, patch, stride=patch)})
+        self.t_embedder = nn.ModuleDict({"mlp": Sequential(at0=nn.Linear(256, width), at2=nn.Linear(width, width))})
+        self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(classes + 1, width)})
+        self.pos_embed = nn.Parameter(self.positions(side, width))
+        self.blocks = nn.ModuleList([DiTBlock(width, heads) for _ in range(blocks)])
+        self.final_layer = nn.ModuleDict({"linear": nn.Linear(width, patch * patch * c_out),
+                                          "adaLN_modulation": Sequential(at1=nn.Linear(width, 2 * width))})
+        self.side, self.patch, self.c_out = side, patch, c_out
+
+    @staticmethod
+    def positions(side, width):
+        """The first half of a row is of the column, the second of the row."""
+        rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        half = [torch.cat([(f := p.flatten().double()[:, None] / 10000 ** (torch.arange(width // 4).double() / (width / 4))[None]).sin(), f.cos()], 1)
+                for p in (columns, rows)]
+        return torch.cat(half, dim=1).float()[None]
+
+    def forward(self, x, t, y):
+        c = self.t_embedder["mlp"]["2"](F.silu(self.t_embedder["mlp"]["0"](sinusoids(t, 256, shift=self.shift)))) + self.y_embedder["embedding_table"](y)
+        h = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.pos_embed
+        for block in self.blocks:
+            h = block(h, c)
+        shift, scale = self.final_layer["adaLN_modulation"]["1"](F.silu(c))[:, None].chunk(2, dim=-1)
+        h = self.final_layer["linear"](F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + scale) + shift)
+        h = h.view(len(x), self.side, self.side, self.patch, self.patch, self.c_out)
+        return torch.einsum("nhwpqc->nchpwq", h).reshape(len(x), self.c_out, self.side * self.patch, self.side * self.patch)
