@@ -14,6 +14,7 @@ import "C"
 
 import (
 	_ "github.com/sdgo/sdgo/csrc/core"
+	_ "github.com/sdgo/sdgo/csrc/grad"
 	_ "github.com/sdgo/sdgo/csrc/kernels"
 	_ "github.com/sdgo/sdgo/csrc/nets"
 	_ "github.com/sdgo/sdgo/csrc/ops"

@@ -1,6 +1,7 @@
 #include "graph.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace sdgo {
 
@@ -47,8 +48,78 @@ Graph::Graph(const Architecture &arch, Weights &weights, const GraphKey &key, Cp
     graph_ = ggml_new_graph_custom(graphs_ctx_.get(), most, false);
     for (auto &[name, t] : outputs_) {
         ggml_set_output(t);
+    }
+    if (in_order_) {
+        expand_in_order();
+        return;
+    }
+    for (auto &[name, t] : outputs_) {
         ggml_build_forward_expand(graph_, t);
     }
+}
+
+// Adds what the outputs depend on to the graph in the order in which it was made: a
+// weight's gradient follows what it is made of, which then need not be kept, and ggml's
+// recursion stays shallow.
+void Graph::expand_in_order() {
+    std::unordered_set<Tensor> needed;
+    std::vector<Tensor> stack;
+    for (auto &[name, t] : outputs_) {
+        stack.push_back(t);
+    }
+    while (!stack.empty()) {
+        Tensor t = stack.back();
+        stack.pop_back();
+        if (!t || !needed.insert(t).second) {
+            continue;
+        }
+        stack.insert(stack.end(), std::begin(t->src), std::end(t->src));
+        stack.push_back(t->view_src);
+    }
+    for (Tensor t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
+        if (needed.count(t)) {
+            ggml_build_forward_expand(graph_, t);
+        }
+    }
+}
+
+Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
+                  std::vector<std::string> &outputs) {
+    static const std::string seed = "d_", input = "d:", weight = "d:weight:";
+    const auto begins = [](const std::string &name, const std::string &with) {
+        return name.compare(0, with.size(), with) == 0;
+    };
+    Derivatives d;
+    for (const auto &[name, shape] : key.inputs) {
+        if (begins(name, seed)) {
+            d.seeds.push_back(name.substr(seed.size()));
+        } else {
+            inputs[name] = shape;
+        }
+    }
+    for (const std::string &name : key.outputs) {
+        if (begins(name, weight)) {
+            d.weights.push_back(name.substr(weight.size()));
+        } else if (begins(name, input)) {
+            d.inputs.push_back(name.substr(input.size()));
+        } else {
+            outputs.push_back(name);
+        }
+    }
+    for (const std::string &name : d.seeds) { // what has a gradient is computed
+        if (std::find(outputs.begin(), outputs.end(), name) == outputs.end()) {
+            outputs.push_back(name);
+        }
+    }
+    for (const std::string &name : d.inputs) {
+        if (!inputs.count(name) || arch.is_integer(name)) {
+            invalid("output d:%s: there must be an input %s of float32", name.c_str(), name.c_str());
+        }
+    }
+    if (d.seeds.empty() && d.any()) {
+        invalid("gradients are of an output OUT whose own gradient is the input d_OUT: there is none");
+    }
+    return d;
 }
 
 // Makes the tensors; throws Ops::Full if they are more than `capacity`.
@@ -56,6 +127,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
                   const OpChoice &choice, size_t capacity) {
     ops_.reset();
     inputs_.clear();
+    in_order_ = false;
     ctx_ = Context(Context::size(capacity), "a graph");
     for (const auto &[name, shape] : key_.inputs) {
         const Folded f = fold(shape);
@@ -69,7 +141,51 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     }
     ops_ = cpu ? cpu_ops(ctx_.get(), weights, *cpu, profile, capacity)
                : ggml_ops(ctx_.get(), weights, choice, capacity);
-    outputs_ = arch.forward(*ops_, inputs_, key_.outputs);
+    Shapes inputs;
+    std::vector<std::string> outputs;
+    const Derivatives d = split(arch, key_, inputs, outputs);
+    if (d.any()) {
+        differentiate(arch, weights, d, outputs, choice.segments, capacity);
+    } else {
+        outputs_ = arch.forward(*ops_, inputs_, outputs);
+    }
+}
+
+// Makes the tensors of the outputs and of gradients.
+void Graph::differentiate(const Architecture &arch, Weights &weights, const Derivatives &d,
+                          const std::vector<std::string> &outputs, int segments, size_t capacity) {
+    Tape::Targets targets;
+    for (const std::string &name : d.inputs) {
+        targets.inputs[name] = inputs_.at(name);
+        targets.of_constant = targets.of_constant || arch.is_constant_across_steps(name);
+    }
+    targets.weights.insert(d.weights.begin(), d.weights.end());
+    Tape tape(*ops_, ctx_.get(), weights, capacity, targets, segments);
+    const Tensors all = arch.forward(tape, inputs_, outputs);
+    std::vector<std::pair<Tensor, Tensor>> seeds;
+    for (const std::string &name : d.seeds) {
+        Tensor output = all.at(name), seed = inputs_.at("d_" + name);
+        if (!std::equal(output->ne, output->ne + kTensorDims, seed->ne)) {
+            invalid("input d_%s must have the shape of %s, %s, got %s", name.c_str(), name.c_str(),
+                    text(unfold(output->ne, kTensorDims)).c_str(), text(key_.inputs.at("d_" + name)).c_str());
+        }
+        seeds.push_back({output, seed});
+    }
+    tape.backward(seeds);
+    outputs_.clear();
+    for (const std::string &name : key_.outputs) {
+        const auto found = all.find(name);
+        if (found != all.end()) {
+            outputs_[name] = found->second;
+        }
+    }
+    for (const std::string &name : d.inputs) {
+        outputs_["d:" + name] = tape.gradient_of_input(name);
+    }
+    for (const std::string &name : d.weights) {
+        outputs_["d:weight:" + name] = tape.gradient_of_weight(name, weights.shape(name));
+    }
+    in_order_ = true;
 }
 
 Graph::~Graph() {

@@ -3,6 +3,7 @@
 
 #include "core/device.h"
 #include "core/stream.h"
+#include "grad/tape.h"
 #include "nets/architecture.h"
 #include "ops/ops.h"
 
@@ -18,6 +19,21 @@ struct GraphKey {
         return inputs == o.inputs && outputs == o.outputs && adapters == o.adapters;
     }
 };
+
+// The part of a key that is about gradients (see sdgo_net_run): inputs d_OUTPUT, which are
+// gradients of outputs, and outputs d:INPUT and d:weight:NAME.
+struct Derivatives {
+    std::vector<std::string> seeds;   // outputs that have a gradient
+    std::vector<std::string> inputs;  // whose gradients are asked for
+    std::vector<std::string> weights; // the same
+
+    bool any() const { return !seeds.empty() || !inputs.empty() || !weights.empty(); }
+};
+
+// Splits a key in what the network itself is asked for and what is about gradients.
+// Throws Code::invalid if the gradients can't be.
+Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
+                  std::vector<std::string> &outputs);
 
 class Graph {
   public:
@@ -69,6 +85,9 @@ class Graph {
 
     void build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile &profile, const OpChoice &choice,
                size_t capacity);
+    void differentiate(const Architecture &arch, Weights &weights, const Derivatives &d,
+                       const std::vector<std::string> &outputs, int segments, size_t capacity);
+    void expand_in_order();
     void cut(const Stream *stream);
 
     GraphKey key_;
@@ -82,6 +101,7 @@ class Graph {
     ggml_gallocr_t cache_memory_ = nullptr;
     bool cache_valid_ = false; // it was computed from the inputs as they are
     bool allocated_ = false;
+    bool in_order_ = false; // its nodes are in the order in which they were made
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;
 };

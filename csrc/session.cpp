@@ -65,7 +65,13 @@ GraphKey sdgo_net::key(const Request &r) const {
     if (!k.adapters.empty()) {
         invalid("adapters are not supported yet: their number must be 0, got %zu", k.adapters.size());
     }
-    arch_->check(k.inputs, k.outputs);
+    Shapes inputs;
+    std::vector<std::string> outputs;
+    const Derivatives d = split(*arch_, k, inputs, outputs);
+    arch_->check(inputs, outputs);
+    for (const std::string &name : d.weights) {
+        weights_.shape(name);
+    }
     return k;
 }
 
@@ -253,6 +259,20 @@ void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
     ggml_backend_tensor_set(t, in.data, 0, ggml_nbytes(t));
 }
 
+// A gradient's shape is that of what it is the gradient of.
+Shape sdgo_net::output_shape(const Graph &g, const std::string &name, const int64_t *ne) const {
+    Shapes inputs;
+    std::vector<std::string> outputs;
+    const Derivatives d = split(*arch_, g.key(), inputs, outputs);
+    const auto is = [&](const char *prefix) { return [&, prefix](const std::string &s) { return prefix + s == name; }; };
+    const auto input = std::find_if(d.inputs.begin(), d.inputs.end(), is("d:"));
+    if (input != d.inputs.end()) {
+        return inputs.at(*input);
+    }
+    const auto weight = std::find_if(d.weights.begin(), d.weights.end(), is("d:weight:"));
+    return weight != d.weights.end() ? weights_.shape(*weight) : arch_->output_shape(name, inputs, ne);
+}
+
 void sdgo_net::get_output(const Graph &g, sdgo_output &out) const {
     const Tensor t = g.output(out.name);
     if (out.data) {
@@ -265,7 +285,7 @@ void sdgo_net::get_output(const Graph &g, sdgo_output &out) const {
     }
     auto v = std::make_unique<sdgo_value>();
     v->mutex = device_.mutex();
-    v->shape = arch_->output_shape(out.name, g.key().inputs, t->ne);
+    v->shape = output_shape(g, out.name, t->ne);
     v->ctx = Context(Context::size(1), "an output");
     v->tensor = ggml_new_tensor(v->ctx.get(), GGML_TYPE_F32, kTensorDims, t->ne);
     v->buffer = Buffer(ggml_backend_alloc_ctx_tensors(v->ctx.get(), device_.backend()));

@@ -56,6 +56,7 @@ struct sdgo_net {
     sdgo::Graph &graph(const sdgo::GraphKey &key);
     static bool differs(sdgo::Tensor t, const sdgo_input &in);
     void set_input(sdgo::Tensor t, const sdgo_input &in) const;
+    sdgo::Shape output_shape(const sdgo::Graph &g, const std::string &name, const int64_t *ne) const;
     void get_output(const sdgo::Graph &g, sdgo_output &out) const;
 
     sdgo::Device device_;

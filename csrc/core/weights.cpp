@@ -51,6 +51,14 @@ size_t Weights::require(const std::string &name, const Shape &shape) {
     return all_.size() - 1;
 }
 
+const Shape &Weights::shape(const std::string &name) const {
+    const auto found = index_.find(name);
+    if (found == index_.end()) {
+        invalid("the net has no weight %s", name.c_str());
+    }
+    return all_[found->second].shape;
+}
+
 void Weights::seal() {
     ctx_ = Context(Context::size(all_.size()), "the list of weights");
 }

@@ -40,6 +40,9 @@ class Weights {
     // Returns the index of a weight; before seal it declares the weight first.
     size_t require(const std::string &name, const Shape &shape);
 
+    // The shape of a weight; throws Code::invalid if there is none of that name.
+    const Shape &shape(const std::string &name) const;
+
     // Ends the declaring pass and makes room for the tensors.
     void seal();
     bool sealed() const { return ctx_.get() != nullptr; }

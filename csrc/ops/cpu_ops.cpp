@@ -111,6 +111,19 @@ class CpuOps : public Ops {
                     {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
     }
 
+    Tensor convolve(Tensor x, Tensor w) override {
+        const int64_t in = x->ne[0], out = w->ne[3], kernel = w->ne[0];
+        const double flop = 2.0 * double(ggml_nelements(w)) * double(x->ne[1] * x->ne[2] * x->ne[3]);
+        return node("convolve", flop, {out, x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
+            kernels::Conv2d k;
+            k.x = data(x), k.c1 = in, k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = out;
+            k.kernel = int(kernel);
+            k.weight = matrix(w, in * kernel * kernel);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t c = x->ne[0], n = x->ne[3];
         check_groups(name, g, c, n);
@@ -180,6 +193,18 @@ class CpuOps : public Ops {
     Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
         return gemm(x, name, l, false);
     }
+    Tensor product(Tensor x, Tensor w) override {
+        const int64_t in = w->ne[0], out = w->ne[1], rows = ggml_nelements(x) / in;
+        const double flop = 2.0 * double(rows * in) * double(out);
+        return node("product", flop, {out, x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
+            kernels::Linear k;
+            k.x = data(x), k.rows = rows, k.in = in, k.out = out;
+            k.w = matrix(w, in);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
     Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
         return gemm(x, name, {out}, true);
     }

@@ -47,6 +47,13 @@ class GgmlOps : public Ops {
         return c.add ? ggml_add(ctx_, x, c.add) : x;
     }
 
+    Tensor convolve(Tensor x, Tensor w) override {
+        const int pad = int(w->ne[0]) / 2;
+        count(2.0 * double(ggml_nelements(w)) * double(x->ne[0] * x->ne[1] * x->ne[3]));
+        return choice_.direct_conv ? ggml_conv_2d_direct(ctx_, w, x, 1, 1, pad, pad, 1, 1)
+                                   : convolve(w, x, 1, pad);
+    }
+
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t n = x->ne[2];
         check_groups(name, g, n, x->ne[3]);
@@ -112,6 +119,11 @@ class GgmlOps : public Ops {
         }
         x = activate(x, l.act);
         return l.add ? ggml_add(ctx_, x, l.add) : x;
+    }
+
+    Tensor product(Tensor x, Tensor w) override {
+        count(2.0 * double(ggml_nelements(x)) * double(w->ne[1]));
+        return multiply(w, x);
     }
 
     Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
@@ -263,29 +275,6 @@ class GgmlOps : public Ops {
         }
         x = ggml_view_4d(ctx_, x, width, height, x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3], 0);
         return ggml_cont(ctx_, x);
-    }
-
-    Tensor activate(Tensor x, Act act) {
-        switch (act) {
-        case Act::none:
-            return x;
-        case Act::silu:
-            return ggml_silu(ctx_, x);
-        case Act::gelu:
-            return ggml_gelu_erf(ctx_, x);
-        case Act::gelu_tanh: {
-            // x·σ(2·√(2/π)·(x + 0.044715·x³)): ggml's own looks values up in a table of
-            // half floats.
-            Tensor cube = ggml_mul(ctx_, ggml_mul(ctx_, x, x), x);
-            Tensor u = ggml_add(ctx_, ggml_scale(ctx_, cube, 0.044715f), x);
-            return ggml_mul(ctx_, x, ggml_sigmoid(ctx_, ggml_scale(ctx_, u, 1.5957691216f)));
-        }
-        case Act::quick_gelu:
-            // x·σ(1.702x) by way of SiLU: ggml's own quick GELU looks values
-            // up in a table of half floats.
-            return ggml_scale(ctx_, ggml_silu(ctx_, ggml_scale(ctx_, x, 1.702f)), 1 / 1.702f);
-        }
-        return x;
     }
 
     OpChoice choice_;

@@ -16,8 +16,8 @@ constexpr size_t kMargin = 64;
 
 void Ops::expect_room() const {
     const size_t made = Context::tensors(ctx_);
-    if (made - placeholders_ + kMargin > kMaxNodes) {
-        invalid("the net is too large: more than %zu operators", kMaxNodes - kMargin);
+    if (made - placeholders_ + kMargin > max_nodes_) {
+        invalid("the net is too large: more than %zu operators", max_nodes_ - kMargin);
     }
     if (capacity_ > 0 && made + kMargin > capacity_) {
         throw Full();
@@ -131,6 +131,29 @@ Tensor Ops::patches_out(Tensor x, int64_t p, int64_t width, int64_t height) {
 
 Tensor Ops::silu(Tensor x) {
     return ggml_silu(ctx_, x);
+}
+
+Tensor Ops::activate(Tensor x, Act act) {
+    switch (act) {
+    case Act::none:
+        return x;
+    case Act::silu:
+        return ggml_silu(ctx_, x);
+    case Act::gelu:
+        return ggml_gelu_erf(ctx_, x);
+    case Act::gelu_tanh: {
+        // x·σ(2·√(2/π)·(x + 0.044715·x³)): ggml's own looks values up in a table of
+        // half floats.
+        Tensor cube = ggml_mul(ctx_, ggml_mul(ctx_, x, x), x);
+        Tensor u = ggml_add(ctx_, ggml_scale(ctx_, cube, 0.044715f), x);
+        return ggml_mul(ctx_, x, ggml_sigmoid(ctx_, ggml_scale(ctx_, u, 1.5957691216f)));
+    }
+    case Act::quick_gelu:
+        // x·σ(1.702x) by way of SiLU: ggml's own quick GELU looks values
+        // up in a table of half floats.
+        return ggml_scale(ctx_, ggml_silu(ctx_, ggml_scale(ctx_, x, 1.702f)), 1 / 1.702f);
+    }
+    return x;
 }
 
 Tensor Ops::add(Tensor a, Tensor b) {

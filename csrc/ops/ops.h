@@ -76,6 +76,9 @@ class Ops {
     // Nodes of the largest net that can be computed: ggml visits a graph by recursion,
     // and its stack is finite.
     static constexpr size_t kMaxNodes = 1 << 14;
+    // Of one with its gradients, whose graph is made without recursion.
+    static constexpr size_t kMaxGradientNodes = 1 << 18;
+    void set_max_nodes(size_t n) { max_nodes_ = n; }
 
     // Thrown by operators whose context has no room for more tensors. `ctx` has room for
     // `capacity` tensors; 0: for all that will be made.
@@ -93,6 +96,9 @@ class Ops {
     virtual int64_t height(Tensor image) const = 0;
     virtual int64_t channels(Tensor image) const = 0;
     virtual Tensor conv2d(Tensor image, const std::string &name, const Conv &c) = 0;
+    // A convolution of stride 1 by kernels that are computed, ne = [K, K, in, out] of
+    // float32, without bias; padded to keep the size.
+    virtual Tensor convolve(Tensor image, Tensor kernels) = 0;
     virtual Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) = 0;
     virtual Tensor concat(Tensor a, Tensor b) = 0;                           // along channels
     virtual Tensor resample(Tensor image, Sampling how, float gain = 1) = 0; // times the gain
@@ -101,6 +107,8 @@ class Ops {
 
     // Tokens.
     virtual Tensor linear(Tensor x, const std::string &name, const Linear &l) = 0;
+    // x·wᵀ by a matrix that is computed, ne = [in, out] of float32: [in, …] → [out, …].
+    virtual Tensor product(Tensor x, Tensor w) = 0;
     // (x·Wv + bv) · gelu(x·Wg + bg); name's weight is Wv followed by Wg.
     virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
     // Without weights if the name is empty.
@@ -177,6 +185,13 @@ class Ops {
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
 
+    // Throws Full if the context may lack room for the tensors until the next weight, and
+    // Code::invalid if the net is too large. It is enough to ask at each weight: what a
+    // net has many of has weights.
+    void expect_room() const;
+
+    Tensor activate(Tensor x, Act act);
+
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);
 
@@ -201,12 +216,7 @@ class Ops {
   private:
     Tensor outer(Tensor a, Tensor b); // [n], [m] → [n, m]
 
-    // Throws Full if the context may lack room for the tensors until the next weight, and
-    // Code::invalid if the net is too large. It is enough to ask at each weight: what a
-    // net has many of has weights.
-    void expect_room() const;
-
-    size_t capacity_;
+    size_t capacity_, max_nodes_ = kMaxNodes;
     ggml_type unbound_;
     size_t placeholders_ = 0; // tensors that stand for weights
     double flop_ = 0;

@@ -10,6 +10,7 @@ struct OpChoice {
     bool direct_conv = true;      // direct convolutions; else matrix products of im2col
     bool flash_attention = false; // stores no scores; keys and values are float16
     bool float32 = false;         // wherever an operator leaves a choice of precision
+    int segments = 1;             // of a graph with gradients; see Tape
 };
 
 // Times both kinds of convolution and of attention on a device and returns the

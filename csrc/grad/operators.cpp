@@ -1,0 +1,480 @@
+// The recorded operators and their derivatives.
+//
+// y is an operator's result and dy the gradient of y; W is a weight. Images keep the layout
+// of the operators that compute them: what must know it goes by way of tokens,
+// [C, L, N], or of [W, H, C, N].
+#include "grad/tape.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sdgo {
+
+namespace {
+
+using Inputs = std::vector<Tensor>;
+
+Tensor add(Tape &t, Tensor a, Tensor b) {
+    return ggml_add(t.context(), a, b);
+}
+
+Tensor sub(Tape &t, Tensor a, Tensor b) {
+    return ggml_sub(t.context(), a, b);
+}
+
+Tensor mul(Tape &t, Tensor a, Tensor b) {
+    return ggml_mul(t.context(), a, b);
+}
+
+Tensor scale(Tape &t, Tensor a, float factor) {
+    return ggml_scale(t.context(), a, factor);
+}
+
+Tensor shaped(Tape &t, Tensor x, int64_t a, int64_t b, int64_t c = 1, int64_t d = 1) {
+    return ggml_reshape_4d(t.context(), x, a, b, c, d);
+}
+
+Tensor swapped(Tape &t, Tensor x) { // [a, b, …] → [b, a, …]
+    return ggml_cont(t.context(), ggml_permute(t.context(), x, 1, 0, 2, 3));
+}
+
+Tensor sums(Tape &t, Tensor x, int64_t a, int64_t b, int64_t c = 1, int64_t d = 1) {
+    const int64_t shape[] = {a, b, c, d};
+    return sum_to(t.context(), x, shape);
+}
+
+// Rows [C, R] of all tokens of all images.
+Tensor rows(Tape &t, Tensor x) {
+    return shaped(t, x, x->ne[0], ggml_nelements(x) / x->ne[0]);
+}
+
+// Sums over all rows: [C]. Columns are summed in double precision.
+Tensor sum_rows(Tape &t, Tensor x) {
+    return shaped(t, ggml_sum_rows(t.context(), swapped(t, rows(t, x))), x->ne[0], 1);
+}
+
+// Sums over an image's tokens: [C, L, N] → [C, N].
+Tensor sum_tokens(Tape &t, Tensor x) {
+    return shaped(t, ggml_sum_rows(t.context(), swapped(t, x)), x->ne[0], x->ne[2]);
+}
+
+// dW of y = x·Wᵀ, [in, out], from all rows of x and dy.
+Tensor matrix_gradient(Tape &t, Tensor x, Tensor dy) {
+    return t.ops().product(swapped(t, rows(t, dy)), swapped(t, rows(t, x)));
+}
+
+void derive_linear(Tape &t, const std::string &name, const Linear &l, Tensor input, Tensor x, Tensor dy) {
+    const Shape shape = l.shape.empty() ? Shape{l.out, x->ne[0]} : l.shape;
+    if (t.wants(input)) {
+        Tensor w = shaped(t, t.weight32(name + ".weight", shape), x->ne[0], l.out);
+        t.give(input, t.ops().product(dy, swapped(t, w)));
+    }
+    if (t.wants(name + ".weight")) {
+        t.give(name + ".weight", matrix_gradient(t, x, dy));
+    }
+    if (l.bias && t.wants(name + ".bias")) {
+        t.give(name + ".bias", sum_rows(t, dy));
+    }
+}
+
+// The derivative of layer, group and RMS normalisation by what comes in, for rows of x
+// along the first dimension: g is the gradient of the normalised x̂.
+//   dx = (g - mean(g) - x̂·mean(g·x̂)) / σ, without mean(g) for RMS
+struct Normalised {
+    Tensor x; // x̂
+    Tensor sigma;
+};
+
+Normalised normalise(Tape &t, Tensor x, float eps, bool centred) {
+    ggml_context *ctx = t.context();
+    Tensor c = centred ? sub(t, x, ggml_mean(ctx, x)) : x;
+    Tensor variance = ggml_mean(ctx, mul(t, c, c));
+    Tensor sigma = ggml_sqrt(ctx, ggml_scale_bias(ctx, variance, 1, eps));
+    return {ggml_div(ctx, c, sigma), sigma};
+}
+
+Tensor derive_normalised(Tape &t, const Normalised &n, Tensor g, bool centred) {
+    ggml_context *ctx = t.context();
+    Tensor along = mul(t, n.x, ggml_mean(ctx, mul(t, g, n.x)));
+    Tensor dx = sub(t, centred ? sub(t, g, ggml_mean(ctx, g)) : g, along);
+    return ggml_div(ctx, dx, n.sigma);
+}
+
+// Images.
+
+// Zeros between the pixels of dy [W, H, C, N], and before (`first`) or after each:
+// [2W, 2H, C, N], cut or padded to a width and height.
+Tensor spread(Tape &t, Tensor dy, bool first, int64_t width, int64_t height) {
+    ggml_context *ctx = t.context();
+    const int64_t w = dy->ne[0], h = dy->ne[1], c = dy->ne[2], n = dy->ne[3];
+    const auto doubled = [&](Tensor x, int dim) {
+        Tensor zeros = scale(t, x, 0);
+        return first ? ggml_concat(ctx, zeros, x, dim) : ggml_concat(ctx, x, zeros, dim);
+    };
+    Tensor x = shaped(t, doubled(shaped(t, dy, 1, w, h, c * n), 0), 2 * w, 1, h, c * n);
+    x = shaped(t, doubled(x, 1), 2 * w, 2 * h, c, n);
+    if (width > x->ne[0] || height > x->ne[1]) {
+        x = ggml_pad(ctx, x, int(std::max<int64_t>(width - x->ne[0], 0)),
+                     int(std::max<int64_t>(height - x->ne[1], 0)), 0, 0);
+    }
+    return ggml_cont(ctx, ggml_view_4d(ctx, x, width, height, c, n, x->nb[1], x->nb[2], x->nb[3], 0));
+}
+
+// A convolution's kernels, [K, K, in, out], turned by 180° and with channels in and out
+// swapped: those of its derivative by the image.
+Tensor turned(Tape &t, Tensor w) {
+    ggml_context *ctx = t.context();
+    const int64_t k = w->ne[0], in = w->ne[2], out = w->ne[3];
+    w = ggml_cont(ctx, ggml_permute(ctx, w, 0, 1, 3, 2)); // [K, K, out, in]
+    if (k == 1) {
+        return w;
+    }
+    // Taps as the slowest dimension, in the opposite order.
+    Tensor taps = swapped(t, shaped(t, w, k * k, out * in)); // [out·in, K·K]
+    std::vector<Tensor> parts;
+    for (int64_t i = k * k; i-- > 0;) {
+        parts.push_back(ggml_view_3d(ctx, taps, out * in, 1, 1, taps->nb[1], taps->nb[2], size_t(i) * taps->nb[1]));
+    }
+    while (parts.size() > 1) {
+        std::vector<Tensor> pairs;
+        for (size_t i = 0; i < parts.size(); i += 2) {
+            pairs.push_back(i + 1 < parts.size() ? ggml_concat(ctx, parts[i], parts[i + 1], 1) : parts[i]);
+        }
+        parts = pairs;
+    }
+    return shaped(t, swapped(t, parts[0]), k, k, out, in);
+}
+
+// The derivative of upsampling by 2 and cutting, [W', H', C, N] → [W, H, C, N].
+Tensor derive_upsampled(Tape &t, Tensor dx, int64_t width, int64_t height) {
+    ggml_context *ctx = t.context();
+    if (dx->ne[0] < 2 * width || dx->ne[1] < 2 * height) {
+        dx = ggml_pad(ctx, dx, int(2 * width - dx->ne[0]), int(2 * height - dx->ne[1]), 0, 0);
+    }
+    return scale(t, ggml_pool_2d(ctx, dx, GGML_OP_POOL_AVG, 2, 2, 2, 2, 0, 0), 4);
+}
+
+Tensor upsampled(Tape &t, Tensor nchw, const Conv &c) {
+    if (c.up_width == 0) {
+        return nchw;
+    }
+    ggml_context *ctx = t.context();
+    Tensor x = ggml_upscale(ctx, nchw, 2, GGML_SCALE_MODE_NEAREST);
+    return ggml_cont(ctx, ggml_view_4d(ctx, x, c.up_width, c.up_height, x->ne[2], x->ne[3], x->nb[1], x->nb[2],
+                                       x->nb[3], 0));
+}
+
+// dW of a convolution as a matrix product of the columns of im2col.
+Tensor kernel_gradient(Tape &t, Tensor w, Tensor x, Tensor dy, const Conv &c) {
+    ggml_context *ctx = t.context();
+    int pad = c.kernel / 2;
+    if (c.pad_end) {
+        x = ggml_pad(ctx, x, pad, pad, 0, 0);
+        pad = 0;
+    }
+    Tensor columns = ggml_im2col(ctx, w, x, c.stride, c.stride, pad, pad, 1, 1, true, GGML_TYPE_F32);
+    return matrix_gradient(t, columns, dy);
+}
+
+void derive_conv(Tape &t, const std::string &name, const Conv &c, const Recorded &r, const Inputs &in,
+                 Tensor dy) {
+    Ops &ops = t.ops();
+    Tensor tokens = ops.tokens(dy), input = r.inputs[0], x = in[0];
+    t.give(r.inputs[2], dy);
+    if (t.wants(r.inputs[1])) {
+        t.give(r.inputs[1], sum_tokens(t, tokens));
+    }
+    if (c.bias && t.wants(name + ".bias")) {
+        t.give(name + ".bias", sum_rows(t, tokens));
+    }
+    const bool kernels = t.wants(name + ".weight");
+    if (!kernels && !t.wants(input)) {
+        return;
+    }
+    Tensor w = t.weight32(name + ".weight", {c.out, ops.channels(x), c.kernel, c.kernel});
+    if (kernels) {
+        t.give(name + ".weight", kernel_gradient(t, w, upsampled(t, ops.image_out(x), c), tokens, c));
+    }
+    if (!t.wants(input)) {
+        return;
+    }
+    if (c.stride > 1) {
+        const int64_t width = ops.width(x), height = ops.height(x);
+        dy = ops.image_in(spread(t, ops.image_out(dy), c.pad_end, width, height));
+    }
+    Tensor dx = ops.convolve(dy, turned(t, w));
+    if (c.up_width > 0) {
+        dx = ops.image_in(derive_upsampled(t, ops.image_out(dx), ops.width(x), ops.height(x)));
+    }
+    t.give(input, dx);
+}
+
+void derive_group_norm(Tape &t, const std::string &name, const GroupNorm &g, const Recorded &r,
+                       const Inputs &in, Tensor dy) {
+    Ops &ops = t.ops();
+    Tensor x = ops.image_out(in[0]);
+    const int64_t width = x->ne[0], height = x->ne[1], c = x->ne[2], n = x->ne[3], size = width * height;
+    dy = shaped(t, ops.image_out(dy), size, c, n);
+    const auto grouped = [&](Tensor a) { return shaped(t, a, size * (c / g.groups), g.groups, n); };
+    const Normalised norm = normalise(t, grouped(x), g.eps, true);
+    if (t.wants(name + ".weight")) {
+        t.give(name + ".weight", sums(t, mul(t, dy, shaped(t, norm.x, size, c, n)), 1, c));
+    }
+    if (t.wants(name + ".bias")) {
+        t.give(name + ".bias", sums(t, dy, 1, c));
+    }
+    if (t.wants(r.inputs[0])) {
+        Tensor w = shaped(t, t.weight32(name + ".weight", {c}), 1, c);
+        Tensor dx = derive_normalised(t, norm, grouped(mul(t, dy, w)), true);
+        t.give(r.inputs[0], ops.image_in(shaped(t, dx, width, height, c, n)));
+    }
+}
+
+// The adjoint of a resampling: filters are symmetric, so that it is the opposite one.
+Tensor derive_resample(Tape &t, Sampling how, float gain, Tensor x, Tensor dy) {
+    Ops &ops = t.ops();
+    ggml_context *ctx = t.context();
+    const int64_t width = ops.width(x), height = ops.height(x);
+    switch (how) {
+    case Sampling::same:
+        return ops.resample(dy, how, gain);
+    case Sampling::mean_down:
+    case Sampling::fir_down: {
+        const Sampling up = how == Sampling::mean_down ? Sampling::nearest_up : Sampling::fir_up;
+        Tensor d = ops.image_out(ops.resample(dy, up, gain / 4));
+        if (d->ne[0] < width || d->ne[1] < height) { // an odd side's last pixel is left out
+            d = ggml_pad(ctx, d, int(width - d->ne[0]), int(height - d->ne[1]), 0, 0);
+        }
+        return ops.image_in(d);
+    }
+    case Sampling::nearest_up:
+        return ops.resample(dy, Sampling::mean_down, 4 * gain);
+    case Sampling::fir_up:
+        return ops.resample(dy, Sampling::fir_down, 4 * gain);
+    case Sampling::fir_blur: {
+        Tensor d = ops.image_out(ops.resample(dy, how, gain)); // one pixel more on each side
+        return ops.image_in(ggml_cont(ctx, ggml_view_4d(ctx, d, width, height, d->ne[2], d->ne[3], d->nb[1],
+                                                        d->nb[2], d->nb[3], d->nb[0] + d->nb[1])));
+    }
+    }
+    return dy;
+}
+
+// Attention: with P = softmax(s·Q·Kᵀ) and O = P·V of each head,
+//   dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP - Σ P∘dP), dQ = s·dS·K, dK = s·dSᵀ·Q
+struct Heads {
+    Tensor q, k, v;
+};
+
+Heads derive_attention(Tape &t, const Heads &in, Tensor dy, int heads, bool causal) {
+    ggml_context *ctx = t.context();
+    const int64_t c = in.q->ne[0], dim = c / heads, n = in.q->ne[2];
+    const float s = 1 / std::sqrt(float(dim));
+    const auto split = [&](Tensor x) { // [C, L, N] → [dim, L, heads, N]
+        x = ggml_reshape_4d(ctx, x, dim, heads, x->ne[1], n);
+        return ggml_cont(ctx, ggml_permute(ctx, x, 0, 2, 1, 3));
+    };
+    const auto join = [&](Tensor x) {
+        const int64_t length = x->ne[1];
+        return ggml_reshape_3d(ctx, ggml_cont(ctx, ggml_permute(ctx, x, 0, 2, 1, 3)), c, length, n);
+    };
+    const auto multiply = [&](Tensor a, Tensor b) {
+        Tensor y = ggml_mul_mat(ctx, a, b);
+        ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+        return y;
+    };
+    Tensor q = split(in.q), k = split(in.k), v = split(in.v), d = split(dy);
+    Tensor p = multiply(k, q); // [Lk, Lq, heads, N]
+    p = ggml_soft_max_ext(ctx, causal ? ggml_diag_mask_inf(ctx, p, 0) : p, nullptr, s, 0);
+    Tensor dp = multiply(v, d);
+    Tensor ds = mul(t, p, sub(t, dp, ggml_sum_rows(ctx, mul(t, p, dp))));
+    ds = scale(t, ds, s);
+    return {join(multiply(swapped(t, k), ds)), join(multiply(swapped(t, q), swapped(t, ds))),
+            join(multiply(swapped(t, d), swapped(t, p)))};
+}
+
+// Queries, keys and values of a fused layer, and back.
+Heads fused_parts(Tape &t, Tensor qkv, int heads, Fused order) {
+    ggml_context *ctx = t.context();
+    const int64_t c = qkv->ne[0] / 3, dim = c / heads, length = qkv->ne[1], n = qkv->ne[2];
+    const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? dim : 3 * dim) * size;
+    const size_t other = size_t(order == Fused::whole ? c : dim) * size;
+    const auto part = [&](size_t i) {
+        Tensor x =
+            ggml_view_4d(ctx, qkv, dim, heads, length, n, head, qkv->nb[1], qkv->nb[2], i * other);
+        return ggml_reshape_3d(ctx, ggml_cont(ctx, x), c, length, n);
+    };
+    return {part(0), part(1), part(2)};
+}
+
+Tensor fuse(Tape &t, const Heads &h, int heads, Fused order) {
+    ggml_context *ctx = t.context();
+    const int64_t c = h.q->ne[0], length = h.q->ne[1], n = h.q->ne[2];
+    const int64_t width = order == Fused::whole ? c : c / heads;
+    const auto part = [&](Tensor x) { return shaped(t, x, width, c / width, length, n); };
+    Tensor all = ggml_concat(ctx, ggml_concat(ctx, part(h.q), part(h.k), 0), part(h.v), 0);
+    return ggml_reshape_3d(ctx, all, 3 * c, length, n);
+}
+
+} // namespace
+
+Tensor Tape::conv2d(Tensor x, const std::string &name, const Conv &c) {
+    return record({{x, c.add_channels, c.add},
+                   {name + ".weight", name + ".bias"},
+                   [=](Ops &ops, const Inputs &in) {
+                       Conv k = c;
+                       k.add_channels = in[1], k.add = in[2];
+                       return ops.conv2d(in[0], name, k);
+                   },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       derive_conv(t, name, c, r, in, dy);
+                   }});
+}
+
+// In its parts, whose derivatives are simple: the normalisation, the modulation, SiLU.
+Tensor Tape::group_norm(Tensor x, const std::string &name, const GroupNorm &g) {
+    GroupNorm plain = g;
+    plain.silu = false, plain.modulation = nullptr;
+    Tensor y = record({{x},
+                       {name + ".weight", name + ".bias"},
+                       [=](Ops &ops, const Inputs &in) { return ops.group_norm(in[0], name, plain); },
+                       [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                           derive_group_norm(t, name, plain, r, in, dy);
+                       }});
+    if (g.modulation) {
+        check_groups(name, g, channels(x), ggml_nelements(g.modulation) / (2 * channels(x)));
+        y = image(modulate(tokens(y), chunk(g.modulation, 0, 2), chunk(g.modulation, 1, 2)), width(y), height(y));
+    }
+    return g.silu ? silu(y) : y;
+}
+
+Tensor Tape::resample(Tensor x, Sampling how, float gain) {
+    return record({{x},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.resample(in[0], how, gain); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       if (t.wants(r.inputs[0])) {
+                           t.give(r.inputs[0], derive_resample(t, how, gain, in[0], dy));
+                       }
+                   }});
+}
+
+// The product by itself, then the activation, then the sum.
+Tensor Tape::linear(Tensor x, const std::string &name, const Linear &l) {
+    Linear plain = l;
+    plain.act = Act::none, plain.add = nullptr;
+    Tensor y = record({{x},
+                       {name + ".weight", name + ".bias"},
+                       [=](Ops &ops, const Inputs &in) { return ops.linear(in[0], name, plain); },
+                       [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                           derive_linear(t, name, plain, r.inputs[0], in[0], dy);
+                       }});
+    y = activate(y, l.act);
+    return l.add ? add(y, l.add) : y;
+}
+
+Tensor Tape::geglu(Tensor x, const std::string &name, int64_t out) {
+    Tensor y = linear(x, name, {2 * out});
+    return ggml_mul(ctx_, activate(chunk(y, 1, 2), Act::gelu), chunk(y, 0, 2));
+}
+
+Tensor Tape::layer_norm(Tensor x, const std::string &name, float eps) {
+    return record({{x},
+                   {name + ".weight", name + ".bias"},
+                   [=](Ops &ops, const Inputs &in) { return ops.layer_norm(in[0], name, eps); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const Normalised n = normalise(t, in[0], eps, true);
+                       if (!name.empty() && t.wants(name + ".weight")) {
+                           t.give(name + ".weight", sum_rows(t, mul(t, dy, n.x)));
+                       }
+                       if (!name.empty() && t.wants(name + ".bias")) {
+                           t.give(name + ".bias", sum_rows(t, dy));
+                       }
+                       if (t.wants(r.inputs[0])) {
+                           Tensor g = name.empty() ? dy : mul(t, dy, t.weight32(name + ".weight", {dy->ne[0]}));
+                           t.give(r.inputs[0], derive_normalised(t, n, g, true));
+                       }
+                   }});
+}
+
+Tensor Tape::rms_norm(Tensor x, const std::string &name, float eps, int heads) {
+    return record({{x},
+                   {name + ".weight"},
+                   [=](Ops &ops, const Inputs &in) { return ops.rms_norm(in[0], name, eps, heads); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const int64_t dim = dy->ne[0] / heads, count = ggml_nelements(dy) / dim;
+                       const Normalised n = normalise(t, shaped(t, in[0], dim, count), eps, false);
+                       dy = shaped(t, dy, dim, count);
+                       if (t.wants(name + ".weight")) {
+                           t.give(name + ".weight", sum_rows(t, mul(t, dy, n.x)));
+                       }
+                       if (t.wants(r.inputs[0])) {
+                           Tensor g = mul(t, dy, t.weight32(name + ".weight", {dim}));
+                           t.give(r.inputs[0], derive_normalised(t, n, g, false));
+                       }
+                   }});
+}
+
+Tensor Tape::modulate(Tensor x, Tensor scale, Tensor shift) {
+    return record({{x, scale, shift},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.modulate(in[0], in[1], in[2]); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const int64_t c = dy->ne[0], n = dy->ne[2];
+                       t.give(r.inputs[0], sdgo::add(t, dy, mul(t, dy, shaped(t, in[1], c, 1, n))));
+                       if (t.wants(r.inputs[1])) {
+                           t.give(r.inputs[1], sum_tokens(t, mul(t, dy, in[0])));
+                       }
+                       if (t.wants(r.inputs[2])) {
+                           t.give(r.inputs[2], sum_tokens(t, dy));
+                       }
+                   }});
+}
+
+Tensor Tape::gated(Tensor x, Tensor y, Tensor gate) {
+    return record({{x, y, gate},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.gated(in[0], in[1], in[2]); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       t.give(r.inputs[0], dy);
+                       t.give(r.inputs[1], mul(t, dy, shaped(t, in[2], dy->ne[0], 1, dy->ne[2])));
+                       if (t.wants(r.inputs[2])) {
+                           t.give(r.inputs[2], sum_tokens(t, mul(t, dy, in[1])));
+                       }
+                   }});
+}
+
+// Angles have no gradient: turning back by them is all.
+Tensor Tape::rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) {
+    return record({{x, cos, sin},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.rope(in[0], in[1], in[2], heads, pairs); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       t.give(r.inputs[0], t.ops().rope(dy, in[1], sdgo::scale(t, in[2], -1), heads, pairs));
+                   }});
+}
+
+Tensor Tape::attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) {
+    return record({{q, k, v},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.attention(in[0], in[1], in[2], heads, causal); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const Heads d = derive_attention(t, {in[0], in[1], in[2]}, dy, heads, causal);
+                       t.give(r.inputs[0], d.q);
+                       t.give(r.inputs[1], d.k);
+                       t.give(r.inputs[2], d.v);
+                   }});
+}
+
+Tensor Tape::self_attention(Tensor qkv, int heads, Fused order) {
+    return record({{qkv},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.self_attention(in[0], heads, order); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const Heads d =
+                           derive_attention(t, fused_parts(t, in[0], heads, order), dy, heads, false);
+                       t.give(r.inputs[0], fuse(t, d, heads, order));
+                   }});
+}
+
+} // namespace sdgo
