@@ -2,7 +2,6 @@ package family
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
@@ -24,6 +23,9 @@ var pixelUNet = &Family{
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
 		{"a UNet that draws from classes in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
+		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
+		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
+		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
 		{"a UNet without conditioning with the DDPM's names", []string{"temb.dense.0.weight", "down.0.block.0.temb_proj.weight"}},
 	},
 	Runs:       true,
@@ -42,50 +44,12 @@ func rewritePixelUNet(all []model.Stored) ([]model.Stored, error) {
 		return all, nil
 	case layout.Contains(all, "temb.dense."):
 		return layout.Fuse(all, layout.DDPMPixelTable(all))
+	case layout.Contains(all, "map_layer0."):
+		return layout.EDMPixel(all)
+	case layout.Contains(all, "all_modules."):
+		return layout.ScorePixel(all)
 	}
 	return layout.Fuse(all, layout.DiffusersPixelTable(all))
-}
-
-// pixelMarks are what the names of a layout say and the shapes do not: keys of
-// Pixel's metadata.
-func pixelMarks(all []model.Stored) map[string]string {
-	has := func(name string) bool {
-		return slices.ContainsFunc(all, func(t model.Stored) bool { return t.Name == name })
-	}
-	marks := map[string]string{}
-	say := func(pairs ...string) {
-		for i := 0; i < len(pairs); i += 2 {
-			marks[pixelKey+pairs[i]] = pairs[i+1]
-		}
-	}
-	ddpm := []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06"}
-	switch {
-	case has("temb.dense.0.weight"):
-		say(ddpm...)
-		say("pad_end", "1", "heads", "1")
-	case has("conv_in.weight") && has("time_proj.weight"): // NCSN++
-		say("time_sines_first", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06", "fir", "1", "skip_scale", "0.70710678118654752",
-			"norm_min_channels", "4", "heads", "1", "process", ProcessVE)
-	case has("conv_in.weight") && !scaleShifts(all):
-		say(ddpm...)
-		say("pad_end", "1", "heads", "1")
-	case has("conv_in.weight"):
-		say("qkv_by_head", "0")
-	}
-	return marks
-}
-
-// scaleShifts reports whether residual blocks of the diffusers library's layout are
-// scaled and shifted by the time's embedding, as guided diffusion's are.
-func scaleShifts(all []model.Stored) bool {
-	rows := map[string]int64{}
-	for _, t := range all {
-		if len(t.Shape) > 0 {
-			rows[t.Name] = t.Shape[0]
-		}
-	}
-	const block = "down_blocks.0.resnets.0."
-	return rows[block+"time_emb_proj.weight"] == 2*rows[block+"conv1.weight"]
 }
 
 func readPixelUNet(r *Reader) any {
@@ -152,6 +116,9 @@ func (c *Pixel) finish(r *Reader) {
 		c.Channels = u.InChannels
 		if u.Heads > 0 {
 			u.HeadDim = 0
+		}
+		if u.InputPyramid == 2 && !u.FIR {
+			r.Fail("a UNet whose smaller inputs are convolved must filter them by [1, 3, 3, 1]: %sfir must be 1", pixelKey)
 		}
 	}
 	if r.err == nil && !c.Classifier && c.UNet != nil && c.UNet.OutChannels != c.outChannels() {

@@ -34,11 +34,7 @@ type pixelLayout struct {
 
 // table lists the layers, as Fuse takes them.
 func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
-	residual := func(canonical, theirs string) {
-		for inner, other := range p.residual {
-			all = append(all, One(canonical+"."+inner, theirs+"."+other))
-		}
-	}
+	residual := func(canonical, theirs string) { all = append(all, p.block(canonical, theirs)...) }
 	attention := func(canonical, theirs string) {
 		for inner, other := range p.attention {
 			all = append(all, One(canonical+"."+inner, theirs+"."+other))
@@ -72,25 +68,44 @@ func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
 				attention(name+".1", p.upAttention(level, block))
 			}
 		}
-		after := 1
-		if s.Attention[level] {
-			after = 2
-		}
-		halve, enlarge := fmt.Sprintf("input_blocks.%d.0", (level+1)*per), fmt.Sprintf("output_blocks.%d.%d", from+per-1, after)
-		if p.halveConv != nil {
-			all = append(all, One(halve+".op", p.halveConv(level)), One(enlarge+".conv", p.enlargeConv(level)))
-		}
-		if p.halveBlock != nil {
-			residual(halve, p.halveBlock(level))
-			residual(enlarge, p.enlargeBlock(level))
-		}
-		if p.inputPyramid != nil {
-			all = append(all, One(fmt.Sprintf("input_pyramid.%d", level), p.inputPyramid(level)))
-		}
-		if p.outputPyramid != nil {
-			norm, conv := p.outputPyramid(level)
-			all = append(all, One(fmt.Sprintf("output_pyramid.%d.0", level), norm), One(fmt.Sprintf("output_pyramid.%d.2", level), conv))
-		}
+		all = append(all, p.between(s, level)...)
+	}
+	return all
+}
+
+// block lists the layers of a residual block.
+func (p *pixelLayout) block(canonical, theirs string) (all []Fusion) {
+	for inner, other := range p.residual {
+		all = append(all, One(canonical+"."+inner, theirs+"."+other))
+	}
+	return all
+}
+
+// between lists the layers that change the size after a level, and those of the pyramids.
+func (p *pixelLayout) between(s PixelStages, level int) (all []Fusion) {
+	per, after := s.Blocks+1, 1
+	if s.Attention[level] {
+		after = 2
+	}
+	halve, enlarge := fmt.Sprintf("input_blocks.%d.0", (level+1)*per), fmt.Sprintf("output_blocks.%d.%d", (s.Levels-level)*per-1, after)
+	if p.halveConv != nil && level+1 < s.Levels {
+		all = append(all, One(halve+".op", p.halveConv(level)))
+	}
+	if p.halveBlock != nil && level+1 < s.Levels {
+		all = append(all, p.block(halve, p.halveBlock(level))...)
+	}
+	if p.enlargeConv != nil && level > 0 {
+		all = append(all, One(enlarge+".conv", p.enlargeConv(level)))
+	}
+	if p.enlargeBlock != nil && level > 0 {
+		all = append(all, p.block(enlarge, p.enlargeBlock(level))...)
+	}
+	if p.inputPyramid != nil && level > 0 {
+		all = append(all, One(fmt.Sprintf("input_pyramid.%d", level), p.inputPyramid(level)))
+	}
+	if p.outputPyramid != nil {
+		norm, conv := p.outputPyramid(level)
+		all = append(all, One(fmt.Sprintf("output_pyramid.%d.0", level), norm), One(fmt.Sprintf("output_pyramid.%d.2", level), conv))
 	}
 	return all
 }
