@@ -40,7 +40,7 @@ func fuzzNets() []fuzzNet {
 }
 
 // Bounds of what a run computes with: more of it is estimated only.
-const maxFuzzWeights, maxFuzzGraph = 1 << 20, 16 << 20
+const maxFuzzWeights, maxFuzzGraph = 1 << 20, 4 << 20
 
 // FuzzNet changes hyperparameters, shapes, types and the calls' order: whatever
 // they are, each call succeeds or says what is wrong.
