@@ -133,11 +133,11 @@ func TestReadTextOfOtherPrograms(t *testing.T) {
 				RNG: request.PhiloxRNG}},
 			[]Unread{{"Distilled CFG Scale", "3.5", ""}, {"Module 1", "ae", ""}}},
 		{"a saver of ComfyUI",
-			"a fox\nNegative prompt: text\nSteps: 30, Sampler: DPM++ 2M SDE Karras, CFG scale: 6.5, Seed: 18446744073709551615, Size: 1024x1024, Clip skip: 2, Model hash: abc, Model: xl, " +
+			"a fox\nNegative prompt: text\nSteps: 30, Sampler: DPM++ 2M SDE Karras, CFG scale: 6.5, Seed: 18446744073709551616, Size: 1024x1024, Clip skip: 2, Model hash: abc, Model: xl, " +
 				`Hashes: {"model":"abc","lora:a":"def"}, Version: ComfyUI, Civitai resources: [{"type":"checkpoint","weight":1.0}, {"modelName":"a: b"}]`,
 			request.Params{Model: "xl", ModelHash: "abc", Request: request.Request{Prompt: "a fox", NegativePrompt: "text", Steps: 30, Sampler: "dpm++2m_sde", Schedule: "karras", Guidance: request.Float(6.5),
 				Width: 1024, Height: 1024, ClipSkip: 2}},
-			[]Unread{{"Seed", "18446744073709551615", "must be -1 to 9223372036854774783, got 18446744073709551615"}, {"Hashes", `{"model":"abc","lora:a":"def"}`, ""},
+			[]Unread{{"Seed", "18446744073709551616", "must be 0 to 18446744073709551615, or -1 for a random one, got 18446744073709551616"}, {"Hashes", `{"model":"abc","lora:a":"def"}`, ""},
 				{"Civitai resources", `[{"type":"checkpoint","weight":1.0}, {"modelName":"a: b"}]`, ""}}},
 		{"another one", "a fox\nNegative prompt: text\nSteps: 20, Sampler: euler, Scheduler type: sgm_uniform, CFG scale: 8.0, Seed: 5, Size: 512x512",
 			request.Params{Request: request.Request{Prompt: "a fox", NegativePrompt: "text", Steps: 20, Sampler: "euler", Schedule: "sgm_uniform", Guidance: request.Float(8), Seed: 5, Width: 512, Height: 512}}, nil},

@@ -81,13 +81,13 @@ func (t *Target) Stdout() bool { return t.name == "-" && !t.folder }
 
 // Path is the file for a picture, by its number, which counts from 1, or, in a
 // folder, by its seed; there it is one that does not exist yet.
-func (t *Target) Path(number int, seed int64) string {
+func (t *Target) Path(number int, seed uint64) string {
 	if t.Stdout() {
 		return "-"
 	}
 	if t.folder {
 		for i := 1; ; i++ {
-			name := strconv.FormatInt(seed, 10)
+			name := strconv.FormatUint(seed, 10)
 			if i > 1 {
 				name += "-" + strconv.Itoa(i)
 			}

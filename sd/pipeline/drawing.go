@@ -85,7 +85,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	if d.encodes() && !d.encoder().CanEncode() {
 		return d, ErrNoEncoder
 	}
-	if d.Seed == request.RandomSeed {
+	if d.Random() {
 		d.Seed = int64(rand.Uint32())
 		for i := range d.passes {
 			d.passes[i].drawing.Seed = d.Seed

@@ -8,7 +8,8 @@ type Params struct {
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
 }
 
-// Params are the parameters of the picture with one seed, drawn by the model of a name.
+// Params are the parameters of the picture with one seed, of whose bits seed has all 64,
+// drawn by the model of a name.
 // Of input pictures they have only the files' names.
 func (q Resolved) Params(model string, seed int64) Params {
 	r := q.Request
@@ -21,7 +22,8 @@ func (q Resolved) Params(model string, seed int64) Params {
 	if r.Guider == defaultGuider {
 		r.Guider = ""
 	}
-	r.Seed, r.Count = seed, 1
+	r.SetSeed(uint64(seed))
+	r.Count = 1
 	if q.Image != nil {
 		r.Strength = Float(q.Strength)
 	}
@@ -33,8 +35,7 @@ func (q Resolved) Params(model string, seed int64) Params {
 	}
 	if t := q.Interpolate; t != nil && t.Seed != nil {
 		other := *t
-		n := *t.Seed + seed - q.Seed
-		other.Seed = &n
+		other.SetSeed(uint64(*t.Seed + seed - q.Seed))
 		r.Interpolate = &other
 	}
 	r.Hires = nil
