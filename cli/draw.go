@@ -104,6 +104,11 @@ func (d *drawing) setOutput(p *program, f *flags, texts ...string) (err error) {
 	if d.to, err = newTarget(p, f.name("output"), f.string("output"), files); err != nil {
 		return err
 	}
+	if q := d.requests[0]; q.KeepHiresInput {
+		if err := d.to.CheckStages(len(q.Hires)); err != nil {
+			return inFlag(f.name("output"), err)
+		}
+	}
 	if err := setFormat(f, d.to, texts...); err != nil {
 		return err
 	}

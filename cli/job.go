@@ -249,6 +249,11 @@ func (j *job) setTarget(folder string) (err error) {
 	if j.to.Folder() {
 		return fmt.Errorf("output %q: is a folder; must be the name of a file, such as fox.png", name)
 	}
+	if j.request.KeepHiresInput {
+		if err := j.to.CheckStages(len(j.request.Hires)); err != nil {
+			return inFlag("output", err)
+		}
+	}
 	if !own && j.to.Format() != picture.JPEG {
 		j.format.quality = nil // the command line's is for other jobs
 	}
