@@ -74,7 +74,11 @@ func TestRecognise(t *testing.T) {
 			require.ErrorContains(t, err, path+": ")
 			if !family.Lookup(c.arch).Runs { // of the others a tensor is missing
 				require.ErrorIs(t, err, ErrUnrecognized)
-				require.ErrorContains(t, err, path+": "+what+": not a supported model; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, ")
+				expected := "; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, "
+				if c.arch == family.UNet {
+					expected = " without its text encoder (--clip-l FILE) and an autoencoder, VAE (--vae FILE)"
+				}
+				require.ErrorContains(t, err, path+": "+what+": not a supported model"+expected)
 			}
 
 			out := filepath.Join(t.TempDir(), "out")

@@ -82,8 +82,8 @@ func TestWrongTensors(t *testing.T) {
 		want string
 	}{
 		{"missing", without(key), `tensor "` + key + `" of shape [64 64] is missing`},
-		{"no VAE", without(model.VAEPrefix), `tensor "first_stage_model.decoder.conv_in.weight" is missing`},
-		{"no text encoder", without(model.TextPrefix), "a UNet of latent diffusion: not a supported model"},
+		{"no VAE", without(model.VAEPrefix), `no autoencoder (VAE) is in the file: tensor "first_stage_model.decoder.conv_in.weight" is missing; --vae FILE adds one`},
+		{"no text encoder", without(model.TextPrefix), "a UNet of latent diffusion: not a supported model without its text encoder (--clip-l FILE); these flags"},
 		{"no UNet", without(model.UNetPrefix), "a CLIP text encoder: not a supported model"},
 		{"surplus in a part", add(zeros(model.UNetPrefix+"input_blocks.7.0.op.weight", "F16", 2)), "1 tensors are surplus"},
 		{"surplus", add(zeros("something.else", "F16", 2)), `1 of 369 tensors belong to no network of the model: ["something.else"]`},

@@ -36,14 +36,18 @@ func OpenBytes(name string, data []byte) (_ *model.Model, err error) {
 
 // load reads a file or folder, whose configuration is not read yet. It returns a
 // model, to be closed, in any case.
-func load(path string) (*model.Model, error) {
+func load(path string) (*model.Model, error) { return loadBase(path, Components{}) }
+
+// loadBase is load for a model that components are put into. What they bring, a folder
+// may lack.
+func loadBase(path string, c Components) (*model.Model, error) {
 	m := &model.Model{Path: path}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return m, model.WithoutPath(err)
 	case info.IsDir():
-		return m, readFolder(m)
+		return m, readFolder(m, c)
 	}
 	data, err := mapFile(m, path)
 	if err != nil {

@@ -207,7 +207,9 @@ func (d Drawing) event(e request.Event) error {
 func (d Drawing) params(seed int64, passes int) request.Params {
 	q := d.Resolved
 	q.Hires = q.Hires[:passes]
-	return q.Params(d.model.Host.Name, seed)
+	p := q.Params(d.model.Host.Name, seed)
+	p.Parts = d.model.Parts
+	return p
 }
 
 // latent is a tensor of zeros for the latent of the drawing's picture.

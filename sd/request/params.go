@@ -6,6 +6,15 @@ type Params struct {
 	Request
 	Model     string // the file's name without folder and extension
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
+	Parts
+}
+
+// Parts are the files whose networks are in place of the model's own; "" where those are
+// its own.
+type Parts struct {
+	VAE          string // the autoencoder's
+	VAEHash      string // like ModelHash
+	CLIPL, CLIPG string // the text encoders'
 }
 
 // Params are the parameters of the picture with one seed, of whose bits seed has all 64,
