@@ -29,7 +29,11 @@ func readFolder(m *model.Model, c Components) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("a folder that is no diffusers model: %w", err)
+		others := ""
+		if errors.Is(err, os.ErrNotExist) {
+			others = othersIn(m.Path)
+		}
+		return fmt.Errorf("a folder that is no diffusers model: %w%s", err, others)
 	}
 	has := func(name string) bool { // the library writes [null, null] for what is left out
 		var classes []json.RawMessage

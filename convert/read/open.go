@@ -49,18 +49,21 @@ func loadBase(path string, c Components) (*model.Model, error) {
 	case info.IsDir():
 		return m, readFolder(m, c)
 	}
+	if err := unfinished(path); err != nil {
+		return m, err
+	}
 	data, err := mapFile(m, path)
 	if err != nil {
 		return m, err
 	}
-	return m, readBytes(m, data)
+	return m, asShard(path, readBytes(m, data))
 }
 
 // opened reads the configuration of a model whose tensors were read, or closes it
 // if they were not (err).
 func opened(m *model.Model, err error) (*model.Model, error) {
 	if err == nil {
-		err = family.Configure(m)
+		err = asShard(m.Path, family.Configure(m))
 	}
 	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
 		err = changed
