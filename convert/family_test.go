@@ -75,8 +75,13 @@ func TestRecognise(t *testing.T) {
 			if !family.Lookup(c.arch).Runs { // of the others a tensor is missing
 				require.ErrorIs(t, err, ErrUnrecognized)
 				expected := "; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, "
-				if c.arch == family.UNet {
+				switch c.arch {
+				case family.UNet:
 					expected = " without its text encoder (--clip-l FILE) and an autoencoder, VAE (--vae FILE)"
+				case family.VAE:
+					expected = " without a UNet; --vae takes it beside a model"
+				case family.CLIP:
+					expected = " without a UNet; --clip-l or --clip-g takes it beside a model"
 				}
 				require.ErrorContains(t, err, path+": "+what+": not a supported model"+expected)
 			}

@@ -70,7 +70,13 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 
 func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 	family := families[h.Weights.Family]
-	if family == nil {
+	switch {
+	case family != nil:
+	case h.Weights.Family == convert.TAESD:
+		return nil, fmt.Errorf("%s: it decodes the pictures of another model, beside which --taesd takes it (OpenTAESD)", h.Weights.Description)
+	case h.Weights.Family == convert.ESRGAN:
+		return nil, fmt.Errorf("%s: it enlarges pictures, with upscale -m or --hires-upscaler (OpenESRGAN)", h.Weights.Description)
+	default:
 		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.Description)
 	}
 	return family(h, o)
