@@ -83,7 +83,8 @@ type pictureFacts struct {
 	Request   json.RawMessage `json:"request,omitempty"`
 	Model     string          `json:"model,omitempty"`
 	ModelHash string          `json:"model_hash,omitempty"`
-	Unread    []jsonUnread    `json:"unread,omitempty"`
+	jsonParts
+	Unread []jsonUnread `json:"unread,omitempty"`
 
 	order []pngtext.Text
 }
@@ -136,7 +137,7 @@ func (p *pictureFacts) readRequest() {
 			p.Unread = []jsonUnread{{Key: t.Keyword, Why: err.Error()}}
 			return
 		}
-		p.Model, p.ModelHash = params.Model, params.ModelHash
+		p.Model, p.ModelHash, p.jsonParts = params.Model, params.ModelHash, jsonParts(params.Parts)
 		for _, u := range unread {
 			p.Unread = append(p.Unread, jsonUnread(u))
 		}

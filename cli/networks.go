@@ -29,6 +29,15 @@ func modelFlags() []urfave.Flag {
 	}
 }
 
+// partFlags name files whose networks are in place of the model's own.
+func partFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "vae", Usage: "`FILE` take the autoencoder of this file: one alone, or a whole model's"},
+		&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` take the text encoder of this file (of SDXL: the first one, CLIP-L)"},
+		&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` take SDXL's second text encoder of this file"},
+	}
+}
+
 // modelOptions reads the flags of modelFlags, except the model itself.
 func modelOptions(p *program, f *flags) (sd.Options, error) {
 	o := sd.Options{
@@ -67,6 +76,7 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 // drawOptions are the options of a model that draws.
 func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
+	o.VAE, o.CLIPL, o.CLIPG = f.string("vae"), f.string("clip-l"), f.string("clip-g")
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -120,6 +130,7 @@ type networks struct {
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
 	n := &networks{esrgan: map[string]*sd.ESRGAN{}, options: o}
 	n.options.Type, n.options.Prediction = "", ""
+	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -132,6 +143,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
+		o.CLIPL, o.CLIPG = "", "" // the model's; one autoencoder is for both
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}

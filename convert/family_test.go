@@ -74,7 +74,16 @@ func TestRecognise(t *testing.T) {
 			require.ErrorContains(t, err, path+": ")
 			if !family.Lookup(c.arch).Runs { // of the others a tensor is missing
 				require.ErrorIs(t, err, ErrUnrecognized)
-				require.ErrorContains(t, err, path+": "+what+": not a supported model; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, ")
+				expected := "; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, "
+				switch c.arch {
+				case family.UNet:
+					expected = " without its text encoder (--clip-l FILE) and an autoencoder, VAE (--vae FILE)"
+				case family.VAE:
+					expected = " without a UNet; --vae takes it beside a model"
+				case family.CLIP:
+					expected = " without a UNet; --clip-l or --clip-g takes it beside a model"
+				}
+				require.ErrorContains(t, err, path+": "+what+": not a supported model"+expected)
 			}
 
 			out := filepath.Join(t.TempDir(), "out")

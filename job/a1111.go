@@ -21,6 +21,10 @@ const (
 	ours         = "sdgo " // our versions begin with it
 	modelKey     = "Model"
 	modelHashKey = "Model hash"
+	vaeKey       = "VAE"
+	vaeHashKey   = "VAE hash"
+	clipLKey     = "CLIP-L"
+	clipGKey     = "CLIP-G"
 
 	// promptLinesKey is how many lines the prompt has. It is written where one of them
 	// looks like a negative prompt.
@@ -36,7 +40,7 @@ func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
 		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Canvas",
 		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
-		modelHashKey, modelKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
+		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }
 
@@ -63,8 +67,10 @@ func Text(p request.Params, version string) string {
 	if p.ModelHash != "" {
 		add(kv{modelHashKey, p.ModelHash})
 	}
-	if p.Model != "" {
-		add(kv{modelKey, p.Model})
+	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}} {
+		if s.value != "" {
+			add(s)
+		}
 	}
 	if looksNegative(p.Prompt) {
 		add(kv{promptLinesKey, strconv.Itoa(strings.Count(p.Prompt, "\n") + 1)})

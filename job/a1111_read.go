@@ -68,7 +68,8 @@ func ReadText(text string) (request.Params, []Unread, error) {
 	for _, s := range []struct {
 		key string
 		to  *string
-	}{{modelHashKey, &d.params.ModelHash}, {modelKey, &d.params.Model}, {versionKey, new(string)}, {"Job hash", new(string)}} {
+	}{{modelHashKey, &d.params.ModelHash}, {modelKey, &d.params.Model}, {vaeHashKey, &d.params.VAEHash}, {vaeKey, &d.params.VAE},
+		{clipLKey, &d.params.CLIPL}, {clipGKey, &d.params.CLIPG}, {versionKey, new(string)}, {"Job hash", new(string)}} {
 		if value, ok := d.take(s.key); ok {
 			if *s.to = value; len(value) > maxName {
 				*s.to = ""

@@ -110,10 +110,10 @@ func TestReadTextOfOtherPrograms(t *testing.T) {
 			"a fox, (red:1.2)\nin snow\nNegative prompt: blurry: very, \"bad\"\nugly\nSteps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, " +
 				"Model hash: 6ce0161689, Model: v1-5-pruned, VAE hash: 735e4c3a44, VAE: ft-mse.safetensors, Denoising strength: 0.55, Clip skip: 2, Hires upscale: 2, Hires steps: 10, " +
 				"Hires upscaler: Latent (nearest-exact), Hires sampler: Euler a, Hires CFG Scale: 5, Lora hashes: \"a: 1234, b: 5678\", Version: v1.10.1",
-			request.Params{Model: "v1-5-pruned", ModelHash: "6ce0161689", Request: request.Request{Prompt: "a fox, (red:1.2)\nin snow", NegativePrompt: "blurry: very, \"bad\"\nugly", Steps: 25,
+			request.Params{Model: "v1-5-pruned", ModelHash: "6ce0161689", Parts: request.Parts{VAE: "ft-mse.safetensors", VAEHash: "735e4c3a44"}, Request: request.Request{Prompt: "a fox, (red:1.2)\nin snow", NegativePrompt: "blurry: very, \"bad\"\nugly", Steps: 25,
 				Sampler: "dpm++2m", Schedule: "karras", Guidance: request.Float(7), Seed: 965400086, Width: 512, Height: 768, ClipSkip: 2, RNG: request.PhiloxRNG,
 				Hires: []request.HiresPass{{Scale: 2, Steps: 10, Strength: request.Float(0.55), Upscaler: "Latent (nearest-exact)", Sampler: "euler_a", Schedule: "karras", Guidance: request.Float(5)}}}},
-			[]Unread{{"VAE hash", "735e4c3a44", ""}, {"VAE", "ft-mse.safetensors", ""}, {"Lora hashes", "a: 1234, b: 5678", ""}}},
+			[]Unread{{"Lora hashes", "a: 1234, b: 5678", ""}}},
 		{"AUTOMATIC1111, before schedules had a setting, resized",
 			"a fox\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1, Size: 512x768, Variation seed: 7, Variation seed strength: 0.3, Seed resize from: 512x512, " +
 				"Denoising strength: 0.7, Hires resize: 1024x0, Hires steps: 0, Hires upscaler: R-ESRGAN 4x+, ENSD: 31337, Tiling, RNG: CPU, Version: v1.5.2",
@@ -133,20 +133,20 @@ func TestReadTextOfOtherPrograms(t *testing.T) {
 				RNG: request.PhiloxRNG}},
 			[]Unread{{"Distilled CFG Scale", "3.5", ""}, {"Module 1", "ae", ""}}},
 		{"a saver of ComfyUI",
-			"a fox\nNegative prompt: text\nSteps: 30, Sampler: DPM++ 2M SDE Karras, CFG scale: 6.5, Seed: 18446744073709551615, Size: 1024x1024, Clip skip: 2, Model hash: abc, Model: xl, " +
+			"a fox\nNegative prompt: text\nSteps: 30, Sampler: DPM++ 2M SDE Karras, CFG scale: 6.5, Seed: 18446744073709551616, Size: 1024x1024, Clip skip: 2, Model hash: abc, Model: xl, " +
 				`Hashes: {"model":"abc","lora:a":"def"}, Version: ComfyUI, Civitai resources: [{"type":"checkpoint","weight":1.0}, {"modelName":"a: b"}]`,
 			request.Params{Model: "xl", ModelHash: "abc", Request: request.Request{Prompt: "a fox", NegativePrompt: "text", Steps: 30, Sampler: "dpm++2m_sde", Schedule: "karras", Guidance: request.Float(6.5),
 				Width: 1024, Height: 1024, ClipSkip: 2}},
-			[]Unread{{"Seed", "18446744073709551615", "must be -1 to 9223372036854774783, got 18446744073709551615"}, {"Hashes", `{"model":"abc","lora:a":"def"}`, ""},
+			[]Unread{{"Seed", "18446744073709551616", "must be 0 to 18446744073709551615, or -1 for a random one, got 18446744073709551616"}, {"Hashes", `{"model":"abc","lora:a":"def"}`, ""},
 				{"Civitai resources", `[{"type":"checkpoint","weight":1.0}, {"modelName":"a: b"}]`, ""}}},
 		{"another one", "a fox\nNegative prompt: text\nSteps: 20, Sampler: euler, Scheduler type: sgm_uniform, CFG scale: 8.0, Seed: 5, Size: 512x512",
 			request.Params{Request: request.Request{Prompt: "a fox", NegativePrompt: "text", Steps: 20, Sampler: "euler", Schedule: "sgm_uniform", Guidance: request.Float(8), Seed: 5, Width: 512, Height: 512}}, nil},
 		{"stable-diffusion.cpp",
 			"a fox\nNegative prompt: blurry\nSteps: 20, CFG scale: 7.000000, SLG scale: 7.000000, Skip layers: [7, 8, 9, ], Skip layer start: 0.010000, Guidance: 3.500000, Eta: 0.000000, Seed: 42, Size: 512x512, " +
 				"Model: sd-v1-4.ckpt, RNG: cuda, Sampler: euler_a sgm_uniform, VAE: ae.safetensors, Version: stable-diffusion.cpp",
-			request.Params{Model: "sd-v1-4.ckpt", Request: request.Request{Prompt: "a fox", NegativePrompt: "blurry", Steps: 20, Guidance: request.Float(7), Seed: 42, Width: 512, Height: 512, RNG: request.PhiloxRNG,
+			request.Params{Model: "sd-v1-4.ckpt", Parts: request.Parts{VAE: "ae.safetensors"}, Request: request.Request{Prompt: "a fox", NegativePrompt: "blurry", Steps: 20, Guidance: request.Float(7), Seed: 42, Width: 512, Height: 512, RNG: request.PhiloxRNG,
 				Sampler: "euler_a", Schedule: "sgm_uniform"}},
-			[]Unread{{"SLG scale", "7.000000", ""}, {"Skip layers", "[7, 8, 9, ]", ""}, {"Skip layer start", "0.010000", ""}, {"Guidance", "3.500000", ""}, {"Eta", "0.000000", ""}, {"VAE", "ae.safetensors", ""}}},
+			[]Unread{{"SLG scale", "7.000000", ""}, {"Skip layers", "[7, 8, 9, ]", ""}, {"Skip layer start", "0.010000", ""}, {"Guidance", "3.500000", ""}, {"Eta", "0.000000", ""}}},
 		{"lines after the settings", "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 512x512\nTemplate: a {fox|cat}, red\nfree words",
 			request.Params{Request: request.Request{Prompt: "a fox", Steps: 20, Sampler: "euler", Guidance: request.Float(7), Seed: 5, Width: 512, Height: 512}},
 			[]Unread{{"Template", "a {fox|cat}, red", ""}, {"", "free words", ""}}},

@@ -1,8 +1,10 @@
 package sd
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 )
@@ -27,6 +29,13 @@ type Options struct {
 	// another that ggml quantizes to. Empty uses them as they are in the file,
 	// without a copy.
 	Type string
+
+	// VAE, CLIPL and CLIPG are files to take the autoencoder and the text encoders
+	// from, in place of those of the model's file, or where that has none: a file of
+	// the network alone, a folder of the diffusers library's, or a whole model.
+	// CLIPL is the text encoder of SD 1.x and 2.x and the first one of SDXL, CLIPG
+	// SDXL's second and its refiner's only one. [Open] alone takes them.
+	VAE, CLIPL, CLIPG string
 
 	// Prediction is what the UNet predicts, "epsilon" or "v". Empty takes what
 	// the file says; where it says nothing, as SD 2.x files do, a trial run of
@@ -81,6 +90,19 @@ func (o Options) engine() engine.Options {
 // pipeline are the options of a family.
 func (o Options) pipeline() pipeline.Options {
 	return pipeline.Options{Prediction: o.Prediction, Batch: o.Batch}
+}
+
+// components are the files that a model is put together from.
+func (o Options) components(path string) convert.Components {
+	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG}
+}
+
+// checkAlone is check for a network that nothing is put into.
+func (o Options) checkAlone() error {
+	if o.components("") != (convert.Components{}) {
+		return errors.New("VAE, CLIPL and CLIPG are parts of a model, and this is one network")
+	}
+	return o.check()
 }
 
 func (o Options) check() error {

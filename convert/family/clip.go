@@ -27,7 +27,8 @@ var clip = &Family{
 		d.Property("layers", max(d.Blocks("encoder.layers."), d.Blocks("resblocks.")))
 		d.Say(map[int]string{768: "CLIP-L", 1024: "OpenCLIP-H", 1280: "CLIP-G"}[width])
 	},
-	Role: CLIPText,
+	Lacks: func(*model.Model) string { return "a UNet; --clip-l or --clip-g takes it beside a model" },
+	Role:  CLIPText,
 	PartName: func(all []model.Stored) layout.Rename {
 		if !layout.Contains(all, "resblocks.") {
 			return layout.OwnName

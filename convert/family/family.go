@@ -67,6 +67,10 @@ type Family struct {
 	// model is run, where files may have others.
 	Complete func(m *model.Model) error
 
+	// Lacks says which networks a file of the family lacks to be run, and what adds
+	// them.
+	Lacks func(m *model.Model) string
+
 	// Properties finds numbers that tell models of the family apart, and words
 	// for the description.
 	Properties func(d *Describer)
@@ -173,6 +177,9 @@ func configure(f *Family, m *model.Model) error {
 // module can't run are an error.
 func Prepare(m *model.Model) (err error) {
 	f := Lookup(m.Family)
+	if f != nil && f.Lacks != nil {
+		return fmt.Errorf("%s: %w without %s", m.Description, model.ErrUnrecognized, f.Lacks(m))
+	}
 	if f == nil || !f.Runs {
 		return fmt.Errorf("%s: %w; supported are %s", m.Description, model.ErrUnrecognized, strings.Join(running(), ", "))
 	}

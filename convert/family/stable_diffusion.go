@@ -84,6 +84,9 @@ func (c *StableDiffusion) readUNet(r *Reader) {
 }
 
 func (c *StableDiffusion) readVAE(r *Reader) {
+	if first := model.VAEPrefix + "decoder.conv_in.weight"; !r.Has(first) {
+		r.Fail("no autoencoder (VAE) is in the file: tensor %q is missing; %s: %w", first, addVAE, model.ErrUnrecognized)
+	}
 	c.VAE = r.VAE()
 	if r.err == nil && c.VAE.EmbedDim != c.UNet.OutChannels {
 		r.Fail("an autoencoder with %d latent channels does not fit a UNet with %d", c.VAE.EmbedDim, c.UNet.OutChannels)
@@ -95,6 +98,9 @@ func (c *StableDiffusion) readTexts(r *Reader, prefixes []string) {
 	for i, to := range []*TextConfig{&c.Text, &c.Text2}[:len(prefixes)] {
 		*to = r.Text(prefixes[i])
 		width += to.Width
+	}
+	if r.err == nil && len(prefixes) == 1 && width < c.UNet.ContextDim && c.UNet.ADMChannels > 0 {
+		r.Fail("no second text encoder is in the file: the first has the width %d, the UNet needs %d; %s: %w", width, c.UNet.ContextDim, addCLIPG, model.ErrUnrecognized)
 	}
 	if r.err == nil && width != c.UNet.ContextDim {
 		r.Fail("a text encoder of width %d does not fit a UNet that needs %d", width, c.UNet.ContextDim)
@@ -168,6 +174,9 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 // complete checks the model's tensors.
 func (c *StableDiffusion) complete(r *Reader) {
 	optional := append([]string{model.ScheduleName}, append(c.Text.projections(), c.Text2.projections()...)...)
+	if !c.VAE.HasEncoder { // whose last layer stands apart
+		optional = append(optional, model.VAEPrefix+"quant_conv.weight", model.VAEPrefix+"quant_conv.bias")
+	}
 	r.complete(optional, c.Text.Weights(), c.Text2.Weights(), c.UNet.Weights(), c.VAE.Weights())
 }
 
@@ -211,10 +220,10 @@ func (c *StableDiffusion) Carry(metadata map[string]string) {
 // text encoders that are given tell apart.
 func stableDiffusionSlots(given Given) Slots {
 	s := Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix}
-	switch first, second := given.Has(model.Text1Prefix), given.Has(model.Text2Prefix); {
+	switch first, second := given.has(model.Text1Prefix), given.has(model.Text2Prefix); {
 	case !given.CLIPG && !first && !second:
 		s.CLIPL = model.TextPrefix
-	case !given.CLIPL && !second: // the refiner
+	case !given.CLIPL && !second && (!first || given.isRefiner()):
 		s.CLIPG = model.Text1Prefix
 	default:
 		s.CLIPL, s.CLIPG = model.Text1Prefix, model.Text2Prefix

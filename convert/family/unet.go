@@ -24,6 +24,7 @@ var unet = &Family{
 	},
 	Properties:   unetProperties,
 	Architecture: wholeModel,
+	Lacks:        lacksOfUNet,
 	Role:         Denoiser,
 	Slots:        stableDiffusionSlots,
 }

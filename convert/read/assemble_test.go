@@ -1,6 +1,7 @@
 package read
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,6 +79,54 @@ func TestAssemble(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, err, c.want)
+	}
+}
+
+// A model that is to be run is put together as one that is converted, from a file or from
+// memory.
+func TestOpenAssembled(t *testing.T) {
+	_, single := fixture.Folder(t, nil)
+	want := open(t, single)
+	data, err := os.ReadFile(single)
+	require.NoError(t, err)
+	c := Components{Model: single, VAE: single, CLIPL: single}
+	for _, read := range []func() (*model.Model, error){
+		func() (*model.Model, error) { return OpenAssembled(c) },
+		func() (*model.Model, error) { return OpenAssembled(Components{Model: single}) },
+		func() (*model.Model, error) { return OpenBytesAssembled(data, c) },
+		func() (*model.Model, error) { return OpenBytesAssembled(data, Components{Model: single}) },
+	} {
+		m, err := read()
+		require.NoError(t, err)
+		require.Equal(t, want.Config, m.Config)
+		require.Len(t, m.Tensors, len(want.Tensors))
+		require.NoError(t, m.Close())
+	}
+	_, err = OpenAssembled(Components{Model: filepath.Join(t.TempDir(), "none"), VAE: single})
+	require.ErrorContains(t, err, "none: "+noFile)
+	_, err = OpenAssembled(Components{VAE: single})
+	require.ErrorIs(t, err, model.ErrUnrecognized)
+}
+
+// A diffusers folder may lack what another file brings.
+func TestAssembleIncompleteFolder(t *testing.T) {
+	for folder, c := range map[string]Components{"vae": {VAE: "x"}, "text_encoder": {CLIPL: "x"}, "unet": {UNet: "x"}} {
+		dir, single := fixture.Folder(t, nil)
+		want := open(t, single)
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, folder)))
+		_, err := Open(dir)
+		require.ErrorContains(t, err, folder+": ")
+		require.ErrorContains(t, err, " FILE adds them while drawing")
+		for _, at := range []*string{&c.VAE, &c.CLIPL, &c.UNet} {
+			if *at != "" {
+				*at = single
+			}
+		}
+		c.Model = dir
+		m, err := OpenAssembled(c)
+		require.NoError(t, err, folder)
+		require.Len(t, m.Tensors, len(want.Tensors))
+		require.NoError(t, m.Close())
 	}
 }
 

@@ -32,9 +32,9 @@ func TestNoModel(t *testing.T) {
 		{filepath.Join(dir, "nothing.safetensors"), noFile},
 		{dir, "a folder that is no diffusers model: "},
 		{os.DevNull, "not a regular file"},
-		{write("empty.safetensors", ""), "a file must have at least 8 bytes for the header's length, got 0"},
-		{write("text.safetensors", "Dear reader,\nthis is a letter and no weights.\n"), "this is no safetensors file, or a damaged one"},
-		{write("page.safetensors", "<!DOCTYPE html><html>"), "this is no safetensors file, or a damaged one"},
+		{write("empty.safetensors", ""), "an empty file: the download did not work"},
+		{write("text.safetensors", "Dear reader,\nthis is a letter and no weights.\n"), "a text file, which begins with \"Dear reader,\""},
+		{write("page.safetensors", "<!DOCTYPE html><html>"), "an HTML page: "},
 		{write("long.safetensors", header(1000, "{}")), "a header of 1000 bytes in a file of 10: the file is cut off"},
 		{write("huge.safetensors", header(1<<63, "{}")), "the header must be at most 100000000 bytes, got 9223372036854775808"},
 		{write("none.safetensors", header(2, "{}")), "a file without tensors: not a supported model"},
@@ -82,8 +82,8 @@ func TestWrongTensors(t *testing.T) {
 		want string
 	}{
 		{"missing", without(key), `tensor "` + key + `" of shape [64 64] is missing`},
-		{"no VAE", without(model.VAEPrefix), `tensor "first_stage_model.decoder.conv_in.weight" is missing`},
-		{"no text encoder", without(model.TextPrefix), "a UNet of latent diffusion: not a supported model"},
+		{"no VAE", without(model.VAEPrefix), `no autoencoder (VAE) is in the file: tensor "first_stage_model.decoder.conv_in.weight" is missing; --vae FILE adds one`},
+		{"no text encoder", without(model.TextPrefix), "a UNet of latent diffusion: not a supported model without its text encoder (--clip-l FILE); these flags"},
 		{"no UNet", without(model.UNetPrefix), "a CLIP text encoder: not a supported model"},
 		{"surplus in a part", add(zeros(model.UNetPrefix+"input_blocks.7.0.op.weight", "F16", 2)), "1 tensors are surplus"},
 		{"surplus", add(zeros("something.else", "F16", 2)), `1 of 369 tensors belong to no network of the model: ["something.else"]`},

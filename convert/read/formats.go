@@ -26,7 +26,7 @@ func readBytes(m *model.Model, data []byte) (err error) {
 		all, err = readSafetensors(data, metadata)
 	}
 	if err != nil {
-		return err
+		return explained(m.Path, data, err)
 	}
 	m.Metadata = metadata
 	return addFile(m, all)
@@ -75,6 +75,9 @@ func readGGUF(data []byte, metadata map[string]string) ([]model.Stored, error) {
 		metadata[kv.Key] = textOf(kv.Value, most)
 	}
 	if err := checkMetadata(metadata); err != nil {
+		return nil, err
+	}
+	if err := splitGGUF(metadata); err != nil {
 		return nil, err
 	}
 	all := make([]model.Stored, len(file.Tensors))

@@ -37,7 +37,7 @@ func readJSON(path string, to any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, to); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+		return fmt.Errorf("%s: %w", filepath.Base(path), explainedText(path, text, err))
 	}
 	return nil
 }

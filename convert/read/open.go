@@ -36,27 +36,34 @@ func OpenBytes(name string, data []byte) (_ *model.Model, err error) {
 
 // load reads a file or folder, whose configuration is not read yet. It returns a
 // model, to be closed, in any case.
-func load(path string) (*model.Model, error) {
+func load(path string) (*model.Model, error) { return loadBase(path, Components{}) }
+
+// loadBase is load for a model that components are put into. What they bring, a folder
+// may lack.
+func loadBase(path string, c Components) (*model.Model, error) {
 	m := &model.Model{Path: path}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return m, model.WithoutPath(err)
 	case info.IsDir():
-		return m, readFolder(m)
+		return m, readFolder(m, c)
+	}
+	if err := unfinished(path); err != nil {
+		return m, err
 	}
 	data, err := mapFile(m, path)
 	if err != nil {
 		return m, err
 	}
-	return m, readBytes(m, data)
+	return m, asShard(path, readBytes(m, data))
 }
 
 // opened reads the configuration of a model whose tensors were read, or closes it
 // if they were not (err).
 func opened(m *model.Model, err error) (*model.Model, error) {
 	if err == nil {
-		err = family.Configure(m)
+		err = asShard(m.Path, family.Configure(m))
 	}
 	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
 		err = changed

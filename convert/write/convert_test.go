@@ -194,6 +194,25 @@ func TestConvertFails(t *testing.T) {
 	}
 }
 
+// A file that appears while a model is written is not replaced where New is set.
+func TestConvertNew(t *testing.T) {
+	source := open(t, fixture.SaveNew(t, nil, fixture.Fill(fixture.Weights(fixture.Tiny()), "F16")))
+	folder := t.TempDir()
+	out := filepath.Join(folder, "out.gguf")
+	err := Convert(t.Context(), source, out, Options{Keep: true, New: true, Progress: func(done, total int64) {
+		require.NoError(t, os.WriteFile(out, []byte("other"), 0o666))
+	}})
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, out)
+	require.Equal(t, []string{"out.gguf"}, namesIn(t, folder))
+	text, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, "other", string(text))
+	require.ErrorIs(t, Convert(t.Context(), source, out, Options{Keep: true, New: true}), fs.ErrExist)
+	require.NoError(t, Convert(t.Context(), source, out, Options{Keep: true}))
+	require.NoError(t, Convert(t.Context(), source, filepath.Join(folder, "new.gguf"), Options{Keep: true, New: true}))
+}
+
 // A run that fails at once waits for what still reads the source, which may be
 // closed then.
 func TestConvertFailsWhileHashing(t *testing.T) {

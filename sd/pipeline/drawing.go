@@ -85,7 +85,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	if d.encodes() && !d.encoder().CanEncode() {
 		return d, ErrNoEncoder
 	}
-	if d.Seed == request.RandomSeed {
+	if d.Random() {
 		d.Seed = int64(rand.Uint32())
 		for i := range d.passes {
 			d.passes[i].drawing.Seed = d.Seed
@@ -207,7 +207,9 @@ func (d Drawing) event(e request.Event) error {
 func (d Drawing) params(seed int64, passes int) request.Params {
 	q := d.Resolved
 	q.Hires = q.Hires[:passes]
-	return q.Params(d.model.Host.Name, seed)
+	p := q.Params(d.model.Host.Name, seed)
+	p.Parts = d.model.Parts
+	return p
 }
 
 // latent is a tensor of zeros for the latent of the drawing's picture.

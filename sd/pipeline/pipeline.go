@@ -21,6 +21,7 @@ type Pipeline struct {
 	Denoiser    Denoiser
 	Autoencoder autoencoder.Autoencoder
 	Defaults    request.Defaults
+	Parts       request.Parts // files in place of the model's own networks, for the parameters of pictures
 
 	// Check checks what the family itself asks of a request, and may change what the
 	// family has no use for.

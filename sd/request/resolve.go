@@ -2,6 +2,7 @@ package request
 
 import (
 	"errors"
+	"fmt"
 	"image"
 	"math"
 
@@ -133,8 +134,8 @@ func (q *Resolved) checkNumbers(e *Error) {
 	if q.TAESD == "" && q.TAESDPreviewOnly {
 		e.Add("TAESDPreviewOnly", "needs a TAESD")
 	}
-	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount || q.Seed+int64(min(q.Count, MaxCount))-1 > math.MaxInt64-MaxCount {
-		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
+	if !q.Random() {
+		checkSeed(e, "Seed", fmt.Sprintf(", or %d for a random one", RandomSeed), q.Seed, q.UnsignedSeed, q.Count)
 	}
 	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
 		e.Add("RNG", "must be %q or %q, got %q", TorchRNG, PhiloxRNG, q.RNG)
@@ -200,8 +201,22 @@ func (q *Resolved) checkInterpolation(e *Error) {
 	if t.Prompt == nil && t.Seed == nil {
 		e.Add("Interpolate", "needs a Prompt or a Seed")
 	}
-	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
-		e.Add("Interpolate.Seed", "must be 0 to %d, got %d", int64(math.MaxInt64-MaxCount), *t.Seed)
+	if t.Seed != nil {
+		checkSeed(e, "Interpolate.Seed", "", *t.Seed, t.UnsignedSeed, q.Count)
+	}
+}
+
+// Random reports whether the request leaves the seed to chance.
+func (r Request) Random() bool { return r.Seed == RandomSeed && !r.UnsignedSeed }
+
+// checkSeed checks that the seeds of all of a request's pictures are numbers of 64 bits.
+func checkSeed(e *Error, field, or string, seed int64, unsigned bool, count int) {
+	most := math.MaxUint64 - uint64(min(max(count, 1), MaxCount)-1)
+	switch {
+	case seed < 0 && !unsigned:
+		e.Add(field, "must be 0 to %d%s, got %d", most, or, seed)
+	case uint64(seed) > most:
+		e.Add(field, "must be at most %d for %d pictures, got %d", most, count, uint64(seed))
 	}
 }
 
