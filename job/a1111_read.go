@@ -86,6 +86,7 @@ func ReadText(text string) (request.Params, []Unread, error) {
 		}
 	}
 	d.passes(fields)
+	d.readWhatIsSo()
 	return d.params, d.unread(), nil
 }
 
@@ -266,7 +267,10 @@ func readSchedule(f Field, d *reading) {
 		}
 		d.take(key)
 		d.params.Schedule = schedule.Name
-		return
+		break
+	}
+	if own, ok := d.ownSchedule(ownScheduleKey); ok {
+		d.params.Schedule = own
 	}
 }
 
@@ -422,13 +426,14 @@ func (d *reading) readPass(fields []Field, i int) (h request.HiresPass) {
 	} else if h.Scale == 0 {
 		h.Scale = defaultScale
 	}
-	d.passSampler(&h, Field{A1111: "Hires sampler"}.passKey(i), Field{A1111: "Hires schedule type"}.passKey(i))
+	d.passSampler(&h, i)
 	return h
 }
 
 // passSampler reads a hires pass's sampler and schedule. A schedule that is not there
 // is the request's, and not what the sampler needs.
-func (d *reading) passSampler(h *request.HiresPass, samplerKey, scheduleKey string) {
+func (d *reading) passSampler(h *request.HiresPass, i int) {
+	samplerKey, scheduleKey := Field{A1111: "Hires sampler"}.passKey(i), Field{A1111: "Hires schedule type"}.passKey(i)
 	s, schedule := d.sampler, ""
 	if value, ok := d.take(samplerKey); ok && value != "Use same sampler" {
 		with, its, err := samplerNames(value)
@@ -446,6 +451,9 @@ func (d *reading) passSampler(h *request.HiresPass, samplerKey, scheduleKey stri
 		} else {
 			schedule = its.Name
 		}
+	}
+	if own, ok := d.ownSchedule(ownScheduleKeyOf(i)); ok {
+		schedule = own
 	}
 	if h.Sampler == d.params.Sampler {
 		h.Sampler = ""

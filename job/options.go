@@ -50,6 +50,9 @@ func samplerOptions() (all []Field) {
 			of:   option(forms[o.name], o.name, func(r *req) *options { return &r.SamplerOptions }),
 			read: readSamplerOption,
 		}
+		if o.name == "eta" {
+			f.text, f.read = etaText, readEta
+		}
 		if slices.Contains([]string{"eta", "s_noise", "s_churn", "s_tmin", "s_tmax"}, o.name) {
 			f.API = o.name
 		}

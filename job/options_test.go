@@ -120,8 +120,8 @@ func TestApplyNumbers(t *testing.T) {
 func TestNumbersInPictures(t *testing.T) {
 	r := request.Request{Prompt: "x", Sampler: "heun", SamplerOptions: options{"s_churn": 0.1, "s_tmax": 5, "s_noise": 1.003}, Guider: "RescaleCFG", GuiderOptions: options{"phi": 0.1, "sigma_max": math.Inf(1), "stop": 0.75}}
 	text := Text(resolve(t, r), "0.1.0")
-	require.Equal(t, "x\nSteps: 20, Sampler: heun, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, Model: sd15, "+
-		"Sigma noise: 1.003, Sigma churn: 0.1, Sigma tmax: 5, Guidance: cfg_rescale, Guidance options: phi=0.1 stop=0.75, RNG: torch, Version: sdgo 0.1.0", text)
+	require.Equal(t, "x\nSteps: 20, Sampler: Heun, Schedule type: Uniform, CFG scale: 7.5, Seed: 0, Size: 512x512, Model: sd15, "+
+		"Sigma noise: 1.003, Sigma churn: 0.1, Sigma tmax: 5, Guidance: cfg_rescale, Guidance options: phi=0.1 stop=0.75, RNG: CPU, Version: sdgo 0.1.0", text)
 	p, unread, err := ReadText(text)
 	require.NoError(t, err)
 	require.Empty(t, unread)

@@ -95,7 +95,7 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 		fill(&p.Schedule, p.Request.Sampler.DefaultSchedule())
 	}
 	if p.Schedule != "" {
-		if p.Request.Schedule, err = sampler.LookupSchedule(p.Schedule); err != nil {
+		if p.Request.Schedule, err = p.Request.Sampler.LookupSchedule(p.Schedule); err != nil {
 			add("Schedule", "%v", err)
 		}
 	}
