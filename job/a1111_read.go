@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -35,18 +36,24 @@ func (u Unread) String() string {
 // ErrNoParameters is what a picture without parameters gives.
 var ErrNoParameters = errors.New("the picture does not say how it was made")
 
-// ReadPicture reads the parameters of a picture's file, as [ReadText] does.
+// ReadPicture reads the parameters of a picture's file, as [ReadFacts] does; those that
+// are hidden in its pixels, too ([picture.ReadHidden]).
 func ReadPicture(r io.Reader) (request.Params, []Unread, error) {
-	facts, err := picture.ReadFacts(r)
+	var seen bytes.Buffer
+	facts, err := picture.ReadFacts(io.TeeReader(r, &seen))
 	if err != nil {
 		return request.Params{}, nil, err
 	}
-	for _, t := range facts.Texts {
-		if t.Keyword == picture.Keyword {
-			return ReadText(t.Value)
+	said, err := ReadFacts(facts)
+	if errors.Is(err, ErrNoParameters) && picture.MayHide(facts) {
+		switch facts.Texts, err = picture.ReadHidden(io.MultiReader(&seen, r)); {
+		case err == nil:
+			said, err = ReadFacts(facts)
+		case errors.Is(err, picture.ErrNothingHidden):
+			err = ErrNoParameters
 		}
 	}
-	return request.Params{}, nil, ErrNoParameters
+	return said.Params, said.Unread, err
 }
 
 // ReadText reads the parameters of a picture in the layout of AUTOMATIC1111's web UI,

@@ -22,19 +22,19 @@ const text = "a café, 猫 🚀\nNegative prompt: blurry\nSteps: 20, Sampler: Eu
 // Files that piexif, which AUTOMATIC1111's web UI uses, and Pillow wrote.
 func TestFactsOfOtherPrograms(t *testing.T) {
 	for name, want := range map[string]Facts{
-		"parameters.jpg":      {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"parameters.webp":     {WebP, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"parameters.png":      {PNG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-utf16le.jpg": {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-utf16be.jpg": {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-ascii.jpg":   {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: "plain text"}}},
-		"comment-unknown.jpg": {JPEG, 6, 4, 0, nil},
-		"comment.jpg":         {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: "Comment", Value: "as JPEG has it"}}},
-		"orient-5.jpg":        {JPEG, 32, 48, 5, nil},
-		"orient-6.png":        {PNG, 4, 6, 6, nil},
-		"orient-6.webp":       {WebP, 4, 6, 6, nil},
-		"rgb.webp":            {WebP, 6, 4, 0, nil},
-		"alpha.webp":          {WebP, 6, 4, 0, nil},
+		"parameters.jpg":      {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"parameters.webp":     {Format: WebP, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"parameters.png":      {Format: PNG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-utf16le.jpg": {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-utf16be.jpg": {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-ascii.jpg":   {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: "plain text"}}},
+		"comment-unknown.jpg": {Format: JPEG, Width: 6, Height: 4},
+		"comment.jpg":         {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: "Comment", Value: "as JPEG has it"}}},
+		"orient-5.jpg":        {Format: JPEG, Width: 32, Height: 48, Orientation: 5},
+		"orient-6.png":        {Format: PNG, Width: 4, Height: 6, Orientation: 6},
+		"orient-6.webp":       {Format: WebP, Width: 4, Height: 6, Orientation: 6},
+		"rgb.webp":            {Format: WebP, Width: 6, Height: 4},
+		"alpha.webp":          {Format: WebP, Width: 6, Height: 4},
 	} {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		require.NoError(t, err)

@@ -64,6 +64,35 @@ func alike(all []Weighted) {
 	}
 }
 
+// betweenParts are the conditions between two prompts, one of which AND composes: one
+// after the other, with weights in between. One that the other prompt does not have fades
+// into the empty text.
+func betweenParts(a, b *Condition, as, bs []Weighted, empty Condition, t float32) (all []Weighted) {
+	if as == nil {
+		as = []Weighted{{a, 1}}
+	}
+	if bs == nil {
+		bs = []Weighted{{b, 1}}
+	}
+	for i := range max(len(as), len(bs)) {
+		from, to := Weighted{&empty, 0}, Weighted{&empty, 0}
+		if i < len(as) {
+			from = as[i]
+		}
+		if i < len(bs) {
+			to = bs[i]
+		}
+		weight := (1-float64(t))*from.Weight + float64(t)*to.Weight
+		if i > 0 && weight == 0 {
+			continue
+		}
+		mixed := mix(*from.Condition, *to.Condition, empty, t)
+		all = append(all, Weighted{&mixed, weight})
+	}
+	alike(all)
+	return all
+}
+
 // composedAnswers is how many answers of the network those that guidance needs are made
 // of.
 func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {

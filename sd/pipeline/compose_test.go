@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"strings"
 	"testing"
@@ -159,17 +160,48 @@ func TestPhasesAsInA1111(t *testing.T) {
 	}
 }
 
-// What AND cannot be combined with is refused by name.
+// On the way from one composed prompt to another all weights and conditions are in
+// between, and both ends are the prompts themselves.
+func TestBetweenComposedPrompts(t *testing.T) {
+	one := func(values ...float32) *Condition {
+		return &Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{len(values), 1}, Data: values}}}
+	}
+	a := []encoded{{until: 6, cond: one(0), and: []Weighted{{one(0), 0.5}, {one(8), 2}}, uncond: one(7)}}
+	b := []encoded{{until: 3, cond: one(4, 8)}, {until: 6, cond: one(9)}}
+	for at, want := range map[float32][]string{
+		0:    {"0.5 [0]", "2 [8]"},
+		0.25: {"0.625 [1 1.25]", "1.5 [5.75 5.75]"},
+		1:    {"1 [4 8]"},
+	} {
+		phases := between(a, b, *one(-1), at)
+		require.Len(t, phases, 2)
+		c := phases[0].Conditions()
+		var got []string
+		for _, w := range c.And {
+			got = append(got, fmt.Sprint(w.Weight, " ", w.Condition.Inputs[0].Data))
+		}
+		require.Equal(t, want, got, at)
+		require.NotNil(t, c.Uncond)
+	}
+	to := "b"
+	q, err := request.Request{Prompt: "a :1 AND c :0", Interpolate: &request.Interpolation{Prompt: &to, At: 0.5}}.Resolve(request.Defaults{Side: 64, Align: 8})
+	require.NoError(t, err)
+	all, err := Prompts{lines{}}.Conditions(t.Context(), &q, Steps{0, 20}, Needs{Cond: true}, nil)
+	require.NoError(t, err)
+	require.NotNil(t, all[0].Conditions().Uncond)
+}
+
+// What AND cannot be is refused by name.
 func TestAndIsRefused(t *testing.T) {
 	q := func(r request.Request) *request.Resolved {
 		q, err := r.Resolve(request.Defaults{Side: 64, Align: 8})
 		require.NoError(t, err)
 		return &q
 	}
-	to := "b"
+	many := strings.Repeat("a AND ", 40)
 	for want, r := range map[string]request.Request{
-		"Interpolate.Prompt: does not go with AND or a weight of a whole prompt, in either prompt": {Prompt: "a AND c", Interpolate: &request.Interpolation{Prompt: &to}},
-		"Prompt: prompt: 33 prompts joined by AND; at most 32 are supported":                       {Prompt: strings.Repeat("a AND ", 40)},
+		"Prompt: prompt: 33 prompts joined by AND; at most 32 are supported":             {Prompt: many},
+		"Interpolate.Prompt: prompt: 33 prompts joined by AND; at most 32 are supported": {Interpolate: &request.Interpolation{Prompt: &many}},
 	} {
 		var e request.Error
 		Prompts{lines{}}.Check(q(r), &e)

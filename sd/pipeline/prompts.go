@@ -51,12 +51,10 @@ func (p Prompts) Check(q *request.Resolved, e *request.Error) {
 			passes = append(passes, stepsOf(&h.Request))
 		}
 	}
-	composed := p.checkComposed(e, "Prompt", q.Prompt, passes)
+	e.Join(inField(p.checkComposed(q.Prompt, passes), "Prompt"))
 	e.Join(inField(p.checkPrompt([]prompt.Part{{Text: q.NegativePrompt, Weight: 1}}, passes), "NegativePrompt"))
 	if t := q.Interpolate; t != nil && t.Prompt != nil {
-		if p.checkComposed(e, "Interpolate.Prompt", *t.Prompt, passes) || composed {
-			e.Add("Interpolate.Prompt", "does not go with AND or a weight of a whole prompt, in either prompt")
-		}
+		e.Join(inField(p.checkComposed(*t.Prompt, passes), "Interpolate.Prompt"))
 	}
 }
 
@@ -90,19 +88,23 @@ func (s passSteps) schedule(text string) ([]prompt.Entry, error) {
 	return all, err
 }
 
-// checkComposed checks a prompt that AND may compose, and reports whether it does.
-func (p Prompts) checkComposed(e *request.Error, field, text string, passes []passSteps) bool {
+// checkComposed checks a prompt that AND may compose.
+func (p Prompts) checkComposed(text string, passes []passSteps) error {
 	parts, err := prompt.Compose(text)
-	if err == nil {
-		err = p.checkPrompt(parts, passes)
+	if err != nil {
+		return err
 	}
-	e.Join(inField(err, field))
-	return composes(parts)
+	return p.checkPrompt(parts, passes)
 }
 
 // composes reports whether parts are more than a prompt.
 func composes(parts []prompt.Part) bool {
 	return len(parts) > 1 || len(parts) == 1 && parts[0].Weight != 1
+}
+
+func composesText(text string) bool {
+	parts, err := prompt.Compose(text)
+	return err == nil && composes(parts)
 }
 
 // checkPrompt checks a prompt that is drawn in some passes.
@@ -140,6 +142,9 @@ func (p Prompts) checkPrompt(parts []prompt.Part, passes []passSteps) error {
 // is on the way to.
 func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error) {
 	defer p.Idle()
+	if t := q.Interpolate; t != nil && t.Prompt != nil && needs.Cond && (composesText(q.Prompt) || composesText(*t.Prompt)) {
+		needs.Uncond = true // whatever the weights are on the way
+	}
 	own, err := p.encode(ctx, q, q.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, err
@@ -257,9 +262,14 @@ func between(a, b []encoded, empty Condition, t float32) (all []Phase) {
 		until := min(a[i].until, b[k].until)
 		cond, other := a[i].cond, b[k].cond
 		uncond := a[i].uncond // the same, but for its changes, which are in both
+		and, others := a[i].and, b[k].and
 		all = append(all, Phase{until, func() Conditions {
-			if cond == nil || t == 0 {
-				return Conditions{Cond: cond, Uncond: uncond}
+			switch {
+			case cond == nil || t == 0:
+				return Conditions{Cond: cond, Uncond: uncond, And: and}
+			case and != nil || others != nil:
+				both := betweenParts(cond, other, and, others, empty, t)
+				return Conditions{Cond: both[0].Condition, Uncond: uncond, And: both}
 			}
 			mixed := mix(*cond, *other, empty, t)
 			return Conditions{Cond: &mixed, Uncond: uncond}
