@@ -108,8 +108,8 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 	return n + 1 // without a condition
 }
 
-// answers are what guidance sees of the network in one phase.
-func (p *Pipeline) answers(run evaluator, shape []int, cache *deepCache, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
+// answersOf are what guidance sees of a pipeline's network in one phase.
+func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
 	if len(c.And) == 0 {
 		return p.model(run, shape, cache, all...)
@@ -196,8 +196,8 @@ func (m *composed) answer(ctx context.Context, dst [][]float32, x []float32, t f
 
 // checkEditing refuses what models for editing pictures cannot do, as AUTOMATIC1111 does:
 // they have two conditions of their own.
-func (p *Pipeline) checkEditing(q *request.Resolved, e *request.Error) {
-	if parts, err := prompt.Compose(q.Prompt); p.EditsImages && err == nil && composes(parts) {
+func checkEditing(q *request.Resolved, e *request.Error) {
+	if parts, err := prompt.Compose(q.Prompt); err == nil && composes(parts) {
 		e.Add("Prompt", "AND, and a weight of the whole prompt such as :%g at its end, do not go with a model for editing pictures", parts[len(parts)-1].Weight)
 	}
 }

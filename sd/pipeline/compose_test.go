@@ -208,8 +208,7 @@ func TestAndIsRefused(t *testing.T) {
 		require.ErrorContains(t, e.Err(), want)
 	}
 	var e request.Error
-	(&Pipeline{EditsImages: true}).checkEditing(q(request.Request{Prompt: "a AND c"}), &e)
-	(&Pipeline{EditsImages: true}).checkEditing(q(request.Request{Prompt: "a"}), &e)
-	(&Pipeline{}).checkEditing(q(request.Request{Prompt: "a AND c"}), &e)
+	checkEditing(q(request.Request{Prompt: "a AND c"}), &e)
+	checkEditing(q(request.Request{Prompt: "a"}), &e)
 	require.Len(t, e.Problems, 1)
 }

@@ -134,7 +134,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if d.DeepCache > 1 {
 				cache = &deepCache{every: d.DeepCache}
 			}
-			current, answers = next, p.answers(evaluator, r.shape, cache, guidance, phases[next].Conditions(), s)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
