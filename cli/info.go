@@ -172,7 +172,7 @@ func (p *pictureFacts) setRequest(said requests.Said, err error) {
 	}
 }
 
-// writePicture shows what a picture's file says.
+// writePicture shows what a picture's file says: its texts, and then what they mean.
 func writePicture(w io.Writer, p *pictureFacts) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\n", report.Printable(p.File))
@@ -180,7 +180,6 @@ func writePicture(w io.Writer, p *pictureFacts) error {
 	for _, b := range p.Broken {
 		fmt.Fprintf(t, "unreadable\t%s\n", report.Printable(b))
 	}
-	p.writeSaid(t)
 	lines := 0
 	for _, text := range p.order {
 		name := report.Printable(text.Keyword)
@@ -198,14 +197,16 @@ func writePicture(w io.Writer, p *pictureFacts) error {
 	if len(p.order) == 0 {
 		fmt.Fprintln(t, "parameters\tnone")
 	}
+	if err := t.Flush(); err != nil || p.said == nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	p.writeSaid(t)
 	return t.Flush()
 }
 
 // writeSaid shows what a picture was made with, whichever program wrote it.
 func (p *pictureFacts) writeSaid(t io.Writer) {
-	if p.said == nil {
-		return
-	}
 	show := func(name, value string) {
 		if value = strings.TrimSpace(value); value != "" {
 			fmt.Fprintf(t, "%s\t%s\n", name, report.Printable(strings.Join(strings.Fields(value), " ")))

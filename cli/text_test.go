@@ -149,6 +149,6 @@ func TestInfoOfOtherPrograms(t *testing.T) {
 	data[bytes.Index(data, []byte("workflow\x00{}"))+9] ^= 1
 	require.NoError(t, os.WriteFile(path, data, 0o666))
 	o := sdgo(t, "info", path)
-	require.Contains(t, o.out, "unreadable       png: a tEXt chunk's checksum is ")
+	require.Contains(t, o.out, "unreadable  png: a tEXt chunk's checksum is ")
 	require.Contains(t, strings.Join(strings.Fields(o.out), " "), "seed 7")
 }
