@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,7 @@ func TestA1111ReadsWhatWeWrite(t *testing.T) {
 				got := webUIParse(text)
 				name, its := webUILookup(got["Sampler"], got["Schedule type"])
 				require.Equal(t, s[0], name, text)
+				require.True(t, slices.ContainsFunc(webUISchedules, func(known []string) bool { return known[0] == got["Schedule type"] }), text)
 				require.Equal(t, webUIDraws(s[0], schedule[0]), webUIDraws(name, its), text)
 				require.Equal(t, []string{"CPU", "NV"}[i], got["RNG"], text)
 				require.Equal(t, []string{"512", "768", "7", "12", "1.5"}, []string{got["Size-1"], got["Size-2"], got["Seed"], got["Steps"], got["CFG scale"]}, text)

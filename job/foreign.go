@@ -70,6 +70,7 @@ type foreignReader struct {
 func foreignReaders() []foreignReader {
 	return []foreignReader{
 		{"Fooocus", picture.Keyword, isFooocus, readFooocus},
+		{"NovelAI", picture.Keyword, isNovelAITexts, readNovelAITexts},
 		{"", picture.Keyword, nil, nil},
 		{"ComfyUI", "prompt", isComfy, readComfy},
 		{"InvokeAI", "invokeai_metadata", nil, readInvoke},

@@ -2,6 +2,7 @@ package job
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -110,7 +111,11 @@ func readInvoke(d *foreign, text string, _ map[string]string) {
 		}
 	}
 	if skip, ok := o.take("clip_skip"); ok && skip != "0" { // layers that are left out
-		d.refuse("clip_skip", skip, "")
+		if n, err := strconv.Atoi(skip); err != nil || n < 0 || n > maxClipSkip {
+			d.refuse("clip_skip", skip, "must be a number of layers")
+		} else {
+			d.set("ClipSkip", "clip_skip", plainInt(n+1))
+		}
 	}
 	delete(o, "app_version")
 	d.compel()
@@ -120,6 +125,9 @@ func readInvoke(d *foreign, text string, _ map[string]string) {
 // compelWeights is what weighs words in InvokeAI, and is text elsewhere: "word+",
 // "(some words)1.2".
 var compelWeights = regexp.MustCompile(`[\pL\pN)"][+-]+(?:[\s,.)]|$)|\)\d`)
+
+// maxClipSkip is more than any text encoder has layers.
+const maxClipSkip = 1000
 
 func (d *foreign) compel() {
 	for _, text := range []string{d.said.Params.Prompt, d.said.Params.NegativePrompt} {
@@ -250,6 +258,37 @@ func isNovelAI(text string, all map[string]string) bool {
 	}
 	o, err := parseObject(text)
 	return err == nil && (all["Software"] == "NovelAI" || o["sampler"] != nil && (o["uc"] != nil || o["scale"] != nil))
+}
+
+// isNovelAITexts reports whether parameters are an object of the texts that NovelAI's PNG
+// files have, as its WebP files and hidden texts are.
+func isNovelAITexts(text string, _ map[string]string) bool {
+	if !strings.HasPrefix(strings.TrimSpace(text), "{") || !strings.Contains(text, `"Comment"`) {
+		return false
+	}
+	o, err := parseObject(text)
+	if err != nil {
+		return false
+	}
+	comment, ok := o.take("Comment")
+	return ok && isNovelAI(comment, map[string]string{"Software": textIn(o, "Software")})
+}
+
+func readNovelAITexts(d *foreign, text string, _ map[string]string) {
+	o := d.object("parameters", text)
+	if o == nil {
+		return
+	}
+	all := map[string]string{}
+	for _, key := range []string{"Description", "Software", "Source"} {
+		all[key] = textIn(o, key)
+	}
+	readNovelAI(d, textIn(o, "Comment"), all)
+}
+
+func textIn(o object, key string) string {
+	text, _ := o.take(key)
+	return text
 }
 
 // readNovelAI reads the comment of NovelAI; the prompt is the description.

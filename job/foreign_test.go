@@ -129,10 +129,10 @@ func TestReadFooocus(t *testing.T) {
 
 func TestReadInvokeAI(t *testing.T) {
 	s := said(t, "invokeai_metadata", `{"generation_mode": "sdxl_txt2img", "positive_prompt": "a cat", "negative_prompt": "dog", "width": 1024, "height": 768, "seed": 3293022630, "rand_device": "cpu", "cfg_scale": 8.0,
-		"steps": 35, "scheduler": "dpmpp_2m_k", "model": {"model_name": "xl", "hash": "h", "base_model": "sdxl"}, "loras": [{"weight": 1}], "clip_skip": 0, "vae": null, "app_version": "4"}`)
+		"steps": 35, "scheduler": "dpmpp_2m_k", "model": {"model_name": "xl", "hash": "h", "base_model": "sdxl"}, "loras": [{"weight": 1}], "clip_skip": 1, "vae": null, "app_version": "4"}`)
 	require.Equal(t, "InvokeAI", s.Program)
 	require.NoError(t, differ(s.Params, request.Params{Model: "xl", ModelHash: "h", Request: request.Request{Prompt: "a cat", NegativePrompt: "dog", Steps: 35, Guidance: request.Float(8), Sampler: "dpm++2m",
-		Schedule: "karras", Seed: 3293022630, Width: 1024, Height: 768, RNG: request.TorchRNG}}))
+		Schedule: "karras", Seed: 3293022630, Width: 1024, Height: 768, ClipSkip: 2, RNG: request.TorchRNG}}))
 	require.Equal(t, []Unread{{"loras", `[{"weight": 1}]`, ""}}, s.Unread)
 
 	s = said(t, "invokeai_metadata", `{"positive_prompt": "a cat++ (on a mat)1.2", "generation_mode": "img2img", "strength": 0.6, "model": {"name": "m"}, "seed": 18446744073709551616}`)
@@ -167,6 +167,10 @@ func TestReadNovelAI(t *testing.T) {
 
 	s = said(t, "Comment", `{"prompt": "x", "uc": "", "sampler": "ddim_v3", "width": 832, "height": 1216, "noise_schedule": "native", "request_type": "Img2ImgRequest", "strength": 0.7}`)
 	require.Equal(t, []any{"x", "ddim", "discrete", 832, 1216, 0.7}, []any{s.Params.Prompt, s.Params.Sampler, s.Params.Schedule, s.Params.Width, s.Params.Height, *s.Params.Strength})
+
+	s = said(t, "parameters", `{"Software": "NovelAI", "Source": "NovelAI Diffusion V3 C1", "Description": "a cat", "Comment": "{\"sampler\": \"k_euler\", \"seed\": 3, \"uc\": \"dog\"}"}`)
+	require.Equal(t, []any{"NovelAI", "a cat", "dog", "euler", int64(3), "NovelAI Diffusion V3"}, []any{s.Program, s.Params.Prompt, s.Params.NegativePrompt, s.Params.Sampler, s.Params.Seed, s.Params.Model})
+	require.Equal(t, `{"Comment": "x"}`, said(t, "parameters", `{"Comment": "x"}`).Params.Prompt)
 
 	_, err := ReadFacts(picture.Facts{Texts: []pngtext.Text{{Keyword: "Comment", Value: "made with a pencil"}}})
 	require.ErrorIs(t, err, ErrNoParameters)

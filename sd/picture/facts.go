@@ -21,7 +21,8 @@ type Facts struct {
 	Orientation   int // EXIF's, 1 to 8; 0 if unknown
 
 	// Texts are a PNG file's text chunks; for JPEG and WebP, EXIF's UserComment with
-	// the keyword [Keyword], and JPEG's comments with the keyword "Comment".
+	// the keyword [Keyword], ComfyUI's "prompt" and "workflow" out of EXIF's names of
+	// cameras, and JPEG's comments with the keyword "Comment".
 	Texts []pngtext.Text
 
 	// Broken are the errors of a PNG file's text chunks that are left out because their
@@ -66,6 +67,11 @@ func (f *Facts) addExif(data []byte) error {
 	}
 	if e.orientation >= 1 && e.orientation <= 8 {
 		f.Orientation = e.orientation
+	}
+	for _, g := range e.graphs {
+		if err := f.addText(g[0], g[1]); err != nil {
+			return err
+		}
 	}
 	if e.comment == "" {
 		return nil

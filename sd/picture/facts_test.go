@@ -44,6 +44,33 @@ func TestFactsOfOtherPrograms(t *testing.T) {
 	}
 }
 
+// ComfyUI's savers write graphs as the names of a camera, Fooocus JSON without the bytes
+// that name an encoding.
+func TestExifOfOtherPrograms(t *testing.T) {
+	b := binary.BigEndian
+	entry := func(out []byte, tag, kind uint16, text string, at int) []byte {
+		return b.AppendUint32(b.AppendUint32(b.AppendUint16(b.AppendUint16(out, tag), kind), uint32(len(text))), uint32(at))
+	}
+	const graph, model, fooocus = "Prompt:{\"1\": 2}\x00", "EOS 5D: {x}\x00", "{\"prompt\": \"猫\"}"
+	const begin = 8 + 2 + 3*12 + 4
+	out := b.AppendUint16(append([]byte("MM\x00\x2a"), 0, 0, 0, 8), 3)
+	out = entry(out, tagMake, typeASCII, graph, begin)
+	out = entry(out, tagModel, typeASCII, model, begin+len(graph))
+	out = b.AppendUint32(b.AppendUint32(b.AppendUint16(b.AppendUint16(out, tagExif), typeLong), 1), uint32(begin+len(graph)+len(model)))
+	out = append(b.AppendUint32(out, 0), graph+model...)
+	out = entry(b.AppendUint16(out, 1), tagUserComment, typeASCII, fooocus, begin+len(graph)+len(model)+2+12+4)
+	out = append(b.AppendUint32(out, 0), fooocus...)
+	f := Facts{Format: WebP}
+	require.NoError(t, f.addExif(out))
+	require.Equal(t, []pngtext.Text{{Keyword: "prompt", Value: "{\"1\": 2}"}, {Keyword: Keyword, Value: fooocus}}, f.Texts)
+	for i := range out { // whatever is cut off or changed, nothing panics
+		_ = (&Facts{}).addExif(out[:i])
+		changed := bytes.Clone(out)
+		changed[i] ^= 0xff
+		_ = (&Facts{}).addExif(changed)
+	}
+}
+
 // The comment is, byte for byte, what AUTOMATIC1111's web UI writes.
 func TestCommentIsThatOfOtherPrograms(t *testing.T) {
 	_, comment, _ := bytes.Cut(encodeExif(text), []byte("UNICODE\x00"))
