@@ -43,8 +43,8 @@ func TestPictureAndItsParameters(t *testing.T) {
 
 	o = sdgo(t, "info", out)
 	require.Equal(t, ExitOK, o.code, o.errors)
-	for _, s := range []string{"PNG, 64x32", "a (red:1.2) fox", "Negative prompt: blurry, ünscharf", "Steps: 2", "Sampler: euler_a",
-		"CFG scale: 7", "Seed: 42", "Size: 64x32", "Model: tiny", "RNG: torch"} {
+	for _, s := range []string{"PNG, 64x32", "a (red:1.2) fox", "Negative prompt: blurry, ünscharf", "Steps: 2", "Sampler: Euler a",
+		"CFG scale: 7", "Seed: 42", "Size: 64x32", "Model: tiny", "RNG: CPU"} {
 		require.Contains(t, o.out, s)
 	}
 	var piped, stderr bytes.Buffer

@@ -189,13 +189,13 @@ func table() []Field {
 			Path: "Sampler", Flag: "sampler", A1111: "Sampler", API: "sampler_name", Arg: "NAME", For: All,
 			Help: "the sampler, by the name that sdgo samplers lists or another program has for it", Default: "euler_a",
 			of:   samplers,
-			read: readSampler,
+			text: samplerText, read: readSampler,
 		},
 		{
 			Path: "Schedule", Flag: "schedule", A1111: "Schedule type", API: "scheduler", Arg: "NAME", For: All,
 			Help: "the schedule of the noise levels, by such a name", Default: "discrete, or what the sampler needs",
 			of:   schedules,
-			read: readSchedule,
+			text: scheduleText, read: readSchedule,
 		},
 	}, samplerOptions(), []Field{
 		{
@@ -215,7 +215,7 @@ func table() []Field {
 			Path: "RNG", Flag: "rng", A1111: "RNG", Arg: "NAME", For: All,
 			Help: "whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111)", Default: "torch",
 			of:   plain(oneOf(request.TorchRNG, request.PhiloxRNG), func(r *req) *request.RNG { return &r.RNG }),
-			read: readRNG,
+			text: rngText, read: readRNG,
 		},
 		{
 			Path: "ClipSkip", Flag: "clip-skip", A1111: "Clip skip", API: "clip_skip", Arg: "N", For: All,

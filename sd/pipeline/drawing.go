@@ -79,6 +79,9 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	p.attach(&d, with, &all)
 	p.Conditioner.Check(&q, &all)
 	p.checkSampling(&d, &all)
+	if p.EditsImages {
+		checkEditing(&q, &all)
+	}
 	if len(all.Problems) > 0 {
 		return d, &all
 	}

@@ -134,7 +134,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if d.DeepCache > 1 {
 				cache = &deepCache{every: d.DeepCache}
 			}
-			current, answers = next, p.model(evaluator, r.shape, cache, ask(guidance, phases[next].Conditions(), s)...)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -218,13 +218,15 @@ func condition(c *Condition, s start, seen bool) Condition {
 // stepMemory is what a step of n pictures takes beside the weights, in bytes.
 func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
 	d := t.d
-	answers := 1
+	var needs []sampler.Answer
 	if g, err := p.guidance(d); err == nil {
-		answers = max(1, len(g.Needs(d.Sampler.CFGPP)))
+		needs = g.Needs(d.Sampler.CFGPP)
 	}
+	answers := max(1, len(needs))
 	var largest Condition
 	for _, phase := range t.c.phases {
 		c := phase.Conditions()
+		answers = max(answers, composedAnswers(needs, c.And))
 		for _, one := range []*Condition{c.Cond, c.Uncond} {
 			if one != nil && elements(*one) > elements(largest) {
 				largest = *one

@@ -78,6 +78,17 @@ type Condition struct {
 // Conditions are those of one phase; nil where no answer is asked for.
 type Conditions struct {
 	Cond, Uncond *Condition
+
+	// And are several conditions in place of Cond, which is the first of them, or one
+	// with a weight. They have the same shapes.
+	And []Weighted
+}
+
+// Weighted is one of the conditions of composable diffusion (Liu et al. 2022,
+// arXiv:2206.01714).
+type Weighted struct {
+	Condition *Condition
+	Weight    float64
 }
 
 // Phase is what guides the steps up to Until, counted from 1, after the phase before.

@@ -49,6 +49,7 @@ type Resolved struct {
 	Hires                                             []Pass
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	StepsMade                                         int              // number of steps on an initial picture; 0 means that Strength decides
+	Pass, StepsBefore                                 int              // of a hires pass: its number, from 1, and the steps of all passes before
 }
 
 // Pass is a hires pass with every default filled in. Request is the pass as a request:
@@ -169,7 +170,7 @@ func (q *Resolved) checkGuidance(e *Error) {
 	}
 	q.Guider = guider.Name
 	if guider.Repeats {
-		e.Add("Guider", "%s needs several prompts with weights, which requests don't have", guider.Name)
+		e.Add("Guider", "%s is what AND makes of any kind of guidance: write AND between the prompts", guider.Name)
 		return
 	}
 	if q.Sampler.CFGPP && !guider.CFGPP {
