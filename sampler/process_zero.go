@@ -2,15 +2,24 @@ package sampler
 
 import "fmt"
 
-// zeroTerminal is the last alphas_cumprod below which the last timestep is pure
-// noise: Stable Diffusion's own is 0.0047, diffusers ends a rescaled one at 2^-24
-// and ComfyUI at 4.9e-8.
-const zeroTerminal = 1e-6
+// Bounds of the last alphas_cumprod of a schedule that was rescaled to zero terminal
+// SNR: diffusers ends it at 2^-24, ComfyUI at 4.9e-8. Stable Diffusion's own is
+// 0.0047; those of cosine schedules, which were not rescaled, are much less, after a
+// leap that the cap of the betas makes.
+const (
+	zeroSNRLeast, zeroSNRMost = 1e-8, 1e-6
+	zeroSNRLeap               = 100
+)
 
-// IsZeroTerminalSNR reports whether the last timestep is pure noise, as
-// [AlphasCumprod.ZeroTerminalSNR] makes it.
+// IsZeroTerminalSNR reports whether the numbers are those that
+// [AlphasCumprod.ZeroTerminalSNR] makes, here or in another program.
 func (alphas AlphasCumprod) IsZeroTerminalSNR() bool {
-	return len(alphas) > 0 && alphas[len(alphas)-1] < zeroTerminal
+	n := len(alphas)
+	if n < 2 {
+		return false
+	}
+	last := alphas[n-1]
+	return last > zeroSNRLeast && last < zeroSNRMost && alphas[n-2] < zeroSNRLeap*last
 }
 
 // NewAlphasCumprodOf computes alphas_cumprod from a beta for each timestep
@@ -31,7 +40,7 @@ func NewAlphasCumprodOf(betas []float64) (AlphasCumprod, error) {
 }
 
 // ZeroTerminalSNR is the process with [AlphasCumprod.ZeroTerminalSNR], itself if
-// it ends in pure noise already. Only discrete processes ([NewDiscrete]) have
+// it was rescaled already. Only discrete processes ([NewDiscrete]) have
 // alphas_cumprod; others are an error.
 func (p *Process) ZeroTerminalSNR() (*Process, error) {
 	if p.alphas == nil {
@@ -42,7 +51,3 @@ func (p *Process) ZeroTerminalSNR() (*Process, error) {
 	}
 	return NewDiscrete(p.alphas.ZeroTerminalSNR())
 }
-
-// EndsInNoise reports whether the highest noise level hides the sample altogether:
-// that of a discrete process with zero terminal SNR.
-func (p *Process) EndsInNoise() bool { return p.alphas.IsZeroTerminalSNR() }

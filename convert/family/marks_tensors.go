@@ -3,6 +3,7 @@ package family
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
@@ -65,7 +66,7 @@ func NumberMark(name string, shape []int64, values ...float32) model.Tensor {
 // SaidByMarks is what marks say, as metadata. Of several that contradict each other the
 // first counts in ComfyUI's order: EDM, EDM with v, v.
 func SaidByMarks(marks []model.Tensor) (said map[string]string, err error) {
-	find := func(name string) (numbers []float64, ok bool) {
+	find := func(name string) (numbers []string, ok bool) {
 		i := slices.IndexFunc(marks, func(t model.Tensor) bool { return t.Name == name })
 		if i < 0 || err != nil {
 			return nil, i >= 0
@@ -75,7 +76,7 @@ func SaidByMarks(marks []model.Tensor) (said map[string]string, err error) {
 			return nil, true
 		}
 		for _, v := range values {
-			numbers = append(numbers, float64(v))
+			numbers = append(numbers, strconv.FormatFloat(float64(v), 'g', -1, 32))
 		}
 		return numbers, true
 	}
@@ -87,7 +88,7 @@ func SaidByMarks(marks []model.Tensor) (said map[string]string, err error) {
 	_, v := find(markV)
 	_, zero := find(markZeroSNR)
 	if !hasLow {
-		low = []float64{0.002} // as in ComfyUI
+		low = []string{"0.002"} // as in ComfyUI
 	}
 	switch {
 	case err != nil:
@@ -100,12 +101,12 @@ func SaidByMarks(marks []model.Tensor) (said map[string]string, err error) {
 	case hasHigh && (len(high) != 1 || len(low) != 1):
 		err = fmt.Errorf("tensors %q and %q must have one number, got %d and %d", markVMax, markVMin, len(high), len(low))
 	case hasMean: // Playground 2.5: its autoencoder's latents have their own scale
-		said[keyLatentsMean], said[keyLatentsStd], said[keyScaleFactor] = floatsText(mean), floatsText(std), "0.5"
+		said[keyLatentsMean], said[keyLatentsStd], said[keyScaleFactor] = strings.Join(mean, " "), strings.Join(std, " "), "0.5"
 		said[keyPrediction], said[keySchedule] = "epsilon", "karras"
 		said[keyEDMMin], said[keyEDMMax], said[keyEDMData] = "0.002", "80", "0.5"
 	case hasHigh: // CosXL
 		said[keyPrediction], said[keySchedule] = "v", "karras"
-		said[keyEDMMin], said[keyEDMMax], said[keyEDMData] = floatsText(low), floatsText(high), "1"
+		said[keyEDMMin], said[keyEDMMax], said[keyEDMData] = low[0], high[0], "1"
 	default:
 		if v {
 			said[keyPrediction] = "v"

@@ -128,7 +128,7 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 	p := &pipeline.Pipeline{
 		Host: m.Host, Conditioner: pipeline.Prompts{Text: text}, Denoiser: m.denoiser, Autoencoder: m.kl,
 		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance,
-			Schedule: w.Schedule, ZeroSNR: m.denoiser.process.EndsInNoise(), OwnGuidance: m.Config.Variant == edits},
+			Schedule: w.Schedule, ZeroSNR: w.ZeroSNR, OwnGuidance: m.Config.Variant == edits},
 		Check: check, Batch: m.options.Batch,
 	}
 	m.see(p)
