@@ -26,13 +26,14 @@ func readConfig(in place, fields Object, said map[string]string) (warnings []str
 	c := &config{in: in, fields: fields, said: said}
 	switch in {
 	case inScheduler:
-		warnings = c.check(slices.Sorted(maps.Keys(schedulers))...)
+		warnings = c.check("a scheduler of diffusers with betas, such as EulerDiscreteScheduler, or EDMEulerScheduler or EDMDPMSolverMultistepScheduler",
+			slices.Collect(maps.Keys(schedulers))...)
 		c.scheduler()
 	case inUNet:
-		warnings = c.check("UNet2DConditionModel")
+		warnings = c.check("UNet2DConditionModel", "UNet2DConditionModel")
 		c.unet()
 	case inVAE:
-		warnings = c.check("AutoencoderKL")
+		warnings = c.check("AutoencoderKL", "AutoencoderKL")
 		c.vae()
 	}
 	return warnings, c.err

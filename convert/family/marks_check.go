@@ -63,9 +63,10 @@ type config struct {
 // new field into every file, with a default that nearly always leaves all as it
 // was, so that an error would shut out files that can be drawn with; but what one
 // is that was not read is said.
-func (c *config) check(class ...string) (unknown []string) {
+// The class must be one of a list, which the error describes.
+func (c *config) check(description string, class ...string) (unknown []string) {
 	if got, ok := c.text("_class_name"); ok && !slices.Contains(class, strings.TrimPrefix(got, "Flax")) {
-		c.fail("_class_name", "must be %s", strings.Join(class, " or "))
+		c.fail("_class_name", "must be %s", description)
 	}
 	for name, value := range c.fields {
 		if strings.HasPrefix(name, "_") {

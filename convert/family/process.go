@@ -41,6 +41,9 @@ func (r *Reader) process() {
 		}
 		m.AlphasCumprod, m.ZeroSNR = nil, false
 	}
+	if m.EDM != nil {
+		m.Schedule = "karras" // which its schedulers have
+	}
 	if name := m.Metadata[keySchedule]; name != "" {
 		schedule, err := sampler.LookupSchedule(name)
 		if err != nil {
