@@ -25,7 +25,7 @@ func modelFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
 		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` the most memory to take, such as 6G or 800M: on a GPU for everything, on the CPU for decoding"},
 		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
-		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: detected)"},
+		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon, v or sample (default: detected)"},
 	}
 }
 
@@ -67,8 +67,8 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 			wrong.add("type", "%v", err)
 		}
 	}
-	if f.set("prediction") && o.Prediction != "epsilon" && o.Prediction != "v" {
-		wrong.add("prediction", "must be epsilon or v, got %q", o.Prediction)
+	if f.set("prediction") && !slices.Contains([]string{"epsilon", "v", "sample"}, o.Prediction) {
+		wrong.add("prediction", "must be epsilon, v or sample, got %q", o.Prediction)
 	}
 	return o, wrong.err()
 }

@@ -47,6 +47,9 @@ type (
 	// and its bytes in the file.
 	Tensor = model.Tensor
 
+	// EDM is the process of training of a model in continuous time.
+	EDM = model.EDM
+
 	// Property is a number that tells a model from others of its family.
 	Property = model.Property
 

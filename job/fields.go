@@ -218,6 +218,12 @@ func table() []Field {
 			text: rngText, read: readRNG,
 		},
 		{
+			Path: "ZeroSNR", Flag: "zero-snr", A1111: "Noise Schedule", For: All,
+			Help: "rescale the noise schedule to zero terminal SNR, for a model that was trained so and whose file does not say it",
+			of:   plain(truth(), func(r *req) *bool { return &r.ZeroSNR }),
+			text: noiseScheduleText, read: readNoiseSchedule,
+		},
+		{
 			Path: "ClipSkip", Flag: "clip-skip", A1111: "Clip skip", API: "clip_skip", Arg: "N", For: All,
 			Help: "leave out the text encoder's last N-1 layers", Default: "what the model was trained with",
 			of: plain(atLeast(1), func(r *req) *int { return &r.ClipSkip }),

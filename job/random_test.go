@@ -116,6 +116,7 @@ func (d dice) request() request.Request {
 	}
 	if d.maybe() {
 		r.ClipSkip, r.DeepCache = d.whole(1, 12), d.whole(1, request.MaxSteps)
+		r.ZeroSNR = r.DeepCache%2 == 1
 	}
 	d.beginning(&r)
 	d.way(&r)

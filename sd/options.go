@@ -37,7 +37,7 @@ type Options struct {
 	// SDXL's second and its refiner's only one. [Open] alone takes them.
 	VAE, CLIPL, CLIPG string
 
-	// Prediction is what the UNet predicts, "epsilon" or "v". Empty takes what
+	// Prediction is what the UNet predicts, "epsilon", "v" or "sample". Empty takes what
 	// the file says; where it says nothing, as SD 2.x files do, a trial run of
 	// the UNet tells.
 	Prediction string
@@ -113,10 +113,10 @@ func (o Options) check() error {
 		return fmt.Errorf("waiting requests must be 1 to %d, or 0 for 256, got %d", MaxQueue, o.MaxWaiting)
 	}
 	switch o.Prediction {
-	case "", "epsilon", "v":
+	case "", "epsilon", "v", "sample":
 		return nil
 	}
-	return fmt.Errorf(`prediction must be "epsilon" or "v", got %q`, o.Prediction)
+	return fmt.Errorf(`prediction must be "epsilon", "v" or "sample", got %q`, o.Prediction)
 }
 
 // Kernels says which CPU operators a model computes with whose [Options] name

@@ -39,10 +39,6 @@ type Family struct {
 	// no prefix unless the family is Strict; nil if they have these already.
 	Names func(all []model.Stored) layout.Rename
 
-	// Marks is what tensors of a single file say by being there, as metadata. What
-	// the file's own metadata says wins.
-	Marks func(all []model.Stored) map[string]string
-
 	// Fused are the layers of the original layout, for families that the
 	// diffusers library has in pieces, named "transformer_blocks.…".
 	Fused []layout.Fusion
@@ -53,8 +49,9 @@ type Family struct {
 	Folder *Folder
 
 	// Settings reads what the configuration files of a diffusers folder say and
-	// shapes do not, as metadata. json reads one of them, if it is there.
-	Settings func(json func(path string, to any) error) (map[string]string, error)
+	// shapes do not, as metadata, and warns of what it does not know. json reads one
+	// of them, if it is there.
+	Settings func(json func(path string, to any) error) (said map[string]string, warnings []string, err error)
 
 	// Tokenizer is the folder, in a diffusers folder, of the byte-pair merges.
 	Tokenizer string
@@ -163,13 +160,15 @@ func configure(f *Family, m *model.Model) error {
 	if f == nil || f.Read == nil {
 		return nil
 	}
-	before := *m
-	config, err := read(f, m)
-	if err != nil && !f.Strict {
-		*m = before
+	trial := m.Copy() // what fails leaves the model as it was
+	config, err := read(f, trial)
+	switch {
+	case err == nil:
+		trial.Config = config
+		*m = *trial
+	case !f.Strict:
 		return nil
 	}
-	m.Config = config
 	return err
 }
 

@@ -27,16 +27,18 @@ type UNetConfig struct {
 	// LinearProjection says that the layers around a transformer are linear
 	// ([C, C]), as in SD 2.x, and not 1x1 convolutions ([C, C, 1, 1]).
 	LinearProjection bool
+
+	Norms NormConfig `json:",omitzero"`
 }
 
 // Params are the hyperparameters of the network "unet".
 func (c UNetConfig) Params() map[string][]float64 {
-	return map[string][]float64{
+	return c.Norms.params(map[string][]float64{
 		"in_channels": one(c.InChannels), "out_channels": one(c.OutChannels), "model_channels": one(c.ModelChannels),
 		"channel_mult": each(c.ChannelMult), "num_res_blocks": one(c.NumResBlocks), "transformer_depth": each(c.TransformerDepth),
 		"middle_depth": one(c.MiddleDepth), "context_dim": one(c.ContextDim), "adm_channels": one(c.ADMChannels),
 		"heads": one(c.Heads), "head_dim": one(c.HeadDim),
-	}
+	})
 }
 
 // Weights are those of latent diffusion's UNet, as CompVis names them

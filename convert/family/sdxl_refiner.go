@@ -16,7 +16,6 @@ var sdxlRefiner = &Family{
 	},
 	Runs: true, Strict: true,
 	Names:     singleXLFile,
-	Marks:     xlMarks,
 	Folder:    stableDiffusionFolder([]string{"text_encoder_2"}, FolderPart{"text_encoder_2", TextFile, layout.TextNames(model.Text1Prefix)}),
 	Settings:  stableDiffusionSettings(SDXLRefiner),
 	Tokenizer: "tokenizer",

@@ -26,26 +26,6 @@ type StableDiffusion struct {
 	VAE   VAEConfig
 }
 
-// Keys of metadata that win over what the shapes tell: in GGUF files, and in the
-// metadata of safetensors files. The configuration files of a diffusers folder
-// are brought into the same form.
-const (
-	keyPrediction     = "sdgo.prediction"
-	keyModelSpec      = "modelspec.prediction_type"
-	keyNativeSize     = "sdgo.native_size"
-	keyGuidance       = "sdgo.guidance"
-	keySampleSize     = "sdgo.unet.sample_size" // latent pixels
-	keyTextHeads      = "sdgo.text.heads"
-	keyText2Heads     = "sdgo.text2.heads"
-	keyTextActivation = "sdgo.text.activation"
-	keyTextEps        = "sdgo.text.eps"
-	keyTextFinal      = "sdgo.text.final_layer"
-	keyUNetHeads      = "sdgo.unet.heads"
-	keyUNetHeadDim    = "sdgo.unet.head_dim"
-	keyUNetHeadList   = "sdgo.unet.heads_by_level"
-	keyScaleFactor    = "sdgo.vae.scale_factor"
-)
-
 // stableDiffusion is what the entries of these families share. text are the
 // prefixes of the text encoders; traits sets what is the same within a family and
 // no shape tells.
@@ -57,7 +37,7 @@ func stableDiffusion(text []string, traits func(r *Reader, c *StableDiffusion)) 
 			c.readUNet, c.readVAE,
 			func(r *Reader) { c.readTexts(r, text) },
 			func(r *Reader) { c.applyTraits(r, traits) },
-			c.applyMetadata, (*Reader).schedule, c.complete,
+			c.applyMetadata, (*Reader).process, c.complete,
 		} {
 			if step(r); r.err != nil {
 				return nil
@@ -154,15 +134,8 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 	default:
 		r.Fail("text encoder: the activation must be quick_gelu or gelu, got %.20q", act)
 	}
-	for _, key := range []string{keyModelSpec, keyPrediction} {
-		switch p := m.Metadata[key]; p {
-		case "":
-		case "epsilon", "v":
-			m.Prediction = p
-		default:
-			r.Fail("%s: the prediction type must be epsilon or v, got %.20q", key, p)
-		}
-	}
+	c.UNet.Norms.apply(r, keyUNetGroups, keyUNetEps)
+	c.VAE.applyMetadata(r)
 	for _, key := range []string{model.KeyMerges, model.KeyGGUFMerges} {
 		if text := m.Metadata[key]; text != "" {
 			m.Merges = MergeList(text)

@@ -19,7 +19,6 @@ var unused = []*regexp.Regexp{
 	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.(model\.)?(logit_scale|attn_mask)$`),
 	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.transformer\.(text_model\.)?(embeddings\.position_ids|logit_scale)$`),
 	regexp.MustCompile(`^cond_stage_model\.(model\.text_projection|transformer\.(text_model\.)?text_projection(\.weight)?)$`),
-	regexp.MustCompile(`^(v_pred|ztsnr)$`),
 }
 
 var (

@@ -12,20 +12,20 @@ import (
 
 // addFile recognises a file by its tensors and adds them to the model.
 func addFile(m *model.Model, all []model.Stored) error {
+	all, marks, err := family.TakeMarks(all)
+	if err != nil {
+		return err
+	}
 	f, err := family.Recognise(all)
 	if err != nil {
+		return err
+	}
+	if err := addMarks(m, marks); err != nil {
 		return err
 	}
 	m.Family, m.Description = f.Name, f.Description
 	if all, err = scaled(all); err != nil {
 		return err
-	}
-	if f.Marks != nil {
-		for key, value := range f.Marks(all) {
-			if m.Metadata[key] == "" {
-				setMetadata(m, key, value)
-			}
-		}
 	}
 	if f.Strict {
 		return add(m, f.Family, all, f.Names(all))
@@ -83,6 +83,22 @@ func add(m *model.Model, f *family.Family, all []model.Stored, rename layout.Ren
 		slices.Sort(unknown)
 		return fmt.Errorf("%d of %d tensors belong to no network of the model: %q; remove them, or use a file with the model's networks alone",
 			len(unknown), len(all), unknown[:min(len(unknown), 3)])
+	}
+	return nil
+}
+
+// addMarks gives a model the tensors that are marks, and what they say as metadata.
+// What the file's own metadata says wins.
+func addMarks(m *model.Model, marks []model.Tensor) error {
+	said, err := family.SaidByMarks(marks)
+	if err != nil {
+		return err
+	}
+	m.Marks = append(m.Marks, marks...)
+	for key, value := range said {
+		if m.Metadata[key] == "" {
+			setMetadata(m, key, value)
+		}
 	}
 	return nil
 }

@@ -90,6 +90,10 @@ type component struct {
 	place   func(family.Slots) string
 	tensors []model.Stored // without a prefix
 	from    *family.Family // that the file is of
+
+	said     map[string]string // the file's metadata
+	marks    []model.Tensor
+	schedule []model.Stored // alphas_cumprod, if it has it
 }
 
 func (c Components) list() []*component {
@@ -136,6 +140,9 @@ func assemble(m *model.Model, c Components, base func() (*model.Model, error)) e
 	if len(all) == 0 {
 		return errors.New("no file to put a model together from")
 	}
+	for _, p := range components {
+		all = p.speak(m, all)
+	}
 	return addFile(m, all)
 }
 
@@ -158,15 +165,21 @@ func readBase(m *model.Model, c Components, load func() (*model.Model, error)) (
 	if f.Role == family.Denoiser && !slices.ContainsFunc(base.Tensors, func(t model.Tensor) bool { return strings.HasPrefix(t.Name, model.UNetPrefix) }) {
 		prefix = model.UNetPrefix
 	}
-	m.Format, m.Metadata = base.Format, base.Metadata
+	m.Format, m.Metadata, m.Values = base.Format, base.Metadata, base.Values
 	if c.CLIPL == "" && c.CLIPG == "" {
 		m.Ignored = append(m.Ignored, base.Ignored...) // some tell whose text encoder it is
 		if family.Configure(base) == nil {
 			carry(m, base)
 		}
 	}
+	m.Warnings = append(m.Warnings, base.Warnings...)
 	for _, t := range base.Tensors {
-		t.Name = prefix + t.Name
+		if t.Name != model.ScheduleName {
+			t.Name = prefix + t.Name
+		}
+		all = append(all, model.Stored{Tensor: t, DType: t.Type.String()})
+	}
+	for _, t := range base.Marks {
 		all = append(all, model.Stored{Tensor: t, DType: t.Type.String()})
 	}
 	return all, f, nil
@@ -197,6 +210,9 @@ func (p *component) read(m *model.Model) error {
 		return err
 	}
 	p.from = family.Lookup(one.Family)
+	if err := p.listen(m, one); err != nil {
+		return err
+	}
 	for _, prefix := range p.inside {
 		for _, t := range one.Tensors {
 			if rest, ok := strings.CutPrefix(t.Name, prefix); ok {

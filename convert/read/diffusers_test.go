@@ -160,8 +160,8 @@ func TestDiffusersErrors(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte("{"), 0o666)
 		}, "model_index.json: unexpected end of JSON"},
 		{"prediction", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"prediction_type":"sample"}`), 0o666)
-		}, `the prediction type must be epsilon or v, got "sample"`},
+			return os.WriteFile(filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"prediction_type":"flow_prediction"}`), 0o666)
+		}, `scheduler/scheduler_config.json: prediction_type must be epsilon, v_prediction or sample, got "flow_prediction"`},
 		{"activation", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "text_encoder/config.json"), []byte(`{"hidden_act":"relu"}`), 0o666)
 		}, `the activation must be quick_gelu or gelu, got "relu"`},

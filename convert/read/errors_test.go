@@ -96,7 +96,7 @@ func TestWrongTensors(t *testing.T) {
 		{"widths", replace(zeros(model.UNetPrefix+"input_blocks.3.0.in_layers.2.weight", "F16", 65, 32, 3, 3)), "must have a multiple of the first level's 32 channels, got 65"},
 		{"context", replace(zeros(model.UNetPrefix+"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", "F16", 32, 65)), "a text encoder of width 64 does not fit a UNet that needs 65"},
 		{"schedule", add(zeros("alphas_cumprod", "F32", 5)), "must have numbers that fall from 1 to 0, element 0 is 0"},
-		{"schedule's type", add(zeros("alphas_cumprod", "F16", 5)), "must be 2 to 65536 f32 numbers, got f16"},
+		{"schedule's shape", add(zeros("alphas_cumprod", "F16", 5, 5)), "must be 2 to 65536 numbers of type f32, f64, f16 or bf16, got f16 of shape [5 5]"},
 		{"channels", replace(zeros(model.UNetPrefix+"input_blocks.0.0.weight", "F16", 32, 7, 3, 3)), "a UNet with 7 input and 4 output channels"},
 		{"classes", add(zeros(model.UNetPrefix+"label_emb.0.0.weight", "F16", 4, 4)), "tensor \"model.diffusion_model.label_emb.0.0.weight\" must have the shape [128 4], got [4 4]"},
 		{"another text encoder", add(zeros("conditioner.embedders.0.transformer.text_model.x", "F16", 4)), "tensors are surplus"},
@@ -122,7 +122,7 @@ func TestWrongMetadata(t *testing.T) {
 		{"sdgo.native_size", "1e300", "a number from"},
 		{"sdgo.guidance", "-1", "to 1000, got \"-1\""},
 		{"sdgo.text.final_layer", "3", "a number from 1 to 2, got \"3\""},
-		{"sdgo.prediction", "x0", "must be epsilon or v, got \"x0\""},
+		{"sdgo.prediction", "x0", "must be epsilon, v or sample, got \"x0\""},
 		{"sdgo.text.activation", "relu", "must be quick_gelu or gelu, got \"relu\""},
 	} {
 		_, err := Open(fixture.SaveNew(t, map[string]string{c.key: c.value}, fixture.Fill(fixture.Weights(fixture.Tiny()), "F16")))

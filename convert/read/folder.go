@@ -16,7 +16,7 @@ import (
 // a model_index.json, or one network.
 func readFolder(m *model.Model, c Components) error {
 	m.Format = "diffusers"
-	var index object
+	var index family.Object
 	err := readJSON(filepath.Join(m.Path, "model_index.json"), &index)
 	if errors.Is(err, os.ErrNotExist) {
 		for _, base := range []string{family.NetFile, family.TextFile} {
@@ -152,7 +152,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 func readSettings(m *model.Model) (err error) {
 	f := family.Lookup(m.Family)
 	if f.Settings != nil {
-		m.Metadata, err = f.Settings(func(path string, to any) error {
+		m.Metadata, m.Warnings, err = f.Settings(func(path string, to any) error {
 			err := readJSON(filepath.Join(m.Path, filepath.FromSlash(path)), to)
 			if errors.Is(err, os.ErrNotExist) {
 				return nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -75,7 +76,7 @@ func variantsIn(folder, base string) (variants []string, err error) {
 
 // readIndex reads the file that says which shard holds each tensor.
 func readIndex(path string) (map[string]string, error) {
-	var index, names object
+	var index, names family.Object
 	if err := readJSON(path, &index); err != nil {
 		return nil, err
 	}

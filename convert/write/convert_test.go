@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
 	"github.com/sdgo/sdgo/convert/read"
@@ -38,7 +39,7 @@ func TestConvert(t *testing.T) {
 					require.LessOrEqual(t, done, total)
 					calls, last = calls+1, done
 				}}))
-				require.Equal(t, len(source.Tensors), calls)
+				require.Equal(t, len(source.Tensors)+len(family.WrittenMarks(source)), calls)
 				got := open(t, path)
 				require.Equal(t, "gguf", got.Format)
 				require.Equal(t, "Tiny", got.Metadata["general.name"])

@@ -99,6 +99,11 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 
 // checkSampling checks that the schedule and the guidance suit the model.
 func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
+	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	if err != nil {
+		e.Join(request.Problemf("ZeroSNR", "%v", err))
+		process = p.Denoiser.Process()
+	}
 	passes := []request.Resolved{d.Resolved}
 	for _, h := range d.passes {
 		passes = append(passes, h.drawing.Resolved)
@@ -111,7 +116,7 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 		if q.Schedule.Sigmas == nil { // unknown
 			continue
 		}
-		if err := q.Schedule.Check(p.Denoiser.Process()); err != nil {
+		if err := q.Schedule.Check(process); err != nil {
 			e.Join(request.Problemf(field, "%v", err))
 		}
 	}
@@ -124,6 +129,14 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	case slices.Contains(answers, sampler.AnswerPerturbed) && !p.Denoiser.Perturbs():
 		e.Add("Guider", "%s needs perturbed attention, which the model's network does not have", d.Guider)
 	}
+}
+
+// processOf is a denoiser's process, with zero terminal SNR if a request asks for that.
+func processOf(d Denoiser, zeroSNR bool) (*sampler.Process, error) {
+	if !zeroSNR {
+		return d.Process(), nil
+	}
+	return d.Process().ZeroTerminalSNR()
 }
 
 // attach finds the models that a request names.
@@ -139,6 +152,8 @@ func (p *Pipeline) attach(d *Drawing, with Attached, e *request.Error) {
 			e.Add("TAESD", "no tiny autoencoder %.80q is attached", d.TAESD)
 		} else if err := d.taesd.Fits(p.Denoiser.Latent(p.Defaults.Align, p.Defaults.Align)[0], p.Autoencoder.Factor()); err != nil {
 			e.Add("TAESD", "%v", err)
+		} else if a, ok := p.Autoencoder.(interface{ OwnLatents() bool }); ok && a.OwnLatents() {
+			e.Add("TAESD", "the model's latents have their own mean and deviation, for which there is no tiny autoencoder")
 		}
 	}
 	d.passes = nil

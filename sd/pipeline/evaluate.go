@@ -111,7 +111,11 @@ type run struct {
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
 // it holds the memory of one phase: none comes back.
 func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
-	model, err := sampler.Precondition(p.Denoiser.Process(), prediction)
+	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	if err != nil {
+		return nil, err
+	}
+	model, err := sampler.Precondition(process, prediction)
 	if err != nil {
 		return nil, err
 	}

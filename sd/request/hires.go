@@ -94,7 +94,7 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 		if p.Request.Sampler, err = sampler.Lookup(p.Sampler); err != nil {
 			add("Sampler", "%v", err)
 		}
-		fill(&p.Schedule, p.Request.Sampler.DefaultSchedule())
+		fill(&p.Schedule, q.scheduleOf(p.Request.Sampler))
 	}
 	if p.Schedule != "" {
 		if p.Request.Schedule, err = p.Request.Sampler.LookupSchedule(p.Schedule); err != nil {

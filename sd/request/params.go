@@ -28,7 +28,7 @@ func (q Resolved) Params(model string, seed int64) Params {
 	}
 	r.Guidance = Float(q.Guidance)
 	r.Sampler, r.Schedule = q.Sampler.Name, q.Schedule.Name
-	if r.Guider == defaultGuider {
+	if r.Guider == defaultGuider && q.defaultGuider == defaultGuider {
 		r.Guider = ""
 	}
 	r.SetSeed(uint64(seed))

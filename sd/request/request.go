@@ -120,6 +120,12 @@ type Request struct {
 	// says how much.
 	DeepCache int
 
+	// ZeroSNR rescales the model's noise schedule to zero terminal SNR (Lin et al. 2024,
+	// arXiv:2305.08891), for a model that was trained so and whose file does not say
+	// it. Such models predict v. With it the default schedule is "trailing" and the
+	// default guidance "cfg_rescale" with phi 0.7, as for files that say it.
+	ZeroSNR bool
+
 	// Seed is the seed of the first picture; picture i of a request has
 	// Seed + i. RandomSeed draws one.
 	Seed int64

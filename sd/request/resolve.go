@@ -15,6 +15,16 @@ type Defaults struct {
 	Side     int     // native size, pixels
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
+
+	// Schedule is the schedule of a run that names none and whose sampler has none of
+	// its own; empty means "discrete". A model with zero terminal SNR has "trailing",
+	// whatever Schedule is, and guidance "cfg_rescale" with phi 0.7.
+	Schedule string
+	ZeroSNR  bool
+
+	// OwnGuidance says that the model's family has its own kind of guidance, which
+	// takes no other's place.
+	OwnGuidance bool
 }
 
 // The defaults of all models.
@@ -26,6 +36,8 @@ const (
 	defaultRefinerAt     = 0.8
 	defaultSampler       = "euler_a"
 	defaultGuider        = "cfg"
+	zeroSNRSchedule      = "trailing"
+	zeroSNRGuider        = "cfg_rescale" // whose phi is 0.7
 
 	// On LAION's scale of 1 to 10, as in the diffusers library.
 	defaultAestheticScore         = 6.0
@@ -48,8 +60,9 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
-	StepsMade                                         int              // number of steps on an initial picture; 0 means that Strength decides
-	Pass, StepsBefore                                 int              // of a hires pass: its number, from 1, and the steps of all passes before
+	defaultSchedule, defaultGuider                    string
+	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
+	Pass, StepsBefore                                 int // of a hires pass: its number, from 1, and the steps of all passes before
 }
 
 // Pass is a hires pass with every default filled in. Request is the pass as a request:
@@ -68,6 +81,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	var e Error
 	q := Resolved{Request: r, Align: d.Align}
 	q.fillNumbers(d)
+	q.fillNames(d)
 	q.checkPictures(&e)
 	q.checkImage(&e)
 	width, height := d.Side, d.Side
@@ -115,6 +129,26 @@ func (q *Resolved) fillNumbers(d Defaults) {
 	fill(&q.RNG, TorchRNG)
 }
 
+// fillNames finds the schedule and the guidance of a run that names none. Those for zero
+// terminal SNR are the diffusers library's recommendations, after Lin et al. 2024.
+func (q *Resolved) fillNames(d Defaults) {
+	q.defaultSchedule, q.defaultGuider = d.Schedule, defaultGuider
+	if d.ZeroSNR || q.ZeroSNR {
+		q.defaultSchedule = zeroSNRSchedule
+		if !d.OwnGuidance {
+			q.defaultGuider = zeroSNRGuider
+		}
+	}
+}
+
+// scheduleOf is the name of the schedule of a run of a sampler that names none.
+func (q *Resolved) scheduleOf(s sampler.Sampler) string {
+	if q.defaultSchedule == "" || s.OwnSchedule {
+		return s.DefaultSchedule()
+	}
+	return q.defaultSchedule
+}
+
 func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(e, "Count", q.Count, 1, MaxCount)
@@ -154,7 +188,7 @@ func (q *Resolved) checkSampler(e *Error) {
 	if q.Sampler, err = q.Sampler.With(q.SamplerOptions); err != nil {
 		addAll(e, "SamplerOptions", err)
 	}
-	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
+	fill(&q.Request.Schedule, q.scheduleOf(q.Sampler))
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
 	}
@@ -162,7 +196,10 @@ func (q *Resolved) checkSampler(e *Error) {
 
 // checkGuidance looks up the kind of guidance and checks its numbers.
 func (q *Resolved) checkGuidance(e *Error) {
-	fill(&q.Guider, defaultGuider)
+	if q.Guider == "" && len(q.GuiderOptions) > 0 { // of cfg
+		q.Guider = defaultGuider
+	}
+	fill(&q.Guider, q.defaultGuider)
 	guider, err := sampler.LookupGuider(q.Guider)
 	if err != nil {
 		e.Add("Guider", "%v", err)

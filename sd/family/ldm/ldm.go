@@ -1,6 +1,7 @@
 package ldm
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/sdgo/sdgo/cgo"
@@ -39,12 +40,9 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 		return nil, err
 	}
 	m := &Model{Host: h, Config: config, options: o}
-	process := sampler.StableDiffusion()
-	if a := h.Weights.AlphasCumprod; a != nil {
-		var err error
-		if process, err = sampler.NewDiscrete(a); err != nil {
-			return nil, err
-		}
+	process, err := processOf(h.Weights)
+	if err != nil {
+		return nil, err
 	}
 	tokens := tokenizer.CLIP()
 	if merges := h.Weights.Merges; merges != nil {
@@ -77,11 +75,11 @@ func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, che
 	if err != nil {
 		return err
 	}
-	known := m.options.Prediction
-	if known == "" {
-		known = m.Host.Weights.Prediction
+	known, err := prediction(cmp.Or(m.options.Prediction, m.Host.Weights.Prediction), process)
+	if err != nil {
+		return err
 	}
-	m.denoiser = &unet{config: m.Config.UNet, net: net, factor: m.Config.VAE.Factor(), process: process, known: sampler.Prediction(known),
+	m.denoiser = &unet{config: m.Config.UNet, net: net, factor: m.Config.VAE.Factor(), process: process, known: known,
 		found: pipeline.NewOnce[sampler.Prediction]()}
 	m.kl, err = autoencoder.NewKL(m.Host, m.Config.VAE)
 	return err
@@ -129,8 +127,9 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 	w := m.Host.Weights
 	p := &pipeline.Pipeline{
 		Host: m.Host, Conditioner: pipeline.Prompts{Text: text}, Denoiser: m.denoiser, Autoencoder: m.kl,
-		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance},
-		Check:    check, Batch: m.options.Batch,
+		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance,
+			Schedule: w.Schedule, ZeroSNR: w.ZeroSNR, OwnGuidance: m.Config.Variant == edits},
+		Check: check, Batch: m.options.Batch,
 	}
 	m.see(p)
 	p.Init()
