@@ -5,6 +5,9 @@ package model
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/mmap"
@@ -56,14 +59,16 @@ type Model struct {
 	// Tensors are the weights.
 	Tensors []Tensor
 
-	// Ignored are the names, as in the file, of tensors that no network uses.
-	Ignored []string
+	// Ignored are the names, as in the file, of tensors that no network uses. Unknown
+	// are those among them of which it is not known what they are; see Warnings.
+	Ignored, Unknown []string
 
 	// Metadata is what the file says about itself, under the file's own keys.
 	Metadata map[string]string
 
-	index map[string]int // of Tensors, by name
-	files []File
+	index   map[string]int    // of Tensors, by name
+	skipped map[string]string // see Skip
+	files   []File
 }
 
 // Property is a number that tells a model from others of its family.
@@ -137,6 +142,51 @@ func (m *Model) Rename(i int, name string) {
 	delete(m.index, m.Tensors[i].Name)
 	m.Tensors[i].Name = name
 	m.index[name] = i
+}
+
+// Skip notes that a tensor of the file is no weight, and why. What a network needs under
+// its canonical name is then an error that says so; what none needs is only ignored. It is
+// for the code that opens models.
+func (m *Model) Skip(nameInFile, canonical, why string) {
+	if m.skipped == nil {
+		m.skipped = map[string]string{}
+	}
+	m.skipped[canonical] = why
+	m.Ignore(nameInFile)
+}
+
+// Skipped says why the tensor of a canonical name is no weight; "" if none of that name
+// was skipped.
+func (m *Model) Skipped(canonical string) string { return m.skipped[canonical] }
+
+// Ignore notes a tensor that belongs to no network, and of which it is not known what
+// it is. It is for the code that opens models.
+func (m *Model) Ignore(nameInFile string) {
+	m.Ignored, m.Unknown = append(m.Ignored, nameInFile), append(m.Unknown, nameInFile)
+}
+
+// Warnings are what the user should know of the file although it can be used, a
+// sentence each.
+func (m *Model) Warnings() []string {
+	const most = 3
+	if len(m.Unknown) == 0 {
+		return nil
+	}
+	names := slices.Sorted(slices.Values(m.Unknown))
+	var list strings.Builder
+	for i, name := range names[:min(len(names), most)] {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		fmt.Fprintf(&list, "%.80q", name)
+	}
+	if len(names) > most {
+		list.WriteString(", …")
+	}
+	if len(names) == 1 {
+		return []string{"1 tensor belongs to no network of the model and is ignored: " + list.String()}
+	}
+	return []string{fmt.Sprintf("%d tensors belong to no network of the model and are ignored: %s", len(names), list.String())}
 }
 
 // AddFiles gives the model mapped files, which Close unmaps.
