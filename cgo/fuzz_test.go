@@ -34,7 +34,7 @@ func fuzzNets() []fuzzNet {
 		{"vae_encoder", autoencoder, []Input{{Name: "image", Shape: []int64{1, 3, 8, 8}}}, []string{"moments"}},
 		{"esrgan", Params{"in_channels": {3}, "out_channels": {3}, "features": {8}, "growth": {4}, "blocks": {1}, "doublings": {1}},
 			[]Input{{Name: "image", Shape: []int64{1, 3, 4, 4}}}, []string{"image"}},
-		{"srvgg", Params{"channels": {3}, "features": {8}, "layers": {1}, "scale": {2}, "activation": {0}},
+		{"srvgg", Params{"channels": {3}, "features": {8}, "layers": {1}, "scale": {2}},
 			[]Input{{Name: "image", Shape: []int64{1, 3, 4, 4}}}, []string{"image"}},
 		{"taesd_decoder", taesd, []Input{{Name: "z", Shape: []int64{1, 4, 4, 4}}}, []string{"image"}},
 		{"taesd_encoder", taesd, []Input{{Name: "image", Shape: []int64{1, 3, 8, 8}}}, []string{"z"}},
@@ -114,7 +114,7 @@ func (n *fuzzNet) edit(s *mutate.Script) {
 	names := map[string][]string{"unet": {"heads", "head_dim", "adm_channels", "context_dim", "model_channels", "num_res_blocks", "middle_depth", "transformer_depth", "input_depth", "output_depth", "guidance_dim", "channel_mult", "in_channels", "out_channels"},
 		"clip_text": {"vocabulary", "width", "heads", "layers", "ffn", "context_length", "activation", "eps"},
 		"esrgan":    {"in_channels", "out_channels", "features", "growth", "blocks", "doublings"},
-		"srvgg":     {"channels", "features", "layers", "scale", "activation"}}[n.arch]
+		"srvgg":     {"channels", "features", "layers", "scale"}}[n.arch]
 	if names == nil {
 		names = []string{"channels", "image_channels", "latent_channels", "blocks", "z_channels", "embed_dim", "quant_conv", "num_res_blocks", "channel_mult"}
 	}

@@ -82,6 +82,9 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer m.Close()
+	for _, text := range m.Warnings() {
+		p.log(f).Warn(m.Path + ": " + text)
+	}
 	if dry {
 		return previewConvert(p, f, m, o)
 	}

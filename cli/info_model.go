@@ -56,6 +56,9 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 	if n := len(m.Ignored); n > 0 {
 		line("ignored", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
 	}
+	for _, text := range m.Warnings() {
+		line("warning", "%s", text)
+	}
 	fmt.Fprintln(t)
 	if err := t.Flush(); err != nil {
 		return err
@@ -114,6 +117,7 @@ type jsonKind struct {
 type jsonContents struct {
 	Facts    map[string]int    `json:"facts,omitempty"` // of families without networks
 	Ignored  []string          `json:"ignored,omitempty"`
+	Warnings []string          `json:"warnings,omitempty"`
 	Metadata map[string]string `json:"metadata"`
 	Parts    []jsonPart        `json:"parts"`
 	Tensors  []jsonTensor      `json:"tensors,omitempty"`
@@ -157,7 +161,7 @@ type jsonTensor struct {
 func modelJSON(m *convert.Model, tensors bool) jsonModel {
 	out := jsonModel{networks: convert.Networks(m)}
 	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance}
-	out.Metadata = boundedMetadata(m.Metadata)
+	out.Metadata, out.Warnings = boundedMetadata(m.Metadata), m.Warnings()
 	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
 		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))
 	}

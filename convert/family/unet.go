@@ -43,12 +43,30 @@ func unetProperties(d *Describer) {
 	d.Property("width", d.Dim("input_blocks.0.0.weight", 0))
 	d.Property("context", context)
 	d.Say(textWidths[context])
+	d.Say(unetOf(d.Model).prunedName())
 	switch in {
 	case 9:
 		d.Say("inpainting")
 	case 8:
 		d.Say("editing pictures")
 	}
+}
+
+// unetOf is the configuration of a file of a UNet, whose tensors may have no prefix; the
+// zero value if it is none that can be run.
+func unetOf(m *model.Model) UNetConfig {
+	prefixed := &model.Model{}
+	for _, t := range m.Tensors {
+		t.Name = model.UNetPrefix + strings.TrimPrefix(t.Name, model.UNetPrefix)
+		if prefixed.Index(t.Name) < 0 {
+			prefixed.Add(t)
+		}
+	}
+	r := &Reader{Model: prefixed}
+	if c := r.UNet(); r.err == nil {
+		return c
+	}
+	return UNetConfig{}
 }
 
 // wholeModel is the family of the whole model, which ComfyUI-GGUF expects files

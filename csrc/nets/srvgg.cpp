@@ -3,7 +3,7 @@
 // become pixels; what they give is added to the picture enlarged by its nearest pixels.
 //
 // Hyperparameters: channels (of the picture), features, layers (convolutions between the
-// first and the last), scale, activation: 0 PReLU, 1 ReLU, 2 leaky ReLU of slope 0.1.
+// first and the last), scale.
 // Input: image [N, channels, H, W], 0 to 1.
 // Output: image [N, channels, H·scale, W·scale].
 #include "nets/architecture.h"
@@ -12,14 +12,11 @@ namespace sdgo {
 
 namespace {
 
-constexpr float kSlope = 0.1f;
-
 class Srvgg : public Architecture {
   public:
     explicit Srvgg(const Params &p)
         : channels_(p.integer("channels", 1, 64)), features_(p.integer("features", 1, 1 << 10)),
-          layers_(p.integer("layers", 0, 256)), scale_(p.integer("scale", 1, 8)),
-          activation_(p.integer("activation", 0, 2)) {}
+          layers_(p.integer("layers", 0, 256)), scale_(p.integer("scale", 1, 8)) {}
 
     Shapes nominal_inputs() const override { return {{"image", {1, channels_, 2, 2}}}; }
     std::vector<std::string> nominal_outputs() const override { return {"image"}; }
@@ -28,13 +25,13 @@ class Srvgg : public Architecture {
         expect_image(inputs, outputs, "srvgg", "image", channels_, 1, "image");
     }
 
-    // The layers of body are counted with the activations, which PReLU's have weights.
+    // The layers of body are counted with the activations, whose slopes are weights.
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
         const Tensor image = inputs.at("image");
         Tensor h = ops.image_in(image);
         for (int i = 0; i <= layers_; i++) {
             h = ops.conv2d(h, "body." + std::to_string(2 * i), {features_});
-            h = activate(ops, h, "body." + std::to_string(2 * i + 1));
+            h = ops.prelu(h, "body." + std::to_string(2 * i + 1));
         }
         h = ops.conv2d(h, "body." + std::to_string(2 * layers_ + 2), {channels_ * scale_ * scale_});
         h = ops.pixel_shuffle(ops.image_out(h), scale_);
@@ -42,16 +39,9 @@ class Srvgg : public Architecture {
     }
 
   private:
-    Tensor activate(Ops &ops, Tensor h, const std::string &name) const {
-        if (activation_ == 0) {
-            return ops.prelu(h, name);
-        }
-        return ops.leaky_relu(h, activation_ == 1 ? 0 : kSlope);
-    }
-
     int channels_;
     int64_t features_;
-    int layers_, scale_, activation_;
+    int layers_, scale_;
 };
 
 } // namespace
