@@ -11,7 +11,7 @@ import (
 // once a step, without the negative prompt.
 func TestGuidanceAsInput(t *testing.T) {
 	ref := readReference(t, unetsFolder, "reference.safetensors")
-	m, err := Open(unusualFile(t, "lcm", unusualUNets(t)["lcm"]), Options{Type: "f32"})
+	m, err := Open(unusualFile(t, "lcm", unusualUNets(t)["lcm"].original), Options{Type: "f32"})
 	require.NoError(t, err)
 	defer m.Close()
 	for i, scale := range []float64{1, 4.5, 8.5} {
@@ -44,7 +44,7 @@ func TestGuidanceAsInput(t *testing.T) {
 
 // Without attention in the middle there is none to perturb.
 func TestNoMiddleToPerturb(t *testing.T) {
-	m, err := Open(unusualFile(t, "bk-sdm-tiny", unusualUNets(t)["bk-sdm-tiny"]), Options{})
+	m, err := Open(unusualFile(t, "bk-sdm-tiny", unusualUNets(t)["bk-sdm-tiny"].original), Options{})
 	require.NoError(t, err)
 	defer m.Close()
 	_, err = m.Generate(context.Background(), Request{Guider: "pag", Steps: 2, Width: 64, Height: 64})

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,8 +76,9 @@ func unetInput(name string, shape ...int64) cgo.Input {
 	return in
 }
 
-// unusualUNet are a network's tensors, in both layouts.
-type unusualUNet struct{ original, diffusers []safetensors.Tensor }
+// unusualUNet are a network's tensors, in both layouts, and as scripts write the original
+// one.
+type unusualUNet struct{ original, diffusers, scripted []safetensors.Tensor }
 
 func unusualUNets(t *testing.T) map[string]*unusualUNet {
 	t.Helper()
@@ -103,6 +105,8 @@ func unusualUNets(t *testing.T) map[string]*unusualUNet {
 		all[f[0]].original = append(all[f[0]].original, one)
 		one.Name = f[2]
 		all[f[0]].diffusers = append(all[f[0]].diffusers, one)
+		one.Name = f[4]
+		all[f[0]].scripted = append(all[f[0]].scripted, one)
 	}
 	return all
 }
@@ -111,7 +115,7 @@ func unusualUNets(t *testing.T) map[string]*unusualUNet {
 func isXL(name string) bool { return !strings.HasPrefix(name, "bk-sdm-") && name != "lcm" }
 
 // unusualFile is a single file with a network of testdata/unets, in the original layout.
-func unusualFile(t *testing.T, name string, unet *unusualUNet) string {
+func unusualFile(t *testing.T, name string, unet []safetensors.Tensor) string {
 	base := filepath.Join(netsFolder, "sd1.safetensors")
 	if isXL(name) {
 		base = filepath.Join(xlFolder, "base.safetensors")
@@ -130,7 +134,7 @@ func unusualFile(t *testing.T, name string, unet *unusualUNet) string {
 		file.Metadata["sdgo.unet.head_dim"] = "32"
 	}
 	path := filepath.Join(t.TempDir(), name+".safetensors")
-	return fixture.Save(t, path, file.Metadata, append(all, unet.original...))
+	return fixture.Save(t, path, file.Metadata, append(all, unet...))
 }
 
 // unusualFolder is the same as a diffusers folder.
@@ -166,7 +170,11 @@ func TestUnusualUNetsAgreeWithDiffusers(t *testing.T) {
 			inputs = append(inputs, cgo.Input{Name: "guidance", Shape: []int64{2, 256}, F32: ref.f32("guidance.embedding")[256:]})
 		}
 		want := ref.f32(name + ".out")
-		for _, path := range []string{unusualFile(t, name, unet), unusualFolder(t, name, unet)} {
+		paths := []string{unusualFile(t, name, unet.original), unusualFolder(t, name, unet)}
+		if !slices.EqualFunc(unet.original, unet.scripted, func(a, b safetensors.Tensor) bool { return a.Name == b.Name }) {
+			paths = append(paths, unusualFile(t, name, unet.scripted))
+		}
+		for _, path := range paths {
 			for _, kernels := range []string{"", cgo.GGML} {
 				m, err := Open(path, Options{Type: "f32", Kernels: kernels, Threads: 1})
 				require.NoError(t, err, path)

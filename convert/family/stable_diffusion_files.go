@@ -24,17 +24,19 @@ func textFolders(name string) (first, second string) {
 }
 
 // singleFile renames the tensors of a single file of SD 1.x or 2.x.
-func singleFile([]model.Stored) layout.Rename {
-	return func(name string) (string, bool) {
+func singleFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, func(name string) (string, bool) {
 		if rest, ok := strings.CutPrefix(name, "conditioner.embedders.0."); ok { // in sgm's code
 			name = "cond_stage_model." + rest
 		}
 		return layout.CanonicalName(name)
-	}
+	})
 }
 
 // singleXLFile renames those of SDXL or its refiner.
-func singleXLFile([]model.Stored) layout.Rename { return layout.CanonicalXLName }
+func singleXLFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, layout.CanonicalXLName)
+}
 
 // headCounts is a number for all levels of a UNet or one for each.
 type headCounts struct {

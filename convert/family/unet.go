@@ -20,7 +20,7 @@ var unet = &Family{
 	},
 	Names: func(all []model.Stored) layout.Rename {
 		if !layout.Contains(all, "down_blocks.") {
-			return nil
+			return layout.Renumbered(all, layout.OwnName)
 		}
 		return layout.Without(model.UNetPrefix, layout.UNetNames(all))
 	},

@@ -78,8 +78,13 @@ def make(name):
     return unet, has
 
 
-def original(key, blocks, levels, has):
-    """The original name of a tensor."""
+def original(key, blocks, levels, has, script=False):
+    """The original name of a tensor.
+
+    Or that of scripts, such as the library's convert_diffusers_to_original_stable_diffusion.py,
+    which count the blocks of all UNets as if they had two on each level of the way down.
+    """
+    row = 2 if script else blocks
     inner = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
              "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}
     outer = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
@@ -96,11 +101,13 @@ def original(key, blocks, levels, has):
     if side == "mid_block":
         return f"{PREFIX}middle_block.{1 if part == 'attentions' else 2 * i}.{rest}"
     if side == "down_blocks":
-        n = 1 + level * (blocks + 1) + (blocks if part == "downsamplers" else i)
+        n = 1 + level * (row + 1) + (row if part == "downsamplers" else i)
         where = {"resnets": "0.", "attentions": "1.", "downsamplers": "0.op."}[part]
         return f"{PREFIX}input_blocks.{n}.{where}{rest.removeprefix('conv.') if part == 'downsamplers' else rest}"
-    n = level * (blocks + 1) + (blocks if part == "upsamplers" else i)
+    n = level * (row + 1) + (row if part == "upsamplers" else i)
     after = 2 if has[levels - 1 - level] else 1
+    if script and has[0]:  # as in SD 1; SDXL has a script of its own
+        after = 1 if level == 0 else 2
     where = {"resnets": "0.", "attentions": "1.", "upsamplers": f"{after}."}[part]
     return f"{PREFIX}output_blocks.{n}.{where}{rest}"
 
@@ -133,7 +140,8 @@ def main():
         out[f"{name}.out"] = unet(x, t, context, **more).sample
         for key, v in unet.state_dict().items():
             ldm = original(key, unet.config.layers_per_block, len(has), has)
-            lines.append("\t".join([name, ldm, key, ",".join(map(str, v.shape))]))
+            script = original(key, unet.config.layers_per_block, len(has), has, True)
+            lines.append("\t".join([name, ldm, key, ",".join(map(str, v.shape)), script]))
     save_file({k: v.contiguous() for k, v in out.items()}, HERE / "reference.safetensors")
     (HERE / "configs.json").write_text(json.dumps(configs, sort_keys=True) + "\n")
     (HERE / "reference.safetensors").chmod(0o644)
