@@ -18,7 +18,7 @@ func addFile(m *model.Model, all []model.Stored) error {
 		return err
 	}
 	m.Family, m.Description = f.Name, f.Description
-	if all, err = scaled(all); err != nil {
+	if all, err = scaled(f.Family, all); err != nil {
 		return err
 	}
 	if f.Marks != nil {
@@ -58,7 +58,7 @@ func beside(m *model.Model, rename layout.Rename) layout.Rename {
 
 // add adds tensors to the model under their canonical names.
 func add(m *model.Model, f *family.Family, all []model.Stored, rename layout.Rename) error {
-	all, err := scaled(all)
+	all, err := scaled(f, all)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ func TestBesideTheNetworks(t *testing.T) {
 		{tensorOf("string_to_param.*", "F16", 2, 1, 64)},
 		{tensorOf("safety_checker.concept_embeds", "F16", 2, 17, 8)},
 		{tensorOf("iteration", "I64", 8, 1)},
+		{tensorOf("control_model.x.weight_scale", "F32", 4, 1)},
 		{tensorOf(model.UNetPrefix+"note", "U8", 1, 1)},
 		{tensorOf(model.VAEPrefix+"nothing", "F32", 4, 0)},
 		{tensorOf("image_proj.proj.weight", "F16", 2, 4, 4), tensorOf("ip_adapter.1.to_k_ip.weight", "F16", 2, 4, 4)},
