@@ -82,8 +82,8 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer m.Close()
-	for _, text := range m.Warnings() {
-		p.log(f).Warn(m.Path + ": " + text)
+	for _, text := range m.Warnings {
+		p.log(f).Warn(text)
 	}
 	if dry {
 		return previewConvert(p, f, m, o)

@@ -53,11 +53,11 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 	for _, p := range m.Properties {
 		line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
 	}
+	for _, text := range m.Warnings {
+		line("warning", "%s", text)
+	}
 	if n := len(m.Ignored); n > 0 {
 		line("ignored", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
-	}
-	for _, text := range m.Warnings() {
-		line("warning", "%s", text)
 	}
 	fmt.Fprintln(t)
 	if err := t.Flush(); err != nil {
@@ -161,7 +161,8 @@ type jsonTensor struct {
 func modelJSON(m *convert.Model, tensors bool) jsonModel {
 	out := jsonModel{networks: convert.Networks(m)}
 	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance}
-	out.Metadata, out.Warnings = boundedMetadata(m.Metadata), m.Warnings()
+	out.Warnings = m.Warnings
+	out.Metadata = boundedMetadata(m.Metadata)
 	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
 		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))
 	}

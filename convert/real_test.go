@@ -70,7 +70,7 @@ func TestRealFiles(t *testing.T) {
 			facts = append(facts, fmt.Sprintf("%s=%d", p.Name, p.Value))
 		}
 		require.Equal(t, c.facts, strings.Join(facts, " "), c.file)
-		require.Empty(t, m.Warnings(), c.file)
+		require.Empty(t, m.Warnings, c.file)
 		require.NoError(t, m.Close())
 	}
 	known := map[string]bool{}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/mmap"
@@ -59,15 +58,21 @@ type Model struct {
 	// Tensors are the weights.
 	Tensors []Tensor
 
-	// Ignored are the names, as in the file, of tensors that no network uses. Unknown
-	// are those among them of which it is not known what they are; see Warnings.
-	Ignored, Unknown []string
+	// Warnings are sentences for the user about what the file has and was not read.
+	Warnings []string
+
+	// Ignored are the names, as in the file, of tensors that no network uses.
+	Ignored []string
+
+	// Unknown are those among Ignored of which it is not known what they are.
+	Unknown []string
 
 	// Metadata is what the file says about itself, under the file's own keys.
 	Metadata map[string]string
 
 	index   map[string]int    // of Tensors, by name
 	skipped map[string]string // see Skip
+	unknown string            // the warning of Unknown
 	files   []File
 }
 
@@ -165,28 +170,29 @@ func (m *Model) Ignore(nameInFile string) {
 	m.Ignored, m.Unknown = append(m.Ignored, nameInFile), append(m.Unknown, nameInFile)
 }
 
-// Warnings are what the user should know of the file although it can be used, a
-// sentence each.
-func (m *Model) Warnings() []string {
+// WarnOfUnknown makes a warning of the tensors that are Unknown, in place of the one that
+// it made before. It is for the code that opens models.
+func (m *Model) WarnOfUnknown() {
 	const most = 3
 	if len(m.Unknown) == 0 {
-		return nil
+		return
 	}
 	names := slices.Sorted(slices.Values(m.Unknown))
-	var list strings.Builder
+	text := fmt.Sprintf("%d tensors belong to no network of the model and are ignored: ", len(names))
+	if len(names) == 1 {
+		text = "1 tensor belongs to no network of the model and is ignored: "
+	}
 	for i, name := range names[:min(len(names), most)] {
 		if i > 0 {
-			list.WriteString(", ")
+			text += ", "
 		}
-		fmt.Fprintf(&list, "%.80q", name)
+		text += fmt.Sprintf("%.80q", name)
 	}
 	if len(names) > most {
-		list.WriteString(", …")
+		text += ", …"
 	}
-	if len(names) == 1 {
-		return []string{"1 tensor belongs to no network of the model and is ignored: " + list.String()}
-	}
-	return []string{fmt.Sprintf("%d tensors belong to no network of the model and are ignored: %s", len(names), list.String())}
+	m.Warnings = append(slices.DeleteFunc(slices.Clone(m.Warnings), func(w string) bool { return w == m.unknown }), text)
+	m.unknown = text
 }
 
 // AddFiles gives the model mapped files, which Close unmaps.

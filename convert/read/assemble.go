@@ -35,6 +35,7 @@ func Assemble(c Components) (_ *model.Model, err error) {
 		m.Close()
 		return nil, err
 	}
+	m.WarnOfUnknown()
 	return m, nil
 }
 

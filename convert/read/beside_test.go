@@ -50,10 +50,10 @@ func TestBesideTheNetworks(t *testing.T) {
 		require.Equal(t, family.SD1, m.Family, extra[0].Name)
 		require.Len(t, m.Tensors, len(whole))
 		require.Len(t, m.Unknown, len(extra))
-		require.Len(t, m.Warnings(), 1)
+		require.Len(t, m.Warnings, 1)
 		for _, x := range extra {
 			require.Contains(t, m.Ignored, x.Name)
-			require.Contains(t, m.Warnings()[0], x.Name)
+			require.Contains(t, m.Warnings[0], x.Name)
 		}
 		require.NoError(t, m.Close())
 	}
@@ -65,7 +65,7 @@ func TestBesideTheNetworks(t *testing.T) {
 	m, err := Open(fixture.SaveNew(t, nil, slices.Concat(whole, fixture.Surplus()[1:], many)))
 	require.NoError(t, err)
 	defer m.Close()
-	require.Equal(t, []string{`4 tensors belong to no network of the model and are ignored: "a", "b", "c", …`}, m.Warnings(), "what is known to be of no use is no cause for a warning")
+	require.Equal(t, []string{`4 tensors belong to no network of the model and are ignored: "a", "b", "c", …`}, m.Warnings, "what is known to be of no use is no cause for a warning")
 }
 
 // What is recognised is decided by the whole file, not by one tensor of it.
@@ -103,5 +103,5 @@ func TestSGMNames(t *testing.T) {
 	defer m.Close()
 	require.Equal(t, family.SD2, m.Family)
 	require.Equal(t, 23, m.Config.(*family.StableDiffusion).Text.FinalLayer)
-	require.Empty(t, m.Warnings())
+	require.Empty(t, m.Warnings)
 }
