@@ -79,8 +79,10 @@ type (
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 
-	// ESRGANConfig is the configuration (a pointer to it) of upscalers.
+	// ESRGANConfig is the configuration (a pointer to it) of upscalers, and SRVGGConfig
+	// that of compact ones.
 	ESRGANConfig = family.ESRGANConfig
+	SRVGGConfig  = family.SRVGGConfig
 
 	// Weight is the name and shape of a weight that a network needs, as the
 	// configurations' methods Weights list them.

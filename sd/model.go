@@ -136,8 +136,8 @@ const (
 	MaxUpscaled = upscale.MaxUpscaled
 )
 
-// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
-// .pth, .safetensors or .gguf file.
+// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, or a compact
+// network of Real-ESRGAN, as .pth, .safetensors or .gguf file.
 func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 	if err := o.checkAlone(); err != nil {
 		return nil, err

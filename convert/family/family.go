@@ -21,6 +21,14 @@ type Family struct {
 	// Looks are the ways in which its files can look, tried in order.
 	Looks []Look
 
+	// Owns, if not nil, says which tensors are the family's, by their names. A file is of
+	// the family only if they hold at least half of its numbers: other models may have
+	// a stray tensor that looks like this family's.
+	Owns func(name string) bool
+
+	// Fits, if not nil, says whether the shapes are such a file's, too.
+	Fits func(all []model.Stored) bool
+
 	// Guess recognises what no name tells, after all Looks of all families
 	// failed. It returns the description, or "".
 	Guess func(all []model.Stored) string
@@ -107,8 +115,8 @@ type Family struct {
 type Look struct {
 	Description string
 
-	// Names are those of tensors that must all be there. "*" stands for any
-	// text.
+	// Names are those of tensors that must all be there; after "!" of those that must
+	// not. "*" stands for any text.
 	Names []string
 }
 

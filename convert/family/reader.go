@@ -31,6 +31,10 @@ func (r *Reader) Has(name string) bool { return r.Model.Index(name) >= 0 }
 func (r *Reader) Shape(name string, dims int) []int {
 	s := []int{1, 1, 1, 1}
 	t, ok := r.Model.Tensor(name)
+	if why := r.Model.Skipped(name); !ok && why != "" {
+		r.Fail("%s", why)
+		return s
+	}
 	if !ok {
 		r.Fail("tensor %q is missing: %w", name, model.ErrUnrecognized)
 		return s

@@ -11,8 +11,8 @@ const SDXL = "sdxl"
 var sdxl = &Family{
 	Name: SDXL,
 	Looks: []Look{
-		{"Stable Diffusion XL", []string{"conditioner.embedders.0.*", "conditioner.embedders.1.*", model.UNetPrefix + "*"}},
-		{"Stable Diffusion XL", []string{"cond_stage_model.1.*", model.UNetPrefix + "*"}},
+		{"Stable Diffusion XL", []string{"conditioner.embedders.0.*", "conditioner.embedders.1.*", model.UNetPrefix + "label_emb.*"}},
+		{"Stable Diffusion XL", []string{"cond_stage_model.1.*", model.UNetPrefix + "label_emb.*"}},
 	},
 	Runs: true, Strict: true,
 	Names: singleXLFile,

@@ -12,7 +12,7 @@ const SDXLRefiner = "sdxl_refiner"
 var sdxlRefiner = &Family{
 	Name: SDXLRefiner,
 	Looks: []Look{
-		{"Stable Diffusion XL's refiner", []string{"conditioner.embedders.0.*", model.UNetPrefix + "*"}},
+		{"Stable Diffusion XL's refiner", []string{"conditioner.embedders.0.*", model.UNetPrefix + "label_emb.*"}},
 	},
 	Runs: true, Strict: true,
 	Names:     singleXLFile,

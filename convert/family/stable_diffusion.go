@@ -95,6 +95,9 @@ func (c *StableDiffusion) applyTraits(r *Reader, traits func(*Reader, *StableDif
 	traits(r, c)
 	c.Name = r.Model.Family
 	r.Model.Description += map[string]string{"inpaint": " for inpainting", "edit": " for editing pictures"}[c.Variant]
+	if name := c.UNet.prunedName(); name != "" {
+		r.Model.Description += " (" + name + ")"
+	}
 }
 
 // penultimate makes the layer before the last the one that conditions the UNet.
@@ -174,8 +177,7 @@ func (c *StableDiffusion) Networks() []model.Network {
 		all = append(all, model.Network{Key: "text2", Name: "text encoder 2", Config: c.Text2, Summary: c.Text2.summary()})
 	}
 	return append(all,
-		model.Network{Key: "unet", Name: "UNet", Config: u, Summary: fmt.Sprintf("%d channels x %v, %d blocks a level, attention %v, context %d",
-			u.ModelChannels, u.ChannelMult, u.NumResBlocks, u.TransformerDepth, u.ContextDim)},
+		model.Network{Key: "unet", Name: "UNet", Config: u, Summary: u.summary()},
 		model.Network{Key: "vae", Name: "VAE", Config: v, Summary: fmt.Sprintf("%d channels x %v, latent %d, scale %g", v.Channels, v.ChannelMult, v.EmbedDim, v.ScaleFactor)})
 }
 
@@ -210,8 +212,8 @@ func stableDiffusionSlots(given Given) Slots {
 func (c *StableDiffusion) DiffusersNames() func(name string) (folder, diffusersName string, ok bool) {
 	attention := map[int]bool{}
 	levels := len(c.UNet.ChannelMult)
-	for i, depth := range c.UNet.TransformerDepth {
-		attention[levels-1-i] = depth > 0
+	for i, depth := range c.UNet.outputDepths() {
+		attention[i/(c.UNet.NumResBlocks+1)] = depth > 0 // of the last block, which the upsampler follows
 	}
 	blocks := map[string]int{"encoder": c.VAE.NumResBlocks, "decoder": c.VAE.NumResBlocks + 1}
 	first, second := textFolders(c.Name)

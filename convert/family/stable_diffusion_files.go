@@ -2,6 +2,7 @@ package family
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
@@ -22,10 +23,19 @@ func textFolders(name string) (first, second string) {
 }
 
 // singleFile renames the tensors of a single file of SD 1.x or 2.x.
-func singleFile([]model.Stored) layout.Rename { return layout.CanonicalName }
+func singleFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, func(name string) (string, bool) {
+		if rest, ok := strings.CutPrefix(name, "conditioner.embedders.0."); ok { // in sgm's code
+			name = "cond_stage_model." + rest
+		}
+		return layout.CanonicalName(name)
+	})
+}
 
 // singleXLFile renames those of SDXL or its refiner.
-func singleXLFile([]model.Stored) layout.Rename { return layout.CanonicalXLName }
+func singleXLFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, layout.CanonicalXLName)
+}
 
 // textSettings is what the configuration file of a text encoder says beyond the
 // shapes.

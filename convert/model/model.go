@@ -5,6 +5,7 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -81,13 +82,18 @@ type Model struct {
 	// Ignored are the names, as in the file, of tensors that no network uses.
 	Ignored []string
 
+	// Unknown are those among Ignored of which it is not known what they are.
+	Unknown []string
+
 	// Metadata is what the file says about itself, under the file's own keys. Values has
 	// those of a GGUF file's that are no texts, nil for lists that are too long to keep.
 	Metadata map[string]string
 	Values   map[string]any
 
-	index map[string]int // of Tensors, by name
-	files []File
+	index   map[string]int    // of Tensors, by name
+	skipped map[string]string // see Skip
+	unknown string            // the warning of Unknown
+	files   []File
 }
 
 // EDM is a process in continuous time (Karras et al. 2022, arXiv:2206.00364), with
@@ -175,7 +181,54 @@ func (m *Model) Copy() *Model {
 	c.Metadata, c.index = maps.Clone(m.Metadata), maps.Clone(m.index)
 	c.Tensors, c.Properties, c.Marks = slices.Clone(m.Tensors), slices.Clone(m.Properties), slices.Clone(m.Marks)
 	c.Warnings, c.Ignored = slices.Clone(m.Warnings), slices.Clone(m.Ignored)
+	c.Unknown, c.skipped = slices.Clone(m.Unknown), maps.Clone(m.skipped)
 	return &c
+}
+
+// Skip notes that a tensor of the file is no weight, and why. What a network needs under
+// its canonical name is then an error that says so; what none needs is only ignored. It is
+// for the code that opens models.
+func (m *Model) Skip(nameInFile, canonical, why string) {
+	if m.skipped == nil {
+		m.skipped = map[string]string{}
+	}
+	m.skipped[canonical] = why
+	m.Ignore(nameInFile)
+}
+
+// Skipped says why the tensor of a canonical name is no weight; "" if none of that name
+// was skipped.
+func (m *Model) Skipped(canonical string) string { return m.skipped[canonical] }
+
+// Ignore notes a tensor that belongs to no network, and of which it is not known what
+// it is. It is for the code that opens models.
+func (m *Model) Ignore(nameInFile string) {
+	m.Ignored, m.Unknown = append(m.Ignored, nameInFile), append(m.Unknown, nameInFile)
+}
+
+// WarnOfUnknown makes a warning of the tensors that are Unknown, in place of the one that
+// it made before. It is for the code that opens models.
+func (m *Model) WarnOfUnknown() {
+	const most = 3
+	if len(m.Unknown) == 0 {
+		return
+	}
+	names := slices.Sorted(slices.Values(m.Unknown))
+	text := fmt.Sprintf("%d tensors belong to no network of the model and are ignored: ", len(names))
+	if len(names) == 1 {
+		text = "1 tensor belongs to no network of the model and is ignored: "
+	}
+	for i, name := range names[:min(len(names), most)] {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%.80q", name)
+	}
+	if len(names) > most {
+		text += ", …"
+	}
+	m.Warnings = append(slices.DeleteFunc(slices.Clone(m.Warnings), func(w string) bool { return w == m.unknown }), text)
+	m.unknown = text
 }
 
 // AddFiles gives the model mapped files, which Close unmaps.

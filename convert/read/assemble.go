@@ -69,6 +69,7 @@ func assembled(m *model.Model, c Components, base func() (*model.Model, error)) 
 		m.Close()
 		return nil, err
 	}
+	m.WarnOfUnknown()
 	return m, nil
 }
 

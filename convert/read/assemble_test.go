@@ -147,6 +147,9 @@ func TestAssembleTransformers(t *testing.T) {
 	clip := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight")
 	newer := byName(t, "encoder.layers.0.self_attn.q_proj.weight", "embeddings.token_embedding.weight")
 	open := byName(t, "transformer.resblocks.0.attn.in_proj_weight", "visual.proj")
+	both := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight", "vision_model.encoder.layers.0.self_attn.q_proj.weight", "visual_projection.weight", "logit_scale")
+	siglip := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight", "text_model.head.weight")
+	vision := byName(t, "vision_model.encoder.layers.0.self_attn.q_proj.weight", "vision_model.embeddings.class_embedding")
 	t5 := byName(t, "shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight")
 	vae := byName(t, "decoder.up.0.block.0.conv1.weight", "decoder.conv_in.weight")
 	theirs := byName(t, "decoder.up_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight")
@@ -162,6 +165,9 @@ func TestAssembleTransformers(t *testing.T) {
 		{Components{Model: flux, VAE: theirs, CLIPL: newer}, family.Flux, model.CLIPLPrefix + "text_model.embeddings.token_embedding.weight " +
 			model.CLIPLPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " + qkv + " " + model.UNetPrefix + "img_in.weight " +
 			model.VAEPrefix + "decoder.conv_in.weight " + model.VAEPrefix + "decoder.up.0.block.0.conv1.weight"},
+		{Components{Model: flux, CLIPL: both}, family.Flux, model.CLIPLPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " + qkv + " " + model.UNetPrefix + "img_in.weight"},
+		{Components{Model: flux, CLIPL: siglip}, "", "a SigLIP text encoder; expected a CLIP text encoder"},
+		{Components{Model: flux, CLIPL: vision}, "", "a CLIP image encoder"},
 		{Components{Model: whole, VAE: vae}, family.Flux, qkv + " " + model.UNetPrefix + "img_in.weight " + model.VAEPrefix + "decoder.conv_in.weight " + model.VAEPrefix + "decoder.up.0.block.0.conv1.weight"},
 		{Components{UNet: sd3, CLIPG: open}, family.SD3, model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.k_proj.weight " + model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " +
 			model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.v_proj.weight " + model.UNetPrefix + "joint_blocks.0.context_block.attn.qkv.weight"},

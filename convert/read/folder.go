@@ -132,7 +132,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 		f, err = family.Recognise(all)
 	}
 	if err == nil {
-		all, err = scaled(all)
+		all, err = scaled(f.Family, all)
 	}
 	if err == nil {
 		all, err = f.Original(all)

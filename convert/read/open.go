@@ -65,6 +65,7 @@ func opened(m *model.Model, err error) (*model.Model, error) {
 	if err == nil {
 		err = asShard(m.Path, family.Configure(m))
 	}
+	m.WarnOfUnknown()
 	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
 		err = changed
 	}
@@ -83,6 +84,7 @@ func prepared(m *model.Model, err error) (*model.Model, error) {
 	if err = family.Prepare(m); err == nil {
 		err = putInOrder(m)
 	}
+	m.WarnOfUnknown()
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", m.Path, err)

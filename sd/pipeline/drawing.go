@@ -122,6 +122,12 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	}
 	answers := d.Guide.Guider.Answers
 	switch {
+	case p.EmbedsGuidance && d.Guider != "cfg":
+		e.Add("Guider", "must be cfg: the guidance scale is an input of the model, got %s", d.Guider)
+	case p.EmbedsGuidance && len(d.GuiderOptions) > 0:
+		e.Add("GuiderOptions", "must be empty: the guidance scale is an input of the model")
+	case p.EmbedsGuidance && d.Sampler.CFGPP:
+		e.Add("Sampler", "%s brings its own guidance, which does not go with a model whose input the guidance scale is", d.Sampler.Name)
 	case p.EditsImages && d.Guider != "cfg" && d.Guider != editing:
 		e.Add("Guider", "must be %s, which a model for editing pictures has of its own, got %s", editing, d.Guider)
 	case !p.EditsImages && slices.Contains(answers, sampler.AnswerImage):

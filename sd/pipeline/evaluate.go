@@ -171,8 +171,11 @@ func ask(g sampler.Guidance, c Conditions, s start) []answer {
 }
 
 // guidance is the drawing's, or that between three answers of models that edit
-// pictures.
+// pictures, or none where it is an input.
 func (p *Pipeline) guidance(d Drawing) (sampler.Guidance, error) {
+	if p.EmbedsGuidance {
+		return d.Guide.Guider.With(1, nil)
+	}
 	if !p.EditsImages {
 		return d.Guide, nil
 	}

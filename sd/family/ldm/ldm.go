@@ -30,6 +30,8 @@ type Model struct {
 	denoiser *unet
 	kl       *autoencoder.KL
 	options  pipeline.Options
+
+	embedsGuidance bool // the guidance scale is an input of the UNet that it heeds
 }
 
 // Open creates the networks of a file. check is called before they are placed on
@@ -50,6 +52,9 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 		if tokens, err = tokenizer.New(merges); err != nil {
 			return nil, err
 		}
+	}
+	if m.embedsGuidance, err = heedsGuidance(h, config.UNet); err != nil {
+		return nil, err
 	}
 	err = h.Place(func() error { return m.setUp(process, tokens, check) }, m.demands)
 	return m, err
@@ -106,6 +111,9 @@ func (m *Model) demands() (all []engine.Demand, err error) {
 	if n := m.Config.UNet.ADMChannels; n > 0 {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "y", Shape: []int{n}})
 	}
+	if n := m.Config.UNet.GuidanceDim; n > 0 {
+		c.Inputs = append(c.Inputs, engine.Named{Name: "guidance", Shape: []int{n}})
+	}
 	shape := []int{m.Config.UNet.OutChannels, side, side}
 	add(m.denoiser.net, "out", m.denoiser.Inputs(shape, nil, make([]float32, 2), []pipeline.Condition{c, c})...)
 	if err != nil {
@@ -131,6 +139,7 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 			Schedule: w.Schedule, ZeroSNR: w.ZeroSNR, OwnGuidance: m.Config.Variant == edits},
 		Check: check, Batch: m.options.Batch,
 	}
+	p.EmbedsGuidance = m.embedsGuidance
 	m.see(p)
 	p.Init()
 	return p

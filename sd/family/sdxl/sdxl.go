@@ -91,10 +91,9 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 	for _, v := range m.addTimeIDs(q, negative) {
 		y = append(y, sinusoids(v, width)...)
 	}
-	return pipeline.Condition{Inputs: []engine.Named{
-		{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
-		{Name: "y", Shape: []int{len(y)}, Data: y},
-	}}, nil
+	return m.Condition(q.Guidance,
+		engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
+		engine.Named{Name: "y", Shape: []int{len(y)}, Data: y}), nil
 }
 
 // addTimeIDs are the micro-conditions of a request (diffusers: add_time_ids).

@@ -70,5 +70,5 @@ type text struct{ *ldm.Model }
 
 func (t text) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := t.Model.Encode(ctx, text, q.ClipSkip, memo)
-	return pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}}}, err
+	return t.Condition(q.Guidance, engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}), err
 }
