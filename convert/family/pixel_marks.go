@@ -1,112 +1,118 @@
 package family
 
-import (
-	"fmt"
-	"math"
-	"strings"
+// This file is the table of what the configuration files of models without text say, as
+// marks.go is for those with: every field that the diffusers library's UNet2DModel,
+// DiTTransformer2DModel and VQModel read, and those of schedulers for which these models
+// have another verdict.
 
-	"github.com/sdgo/sdgo/convert/layout"
-	"github.com/sdgo/sdgo/convert/model"
-)
-
-// Hyperparameters of layouts, as keys of Pixel's metadata and values in turn.
-var (
-	ddpmMarks = []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06", "pad_end", "1", "heads", "1"}
-
-	// Of Song et al. (2021), and of EDM's SongUNet.
-	songMarks = []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06",
-		"skip_scale", fmt.Sprint(math.Sqrt(0.5)), "norm_min_channels", "4", "heads", "1"}
-)
-
-// pixelMarks are what the names of a layout say and the shapes do not: keys of
-// Pixel's metadata.
-func pixelMarks(all []model.Stored) map[string]string {
-	byName := make(map[string]model.Stored, len(all))
-	for _, t := range all {
-		byName[t.Name] = t
-	}
-	has := func(name string) bool { return byName[name].Name != "" }
-	marks := map[string]string{}
-	say := func(pairs ...string) {
-		for i := 0; i < len(pairs); i += 2 {
-			marks[pixelKey+pairs[i]] = pairs[i+1]
-		}
-	}
-	switch {
-	case has("temb.dense.0.weight"):
-		say(ddpmMarks...)
-	case has("conv_in.weight") && has("time_proj.weight"): // NCSN++
-		say(songMarks...)
-		say("fir", "1", "process", ProcessVE)
-	case has("conv_in.weight") && !scaleShifts(byName):
-		say(ddpmMarks...)
-	case has("conv_in.weight"):
-		say("qkv_by_head", "0")
-	case layout.Contains(all, "map_layer0."):
-		edmMarks(all, byName, say)
-	case layout.Contains(all, "all_modules."):
-		scoreMarks(all, say)
-	}
-	return marks
+var pixelUNetMarks = []mark{
+	{in: inUNet, name: "sample_size", verdict: followed},
+	{in: inUNet, name: "center_input_sample", verdict: followed},
+	{in: inUNet, name: "freq_shift", verdict: only, values: []any{0.0, 1.0}, why: "sinusoids have one of these"},
+	{in: inUNet, name: "flip_sin_to_cos", verdict: followed},
+	{in: inUNet, name: "downsample_padding", verdict: only, values: []any{0.0, 1.0}, why: "the convolutions have one of these"},
+	{in: inUNet, name: "mid_block_scale_factor", verdict: followed},
+	{in: inUNet, name: "attention_head_dim", verdict: followed},
+	{in: inUNet, name: "norm_num_groups", verdict: followed},
+	{in: inUNet, name: "attn_norm_num_groups", verdict: followed},
+	{in: inUNet, name: "norm_eps", verdict: followed},
+	{in: inUNet, name: "in_channels", verdict: shaped},
+	{in: inUNet, name: "out_channels", verdict: shaped},
+	{in: inUNet, name: "block_out_channels", verdict: shaped},
+	{in: inUNet, name: "layers_per_block", verdict: shaped},
+	{in: inUNet, name: "time_embedding_dim", verdict: shaped},
+	{in: inUNet, name: "resnet_time_scale_shift", verdict: shaped},
+	{in: inUNet, name: "add_attention", verdict: shaped},
+	{in: inUNet, name: "num_class_embeds", verdict: shaped},
+	{in: inUNet, name: "downsample_type", verdict: shaped},
+	{in: inUNet, name: "upsample_type", verdict: shaped},
+	{in: inUNet, name: "time_embedding_type", verdict: only, values: []any{"positional", "fourier"}, why: "times are embedded as sinusoids or by learned frequencies"},
+	{in: inUNet, name: "down_block_types", verdict: only, values: []any{"DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D", "SkipDownBlock2D", "AttnSkipDownBlock2D"}, why: "other blocks are not built"},
+	{in: inUNet, name: "up_block_types", verdict: only, values: []any{"UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D", "SkipUpBlock2D", "AttnSkipUpBlock2D"}, why: "other blocks are not built"},
+	{in: inUNet, name: "mid_block_type", verdict: only, values: []any{nil, "UNetMidBlock2D"}, why: "other blocks are not built"},
+	{in: inUNet, name: "act_fn", verdict: only, values: []any{"silu", "swish"}, why: "the blocks have this activation"},
+	{in: inUNet, name: "class_embed_type", verdict: only, values: []any{nil}, why: "classes are rows of a table"},
+	{in: inUNet, name: "num_train_timesteps", verdict: harmless, why: "of a time_embedding_type that is not built"},
+	{in: inUNet, name: "dropout", verdict: harmless, why: "of training"},
 }
 
-// scaleShifts reports whether residual blocks of the diffusers library's layout are
-// scaled and shifted by the time's embedding, as guided diffusion's are.
-func scaleShifts(byName map[string]model.Stored) bool {
-	const block = "down_blocks.0.resnets.0."
-	return rows(byName[block+"time_emb_proj.weight"]) == 2*rows(byName[block+"conv1.weight"])
+var ditMarks = []mark{
+	{in: inTransformer, name: "num_attention_heads", verdict: followed},
+	{in: inTransformer, name: "sample_size", verdict: followed},
+	{in: inTransformer, name: "in_channels", verdict: shaped},
+	{in: inTransformer, name: "out_channels", verdict: shaped},
+	{in: inTransformer, name: "attention_head_dim", verdict: shaped},
+	{in: inTransformer, name: "num_layers", verdict: shaped},
+	{in: inTransformer, name: "patch_size", verdict: shaped},
+	{in: inTransformer, name: "num_embeds_ada_norm", verdict: shaped},
+	{in: inTransformer, name: "attention_bias", verdict: only, values: []any{true}, why: "the layers have biases"},
+	{in: inTransformer, name: "activation_fn", verdict: only, values: []any{"gelu-approximate"}, why: "the blocks have this activation"},
+	{in: inTransformer, name: "norm_type", verdict: only, values: []any{"ada_norm_zero"}, why: "the blocks have this normalisation"},
+	{in: inTransformer, name: "norm_elementwise_affine", verdict: only, values: []any{false}, why: "the blocks have this normalisation"},
+	{in: inTransformer, name: "norm_eps", verdict: only, values: []any{1e-5, 1e-6}, why: "the authors' code has 1e-6"},
+	{in: inTransformer, name: "norm_num_groups", verdict: harmless, why: "only other kinds of transformers read it"},
+	{in: inTransformer, name: "upcast_attention", verdict: harmless, why: "of the precision that a computation has"},
+	{in: inTransformer, name: "dropout", verdict: harmless, why: "of training"},
 }
 
-func rows(t model.Stored) int64 {
-	if len(t.Shape) == 0 {
-		return 0
-	}
-	return t.Shape[0]
-}
+// vqMarks are of a file in either of two places.
+var vqMarks = append(vqMarksIn(inVQ), vqMarksIn(inVAE)...)
 
-// edmMarks are those of EDM's networks, SongUNet and DhariwalUNet.
-func edmMarks(all []model.Stored, byName map[string]model.Stored, say func(pairs ...string)) {
-	prefix := layout.EDMPrefix(all)
-	say("process", ProcessEDM, "size", fmt.Sprint(layout.EDMSide(all)))
-	if byName[prefix+"out_norm.weight"].Name != "" {
-		say("norm_min_channels", "4", "qkv_by_head", "0") // DhariwalUNet
-	} else {
-		say(songMarks...)
-	}
-	for _, t := range all {
-		if strings.HasSuffix(t.Name, ".resample_filter") && len(t.Shape) == 4 && t.Shape[3] == 4 {
-			say("fir", "1")
-		}
-	}
-	if label := byName[prefix+"map_label.weight"]; len(label.Shape) == 2 {
-		say("classes", fmt.Sprint(label.Shape[1]), "null_class", fmt.Sprint(label.Shape[1]))
+func vqMarksIn(in place) []mark {
+	return []mark{
+		{in: in, name: "scaling_factor", verdict: followed},
+		{in: in, name: "norm_num_groups", verdict: followed},
+		{in: in, name: "in_channels", verdict: shaped},
+		{in: in, name: "out_channels", verdict: shaped},
+		{in: in, name: "block_out_channels", verdict: shaped},
+		{in: in, name: "layers_per_block", verdict: shaped},
+		{in: in, name: "latent_channels", verdict: shaped},
+		{in: in, name: "num_vq_embeddings", verdict: shaped},
+		{in: in, name: "vq_embed_dim", verdict: shaped},
+		{in: in, name: "down_block_types", verdict: only, values: []any{"DownEncoderBlock2D"}, why: "other blocks are not built"},
+		{in: in, name: "up_block_types", verdict: only, values: []any{"UpDecoderBlock2D"}, why: "other blocks are not built"},
+		{in: in, name: "act_fn", verdict: only, values: []any{"silu", "swish"}, why: "the blocks have this activation"},
+		{in: in, name: "norm_type", verdict: only, values: []any{"group"}, why: "the blocks have this normalisation"},
+		{in: in, name: "mid_block_add_attention", verdict: only, values: []any{true}, why: "the middle has attention"},
+		{in: in, name: "lookup_from_codebook", verdict: only, values: []any{false}, why: "latents are numbers, not codes"},
+		{in: in, name: "force_upcast", verdict: harmless, why: "of the precision that a computation has"},
+		{in: in, name: "sample_size", verdict: harmless, why: "of training"},
 	}
 }
 
-// scoreMarks are those of score_sde's networks. Their levels of noise, if the file has
-// them, end the process.
-func scoreMarks(all []model.Stored, say func(pairs ...string)) {
-	say(songMarks...)
-	if layout.Contains(all, ".Conv2d_0.") { // of filtered images
-		say("fir", "1")
-	}
-	if !layout.Contains(all, "all_modules.0.W") {
-		say("process", ProcessVP)
-		return
-	}
-	say("process", ProcessVE, "fir", "1", "unit_range", "1", "center", "1")
-	for _, t := range all {
-		if !strings.HasSuffix(t.Name, "sigmas") || len(t.Shape) != 1 || t.Shape[0] < 2 || t.Shape[0] > 1<<16 || !t.Type.Float() {
-			continue
-		}
-		values := make([]float32, t.Shape[0])
-		if t.Float32(values) != nil {
-			continue
-		}
-		low, high := values[0], values[0]
-		for _, v := range values {
-			low, high = min(low, v), max(high, v)
-		}
-		say("sigma_min", fmt.Sprint(low), "sigma_max", fmt.Sprint(high))
-	}
+// pixelSchedulerMarks come before those of marks.
+var pixelSchedulerMarks = []mark{
+	{in: inScheduler, name: "variance_type", verdict: only, values: []any{nil, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range"},
+		why: "steps back have one of these"},
+	{in: inScheduler, name: "clip_sample", verdict: followed},
+	{in: inScheduler, name: "rescale_betas_zero_snr", verdict: only, values: []any{false}, why: "these processes have noise levels that end"},
+	{in: inScheduler, name: "clip_sample_range", verdict: only, values: []any{1.0}, why: "pictures are from -1 to 1"},
+	{in: inScheduler, name: "sigma_min", verdict: only, values: []any{nil}, why: "the noise levels are those of the betas"},
+	{in: inScheduler, name: "sigma_max", verdict: only, values: []any{nil}, why: "the noise levels are those of the betas"},
+}
+
+var consistencyMarks = []mark{
+	{in: inScheduler, name: "sigma_min", verdict: followed},
+	{in: inScheduler, name: "sigma_max", verdict: followed},
+	{in: inScheduler, name: "sigma_data", verdict: followed},
+	{in: inScheduler, name: "clip_denoised", verdict: followed},
+	{in: inScheduler, name: "s_noise", verdict: only, values: []any{1.0}, why: "noise has this spread"},
+	{in: inScheduler, name: "rho", verdict: only, values: []any{7.0}, why: "the noise levels have this exponent"},
+	{in: inScheduler, name: "num_train_timesteps", verdict: harmless, why: "a request has its own steps"},
+}
+
+var veMarks = []mark{
+	{in: inScheduler, name: "sigma_min", verdict: followed},
+	{in: inScheduler, name: "sigma_max", verdict: followed},
+	{in: inScheduler, name: "num_train_timesteps", verdict: harmless, why: "a request has its own steps"},
+	{in: inScheduler, name: "snr", verdict: harmless, why: "of the solver"},
+	{in: inScheduler, name: "sampling_eps", verdict: harmless, why: "of the solver"},
+	{in: inScheduler, name: "correct_steps", verdict: harmless, why: "of the solver"},
+}
+
+var vpMarks = []mark{
+	{in: inScheduler, name: "beta_min", verdict: followed},
+	{in: inScheduler, name: "beta_max", verdict: followed},
+	{in: inScheduler, name: "num_train_timesteps", verdict: harmless, why: "a request has its own steps"},
+	{in: inScheduler, name: "sampling_eps", verdict: harmless, why: "of the solver"},
 }

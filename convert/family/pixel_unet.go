@@ -19,9 +19,12 @@ var pixelUNet = &Family{
 		{"a classifier of noisy pictures", []string{"input_blocks.0.0.weight", "out.2.positional_embedding"}},
 		{"a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet that draws from a number", []string{"*label_emb.0.weight", "*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
+		{"a UNet that draws from a vector", []string{"*label_emb.0.0.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*time_embed.0.weight"}},
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
 		{"a UNet that draws from classes in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.weight"}},
+		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.linear_1.weight"}},
+		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "add_embedding.linear_1.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
 		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
 		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
@@ -30,8 +33,8 @@ var pixelUNet = &Family{
 	},
 	Runs:       true,
 	Rewrite:    rewritePixelUNet,
-	Marks:      pixelMarks,
-	Settings:   pixelSettings,
+	Says:       pixelSays,
+	Settings:   pixelSettings(inUNet),
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -79,8 +82,9 @@ func readPixelUNet(r *Reader) any {
 	}
 	c.apply(r, u.numbers())
 	c.finish(r)
-	r.known(prefix, pixelName)
-	r.schedule()
+	r.knownPixel(prefix, pixelName)
+	r.betas()
+	r.alphas()
 	return c
 }
 
@@ -91,8 +95,8 @@ var pixelName = regexp.MustCompile(`^(time_embed\.(frequencies|[02]\.(weight|bia
 	`out\.[02]\.(weight|bias)|out\.2\.(positional_embedding|(qkv_proj|c_proj)\.(weight|bias))|` +
 	`input_pyramid\.\d+\.(weight|bias)|output_pyramid\.\d+\.[02]\.(weight|bias))$`)
 
-// known fails for a tensor of the network that none of these is.
-func (r *Reader) known(prefix string, names *regexp.Regexp) {
+// knownPixel fails for a tensor of the network that none of these is.
+func (r *Reader) knownPixel(prefix string, names *regexp.Regexp) {
 	for _, t := range r.Model.Tensors {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, model.VAEPrefix) {
@@ -162,14 +166,13 @@ var processWords = map[string]string{ProcessConsistency: "consistency", ProcessV
 
 func pixelProperties(d *Describer) {
 	classes := d.Dim("label_emb.weight", 0)
-	before := *d.Model // of which reading sets more
-	r := &Reader{Model: d.Model}
+	r := &Reader{Model: d.Model.Copy()} // of which reading sets more
 	c, _ := readPixelUNet(r).(*Pixel)
-	*d.Model = before
 	if r.err != nil || c == nil {
-		d.Property("classes", classes)
-		d.Property("in_channels", d.Dim("input_blocks.0.0.weight", 1))
-		d.Property("width", d.Dim("input_blocks.0.0.weight", 0))
+		d.Property("classes", max(classes, d.Dim("class_embedding.weight", 0)))
+		d.Property("vector", max(d.Dim("label_emb.0.0.weight", 1), d.Dim("class_embedding.linear_1.weight", 1), d.Dim("add_embedding.linear_1.weight", 1)))
+		d.Property("in_channels", max(d.Dim("input_blocks.0.0.weight", 1), d.Dim("conv_in.weight", 1)))
+		d.Property("width", max(d.Dim("input_blocks.0.0.weight", 0), d.Dim("conv_in.weight", 0)))
 		return
 	}
 	d.Property("classes", c.Classes)

@@ -118,8 +118,8 @@ var (
 		"out_layers.0": "norm2", "out_layers.3": "conv2", "skip_connection": "nin_shortcut"}
 )
 
-// blockName fills two numbers into a name.
-func blockName(format string) func(level, block int) string {
+// numbersIn fills two numbers into a name.
+func numbersIn(format string) func(level, block int) string {
 	return func(level, block int) string { return fmt.Sprintf(format, level, block) }
 }
 
@@ -149,7 +149,7 @@ func DiffusersPixelTable(all []model.Stored) []Fusion {
 			"time_embed.frequencies": "time_proj.weight", "label_emb": "class_embedding", "out.0": "conv_norm_out", "out.2": "conv_out"},
 		residual: pixelResidual, attention: map[string]string{"norm": "group_norm", "proj_out": "to_out.0"}, qkv: []string{"to_q", "to_k", "to_v"},
 		middle: [3]string{"mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1"},
-		down:   blockName("down_blocks.%d.resnets.%d"), downAttention: blockName("down_blocks.%d.attentions.%d"),
+		down:   numbersIn("down_blocks.%d.resnets.%d"), downAttention: numbersIn("down_blocks.%d.attentions.%d"),
 		up: upwards("up_blocks.%d.resnets.%d"), upAttention: upwards("up_blocks.%d.attentions.%d"),
 		halveConv: levelName("down_blocks.%d.downsamplers.0.conv"), enlargeConv: upward("up_blocks.%d.upsamplers.0.conv"),
 		halveBlock: levelName("down_blocks.%d.downsamplers.0"), enlargeBlock: upward("up_blocks.%d.upsamplers.0"),
@@ -198,8 +198,8 @@ func DDPMPixelTable(all []model.Stored) []Fusion {
 			"out.0": "norm_out", "out.2": "conv_out"},
 		residual: ddpmResidual, attention: map[string]string{"norm": "norm", "proj_out": "proj_out"}, qkv: []string{"q", "k", "v"},
 		middle: [3]string{"mid.block_1", "mid.attn_1", "mid.block_2"},
-		down:   blockName("down.%d.block.%d"), downAttention: blockName("down.%d.attn.%d"),
-		up: blockName("up.%d.block.%d"), upAttention: blockName("up.%d.attn.%d"),
+		down:   numbersIn("down.%d.block.%d"), downAttention: numbersIn("down.%d.attn.%d"),
+		up: numbersIn("up.%d.block.%d"), upAttention: numbersIn("up.%d.attn.%d"),
 		halveConv: levelName("down.%d.downsample.conv"), enlargeConv: levelName("up.%d.upsample.conv"),
 	}
 	return p.table(s)
