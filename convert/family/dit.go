@@ -1,7 +1,6 @@
 package family
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -23,8 +22,8 @@ var dit = &Family{
 	},
 	Runs:       true,
 	Fused:      ditLayers,
-	Marks:      ditMarks,
-	Settings:   ditSettings,
+	Says:       ditSays,
+	Settings:   pixelSettings(inTransformer),
 	Complete:   completeDiT,
 	Read:       readDiT,
 	Metadata:   pixelMetadata,
@@ -36,8 +35,7 @@ var dit = &Family{
 }
 
 func ditProperties(d *Describer) {
-	before := *d.Model // of which reading sets more
-	if c, _ := readDiT(&Reader{Model: d.Model}).(*Pixel); c != nil {
+	if c, _ := readDiT(&Reader{Model: d.Model.Copy()}).(*Pixel); c != nil { // of which reading sets more
 		defer func() {
 			d.Property("size", c.Size)
 			if c.LearnedVariance {
@@ -45,7 +43,6 @@ func ditProperties(d *Describer) {
 			}
 		}()
 	}
-	*d.Model = before
 	d.Property("blocks", d.Blocks("blocks."))
 	d.Property("width", d.Dim("final_layer.linear.weight", 1))
 	if n := d.Dim("y_embedder.embedding_table.weight", 0); n > 1 {
@@ -73,8 +70,8 @@ var ditLayers = []layout.Fusion{
 	layout.One("final_layer.linear", "proj_out_2"),
 }
 
-// ditMarks says which frequencies of time a layout's program has.
-func ditMarks(all []model.Stored) map[string]string {
+// ditSays tells which frequencies of time a layout's program has.
+func ditSays(all []model.Stored) map[string]string {
 	if !layout.Contains(all, "transformer_blocks.") {
 		return nil
 	}
@@ -206,41 +203,10 @@ func readDiT(r *Reader) any {
 		r.Fail("a DiT of %d pixels, %d input and %d output channels: %w", c.Size, d.InChannels, d.OutChannels, model.ErrUnrecognized)
 	}
 	c.finish(r)
-	r.known(p, ditName)
+	r.knownPixel(p, ditName)
 	return c
 }
 
 // ditName is what tensors of a DiT are called.
 var ditName = regexp.MustCompile(`^(pos_embed|x_embedder\.proj\.(weight|bias)|t_embedder\.mlp\.[02]\.(weight|bias)|y_embedder\.embedding_table\.weight|` +
 	`blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12]|adaLN_modulation\.1)\.(weight|bias)|final_layer\.(linear|adaLN_modulation\.1)\.(weight|bias))$`)
-
-// ditSettings brings a diffusers folder's configuration into the form of metadata.
-func ditSettings(json func(path string, to any) error) (map[string]string, error) {
-	var t struct {
-		Heads      int    `json:"num_attention_heads"`
-		SampleSize int    `json:"sample_size"`
-		Activation string `json:"activation_fn"`
-		Norm       string `json:"norm_type"`
-	}
-	var f pixelFolder
-	for path, to := range map[string]any{"transformer/config.json": &t, "scheduler/scheduler_config.json": &f.scheduler, "vae/config.json": &f.vae} {
-		if err := json(path, to); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	if t.Activation != "" && t.Activation != "gelu-approximate" || t.Norm != "" && t.Norm != "ada_norm_zero" {
-		return nil, errors.New("transformer/config.json: activation_fn must be gelu-approximate and norm_type ada_norm_zero")
-	}
-	all := map[string]string{}
-	say := sayInto(all)
-	say("heads", t.Heads > 0, t.Heads)
-	say("size", t.SampleSize > 0, t.SampleSize)
-	if err := f.process(say); err != nil {
-		return nil, fmt.Errorf("scheduler/scheduler_config.json: %w", err)
-	}
-	delete(all, pixelKey+"variance") // which the network learned, whatever a scheduler that ignores it says
-	if f.vae.ScaleFactor != 0 {
-		all[keyScaleFactor] = fmt.Sprint(f.vae.ScaleFactor)
-	}
-	return all, nil
-}

@@ -82,6 +82,7 @@ class Tape : public Ops {
     Tensor concat(Tensor a, Tensor b) override { return ops_.concat(a, b); }
     Tensor resample(Tensor image, Sampling how, float gain) override;
     Tensor tokens(Tensor image) override { return ops_.tokens(image); }
+    Tensor prelu(Tensor image, const std::string &name) override { return ops_.prelu(image, name); }
     Tensor image(Tensor tokens, int64_t w, int64_t h) override { return ops_.image(tokens, w, h); }
     Tensor linear(Tensor x, const std::string &name, const Linear &l) override;
     Tensor product(Tensor x, Tensor w) override { return ops_.product(x, w); }

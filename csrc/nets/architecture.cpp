@@ -22,6 +22,7 @@ constexpr Entry kArchitectures[] = {
     {"pixel_unet", pixel_unet},
     {"dit", dit},
     {"pixel_classifier", pixel_classifier},
+    {"srvgg", srvgg},
 };
 
 // For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".

@@ -95,6 +95,11 @@ class GgmlOps : public Ops {
         return gain == 1 ? x : ggml_scale(ctx_, x, gain);
     }
 
+    Tensor prelu(Tensor x, const std::string &name) override {
+        const int64_t c = x->ne[2];
+        return prelu_with(x, ggml_reshape_3d(ctx_, weight(name + ".weight", {c}), 1, 1, c));
+    }
+
     Tensor tokens(Tensor x) override {
         const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
         x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]

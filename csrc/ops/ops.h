@@ -103,6 +103,8 @@ class Ops {
     virtual Tensor concat(Tensor a, Tensor b) = 0;                           // along channels
     virtual Tensor resample(Tensor image, Sampling how, float gain = 1) = 0; // times the gain
     virtual Tensor tokens(Tensor image) = 0;                                 // [C, W*H, N]
+    // x where it is positive, elsewhere x times the channel's weight (He et al. 2015).
+    virtual Tensor prelu(Tensor image, const std::string &name) = 0;
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
 
     // Tokens.
@@ -142,6 +144,11 @@ class Ops {
     // W/p by H/p tokens, which have the channels of a pixel next to each other.
     Tensor patches_in(Tensor nchw, int64_t p);
     Tensor patches_out(Tensor tokens, int64_t p, int64_t width, int64_t height);
+
+    // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
+    // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
+    Tensor pixel_shuffle(Tensor nchw, int side);
+    Tensor nearest(Tensor nchw, int factor); // sides times a factor; ne = [W, H, C, N]
 
     // The same in every implementation.
     Tensor silu(Tensor x);
@@ -191,6 +198,8 @@ class Ops {
     void expect_room() const;
 
     Tensor activate(Tensor x, Act act);
+    // prelu with slopes whose shape ggml repeats over the image's.
+    Tensor prelu_with(Tensor x, Tensor slopes);
 
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);

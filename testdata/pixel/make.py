@@ -163,11 +163,59 @@ def dit():
     return {"dit.x": x, "dit.timesteps": t, "dit.class": y[:, None].int(), "dit.sample": sample, "dit.authors.sample": authors}
 
 
+def one_hot(labels, classes):
+    return torch.stack([torch.eye(classes)[i] if i < classes else torch.zeros(classes) for i in labels])
+
+
+def song():
+    """NCSN++ and DDPM++ under EDM's names and under score_sde's, and EDM's form of guided diffusion's network."""
+    out, t = {}, torch.tensor([0.71, -1.2])
+    labels = torch.tensor([3, 16])  # the last stands for none
+    for name, seed, settings in (("edm-ncsnpp", 8, dict(fourier=True, taps=(1, 3, 3, 1), encoder="residual", classes=16, augment=9)),
+                                 ("edm-guided", 9, dict(guided=True, head_dim=8, classes=16)),
+                                 ("ncsnpp", 10, dict(fourier=True, taps=(1, 3, 3, 1), encoder="skip", decoder="skip")),
+                                 ("ncsnpp-vp", 13, dict(taps=(1, 3, 3, 1), encoder="residual")),
+                                 ("ddpmpp", 11, {})):
+        net = seeded(seed, lambda: networks.Song(16, 8, (1, 2), 1, (8,), **settings))
+        if hasattr(net, "map_label"):  # few bits, so that a table of 4·weight + bias has few as well
+            for p in net.map_label.parameters():
+                p.data = (p.data * 16).round() / 16
+        if settings.get("fourier"):
+            net.map_noise.freqs.data = net.map_noise.freqs.half().float()
+        if name.startswith("edm"):
+            save(half(net.state_dict()), HERE / f"{name}.safetensors", {"sdgo.pixel.head_dim": "8"} if "guided" in name else None)
+        else:
+            save(half(net.score_state()) | ({"module.sigmas": torch.tensor([50.0, 1.0, 0.01])} if name == "ncsnpp" else {}), HERE / f"{name}.safetensors", None)
+        x = torch.randn(2, 3, 16, 24)
+        y = one_hot(labels, 16) if "classes" in settings else None
+        out |= {f"{name}.x": x, f"{name}.timesteps": t, f"{name}.sample": net(x, t, y)}
+        if y is not None:
+            out[f"{name}.class"] = labels[:, None].int()
+    return out
+
+
+def skip():
+    """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
+    channels or more; this one is narrower."""
+    net = seeded(12, lambda: UNet2DModel(
+        sample_size=16, layers_per_block=1, block_out_channels=(32, 32), time_embedding_type="fourier", flip_sin_to_cos=True, norm_eps=1e-6,
+        norm_num_groups=None, mid_block_scale_factor=2**0.5, attention_head_dim=None, down_block_types=("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+        up_block_types=("AttnSkipUpBlock2D", "SkipUpBlock2D")))
+    for m in net.modules():
+        if isinstance(m, torch.nn.GroupNorm):
+            m.num_groups = min(m.num_channels // 4, 32)
+    for p in net.parameters():
+        p.data = p.data.half().float()
+    save_folder("skip", net, {"_class_name": "ScoreSdeVeScheduler", "num_train_timesteps": 2000, "sigma_min": 0.01, "sigma_max": 348.0, "snr": 0.075})
+    x, sigma = torch.randn(2, 3, 16, 16), torch.tensor([3.5, 0.2])
+    return {"skip.x": x, "skip.timesteps": sigma.log(), "skip.sample": net(x, sigma).sample * sigma[:, None, None, None]}
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit:
+    for make in ddpm, consistency, guided, dit, song, skip:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)
