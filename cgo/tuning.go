@@ -10,10 +10,16 @@ type OpChoice struct {
 	DirectConv     bool // direct convolutions, not matrix products of im2col
 	FlashAttention bool // stores no scores; keys and values are float16
 	Float32        bool // wherever there is a choice of precision
+
+	// GradientSegments is the number of parts of the net whose tensors are computed a
+	// second time for gradients, which takes less memory and a third more time. 0 and 1:
+	// all tensors are kept.
+	GradientSegments int
 }
 
 func (o OpChoice) c() C.sdgo_op_choice {
-	return C.sdgo_op_choice{direct_conv: C.bool(o.DirectConv), flash_attention: C.bool(o.FlashAttention), float32: C.bool(o.Float32)}
+	return C.sdgo_op_choice{direct_conv: C.bool(o.DirectConv), flash_attention: C.bool(o.FlashAttention), float32: C.bool(o.Float32),
+		gradient_segments: C.int(max(0, min(o.GradientSegments, 1<<12)))}
 }
 
 // Tune finds the faster operators of a device by timing them, which takes a GPU

@@ -164,6 +164,9 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
     const Tensors all = arch.forward(tape, inputs_, outputs);
     std::vector<std::pair<Tensor, Tensor>> seeds;
     for (const std::string &name : d.seeds) {
+        if (!all.count(name)) {
+            invalid("input d_%s: there is no output %s", name.c_str(), name.c_str());
+        }
         Tensor output = all.at(name), seed = inputs_.at("d_" + name);
         if (!std::equal(output->ne, output->ne + kTensorDims, seed->ne)) {
             invalid("input d_%s must have the shape of %s, %s, got %s", name.c_str(), name.c_str(),

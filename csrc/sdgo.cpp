@@ -155,12 +155,12 @@ bool sdgo_device_tune(size_t device, int side, sdgo_op_choice *choice, sdgo_erro
         const Device on(device, 1);
         const DeviceLock lock(on, nullptr);
         const OpChoice best = tune(on, side);
-        *choice = {best.direct_conv, best.flash_attention, best.float32};
+        *choice = {best.direct_conv, best.flash_attention, best.float32, 0};
     });
 }
 
 void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
-    net->choose({choice->direct_conv, choice->flash_attention, choice->float32});
+    net->choose({choice->direct_conv, choice->flash_attention, choice->float32, choice->gradient_segments});
 }
 
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,

@@ -128,11 +128,12 @@ bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err);
 void sdgo_net_unload(sdgo_net *net);
 
 // Choice of operators on a device that is not the CPU, or there with ggml's
-// operators.
+// operators; and of how gradients are computed, on all devices.
 typedef struct {
     bool direct_conv;     // direct convolutions, not matrix products of im2col
     bool flash_attention; // stores no scores; keys and values are float16
     bool float32;         // wherever there is a choice of precision
+    int gradient_segments; // parts whose tensors are computed a second time for gradients; 0 and 1: all are kept
 } sdgo_op_choice;
 
 // Times both kinds of convolution and of attention on a device and returns the
@@ -176,6 +177,10 @@ typedef struct {
 
 // Runs the net with some adapters. The outputs asked for decide how much of it
 // runs. `cancel` (may be NULL) is polled between the graph's nodes.
+//
+// Gradients: with inputs d_OUT, each the gradient of some scalar by the output OUT, of its
+// shape, the outputs d:IN are that scalar's gradients by inputs, and d:weight:NAME by
+// weights (a vector-Jacobian product). All are float32.
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
                   size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
                   const int32_t *cancel, sdgo_error *err);

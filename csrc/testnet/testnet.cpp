@@ -54,7 +54,97 @@ template <Sampling how> Tensor sampled(Ops &ops, const Tensors &in) {
     return ops.image_out(ops.resample(ops.image_in(in.at("x")), how, 0.5f));
 }
 
+// Convolutions with all that is fused into them; sides of 5 and 7 are odd.
+template <int kernel, int stride, bool pad_end, int up> Tensor conv(Ops &ops, const Tensors &in) {
+    Conv c{6, kernel, stride};
+    c.pad_end = pad_end;
+    const Tensor x = ops.image_in(in.at("x"));
+    c.up_width = up ? 2 * ops.width(x) - 1 : 0, c.up_height = up ? 2 * ops.height(x) : 0;
+    c.add_channels = in.at("scale");
+    const Tensor y = ops.conv2d(x, "conv", c);
+    c.add = y;
+    return ops.image_out(ops.conv2d(x, "conv", c));
+}
+
+const Shapes kConv = {{"x", {1, 3, 4, 6}}, {"scale", {1, 6}}};
+
+template <Act act> Tensor layer(Ops &ops, const Tensors &in) {
+    return ops.linear(in.at("x"), "linear", {24, true, act, in.at("x")});
+}
+
+template <bool causal> Tensor attention(Ops &ops, const Tensors &in) {
+    return ops.attention(in.at("x"), in.at("z"), ops.linear(in.at("z"), "v", {24, false}), kHeads, causal);
+}
+
+// Layers one after another, with a skip connection: what a UNet is made of.
+Tensor chain(Ops &ops, const Tensors &in) {
+    const Tensor x = ops.image_in(in.at("x"));
+    Tensor h = ops.conv2d(x, "first", {8});
+    const Tensor skip = h;
+    h = ops.group_norm(h, "norm1", {4, 1e-3f, true});
+    Conv down{8};
+    down.stride = 2;
+    h = ops.conv2d(h, "down", down);
+    const int64_t width = ops.width(h), height = ops.height(h);
+    const Tensor before = ops.tokens(h);
+    Tensor t = ops.layer_norm(ops.tokens(ops.group_norm(h, "norm2", {2, 1e-3f})), "norm3", 1e-3f);
+    const Tensor q = ops.linear(t, "q", {8, false}), k = ops.linear(t, "k", {8, false});
+    t = ops.attention(q, k, ops.linear(t, "v", {8}), kHeads, false);
+    t = ops.linear(ops.geglu(t, "ff", 16), "out", {8, true, Act::none, before});
+    Conv up{8};
+    up.up_width = ops.width(x), up.up_height = ops.height(x);
+    h = ops.concat(ops.conv2d(ops.image(t, width, height), "up", up), skip);
+    h = ops.group_norm(h, "norm4", {4, 1e-3f, true});
+    Conv last{3};
+    last.add = x;
+    return ops.image_out(ops.conv2d(h, "last", last));
+}
+
 const Operator kOperators[] = {
+    {"conv 3x3", kConv, 4, conv<3, 1, false, 0>},
+    {"conv 1x1", kConv, 4, conv<1, 1, false, 0>},
+    {"conv down", kConv, 4, conv<3, 2, false, 0>},
+    {"conv down end", kConv, 4, conv<3, 2, true, 0>},
+    {"conv up", kConv, 4, conv<3, 1, false, 1>},
+    {"linear", {{"x", kTokens}}, 3, layer<Act::none>},
+    {"linear silu", {{"x", kTokens}}, 3, layer<Act::silu>},
+    {"linear gelu", {{"x", kTokens}}, 3, layer<Act::gelu>},
+    {"linear gelu_tanh", {{"x", kTokens}}, 3, layer<Act::gelu_tanh>},
+    {"linear quick_gelu", {{"x", kTokens}}, 3, layer<Act::quick_gelu>},
+    {"geglu",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.geglu(in.at("x"), "linear", 5); }},
+    {"attention", {{"x", kTokens}, {"z", kTokens}}, 3, attention<false>},
+    {"attention causal", {{"x", kTokens}, {"z", kTokens}}, 3, attention<true>},
+    {"layer_norm",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.layer_norm(in.at("x"), "norm", 1e-3f); }},
+    {"layer_norm plain",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.layer_norm(in.at("x"), "", 1e-3f); }},
+    {"group_norm silu",
+     {{"x", {1, 24, 4, 6}}},
+     4,
+     [](Ops &ops, const Tensors &in) {
+         return ops.image_out(ops.group_norm(ops.image_in(in.at("x")), "norm", {6, 1e-3f, true}));
+     }},
+    {"embedding",
+     {{"ids", {1, 3}}},
+     3,
+     [](Ops &ops, const Tensors &in) {
+         return ops.positions(ops.embedding(in.at("ids"), "table", 7, 24), "positions", 9);
+     }},
+    {"sums",
+     {{"x", kTokens}, {"z", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) {
+         const Tensor a = ops.leaky_relu(ops.add(in.at("x"), ops.scale(in.at("z"), 3)), 0.2f);
+         return ops.silu(ops.fixed_positions(a, "table"));
+     }},
+    {"chain", {{"x", {1, 3, 8, 8}}}, 4, chain},
     {"rms_norm",
      {{"x", kTokens}},
      3,
@@ -160,6 +250,8 @@ class TestNet : public Architecture {
             }
         }
     }
+    bool is_integer(const std::string &name) const override { return name == "ids"; }
+    int64_t vocabulary() const override { return 7; }
     Shape output_shape(const std::string &, const Shapes &inputs, const int64_t *ne) const override {
         return unfold(ne, op_.output_dims, inputs.begin()->second[0]);
     }

@@ -26,38 +26,73 @@ type Tensor struct {
 	Data  []float32
 }
 
-// Run computes what an operator of testnet.cpp makes of some inputs, with a set of
-// CPU operators (as in cgo.Config) and two threads. weights are in the order in
-// which the operator names them.
-func Run(op, kernels string, inputs map[string]Tensor, weights ...Tensor) (Tensor, error) {
+// Net is a network of one operator of testnet.cpp on the CPU.
+type Net struct {
+	c      *C.sdgo_net
+	pinner runtime.Pinner
+}
+
+// Open makes the network of an operator, with a set of CPU operators (as in cgo.Config)
+// and two threads. weights are in the order in which the operator names them; they must
+// not be changed before Close.
+func Open(op, kernels string, weights ...Tensor) (*Net, error) {
 	cop, ckernels := C.CString(op), C.CString(kernels)
 	defer C.free(unsafe.Pointer(cop))
 	defer C.free(unsafe.Pointer(ckernels))
 	var text [512]C.char
-	net := C.sdgo_testnet_new(cop, 2, ckernels, &text[0], C.size_t(len(text)))
-	if net == nil {
-		return Tensor{}, errors.New(C.GoString(&text[0]))
+	n := &Net{c: C.sdgo_testnet_new(cop, 2, ckernels, &text[0], C.size_t(len(text)))}
+	if n.c == nil {
+		return nil, errors.New(C.GoString(&text[0]))
 	}
-	defer C.sdgo_net_free(net)
-
-	var pinner runtime.Pinner
-	defer pinner.Unpin()
 	var e C.sdgo_error
-	failed := func() (Tensor, error) { return Tensor{}, errors.New(C.GoString(&e.message[0])) }
 	for i, w := range weights {
 		p := unsafe.SliceData(w.Data)
-		pinner.Pin(p)
-		if !C.sdgo_net_bind(net, C.size_t(i), 0, unsafe.Pointer(p), C.size_t(4*len(w.Data)), &e) {
-			return failed()
+		n.pinner.Pin(p)
+		if !C.sdgo_net_bind(n.c, C.size_t(i), 0, unsafe.Pointer(p), C.size_t(4*len(w.Data)), &e) {
+			n.Close()
+			return nil, failure(&e)
 		}
 	}
-	if !C.sdgo_net_load(net, &C.sdgo_load{}, &e) {
-		return failed()
+	if !C.sdgo_net_load(n.c, &C.sdgo_load{}, &e) {
+		n.Close()
+		return nil, failure(&e)
 	}
+	return n, nil
+}
+
+// Close frees the network.
+func (n *Net) Close() {
+	C.sdgo_net_free(n.c)
+	n.pinner.Unpin()
+}
+
+// Weights are the names of the network's weights, in their order.
+func (n *Net) Weights() []string {
+	var names []string
+	for i := range C.sdgo_net_weight_count(n.c) {
+		var w C.sdgo_weight
+		C.sdgo_net_weight_at(n.c, i, &w)
+		names = append(names, C.GoString(w.name))
+	}
+	return names
+}
+
+// Segment sets the number of parts whose tensors are computed twice for gradients.
+func (n *Net) Segment(segments int) {
+	C.sdgo_net_choose(n.c, &C.sdgo_op_choice{direct_conv: true, gradient_segments: C.int(segments)})
+}
+
+// Run computes outputs: "out", or gradients.
+func (n *Net) Run(inputs map[string]Tensor, outputs ...string) (map[string]Tensor, error) {
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
 	var in []C.sdgo_input
 	for name, t := range inputs {
 		c := C.sdgo_input{name: C.CString(name), n_dims: C.int(len(t.Shape))}
 		defer C.free(unsafe.Pointer(c.name))
+		if name == "ids" {
+			c.element = C.SDGO_I32
+		}
 		for d, n := range t.Shape {
 			c.shape[d] = C.int64_t(n)
 		}
@@ -66,13 +101,38 @@ func Run(op, kernels string, inputs map[string]Tensor, weights ...Tensor) (Tenso
 		c.data = unsafe.Pointer(p)
 		in = append(in, c)
 	}
-	out := []C.sdgo_output{{name: C.CString("out")}}
-	defer C.free(unsafe.Pointer(out[0].name))
-	if !C.sdgo_net_run(net, unsafe.SliceData(in), C.size_t(len(in)), &out[0], 1, nil, 0, nil, &e) {
-		return failed()
+	var out []C.sdgo_output
+	for _, name := range outputs {
+		out = append(out, C.sdgo_output{name: C.CString(name)})
+		defer C.free(unsafe.Pointer(out[len(out)-1].name))
 	}
-	defer C.sdgo_value_free(out[0].value)
-	return read(out[0].value)
+	var e C.sdgo_error
+	if !C.sdgo_net_run(n.c, unsafe.SliceData(in), C.size_t(len(in)), unsafe.SliceData(out), C.size_t(len(out)), nil, 0, nil, &e) {
+		return nil, failure(&e)
+	}
+	all := map[string]Tensor{}
+	for i, name := range outputs {
+		defer C.sdgo_value_free(out[i].value)
+		t, err := read(out[i].value)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = t
+	}
+	return all, nil
+}
+
+func failure(e *C.sdgo_error) error { return errors.New(C.GoString(&e.message[0])) }
+
+// Run computes what an operator makes of some inputs: Open, Net.Run and Close.
+func Run(op, kernels string, inputs map[string]Tensor, weights ...Tensor) (Tensor, error) {
+	n, err := Open(op, kernels, weights...)
+	if err != nil {
+		return Tensor{}, err
+	}
+	defer n.Close()
+	out, err := n.Run(inputs, "out")
+	return out["out"], err
 }
 
 func read(v *C.sdgo_value) (Tensor, error) {
@@ -88,7 +148,7 @@ func read(v *C.sdgo_value) (Tensor, error) {
 	t.Data = slices.Repeat([]float32{0}, int(n))
 	var e C.sdgo_error
 	if !C.sdgo_value_read(v, (*C.float)(unsafe.SliceData(t.Data)), C.size_t(n), &e) {
-		return Tensor{}, errors.New(C.GoString(&e.message[0]))
+		return Tensor{}, failure(&e)
 	}
 	return t, nil
 }
