@@ -83,6 +83,10 @@ void Graph::expand_in_order() {
     }
 }
 
+bool is_integer(const Architecture &arch, const std::string &input) {
+    return input.compare(0, 2, "d_") != 0 && arch.is_integer(input);
+}
+
 Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
                   std::vector<std::string> &outputs) {
     static const std::string seed = "d_", input = "d:", weight = "d:weight:";
@@ -131,7 +135,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     ctx_ = Context(Context::size(capacity), "a graph");
     for (const auto &[name, shape] : key_.inputs) {
         const Folded f = fold(shape);
-        const ggml_type type = arch.is_integer(name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
+        const ggml_type type = is_integer(arch, name) ? GGML_TYPE_I32 : GGML_TYPE_F32;
         Tensor t = ggml_new_tensor(ctx_.get(), type, f.n_dims, f.ne);
         ggml_set_input(t);
         if (arch.is_constant_across_steps(name)) {

@@ -35,6 +35,9 @@ struct Derivatives {
 Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
                   std::vector<std::string> &outputs);
 
+// Whether an input holds whole numbers: none of gradients do.
+bool is_integer(const Architecture &arch, const std::string &input);
+
 class Graph {
   public:
     // Builds the graph without memory for its tensors, and declares its weights unless
@@ -101,7 +104,7 @@ class Graph {
     ggml_gallocr_t cache_memory_ = nullptr;
     bool cache_valid_ = false; // it was computed from the inputs as they are
     bool allocated_ = false;
-    bool in_order_ = false; // its nodes are in the order in which they were made
+    bool in_order_ = false;    // its nodes are in the order in which they were made
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;
 };

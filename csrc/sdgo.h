@@ -130,10 +130,11 @@ void sdgo_net_unload(sdgo_net *net);
 // Choice of operators on a device that is not the CPU, or there with ggml's
 // operators; and of how gradients are computed, on all devices.
 typedef struct {
-    bool direct_conv;     // direct convolutions, not matrix products of im2col
-    bool flash_attention; // stores no scores; keys and values are float16
-    bool float32;         // wherever there is a choice of precision
-    int gradient_segments; // parts whose tensors are computed a second time for gradients; 0 and 1: all are kept
+    bool direct_conv;      // direct convolutions, not matrix products of im2col
+    bool flash_attention;  // stores no scores; keys and values are float16
+    bool float32;          // wherever there is a choice of precision
+    int gradient_segments; // parts whose tensors are computed a second time for gradients; 0 and 1: all are
+                           // kept
 } sdgo_op_choice;
 
 // Times both kinds of convolution and of attention on a device and returns the

@@ -232,7 +232,7 @@ void sdgo_net::recover() {
 }
 
 void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
-    const bool integer = arch_->is_integer(in.name);
+    const bool integer = is_integer(*arch_, in.name);
     if ((in.element == SDGO_I32) != integer) {
         invalid("input %s must be of type %s", in.name, integer ? "int32" : "float32");
     }
@@ -264,7 +264,9 @@ Shape sdgo_net::output_shape(const Graph &g, const std::string &name, const int6
     Shapes inputs;
     std::vector<std::string> outputs;
     const Derivatives d = split(*arch_, g.key(), inputs, outputs);
-    const auto is = [&](const char *prefix) { return [&, prefix](const std::string &s) { return prefix + s == name; }; };
+    const auto is = [&](const char *prefix) {
+        return [&, prefix](const std::string &s) { return prefix + s == name; };
+    };
     const auto input = std::find_if(d.inputs.begin(), d.inputs.end(), is("d:"));
     if (input != d.inputs.end()) {
         return inputs.at(*input);

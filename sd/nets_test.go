@@ -87,9 +87,7 @@ func runCase(t *testing.T, ref reference, m *Model, prefix string, c netCase, bo
 	requireClose(t, got, want, bound, c.name)
 }
 
-// runNet is a case's output.
-func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []float32 {
-	t.Helper()
+func netInputs(ref reference, prefix string, c netCase) []cgo.Input {
 	var inputs []cgo.Input
 	for name, from := range c.inputs {
 		in := cgo.Input{Name: name, Shape: ref.shape(prefix + from)}
@@ -100,6 +98,13 @@ func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []f
 		}
 		inputs = append(inputs, in)
 	}
+	return inputs
+}
+
+// runNet is a case's output.
+func runNet(t *testing.T, ref reference, m *Model, prefix string, c netCase) []float32 {
+	t.Helper()
+	inputs := netInputs(ref, prefix, c)
 	got := make([]float32, len(ref.f32(prefix+c.want)))
 	require.NoError(t, c.net(m).Run(context.Background(), inputs, []cgo.Output{{Name: c.output, Data: got}}))
 	return got

@@ -122,8 +122,8 @@ void concat(const Step &s) {
     for (int i = 0; i < 2; i++) {
         const Tensor x = s.source(i);
         if (s.wants(i)) {
-            s.give(i, ggml_cont(s.ctx, ggml_view_4d(s.ctx, s.dy, x->ne[0], x->ne[1], x->ne[2], x->ne[3], s.dy->nb[1],
-                                                    s.dy->nb[2], s.dy->nb[3], offset)));
+            s.give(i, ggml_cont(s.ctx, ggml_view_4d(s.ctx, s.dy, x->ne[0], x->ne[1], x->ne[2], x->ne[3],
+                                                    s.dy->nb[1], s.dy->nb[2], s.dy->nb[3], offset)));
         }
         offset += size_t(x->ne[dim]) * s.dy->nb[dim];
     }
@@ -170,12 +170,12 @@ struct Derivative {
 };
 
 constexpr Derivative kDerivatives[] = {
-    {"RESHAPE", same},   {"CONT", same},     {"CPY", same},         {"PERMUTE", permute},
-    {"VIEW", view},      {"ADD", add},       {"SUB", subtract},     {"MUL", multiply},
-    {"SCALE", scaled},   {"SILU", silu},     {"SIGMOID", sigmoid},  {"LEAKY_RELU", leaky_relu},
-    {"GELU_ERF", gelu},  {"EXP", exponential}, {"SIN", sine},       {"COS", cosine},
-    {"CONCAT", concat},  {"UPSCALE", upscale}, {"PAD", pad},        {"GET_ROWS", rows},
-    {"MEAN", mean},      {"MUL_MAT", product},
+    {"RESHAPE", same},  {"CONT", same},       {"CPY", same},        {"PERMUTE", permute},
+    {"VIEW", view},     {"ADD", add},         {"SUB", subtract},    {"MUL", multiply},
+    {"SCALE", scaled},  {"SILU", silu},       {"SIGMOID", sigmoid}, {"LEAKY_RELU", leaky_relu},
+    {"GELU_ERF", gelu}, {"EXP", exponential}, {"SIN", sine},        {"COS", cosine},
+    {"CONCAT", concat}, {"UPSCALE", upscale}, {"PAD", pad},         {"GET_ROWS", rows},
+    {"MEAN", mean},     {"MUL_MAT", product},
 };
 
 } // namespace

@@ -133,7 +133,8 @@ Tensor turned(Tape &t, Tensor w) {
     Tensor taps = swapped(t, shaped(t, w, k * k, out * in)); // [out·in, K·K]
     std::vector<Tensor> parts;
     for (int64_t i = k * k; i-- > 0;) {
-        parts.push_back(ggml_view_3d(ctx, taps, out * in, 1, 1, taps->nb[1], taps->nb[2], size_t(i) * taps->nb[1]));
+        parts.push_back(
+            ggml_view_3d(ctx, taps, out * in, 1, 1, taps->nb[1], taps->nb[2], size_t(i) * taps->nb[1]));
     }
     while (parts.size() > 1) {
         std::vector<Tensor> pairs;
@@ -160,8 +161,8 @@ Tensor upsampled(Tape &t, Tensor nchw, const Conv &c) {
     }
     ggml_context *ctx = t.context();
     Tensor x = ggml_upscale(ctx, nchw, 2, GGML_SCALE_MODE_NEAREST);
-    return ggml_cont(ctx, ggml_view_4d(ctx, x, c.up_width, c.up_height, x->ne[2], x->ne[3], x->nb[1], x->nb[2],
-                                       x->nb[3], 0));
+    return ggml_cont(ctx, ggml_view_4d(ctx, x, c.up_width, c.up_height, x->ne[2], x->ne[3], x->nb[1],
+                                       x->nb[2], x->nb[3], 0));
 }
 
 // dW of a convolution as a matrix product of the columns of im2col.
@@ -300,8 +301,7 @@ Heads fused_parts(Tape &t, Tensor qkv, int heads, Fused order) {
     const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? dim : 3 * dim) * size;
     const size_t other = size_t(order == Fused::whole ? c : dim) * size;
     const auto part = [&](size_t i) {
-        Tensor x =
-            ggml_view_4d(ctx, qkv, dim, heads, length, n, head, qkv->nb[1], qkv->nb[2], i * other);
+        Tensor x = ggml_view_4d(ctx, qkv, dim, heads, length, n, head, qkv->nb[1], qkv->nb[2], i * other);
         return ggml_reshape_3d(ctx, ggml_cont(ctx, x), c, length, n);
     };
     return {part(0), part(1), part(2)};
@@ -343,7 +343,8 @@ Tensor Tape::group_norm(Tensor x, const std::string &name, const GroupNorm &g) {
                        }});
     if (g.modulation) {
         check_groups(name, g, channels(x), ggml_nelements(g.modulation) / (2 * channels(x)));
-        y = image(modulate(tokens(y), chunk(g.modulation, 0, 2), chunk(g.modulation, 1, 2)), width(y), height(y));
+        y = image(modulate(tokens(y), chunk(g.modulation, 0, 2), chunk(g.modulation, 1, 2)), width(y),
+                  height(y));
     }
     return g.silu ? silu(y) : y;
 }
@@ -391,7 +392,8 @@ Tensor Tape::layer_norm(Tensor x, const std::string &name, float eps) {
                            t.give(name + ".bias", sum_rows(t, dy));
                        }
                        if (t.wants(r.inputs[0])) {
-                           Tensor g = name.empty() ? dy : mul(t, dy, t.weight32(name + ".weight", {dy->ne[0]}));
+                           Tensor g =
+                               name.empty() ? dy : mul(t, dy, t.weight32(name + ".weight", {dy->ne[0]}));
                            t.give(r.inputs[0], derive_normalised(t, n, g, true));
                        }
                    }});
@@ -455,15 +457,16 @@ Tensor Tape::rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) {
 }
 
 Tensor Tape::attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) {
-    return record({{q, k, v},
-                   {},
-                   [=](Ops &ops, const Inputs &in) { return ops.attention(in[0], in[1], in[2], heads, causal); },
-                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                       const Heads d = derive_attention(t, {in[0], in[1], in[2]}, dy, heads, causal);
-                       t.give(r.inputs[0], d.q);
-                       t.give(r.inputs[1], d.k);
-                       t.give(r.inputs[2], d.v);
-                   }});
+    return record(
+        {{q, k, v},
+         {},
+         [=](Ops &ops, const Inputs &in) { return ops.attention(in[0], in[1], in[2], heads, causal); },
+         [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+             const Heads d = derive_attention(t, {in[0], in[1], in[2]}, dy, heads, causal);
+             t.give(r.inputs[0], d.q);
+             t.give(r.inputs[1], d.k);
+             t.give(r.inputs[2], d.v);
+         }});
 }
 
 Tensor Tape::self_attention(Tensor qkv, int heads, Fused order) {

@@ -114,8 +114,8 @@ class Tape : public Ops {
     std::unordered_set<Tensor> dependent_; // on a target
     std::unordered_map<Tensor, Tensor> gradients_;
     std::map<std::string, Tensor> weight_gradients_;
-    size_t from_ = 0; // the first tensor of the segment
-    bool again_ = false; // the segment is computed again
+    size_t from_ = 0;                           // the first tensor of the segment
+    bool again_ = false;                        // the segment is computed again
     std::unordered_map<Tensor, Tensor> copies_; // of tensors of the segment
 };
 

@@ -19,11 +19,11 @@ var differentiated = []struct {
 	weights [][]int64
 	without string
 }{
-	{"conv 3x3", map[string][]int64{"x": {2, 3, 5, 7}, "scale": {2, 6}}, [][]int64{{6, 3, 3, 3}, {6}}, ""},
-	{"conv 1x1", map[string][]int64{"x": {2, 3, 5, 7}, "scale": {2, 6}}, [][]int64{{6, 3, 1, 1}, {6}}, ""},
-	{"conv down", map[string][]int64{"x": {2, 3, 5, 8}, "scale": {2, 6}}, [][]int64{{6, 3, 3, 3}, {6}}, ""},
-	{"conv down end", map[string][]int64{"x": {2, 3, 7, 6}, "scale": {2, 6}}, [][]int64{{6, 3, 3, 3}, {6}}, ""},
-	{"conv up", map[string][]int64{"x": {2, 3, 3, 5}, "scale": {2, 6}}, [][]int64{{6, 3, 3, 3}, {6}}, ""},
+	{"conv 3x3", map[string][]int64{"x": {2, 3, 5, 7}, "scale": {2, 6}}, [][]int64{{6, 6}, {6}, {6, 3, 3, 3}, {6}}, ""},
+	{"conv 1x1", map[string][]int64{"x": {2, 3, 5, 7}, "scale": {2, 6}}, [][]int64{{6, 6}, {6}, {6, 3, 1, 1}, {6}}, ""},
+	{"conv down", map[string][]int64{"x": {2, 3, 5, 8}, "scale": {2, 6}}, [][]int64{{6, 6}, {6}, {6, 3, 3, 3}, {6}}, ""},
+	{"conv down end", map[string][]int64{"x": {2, 3, 7, 6}, "scale": {2, 6}}, [][]int64{{6, 6}, {6}, {6, 3, 3, 3}, {6}}, ""},
+	{"conv up", map[string][]int64{"x": {2, 3, 3, 5}, "scale": {2, 6}}, [][]int64{{6, 6}, {6}, {6, 3, 3, 3}, {6}}, ""},
 	{"linear", map[string][]int64{"x": {3, 5, 24}}, [][]int64{{24, 24}, {24}}, ""},
 	{"linear silu", map[string][]int64{"x": {3, 5, 24}}, [][]int64{{24, 24}, {24}}, ""},
 	{"linear gelu", map[string][]int64{"x": {3, 5, 24}}, [][]int64{{24, 24}, {24}}, ""},
@@ -76,24 +76,18 @@ type point struct {
 	inputs      map[string]Tensor
 	weights     []Tensor
 	seed        Tensor
-}
-
-func (p *point) net(t *testing.T) *Net {
-	n, err := Open(p.op, p.kernels, p.weights...)
-	require.NoError(t, err, p.op)
-	t.Cleanup(n.Close)
-	return n
+	net         *Net // sees changes of the weights, whose memory it uses
 }
 
 // loss is the scalar whose gradients are computed: the product of output and seed.
 func (p *point) loss(t *testing.T) float64 {
-	out, err := Run(p.op, p.kernels, p.inputs, p.weights...)
+	out, err := p.net.Run(p.inputs, "out")
 	require.NoError(t, err, p.op)
-	return dot(out.Data, p.seed.Data)
+	return dot(out["out"].Data, p.seed.Data)
 }
 
 // gradients are all outputs d:….
-func (p *point) gradients(t *testing.T, n *Net, without string) map[string]Tensor {
+func (p *point) gradients(t *testing.T, without string) map[string]Tensor {
 	inputs := map[string]Tensor{"d_out": p.seed}
 	var outputs []string
 	for name, x := range p.inputs {
@@ -102,10 +96,10 @@ func (p *point) gradients(t *testing.T, n *Net, without string) map[string]Tenso
 			outputs = append(outputs, "d:"+name)
 		}
 	}
-	for _, name := range n.Weights() {
+	for _, name := range p.net.Weights() {
 		outputs = append(outputs, "d:weight:"+name)
 	}
-	g, err := n.Run(inputs, outputs...)
+	g, err := p.net.Run(inputs, outputs...)
 	require.NoError(t, err, p.op)
 	return g
 }
@@ -123,7 +117,7 @@ func dot(a, b []float32) float64 {
 	return sum
 }
 
-func newPoint(t *testing.T, r *rand.Rand, i int, kernels string) *point {
+func newPoint(t *testing.T, r *rand.Rand, i int, kernels string, threads int) *point {
 	d := differentiated[i]
 	p := &point{op: d.op, kernels: kernels, inputs: map[string]Tensor{}}
 	for name, shape := range d.inputs {
@@ -149,9 +143,13 @@ func newPoint(t *testing.T, r *rand.Rand, i int, kernels string) *point {
 		}
 		p.weights = append(p.weights, w)
 	}
-	out, err := Run(p.op, kernels, p.inputs, p.weights...)
+	var err error
+	p.net, err = Open(p.op, kernels, threads, p.weights...)
 	require.NoError(t, err, p.op)
-	p.seed = random(r, out.Shape...)
+	t.Cleanup(p.net.Close)
+	out, err := p.net.Run(p.inputs, "out")
+	require.NoError(t, err, p.op)
+	p.seed = random(r, out["out"].Shape...)
 	return p
 }
 
@@ -180,14 +178,13 @@ func TestGradientsAreSlopes(t *testing.T) {
 	for i, d := range differentiated {
 		for _, kernels := range []string{cgo.GGML, "generic", fastest()} {
 			r := rand.New(rand.NewPCG(uint64(i), 11))
-			p := newPoint(t, r, i, kernels)
-			n := p.net(t)
-			got := p.gradients(t, n, d.without)
+			p := newPoint(t, r, i, kernels, 1)
+			got := p.gradients(t, d.without)
 			all := map[string]Tensor{}
 			for name, x := range p.inputs {
 				all["d:"+name] = x
 			}
-			for k, name := range n.Weights() {
+			for k, name := range p.net.Weights() {
 				all["d:weight:"+name] = p.weights[k]
 			}
 			for name, g := range got {
@@ -209,19 +206,25 @@ func TestGradientsAreSlopes(t *testing.T) {
 	}
 }
 
-// The same numbers to the bit, whichever parts are computed twice.
+// The same numbers to the bit, whichever parts are computed twice and by however many
+// threads.
 func TestSegments(t *testing.T) {
 	for i, d := range differentiated {
 		if d.op != "chain" {
 			continue
 		}
 		for _, kernels := range []string{cgo.GGML, fastest()} {
-			p := newPoint(t, rand.New(rand.NewPCG(3, 4)), i, kernels)
-			n := p.net(t)
-			want := p.gradients(t, n, d.without)
-			for _, segments := range []int{1, 2, 3, 7, 50, 1000} {
-				n.Segment(segments)
-				require.Equal(t, want, p.gradients(t, n, d.without), "%d segments", segments)
+			var want map[string]Tensor
+			for threads, parts := range map[int][]int{1: {1, 2, 7, 1000}, 2: {1, 7}, 8: {7}} {
+				p := newPoint(t, rand.New(rand.NewPCG(3, 4)), i, kernels, threads)
+				for _, segments := range parts {
+					p.net.Segment(segments)
+					got := p.gradients(t, d.without)
+					if want == nil {
+						want = got
+					}
+					require.Equal(t, want, got, "%d threads, %d segments", threads, segments)
+				}
 			}
 		}
 	}
@@ -231,7 +234,7 @@ func TestSegments(t *testing.T) {
 func TestGradientErrors(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	x, w, b := random(r, 1, 3, 24), random(r, 24, 24), random(r, 24)
-	n, err := Open("linear", "generic", w, b)
+	n, err := Open("linear", "generic", 1, w, b)
 	require.NoError(t, err)
 	defer n.Close()
 	for _, c := range []struct {

@@ -60,7 +60,7 @@ template <int kernel, int stride, bool pad_end, int up> Tensor conv(Ops &ops, co
     c.pad_end = pad_end;
     const Tensor x = ops.image_in(in.at("x"));
     c.up_width = up ? 2 * ops.width(x) - 1 : 0, c.up_height = up ? 2 * ops.height(x) : 0;
-    c.add_channels = in.at("scale");
+    c.add_channels = ops.linear(in.at("scale"), "vectors", {6, true, Act::silu, nullptr, true});
     const Tensor y = ops.conv2d(x, "conv", c);
     c.add = y;
     return ops.image_out(ops.conv2d(x, "conv", c));

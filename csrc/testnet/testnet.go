@@ -33,14 +33,14 @@ type Net struct {
 }
 
 // Open makes the network of an operator, with a set of CPU operators (as in cgo.Config)
-// and two threads. weights are in the order in which the operator names them; they must
-// not be changed before Close.
-func Open(op, kernels string, weights ...Tensor) (*Net, error) {
+// and some threads. weights are in the order in which the operator names them; their
+// memory is used until Close.
+func Open(op, kernels string, threads int, weights ...Tensor) (*Net, error) {
 	cop, ckernels := C.CString(op), C.CString(kernels)
 	defer C.free(unsafe.Pointer(cop))
 	defer C.free(unsafe.Pointer(ckernels))
 	var text [512]C.char
-	n := &Net{c: C.sdgo_testnet_new(cop, 2, ckernels, &text[0], C.size_t(len(text)))}
+	n := &Net{c: C.sdgo_testnet_new(cop, C.int(threads), ckernels, &text[0], C.size_t(len(text)))}
 	if n.c == nil {
 		return nil, errors.New(C.GoString(&text[0]))
 	}
@@ -124,9 +124,10 @@ func (n *Net) Run(inputs map[string]Tensor, outputs ...string) (map[string]Tenso
 
 func failure(e *C.sdgo_error) error { return errors.New(C.GoString(&e.message[0])) }
 
-// Run computes what an operator makes of some inputs: Open, Net.Run and Close.
+// Run computes what an operator makes of some inputs with two threads: Open, Net.Run and
+// Close.
 func Run(op, kernels string, inputs map[string]Tensor, weights ...Tensor) (Tensor, error) {
-	n, err := Open(op, kernels, weights...)
+	n, err := Open(op, kernels, 2, weights...)
 	if err != nil {
 		return Tensor{}, err
 	}
