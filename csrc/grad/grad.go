@@ -10,6 +10,5 @@ import "C"
 
 import (
 	_ "github.com/sdgo/sdgo/csrc/core"
-	_ "github.com/sdgo/sdgo/csrc/kernels"
 	_ "github.com/sdgo/sdgo/csrc/ops"
 )

@@ -83,7 +83,7 @@ var rooms = []room{
 	{path: "csrc/fault", pure: true},
 	{path: "csrc/testnet", knows: []string{"csrc", "csrc/nets", "csrc/ops"}},
 	{path: "csrc", knows: []string{"csrc/nets", "csrc/grad", "csrc/ops", "csrc/core", "csrc/kernels"}},
-	{path: "csrc/grad", knows: []string{"csrc/ops", "csrc/core", "csrc/kernels"}},
+	{path: "csrc/grad", knows: []string{"csrc/ops", "csrc/core"}},
 	{path: "csrc/nets", knows: []string{"csrc/ops", "csrc/core"}},
 	{path: "csrc/ops", knows: []string{"csrc/core", "csrc/kernels"}},
 	{path: "csrc/aborts", knows: []string{"csrc/core"}},
