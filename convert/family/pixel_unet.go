@@ -134,6 +134,9 @@ func (c *Pixel) finish(r *Reader) {
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
+	if c.Process.Betas == "cosine" {
+		c.Process.BetaStart, c.Process.BetaEnd = 0, 0
+	}
 	r.Model.NativeSize = c.Size
 	if c.VAE != nil {
 		r.Model.NativeSize *= c.VAE.Factor()

@@ -9,16 +9,18 @@ four significant bits, as in ../nets/make.py.
 
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
 from diffusers import DiTTransformer2DModel, UNet2DModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import names  # noqa: E402
 import networks  # noqa: E402
+import persistence  # noqa: E402
 
 
 def randomise(model, seed):
@@ -194,6 +196,22 @@ def song():
     return out
 
 
+def song_pickle():
+    """The network of edm-ncsnpp.safetensors as EDM's training writes it, and that of ncsnpp.safetensors as score_sde's does."""
+    net = networks.Song(16, 8, (1, 2), 1, (8,), fourier=True, taps=(1, 3, 3, 1), encoder="residual", classes=16, augment=9)
+    net.load_state_dict({k: v.float() for k, v in load_file(HERE / "edm-ncsnpp.safetensors").items()})
+    persistence.write(HERE / "edm-ncsnpp.pkl", net.half(), "VPPrecond", img_resolution=16, img_channels=3, label_dim=16, beta_d=19.9, beta_min=0.1, M=1000,
+                      epsilon_t=1e-5, sigma_min=0.001, sigma_max=float("inf"), use_fp16=False, model_type="SongUNet", channel_mult=[1, 2])
+    state = load_file(HERE / "ncsnpp.safetensors")
+    order = list(networks.Song(16, 8, (1, 2), 1, (8,), fourier=True, taps=(1, 3, 3, 1), encoder="skip", decoder="skip").score_state())
+    zeros = torch.zeros(max(v.numel() for v in state.values())).half()
+    still = {"module.sigmas", "module.all_modules.0.W"}
+    names = ["module.sigmas"] + order  # a module's own buffers come first
+    torch.save({"optimizer": {"state": {}, "param_groups": []}, "model": OrderedDict((k, state[k] if k in still else zeros[:state[k].numel()].view(state[k].shape)) for k in names),
+                "ema": {"decay": 0.999, "num_updates": 7, "shadow_params": [state[k] for k in names if k not in still]}, "step": 7}, HERE / "ncsnpp-ema.pt")
+    return {}
+
+
 def skip():
     """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
     channels or more; this one is narrower."""
@@ -215,7 +233,7 @@ def skip():
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit, song, skip:
+    for make in ddpm, consistency, guided, dit, song, song_pickle, skip:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)
