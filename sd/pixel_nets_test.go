@@ -79,6 +79,9 @@ func TestPixelNets(t *testing.T) {
 		{"ncsnpp-vp.safetensors", "ncsnpp-vp", "ncsnpp-vp.sample"},
 		{"ddpmpp.safetensors", "ddpmpp", "ddpmpp.sample"},
 		{"skip", "skip", "skip.sample"},
+		{"cin.safetensors", "cin", "cin.sample"},
+		{"churches.safetensors", "churches", "churches.sample"},
+		{"enlarging", "enlarging", "enlarging.sample"},
 	} {
 		for _, w := range ways() {
 			t.Run(fmt.Sprintf("%s/%s", test.path, w), func(t *testing.T) {

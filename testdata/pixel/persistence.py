@@ -39,8 +39,16 @@ class Plain:
         self.name, self.state = name, state
 
 
+def text(s):
+    return b"X" + len(s).to_bytes(4, "little") + s.encode()
+
+
 class Pickler(pickle.Pickler):
     def reducer_override(self, value):
+        if isinstance(value, torch.storage.TypedStorage):  # whose key is its place in memory, and here its place in the file
+            load, (data,) = value.__reduce__()
+            self.storages = getattr(self, "storages", -1) + 1
+            return load, (data.replace(text(str(value._cdata)), text(str(self.storages))),)
         if isinstance(value, Plain):
             name, state = value.name, value.state
         elif isinstance(value, torch.nn.Module) and type(value).__module__ in ("networks", "persistence", "magnitude"):
