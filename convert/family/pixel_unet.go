@@ -16,6 +16,7 @@ const PixelUNet = "pixel_unet"
 var pixelUNet = &Family{
 	Name: PixelUNet,
 	Looks: []Look{
+		{"a UNet of latent diffusion that draws from classes", []string{classTable, "model.diffusion_model.input_blocks.*.1.transformer_blocks.0.attn2.to_k.weight"}},
 		{"a classifier of noisy pictures", []string{"input_blocks.0.0.weight", "out.2.positional_embedding"}},
 		{"a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet that draws from a number", []string{"*label_emb.0.weight", "*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
@@ -26,6 +27,7 @@ var pixelUNet = &Family{
 		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.linear_1.weight"}},
 		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "add_embedding.linear_1.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
+		{"a UNet of EDM2", []string{"*emb_fourier.freqs", "*out_conv.weight", "*block0.conv_res0.weight"}},
 		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
 		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
 		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
@@ -35,6 +37,7 @@ var pixelUNet = &Family{
 	Rewrite:    rewritePixelUNet,
 	Says:       pixelSays,
 	Settings:   pixelSettings(inUNet),
+	Complete:   completeLatent,
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -43,10 +46,16 @@ var pixelUNet = &Family{
 // rewritePixelUNet gives tensors guided diffusion's names.
 func rewritePixelUNet(all []model.Stored) ([]model.Stored, error) {
 	switch {
+	case layout.Contains(all, model.UNetPrefix+"input_blocks."):
+		return layout.LatentPixel(all)
 	case layout.Contains(all, "input_blocks."):
 		return all, nil
 	case layout.Contains(all, "temb.dense."):
 		return layout.Fuse(all, layout.DDPMPixelTable(all))
+	case layout.Contains(all, "emb_fourier.") && layout.Contains(all, "_block0."):
+		return layout.EDM2Pixel(all)
+	case layout.Contains(all, "emb_fourier."):
+		return all, nil
 	case layout.Contains(all, "map_layer0."):
 		return layout.EDMPixel(all)
 	case layout.Contains(all, "all_modules."):
@@ -59,6 +68,12 @@ func readPixelUNet(r *Reader) any {
 	prefix := ""
 	if r.Has(model.UNetPrefix + "input_blocks.0.0.weight") {
 		prefix = model.UNetPrefix
+	}
+	if r.Has("emb_fourier.freqs") {
+		return readEDM2(r)
+	}
+	if r.Has(classTable) {
+		return readPixelLatent(r)
 	}
 	u := r.PixelUNet(prefix)
 	if r.err != nil {
@@ -74,12 +89,13 @@ func readPixelUNet(r *Reader) any {
 	case u.ClassValues:
 		c.ClassInput = ClassValue
 	}
-	c.Channels = u.InChannels - u.LowChannels
+	c.Channels, c.LowChannels = u.InChannels-u.LowChannels, u.LowChannels
 	c.LearnedVariance = !c.Classifier && u.OutChannels == 2*c.Channels
 	pixelTraits(r, c)
 	if said := r.Model.Metadata["native_size"]; said != "" && r.Model.Metadata[pixelKey+"size"] == "" { // of models of others
 		r.Number("native_size", 1, largestSide, func(v float64) { c.Size = int(v) })
 	}
+	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
 	r.knownPixel(prefix, pixelName)
@@ -134,6 +150,9 @@ func (c *Pixel) finish(r *Reader) {
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
+	if c.Process.Betas == "cosine" {
+		c.Process.BetaStart, c.Process.BetaEnd = 0, 0
+	}
 	r.Model.NativeSize = c.Size
 	if c.VAE != nil {
 		r.Model.NativeSize *= c.VAE.Factor()
@@ -154,6 +173,10 @@ func (c *Pixel) tableRows() int {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Classes
+	case c.EDM2 != nil:
+		return c.EDM2.Classes
+	case c.LatentUNet != nil:
+		return c.rows
 	case c.Classifier:
 		return 0
 	}
@@ -177,6 +200,17 @@ func pixelProperties(d *Describer) {
 	}
 	d.Property("classes", c.Classes)
 	d.Property("size", c.Size)
+	if u := c.EDM2; u != nil {
+		d.Property("in_channels", u.InChannels)
+		d.Property("width", u.Channels[0])
+		d.Say(processWords[c.Process.Kind])
+		return
+	}
+	if u := c.LatentUNet; u != nil {
+		d.Property("in_channels", u.InChannels)
+		d.Property("width", u.ModelChannels)
+		return
+	}
 	d.Property("in_channels", c.UNet.InChannels+c.LowChannels)
 	d.Property("width", c.UNet.TimeChannels)
 	if c.LearnedVariance {

@@ -116,6 +116,14 @@ void cosine(const Step &s) {
     s.give(0, s.mul(s.dy, s.scale(ggml_sin(s.ctx, s.in(0)), -1)));
 }
 
+// ggml clamps in place: what is at a bound was beyond it.
+void clamp(const Step &s) {
+    Tensor y = s.y();
+    Tensor above = ggml_step(s.ctx, ggml_scale_bias(s.ctx, y, 1, -s.number(0)));
+    Tensor below = ggml_step(s.ctx, ggml_scale_bias(s.ctx, y, -1, s.number(1)));
+    s.give(0, s.mul(s.dy, s.mul(above, below)));
+}
+
 void concat(const Step &s) {
     const int dim = s.t->op_params[0];
     size_t offset = 0;
@@ -175,7 +183,7 @@ constexpr Derivative kDerivatives[] = {
     {"SCALE", scaled},  {"SILU", silu},       {"SIGMOID", sigmoid}, {"LEAKY_RELU", leaky_relu},
     {"GELU_ERF", gelu}, {"EXP", exponential}, {"SIN", sine},        {"COS", cosine},
     {"CONCAT", concat}, {"UPSCALE", upscale}, {"PAD", pad},         {"GET_ROWS", rows},
-    {"MEAN", mean},     {"MUL_MAT", product},
+    {"CLAMP", clamp},   {"MEAN", mean},       {"MUL_MAT", product},
 };
 
 } // namespace

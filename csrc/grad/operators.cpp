@@ -417,6 +417,21 @@ Tensor Tape::rms_norm(Tensor x, const std::string &name, float eps, int heads) {
                    }});
 }
 
+// y = x / s with s = r + ε and r² = mean(x²): dx = (dy - x·mean(dy·x) / (s·r)) / s
+Tensor Tape::unit_norm(Tensor x, int heads) {
+    const auto derive = [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+        ggml_context *ctx = t.context();
+        const int64_t dim = dy->ne[0] / heads, count = ggml_nelements(dy) / dim;
+        Tensor x = shaped(t, in[0], dim, count);
+        dy = shaped(t, dy, dim, count);
+        Tensor root = ggml_scale_bias(ctx, ggml_sqrt(ctx, ggml_mean(ctx, mul(t, x, x))), 1, 1e-20f);
+        Tensor s = ggml_scale_bias(ctx, root, 1, kUnitEps);
+        Tensor along = ggml_div(ctx, ggml_mean(ctx, mul(t, dy, x)), mul(t, s, root));
+        t.give(r.inputs[0], ggml_div(ctx, sub(t, dy, mul(t, x, along)), s));
+    };
+    return record({{x}, {}, [=](Ops &ops, const Inputs &in) { return ops.unit_norm(in[0], heads); }, derive});
+}
+
 Tensor Tape::modulate(Tensor x, Tensor scale, Tensor shift) {
     return record({{x, scale, shift},
                    {},

@@ -89,6 +89,7 @@ class Tape : public Ops {
     Tensor geglu(Tensor x, const std::string &name, int64_t out) override;
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override;
     Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override;
+    Tensor unit_norm(Tensor x, int heads) override;
     Tensor modulate(Tensor x, Tensor scale, Tensor shift) override;
     Tensor gated(Tensor x, Tensor y, Tensor gate) override;
     Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) override;

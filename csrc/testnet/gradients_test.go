@@ -37,6 +37,10 @@ var differentiated = []struct {
 	{"layer_norm", map[string][]int64{"x": {2, 5, 24}}, [][]int64{{24}, {24}}, ""},
 	{"layer_norm plain", map[string][]int64{"x": {2, 5, 24}}, nil, ""},
 	{"rms_norm", map[string][]int64{"x": {2, 5, 24}}, [][]int64{{12}}, ""},
+	{"unit_norm", map[string][]int64{"x": {2, 5, 24}}, nil, ""},
+	{"clamped", map[string][]int64{"x": {2, 5, 24}}, nil, ""},
+	{"ones", map[string][]int64{"x": {2, 3, 5, 6}}, nil, ""},
+	{"cosine_features", map[string][]int64{"t": {3}}, [][]int64{{5}, {5}}, "t"},
 	{"group_norm silu", map[string][]int64{"x": {2, 24, 3, 5}}, [][]int64{{24}, {24}}, ""},
 	{"group_norm modulated", map[string][]int64{"x": {2, 24, 3, 5}, "scale": {2, 48}}, [][]int64{{24}, {24}}, ""},
 	{"modulate", map[string][]int64{"x": {2, 5, 24}, "scale": {2, 24}, "shift": {2, 24}}, nil, ""},
@@ -127,7 +131,7 @@ func newPoint(t *testing.T, r *rand.Rand, i int, kernels string, threads int) *p
 			switch {
 			case name == "ids": // the bits of whole numbers, some of them twice
 				values[k] = math.Float32frombits(uint32(k*3) % 7)
-			case d.op == "prelu" || d.op == "sums" && name == "x": // whose slopes change at 0
+			case d.op == "prelu" || d.op == "clamped" || d.op == "sums" && name == "x": // whose slopes change at 0
 				values[k] = float32(math.Round(2*float64(v)))/2 + 0.25
 			case d.op == "sums":
 				values[k] = float32(math.Round(2*float64(v))) / 2
