@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
@@ -111,5 +112,35 @@ func TestPixelLatentFiles(t *testing.T) {
 			return n
 		}, nil))
 		require.ErrorContains(t, err, test.want, name)
+	}
+}
+
+// The UNet of the x4 upscaler against the diffusers library.
+func TestUNetThatEnlargesByText(t *testing.T) {
+	ref := readReference(t, pixelFolder, "reference.safetensors")
+	for _, w := range ways() {
+		if w.options.Type != "f32" {
+			continue
+		}
+		host, err := engine.Open("x4", engine.Options{Backend: "cpu", Kernels: w.options.Kernels, Type: w.options.Type, Threads: w.options.Threads},
+			func() (*convert.Model, error) { return convert.Load(filepath.Join(pixelFolder, "x4.safetensors")) })
+		require.NoError(t, err)
+		c := convert.UNetConfig{InChannels: 7, OutChannels: 4, ModelChannels: 8, ChannelMult: []int{1, 2, 2}, NumResBlocks: 1, TransformerDepth: []int{0, 1, 1},
+			MiddleDepth: 1, ContextDim: 12, Heads: 2, LinearProjection: true, Classes: 30, CrossOnly: []bool{false, true, false}}
+		c.Norms.Groups = 8
+		var n *engine.Network
+		require.NoError(t, host.Place(func() (err error) {
+			n, err = host.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the UNet", Arch: "unet", Prefix: convert.UNetPrefix, Params: c.Params()})
+			return err
+		}, func() ([]engine.Demand, error) { return nil, nil }))
+		var inputs []cgo.Input
+		for _, name := range []string{"x", "t", "context"} {
+			inputs = append(inputs, cgo.Input{Name: name, Shape: ref.shape("x4." + name), F32: ref.f32("x4." + name)})
+		}
+		inputs = append(inputs, cgo.Input{Name: "class", Shape: ref.shape("x4.class"), I32: ref.i32("x4.class")})
+		got := make([]float32, len(ref.f32("x4.out")))
+		require.NoError(t, n.Run(context.Background(), inputs, []cgo.Output{{Name: "out", Data: got}}))
+		requireClose(t, got, ref.f32("x4.out"), w.bound, w.String())
+		require.NoError(t, host.Close())
 	}
 }
