@@ -51,8 +51,8 @@ func (c *EDM2Config) numbers() []number {
 	}
 }
 
-// EDM2 reads the sizes of such a UNet.
-func (r *Reader) EDM2() *EDM2Config {
+// edm2Sizes reads the sizes of such a UNet.
+func edm2Sizes(r *Reader) *EDM2Config {
 	c := &EDM2Config{HeadDim: 64, ResBalance: 0.3, AttentionBalance: 0.3, LabelBalance: 0.5, ConcatBalance: 0.5, Clip: 256}
 	c.InChannels = r.Shape("out_conv.weight", 4)[0]
 	if in := r.Shape("conv_in.weight", 4)[1]; r.err == nil && in != c.InChannels+1 { // and a channel of ones
@@ -83,7 +83,7 @@ var edm2Name = regexp.MustCompile(`^(conv_in|out_conv|emb_noise|label_emb)\.weig
 
 // readEDM2 reads a model of EDM2.
 func readEDM2(r *Reader) any {
-	u := r.EDM2()
+	u := edm2Sizes(r)
 	if r.err != nil {
 		return nil
 	}
@@ -99,6 +99,6 @@ func readEDM2(r *Reader) any {
 	}
 	c.apply(r, u.numbers())
 	c.finish(r)
-	r.knownPixel("", edm2Name)
+	knownPixel(r, "", edm2Name)
 	return c
 }

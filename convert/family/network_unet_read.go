@@ -152,7 +152,7 @@ func (r *Reader) unetBlock(c *UNetConfig, name string, index int) {
 	mult := width / c.ModelChannels
 	if index == 0 {
 		if depth > 0 {
-			r.crossOnly(c, name, width)
+			crossOnly(r, c, name, width)
 		}
 		c.ChannelMult, c.TransformerDepth = append(c.ChannelMult, mult), append(c.TransformerDepth, depth)
 		return
@@ -165,7 +165,7 @@ func (r *Reader) unetBlock(c *UNetConfig, name string, index int) {
 
 // crossOnly notes whether a level's first transformer attends to the text alone, which
 // shows in the width of what it takes unless the text is as wide as the level.
-func (r *Reader) crossOnly(c *UNetConfig, name string, width int) {
+func crossOnly(r *Reader, c *UNetConfig, name string, width int) {
 	if from := r.Shape(name+"1.transformer_blocks.0.attn1.to_k.weight", 2)[1]; from == width || from != c.ContextDim {
 		return // of another width it is an error when the weights are checked
 	}
