@@ -3,13 +3,17 @@ package sd
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -143,4 +147,35 @@ func TestUNetThatEnlargesByText(t *testing.T) {
 		requireClose(t, got, ref.f32("x4.out"), w.bound, w.String())
 		require.NoError(t, host.Close())
 	}
+}
+
+// EDM2's latents are those of an autoencoder in a file of its own, in another scale, which
+// its pickles say.
+func TestEDM2WithAutoencoder(t *testing.T) {
+	data, err := os.ReadFile("../testdata/nets/sd1.safetensors")
+	require.NoError(t, err)
+	file, err := safetensors.Parse(data)
+	require.NoError(t, err)
+	vae := filepath.Join(t.TempDir(), "vae.safetensors")
+	f, err := os.Create(vae)
+	require.NoError(t, err)
+	require.NoError(t, safetensors.Write(f, nil, slices.DeleteFunc(file.Tensors, func(x safetensors.Tensor) bool { return !strings.HasPrefix(x.Name, convert.VAEPrefix) })))
+	require.NoError(t, f.Close())
+	for path, want := range map[string][]float32{"edm2.pkl": {5.81, 3.25, 0.12, -2.15}, "edm2.safetensors": nil} {
+		m, err := convert.OpenAssembled(convert.Components{Model: filepath.Join(pixelFolder, path), VAE: vae})
+		require.NoError(t, err)
+		c := m.Config.(*convert.Pixel)
+		require.NotNil(t, c.VAE, path)
+		require.Equal(t, want, c.VAE.Mean, path)
+		require.Equal(t, c.Size*c.VAE.Factor(), m.NativeSize)
+		if want != nil {
+			require.Equal(t, []any{float32(0.5), []float32{4.17, 4.62, 3.71, 3.28}}, []any{c.VAE.ScaleFactor, c.VAE.Std})
+		}
+		out := filepath.Join(t.TempDir(), "out") // the network is the same beside the autoencoder
+		require.NoError(t, convert.Convert(t.Context(), m, out, convert.Options{Keep: true, Safetensors: true}))
+		require.NoError(t, m.Close())
+		requirePixelWithin(t, out, "edm2", "edm2.sample", edm2Bounds["f16"])
+	}
+	_, err = convert.OpenAssembled(convert.Components{Model: filepath.Join(pixelFolder, "guided.safetensors"), VAE: vae})
+	require.ErrorContains(t, err, "an autoencoder with 4 latent channels does not fit a network with 3")
 }

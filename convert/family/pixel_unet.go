@@ -38,6 +38,8 @@ var pixelUNet = &Family{
 	Says:       pixelSays,
 	Settings:   pixelSettings(inUNet),
 	Complete:   completeLatent,
+	Role:       Denoiser,
+	Slots:      func(Given) Slots { return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix} },
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -69,7 +71,7 @@ func readPixelUNet(r *Reader) any {
 	if r.Has(model.UNetPrefix + "input_blocks.0.0.weight") {
 		prefix = model.UNetPrefix
 	}
-	if r.Has("emb_fourier.freqs") {
+	if r.Has(edm2Mark) || r.Has(model.UNetPrefix+edm2Mark) {
 		return readEDM2(r)
 	}
 	if r.Has(classTable) {
