@@ -147,6 +147,7 @@ func (d dice) beginning(r *sd.Request) {
 	}
 	if d.maybe() {
 		r.MaskGrow, r.MaskBlur, r.MaskFeather = 1+d.IntN(3), d.between(0, 2), sd.Int(d.IntN(5))
+		r.MaskFill = []sd.MaskFill{sd.MaskOriginal, sd.MaskFilled, sd.MaskNoise, sd.MaskNothing}[d.IntN(4)]
 	}
 }
 
