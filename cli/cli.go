@@ -32,12 +32,14 @@ func commands() []*command {
 		interpolateCommand(),
 		upscaleCommand(),
 		batchCommand(),
+		serveCommand(),
 		convertCommand(),
 		infoCommand(),
 		samplersCommand(),
 		sigmasCommand(),
 		benchCommand(),
 		devicesCommand(),
+		workerCommand(),
 		versionCommand(),
 	}
 }

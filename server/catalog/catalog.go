@@ -208,25 +208,21 @@ func (c *Catalog) inspect(rel string, info os.FileInfo) Entry {
 	return e
 }
 
-// inspect finds out what a file is.
-func inspect(file string) (Entry, error) {
-	base := filepath.Base(filepath.Clean(file))
-	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
-	m, err := convert.Open(file)
+// Builtin is the entry of a model that comes with the program.
+func Builtin(name string, data []byte) (Entry, error) {
+	m, err := convert.OpenBytes(name, data)
 	if err != nil {
-		return e, err
+		return Entry{}, err
 	}
 	defer m.Close()
+	sum := sha256.Sum256(data)
+	e := Entry{Name: name, File: name + ".gguf", Bytes: uint64(len(data)), Hash: hex.EncodeToString(sum[:])}
+	return e, e.describe(m)
+}
+
+// describe says what an open model is.
+func (e *Entry) describe(m *convert.Model) error {
 	e.Family, e.Description, e.NativeSize, e.Guidance = m.Family, m.Description, m.NativeSize, m.Guidance
-	for _, p := range convert.Parts(m) {
-		e.Bytes += uint64(p.Bytes)
-	}
-	if info, err := os.Stat(file); err == nil {
-		e.Modified = info.ModTime()
-		if !info.IsDir() {
-			e.Bytes = uint64(info.Size())
-		}
-	}
 	switch m.Family {
 	case convert.SD1, convert.SD2, convert.SDXL:
 		e.Kind = Checkpoint
@@ -243,9 +239,30 @@ func inspect(file string) (Entry, error) {
 			e.Scale = config.Scale()
 		}
 	default:
-		return e, fmt.Errorf("%s: %s cannot be used by the server yet", base, m.Description)
+		return fmt.Errorf("%s: %s cannot be used by the server yet", e.File, m.Description)
 	}
-	return e, nil
+	return nil
+}
+
+// inspect finds out what a file is.
+func inspect(file string) (Entry, error) {
+	base := filepath.Base(filepath.Clean(file))
+	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
+	m, err := convert.Open(file)
+	if err != nil {
+		return e, err
+	}
+	defer m.Close()
+	for _, p := range convert.Parts(m) {
+		e.Bytes += uint64(p.Bytes)
+	}
+	if info, err := os.Stat(file); err == nil {
+		e.Modified = info.ModTime()
+		if !info.IsDir() {
+			e.Bytes = uint64(info.Size())
+		}
+	}
+	return e, e.describe(m)
 }
 
 // name gives entries short names, and those of one kind with equal ones longer ones.

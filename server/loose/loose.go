@@ -221,8 +221,8 @@ func (o *Object) Bool(key string) (v, ok bool) {
 	return false, false
 }
 
-// Object is an object within this one; nil where it is absent, null or wrong.
-func (o *Object) Object(key string) *Object {
+// Sub is an object within this one; nil where it is absent, null or wrong.
+func (o *Object) Sub(key string) *Object {
 	raw := o.Raw(key)
 	if raw == nil {
 		return nil

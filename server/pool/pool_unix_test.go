@@ -44,7 +44,7 @@ func newPool(t *testing.T, l queue.Limits, c Config) (*queue.Queue, *Pool) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	if c.Start == nil {
-		c.Start = Command([]string{asWorker + "=1"}, exe)
+		c.Start = Command(append(os.Environ(), asWorker+"=1"), exe)
 	}
 	c.Lookup = func(name string) (Model, bool) {
 		return Model{wire.Model{Role: wire.RoleModel, Name: name, Path: name}, 1 << 30}, name != "gone"
@@ -243,11 +243,12 @@ func TestMemory(t *testing.T) {
 	require.Equal(t, "loaded", p.Status("c").State)
 	// A job for a further model is not kept waiting by ever more jobs for the others.
 	slow := task(fake.Slow, 1)
-	var others []*queue.Job
+	others := []*queue.Job{add(t, q, "a", slow), add(t, q, "c", slow)}
+	b := add(t, q, "b", task("x", 1))
 	for range 20 {
 		others = append(others, add(t, q, "a", slow), add(t, q, "c", slow))
 	}
-	require.Equal(t, queue.Done, wait(t, add(t, q, "b", task("x", 1))).State)
+	require.Equal(t, queue.Done, wait(t, b).State)
 	left := 0
 	for _, j := range others {
 		if !j.State().Ended() {
@@ -333,7 +334,7 @@ func TestKills(t *testing.T) {
 func TestWorkersEndWithTheServer(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	proc, err := Command([]string{asWorker + "=1"}, exe)()
+	proc, err := Command(append(os.Environ(), asWorker+"=1"), exe)()
 	require.NoError(t, err)
 	require.NoError(t, wire.NewWriter(proc.In()).Write(wire.Message{Kind: wire.Open, Model: &wire.Model{Name: "a"}}))
 	m, err := wire.Read(proc.Out())

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -35,11 +34,11 @@ type Exit struct {
 // Start starts a worker.
 type Start func() (Process, error)
 
-// Command starts workers with a command line. env is added to the environment.
+// Command starts workers with a command line in an environment.
 func Command(env []string, name string, args ...string) Start {
 	return func() (Process, error) {
 		c := exec.Command(name, args...)
-		c.Env = append(os.Environ(), env...)
+		c.Env = env
 		detach(c)
 		in, err := c.StdinPipe()
 		if err != nil {

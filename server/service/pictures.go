@@ -10,6 +10,7 @@ import (
 
 	"github.com/disintegration/imaging"
 
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/server/gallery"
 	"github.com/sdgo/sdgo/server/queue"
@@ -172,4 +173,18 @@ func (t *thumbnails) keep(id string, data []byte) {
 		delete(t.all, t.order[0])
 		t.order = t.order[1:]
 	}
+}
+
+// TextOfPicture is the parameters' text of a picture's file.
+func TextOfPicture(data []byte) (string, error) {
+	facts, err := picture.ReadFacts(bytes.NewReader(data))
+	if err != nil {
+		return "", err
+	}
+	for _, t := range facts.Texts {
+		if t.Keyword == picture.Keyword {
+			return t.Value, nil
+		}
+	}
+	return "", job.ErrNoParameters
 }

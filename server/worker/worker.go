@@ -60,6 +60,9 @@ type worker struct {
 	out     *wire.Writer
 	hash    string // of the model's file, "" if unknown
 
+	count int             // of pictures
+	last  <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
+
 	mutex   sync.Mutex
 	engine  Engine // nil until it is open
 	cancels map[string]context.CancelFunc
@@ -121,7 +124,10 @@ func (w *worker) handle(ctx context.Context, m wire.Message, opened chan<- error
 		w.mutex.Lock()
 		w.cancels[m.Task] = cancel
 		w.mutex.Unlock()
-		go w.draw(ctx, m)
+		m.Work.Priority = w.place(m.Work.Priority)
+		before, after := w.last, make(chan struct{})
+		w.last = after
+		go w.draw(ctx, m, before, after)
 	case m.Kind == wire.Cancel:
 		w.mutex.Lock()
 		defer w.mutex.Unlock()
@@ -132,6 +138,13 @@ func (w *worker) handle(ctx context.Context, m wire.Message, opened chan<- error
 		return fmt.Errorf("the server sent %q, which was not expected", m.Kind)
 	}
 	return nil
+}
+
+// place is the priority of the next picture: that of its job, and after those that came
+// before.
+func (w *worker) place(priority int) int {
+	w.count++
+	return priority<<32 - w.count
 }
 
 func (w *worker) ready() Engine {
@@ -174,14 +187,17 @@ func (w *worker) alive(ctx context.Context) {
 	}
 }
 
-// draw makes the picture of a task.
-func (w *worker) draw(ctx context.Context, m wire.Message) {
+// draw makes the picture of a task. It is given to the engine when the one before is,
+// and closes begun then.
+func (w *worker) draw(ctx context.Context, m wire.Message, before <-chan struct{}, begun chan<- struct{}) {
+	begin := sync.OnceFunc(func() { close(begun) })
+	defer begin()
 	done := wire.Message{Kind: wire.Done, Task: m.Task}
 	err := guard.Call("drawing", func() (err error) {
 		if m.Work.Upscale != nil {
 			done.Picture, done.Parts, err = w.upscale(ctx, m)
 		} else {
-			done.Picture, done.Parts, err = w.generate(ctx, m)
+			done.Picture, done.Parts, err = w.generate(ctx, m, before, begin)
 		}
 		return err
 	})
@@ -214,11 +230,19 @@ func (w *worker) describe(err error) *wire.Error {
 }
 
 // generate makes the picture of a request.
-func (w *worker) generate(ctx context.Context, m wire.Message) (*wire.Picture, [][]byte, error) {
+func (w *worker) generate(ctx context.Context, m wire.Message, before <-chan struct{}, begin func()) (*wire.Picture, [][]byte, error) {
 	r, err := w.request(m)
 	if err != nil {
 		return nil, nil, err
 	}
+	if before != nil {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+	begin()
 	r.OnEvent = func(e request.Event) error { return w.event(m, e) }
 	result, err := w.ready().Draw(ctx, r, m.Work.Priority)
 	if err != nil {
