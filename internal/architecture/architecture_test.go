@@ -41,7 +41,7 @@ var rooms = []room{
 	{path: "server/service", knows: []string{"server/pool", "server/queue", "server/gallery", "server/catalog", "server/inputs", "server/wire", "job", "sd/picture", "sd/request"}, pure: true},
 	{path: "server/pool", knows: []string{"server/queue", "server/wire", "job", "sd/picture", "sd/request"}, pure: true},
 	{path: "server/queue", knows: []string{"server/wire", "sd/request"}, pure: true},
-	{path: "server/fake", knows: []string{"server/worker", "server/wire", "sd/request"}, pure: true},
+	{path: "server/fake", knows: []string{"server/worker", "server/wire", "sd/prompt", "sd/request"}, pure: true},
 	{path: "server/worker", knows: []string{"server/wire", "internal/guard", "job", "sd/picture", "sd/request"}, pure: true},
 	{path: "server/gallery", knows: []string{"internal/replace", "sd/picture"}, pure: true},
 	{path: "server/catalog", knows: []string{"convert"}, pure: true},

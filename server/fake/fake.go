@@ -15,6 +15,7 @@ import (
 
 	"github.com/disintegration/imaging"
 
+	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/server/wire"
 	"github.com/sdgo/sdgo/server/worker"
@@ -63,6 +64,9 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.R
 	if err != nil {
 		return nil, err
 	}
+	if err := noTags(r.Prompt); err != nil {
+		return nil, err
+	}
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	for i := range q.Steps {
@@ -87,9 +91,24 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.R
 	return &request.Result{Images: []request.Image{img}}, nil
 }
 
+// noTags refuses tags of extra networks, as models do that take none.
+func noTags(text string) error {
+	_, tags, err := prompt.Parse(text)
+	if err == nil && len(tags) == 0 {
+		return nil
+	}
+	var e request.Error
+	if err != nil {
+		e.Add("Prompt", "%v", err)
+	} else {
+		e.Add("Prompt", "<%s:%s>: extra networks are not supported", tags[0].Kind, tags[0].Name)
+	}
+	return e.Err()
+}
+
 // act does what a prompt asks for in a step.
-func act(ctx context.Context, prompt string, step int) error {
-	if strings.Contains(prompt, Slow) {
+func act(ctx context.Context, text string, step int) error {
+	if strings.Contains(text, Slow) {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
@@ -100,12 +119,12 @@ func act(ctx context.Context, prompt string, step int) error {
 		return nil
 	}
 	switch {
-	case strings.Contains(prompt, Fail):
+	case strings.Contains(text, Fail):
 		return errors.New("the test asked for it")
-	case strings.Contains(prompt, Crash):
+	case strings.Contains(text, Crash):
 		fmt.Fprintln(os.Stderr, "GGML_ASSERT(the test asked for it) failed")
 		os.Exit(134)
-	case strings.Contains(prompt, Hang):
+	case strings.Contains(text, Hang):
 		<-make(chan struct{})
 	}
 	return nil

@@ -334,7 +334,6 @@ func (p *Pool) lost(m *member, exit Exit) {
 		r := runs[id]
 		switch {
 		case r.job.State().Ended():
-		case r.job.State().Ended():
 		case p.stopping:
 			p.fail(r.job, "shutting_down", "the server was shut down before the job ended")
 		case r.job.Attempt() > p.config.Retries:
