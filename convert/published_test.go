@@ -51,7 +51,7 @@ func TestPublished(t *testing.T) {
 		{"clip-l-transformers5", family.CLIP, "a CLIP text encoder (CLIP-L)", "width=768 layers=12"},
 		{"clip-g", family.CLIP, "a CLIP text encoder (CLIP-G)", "width=1280 layers=32"},
 		{"openclip-h-transformers", family.CLIP, "a CLIP text encoder (OpenCLIP-H)", "width=1024 layers=23"},
-		{"openclip-h", family.CLIP, "a CLIP text encoder in OpenCLIP's layout (OpenCLIP-H)", "width=1024 layers=24"},
+		{"openclip-h", family.CLIP, "a CLIP model of texts and images in OpenCLIP's layout (OpenCLIP-H)", "width=1024 layers=24"},
 		{"openclip-g", family.CLIP, "a CLIP text encoder in OpenCLIP's layout (CLIP-G)", "width=1280 layers=32"},
 		{"t5xxl", family.T5, "a T5 text encoder (T5-XXL)", "width=4096 layers=24"},
 		{"vae-4-diffusers", family.VAE, "an autoencoder in the diffusers library's layout (4 latent channels)", "latent_channels=4"},

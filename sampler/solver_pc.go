@@ -37,7 +37,7 @@ func PredictorCorrectorWith(snr float64) Func {
 			r := sigmaNext * sigmaNext / (sigma * sigma)
 			sum2(x, r, x, 1-r, denoised)
 			if sigmaNext > 0 {
-				l.addNoise(x, math.Sqrt(sigma*sigma-sigmaNext*sigmaNext), sigma, sigmaNext)
+				l.addNoise(x, noiseBetween(sigmaNext, sigma), sigma, sigmaNext)
 			}
 			if err := l.done(i, denoised); err != nil {
 				return err

@@ -14,9 +14,9 @@ import (
 
 // readFolder reads a folder in the diffusers library's layout: a whole model with
 // a model_index.json, or one network.
-func readFolder(m *model.Model) error {
+func readFolder(m *model.Model, c Components) error {
 	m.Format = "diffusers"
-	var index object
+	var index family.Object
 	err := readJSON(filepath.Join(m.Path, "model_index.json"), &index)
 	if errors.Is(err, os.ErrNotExist) {
 		for _, base := range []string{family.NetFile, family.TextFile} {
@@ -29,7 +29,11 @@ func readFolder(m *model.Model) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("a folder that is no diffusers model: %w", err)
+		others := ""
+		if errors.Is(err, os.ErrNotExist) {
+			others = othersIn(m.Path)
+		}
+		return fmt.Errorf("a folder that is no diffusers model: %w%s", err, others)
 	}
 	has := func(name string) bool { // the library writes [null, null] for what is left out
 		var classes []json.RawMessage
@@ -37,7 +41,7 @@ func readFolder(m *model.Model) error {
 		return err == nil && classes != nil && (len(classes) == 0 || string(classes[0]) != "null")
 	}
 	if f := family.InFolder(has); f != nil {
-		err = readKnownFolder(m, f)
+		err = readKnownFolder(m, f, c)
 	} else {
 		err = readOtherFolder(m, has)
 	}
@@ -48,10 +52,17 @@ func readFolder(m *model.Model) error {
 }
 
 // readKnownFolder reads a model of a family that its components tell.
-func readKnownFolder(m *model.Model, f *family.Family) error {
+func readKnownFolder(m *model.Model, f *family.Family, c Components) error {
 	m.Family, m.Description = f.Name, f.Looks[0].Description
 	for _, n := range f.Folder.Parts {
 		all, err := readNetwork(m, n.Folder, n.Base)
+		if errors.Is(err, errNoWeights) {
+			file, flag := c.inPlaceOf(n.Folder)
+			if file != "" {
+				continue
+			}
+			err = fmt.Errorf("%w; %s FILE adds them while drawing, convert %s FILE for good", err, flag, flag)
+		}
 		if err == nil {
 			err = add(m, f, all, n.Names(all))
 		}
@@ -60,6 +71,19 @@ func readKnownFolder(m *model.Model, f *family.Family) error {
 		}
 	}
 	return nil
+}
+
+// inPlaceOf is the component for a network's folder, and the program's flag for it.
+func (c Components) inPlaceOf(folder string) (file, flag string) {
+	switch folder {
+	case "unet":
+		return c.UNet, "--unet"
+	case "vae":
+		return c.VAE, "--vae"
+	case "text_encoder_2":
+		return c.CLIPG, "--clip-g"
+	}
+	return c.CLIPL, "--clip-l"
 }
 
 // readOtherFolder reads a model of which the denoiser tells the family: FLUX.1, SD
@@ -108,7 +132,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 		f, err = family.Recognise(all)
 	}
 	if err == nil {
-		all, err = scaled(all)
+		all, err = scaled(f.Family, all)
 	}
 	if err == nil {
 		all, err = f.Original(all)
@@ -128,7 +152,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 func readSettings(m *model.Model) (err error) {
 	f := family.Lookup(m.Family)
 	if f.Settings != nil {
-		m.Metadata, err = f.Settings(func(path string, to any) error {
+		m.Metadata, m.Warnings, err = f.Settings(func(path string, to any) error {
 			err := readJSON(filepath.Join(m.Path, filepath.FromSlash(path)), to)
 			if errors.Is(err, os.ErrNotExist) {
 				return nil

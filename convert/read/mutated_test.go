@@ -136,7 +136,7 @@ func FuzzFolder(f *testing.F) {
 		allocation.Bound(t, size, 256, func() {
 			m = &model.Model{Path: dir.dir}
 			t.Cleanup(func() { m.Close() })
-			err = errors.Join(readFolder(m), family.Configure(m))
+			err = errors.Join(readFolder(m, Components{}), family.Configure(m))
 		})
 		if err == nil && len(m.Tensors) > 0 {
 			requireWritable(t, m)

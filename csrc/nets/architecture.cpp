@@ -14,7 +14,7 @@ struct Entry {
 constexpr Entry kArchitectures[] = {
     {"clip_text", clip_text},         {"unet", unet},     {"vae_decoder", vae_decoder},
     {"vae_encoder", vae_encoder},     {"esrgan", esrgan}, {"taesd_decoder", taesd_decoder},
-    {"taesd_encoder", taesd_encoder},
+    {"taesd_encoder", taesd_encoder}, {"srvgg", srvgg},
 };
 
 // For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".

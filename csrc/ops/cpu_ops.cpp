@@ -149,6 +149,10 @@ class CpuOps : public Ops {
         return y;
     }
 
+    Tensor prelu(Tensor x, const std::string &name) override {
+        return prelu_with(x, weight(name + ".weight", {x->ne[0]}));
+    }
+
     Tensor tokens(Tensor x) override {
         Tensor y = ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
         const auto n = normalized_.find(x);

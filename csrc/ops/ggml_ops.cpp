@@ -59,6 +59,11 @@ class GgmlOps : public Ops {
 
     Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 2); }
 
+    Tensor prelu(Tensor x, const std::string &name) override {
+        const int64_t c = x->ne[2];
+        return prelu_with(x, ggml_reshape_3d(ctx_, weight(name + ".weight", {c}), 1, 1, c));
+    }
+
     Tensor tokens(Tensor x) override {
         const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
         x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]

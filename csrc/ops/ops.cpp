@@ -88,6 +88,29 @@ Tensor Ops::frames_out(Tensor frames, int64_t n) {
     return ggml_reshape_4d(ctx_, x, w, h, t, c * n);
 }
 
+// The columns of each row first, then the rows: ggml's tensors have four dimensions.
+Tensor Ops::pixel_shuffle(Tensor x, int side) {
+    const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
+    if (side < 1 || c % (int64_t(side) * side) != 0) {
+        invalid("%lld channels do not divide into squares of %d x %d", (long long)c, side, side);
+    }
+    const int64_t out = c / side / side;
+    x = ggml_reshape_4d(ctx_, x, w, h, side, side * out * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [side, W, H, side·C·N]
+    x = ggml_reshape_4d(ctx_, x, side * w, h, side, out * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·side, side, H, C·N]
+    return ggml_reshape_4d(ctx_, x, side * w, side * h, out, n);
+}
+
+Tensor Ops::nearest(Tensor x, int factor) {
+    return factor == 1 ? x : ggml_upscale(ctx_, x, factor, GGML_SCALE_MODE_NEAREST);
+}
+
+Tensor Ops::prelu_with(Tensor x, Tensor slopes) {
+    Tensor positive = ggml_leaky_relu(ctx_, x, 0, false);
+    return ggml_add(ctx_, positive, ggml_mul(ctx_, ggml_sub(ctx_, x, positive), slopes));
+}
+
 Tensor Ops::silu(Tensor x) {
     return ggml_silu(ctx_, x);
 }

@@ -77,6 +77,8 @@ class Ops {
     virtual Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) = 0;
     virtual Tensor concat(Tensor a, Tensor b) = 0; // along channels
     virtual Tensor tokens(Tensor image) = 0;       // [C, W*H, N]
+    // x where it is positive, elsewhere x times the channel's weight (He et al. 2015).
+    virtual Tensor prelu(Tensor image, const std::string &name) = 0;
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
 
     // Tokens.
@@ -103,6 +105,11 @@ class Ops {
     // batch of N·T images, a video's frames one after the other, and back.
     Tensor frames_in(Tensor video, int64_t n);
     Tensor frames_out(Tensor frames, int64_t n);
+
+    // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
+    // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
+    Tensor pixel_shuffle(Tensor nchw, int side);
+    Tensor nearest(Tensor nchw, int factor); // sides times a factor; ne = [W, H, C, N]
 
     // The same in every implementation.
     Tensor silu(Tensor x);
@@ -135,6 +142,9 @@ class Ops {
 
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
+
+    // prelu with slopes whose shape ggml repeats over the image's.
+    Tensor prelu_with(Tensor x, Tensor slopes);
 
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels);

@@ -25,6 +25,19 @@ Tensor video(Ops &ops, const Tensors &in) {
     return ops.frames_out(ops.conv2d(ops.frames_in(in.at("video"), n), "conv", {5}), n);
 }
 
+// Of image [N, C, H, W]: the same shape, [N, C/4, 2H, 2W] and [N, C, 3H, 3W].
+Tensor prelu(Ops &ops, const Tensors &in) {
+    return ops.image_out(ops.prelu(ops.image_in(in.at("image")), "prelu"));
+}
+
+Tensor pixel_shuffle(Ops &ops, const Tensors &in) {
+    return ops.pixel_shuffle(in.at("image"), 2);
+}
+
+Tensor nearest(Ops &ops, const Tensors &in) {
+    return ops.nearest(in.at("image"), 3);
+}
+
 constexpr int kHeads = 2;
 
 Tensor rope(Ops &ops, const Tensors &in, Pairs pairs) {
@@ -69,6 +82,9 @@ const Operator kOperators[] = {
      {{"x", kTokens}},
      3, // the last of 4
      [](Ops &ops, const Tensors &in) { return ops.chunk(in.at("x"), 3, 4); }},
+    {"prelu", {{"image", {1, 8, 2, 2}}}, 4, prelu},
+    {"pixel_shuffle", {{"image", {1, 8, 2, 2}}}, 4, pixel_shuffle},
+    {"nearest", {{"image", {1, 4, 2, 2}}}, 4, nearest},
     {"video", {{"video", {1, 3, 1, 2, 2}}, {"t", {1}}}, 5, video},
 };
 

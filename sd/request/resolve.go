@@ -2,6 +2,7 @@ package request
 
 import (
 	"errors"
+	"fmt"
 	"image"
 	"math"
 
@@ -14,6 +15,16 @@ type Defaults struct {
 	Side     int     // native size, pixels
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
+
+	// Schedule is the schedule of a run that names none and whose sampler has none of
+	// its own; empty means "discrete". A model with zero terminal SNR has "trailing",
+	// whatever Schedule is, and guidance "cfg_rescale" with phi 0.7.
+	Schedule string
+	ZeroSNR  bool
+
+	// OwnGuidance says that the model's family has its own kind of guidance, which
+	// takes no other's place.
+	OwnGuidance bool
 }
 
 // The defaults of all models.
@@ -25,6 +36,8 @@ const (
 	defaultRefinerAt     = 0.8
 	defaultSampler       = "euler_a"
 	defaultGuider        = "cfg"
+	zeroSNRSchedule      = "trailing"
+	zeroSNRGuider        = "cfg_rescale" // whose phi is 0.7
 
 	// On LAION's scale of 1 to 10, as in the diffusers library.
 	defaultAestheticScore         = 6.0
@@ -47,7 +60,9 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
-	StepsMade                                         int              // number of steps on an initial picture; 0 means that Strength decides
+	defaultSchedule, defaultGuider                    string
+	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
+	Pass, StepsBefore                                 int // of a hires pass: its number, from 1, and the steps of all passes before
 }
 
 // Pass is a hires pass with every default filled in. Request is the pass as a request:
@@ -66,6 +81,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	var e Error
 	q := Resolved{Request: r, Align: d.Align}
 	q.fillNumbers(d)
+	q.fillNames(d)
 	q.checkPictures(&e)
 	q.checkImage(&e)
 	width, height := d.Side, d.Side
@@ -113,6 +129,26 @@ func (q *Resolved) fillNumbers(d Defaults) {
 	fill(&q.RNG, TorchRNG)
 }
 
+// fillNames finds the schedule and the guidance of a run that names none. Those for zero
+// terminal SNR are the diffusers library's recommendations, after Lin et al. 2024.
+func (q *Resolved) fillNames(d Defaults) {
+	q.defaultSchedule, q.defaultGuider = d.Schedule, defaultGuider
+	if d.ZeroSNR || q.ZeroSNR {
+		q.defaultSchedule = zeroSNRSchedule
+		if !d.OwnGuidance {
+			q.defaultGuider = zeroSNRGuider
+		}
+	}
+}
+
+// scheduleOf is the name of the schedule of a run of a sampler that names none.
+func (q *Resolved) scheduleOf(s sampler.Sampler) string {
+	if q.defaultSchedule == "" || s.OwnSchedule {
+		return s.DefaultSchedule()
+	}
+	return q.defaultSchedule
+}
+
 func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(e, "Count", q.Count, 1, MaxCount)
@@ -133,8 +169,8 @@ func (q *Resolved) checkNumbers(e *Error) {
 	if q.TAESD == "" && q.TAESDPreviewOnly {
 		e.Add("TAESDPreviewOnly", "needs a TAESD")
 	}
-	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount || q.Seed+int64(min(q.Count, MaxCount))-1 > math.MaxInt64-MaxCount {
-		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
+	if !q.Random() {
+		checkSeed(e, "Seed", fmt.Sprintf(", or %d for a random one", RandomSeed), q.Seed, q.UnsignedSeed, q.Count)
 	}
 	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
 		e.Add("RNG", "must be %q or %q, got %q", TorchRNG, PhiloxRNG, q.RNG)
@@ -152,7 +188,7 @@ func (q *Resolved) checkSampler(e *Error) {
 	if q.Sampler, err = q.Sampler.With(q.SamplerOptions); err != nil {
 		addAll(e, "SamplerOptions", err)
 	}
-	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
+	fill(&q.Request.Schedule, q.scheduleOf(q.Sampler))
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
 	}
@@ -160,7 +196,10 @@ func (q *Resolved) checkSampler(e *Error) {
 
 // checkGuidance looks up the kind of guidance and checks its numbers.
 func (q *Resolved) checkGuidance(e *Error) {
-	fill(&q.Guider, defaultGuider)
+	if q.Guider == "" && len(q.GuiderOptions) > 0 { // of cfg
+		q.Guider = defaultGuider
+	}
+	fill(&q.Guider, q.defaultGuider)
 	guider, err := sampler.LookupGuider(q.Guider)
 	if err != nil {
 		e.Add("Guider", "%v", err)
@@ -168,7 +207,7 @@ func (q *Resolved) checkGuidance(e *Error) {
 	}
 	q.Guider = guider.Name
 	if guider.Repeats {
-		e.Add("Guider", "%s needs several prompts with weights, which requests don't have", guider.Name)
+		e.Add("Guider", "%s is what AND makes of any kind of guidance: write AND between the prompts", guider.Name)
 		return
 	}
 	if q.Sampler.CFGPP && !guider.CFGPP {
@@ -200,8 +239,22 @@ func (q *Resolved) checkInterpolation(e *Error) {
 	if t.Prompt == nil && t.Seed == nil {
 		e.Add("Interpolate", "needs a Prompt or a Seed")
 	}
-	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
-		e.Add("Interpolate.Seed", "must be 0 to %d, got %d", int64(math.MaxInt64-MaxCount), *t.Seed)
+	if t.Seed != nil {
+		checkSeed(e, "Interpolate.Seed", "", *t.Seed, t.UnsignedSeed, q.Count)
+	}
+}
+
+// Random reports whether the request leaves the seed to chance.
+func (r Request) Random() bool { return r.Seed == RandomSeed && !r.UnsignedSeed }
+
+// checkSeed checks that the seeds of all of a request's pictures are numbers of 64 bits.
+func checkSeed(e *Error, field, or string, seed int64, unsigned bool, count int) {
+	most := math.MaxUint64 - uint64(min(max(count, 1), MaxCount)-1)
+	switch {
+	case seed < 0 && !unsigned:
+		e.Add(field, "must be 0 to %d%s, got %d", most, or, seed)
+	case uint64(seed) > most:
+		e.Add(field, "must be at most %d for %d pictures, got %d", most, count, uint64(seed))
 	}
 }
 

@@ -37,7 +37,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 // knownLatentRGB returns the factors of an autoencoder with the published shapes and
 // scale; nil for others.
 func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
-	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.13025 {
+	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.Mean == nil && v.Shift == 0 && v.ScaleFactor == 0.13025 {
 		return &latentRGB
 	}
 	return nil
@@ -91,10 +91,9 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 	for _, v := range m.addTimeIDs(q, negative) {
 		y = append(y, sinusoids(v, width)...)
 	}
-	return pipeline.Condition{Inputs: []engine.Named{
-		{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
-		{Name: "y", Shape: []int{len(y)}, Data: y},
-	}}, nil
+	return m.Condition(q.Guidance,
+		engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
+		engine.Named{Name: "y", Shape: []int{len(y)}, Data: y}), nil
 }
 
 // addTimeIDs are the micro-conditions of a request (diffusers: add_time_ids).
