@@ -223,18 +223,6 @@ func readInpaintArea(f Field, d *reading) {
 	}
 }
 
-// readMaskFill reads what the masked part began with; AUTOMATIC1111 says "latent noise"
-// and "latent nothing".
-func readMaskFill(f Field, d *reading) {
-	value, ok := d.take(f.A1111)
-	if !ok {
-		return
-	}
-	if err := f.of.set(&d.params.Request, strings.TrimPrefix(value, "latent ")); err != nil {
-		d.refuse(f.A1111, err)
-	}
-}
-
 // samplerNames are a sampler's name and schedule, which some names bring: "DPM++ 2M
 // Karras", or "euler_a sgm_uniform" as stable-diffusion.cpp has it. schedule is empty
 // where the name brings none.

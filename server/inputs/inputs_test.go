@@ -35,7 +35,7 @@ func TestTexts(t *testing.T) {
 		"http://example.com/a":  "turned off",
 		"HTTPS://example.com/a": "turned off",
 		base64.StdEncoding.EncodeToString([]byte("BM" + strings.Repeat("x", 100))): "got BMP",
-		base64.StdEncoding.EncodeToString([]byte("<svg/>")):                        "not a picture",
+		base64.StdEncoding.EncodeToString([]byte("<svg/>")):                        "an SVG drawing",
 		"file:///etc/passwd": "not base64",
 	} {
 		_, err := Reader{}.Text(t.Context(), text)
