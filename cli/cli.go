@@ -56,7 +56,12 @@ func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 	c, f, err := parse(commands(), args)
 	if err == nil {
 		log = p.log(f)
-		err = abandonable(ctx, func() error { return c.run(ctx, p, f) })
+		run := func() error { return c.run(ctx, p, f) }
+		if c.patient {
+			err = run()
+		} else {
+			err = abandonable(ctx, run)
+		}
 	}
 	if err == nil {
 		err = p.stdout.err

@@ -31,6 +31,7 @@ func serveCommand() *command {
 		synopsis: "serve [flags]",
 		flags:    serveFlags(),
 		run:      runServe,
+		patient:  true,
 		description: `
 Examples:
   sdgo serve                                # the built-in model, on this machine

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/sdgo/sdgo/server/api"
 	"github.com/sdgo/sdgo/server/metrics"
 	"github.com/sdgo/sdgo/server/openai"
+	"github.com/sdgo/sdgo/server/page"
 	"github.com/sdgo/sdgo/server/pool"
 	"github.com/sdgo/sdgo/server/queue"
 	"github.com/sdgo/sdgo/server/reply"
@@ -43,6 +45,7 @@ type Config struct {
 	AnyModel bool          // OpenAI's interface takes the default for models that it doesn't know
 	Watch    time.Duration // between scans of the models folder; 0 means 5 seconds
 	Drain    time.Duration // for running jobs when the server ends; 0 means 30 seconds
+	Body     time.Duration // for a client to send a request; 0 means 2 minutes
 	Log      *slog.Logger
 	Prompts  bool // the log has prompts
 }
@@ -80,12 +83,7 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Watch == 0 {
-		c.Watch = 5 * time.Second
-	}
-	if c.Drain == 0 {
-		c.Drain = 30 * time.Second
-	}
+	c.Watch, c.Drain, c.Body = cmp.Or(c.Watch, 5*time.Second), cmp.Or(c.Drain, 30*time.Second), cmp.Or(c.Body, 2*time.Minute)
 	c.Security.Listen, c.Security.Log = c.Listen, c.Log
 	c.Security.Public = []string{healthPath, readyPath}
 	guard, err := security.New(c.Security)
@@ -103,19 +101,22 @@ func New(c Config) (*Server, error) {
 	s.service = service.New(c.Service)
 	q.OnEnd(s.ended)
 	s.metrics.Watch(q, c.Service.Pool)
-	s.routes()
-	s.handler = guard.Wrap(s.logged(s.metrics.Wrap(s.mux)))
+	if err := s.routes(); err != nil {
+		return nil, err
+	}
+	s.handler = timed(c.Body, guard.Wrap(s.logged(s.metrics.Wrap(s.mux))))
 	s.ready.Store(true)
 	return s, nil
 }
 
 // routes adds all routes.
-func (s *Server) routes() {
+func (s *Server) routes() error {
 	s.mux.HandleFunc("GET "+healthPath, s.health)
 	s.mux.HandleFunc("GET "+readyPath, s.readiness)
 	api.New(s.service).Register(s.mux)
 	a1111.New(s.service, s.config.Keep).Register(s.mux)
 	openai.New(s.service, openai.Options{Keep: s.config.Keep, BaseURL: s.config.BaseURL, AnyModel: s.config.AnyModel}).Register(s.mux)
+	return page.Register(s.mux)
 }
 
 // Patterns are the patterns of all routes.
@@ -176,15 +177,15 @@ func (s *Server) logged(next http.Handler) http.Handler {
 	})
 }
 
-// Times of connections. A reply may take as long as its job.
+// Times of connections. A reply may take as long as its job, and http.Server's own time
+// for reading a request would end it: see timed.
 const (
 	headerTime = 10 * time.Second
-	bodyTime   = 2 * time.Minute // of reading a request
 	idleTime   = 2 * time.Minute
 )
 
 func (s *Server) http(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug)}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/server/pool"
 	"github.com/sdgo/sdgo/server/queue"
 )
@@ -78,12 +79,14 @@ func (m *Metrics) JobEnded(j *queue.Job) {
 // JobBegan takes note of a job that is given to a worker.
 func (m *Metrics) JobBegan(_ *queue.Job, waited time.Duration) { m.queueWait.Observe(waited.Seconds()) }
 
-// Stepped takes note of a denoising step.
-func (m *Metrics) Stepped(model, sampler string, took time.Duration) {
-	if sampler == "" {
-		sampler = "default"
+// Stepped takes note of a denoising step. A sampler has one name here, whatever a request
+// calls it.
+func (m *Metrics) Stepped(model, name string, took time.Duration) {
+	label := "default"
+	if s, err := sampler.Lookup(name); name != "" && err == nil {
+		label = s.Name
 	}
-	m.steps.WithLabelValues(model, sampler).Inc()
+	m.steps.WithLabelValues(model, label).Inc()
 	m.stepSeconds.WithLabelValues(model).Observe(max(0, took.Seconds()))
 }
 

@@ -139,13 +139,9 @@ func NewEvents(w http.ResponseWriter) *Events {
 	w.Header().Set("X-Accel-Buffering", "no") // nginx
 	w.WriteHeader(http.StatusOK)
 	e := &Events{w, http.NewResponseController(w)}
-	_ = e.c.SetWriteDeadline(time.Time{})
 	_ = e.c.Flush()
 	return e
 }
-
-// writeTime is how long a client may take to read an event.
-const writeTime = 30 * time.Second
 
 // Send sends an event; name and id may be empty.
 func (e *Events) Send(name, id string, v any) error {
@@ -175,7 +171,6 @@ func (e *Events) Text(data string) error {
 func (e *Events) Alive() error { return e.write([]byte(": keep-alive\n\n")) }
 
 func (e *Events) write(b []byte) error {
-	_ = e.c.SetWriteDeadline(time.Now().Add(writeTime))
 	if _, err := e.w.Write(b); err != nil {
 		return err
 	}

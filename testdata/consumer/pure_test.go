@@ -84,6 +84,7 @@ var packages = []struct {
 	{"server/loose", true},
 	{"server/metrics", true},
 	{"server/openai", true},
+	{"server/page", true},
 	{"server/pool", true},
 	{"server/queue", true},
 	{"server/reply", true},
