@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/tokenizer"
 )
 
 // Kind is what a file is for.
@@ -51,6 +52,9 @@ type Entry struct {
 	Scale       int     // of an upscaler
 	Hash        string  // SHA-256 in hexadecimal digits; "" if not computed yet
 	Why         string  // of Other
+
+	// Tokenizer is the one that the file brings, where it is not CLIP's; nil otherwise.
+	Tokenizer *tokenizer.Tokenizer
 }
 
 // ShortHash is the first ten digits of the hash, as AUTOMATIC1111 shows it.
@@ -228,6 +232,13 @@ func (e *Entry) describe(m *convert.Model) error {
 		e.Kind = Checkpoint
 		if config, ok := m.Config.(*convert.StableDiffusion); ok {
 			e.Variant = config.Variant
+		}
+		if len(m.Merges) > 0 && !slices.Equal(m.Merges, tokenizer.CLIP().Merges()) {
+			t, err := tokenizer.New(m.Merges)
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.File, err)
+			}
+			e.Tokenizer = t
 		}
 	case convert.SDXLRefiner:
 		e.Kind = Refiner
