@@ -59,7 +59,7 @@ function toolbar({ surface, painting, zoom, fit, finish, discard }, changes) {
   const size = Math.sqrt; // small brushes need finer steps
   return h("div.toolbar", { role: "toolbar", "aria-label": "Tools" },
     h("div.row", {}, tool("brush", "brush", "Brush (B)"), tool("eraser", "eraser", "Eraser (E)"), tool("hand", "hand", "Move the picture (H)")),
-    h("div.row.size", {}, h("label", { htmlFor: id }, "Size"),
+    h("div.row.brush-size", {}, h("label", { htmlFor: id }, "Size"),
       h("input.slider", {
         id, type: "range", min: size(smallest), max: size(largest), step: "any", value: () => String(size(painting.size.value)),
         "--part": () => (size(painting.size.value) - 1) / (size(largest) - 1), "aria-valuetext": () => `${painting.size.value} pixels`,

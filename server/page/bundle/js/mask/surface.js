@@ -3,7 +3,7 @@
 
 import { h } from "../core/dom.js";
 
-const colour = "#ff5a1f";
+const colour = "#ff2bd6"; // which few pictures have
 const keepBytes = 256 << 20;
 
 function canvasOf(width, height, options) {

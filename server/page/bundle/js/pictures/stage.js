@@ -28,6 +28,12 @@ const shown = derived(() => {
   return pictures.value.slice(0, 1);
 });
 
+/** How many pictures there will be. */
+const total = computed(() => {
+  const p = job.value?.progress;
+  return p ? Math.max(1, p.pictures - (p.skipped ?? 0)) : 1;
+});
+
 const preview = computed(() => (live.value ? job.value.preview_url ?? "" : ""));
 
 function picture(p, alone) {
@@ -39,29 +45,31 @@ function picture(p, alone) {
 
 /** An image that changes only when the next one has been loaded. */
 function previewPicture() {
-  const img = h("img.preview", { alt: "Preview of the picture that is being drawn" });
+  const img = h("img.preview", { alt: "Preview of the picture that is being drawn", hidden: true });
   effect(() => {
     if (!preview.value) return;
     const next = new Image();
     const url = preview.value;
-    next.onload = () => { if (preview.peek() === url) img.src = url; };
+    next.onload = () => {
+      img.src = url;
+      img.hidden = false;
+    };
     next.src = url;
   });
   const request = () => job.value?.pictures[0]?.request ?? {};
   return h("figure", { "--w": () => request().width ?? form.width.value ?? model.value?.native_size ?? 512, "--h": () => request().height ?? form.height.value ?? model.value?.native_size ?? 512, "--most": enlargedAtMost },
-    h("div.paper", {}, render(h("div"), () => preview.value !== "" && img)));
+    h("div.paper", {}, img));
 }
 
 /** Figures beside each other: as few rows as look well. */
-function mosaic(figures) {
-  const n = figures.length;
+function mosaic(figures, n = figures.length) {
   const columns = n <= 3 ? n : n === 4 ? 2 : Math.min(5, Math.ceil(n / 2));
   return h("div.mosaic", { "--columns": columns, "--high": n === 1 ? 1 : n <= 3 ? 0.72 : 0.49 }, figures);
 }
 
 function frame() {
   const list = shown.value;
-  if (live.value) return mosaic([...list.map((p) => picture(p, false)), previewPicture()]);
+  if (live.value) return mosaic([...list.map((p) => picture(p, false)), previewPicture()], total.value);
   if (list.length) return mosaic(list.map((p) => picture(p, list.length === 1)));
   return welcome();
 }
