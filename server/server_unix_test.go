@@ -87,6 +87,9 @@ func start(t *testing.T, change func(*Config)) *fixture {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		f.web.CloseClientConnections()
+		for _, j := range f.Service().Queue.Jobs() {
+			f.Service().Queue.Cancel(j)
+		}
 		f.Service().Pool.Close(ctx)
 		f.web.Close()
 	})
