@@ -161,7 +161,7 @@ func TestPublicAddressNeedsAuthentication(t *testing.T) {
 func TestClientsAreApart(t *testing.T) {
 	folder, err := gallery.Open(t.TempDir())
 	require.NoError(t, err)
-	defer folder.Close()
+	t.Cleanup(func() { folder.Close() })
 	f := start(t, func(c *Config) {
 		withKeys(c)
 		c.Service.Gallery = folder

@@ -90,7 +90,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 		for _, j := range f.Service().Queue.Jobs() {
 			f.Service().Queue.Cancel(j)
 		}
-		f.Service().Pool.Close(ctx)
+		f.Close(ctx)
 		f.web.Close()
 	})
 	return f
