@@ -7,6 +7,8 @@
 # make consumer tests how other modules use this one; part of make test
 # make emulate  tests instruction sets that this machine lacks
 #
+# make clients  runs clients of PyPI, npm and Go against sdgo serve; it needs Python,
+#               Node and the network
 # make fuzz-long runs every fuzz target for FUZZ_TIME, by default 10m
 #
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
@@ -44,7 +46,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer clients lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
 	go build -o sdgo$(EXE) ./cli/sdgo
@@ -88,6 +90,10 @@ fuzz-long:
 # race have built.
 consumer:
 	go test -timeout 30m ./testdata/consumer
+
+# Programs of others against the server; CLIENTS="python node golang".
+clients:
+	sh testdata/clients/run.sh $(CLIENTS)
 
 # The packages that need no C compiler, vetted for other systems.
 PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./server/... ./csrc/fault/... ./internal/...

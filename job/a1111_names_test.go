@@ -181,3 +181,10 @@ func TestQuotedAsJSON(t *testing.T) {
 		require.Equal(t, []kv{{"Key", text}}, parseLine("Key: "+quoted(text)).settings)
 	}
 }
+
+func TestSettings(t *testing.T) {
+	require.Equal(t, map[string]string{"Prompt": "a fox,\nred", "Negative prompt": "blurry", "Steps": "9", "Sampler": "Euler a", "Seed": "42", "Size-1": "64", "Size-2": "32", "Model": "a, b", "Mine": "1x"},
+		Settings("a fox,\nred\nNegative prompt: blurry\nSteps: 9, Sampler: Euler a, Seed: 42, Size: 64x32, Model: \"a, b\", Mine: 1x"))
+	require.Equal(t, map[string]string{"Prompt": "a fox", "Negative prompt": ""}, Settings("a fox"))
+	require.Empty(t, Settings(strings.Repeat("x", maxParameters+1)))
+}

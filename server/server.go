@@ -14,6 +14,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type Server struct {
 	mux     *mux
 	handler http.Handler
 	ready   atomic.Bool
+	ends    sync.WaitGroup // of jobs that have ended, whose pictures are being saved
 }
 
 // mux remembers the patterns of its routes.
@@ -130,7 +132,7 @@ func (s *Server) Service() *service.Service { return s.service }
 
 // ended takes note of a job's end.
 func (s *Server) ended(j *queue.Job) {
-	go func() {
+	s.ends.Go(func() {
 		s.metrics.JobEnded(j)
 		v, _ := j.View()
 		attributes := []any{"job", j.ID, "api", j.Spec.API, "model", j.Spec.Model, "state", string(v.State), "pictures", v.Finished, "attempt", v.Attempt, "seconds", v.Ended.Sub(v.Created).Seconds()}
@@ -144,7 +146,7 @@ func (s *Server) ended(j *queue.Job) {
 		if err := s.service.Save(j); err != nil {
 			s.config.Log.Error("pictures cannot be saved", "job", j.ID, "error", err)
 		}
-	}()
+	})
 }
 
 // health says whether the process answers, and whether models are disabled.
@@ -229,12 +231,19 @@ func (s *Server) Run(ctx context.Context, listening func(address string)) error 
 // replyTime is how long replies may take that are written when the last jobs have ended.
 const replyTime = 5 * time.Second
 
-// shutdown ends the server: first the jobs, whose replies are then written.
-func (s *Server) shutdown(servers []*http.Server) {
+// Close takes no jobs any more, lets those that run end until ctx is done, and saves
+// their pictures.
+func (s *Server) Close(ctx context.Context) {
 	s.ready.Store(false)
 	s.service.Queue.Stop()
+	s.service.Pool.Close(ctx)
+	s.ends.Wait()
+}
+
+// shutdown ends the server: first the jobs, whose replies are then written.
+func (s *Server) shutdown(servers []*http.Server) {
 	drain, cancel := context.WithTimeout(context.Background(), s.config.Drain)
-	s.service.Pool.Close(drain)
+	s.Close(drain)
 	cancel()
 	end, cancel := context.WithTimeout(context.Background(), replyTime)
 	defer cancel()

@@ -45,20 +45,20 @@ func TestMain(m *testing.M) {
 // fixture is a server with the models fake-a (the default) and sd2, and an upscaler x4,
 // whose workers are fake.
 type fixture struct {
-	*testing.T
+	testing.TB
 	*Server
 	web *httptest.Server
 	log *bytes.Buffer
 }
 
-func start(t *testing.T, change func(*Config)) *fixture {
+func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	builtin := catalog.Entry{Name: "fake-a", File: "fake-a.gguf", Kind: catalog.Checkpoint, NativeSize: 64, Hash: strings.Repeat("ab", 32), Bytes: 1 << 20}
 	all, err := catalog.New(catalog.Config{Builtin: &builtin, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors"}})
 	require.NoError(t, err)
-	f := &fixture{T: t, log: &bytes.Buffer{}}
+	f := &fixture{TB: t, log: &bytes.Buffer{}}
 	c := Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(f.log, nil))}
 	c.Service.Catalog = all
 	c.Service.Version = "0.0"
@@ -87,7 +87,10 @@ func start(t *testing.T, change func(*Config)) *fixture {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		f.web.CloseClientConnections()
-		f.Service().Pool.Close(ctx)
+		for _, j := range f.Service().Queue.Jobs() {
+			f.Service().Queue.Cancel(j)
+		}
+		f.Close(ctx)
 		f.web.Close()
 	})
 	return f

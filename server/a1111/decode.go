@@ -94,6 +94,10 @@ func (d *decoder) infotext() error {
 		d.out.ignored = append(d.out.ignored, "infotext: "+u.String())
 	}
 	r := p.Request
+	if t := r.Interpolate; r.UnsignedSeed || t != nil && t.UnsignedSeed {
+		d.refuse("infotext", "its seeds must be below 2^63")
+		return nil
+	}
 	r.ImageFile, r.MaskFile = "", ""
 	*d.request = r
 	for key, v := range map[string]any{"prompt": r.Prompt, "negative_prompt": r.NegativePrompt, "sampler_name": r.Sampler, "scheduler": r.Schedule, "seed": r.Seed,

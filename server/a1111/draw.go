@@ -161,14 +161,14 @@ func newInfo(d *drawing, e catalog.Entry, version string, began time.Time) *info
 // add adds a picture.
 func (i *info) add(p *queue.Picture) {
 	if len(i.AllSeeds) == 0 {
-		i.Seed = p.Seed
+		i.Seed = int64(p.Seed) // which are below 2^63 here
 	}
 	subseed := i.Subseed
 	if r, err := job.Decode(p.Request); err == nil && r.Interpolate != nil && r.Interpolate.Seed != nil {
 		subseed = *r.Interpolate.Seed
 	}
 	i.AllPrompts, i.AllNegatives = append(i.AllPrompts, i.Prompt), append(i.AllNegatives, i.Negative)
-	i.AllSeeds, i.AllSubseeds = append(i.AllSeeds, p.Seed), append(i.AllSubseeds, subseed)
+	i.AllSeeds, i.AllSubseeds = append(i.AllSeeds, int64(p.Seed)), append(i.AllSubseeds, subseed)
 	i.Infotexts = append(i.Infotexts, p.Text)
 }
 

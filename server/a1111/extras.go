@@ -8,12 +8,10 @@ import (
 	"image"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/disintegration/imaging"
 
-	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/server/catalog"
@@ -22,42 +20,6 @@ import (
 	"github.com/sdgo/sdgo/server/service"
 	"github.com/sdgo/sdgo/server/wire"
 )
-
-// parsed are the parameters of a text, by the web UI's names.
-func parsed(text string) map[string]string {
-	out := map[string]string{}
-	p, unread, err := job.ReadText(text)
-	if err != nil {
-		return out
-	}
-	out["Prompt"], out["Negative prompt"] = p.Prompt, p.NegativePrompt
-	set := func(key, value string) {
-		if value != "" && value != "0" {
-			out[key] = value
-		}
-	}
-	set("Steps", strconv.Itoa(p.Steps))
-	set("Sampler", p.Sampler)
-	set("Schedule type", p.Schedule)
-	out["Seed"] = strconv.FormatInt(p.Seed, 10)
-	set("Size-1", strconv.Itoa(p.Width))
-	set("Size-2", strconv.Itoa(p.Height))
-	set("Model", p.Model)
-	set("Model hash", p.ModelHash)
-	set("Clip skip", strconv.Itoa(p.ClipSkip))
-	if p.Guidance != nil {
-		out["CFG scale"] = strconv.FormatFloat(*p.Guidance, 'g', -1, 64)
-	}
-	if p.Strength != nil {
-		out["Denoising strength"] = strconv.FormatFloat(*p.Strength, 'g', -1, 64)
-	}
-	for _, u := range unread {
-		if _, known := out[u.Key]; !known && u.Key != "" {
-			out[u.Key] = u.Value
-		}
-	}
-	return out
-}
 
 // extras is what is asked for of pictures that are enlarged.
 type extras struct {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/internal/limits"
+	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/loose"
@@ -250,7 +251,7 @@ func (a *API) pngInfo(w http.ResponseWriter, r *http.Request) {
 	}
 	out := map[string]any{"info": "", "items": map[string]string{}, "parameters": map[string]string{}}
 	if text, err := service.TextOfPicture(data); err == nil {
-		out["info"], out["items"], out["parameters"] = text, map[string]string{"parameters": text}, parsed(text)
+		out["info"], out["items"], out["parameters"] = text, map[string]string{"parameters": text}, job.Settings(text)
 	}
 	reply.JSON(w, http.StatusOK, out)
 }

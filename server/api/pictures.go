@@ -28,7 +28,7 @@ type shotView struct {
 	Width      int             `json:"width"`
 	Height     int             `json:"height"`
 	Bytes      int64           `json:"bytes"`
-	Seed       *int64          `json:"seed,omitempty"`
+	Seed       *uint64         `json:"seed,omitempty"`
 	Draft      bool            `json:"draft,omitempty"`
 	Parameters string          `json:"parameters"`
 	Request    json.RawMessage `json:"request,omitempty"`

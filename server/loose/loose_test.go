@@ -86,3 +86,30 @@ func FuzzParse(f *testing.F) {
 		_ = o.Err()
 	})
 }
+
+func FuzzObject(f *testing.F) {
+	for _, text := range []string{`{"a": 1, "b": "2", "c": [null, {"d": true}], "e": {"f": 1e400}}`, `{"a": "\ud800"}`, `[]`, ``, `{"a": 1, "a": 2}`} {
+		f.Add([]byte(text), "a")
+	}
+	f.Fuzz(func(t *testing.T, data []byte, key string) {
+		o, err := Parse(data)
+		if err != nil {
+			return
+		}
+		for _, k := range append(o.Keys(), key) {
+			n, whole := o.Int(k)
+			if v, ok := o.Float(k); whole && ok && n > -1<<53 && n < 1<<53 {
+				require.InDelta(t, float64(n), v, 0)
+			}
+			o.Bool(k)
+			o.String(k)
+			o.Strings(k)
+			for _, one := range o.Objects(k) {
+				one.Unknown()
+			}
+			o.Sub(k)
+		}
+		require.Empty(t, o.Unknown(), "all were read")
+		_ = o.Err()
+	})
+}

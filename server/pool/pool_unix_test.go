@@ -222,7 +222,7 @@ func TestCancelAndSkip(t *testing.T) {
 	v := wait(t, two)
 	require.Equal(t, queue.Done, v.State)
 	require.Len(t, v.Pictures, 1)
-	require.Equal(t, int64(2), v.Pictures[0].Seed)
+	require.Equal(t, uint64(2), v.Pictures[0].Seed)
 	require.Equal(t, 1, v.Skipped)
 	// One that does not stop is ended with its worker.
 	hang := add(t, q, "a", task(fake.Hang, 1))

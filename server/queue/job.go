@@ -243,14 +243,12 @@ func (j *Job) Skip() int {
 	if j.state != Running {
 		return -1
 	}
-	for i := range j.tasks {
-		if t := &j.tasks[i]; !t.done && !t.skipped {
-			t.skipped = true
-			j.change()
-			return i
-		}
+	at := j.current()
+	if at >= 0 {
+		j.tasks[at].skipped = true
+		j.change()
 	}
-	return -1
+	return at
 }
 
 // Skipped reports whether a picture was left out.

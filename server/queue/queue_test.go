@@ -87,7 +87,7 @@ func TestProgress(t *testing.T) {
 	j.Finish(1, wire.Picture{Seed: 2}, []byte("two"), false)
 	j.Finish(0, wire.Picture{Seed: 1}, []byte("one"), false)
 	v, _ = j.View()
-	require.Equal(t, []int64{1, 2}, []int64{v.Pictures[0].Seed, v.Pictures[1].Seed}, "in the order of the tasks")
+	require.Equal(t, []uint64{1, 2}, []uint64{v.Pictures[0].Seed, v.Pictures[1].Seed}, "in the order of the tasks")
 	require.Empty(t, j.Left())
 	j.Complete()
 	<-j.Ended()

@@ -40,8 +40,12 @@ func (j *Job) View() (View, <-chan struct{}) {
 	if j.state != Queued {
 		v.Position = 0
 	}
+	if at := j.current(); at >= 0 {
+		s := j.tasks[at].step
+		v.Task, v.Stage, v.Pass, v.Step, v.Of = at, s.Stage, s.Pass, s.Index, s.Of
+	}
 	sum := 0.0
-	for i, t := range j.tasks {
+	for _, t := range j.tasks {
 		switch {
 		case t.done:
 			v.Finished++
@@ -51,9 +55,6 @@ func (j *Job) View() (View, <-chan struct{}) {
 			sum++
 		default:
 			sum += t.fraction
-			if v.Task < 0 {
-				v.Task, v.Stage, v.Pass, v.Step, v.Of = i, t.step.Stage, t.step.Pass, t.step.Index, t.step.Of
-			}
 		}
 	}
 	v.Fraction = sum / float64(len(j.tasks))
@@ -65,6 +66,24 @@ func (j *Job) View() (View, <-chan struct{}) {
 		v.Fraction = 1
 	}
 	return v, j.changed
+}
+
+// current is the picture that is being made: the first one that was begun, else the
+// first one that was not; -1 if all have ended. The job is locked.
+func (j *Job) current() int {
+	first := -1
+	for i, t := range j.tasks {
+		if t.done || t.skipped {
+			continue
+		}
+		if t.step.Stage != "" {
+			return i
+		}
+		if first < 0 {
+			first = i
+		}
+	}
+	return first
 }
 
 // Preview is the job's last preview; nil if there is none.

@@ -230,7 +230,7 @@ func Seed() int64 {
 
 // tasks are the pictures of a request, and how much work they are.
 func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queue.Task, work float64, err error) {
-	if r.Seed == request.RandomSeed {
+	if r.Random() {
 		r.Seed = Seed()
 	}
 	attach, err := s.attach(&r)
@@ -260,10 +260,11 @@ func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queu
 	}
 	for i := range count {
 		one := r
-		one.Count, one.Seed = 0, r.Seed+int64(i)
+		one.Count = 0
+		one.SetSeed(uint64(r.Seed) + uint64(i))
 		if t := r.Interpolate; t != nil && t.Seed != nil {
-			other, seed := *t, *t.Seed+int64(i)
-			other.Seed = &seed
+			other := *t
+			other.SetSeed(uint64(*t.Seed) + uint64(i))
 			one.Interpolate = &other
 		}
 		all = append(all, queue.Task{Request: one, Attach: attach, Output: o.Output})

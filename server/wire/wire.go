@@ -126,7 +126,7 @@ type Picture struct {
 	Format  string          `json:"format"`
 	Width   int             `json:"width"`
 	Height  int             `json:"height"`
-	Seed    int64           `json:"seed"`
+	Seed    uint64          `json:"seed"`
 	Text    string          `json:"text"`              // generation parameters
 	Request json.RawMessage `json:"request,omitempty"` // the same as JSON
 }

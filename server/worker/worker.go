@@ -361,7 +361,7 @@ func (w *worker) finish(m wire.Message, img request.Image) (*wire.Picture, [][]b
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &wire.Picture{Seed: p.Seed, Text: job.Text(p, w.backend.Version), Request: encoded}
+	out := &wire.Picture{Seed: uint64(p.Seed), Text: job.Text(p, w.backend.Version), Request: encoded}
 	return encode(out, img.Image, m.Work.Output)
 }
 
