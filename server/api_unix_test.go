@@ -137,6 +137,11 @@ func TestOwnInterface(t *testing.T) {
 	text, err := json.Marshal(object{"text": one["parameters"]})
 	require.NoError(t, err)
 	require.Equal(t, parameters["request"], d.get(200, "POST", "/api/v1/parameters", string(text))["request"])
+	// The model has a tokenizer of its own, which knows letters alone.
+	require.Equal(t, object{"tokens": 4.0, "chunks": 1.0, "chunk": 75.0}, d.get(200, "POST", "/api/v1/tokens", `{"text": "a fox", "model": "sd2"}`))
+	d.call(200, "POST", "/api/v1/tokens", `{"text": null}`)
+	d.call(400, "POST", "/api/v1/tokens", `{"prompt": "a fox"}`)
+	d.call(404, "POST", "/api/v1/tokens", `{"text": "a fox", "model": "nothing"}`)
 	d.call(409, "POST", "/api/v1/jobs", `{"key": "mine"}`)
 	d.call(400, "POST", "/api/v1/parameters", pngOf(t, 8, 8, nil))
 	d.call(409, "POST", "/api/v1/jobs/mine/cancel", nil)
