@@ -44,7 +44,7 @@ test("progress is shown: bar, steps, time, preview, title", async ({ page, open 
   await expect(page.locator(".stage img.preview")).not.toHaveAttribute("src", first); // it is live
   expect(await page.title()).toMatch(/^\d+ % · sdgo$/);
 
-  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
   await ended(page, job.id);
   expect((await (await page.request.get(job.poll_url)).json()).status).toBe("cancelled");
   await expect(page.locator(".outcome")).toHaveText("Cancelled");
@@ -78,7 +78,7 @@ test("jobs wait, say where, and can be cancelled", async ({ page, open }) => {
   await page.getByRole("button", { name: "Cancel this job" }).last().click();
   await expect(page.locator(".waiting li")).toHaveCount(1);
   await page.getByRole("button", { name: "Cancel this job" }).click();
-  await page.getByRole("button", { name: "Cancel Esc" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
   for (const { job } of [one, two, three]) {
     await expect.poll(async () => (await (await page.request.get(job.poll_url)).json()).status).toBe("cancelled");
   }
@@ -114,12 +114,12 @@ test("settings reach the server, and the picture says them", async ({ page, open
   await number(page, "Guidance", 4.5);
   await page.getByLabel("Sampler", { exact: true }).selectOption("dpm++2m");
   await page.getByLabel("Schedule", { exact: true }).selectOption("karras");
-  await page.getByLabel("Negative prompt").fill("blue");
+  await page.getByLabel("Negative prompt", { exact: true }).fill("blue");
   await page.getByText("Second pass").click();
   await page.getByLabel("Draw again, larger").check();
-  await page.locator(".section", { hasText: "Second pass" }).getByLabel("Scale", { exact: true }).fill("1.5");
+  await page.getByLabel("Scale of the second pass", { exact: true }).fill("1.5");
   await page.getByText("More", { exact: true }).click();
-  await page.getByLabel("Kind of guidance").selectOption("cfg_rescale");
+  await page.getByLabel("Kind of guidance", { exact: true }).selectOption("cfg_rescale");
   await number(page, "phi", 0.5);
   await page.getByLabel("Prompt", { exact: true }).fill("a banana");
   await number(page, "Steps", 4);
@@ -130,7 +130,7 @@ test("settings reach the server, and the picture says them", async ({ page, open
     guidance: "cfg_rescale", guidance_options: { phi: 0.5 }, seed: 7, hires: [{ scale: 1.5 }],
   });
   expect(job.status).toBe("done");
-  expect([job.pictures[0].width, job.pictures[0].height]).toEqual([156, 240]);
+  expect([job.pictures[0].width, job.pictures[0].height]).toEqual([152, 240]);
   await page.getByRole("button", { name: "All back to the defaults" }).click();
   await expect(page.getByLabel("Steps", { exact: true })).toHaveValue("");
   await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("a banana");
@@ -149,6 +149,6 @@ test("the form and the pictures are there after a reload, and a job goes on", as
   await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("a green pear");
   await expect(page.getByLabel("Seed", { exact: true })).toHaveValue("5");
   await expect(page.locator(".progress .line")).toHaveText(/Step \d+ of 1000/);
-  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
   await ended(page, job.id);
 });

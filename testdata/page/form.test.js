@@ -26,9 +26,9 @@ test("names of LoRAs and embeddings are completed", async ({ page, open }) => {
   await page.keyboard.press("Escape");
   await expect(list).toBeHidden();
 
-  await page.getByLabel("Negative prompt").pressSequentially("blurry, easy");
+  await page.getByLabel("Negative prompt", { exact: true }).pressSequentially("blurry, easy");
   await page.keyboard.press("Tab");
-  await expect(page.getByLabel("Negative prompt")).toHaveValue("blurry, easynegative");
+  await expect(page.getByLabel("Negative prompt", { exact: true })).toHaveValue("blurry, easynegative");
 
   // The section lists what the prompt has; its weights are those of the tags.
   await prompt(page).fill("a lake <lora:wood-cut:1>");

@@ -13,7 +13,7 @@ test("a picture that is dropped fills the form with its parameters", async ({ pa
   await expect(dialog.locator("dl")).toContainText("Wildcardyes"); // what is not understood is shown, too
   await dialog.getByRole("button", { name: "Use its parameters" }).click();
   await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("a banana on a purple background");
-  await expect(page.getByLabel("Negative prompt")).toHaveValue("blue");
+  await expect(page.getByLabel("Negative prompt", { exact: true })).toHaveValue("blue");
   await expect(page.getByLabel("Steps", { exact: true })).toHaveValue("6");
   await expect(page.getByLabel("Sampler", { exact: true })).toHaveValue("dpm++2m");
   await expect(page.getByLabel("Schedule", { exact: true })).toHaveValue("karras");

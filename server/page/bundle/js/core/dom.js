@@ -36,7 +36,7 @@ function assign(el, name, value) {
     if (value == null) el.removeAttribute(name);
     else el.setAttribute(name, value);
   } else if (name in el) {
-    if (el[name] !== value) el[name] = value;
+    if (name !== "value" || el.value !== value) el[name] = value; // the same text would move the cursor
   } else if (value == null || value === false) el.removeAttribute(name);
   else el.setAttribute(name, value === true ? "" : value);
 }

@@ -22,23 +22,24 @@ function within(text, { min = -Infinity, max = Infinity, whole = false }) {
 
 /**
  * A number with a slider. range: min, max, step, whole; slide: the slider's min and max,
- * where the range is wider. usual() is the default.
+ * where the range is wider. usual() is the default, spoken the label where others have the
+ * same one.
  */
-export function numberField({ label, help, value, usual = () => "", range = {}, slide }) {
+export function numberField({ label, spoken = label, help, value, usual = () => "", range = {}, slide }) {
   const id = newID("number");
   const step = range.step ?? (range.whole ? 1 : "any");
   const set = (text) => { value.value = within(text, range); };
   const input = h("input.number", {
     id, type: "number", min: range.min ?? "", max: range.max ?? "", step, inputMode: range.whole ? "numeric" : "decimal",
-    placeholder: () => String(usual()), value: () => String(value.value ?? ""), title: help ?? "",
+    placeholder: () => String(usual()), "aria-label": spoken === label ? null : spoken, value: () => String(value.value ?? ""), title: help ?? "",
     onchange: (e) => { set(e.target.value); e.target.value = value.value ?? ""; },
   });
   const slider = slide && h("input.slider", {
-    type: "range", min: slide[0], max: slide[1], step: range.step ?? 1, "aria-label": `${label}, slider`,
+    type: "range", min: slide[0], max: slide[1], step: range.step ?? 1, "aria-label": `${spoken}, slider`,
     value: () => String(value.value ?? usual()), oninput: (e) => set(e.target.value),
     "--part": () => Math.min(1, Math.max(0, (Number(value.value ?? usual()) - slide[0]) / (slide[1] - slide[0]))),
   });
-  return h(slider ? "div.field.slides" : "div.field", {}, h("label", { htmlFor: id }, label), resetButton(value, label), input, slider);
+  return h(slider ? "div.field.slides" : "div.field", {}, h("label", { htmlFor: id }, label), resetButton(value, spoken), input, slider);
 }
 
 /** A choice of a list. options() are { value, label }; "" is the default. */

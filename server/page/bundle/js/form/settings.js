@@ -80,9 +80,9 @@ function hires() {
   return section("Second pass", () => (form.hires.value ? `${form.hires_scale.value ?? 2} ×, drawn again larger` : "off"), form.hires.peek(),
     toggleField({ label: "Draw again, larger", value: form.hires }),
     render(h("div.column"), () => form.hires.value && [
-      numberField({ label: "Scale", value: form.hires_scale, usual: () => 2, range: { min: 1, max: 8, step: 0.25 }, slide: [1, 4] }),
-      numberField({ label: "Strength", help: "How much of the enlarged picture is replaced", value: form.hires_strength, usual: () => 0.7, range: percent, slide: [0, 1] }),
-      numberField({ label: "Steps", value: form.hires_steps, usual: () => form.steps.value ?? usualSteps, range: { min: 1, max: 1000, whole: true }, slide: [1, 60] }),
+      numberField({ label: "Scale", spoken: "Scale of the second pass", value: form.hires_scale, usual: () => 2, range: { min: 1, max: 8, step: 0.25 }, slide: [1, 4] }),
+      numberField({ label: "Strength", spoken: "Strength of the second pass", help: "How much of the enlarged picture is replaced", value: form.hires_strength, usual: () => 0.7, range: percent, slide: [0, 1] }),
+      numberField({ label: "Steps", spoken: "Steps of the second pass", value: form.hires_steps, usual: () => form.steps.value ?? usualSteps, range: { min: 1, max: 1000, whole: true }, slide: [1, 60] }),
       selectField({ label: "Upscaler", value: form.hires_upscaler, options: filters, usual: () => "latent" }),
     ]));
 }

@@ -40,8 +40,8 @@ export function openLightbox(first) {
   dialog = openDialog("full.lightbox", { "aria-label": "Picture", onkeydown: keys }, [
     h("div.view", { class: () => (actual.value ? "view actual" : "view") },
       render(h("div.sheet", { onclick: () => { actual.value = !actual.peek(); } }), () => image(now())),
-      h("button.round.at-left", { type: "button", "aria-label": "The newer picture", title: "The newer picture", disabled: () => at() <= 0, onclick: () => go(-1) }, icon("arrowLeft")),
-      h("button.round.at-right", { type: "button", "aria-label": "The older picture", title: "The older picture", disabled: () => at() >= pictures.value.length - 1, onclick: () => go(1) }, icon("arrowRight"))),
+      h("button.round.at-left", { type: "button", "aria-label": "The newer picture", title: "The newer picture", "aria-disabled": () => at() <= 0, onclick: () => go(-1) }, icon("arrowLeft")),
+      h("button.round.at-right", { type: "button", "aria-label": "The older picture", title: "The older picture", "aria-disabled": () => at() >= pictures.value.length - 1, onclick: () => go(1) }, icon("arrowRight"))),
     h("div.about-picture", {},
       h("div.row.between", {}, h("span.about", {}, () => `${now().width} × ${now().height} · ${now().format.toUpperCase()} · ${bytes(now().bytes)}`), closeButton()),
       render(h("div"), () => [pictureActions(now(), close)]),
