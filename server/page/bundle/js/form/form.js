@@ -32,8 +32,10 @@ function button() {
 export function mountForm(el) {
   el.addEventListener("submit", (e) => {
     e.preventDefault();
-    document.activeElement?.blur?.(); // so that a number that is being written counts
-    generate().then(() => el.querySelector("#generate").focus({ preventScroll: true }));
+    const focus = document.activeElement;
+    focus?.blur(); // so that a number that is being written counts
+    generate();
+    focus?.focus({ preventScroll: true });
   });
   el.append(
     h("div.scroll", {}, modeField(),

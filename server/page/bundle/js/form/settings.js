@@ -5,6 +5,7 @@ import { h, render } from "../core/dom.js";
 import { icon } from "../core/icons.js";
 import { form, reset, source } from "../state/form.js";
 import { capabilities, named, nativeGuidance, nativeSize, upscalers, variant } from "../state/models.js";
+import { aligned, inpaintStrength } from "../state/order.js";
 import { adapters } from "./adapters.js";
 import { choiceField, numberField, parameterFields, section, selectField, toggleField } from "./controls.js";
 import { seedField } from "./seed.js";
@@ -24,7 +25,7 @@ const usualSampler = "euler_a";
 
 /** How a picture to begin with is used. */
 function ofPicture() {
-  const usual = () => (form.mode.value === "inpaint" ? 1 : 0.75);
+  const usual = () => (form.mode.value === "inpaint" ? inpaintStrength : 0.75);
   return [
     numberField({ label: "Strength", help: "How much of the picture is replaced", value: form.strength, usual, range: percent, slide: [0, 1] }),
     variant.value === "edit" && numberField({ label: "Picture guidance", help: "How closely the model keeps to the picture", value: form.image_cfg_scale, usual: () => 1.5, range: { min: 0, max: 1000, step: 0.1 }, slide: [0, 5] }),
@@ -57,7 +58,7 @@ function upscaling() {
 function size() {
   const usual = () => {
     const s = form.mode.value !== "create" && source.value;
-    return s ? { width: s.width, height: s.height } : { width: nativeSize.value, height: nativeSize.value };
+    return s ? { width: aligned(s.width), height: aligned(s.height) } : { width: nativeSize.value, height: nativeSize.value };
   };
   return sizeFields(usual);
 }

@@ -75,7 +75,7 @@ function frame() {
 }
 
 const ideas = {
-  small: ["a red apple on a yellow background", "a rocket on a cyan background", "a small rabbit on a green background", "a hot air balloon, a blue background"],
+  small: ["a red apple on a yellow background", "a rocket on a cyan background", "a panda on a green background", "a strawberry on a pink background"],
   large: ["a lighthouse at dusk, oil painting", "a red fox in fresh snow, morning light", "an astronaut's garden, isometric"],
 };
 

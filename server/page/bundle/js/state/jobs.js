@@ -20,6 +20,9 @@ export const active = computed(() => {
 /** The job that is shown: the one in front, or the last one that ended. */
 export const front = computed(() => active.value[0] ?? jobs.value.at(-1));
 
+// More jobs than wait at a time; older ones have ended.
+const most = 1000;
+
 const listeners = [];
 
 /** Calls a function with each job that ends. */
@@ -46,7 +49,7 @@ function keep(job) {
   const before = list[at];
   if (before && ended(before)) return;
   if (job.pictures.length > (before?.pictures.length ?? 0)) addPictures(job.pictures.filter((p) => !p.draft));
-  jobs.value = at < 0 ? [...list, job] : list.with(at, job);
+  jobs.value = at < 0 ? [...list, job].slice(-most) : list.with(at, job);
   if (before && ended(job)) for (const run of listeners) run(job);
   follow();
 }

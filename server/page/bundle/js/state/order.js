@@ -1,6 +1,9 @@
 // From what the form says to what the server is asked for, and back. Plain data: no
 // element of the page is touched, so that tests run it alone.
 
+/** What is painted over is drawn anew; the server's own default, for pictures, keeps some of it. */
+export const inpaintStrength = 1;
+
 const given = (value) => value !== null && value !== undefined && value !== "";
 
 // Keys of a request that the form has as they are.
@@ -36,6 +39,7 @@ export function request(values, classes = false) {
   const picture = values.mode === "picture" || values.mode === "inpaint";
   if (picture) take(r, values, ofPicture);
   if (values.mode === "inpaint") {
+    r.strength ??= inpaintStrength;
     take(r, values, ofMask);
     if (values.only_masked) r.only_masked = true;
   } else if (values.hires && !r.hires) {
