@@ -94,6 +94,13 @@ test("what the server refuses is said in its words", async ({ page, open }) => {
   await expect(page.locator(".notice")).toHaveCount(0);
 });
 
+test("a job that fails says why", async ({ page, open }) => {
+  await open();
+  await page.getByLabel("Prompt", { exact: true }).fill("a kite <lora:nothing:1>");
+  await page.locator("#generate").click();
+  await expect(page.locator(".outcome, .notice.error").filter({ hasText: "nothing" })).toBeVisible();
+});
+
 test("a seed of 64 bits stays what it is", async ({ page, open }) => {
   await open();
   const seed = "18446744073709551615";

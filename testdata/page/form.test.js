@@ -1,5 +1,6 @@
 // The form: completion of names, tokens, weights, models that take classes.
 
+import { png } from "./png.js";
 import { expect, generate, number, submit, test, withModels } from "./fixture.js";
 
 const prompt = (page) => page.getByLabel("Prompt", { exact: true });
@@ -98,8 +99,28 @@ test("what a picture says and the form has no field for goes along", async ({ pa
   expect(out[1]).toEqual(out[0]);
 });
 
+test("an upscaler of the models folder enlarges", async ({ page, open }) => {
+  await withModels(page, (models) => models.push({ name: "x4", file: "x4.safetensors", kind: "upscaler", scale: 4, bytes: 1 }));
+  await open();
+  await page.getByText("Upscale", { exact: true }).first().click();
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("button", { name: "Choose a picture" }).click()]);
+  await chooser.setFiles({ name: "a.png", mimeType: "image/png", buffer: png({ width: 96, height: 64 }) });
+  await page.getByLabel("Method").selectOption("x4");
+  await expect(prompt(page)).toHaveCount(0); // a network that enlarges takes no words
+  await number(page, "Scale", 3);
+  const [request] = await Promise.all([
+    page.waitForRequest((r) => r.url().endsWith("/api/v1/jobs") && r.method() === "POST"),
+    page.locator("#generate").click(),
+  ]);
+  expect(JSON.parse(request.postData())).toEqual({ image: expect.stringMatching(/^id:/), upscale: { model: "x4", scale: 3 } });
+  await expect(page.locator(".notice.error")).toContainText("x4"); // which this server does not really have
+});
+
 test("numbers are held to their ranges", async ({ page, open }) => {
   await open();
+  await number(page, "Width", 100);
+  await expect(page.getByLabel("Width", { exact: true })).toHaveValue("104");
+  await page.getByLabel("Width", { exact: true }).fill("");
   await number(page, "Steps", 5000);
   await expect(page.getByLabel("Steps", { exact: true })).toHaveValue("1000");
   await page.getByRole("button", { name: "Steps: back to the default" }).click();

@@ -95,6 +95,29 @@ test("the page says when the server is gone, and goes on when it is back", async
   await expect(page.locator(".offline")).toHaveText("");
   await page.locator("#generate").click();
   await expect(page.locator(".tile")).toHaveCount(1);
+
+  // A job whose server is killed is lost, and that is said.
+  await page.getByLabel("Steps", { exact: true }).fill("1000");
+  await page.getByLabel("Steps", { exact: true }).press("Enter");
+  await expect(page.locator(".progress .line")).toHaveText(/Step/);
+  await two.stop("SIGKILL");
+  await expect(page.locator(".offline")).toContainText("does not answer");
+  const three = await serve({ listen: one.address.replace("http://", ""), outputs: one.folder });
+  await expect(page.locator(".outcome")).toContainText("The server was started anew");
+  await expect(page.locator(".offline")).toHaveText("");
   await context.close();
-  await two.end();
+  await three.end();
+});
+
+test("a server with users serves the page to them", async ({ browser }) => {
+  const server = await serve({ env: { SDGO_SERVE_AUTH: "anna:a-secret" } });
+  const context = await browser.newContext({ httpCredentials: { username: "anna", password: "a-secret" } });
+  const page = await context.newPage();
+  expect((await fetch(server.address)).status).toBe(401);
+  await page.goto(server.address);
+  await ready(page);
+  await draw(page, { prompt: "a kite" });
+  await expect(page.locator(".tile")).toHaveCount(1);
+  await context.close();
+  await server.end();
 });

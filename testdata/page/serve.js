@@ -9,21 +9,21 @@ import { join } from "node:path";
 const program = new URL("../../sdgo", import.meta.url).pathname;
 
 /** Starts a server; resolves to its address and how to stop it, or to end it for good. */
-export async function serve({ listen = "127.0.0.1:0", outputs } = {}) {
+export async function serve({ listen = "127.0.0.1:0", outputs, env = {} } = {}) {
   const folder = outputs ?? await mkdtemp(join(tmpdir(), "sdgo-page-"));
-  const process = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s"], { stdio: ["ignore", "ignore", "pipe"] });
-  const ended = new Promise((resolve) => { process.once("exit", resolve); });
+  const child = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s"], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+  const ended = new Promise((resolve) => { child.once("exit", resolve); });
   const address = await new Promise((resolve, reject) => {
     let log = "";
-    process.stderr.on("data", (data) => {
+    child.stderr.on("data", (data) => {
       log += data;
       const found = log.match(/msg=serving address=(\S+)/);
       if (found) resolve(found[1]);
     });
     ended.then(() => reject(new Error(`the server ended: ${log}`)));
   });
-  const stop = async () => {
-    process.kill("SIGTERM");
+  const stop = async (signal = "SIGTERM") => {
+    child.kill(signal);
     await ended;
   };
   return { address, folder, stop, end: async () => { await stop(); await rm(folder, { recursive: true, force: true }); } };

@@ -13,15 +13,15 @@ function resetButton(value, label) {
 }
 
 /** The nearest number that is allowed. */
-function within(text, { min = -Infinity, max = Infinity, whole = false }) {
+function within(text, { min = -Infinity, max = Infinity, whole = false, multiple = whole ? 1 : 0 }) {
   const n = Number(text);
   if (text === "" || !Number.isFinite(n)) return null;
-  const bounded = Math.min(max, Math.max(min, n));
-  return whole ? Math.round(bounded) : bounded;
+  const near = multiple ? Math.round(n / multiple) * multiple : n;
+  return Math.min(max, Math.max(min, near));
 }
 
 /**
- * A number with a slider. range: min, max, step, whole; slide: the slider's min and max,
+ * A number with a slider. range: min, max, step, whole, multiple; slide: the slider's min and max,
  * where the range is wider. usual() is the default, spoken the label where others have the
  * same one.
  */

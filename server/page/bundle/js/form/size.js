@@ -31,7 +31,7 @@ export function sizeFields(usual) {
       "aria-pressed": () => size().every((n, i) => n === now()[i]),
     }, h("span.shape", { "--w": () => (upright() ? p[1] / p[0] : 1), "--h": () => (upright() ? 1 : p[1] / p[0]) }), label);
   };
-  const range = { min: 8, max: capabilities.peek()?.limits.side ?? 8192, step: 8, whole: true };
+  const range = { min: 8, max: capabilities.peek()?.limits.side ?? 8192, step: 8, multiple: 8 };
   return h("div.size", {},
     h("div.presets", { role: "group", "aria-label": "Proportions" }, proportions.map(preset)),
     h("div.pair", {},

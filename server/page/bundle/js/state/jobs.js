@@ -88,8 +88,9 @@ const seldom = 15_000;
 export function watch() {
   let last = 0;
   const look = async () => {
-    const waiting = active.peek().length > 1 || active.peek()[0]?.status === "queued" || (active.peek().length && events?.readyState === EventSource.CLOSED);
-    const due = waiting || !api.reachable.peek() ? often : seldom;
+    const [first, ...others] = active.peek();
+    const unseen = first && (others.length || first.status === "queued" || events?.readyState !== EventSource.OPEN);
+    const due = unseen || !api.reachable.peek() ? often : seldom;
     if (document.hidden && !active.peek().length || Date.now() - last < due) return;
     last = Date.now();
     await ask().catch(() => {}); // api.reachable says so
