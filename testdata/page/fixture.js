@@ -26,6 +26,16 @@ export const test = base.extend({
     await use(server);
     await server.end();
   }, { scope: "worker" }],
+  // More servers of a test; they end with it, however it ends.
+  start: async ({}, use) => {
+    const all = [];
+    await use(async (options) => {
+      const one = await serve(options);
+      all.push(one);
+      return one;
+    });
+    for (const one of all.reverse()) await one.end();
+  },
   baseURL: async ({ server }, use) => use(server.address),
   open: async ({ page, server }, use) => {
     const faults = watched(page, server.address);

@@ -1,7 +1,6 @@
 // Pictures that were made: enlarged, reused, downloaded, deleted; in every tab.
 
 import { draw, expect, pixels, ready, test } from "./fixture.js";
-import { serve } from "./serve.js";
 
 test("the lightbox shows a picture, its parameters, and the next one", async ({ page, open }) => {
   await open();
@@ -81,8 +80,8 @@ test("many pictures come a page at a time", async ({ page, open }) => {
   await expect(page.locator(".day h2").first()).toContainText("Today");
 });
 
-test("the page says when the server is gone, and goes on when it is back", async ({ browser }) => {
-  const one = await serve();
+test("the page says when the server is gone, and goes on when it is back", async ({ browser, start }) => {
+  const one = await start();
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(one.address);
@@ -91,7 +90,7 @@ test("the page says when the server is gone, and goes on when it is back", async
   await page.getByLabel("Prompt", { exact: true }).fill("a kite");
   await page.locator("#generate").click();
   await expect(page.locator(".offline")).toContainText("does not answer");
-  const two = await serve({ listen: one.address.replace("http://", ""), outputs: one.folder });
+  const two = await start({ listen: one.address.replace("http://", ""), outputs: one.folder });
   await expect(page.locator(".offline")).toHaveText("");
   await page.locator("#generate").click();
   await expect(page.locator(".tile")).toHaveCount(1);
@@ -102,22 +101,21 @@ test("the page says when the server is gone, and goes on when it is back", async
   await expect(page.locator(".progress .line")).toHaveText(/Step/);
   await two.stop("SIGKILL");
   await expect(page.locator(".offline")).toContainText("does not answer");
-  const three = await serve({ listen: one.address.replace("http://", ""), outputs: one.folder });
+  await start({ listen: one.address.replace("http://", ""), outputs: one.folder });
   await expect(page.locator(".outcome")).toContainText("The server was started anew");
   await expect(page.locator(".offline")).toHaveText("");
   await context.close();
-  await three.end();
 });
 
-test("a server with users serves the page to them", async ({ browser }) => {
-  const server = await serve({ env: { SDGO_SERVE_AUTH: "anna:a-secret" } });
+test("a server with users serves the page to them", async ({ browser, start }) => {
+  const server = await start({ env: { SDGO_SERVE_AUTH: "anna:a-secret" } });
   const context = await browser.newContext({ httpCredentials: { username: "anna", password: "a-secret" } });
   const page = await context.newPage();
   expect((await fetch(server.address)).status).toBe(401);
   await page.goto(server.address);
   await ready(page);
-  await draw(page, { prompt: "a kite" });
+  await page.getByLabel("Prompt", { exact: true }).fill("a kite");
+  await page.locator("#generate").click();
   await expect(page.locator(".tile")).toHaveCount(1);
   await context.close();
-  await server.end();
 });

@@ -23,7 +23,7 @@ export async function serve({ listen = "127.0.0.1:0", outputs, env = {} } = {}) 
     ended.then(() => reject(new Error(`the server ended: ${log}`)));
   });
   const stop = async (signal = "SIGTERM") => {
-    child.kill(signal);
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     await ended;
   };
   return { address, folder, stop, end: async () => { await stop(); await rm(folder, { recursive: true, force: true }); } };
