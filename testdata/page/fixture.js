@@ -1,4 +1,4 @@
-// What all tests of the page have: a server for the file's tests, a page that is open,
+// What all tests of the page have: a server without pictures, a page that is open,
 // and rules that hold in every one of them: no error in the page, nothing that its
 // security policy forbids, no request to elsewhere.
 
@@ -40,12 +40,22 @@ export const test = base.extend({
   open: async ({ page, server }, use) => {
     const faults = watched(page, server.address);
     await use(async () => {
+      await clear(server.address);
       await page.goto("/");
       await ready(page);
     });
     expect(faults).toEqual([]);
   },
 });
+
+/** Deletes the pictures of earlier tests. */
+async function clear(address) {
+  for (;;) {
+    const { pictures } = await (await fetch(`${address}/api/v1/pictures`)).json();
+    if (!pictures.length) return;
+    await Promise.all(pictures.map((p) => fetch(address + p.url, { method: "DELETE" })));
+  }
+}
 
 /** Waits until the page has what the server has. */
 export const ready = (page) => expect(page.locator("body")).toHaveAttribute("data-ready", "true");

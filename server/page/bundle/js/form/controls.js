@@ -43,9 +43,9 @@ export function numberField({ label, spoken = label, help, value, usual = () => 
 }
 
 /** A choice of a list. options() are { value, label }; "" is the default. */
-export function selectField({ label, help, value, options, usual }) {
+export function selectField({ label, spoken = label, help, value, options, usual }) {
   const id = newID("select");
-  const select = h("select", { id, title: help ?? "", onchange: (e) => { value.value = e.target.value || null; } });
+  const select = h("select", { id, title: help ?? "", "aria-label": spoken === label ? null : spoken, onchange: (e) => { value.value = e.target.value || null; } });
   render(select, () => {
     const list = options();
     const now = value.value ?? "";
@@ -53,7 +53,7 @@ export function selectField({ label, help, value, options, usual }) {
     const all = [usual && { value: "", label: usual() }, ...list, !known && { value: now, label: now }].filter(Boolean);
     return all.map((o) => h("option", { value: o.value, selected: o.value === now }, o.label));
   });
-  return h("div.field.wide", {}, h("label", { htmlFor: id }, label), usual && resetButton(value, label), select);
+  return h("div.field.wide", {}, h("label", { htmlFor: id }, label), usual && resetButton(value, spoken), select);
 }
 
 /** A switch. */

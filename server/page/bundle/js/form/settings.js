@@ -93,7 +93,8 @@ function advanced() {
   const samplers = () => capabilities.value?.samplers ?? [];
   const names = (kind) => named(kind).map((name) => ({ value: name, label: name }));
   return section("More", () => "guidance, noise, format", false,
-    selectField({ label: "Kind of guidance", value: form.guidance, options: () => options(guidance()), usual: () => "cfg" }),
+    h("h3", {}, "Guidance"),
+    selectField({ label: "Kind", spoken: "Kind of guidance", value: form.guidance, options: () => options(guidance()), usual: () => "cfg" }),
     h("p.about", {}, () => about(guidance(), form.guidance.value ?? "cfg")?.description ?? ""),
     render(h("div.grid"), () => parameterFields(form.guidance_options, about(guidance(), form.guidance.value ?? "cfg")?.parameters ?? [])),
     render(h("div.column"), () => {
