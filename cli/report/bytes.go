@@ -52,7 +52,7 @@ func (b *Bytes) render(done, total int64) {
 	if b.bar == nil {
 		b.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(b.w),
-			progressbar.OptionSetDescription(b.verb + "ing"),
+			progressbar.OptionSetDescription(b.verb+"ing"),
 			progressbar.OptionSetWidth(24),
 			progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(),
