@@ -33,6 +33,8 @@ func commands() []*command {
 		upscaleCommand(),
 		batchCommand(),
 		serveCommand(),
+		modelsCommand(),
+		pullCommand(),
 		convertCommand(),
 		infoCommand(),
 		samplersCommand(),
@@ -56,6 +58,7 @@ func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 	c, f, err := parse(commands(), args)
 	if err == nil {
 		log = p.log(f)
+		findModels(p, f)
 		run := func() error { return c.run(ctx, p, f) }
 		if c.patient {
 			err = run()

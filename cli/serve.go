@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/hub"
 	"github.com/sdgo/sdgo/internal/limits"
 	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/server"
@@ -111,6 +112,11 @@ const (
 // openFolders opens the models' folder and the pictures', and says how workers start.
 func openFolders(p *program, f *flags, c *server.Config) (err error) {
 	config := catalog.Config{Folder: f.string("models"), Files: f.texts("model"), Log: c.Log}
+	if folder, err := hub.Folder(p.getenv); err == nil && config.Folder == "" {
+		if _, err := os.Stat(folder); err == nil {
+			config.Folder = folder
+		}
+	}
 	if name, data, ok := sd.Builtin(); ok {
 		e, err := catalog.Builtin(name, data)
 		if err != nil {

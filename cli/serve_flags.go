@@ -27,7 +27,7 @@ func serveFlags() []urfave.Flag {
 	model := modelFlags()
 	return slices.Concat([]urfave.Flag{
 		&urfave.StringFlag{Name: "listen", Value: "127.0.0.1:7860", Usage: "`ADDRESS` to listen on (default: 127.0.0.1:7860, this machine alone)"},
-		&urfave.StringFlag{Name: "models", Usage: "`FOLDER` with models, which is watched"},
+		&urfave.StringFlag{Name: "models", Usage: "`FOLDER` with models, which is watched (default: that of sdgo pull)"},
 		&urfave.GenericFlag{Name: "model", Aliases: []string{"m"}, Value: new(texts), Usage: "`FILE` a further model; repeatable, the first one is the default"},
 		&urfave.StringFlag{Name: "outputs", Usage: "`FOLDER` where finished pictures are kept (default: in memory, for a time)"},
 		&urfave.StringFlag{Name: "memory", Usage: "`SIZE` the most memory that all open models may take (default: four fifths of what is free)"},

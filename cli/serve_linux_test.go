@@ -26,7 +26,7 @@ import (
 
 // served is a running server.
 type served struct {
-	*testing.T
+	testing.TB
 	url     string
 	command *exec.Cmd
 	log     *logOf
@@ -54,11 +54,11 @@ func (l *logOf) String() string {
 var servingAt = regexp.MustCompile(`msg=serving address=(http://\S+)`)
 
 // serve starts sdgo serve on a port of its own.
-func serve(t *testing.T, env []string, args ...string) *served {
+func serve(t testing.TB, env []string, args ...string) *served {
 	t.Helper()
 	program, err := buildProgram()
 	require.NoError(t, err)
-	s := &served{T: t, log: &logOf{}, ended: make(chan error, 1)}
+	s := &served{TB: t, log: &logOf{}, ended: make(chan error, 1)}
 	s.command = exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
 	s.command.Stderr, s.command.Env = s.log, append(os.Environ(), env...)
 	require.NoError(t, s.command.Start())
@@ -275,4 +275,39 @@ func fileOf(t *testing.T, text string) string {
 	path := filepath.Join(t.TempDir(), "file.json")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
+}
+
+// BenchmarkServe draws 16 pictures with the built-in model: one after the other, and all
+// asked for at once, in passes of eight. The pictures are the same.
+func BenchmarkServe(b *testing.B) {
+	s := serve(b, nil, "--batch-size", "8")
+	body := func(i int) map[string]any {
+		return map[string]any{"prompt": "a red apple", "seed": i, "steps": 10, "sampler_name": "Euler a"}
+	}
+	pictures := map[string][16]string{}
+	run := func(name string, draw func(one func(i int))) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var all [16]string
+				draw(func(i int) {
+					all[i] = s.post("/sdapi/v1/txt2img", body(i))["images"].([]any)[0].(string)
+				})
+				pictures[name] = all
+			}
+			b.ReportMetric(16/(b.Elapsed().Seconds()/float64(b.N)), "pictures/s")
+		})
+	}
+	run("one-by-one", func(one func(i int)) {
+		for i := range 16 {
+			one(i)
+		}
+	})
+	run("at-once", func(one func(i int)) {
+		var all sync.WaitGroup
+		for i := range 16 {
+			all.Go(func() { one(i) })
+		}
+		all.Wait()
+	})
+	require.Equal(b, pictures["one-by-one"], pictures["at-once"])
 }

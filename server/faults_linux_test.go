@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -240,10 +241,17 @@ func TestGracefulShutdown(t *testing.T) {
 	require.Empty(t, children(t), "no worker is left")
 }
 
-// Many clients at once, of all interfaces: nothing is lost, and progress is told at once.
+// Many clients at once, of both interfaces: nothing is lost, progress is told at once,
+// and the server's memory stays. SDGO_TEST_SOAK=5m does it for so long.
 func TestManyClients(t *testing.T) {
-	f := start(t, func(c *Config) { c.Pool.Batch = 8 })
+	f := start(t, func(c *Config) {
+		c.Pool.Batch = 8
+		c.Queue.KeepJobs = 500
+	})
 	const clients, each = 64, 4
+	long, err := time.ParseDuration(cmp.Or(os.Getenv("SDGO_TEST_SOAK"), "0s"))
+	require.NoError(t, err)
+	deadline := time.Now().Add(long)
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -253,7 +261,7 @@ func TestManyClients(t *testing.T) {
 	failed := map[string]int{}
 	for i := range clients {
 		all.Go(func() {
-			for n := range each {
+			for n := 0; n < each || time.Now().Before(deadline); n++ {
 				path, body := "/sdapi/v1/txt2img", `{"prompt": "x", "steps": 2, "width": 64, "height": 64}`
 				if (i+n)%2 == 0 {
 					path, body = "/v1/images/generations", `{"prompt": "x", "steps": 2, "size": "64x64"}`
@@ -285,12 +293,12 @@ func TestManyClients(t *testing.T) {
 	}
 	all.Wait()
 	require.Empty(t, failed)
-	require.Len(t, f.Service().Queue.Jobs(), clients*each)
+	require.GreaterOrEqual(t, len(took), clients*each)
 	slices.Sort(took)
 	p99 := took[len(took)*99/100]
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	t.Logf("p99 of progress %v; heap %d MB, before %d MB", p99, after.HeapAlloc>>20, before.HeapAlloc>>20)
+	t.Logf("%d requests; p99 of progress %v; heap %d MB, before %d MB", len(took), p99, after.HeapAlloc>>20, before.HeapAlloc>>20)
 	require.Less(t, p99, time.Second) // 50 ms on a machine that does nothing else
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(64<<20))
 }

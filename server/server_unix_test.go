@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,7 +49,25 @@ type fixture struct {
 	testing.TB
 	*Server
 	web *httptest.Server
-	log *bytes.Buffer
+	log *logOf
+}
+
+// logOf is a log that may be read while it is written.
+type logOf struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (l *logOf) Write(b []byte) (int, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logOf) String() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.String()
 }
 
 func start(t testing.TB, change func(*Config)) *fixture {
@@ -58,7 +77,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	builtin := catalog.Entry{Name: "fake-a", File: "fake-a.gguf", Kind: catalog.Checkpoint, NativeSize: 64, Hash: strings.Repeat("ab", 32), Bytes: 1 << 20}
 	all, err := catalog.New(catalog.Config{Builtin: &builtin, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors"}})
 	require.NoError(t, err)
-	f := &fixture{TB: t, log: &bytes.Buffer{}}
+	f := &fixture{TB: t, log: &logOf{}}
 	c := Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(f.log, nil))}
 	c.Service.Catalog = all
 	c.Service.Version = "0.0"

@@ -101,7 +101,7 @@ func New(c Config) (*Catalog, error) {
 	}
 	out := &Catalog{config: c, known: map[string]Entry{}, hashes: map[string]string{}, hashing: map[string]bool{}}
 	for _, file := range c.Files {
-		e, err := inspect(file)
+		e, err := Inspect(file)
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +198,7 @@ func (c *Catalog) inspect(rel string, info os.FileInfo) Entry {
 		e.Name = strings.TrimSuffix(rel, path.Ext(rel))
 		return e
 	}
-	e, err := inspect(full)
+	e, err := Inspect(full)
 	if err != nil {
 		e = Entry{Name: e.Name, File: filepath.Base(full), Kind: Other, Path: full, Bytes: uint64(info.Size()), Why: strings.ReplaceAll(err.Error(), full, path.Base(rel))}
 		c.config.Log.Info("not a model that can be used", "file", rel, "error", err)
@@ -255,8 +255,8 @@ func (e *Entry) describe(m *convert.Model) error {
 	return nil
 }
 
-// inspect finds out what a file is.
-func inspect(file string) (Entry, error) {
+// Inspect finds out what a file is.
+func Inspect(file string) (Entry, error) {
 	base := filepath.Base(filepath.Clean(file))
 	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
 	m, err := convert.Open(file)

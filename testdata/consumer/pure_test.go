@@ -48,6 +48,7 @@ var packages = []struct {
 	{"examples/img2img", false},
 	{"examples/txt2img", false},
 	{"examples/upscale", false},
+	{"hub", true},
 	{"internal/allocation", true},
 	{"internal/architecture", true},
 	{"internal/fixture", true},
