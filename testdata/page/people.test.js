@@ -114,6 +114,7 @@ test("the keyboard alone: draw, cancel, look, inpaint, delete", async ({ page, o
   await page.keyboard.press("Escape");
   await expect(page.locator(".outcome")).toHaveText("Cancelled");
 
+  expect(await page.locator(".tile").evaluateAll((all) => all.filter((t) => t.tabIndex === 0).length)).toBe(1); // one stop of Tab
   await tabTo("a red apple");
   await page.keyboard.press("Enter");
   const lightbox = page.getByRole("dialog", { name: "Picture" });

@@ -42,18 +42,21 @@ export function numberField({ label, spoken = label, help, value, usual = () => 
   return h(slider ? "div.field.slides" : "div.field", {}, h("label", { htmlFor: id }, label), resetButton(value, spoken), input, slider);
 }
 
-/** A choice of a list. options() are { value, label }; "" is the default. */
-export function selectField({ label, spoken = label, help, value, options, usual }) {
+/**
+ * A choice of a list. options() are { value, label }; usual() is the default's label, and
+ * same() its value, which is one and the same choice.
+ */
+export function selectField({ label, spoken = label, help, value, options, usual, same = usual }) {
   const id = newID("select");
   const select = h("select", { id, title: help ?? "", "aria-label": spoken === label ? null : spoken, onchange: (e) => { value.value = e.target.value || null; } });
   render(select, () => {
-    const list = options();
-    const now = value.value ?? "";
+    const list = options().filter((o) => o.value !== same());
+    const now = value.value === same() ? "" : value.value ?? "";
     const known = now === "" || list.some((o) => o.value === now);
-    const all = [usual && { value: "", label: usual() }, ...list, !known && { value: now, label: now }].filter(Boolean);
+    const all = [{ value: "", label: usual() }, ...list, !known && { value: now, label: now }].filter(Boolean);
     return all.map((o) => h("option", { value: o.value, selected: o.value === now }, o.label));
   });
-  return h("div.field.wide", {}, h("label", { htmlFor: id }, label), usual && resetButton(value, spoken), select);
+  return h("div.field.wide", {}, h("label", { htmlFor: id }, label), resetButton(value, spoken), select);
 }
 
 /** A switch. */

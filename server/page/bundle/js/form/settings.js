@@ -36,7 +36,7 @@ function ofPicture() {
 function ofMask() {
   const fills = [["original", "The picture"], ["fill", "Colours around it"], ["noise", "Noise"], ["nothing", "Nothing"]];
   return [
-    selectField({ label: "Begin with", value: form.mask_fill, options: () => fills.slice(1).map(([value, label]) => ({ value, label })), usual: () => fills[0][1] }),
+    selectField({ label: "Begin with", value: form.mask_fill, options: () => fills.slice(1).map(([value, label]) => ({ value, label })), usual: () => fills[0][1], same: () => fills[0][0] }),
     numberField({ label: "Blur", help: "Softens the mask's edges", value: form.mask_blur, usual: () => 0, range: { min: 0, max: 256, step: 1 }, slide: [0, 64] }),
     toggleField({ label: "Only the masked area", help: "Draws the part around the mask at the full size, and puts it back", value: form.only_masked }),
     render(h("div"), () => form.only_masked.value && numberField({ label: "Margin", help: "Pixels around the mask that are drawn along", value: form.mask_padding, usual: () => 32, range: { min: 0, max: 4096, whole: true }, slide: [0, 256] })),
@@ -104,7 +104,7 @@ function advanced() {
     h("h3", {}, "Model"),
     numberField({ label: "CLIP skip", help: "Leaves out the text encoder's last layers", value: form.clip_skip, usual: () => "model’s", range: { min: 1, max: 12, whole: true } }),
     numberField({ label: "DeepCache", help: "Computes the inner blocks in every Nth step only: faster, another picture", value: form.deep_cache, usual: () => 1, range: { min: 1, max: 1000, whole: true } }),
-    selectField({ label: "Noise of", value: form.rng, options: () => [{ value: "philox", label: "AUTOMATIC1111 (philox)" }], usual: () => "diffusers, ComfyUI (torch)" }),
+    selectField({ label: "Noise of", value: form.rng, options: () => [{ value: "philox", label: "AUTOMATIC1111 (philox)" }], usual: () => "diffusers, ComfyUI (torch)", same: () => "torch" }),
     toggleField({ label: "Zero terminal SNR", help: "For a model that was trained so and whose file does not say it", value: form.zero_snr }),
     render(h("div.column"), () => [
       names("refiner").length > 0 && selectField({ label: "Refiner", value: form.refiner, options: () => names("refiner"), usual: () => "none" }),

@@ -28,10 +28,17 @@ function tile(p) {
 
 function makeTile(p) {
   const button = h("button.tile", {
-    type: "button", "data-id": p.id, "aria-label": nameOf(p), title: nameOf(p), "--ratio": p.width / p.height,
+    type: "button", tabIndex: -1, "data-id": p.id, "aria-label": nameOf(p), title: nameOf(p), "--ratio": p.width / p.height,
     onclick: () => openLightbox(p), onkeydown: (e) => move(e, p),
   }, h("img", { src: p.thumbnail_url, alt: "", loading: "lazy", decoding: "async" }));
   return h("li", { "--ratio": p.width / p.height }, button);
+}
+
+/** Tab comes to one picture, the last one that had the focus; arrows go on from there. */
+function oneStop(box) {
+  const all = [...box.querySelectorAll(".tile")];
+  const stop = all.find((t) => t === document.activeElement) ?? all.find((t) => t.tabIndex === 0) ?? all[0];
+  for (const t of all) t.tabIndex = t === stop ? 0 : -1;
 }
 
 /** Arrows go from picture to picture, Delete deletes. */
@@ -64,10 +71,13 @@ function day([name, list]) {
 export function gallery() {
   const end = h("div.end");
   new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting)) loadMore().catch(failed); }, { rootMargin: "600px" }).observe(end);
-  const box = h("div.gallery");
+  const box = h("div.gallery", { onfocusin: () => oneStop(box) });
   render(box, () => {
     const focus = box.contains(document.activeElement) ? document.activeElement : null;
-    queueMicrotask(() => { if (focus?.isConnected) focus.focus({ preventScroll: true }); });
+    queueMicrotask(() => {
+      if (focus?.isConnected) focus.focus({ preventScroll: true });
+      oneStop(box);
+    });
     const by = new Map();
     for (const p of pictures.value) {
       const name = dayOf(p.created);
