@@ -131,8 +131,18 @@ test("settings reach the server, and the picture says them", async ({ page, open
   await number(page, "Seed", 7);
   const { order, job } = await generate(page);
   expect(order.request).toEqual({
-    prompt: "a banana", negative: "blue", width: 104, height: 160, steps: 4, cfg_scale: 4.5, sampler: "dpm++2m", schedule: "karras",
-    guidance: "cfg_rescale", guidance_options: { phi: 0.5 }, seed: 7, hires: [{ scale: 1.5 }],
+    prompt: "a banana",
+    negative: "blue",
+    width: 104,
+    height: 160,
+    steps: 4,
+    cfg_scale: 4.5,
+    sampler: "dpm++2m",
+    schedule: "karras",
+    guidance: "cfg_rescale",
+    guidance_options: { phi: 0.5 },
+    seed: 7,
+    hires: [{ scale: 1.5 }],
   });
   expect(job.status).toBe("done");
   expect([job.pictures[0].width, job.pictures[0].height]).toEqual([152, 240]);

@@ -21,11 +21,14 @@ function watched(page, origin) {
 }
 
 export const test = base.extend({
-  server: [async ({}, use) => {
-    const server = await serve();
-    await use(server);
-    await server.end();
-  }, { scope: "worker" }],
+  server: [
+    async ({}, use) => {
+      const server = await serve();
+      await use(server);
+      await server.end();
+    },
+    { scope: "worker" },
+  ],
   // More servers of a test; they end with it, however it ends.
   start: async ({}, use) => {
     const all = [];
@@ -95,36 +98,43 @@ export async function submit(page) {
 
 /** Waits until a job has ended and the page knows it. */
 export async function ended(page, id) {
-  await expect.poll(async () => (await (await page.request.get(`/api/v1/jobs/${id}`)).json()).status, { timeout: 60_000 }).not.toMatch(/queued|running/);
+  await expect
+    .poll(async () => (await (await page.request.get(`/api/v1/jobs/${id}`)).json()).status, { timeout: 60_000 })
+    .not.toMatch(/queued|running/);
   await expect(page.locator(".stage")).toHaveAttribute("aria-busy", "false");
 }
 
 /** The pixels of a picture, as the browser decodes them. */
-export const pixels = (page, url) => page.evaluate(async (from) => {
-  const [, base64] = from.split("base64,"); // which the page's policy keeps from fetch
-  const blob = base64 ? new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]) : await (await fetch(from)).blob();
-  const bitmap = await createImageBitmap(blob);
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const pen = canvas.getContext("2d");
-  pen.drawImage(bitmap, 0, 0);
-  return { width: bitmap.width, height: bitmap.height, data: [...pen.getImageData(0, 0, bitmap.width, bitmap.height).data] };
-}, url);
+export const pixels = (page, url) =>
+  page.evaluate(async (from) => {
+    const [, base64] = from.split("base64,"); // which the page's policy keeps from fetch
+    const blob = base64 ? new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]) : await (await fetch(from)).blob();
+    const bitmap = await createImageBitmap(blob);
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    const pen = canvas.getContext("2d");
+    pen.drawImage(bitmap, 0, 0);
+    return { width: bitmap.width, height: bitmap.height, data: [...pen.getImageData(0, 0, bitmap.width, bitmap.height).data] };
+  }, url);
 
 /** Drops a file on an element of the page. */
 export async function drop(page, selector, { name, type, data }) {
-  const transfer = await page.evaluateHandle(({ name, type, base64 }) => {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    const out = new DataTransfer();
-    out.items.add(new File([bytes], name, { type }));
-    return out;
-  }, { name, type, base64: data.toString("base64") });
+  const transfer = await page.evaluateHandle(
+    ({ name, type, base64 }) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const out = new DataTransfer();
+      out.items.add(new File([bytes], name, { type }));
+      return out;
+    },
+    { name, type, base64: data.toString("base64") },
+  );
   for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent(selector, event, { dataTransfer: transfer });
 }
 
 /** Adds models to those that the server says it has. */
-export const withModels = (page, change) => page.route("**/api/v1/models", async (route) => {
-  const reply = await route.fetch();
-  const body = await reply.json();
-  change(body.models);
-  await route.fulfill({ response: reply, json: body });
-});
+export const withModels = (page, change) =>
+  page.route("**/api/v1/models", async (route) => {
+    const reply = await route.fetch();
+    const body = await reply.json();
+    change(body.models);
+    await route.fulfill({ response: reply, json: body });
+  });

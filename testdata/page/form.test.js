@@ -5,11 +5,12 @@ import { expect, generate, number, submit, test, withModels } from "./fixture.js
 
 const prompt = (page) => page.getByLabel("Prompt", { exact: true });
 
-const adapters = (models) => models.push(
-  { name: "watercolour", file: "watercolour.safetensors", kind: "lora", bytes: 1 },
-  { name: "wood-cut", file: "wood-cut.safetensors", kind: "lora", bytes: 1 },
-  { name: "easynegative", file: "easynegative.safetensors", kind: "embedding", bytes: 1 },
-);
+const adapters = (models) =>
+  models.push(
+    { name: "watercolour", file: "watercolour.safetensors", kind: "lora", bytes: 1 },
+    { name: "wood-cut", file: "wood-cut.safetensors", kind: "lora", bytes: 1 },
+    { name: "easynegative", file: "easynegative.safetensors", kind: "embedding", bytes: 1 },
+  );
 
 test("names of LoRAs and embeddings are completed", async ({ page, open }) => {
   await withModels(page, adapters);
@@ -67,7 +68,9 @@ test("Ctrl and arrows weigh words", async ({ page, open }) => {
 
 test("a model by classes has them in place of a prompt", async ({ page, open }) => {
   const names = Array.from({ length: 1000 }, (_, i) => (i === 207 ? "golden retriever" : `thing ${i}`));
-  await withModels(page, (models) => models.push({ name: "dit", file: "dit.safetensors", kind: "checkpoint", native_size: 256, classes: names, bytes: 1 }));
+  await withModels(page, (models) =>
+    models.push({ name: "dit", file: "dit.safetensors", kind: "checkpoint", native_size: 256, classes: names, bytes: 1 }),
+  );
   await open();
   await page.getByLabel("Model", { exact: true }).selectOption("dit");
   await expect(prompt(page)).toHaveCount(0);
@@ -92,7 +95,17 @@ test("what a picture says and the form has no field for goes along", async ({ pa
   await open();
   const out = await page.evaluate(async () => {
     const { fromRequest, request } = await import("/js/state/order.js");
-    const given = { prompt: "a", negative: "b", steps: 9, seed: "5", to: "a dog", at: 0.3, original_size: "512x512", hires: [{ scale: 2 }, { scale: 3 }], sampler_options: { eta: 0.5 } };
+    const given = {
+      prompt: "a",
+      negative: "b",
+      steps: 9,
+      seed: "5",
+      to: "a dog",
+      at: 0.3,
+      original_size: "512x512",
+      hires: [{ scale: 2 }, { scale: 3 }],
+      sampler_options: { eta: 0.5 },
+    };
     const values = { mode: "create", ...fromRequest(given) };
     return [given, request(values)];
   });
@@ -114,6 +127,20 @@ test("an upscaler of the models folder enlarges", async ({ page, open }) => {
   ]);
   expect(JSON.parse(request.postData())).toEqual({ image: expect.stringMatching(/^id:/), upscale: { model: "x4", scale: 3 } });
   await expect(page.locator(".notice.error")).toContainText("x4"); // which this server does not really have
+});
+
+test("numbers of a sampler go with it", async ({ page, open }) => {
+  await open();
+  await prompt(page).fill("a kite");
+  await page.getByText("More", { exact: true }).click();
+  await number(page, "eta", 0.5);
+  await number(page, "s noise", 0.9);
+  expect((await generate(page)).order.request.sampler_options).toEqual({ eta: 0.5, s_noise: 0.9 });
+  await page.getByLabel("Sampler", { exact: true }).selectOption("euler"); // which has no eta
+  expect((await generate(page)).order.request).toMatchObject({ sampler: "euler", sampler_options: { s_noise: 0.9 } });
+  await page.getByLabel("Sampler", { exact: true }).selectOption("dpm++2m"); // and this has none
+  const { order, job } = await generate(page);
+  expect([order.request.sampler_options, job.status]).toEqual([undefined, "done"]);
 });
 
 test("numbers are held to their ranges", async ({ page, open }) => {

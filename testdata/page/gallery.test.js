@@ -37,7 +37,10 @@ test("a picture's parameters make the same picture again", async ({ page, open }
 test("a picture is downloaded under a name of its own", async ({ page, open }) => {
   await open();
   const { job } = await draw(page, { prompt: "a kite" });
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".stage").getByRole("link", { name: "Download" }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.locator(".stage").getByRole("link", { name: "Download" }).click(),
+  ]);
   expect(download.suggestedFilename()).toBe(`sdgo-${job.pictures[0].id.slice(0, 8)}.png`);
 });
 
@@ -65,18 +68,27 @@ test("many pictures come a page at a time", async ({ page, open }) => {
   await page.route(/api\/v1\/pictures\?/, async (route) => {
     const after = Number(new URL(route.request().url()).searchParams.get("after") ?? 0);
     const list = Array.from({ length: 60 }, (_, i) => ({
-      id: String(after + i + 1), created: new Date(Date.now() - (after + i) * 3_600_000).toISOString(), format: "png", width: 64 + 8 * (i % 5), height: 64,
-      bytes: 1, parameters: `picture ${after + i + 1}`, url: "/icon.svg", thumbnail_url: "/icon.svg",
+      id: String(after + i + 1),
+      created: new Date(Date.now() - (after + i) * 3_600_000).toISOString(),
+      format: "png",
+      width: 64 + 8 * (i % 5),
+      height: 64,
+      bytes: 1,
+      parameters: `picture ${after + i + 1}`,
+      url: "/icon.svg",
+      thumbnail_url: "/icon.svg",
     }));
     await route.fulfill({ json: { pictures: list, next: after < 120 ? "more" : undefined } });
   });
   await open();
   expect(await page.locator(".tile").count()).toBeLessThan(180);
   await page.locator("#pictures").evaluate((el) => el.scrollTo(0, el.scrollHeight));
-  await expect.poll(async () => {
-    await page.locator("#pictures").evaluate((el) => el.scrollTo(0, el.scrollHeight));
-    return page.locator(".tile").count();
-  }).toBe(180);
+  await expect
+    .poll(async () => {
+      await page.locator("#pictures").evaluate((el) => el.scrollTo(0, el.scrollHeight));
+      return page.locator(".tile").count();
+    })
+    .toBe(180);
   await expect(page.locator(".day h2").first()).toContainText("Today");
 });
 

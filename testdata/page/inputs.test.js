@@ -3,7 +3,8 @@
 import { draw, drop, expect, generate, number, pixels, ready, test } from "./fixture.js";
 import { png } from "./png.js";
 
-const told = "a banana on a purple background\nNegative prompt: blue\nSteps: 6, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 99, Size: 128x128, Model: elsewhere, Wildcard: yes";
+const told =
+  "a banana on a purple background\nNegative prompt: blue\nSteps: 6, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 99, Size: 128x128, Model: elsewhere, Wildcard: yes";
 
 test("a picture that is dropped fills the form with its parameters", async ({ page, open }) => {
   await open();
@@ -54,9 +55,15 @@ test("what is no picture is refused, and nothing else happens", async ({ page, o
 
 test("texts of a foreign picture are texts", async ({ page, open }) => {
   await open();
-  await page.evaluate(() => { globalThis.hacked = false; });
+  await page.evaluate(() => {
+    globalThis.hacked = false;
+  });
   const evil = '<img src=x onerror="globalThis.hacked=true"><script>globalThis.hacked=true</script>';
-  await drop(page, "#pictures", { name: "a.png", type: "image/png", data: png({ parameters: `${evil}\nNegative prompt: ${evil}\nSteps: 4, Seed: 1, Size: 128x128, <b>Key</b>: <i>value</i>` }) });
+  await drop(page, "#pictures", {
+    name: "a.png",
+    type: "image/png",
+    data: png({ parameters: `${evil}\nNegative prompt: ${evil}\nSteps: 4, Seed: 1, Size: 128x128, <b>Key</b>: <i>value</i>` }),
+  });
   const dialog = page.getByRole("dialog");
   await expect(dialog.locator(".prompt-text")).toHaveText(evil);
   expect(await dialog.locator("script, b, i, .prompt-text img").count()).toBe(0);
@@ -78,12 +85,13 @@ async function stroke(page, from, to) {
 }
 
 /** How many pixels of the mask that is being painted are set. */
-const painted = (page) => page.locator(".board canvas").evaluate((c) => {
-  const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
-  let n = 0;
-  for (let i = 3; i < data.length; i += 4) if (data[i] > 127) n++;
-  return n;
-});
+const painted = (page) =>
+  page.locator(".board canvas").evaluate((c) => {
+    const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+    let n = 0;
+    for (let i = 3; i < data.length; i += 4) if (data[i] > 127) n++;
+    return n;
+  });
 
 test("a mask is painted, and only what it covers is redrawn", async ({ page, open }) => {
   await open();
@@ -134,7 +142,11 @@ test("a mask is painted, and only what it covers is redrawn", async ({ page, ope
   expect(order.image).toBe(`id:${first.job.pictures[0].id}`);
   expect(job.status).toBe("done");
 
-  const [old, now, mask] = [await pixels(page, first.job.pictures[0].url), await pixels(page, job.pictures[0].url), await pixels(page, order.mask)];
+  const [old, now, mask] = [
+    await pixels(page, first.job.pictures[0].url),
+    await pixels(page, job.pictures[0].url),
+    await pixels(page, order.mask),
+  ];
   let [inside, outside] = [0, 0];
   for (let i = 0; i < old.data.length; i += 4) {
     const changed = [0, 1, 2].some((c) => Math.abs(old.data[i + c] - now.data[i + c]) > 24);
@@ -165,7 +177,16 @@ test("a picture is chosen, drawn again larger, and sent anew when the server for
   let orders = 0;
   await page.route("**/api/v1/jobs", async (route) => {
     if (route.request().method() !== "POST" || orders++ > 0) return route.continue();
-    return route.fulfill({ status: 400, json: { error: { code: "invalid_request", message: "gone", problems: [{ field: "image", message: "no upload and no picture has this id" }] } } });
+    return route.fulfill({
+      status: 400,
+      json: {
+        error: {
+          code: "invalid_request",
+          message: "gone",
+          problems: [{ field: "image", message: "no upload and no picture has this id" }],
+        },
+      },
+    });
   });
   const [reply] = await Promise.all([
     page.waitForResponse((r) => r.url().endsWith("/api/v1/jobs") && r.status() === 202),

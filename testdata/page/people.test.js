@@ -7,11 +7,14 @@ import { png } from "./png.js";
 /** No serious finding of axe-core. */
 async function accessible(page, what) {
   const { violations } = await new AxeBuilder({ page }).analyze();
-  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${what}: ${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`);
+  const serious = violations
+    .filter((v) => ["serious", "critical"].includes(v.impact))
+    .map((v) => `${what}: ${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`);
   expect(serious).toEqual([]);
 }
 
-const paper = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
+const paper = (page) =>
+  page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
 
 test.describe("dark", () => {
   test.use({ colorScheme: "dark" });
@@ -80,7 +83,9 @@ test.describe("on a phone", () => {
     await page.getByRole("button", { name: "Create", exact: true }).tap();
     await expect(page.locator("#work")).toBeVisible();
     await accessible(page, "phone, form");
-    for (const el of await page.locator("#work button:visible, #work input:visible:not([type=range]):not([type=radio]):not([role=switch]), #tabs button").all()) {
+    for (const el of await page
+      .locator("#work button:visible, #work input:visible:not([type=range]):not([type=radio]):not([role=switch]), #tabs button")
+      .all()) {
       const { height } = await el.boundingBox();
       expect(height, await el.evaluate((e) => e.outerHTML.slice(0, 90))).toBeGreaterThanOrEqual(24);
     }
@@ -89,7 +94,16 @@ test.describe("on a phone", () => {
 
 test("the keyboard alone: draw, cancel, look, inpaint, delete", async ({ page, open }) => {
   await open();
-  const focus = (name) => page.evaluate((n) => (document.activeElement.labels?.[0]?.textContent ?? document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent).includes(n), name);
+  const focus = (name) =>
+    page.evaluate(
+      (n) =>
+        (
+          document.activeElement.labels?.[0]?.textContent ??
+          document.activeElement.getAttribute("aria-label") ??
+          document.activeElement.textContent
+        ).includes(n),
+      name,
+    );
   const tabTo = async (name) => {
     for (let i = 0; i < 80; i++) {
       if (await focus(name)) return;

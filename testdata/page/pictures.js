@@ -5,10 +5,20 @@ import { serve } from "./serve.js";
 
 const folder = new URL("../../docs/pictures/", import.meta.url).pathname;
 const things = [
-  "a red apple on a yellow background", "a rabbit on a green background", "a waffle on a purple background", "a robot on a pink background",
-  "a lighthouse, a blue background", "a trumpet on a cyan background", "a carrot on a brown background", "a sunflower on a blue background",
-  "a guitar on an orange background", "a mushroom on a green background", "a strawberry on a pink background", "a cactus on a yellow background",
-  "a crab on a cyan background", "a rocket on a cyan background",
+  "a red apple on a yellow background",
+  "a rabbit on a green background",
+  "a waffle on a purple background",
+  "a robot on a pink background",
+  "a lighthouse, a blue background",
+  "a trumpet on a cyan background",
+  "a carrot on a brown background",
+  "a sunflower on a blue background",
+  "a guitar on an orange background",
+  "a mushroom on a green background",
+  "a strawberry on a pink background",
+  "a cactus on a yellow background",
+  "a crab on a cyan background",
+  "a rocket on a cyan background",
 ];
 
 const server = await serve();
@@ -43,7 +53,21 @@ const shot = async (page, name) => {
   await page.screenshot({ path: `${folder}page-${name}.jpg`, quality: 88 });
 };
 
-const sizes = [{}, {}, {}, {}, { width: 160, height: 104 }, {}, {}, { width: 104, height: 160 }, {}, {}, { width: 160, height: 104 }, {}, {}];
+const sizes = [
+  {},
+  {},
+  {},
+  {},
+  { width: 160, height: 104 },
+  {},
+  {},
+  { width: 104, height: 160 },
+  {},
+  {},
+  { width: 160, height: 104 },
+  {},
+  {},
+];
 await drawn(things.toReversed().map((prompt, i) => ({ request: { prompt, seed: 4, steps: 30, ...sizes[i] } })));
 
 const light = await open({ colorScheme: "light" });
@@ -69,7 +93,13 @@ const box = await dark.locator(".board").boundingBox();
 const at = (x, y) => [box.x + box.width / 2 + x, box.y + box.height / 2 + y];
 await dark.mouse.move(...at(20, -190));
 await dark.mouse.down();
-for (const [x, y] of [[60, -170], [100, -180], [110, -150], [60, -150]]) await dark.mouse.move(...at(x, y), { steps: 6 });
+for (const [x, y] of [
+  [60, -170],
+  [100, -180],
+  [110, -150],
+  [60, -150],
+])
+  await dark.mouse.move(...at(x, y), { steps: 6 });
 await dark.mouse.up();
 await shot(dark, "mask");
 

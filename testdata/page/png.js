@@ -28,8 +28,10 @@ export function png({ width = 64, height = 64, colour = [200, 40, 40], parameter
   head.set([8, 2, 0, 0, 0], 8);
   const row = Buffer.concat([Buffer.from([0]), ...Array(width).fill(Buffer.from(colour))]);
   return Buffer.concat([
-    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", head),
+    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk("IHDR", head),
     ...(parameters ? [chunk("tEXt", Buffer.from(`parameters\0${parameters}`, "latin1"))] : []),
-    chunk("IDAT", deflateSync(Buffer.concat(Array(height).fill(row)))), chunk("IEND", Buffer.alloc(0)),
+    chunk("IDAT", deflateSync(Buffer.concat(Array(height).fill(row)))),
+    chunk("IEND", Buffer.alloc(0)),
   ]);
 }

@@ -10,9 +10,14 @@ const program = new URL("../../sdgo", import.meta.url).pathname;
 
 /** Starts a server; resolves to its address and how to stop it, or to end it for good. */
 export async function serve({ listen = "127.0.0.1:0", outputs, env = {} } = {}) {
-  const folder = outputs ?? await mkdtemp(join(tmpdir(), "sdgo-page-"));
-  const child = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s"], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
-  const ended = new Promise((resolve) => { child.once("exit", resolve); });
+  const folder = outputs ?? (await mkdtemp(join(tmpdir(), "sdgo-page-")));
+  const child = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s"], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  const ended = new Promise((resolve) => {
+    child.once("exit", resolve);
+  });
   const address = await new Promise((resolve, reject) => {
     let log = "";
     child.stderr.on("data", (data) => {
@@ -26,5 +31,13 @@ export async function serve({ listen = "127.0.0.1:0", outputs, env = {} } = {}) 
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     await ended;
   };
-  return { address, folder, stop, end: async () => { await stop(); await rm(folder, { recursive: true, force: true }); } };
+  return {
+    address,
+    folder,
+    stop,
+    end: async () => {
+      await stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }

@@ -28,9 +28,18 @@ export function listenForPictures() {
     depth = 0;
     veil.hidden = true;
   };
-  addEventListener("dragenter", (e) => { if (has(e)) { depth++; veil.hidden = false; } });
-  addEventListener("dragleave", (e) => { if (has(e) && --depth <= 0) end(); });
-  addEventListener("dragover", (e) => { if (has(e)) e.preventDefault(); });
+  addEventListener("dragenter", (e) => {
+    if (has(e)) {
+      depth++;
+      veil.hidden = false;
+    }
+  });
+  addEventListener("dragleave", (e) => {
+    if (has(e) && --depth <= 0) end();
+  });
+  addEventListener("dragover", (e) => {
+    if (has(e)) e.preventDefault();
+  });
   addEventListener("drop", (e) => {
     if (!has(e)) return;
     e.preventDefault();

@@ -39,5 +39,9 @@ listenForPictures();
 await Promise.all([loadNewest().catch(failed), watch()]);
 document.body.dataset.ready = "true";
 
-setInterval(() => { if (!document.hidden) refresh().catch(() => {}); }, modelsEvery);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) Promise.all([refresh(), loadNewest()]).catch(() => {}); });
+setInterval(() => {
+  if (!document.hidden) refresh().catch(() => {});
+}, modelsEvery);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) Promise.all([refresh(), loadNewest()]).catch(() => {});
+});

@@ -3,7 +3,7 @@
 import { signal } from "./signal.js";
 
 /** What the server refused, with its words. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, error) {
     super(error?.message ?? `the server answered with status ${status}`);
     this.status = status;

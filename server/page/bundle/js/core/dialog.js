@@ -10,7 +10,8 @@ export function openDialog(spec, props, children, done) {
     dialog.remove();
     done?.(dialog.returnValue);
   });
-  dialog.addEventListener("click", (e) => { // the backdrop is part of the dialog's element
+  dialog.addEventListener("click", (e) => {
+    // the backdrop is part of the dialog's element
     if (e.target === dialog && !spec.includes("full")) dialog.close();
   });
   document.body.append(dialog);
@@ -20,17 +21,29 @@ export function openDialog(spec, props, children, done) {
 
 /** A button that closes the dialog it is in. */
 export function closeButton(label = "Close") {
-  return h("button.quiet.round", { type: "button", "aria-label": label, title: label, onclick: (e) => e.target.closest("dialog").close() }, icon("close"));
+  return h(
+    "button.quiet.round",
+    { type: "button", "aria-label": label, title: label, onclick: (e) => e.target.closest("dialog").close() },
+    icon("close"),
+  );
 }
 
 /** Asks; resolves to true if the answer is yes. */
 export function confirm(question, yes) {
   return new Promise((resolve) => {
-    const dialog = openDialog("small", { "aria-label": question }, [
-      h("p", {}, question),
-      h("div.row.end", {},
-        h("button", { type: "button", onclick: () => dialog.close() }, "Keep"),
-        h("button.danger", { type: "button", autofocus: true, onclick: () => dialog.close("yes") }, yes)),
-    ], (answer) => resolve(answer === "yes"));
+    const dialog = openDialog(
+      "small",
+      { "aria-label": question },
+      [
+        h("p", {}, question),
+        h(
+          "div.row.end",
+          {},
+          h("button", { type: "button", onclick: () => dialog.close() }, "Keep"),
+          h("button.danger", { type: "button", autofocus: true, onclick: () => dialog.close("yes") }, yes),
+        ),
+      ],
+      (answer) => resolve(answer === "yes"),
+    );
   });
 }

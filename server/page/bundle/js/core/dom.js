@@ -22,12 +22,17 @@ export function h(spec, props = {}, ...children) {
 }
 
 function nodes(children) {
-  return children.flat(Infinity).filter((c) => c != null && c !== false).map((child) => {
-    if (typeof child !== "function") return child;
-    const text = document.createTextNode("");
-    effect(() => { text.data = child() ?? ""; });
-    return text;
-  });
+  return children
+    .flat(Infinity)
+    .filter((c) => c != null && c !== false)
+    .map((child) => {
+      if (typeof child !== "function") return child;
+      const text = document.createTextNode("");
+      effect(() => {
+        text.data = child() ?? "";
+      });
+      return text;
+    });
 }
 
 function assign(el, name, value) {

@@ -21,9 +21,24 @@ const shownFor = 6000;
 /** Shows a message; an error stays until it is closed. action is { label, run }. */
 export function notice(text, { error = false, action } = {}) {
   const close = () => note.remove();
-  const note = h(error ? "div.notice.error" : "div.notice", {}, h("p", {}, text),
-    action && h("button.quiet", { type: "button", onclick: () => { close(); action.run(); } }, action.label),
-    h("button.quiet.round", { type: "button", "aria-label": "Close the message", onclick: close }, icon("close")));
+  const note = h(
+    error ? "div.notice.error" : "div.notice",
+    {},
+    h("p", {}, text),
+    action &&
+      h(
+        "button.quiet",
+        {
+          type: "button",
+          onclick: () => {
+            close();
+            action.run();
+          },
+        },
+        action.label,
+      ),
+    h("button.quiet.round", { type: "button", "aria-label": "Close the message", onclick: close }, icon("close")),
+  );
   const all = document.getElementById("notices");
   all.append(note);
   while (all.querySelectorAll(".notice").length > 3) all.querySelector(".notice").remove();

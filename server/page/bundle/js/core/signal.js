@@ -38,7 +38,10 @@ function end(self) {
 /** Runs a function now, and again when what it read changes. Returns how to end that. */
 export function effect(run) {
   const self = {
-    sources: new Set(), children: [], ended: false, running: false,
+    sources: new Set(),
+    children: [],
+    ended: false,
+    running: false,
     run() {
       if (self.ended || self.running) return;
       release(self);
@@ -61,7 +64,9 @@ export function effect(run) {
 /** A signal whose value follows from others. */
 export function computed(from) {
   const out = signal(undefined);
-  effect(() => { out.value = from(); });
+  effect(() => {
+    out.value = from();
+  });
   return out;
 }
 

@@ -13,19 +13,51 @@ export function classField({ value, list }) {
   const name = newID("classes");
   render(box, () => {
     const part = find.value.trim().toLowerCase();
-    const all = list().map((label, n) => ({ label, n: String(n) })).filter((c) => !part || c.label.toLowerCase().includes(part) || c.n === part);
+    const all = list()
+      .map((label, n) => ({ label, n: String(n) }))
+      .filter((c) => !part || c.label.toLowerCase().includes(part) || c.n === part);
     const shown = all.slice(0, most).map((c) => {
       const own = newID("class");
-      return h("span", {},
-        h("input", { type: "radio", name, id: own, checked: () => value.value === c.n, onchange: () => { value.value = c.n; } }),
-        h("label", { htmlFor: own }, h("span.nr", {}, c.n), c.label));
+      return h(
+        "span",
+        {},
+        h("input", {
+          type: "radio",
+          name,
+          id: own,
+          checked: () => value.value === c.n,
+          onchange: () => {
+            value.value = c.n;
+          },
+        }),
+        h("label", { htmlFor: own }, h("span.nr", {}, c.n), c.label),
+      );
     });
-    return [shown, all.length > most && h("p.about", {}, `${all.length - most} more; write a part of the name.`), !all.length && h("p.about", {}, "No class has this name.")];
+    return [
+      shown,
+      all.length > most && h("p.about", {}, `${all.length - most} more; write a part of the name.`),
+      !all.length && h("p.about", {}, "No class has this name."),
+    ];
   });
-  return h("div.prompt.class", {},
-    h("div.row.between", {}, h("label", { htmlFor: id }, "What to draw"), h("span.tokens", {}, () => chosenName(list(), value.value))),
-    h("input", { id, type: "search", placeholder: () => `Find one of ${list().length} classes`, oninput: (e) => { find.value = e.target.value; } }),
-    box);
+  return h(
+    "div.prompt.class",
+    {},
+    h(
+      "div.row.between",
+      {},
+      h("label", { htmlFor: id }, "What to draw"),
+      h("span.tokens", {}, () => chosenName(list(), value.value)),
+    ),
+    h("input", {
+      id,
+      type: "search",
+      placeholder: () => `Find one of ${list().length} classes`,
+      oninput: (e) => {
+        find.value = e.target.value;
+      },
+    }),
+    box,
+  );
 }
 
-const chosenName = (list, n) => (n === "" ? "" : list[Number(n)] ?? n);
+const chosenName = (list, n) => (n === "" ? "" : (list[Number(n)] ?? n));

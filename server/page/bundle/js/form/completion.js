@@ -26,7 +26,8 @@ export const insertion = (kind, name) => (kind === "lora" ? `<lora:${name}:1>` :
 const tags = /<lora:([^<>:]+)(?::([^<>:]*))?((?::[^<>]*)?)>/g;
 
 /** The LoRAs of a prompt: { name, weight, text }. */
-export const lorasOf = (prompt) => [...prompt.matchAll(tags)].map((m) => ({ text: m[0], name: m[1], weight: m[2] ? Number(m[2]) : 1, rest: m[3] }));
+export const lorasOf = (prompt) =>
+  [...prompt.matchAll(tags)].map((m) => ({ text: m[0], name: m[1], weight: m[2] ? Number(m[2]) : 1, rest: m[3] }));
 
 /** The prompt with another weight of a LoRA, or without it where that is null. */
 export function reweighed(prompt, tag, weight) {

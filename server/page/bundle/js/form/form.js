@@ -23,9 +23,14 @@ function words() {
 function button() {
   const label = () => (form.mode.value === "upscale" ? "Upscale" : "Generate");
   const waiting = () => active.value.length;
-  return h("div.go", {},
+  return h(
+    "div.go",
+    {},
     h("button.primary", { type: "submit", id: "generate" }, icon("spark"), label, h("kbd", { "aria-hidden": "true" }, "Ctrl ↵")),
-    h("span.about", { hidden: () => !waiting() }, () => (waiting() === 1 ? "One job in the queue; the next one waits for it." : `${waiting()} jobs in the queue.`)));
+    h("span.about", { hidden: () => !waiting() }, () =>
+      waiting() === 1 ? "One job in the queue; the next one waits for it." : `${waiting()} jobs in the queue.`,
+    ),
+  );
 }
 
 /** Puts the form into its place. */
@@ -38,8 +43,14 @@ export function mountForm(el) {
     focus?.focus({ preventScroll: true });
   });
   el.append(
-    h("div.scroll", {}, modeField(),
+    h(
+      "div.scroll",
+      {},
+      modeField(),
       render(h("div"), () => form.mode.value !== "create" && sourceField()),
-      render(h("div.column"), words), settings()),
-    button());
+      render(h("div.column"), words),
+      settings(),
+    ),
+    button(),
+  );
 }

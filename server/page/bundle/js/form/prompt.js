@@ -11,10 +11,20 @@ import { emphasised, insertion, matches, wordAt } from "./completion.js";
 export function promptField({ label, value, spec, placeholder = "" }) {
   const id = newID("prompt");
   const area = h("textarea", {
-    id, placeholder, rows: 2, value: () => value.value, spellcheck: true, autocapitalize: "off",
-    "aria-autocomplete": "list", "aria-describedby": id + "-tokens",
-    oninput: () => { value.value = area.value; },
-    onkeydown: (e) => { emphasise(e, area, value); },
+    id,
+    placeholder,
+    rows: 2,
+    value: () => value.value,
+    spellcheck: true,
+    autocapitalize: "off",
+    "aria-autocomplete": "list",
+    "aria-describedby": id + "-tokens",
+    oninput: () => {
+      value.value = area.value;
+    },
+    onkeydown: (e) => {
+      emphasise(e, area, value);
+    },
   });
   complete(area, value);
   return h("div.prompt." + spec, {}, h("div.row.between", {}, h("label", { htmlFor: id }, label), tokenCount(id + "-tokens", value)), area);
@@ -34,8 +44,16 @@ function tokenCount(id, value) {
     all.value; // other models may have other tokenizers
     ask(value.value, model.value?.name);
   });
-  return h("span.tokens", { id, title: () => (over.value ? "Tokens. The prompt is read in several parts." : "Tokens"), class: () => (over.value ? "tokens over" : "tokens") },
-    h("span.hidden", {}, () => (text.value ? "Tokens: " : "")), text_(text));
+  return h(
+    "span.tokens",
+    {
+      id,
+      title: () => (over.value ? "Tokens. The prompt is read in several parts." : "Tokens"),
+      class: () => (over.value ? "tokens over" : "tokens"),
+    },
+    h("span.hidden", {}, () => (text.value ? "Tokens: " : "")),
+    text_(text),
+  );
 }
 
 const text_ = (s) => () => s.value;
@@ -77,8 +95,23 @@ function complete(area, value) {
   const look = () => {
     word = area.selectionStart === area.selectionEnd ? wordAt(area.value, area.selectionStart) : null;
     const found = word ? matches(named(word.kind), word.part) : [];
-    if (!found.length || found.length === 1 && found[0] === word.part) return close();
-    list.replaceChildren(...found.map((name) => h("li", { id: newID("name"), role: "option", onpointerdown: (e) => { e.preventDefault(); take(name); } }, name)));
+    if (!found.length || (found.length === 1 && found[0] === word.part)) return close();
+    list.replaceChildren(
+      ...found.map((name) =>
+        h(
+          "li",
+          {
+            id: newID("name"),
+            role: "option",
+            onpointerdown: (e) => {
+              e.preventDefault();
+              take(name);
+            },
+          },
+          name,
+        ),
+      ),
+    );
     if (list.hidden) say(`${found.length} ${found.length > 1 ? "names fit" : "name fits"}; arrow keys choose, Enter inserts`);
     list.hidden = false;
     return mark(0);
@@ -95,5 +128,10 @@ function complete(area, value) {
     e.preventDefault();
     e.stopPropagation();
   });
-  effect(() => { value.value; queueMicrotask(() => { if (!list.isConnected) area.after(list); }); });
+  effect(() => {
+    value.value;
+    queueMicrotask(() => {
+      if (!list.isConnected) area.after(list);
+    });
+  });
 }

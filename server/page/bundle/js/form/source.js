@@ -9,7 +9,7 @@ import { editMask } from "../mask/editor.js";
 const kinds = "image/png,image/jpeg,image/webp,image/gif";
 
 /** Lets the user choose a picture's file. */
-export function chooseFile(then) {
+function chooseFile(then) {
   const input = h("input", { type: "file", accept: kinds, onchange: () => input.files[0] && then(input.files[0]) });
   input.click();
 }
@@ -22,21 +22,53 @@ export function sourceField() {
 }
 
 function empty() {
-  return h("button.well", { type: "button", onclick: choose }, icon("picture"),
-    h("span", {}, "Choose a picture"), h("span.about", {}, "or drop one here, or paste one"));
+  return h(
+    "button.well",
+    { type: "button", onclick: choose },
+    icon("picture"),
+    h("span", {}, "Choose a picture"),
+    h("span.about", {}, "or drop one here, or paste one"),
+  );
 }
 
 function filled(picture) {
   const inpaint = () => form.mode.value === "inpaint";
   return [
-    h("div.frame", {},
+    h(
+      "div.frame",
+      {},
       h("img", { src: picture.url, alt: "The picture to begin with" }),
-      render(h("div.veil"), () => inpaint() && mask.value && h("img.mask", { src: mask.value.url, alt: "" }))),
-    h("div.beside", {},
+      render(h("div.veil"), () => inpaint() && mask.value && h("img.mask", { src: mask.value.url, alt: "" })),
+    ),
+    h(
+      "div.beside",
+      {},
       h("span.about", {}, `${picture.width} × ${picture.height}`),
-      render(h("div.column"), () => inpaint() && h("button.accent", { type: "button", onclick: () => editMask(picture) }, icon("brush"), mask.value ? "Edit the mask" : "Paint a mask")),
-      h("div.row", {},
-        h("button.quiet.round", { type: "button", title: "Another picture", "aria-label": "Another picture", onclick: choose }, icon("folder")),
-        h("button.quiet.round", { type: "button", title: "Remove the picture", "aria-label": "Remove the picture", onclick: () => begin(null) }, icon("close")))),
+      render(
+        h("div.column"),
+        () =>
+          inpaint() &&
+          h(
+            "button.accent",
+            { type: "button", onclick: () => editMask(picture) },
+            icon("brush"),
+            mask.value ? "Edit the mask" : "Paint a mask",
+          ),
+      ),
+      h(
+        "div.row",
+        {},
+        h(
+          "button.quiet.round",
+          { type: "button", title: "Another picture", "aria-label": "Another picture", onclick: choose },
+          icon("folder"),
+        ),
+        h(
+          "button.quiet.round",
+          { type: "button", title: "Remove the picture", "aria-label": "Remove the picture", onclick: () => begin(null) },
+          icon("close"),
+        ),
+      ),
+    ),
   ];
 }

@@ -14,22 +14,47 @@ import { View } from "./view.js";
 export function editMask(picture) {
   const changes = signal(0);
   const view = new View(picture);
-  const surface = new Surface(picture.width, picture.height, () => { changes.value++; });
-  const sheet = h("div.sheet", { "--w": `${picture.width}px`, "--h": `${picture.height}px` }, h("img", { src: picture.url, alt: "", draggable: false }), surface.canvas);
+  const surface = new Surface(picture.width, picture.height, () => {
+    changes.value++;
+  });
+  const sheet = h(
+    "div.sheet",
+    { "--w": `${picture.width}px`, "--h": `${picture.height}px` },
+    h("img", { src: picture.url, alt: "", draggable: false }),
+    surface.canvas,
+  );
   const ring = h("div.ring");
-  const board = h("div.board", { tabIndex: 0, role: "application", "aria-label": "The mask. Arrow keys move the brush, Space paints, E is the eraser." }, sheet, ring);
+  const board = h(
+    "div.board",
+    { tabIndex: 0, role: "application", "aria-label": "The mask. Arrow keys move the brush, Space paints, E is the eraser." },
+    sheet,
+    ring,
+  );
   const moved = signal(0);
-  const painting = new Painting(board, surface, view, () => { moved.value++; });
-  const zoom = (by) => { view.zoom(by); moved.value++; };
-  const fit = () => { view.fit(); moved.value++; };
+  const painting = new Painting(board, surface, view, () => {
+    moved.value++;
+  });
+  const zoom = (by) => {
+    view.zoom(by);
+    moved.value++;
+  };
+  const fit = () => {
+    view.fit();
+    moved.value++;
+  };
   const finish = async () => {
     setMask(surface.empty ? null : await surface.toBlob());
     dialog.close();
   };
   const act = { surface, painting, zoom, fit, finish, discard: () => dialog.close() };
-  const dialog = openDialog("full.masking", { "aria-label": "Mask", onkeydown: (e) => keys(e, act, board) },
-    [toolbar(act, changes), board], () => watch.disconnect());
-  dialog.addEventListener("cancel", (e) => { // Escape keeps what was painted
+  const dialog = openDialog(
+    "full.masking",
+    { "aria-label": "Mask", onkeydown: (e) => keys(e, act, board) },
+    [toolbar(act, changes), board],
+    () => watch.disconnect(),
+  );
+  dialog.addEventListener("cancel", (e) => {
+    // Escape keeps what was painted
     e.preventDefault();
     finish();
   });
@@ -48,35 +73,106 @@ export function editMask(picture) {
     fit();
   });
   watch.observe(board);
-  if (mask.peek()) surface.load(mask.peek().blob).then(() => { surface.done = []; changes.value++; }).catch(failed);
+  if (mask.peek())
+    surface
+      .load(mask.peek().blob)
+      .then(() => {
+        surface.done = [];
+        changes.value++;
+      })
+      .catch(failed);
   board.focus();
 }
 
 function toolbar({ surface, painting, zoom, fit, finish, discard }, changes) {
-  const button = (drawing, label, run, more = {}) => h("button.quiet.round", { type: "button", title: label, "aria-label": label, onclick: run, ...more }, icon(drawing));
-  const tool = (name, drawing, label) => button(drawing, label, () => { painting.tool.value = name; }, { "aria-pressed": () => painting.tool.value === name });
+  const button = (drawing, label, run, more = {}) =>
+    h("button.quiet.round", { type: "button", title: label, "aria-label": label, onclick: run, ...more }, icon(drawing));
+  const tool = (name, drawing, label) =>
+    button(
+      drawing,
+      label,
+      () => {
+        painting.tool.value = name;
+      },
+      { "aria-pressed": () => painting.tool.value === name },
+    );
   const id = newID("size");
   const size = Math.sqrt; // small brushes need finer steps
-  return h("div.toolbar", { role: "toolbar", "aria-label": "Tools" },
-    h("div.row", {}, tool("brush", "brush", "Brush (B)"), tool("eraser", "eraser", "Eraser (E)"), tool("hand", "hand", "Move the picture (H)")),
-    h("div.row.brush-size", {}, h("label", { htmlFor: id }, "Size"),
+  return h(
+    "div.toolbar",
+    { role: "toolbar", "aria-label": "Tools" },
+    h(
+      "div.row",
+      {},
+      tool("brush", "brush", "Brush (B)"),
+      tool("eraser", "eraser", "Eraser (E)"),
+      tool("hand", "hand", "Move the picture (H)"),
+    ),
+    h(
+      "div.row.brush-size",
+      {},
+      h("label", { htmlFor: id }, "Size"),
       h("input.slider", {
-        id, type: "range", min: size(smallest), max: size(largest), step: "any", value: () => String(size(painting.size.value)),
-        "--part": () => (size(painting.size.value) - 1) / (size(largest) - 1), "aria-valuetext": () => `${painting.size.value} pixels`,
-        oninput: (e) => { painting.size.value = Math.round(e.target.value ** 2); },
-      }), h("output", {}, () => `${painting.size.value}`)),
-    h("div.row", {},
-      button("undo", "Undo (Ctrl+Z)", () => surface.undo(), { disabled: () => { changes.value; return !surface.done.length; } }),
-      button("redo", "Redo (Ctrl+Y)", () => surface.redo(), { disabled: () => { changes.value; return !surface.undone.length; } }),
+        id,
+        type: "range",
+        min: size(smallest),
+        max: size(largest),
+        step: "any",
+        value: () => String(size(painting.size.value)),
+        "--part": () => (size(painting.size.value) - 1) / (size(largest) - 1),
+        "aria-valuetext": () => `${painting.size.value} pixels`,
+        oninput: (e) => {
+          painting.size.value = Math.round(e.target.value ** 2);
+        },
+      }),
+      h("output", {}, () => `${painting.size.value}`),
+    ),
+    h(
+      "div.row",
+      {},
+      button("undo", "Undo (Ctrl+Z)", () => surface.undo(), {
+        disabled: () => {
+          changes.value;
+          return !surface.done.length;
+        },
+      }),
+      button("redo", "Redo (Ctrl+Y)", () => surface.redo(), {
+        disabled: () => {
+          changes.value;
+          return !surface.undone.length;
+        },
+      }),
       button("invert", "Invert (I)", () => surface.invert()),
-      button("trash", "Clear (X)", () => surface.clear())),
-    h("div.row", {}, button("minus", "Smaller (−)", () => zoom(1 / 1.3)), button("fit", "Fit (0)", fit), button("add", "Larger (+)", () => zoom(1.3))),
-    h("div.row", {}, button("folder", "Load a mask", () => loadFile(surface)), button("download", "Save the mask", () => saveFile(surface))),
-    h("div.row.end", {}, h("button.quiet", { type: "button", onclick: discard }, "Discard"), h("button.primary", { type: "button", onclick: finish }, "Done")));
+      button("trash", "Clear (X)", () => surface.clear()),
+    ),
+    h(
+      "div.row",
+      {},
+      button("minus", "Smaller (−)", () => zoom(1 / 1.3)),
+      button("fit", "Fit (0)", fit),
+      button("add", "Larger (+)", () => zoom(1.3)),
+    ),
+    h(
+      "div.row",
+      {},
+      button("folder", "Load a mask", () => loadFile(surface)),
+      button("download", "Save the mask", () => saveFile(surface)),
+    ),
+    h(
+      "div.row.end",
+      {},
+      h("button.quiet", { type: "button", onclick: discard }, "Discard"),
+      h("button.primary", { type: "button", onclick: finish }, "Done"),
+    ),
+  );
 }
 
 function loadFile(surface) {
-  const input = h("input", { type: "file", accept: "image/*", onchange: () => input.files[0] && surface.load(input.files[0]).catch(failed) });
+  const input = h("input", {
+    type: "file",
+    accept: "image/*",
+    onchange: () => input.files[0] && surface.load(input.files[0]).catch(failed),
+  });
   input.click();
 }
 
@@ -91,7 +187,9 @@ const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 function keys(e, { surface, painting, zoom, fit }, board) {
   const control = e.ctrlKey || e.metaKey;
   const key = e.key.toLowerCase();
-  const pick = (name) => () => { painting.tool.value = name; };
+  const pick = (name) => () => {
+    painting.tool.value = name;
+  };
   let run = null;
   if (control) {
     run = { z: () => (e.shiftKey ? surface.redo() : surface.undo()), y: () => surface.redo() }[key];
@@ -101,8 +199,17 @@ function keys(e, { surface, painting, zoom, fit }, board) {
     run = e.target === board && (() => painting.dab());
   } else {
     run = {
-      b: pick("brush"), e: pick("eraser"), h: pick("hand"), "[": () => painting.resize(1 / 1.15), "]": () => painting.resize(1.15),
-      "+": () => zoom(1.3), "=": () => zoom(1.3), "-": () => zoom(1 / 1.3), 0: fit, i: () => surface.invert(), x: () => surface.clear(),
+      b: pick("brush"),
+      e: pick("eraser"),
+      h: pick("hand"),
+      "[": () => painting.resize(1 / 1.15),
+      "]": () => painting.resize(1.15),
+      "+": () => zoom(1.3),
+      "=": () => zoom(1.3),
+      "-": () => zoom(1 / 1.3),
+      0: fit,
+      i: () => surface.invert(),
+      x: () => surface.clear(),
     }[key];
   }
   if (!run) return;

@@ -50,7 +50,11 @@ export class Painting {
     } else if (e.button === 0 && this.tool.peek() !== "hand") {
       this.painting = e.pointerId;
       this.cursor.value = this.view.at(this.place(e));
-      this.surface.begin(this.cursor.peek(), this.size.peek(), this.tool.peek() === "eraser" || e.pointerType === "pen" && e.buttons === 32);
+      this.surface.begin(
+        this.cursor.peek(),
+        this.size.peek(),
+        this.tool.peek() === "eraser" || (e.pointerType === "pen" && e.buttons === 32),
+      );
     }
   }
 

@@ -48,7 +48,12 @@ export class Surface {
 
   touch(left, top, right, bottom) {
     const d = this.dirty ?? { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
-    this.dirty = { left: Math.min(d.left, left), top: Math.min(d.top, top), right: Math.max(d.right, right), bottom: Math.max(d.bottom, bottom) };
+    this.dirty = {
+      left: Math.min(d.left, left),
+      top: Math.min(d.top, top),
+      right: Math.max(d.right, right),
+      bottom: Math.max(d.bottom, bottom),
+    };
   }
 
   /** Ends a change, which becomes one step of undo. */

@@ -3,15 +3,30 @@
 import { h } from "../core/dom.js";
 
 const labels = {
-  seed: "Seed", steps: "Steps", sampler: "Sampler", schedule: "Schedule", cfg_scale: "Guidance", strength: "Strength", clip_skip: "CLIP skip",
-  rng: "Noise of", mask_blur: "Mask blur", class: "Class", guidance: "Kind of guidance", refiner: "Refiner", taesd: "Tiny decoder",
+  seed: "Seed",
+  steps: "Steps",
+  sampler: "Sampler",
+  schedule: "Schedule",
+  cfg_scale: "Guidance",
+  strength: "Strength",
+  clip_skip: "CLIP skip",
+  rng: "Noise of",
+  mask_blur: "Mask blur",
+  class: "Class",
+  guidance: "Kind of guidance",
+  refiner: "Refiner",
+  taesd: "Tiny decoder",
 };
 const apart = ["prompt", "negative", "width", "height", "hires", "count"];
 
 const plain = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
 
 function hires(passes) {
-  return passes.map((p) => [p.size ?? `${p.scale ?? 2} ×`, p.upscaler, p.strength !== undefined && `strength ${p.strength}`].filter(Boolean).join(", ")).join("; ");
+  return passes
+    .map((p) =>
+      [p.size ?? `${p.scale ?? 2} ×`, p.upscaler, p.strength !== undefined && `strength ${p.strength}`].filter(Boolean).join(", "),
+    )
+    .join("; ");
 }
 
 /** The elements for { request, model, unread } as the server reads them. */
@@ -27,6 +42,10 @@ export function facts({ request, model, unread }) {
   return [
     request.prompt && h("p.prompt-text", {}, request.prompt),
     request.negative && h("p.negative-text", {}, h("span.about", {}, "Not: "), request.negative),
-    h("dl", {}, rows.map(([name, value, foreign]) => h(foreign ? "div.foreign" : "div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    h(
+      "dl",
+      {},
+      rows.map(([name, value, foreign]) => h(foreign ? "div.foreign" : "div", {}, h("dt", {}, name), h("dd", {}, value))),
+    ),
   ];
 }

@@ -10,7 +10,7 @@ import { askAndRemove } from "./tools.js";
 const days = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
 
 /** The day of a picture in words. */
-export function dayOf(created, now = new Date()) {
+function dayOf(created, now = new Date()) {
   const when = new Date(created);
   const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
   const ago = Math.round((midnight(now) - midnight(when)) / 86_400_000);
@@ -27,10 +27,20 @@ function tile(p) {
 }
 
 function makeTile(p) {
-  const button = h("button.tile", {
-    type: "button", tabIndex: -1, "data-id": p.id, "aria-label": nameOf(p), title: nameOf(p), "--ratio": p.width / p.height,
-    onclick: () => openLightbox(p), onkeydown: (e) => move(e, p),
-  }, h("img", { src: p.thumbnail_url, alt: "", loading: "lazy", decoding: "async" }));
+  const button = h(
+    "button.tile",
+    {
+      type: "button",
+      tabIndex: -1,
+      "data-id": p.id,
+      "aria-label": nameOf(p),
+      title: nameOf(p),
+      "--ratio": p.width / p.height,
+      onclick: () => openLightbox(p),
+      onkeydown: (e) => move(e, p),
+    },
+    h("img", { src: p.thumbnail_url, alt: "", loading: "lazy", decoding: "async" }),
+  );
   return h("li", { "--ratio": p.width / p.height }, button);
 }
 
@@ -49,28 +59,51 @@ function move(e, p) {
     const top = e.currentTarget.getBoundingClientRect();
     const down = e.key === "ArrowDown";
     const far = all.filter((t) => (down ? t.getBoundingClientRect().top > top.top + 4 : t.getBoundingClientRect().top < top.top - 4));
-    const edge = down ? Math.min(...far.map((t) => t.getBoundingClientRect().top)) : Math.max(...far.map((t) => t.getBoundingClientRect().top));
+    const edge = down
+      ? Math.min(...far.map((t) => t.getBoundingClientRect().top))
+      : Math.max(...far.map((t) => t.getBoundingClientRect().top));
     const near = far.filter((t) => Math.abs(t.getBoundingClientRect().top - edge) < 4);
-    return near.sort((a, b) => Math.abs(a.getBoundingClientRect().left - top.left) - Math.abs(b.getBoundingClientRect().left - top.left))[0];
+    return near.sort(
+      (a, b) => Math.abs(a.getBoundingClientRect().left - top.left) - Math.abs(b.getBoundingClientRect().left - top.left),
+    )[0];
   };
-  const to = { ArrowRight: () => all[at + 1], ArrowLeft: () => all[at - 1], ArrowDown: row, ArrowUp: row, Home: () => all[0], End: () => all.at(-1) }[e.key]?.();
+  const to = {
+    ArrowRight: () => all[at + 1],
+    ArrowLeft: () => all[at - 1],
+    ArrowDown: row,
+    ArrowUp: row,
+    Home: () => all[0],
+    End: () => all.at(-1),
+  }[e.key]?.();
   if (to) {
     e.preventDefault();
     to.focus();
   } else if (e.key === "Delete") {
-    askAndRemove(p).then((gone) => { if (gone) (document.querySelectorAll(".tile")[at] ?? document.querySelector(".tile"))?.focus(); });
+    askAndRemove(p).then((gone) => {
+      if (gone) (document.querySelectorAll(".tile")[at] ?? document.querySelector(".tile"))?.focus();
+    });
   }
 }
 
 /** The pictures of a day. */
 function day([name, list]) {
-  return h("section.day", { "aria-label": name }, h("h2.small", {}, name, h("span.about", {}, ` ${list.length}`)), h("ul.rows", {}, list.map(tile)));
+  return h(
+    "section.day",
+    { "aria-label": name },
+    h("h2.small", {}, name, h("span.about", {}, ` ${list.length}`)),
+    h("ul.rows", {}, list.map(tile)),
+  );
 }
 
 /** The gallery; the next pictures are asked for as its end comes near. */
 export function gallery() {
   const end = h("div.end");
-  new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting)) loadMore().catch(failed); }, { rootMargin: "600px" }).observe(end);
+  new IntersectionObserver(
+    (seen) => {
+      if (seen.some((s) => s.isIntersecting)) loadMore().catch(failed);
+    },
+    { rootMargin: "600px" },
+  ).observe(end);
   const box = h("div.gallery", { onfocusin: () => oneStop(box) });
   render(box, () => {
     const focus = box.contains(document.activeElement) ? document.activeElement : null;
@@ -85,5 +118,11 @@ export function gallery() {
     }
     return [...by].map(day);
   });
-  return h("div", {}, box, end, h("button.quiet", { type: "button", hidden: () => !more.value, onclick: () => loadMore().catch(failed) }, "Older pictures"));
+  return h(
+    "div",
+    {},
+    box,
+    end,
+    h("button.quiet", { type: "button", hidden: () => !more.value, onclick: () => loadMore().catch(failed) }, "Older pictures"),
+  );
 }

@@ -23,16 +23,38 @@ export const inspect = attempt(async (file) => {
     show("create");
     if (mode === "inpaint") editMask({ width: sent.width, height: sent.height, url });
   };
-  const dialog = openDialog("sheet.inspect", { "aria-label": "The picture that was dropped" }, [
-    h("img", { src: url, alt: "The picture that was dropped" }),
-    h("div.about-picture", {},
-      h("div.row.between", {}, h("span.about", {}, `${sent.width} × ${sent.height}`), closeButton()),
-      h("div.tools", { role: "group", "aria-label": "What to do with the picture" },
-        parameters && tool("reuse", "Use its parameters", () => { dialog.close(); refill(parameters); }, "accent"),
-        tool("picture", "Image to image", () => take("picture")),
-        tool("brush", "Inpaint", () => take("inpaint")),
-        tool("upscale", "Upscale", () => take("upscale"))),
-      h("div.details", {}, parameters ? facts(parameters) : h("p.about", {}, "The picture says nothing about how it was made."))),
-  ], () => { if (!taken) URL.revokeObjectURL(url); });
+  const dialog = openDialog(
+    "sheet.inspect",
+    { "aria-label": "The picture that was dropped" },
+    [
+      h("img", { src: url, alt: "The picture that was dropped" }),
+      h(
+        "div.about-picture",
+        {},
+        h("div.row.between", {}, h("span.about", {}, `${sent.width} × ${sent.height}`), closeButton()),
+        h(
+          "div.tools",
+          { role: "group", "aria-label": "What to do with the picture" },
+          parameters &&
+            tool(
+              "reuse",
+              "Use its parameters",
+              () => {
+                dialog.close();
+                refill(parameters);
+              },
+              "accent",
+            ),
+          tool("picture", "Image to image", () => take("picture")),
+          tool("brush", "Inpaint", () => take("inpaint")),
+          tool("upscale", "Upscale", () => take("upscale")),
+        ),
+        h("div.details", {}, parameters ? facts(parameters) : h("p.about", {}, "The picture says nothing about how it was made.")),
+      ),
+    ],
+    () => {
+      if (!taken) URL.revokeObjectURL(url);
+    },
+  );
   dialog.querySelector(".tools button").focus();
 });

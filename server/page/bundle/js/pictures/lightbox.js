@@ -25,28 +25,78 @@ export function openLightbox(first) {
   };
   const remove = async () => {
     const here = untracked(at);
-    if (!await askAndRemove(untracked(now))) return;
+    if (!(await askAndRemove(untracked(now)))) return;
     const next = pictures.peek()[Math.min(here, pictures.peek().length - 1)];
     if (next) id.value = next.id;
     else dialog.close();
   };
   const close = () => dialog.close();
   const keys = (e) => {
-    const run = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Delete: remove, z: () => { actual.value = !actual.peek(); } }[e.key];
+    const run = {
+      ArrowLeft: () => go(-1),
+      ArrowRight: () => go(1),
+      Delete: remove,
+      z: () => {
+        actual.value = !actual.peek();
+      },
+    }[e.key];
     if (!run || e.target.matches("input, textarea") || e.ctrlKey || e.metaKey || e.altKey) return;
     e.preventDefault();
     run();
   };
   dialog = openDialog("full.lightbox", { "aria-label": "Picture", onkeydown: keys }, [
-    h("div.view", { class: () => (actual.value ? "view actual" : "view") },
-      render(h("div.sheet", { onclick: () => { actual.value = !actual.peek(); } }), () => image(now())),
-      h("button.round.at-left", { type: "button", "aria-label": "The newer picture", title: "The newer picture", "aria-disabled": () => at() <= 0, onclick: () => go(-1) }, icon("arrowLeft")),
-      h("button.round.at-right", { type: "button", "aria-label": "The older picture", title: "The older picture", "aria-disabled": () => at() >= pictures.value.length - 1, onclick: () => go(1) }, icon("arrowRight"))),
-    h("div.about-picture", {},
-      h("div.row.between", {}, h("span.about", {}, () => `${now().width} × ${now().height} · ${now().format.toUpperCase()} · ${bytes(now().bytes)}`), closeButton()),
+    h(
+      "div.view",
+      { class: () => (actual.value ? "view actual" : "view") },
+      render(
+        h("div.sheet", {
+          onclick: () => {
+            actual.value = !actual.peek();
+          },
+        }),
+        () => image(now()),
+      ),
+      h(
+        "button.round.at-left",
+        {
+          type: "button",
+          "aria-label": "The newer picture",
+          title: "The newer picture",
+          "aria-disabled": () => at() <= 0,
+          onclick: () => go(-1),
+        },
+        icon("arrowLeft"),
+      ),
+      h(
+        "button.round.at-right",
+        {
+          type: "button",
+          "aria-label": "The older picture",
+          title: "The older picture",
+          "aria-disabled": () => at() >= pictures.value.length - 1,
+          onclick: () => go(1),
+        },
+        icon("arrowRight"),
+      ),
+    ),
+    h(
+      "div.about-picture",
+      {},
+      h(
+        "div.row.between",
+        {},
+        h("span.about", {}, () => `${now().width} × ${now().height} · ${now().format.toUpperCase()} · ${bytes(now().bytes)}`),
+        closeButton(),
+      ),
       render(h("div"), () => [pictureActions(now(), close)]),
       details(now),
-      h("div.row", {}, tool("trash", "Delete", remove, "quiet.danger"), tool("copy", "Copy the parameters", () => copy(untracked(now))))),
+      h(
+        "div.row",
+        {},
+        tool("trash", "Delete", remove, "quiet.danger"),
+        tool("copy", "Copy the parameters", () => copy(untracked(now))),
+      ),
+    ),
   ]);
   dialog.querySelector(".about-picture button").focus();
 }
@@ -58,7 +108,10 @@ function bytes(n) {
 }
 
 async function copy(p) {
-  await navigator.clipboard.writeText(p.parameters).then(() => notice("Copied."), () => notice("The browser does not let this page copy.", { error: true }));
+  await navigator.clipboard.writeText(p.parameters).then(
+    () => notice("Copied."),
+    () => notice("The browser does not let this page copy.", { error: true }),
+  );
 }
 
 /** What the picture says, read by the server. */
@@ -68,7 +121,12 @@ function details(now) {
     const p = now();
     read.value = null;
     if (!p.parameters) return;
-    api.parametersOf(p.id).then((v) => { if (untracked(now).id === p.id) read.value = v; }, () => {});
+    api.parametersOf(p.id).then(
+      (v) => {
+        if (untracked(now).id === p.id) read.value = v;
+      },
+      () => {},
+    );
   });
   return render(h("div.details"), () => (read.value ? facts(read.value) : h("p.prompt-text", {}, nameOf(now()))));
 }

@@ -1,11 +1,17 @@
 // What a job's state is in words.
 
 const stages = {
-  text: "Reading the prompt", encode: "Reading the picture", decode: "Finishing", upscale: "Enlarging", image: "Finishing", load: "Opening the model", sample: "Drawing",
+  text: "Reading the prompt",
+  encode: "Reading the picture",
+  decode: "Finishing",
+  upscale: "Enlarging",
+  image: "Finishing",
+  load: "Opening the model",
+  sample: "Drawing",
 };
 
 /** Seconds as people say them. */
-export function duration(seconds) {
+function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
@@ -35,7 +41,7 @@ export function outcome(job) {
 }
 
 /** The prompt of a picture's parameters. */
-export const promptOf = (text) => (text ?? "").split("\nNegative prompt:")[0].split("\nSteps:")[0].trim();
+const promptOf = (text) => (text ?? "").split("\nNegative prompt:")[0].split("\nSteps:")[0].trim();
 
 /** A picture's name for those who do not see it. */
 export const nameOf = (picture) => promptOf(picture.parameters) || "A picture without a prompt";

@@ -34,13 +34,19 @@ const total = computed(() => {
   return p ? Math.max(1, p.pictures - (p.skipped ?? 0)) : 1;
 });
 
-const preview = computed(() => (live.value ? job.value.preview_url ?? "" : ""));
+const preview = computed(() => (live.value ? (job.value.preview_url ?? "") : ""));
 
 function picture(p, alone) {
-  return h("figure", { "--w": p.width, "--h": p.height, "--most": enlargedAtMost },
-    h("button.open", { type: "button", "aria-label": `Enlarge: ${nameOf(p)}`, onclick: () => openLightbox(p) },
-      h("img", { src: p.url, alt: nameOf(p), width: p.width, height: p.height })),
-    alone && h("figcaption", {}, pictureActions(p)));
+  return h(
+    "figure",
+    { "--w": p.width, "--h": p.height, "--most": enlargedAtMost },
+    h(
+      "button.open",
+      { type: "button", "aria-label": `Enlarge: ${nameOf(p)}`, onclick: () => openLightbox(p) },
+      h("img", { src: p.url, alt: nameOf(p), width: p.width, height: p.height }),
+    ),
+    alone && h("figcaption", {}, pictureActions(p)),
+  );
 }
 
 /** An image that changes only when the next one has been loaded. */
@@ -57,8 +63,15 @@ function previewPicture() {
     next.src = url;
   });
   const request = () => job.value?.pictures[0]?.request ?? {};
-  return h("figure", { "--w": () => request().width ?? form.width.value ?? model.value?.native_size ?? 512, "--h": () => request().height ?? form.height.value ?? model.value?.native_size ?? 512, "--most": enlargedAtMost },
-    h("div.paper", {}, img));
+  return h(
+    "figure",
+    {
+      "--w": () => request().width ?? form.width.value ?? model.value?.native_size ?? 512,
+      "--h": () => request().height ?? form.height.value ?? model.value?.native_size ?? 512,
+      "--most": enlargedAtMost,
+    },
+    h("div.paper", {}, img),
+  );
 }
 
 /** Figures beside each other: as few rows as look well. */
@@ -75,29 +88,84 @@ function frame() {
 }
 
 const ideas = {
-  small: ["a red apple on a yellow background", "a rocket on a cyan background", "a panda on a green background", "a strawberry on a pink background"],
+  small: [
+    "a red apple on a yellow background",
+    "a rocket on a cyan background",
+    "a panda on a green background",
+    "a strawberry on a pink background",
+  ],
   large: ["a lighthouse at dusk, oil painting", "a red fox in fresh snow, morning light", "an astronaut's garden, isometric"],
 };
 
 function welcome() {
   const list = () => ((model.value?.native_size ?? 512) <= 128 ? ideas.small : ideas.large);
-  return h("div.welcome", {},
+  return h(
+    "div.welcome",
+    {},
     h("h2", {}, "What shall it be?"),
     h("p.about", {}, "Write a few words, or begin with one of these."),
-    render(h("div.ideas"), () => list().map((text) => h("button.idea", { type: "button", onclick: () => { form.prompt.value = text; generate(); } }, text))));
+    render(h("div.ideas"), () =>
+      list().map((text) =>
+        h(
+          "button.idea",
+          {
+            type: "button",
+            onclick: () => {
+              form.prompt.value = text;
+              generate();
+            },
+          },
+          text,
+        ),
+      ),
+    ),
+  );
 }
 
 function bar() {
   if (!live.value) {
-    return h("div.outcome", { hidden: () => !job.value || !outcome(job.value) }, h("p", {}, () => (job.value ? outcome(job.value) : "")));
+    return h(
+      "div.outcome",
+      { hidden: () => !job.value || !outcome(job.value) },
+      h("p", {}, () => (job.value ? outcome(job.value) : "")),
+    );
   }
   const several = () => (job.value?.progress.pictures ?? 1) > 1;
-  return h("div.progress", {},
-    h("div.track", { role: "progressbar", "aria-label": "Progress of the job", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": () => Math.round((job.value?.progress.fraction ?? 0) * 100), "--part": () => job.value?.progress.fraction ?? 0 }),
+  return h(
+    "div.progress",
+    {},
+    h("div.track", {
+      role: "progressbar",
+      "aria-label": "Progress of the job",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-valuenow": () => Math.round((job.value?.progress.fraction ?? 0) * 100),
+      "--part": () => job.value?.progress.fraction ?? 0,
+    }),
     h("p.line", {}, () => (job.value ? progressLine(job.value) : "")),
-    h("div.row", {},
-      h("button", { type: "button", hidden: () => !several(), disabled: () => job.value?.status !== "running", onclick: attempt(() => jobs.skip(job.peek())) }, icon("skip"), "Skip this one"),
-      h("button", { type: "button", id: "cancel", onclick: attempt(() => jobs.cancel(job.peek())) }, icon("stop"), "Cancel", h("kbd", { "aria-hidden": "true" }, "Esc"))));
+    h(
+      "div.row",
+      {},
+      h(
+        "button",
+        {
+          type: "button",
+          hidden: () => !several(),
+          disabled: () => job.value?.status !== "running",
+          onclick: attempt(() => jobs.skip(job.peek())),
+        },
+        icon("skip"),
+        "Skip this one",
+      ),
+      h(
+        "button",
+        { type: "button", id: "cancel", onclick: attempt(() => jobs.cancel(job.peek())) },
+        icon("stop"),
+        "Cancel",
+        h("kbd", { "aria-hidden": "true" }, "Esc"),
+      ),
+    ),
+  );
 }
 
 /** Jobs that wait for the one in front. */
@@ -105,9 +173,26 @@ const waiting = derived(() => jobs.active.value.slice(1));
 
 function queue() {
   if (!waiting.value.length) return null;
-  return [h("h2.small", {}, "Waiting"), h("ol.waiting", {}, waiting.value.map((j) => h("li", {},
-    h("span.line", {}, progressLine(j)), h("span.about", {}, new Date(j.created).toLocaleTimeString()),
-    h("button.quiet.round", { type: "button", "aria-label": "Cancel this job", title: "Cancel this job", onclick: attempt(() => jobs.cancel(j)) }, icon("close")))))];
+  return [
+    h("h2.small", {}, "Waiting"),
+    h(
+      "ol.waiting",
+      {},
+      waiting.value.map((j) =>
+        h(
+          "li",
+          {},
+          h("span.line", {}, progressLine(j)),
+          h("span.about", {}, new Date(j.created).toLocaleTimeString()),
+          h(
+            "button.quiet.round",
+            { type: "button", "aria-label": "Cancel this job", title: "Cancel this job", onclick: attempt(() => jobs.cancel(j)) },
+            icon("close"),
+          ),
+        ),
+      ),
+    ),
+  ];
 }
 
 const warned = derived(() => job.value?.warnings ?? []);
@@ -118,7 +203,10 @@ const warnings = () => warned.value.map((text) => h("p.warning", {}, text));
 function announce() {
   let told = -1;
   effect(() => {
-    if (!live.value) { told = -1; return; }
+    if (!live.value) {
+      told = -1;
+      return;
+    }
     const quarter = Math.floor(job.value.progress.fraction * 4);
     if (quarter > told && job.value.status === "running") {
       told = quarter;
@@ -140,5 +228,12 @@ function title() {
 export function stage() {
   announce();
   title();
-  return h("div.stage", { "aria-busy": () => live.value }, render(h("div.frame"), frame), render(h("div"), bar), render(h("div"), warnings), render(h("div.queue"), queue));
+  return h(
+    "div.stage",
+    { "aria-busy": () => live.value },
+    render(h("div.frame"), frame),
+    render(h("div"), bar),
+    render(h("div"), warnings),
+    render(h("div.queue"), queue),
+  );
 }

@@ -20,7 +20,7 @@ export const reuse = attempt(async (p) => refill(await api.parametersOf(p.id)));
 
 /** Deletes a picture if the user is sure; resolves to whether it is gone. */
 export const askAndRemove = attempt(async (p) => {
-  if (!await confirm("Delete this picture? It cannot be undone.", "Delete")) return false;
+  if (!(await confirm("Delete this picture? It cannot be undone.", "Delete"))) return false;
   await remove(p);
   notice("The picture was deleted.");
   return true;
@@ -33,11 +33,22 @@ const inpaint = attempt(async (p) => {
 
 /** The buttons for a picture. before() is called ahead of what leads elsewhere. */
 export function pictureActions(p, before = () => {}) {
-  const after = (run) => () => { before(); run(p); };
-  return h("div.tools", { role: "group", "aria-label": "What to do with the picture" },
+  const after = (run) => () => {
+    before();
+    run(p);
+  };
+  return h(
+    "div.tools",
+    { role: "group", "aria-label": "What to do with the picture" },
     p.parameters && tool("reuse", "Use its parameters", after(reuse)),
     tool("picture", "Image to image", after(attempt((one) => beginWithPicture(one, "picture")))),
     tool("brush", "Inpaint", after(inpaint)),
     tool("upscale", "Upscale", after(attempt((one) => beginWithPicture(one, "upscale")))),
-    h("a.button.quiet", { href: p.url, download: `sdgo-${p.id.slice(0, 8)}.${p.format}`, title: "Download" }, icon("download"), h("span.label", {}, "Download")));
+    h(
+      "a.button.quiet",
+      { href: p.url, download: `sdgo-${p.id.slice(0, 8)}.${p.format}`, title: "Download" },
+      icon("download"),
+      h("span.label", {}, "Download"),
+    ),
+  );
 }

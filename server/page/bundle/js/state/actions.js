@@ -38,14 +38,17 @@ export async function generate() {
     notice(lack, { error: true });
     return null;
   }
-  const make = async () => order(v, {
-    model: model.peek()?.name ?? "", source: source.peek(), classes: classes.peek().length > 0,
-    mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
-  });
+  const make = async () =>
+    order(v, {
+      model: model.peek()?.name ?? "",
+      source: source.peek(),
+      classes: classes.peek().length > 0,
+      mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
+    });
   try {
     const job = await jobs.start(await make()).catch(async (error) => {
       const gone = error.problems?.some((p) => p.field === "image");
-      if (gone && await sendAgain()) return jobs.start(await make());
+      if (gone && (await sendAgain())) return jobs.start(await make());
       throw error;
     });
     say("The job is in the queue.");
@@ -61,7 +64,9 @@ export async function generate() {
 export function refill(parameters) {
   assign(fromRequest(parameters.request));
   form.mode.value = "create";
-  const find = all.peek().find((m) => m.name === parameters.model || parameters.model_hash && m.sha256?.startsWith(parameters.model_hash));
+  const find = all
+    .peek()
+    .find((m) => m.name === parameters.model || (parameters.model_hash && m.sha256?.startsWith(parameters.model_hash)));
   if (find) chosen.value = find.name;
   const foreign = parameters.model && !find ? ` Its model, ${parameters.model}, is not here.` : "";
   notice("The form has the picture's parameters." + foreign);
@@ -85,11 +90,13 @@ export async function beginWithPicture(picture, mode) {
 }
 
 /** Runs what may fail, and shows why. */
-export const attempt = (run) => async (...args) => {
-  try {
-    return await run(...args);
-  } catch (error) {
-    failed(error);
-    return undefined;
-  }
-};
+export const attempt =
+  (run) =>
+  async (...args) => {
+    try {
+      return await run(...args);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+  };

@@ -14,7 +14,10 @@ export const ended = (job) => !["queued", "running"].includes(job.status);
 /** Those that wait or run; what runs comes first. */
 export const active = computed(() => {
   const all = jobs.value.filter((j) => !ended(j));
-  return [...all.filter((j) => j.status === "running"), ...all.filter((j) => j.status === "queued").sort((a, b) => a.queue_position - b.queue_position)];
+  return [
+    ...all.filter((j) => j.status === "running"),
+    ...all.filter((j) => j.status === "queued").sort((a, b) => a.queue_position - b.queue_position),
+  ];
 });
 
 /** The job that is shown: the one in front, or the last one that ended. */
@@ -74,7 +77,8 @@ function follow() {
 async function ask() {
   const list = await api.jobs();
   for (const job of active.peek()) {
-    if (!list.some((j) => j.id === job.id)) keep({ ...job, status: "failed", error: { code: "lost", message: "the server was started anew and no longer has this job" } });
+    if (!list.some((j) => j.id === job.id))
+      keep({ ...job, status: "failed", error: { code: "lost", message: "the server was started anew and no longer has this job" } });
   }
   for (const job of list.reverse()) {
     if (!ended(job) || jobs.peek().some((j) => j.id === job.id)) keep(job);
@@ -91,12 +95,19 @@ export function watch() {
     const [first, ...others] = active.peek();
     const unseen = first && (others.length || first.status === "queued" || events?.readyState !== EventSource.OPEN);
     const due = unseen || !api.reachable.peek() ? often : seldom;
-    if (document.hidden && !active.peek().length || Date.now() - last < due) return;
+    if ((document.hidden && !active.peek().length) || Date.now() - last < due) return;
     last = Date.now();
     await ask().catch(() => {}); // api.reachable says so
   };
   setInterval(look, often);
-  document.addEventListener("visibilitychange", () => { last = 0; follow(); look(); });
-  tabs?.addEventListener("message", () => { last = 0; look(); });
+  document.addEventListener("visibilitychange", () => {
+    last = 0;
+    follow();
+    look();
+  });
+  tabs?.addEventListener("message", () => {
+    last = 0;
+    look();
+  });
   return look();
 }

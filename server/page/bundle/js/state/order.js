@@ -7,7 +7,21 @@ export const inpaintStrength = 1;
 const given = (value) => value !== null && value !== undefined && value !== "";
 
 // Keys of a request that the form has as they are.
-const plain = ["width", "height", "steps", "cfg_scale", "sampler", "schedule", "clip_skip", "rng", "deep_cache", "refiner", "refiner_at", "taesd", "guidance"];
+const plain = [
+  "width",
+  "height",
+  "steps",
+  "cfg_scale",
+  "sampler",
+  "schedule",
+  "clip_skip",
+  "rng",
+  "deep_cache",
+  "refiner",
+  "refiner_at",
+  "taesd",
+  "guidance",
+];
 const ofPicture = ["strength", "image_cfg_scale"];
 const ofMask = ["mask_blur", "mask_feather", "mask_fill", "mask_padding"];
 const objects = ["guidance_options", "sampler_options"];
@@ -93,7 +107,19 @@ export function missing(values, { source, mask }) {
  * further, so that the same picture comes of it.
  */
 export function fromRequest(request) {
-  const out = { further: {}, hires: false, guidance_options: {}, sampler_options: {}, only_masked: false, zero_snr: false, negative: "", prompt: "", class: "", seed: "", count: null };
+  const out = {
+    further: {},
+    hires: false,
+    guidance_options: {},
+    sampler_options: {},
+    only_masked: false,
+    zero_snr: false,
+    negative: "",
+    prompt: "",
+    class: "",
+    seed: "",
+    count: null,
+  };
   const known = [...plain, ...ofPicture, ...ofMask, ...objects, "prompt", "negative", "class", "seed", "count", "only_masked", "zero_snr"];
   for (const key of [...plain, ...ofPicture, ...ofMask]) out[key] = null;
   for (const key of ["scale", "upscaler", "strength", "steps"]) out["hires_" + key] = null;
@@ -110,5 +136,9 @@ export function fromRequest(request) {
 
 /** Whether hires passes are one pass that the form has fields for. */
 function simple(passes) {
-  return Array.isArray(passes) && passes.length === 1 && Object.keys(passes[0]).every((k) => ["scale", "upscaler", "strength", "steps"].includes(k));
+  return (
+    Array.isArray(passes) &&
+    passes.length === 1 &&
+    Object.keys(passes[0]).every((k) => ["scale", "upscaler", "strength", "steps"].includes(k))
+  );
 }
