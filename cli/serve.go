@@ -22,7 +22,6 @@ import (
 	"github.com/sdgo/sdgo/server/reply"
 	"github.com/sdgo/sdgo/server/security"
 	"github.com/sdgo/sdgo/server/service"
-	"github.com/sdgo/sdgo/server/wire"
 )
 
 func serveCommand() *command {
@@ -141,27 +140,12 @@ func openFolders(p *program, f *flags, c *server.Config) (err error) {
 			return err
 		}
 	}
-	c.Pool.Lookup = func(name string) (pool.Model, bool) { return lookup(all, name) }
 	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	c.Pool.Start = pool.Command(workerEnvironment(os.Environ()), exe, workerArguments(f)...)
 	return nil
-}
-
-// lookup is a model of the catalog for the pool.
-func lookup(all *catalog.Catalog, name string) (pool.Model, bool) {
-	for _, e := range all.Entries(catalog.Checkpoint, catalog.Refiner, catalog.Upscaler) {
-		if e.Name == name {
-			role := wire.RoleModel
-			if e.Kind == catalog.Upscaler {
-				role = wire.RoleESRGAN
-			}
-			return pool.Model{Model: wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash()}, Bytes: e.Bytes}, true
-		}
-	}
-	return pool.Model{}, false
 }
 
 // workerArguments are the command line of workers: the flags that say how a model is

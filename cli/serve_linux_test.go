@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -310,4 +311,71 @@ func BenchmarkServe(b *testing.B) {
 		all.Wait()
 	})
 	require.Equal(b, pictures["one-by-one"], pictures["at-once"])
+}
+
+// Networks of the folder beside a model: a hires pass with an upscaler, a refiner, an
+// upscaled picture, all as on the command line.
+func TestServedNetworks(t *testing.T) {
+	folder := t.TempDir()
+	for name, from := range map[string]string{"base.safetensors": xlBase, "fine.safetensors": xlRefiner, "four.pth": "../testdata/upscale/x4.pth", "broken.safetensors": "../testdata/README.md"} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			require.Equal(t, "broken.safetensors", name, err)
+			data = []byte("no model")
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o600))
+	}
+	vae := partOf(t, xlBase, vaePrefix, func(name string, x *safetensors.Tensor) bool {
+		if x.Name = name; name == "decoder.conv_out.weight" { // another decoder
+			x.Data = make([]byte, len(x.Data))
+		}
+		return true
+	})
+	data, err := os.ReadFile(vae)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "grey.safetensors"), data, 0o600))
+	s := serve(t, nil, "--models", folder)
+	draw := func(args ...string) []uint8 {
+		pix, _ := drawnBy(t, append([]string{"txt2img", "-m", xlBase, "-p", "a fox", "-W", "64", "-H", "64", "--sampler", "euler"}, args...)...)
+		return pix
+	}
+	post := func(more map[string]any) []uint8 {
+		body := map[string]any{"prompt": "a fox", "seed": 1, "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64, "cfg_scale": 7, "override_settings": map[string]any{"sd_model_checkpoint": "base"}}
+		for k, v := range more {
+			body[k] = v
+		}
+		pix, _ := pictureOfText(t, s.post("/sdapi/v1/txt2img", body)["images"].([]any)[0])
+		return pix
+	}
+	guided := []string{"--cfg-scale", "7"}
+	require.Equal(t, draw(guided...), post(nil))
+	require.Equal(t, draw(append(guided, "--hires", "2x", "--hires-upscaler", "../testdata/upscale/x4.pth", "--hires-strength", "0.5")...),
+		post(map[string]any{"enable_hr": true, "hr_scale": 2, "hr_upscaler": "four", "denoising_strength": 0.5}))
+	require.Equal(t, draw(append(guided, "--refiner", xlRefiner, "--refiner-at", "0.5")...), post(map[string]any{"refiner_checkpoint": "fine.safetensors", "refiner_switch_at": 0.5}))
+
+	grey := draw(append(guided, "--vae", vae)...)
+	require.NotEqual(t, draw(guided...), grey)
+	require.Equal(t, grey, post(map[string]any{"override_settings": map[string]any{"sd_model_checkpoint": "base", "sd_vae": "grey"}}))
+
+	img, _ := start(20, 12)
+	in, out := writePNG(t, t.TempDir(), "in.png", img), filepath.Join(t.TempDir(), "out.png")
+	o := sdgo(t, "upscale", "-q", "-m", "../testdata/upscale/x4.pth", in, "-o", out)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	large, err := picture.Open(out)
+	require.NoError(t, err)
+	data, err = os.ReadFile(in)
+	require.NoError(t, err)
+	pix, _ := pictureOfText(t, s.post("/sdapi/v1/extra-single-image", map[string]any{"image": base64.StdEncoding.EncodeToString(data), "upscaling_resize": 4, "upscaler_1": "four"})["image"])
+	require.Equal(t, large.Pix, pix)
+
+	models := s.read(http.Get(s.url + "/api/v1/models"))["models"].([]any)
+	kinds := map[string]any{}
+	for _, m := range models {
+		kinds[m.(map[string]any)["name"].(string)] = m.(map[string]any)["kind"]
+	}
+	require.Equal(t, "checkpoint", kinds["base"])
+	require.Equal(t, "refiner", kinds["fine"])
+	require.Equal(t, "upscaler", kinds["four"])
+	require.Equal(t, "vae", kinds["grey"])
+	require.Equal(t, "other", kinds["broken"])
 }

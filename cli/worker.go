@@ -76,6 +76,7 @@ type engine struct {
 
 // openEngine opens a model or an upscaler.
 func openEngine(m wire.Model, o sd.Options) (*engine, error) {
+	o.VAE = m.VAE
 	e := &engine{options: o}
 	var err error
 	switch m.Role {
@@ -91,7 +92,7 @@ func openEngine(m wire.Model, o sd.Options) (*engine, error) {
 
 // networkOptions are the options of what is no model of pictures.
 func networkOptions(o sd.Options) sd.Options {
-	o.Type, o.Prediction = "", ""
+	o.Type, o.Prediction, o.VAE = "", "", ""
 	return o
 }
 

@@ -127,6 +127,7 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	TAESD       = family.TAESD       // tiny autoencoder
 	ESRGAN      = family.ESRGAN      // upscaler
+	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
 
 // Prefixes of the networks' canonical names.

@@ -11,7 +11,7 @@ import (
 // once a step, without the negative prompt.
 func TestGuidanceAsInput(t *testing.T) {
 	ref := readReference(t, unetsFolder, "reference.safetensors")
-	m, err := Open(unusualFile(t, "lcm", unusualUNets(t)["lcm"].original), Options{Type: "f32"})
+	m, err := Open(unusualFile(t, "lcm", unusualUNets(t, "lcm")["lcm"].original), Options{Type: "f32"})
 	require.NoError(t, err)
 	defer m.Close()
 	for i, scale := range []float64{1, 4.5, 8.5} {
@@ -42,9 +42,23 @@ func TestGuidanceAsInput(t *testing.T) {
 	}
 }
 
+// The diffusers library's pipeline, whose guidance is an input of the UNet, too, draws the
+// same.
+func TestGuidanceAsInputAgreesWithDiffusers(t *testing.T) {
+	ref := readReference(t, unetsFolder, "reference.safetensors")
+	m, err := Open(unusualFile(t, "lcm", unusualUNets(t, "lcm")["lcm"].original), Options{Type: "f32"})
+	require.NoError(t, err)
+	defer m.Close()
+	r, scale := pipelineRequest(readReference(t, pipelinesFolder, "pipeline.safetensors")), 4.5
+	r.Guidance = &scale
+	got := latentOf(t, m, r, nil)
+	t.Logf("relative RMS error %.2g", relativeRMS(got.Data, ref.f32("lcm.latent")))
+	requireClose(t, got.Data, ref.f32("lcm.latent"), 1e-4, "the latent")
+}
+
 // Without attention in the middle there is none to perturb.
 func TestNoMiddleToPerturb(t *testing.T) {
-	m, err := Open(unusualFile(t, "bk-sdm-tiny", unusualUNets(t)["bk-sdm-tiny"].original), Options{})
+	m, err := Open(unusualFile(t, "bk-sdm-tiny", unusualUNets(t, "bk-sdm-tiny")["bk-sdm-tiny"].original), Options{})
 	require.NoError(t, err)
 	defer m.Close()
 	_, err = m.Generate(context.Background(), Request{Guider: "pag", Steps: 2, Width: 64, Height: 64})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -125,6 +126,28 @@ func TestZeroSNRRequest(t *testing.T) {
 	require.ErrorContains(t, err, "ZeroSNR: zero terminal SNR needs a model with timesteps")
 	_, err = Open(edm, Options{Prediction: "sample"})
 	require.ErrorContains(t, err, "prediction sample: prediction of a process of kind edm must be edm or v")
+}
+
+// A folder of SDXL that does not replace the encoding of an empty negative prompt by
+// zeros, and what it is converted to.
+func TestEmptyNegativePrompt(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "xl")
+	require.NoError(t, os.CopyFS(folder, os.DirFS("../testdata/xl/base-diffusers")))
+	q := Request{Prompt: "a red apple", Width: 64, Height: 64, Sampler: "euler", Steps: 2, Seed: 1}
+	zeros := pictureOf(t, folder, q)
+	index := filepath.Join(folder, "model_index.json")
+	text, err := os.ReadFile(index)
+	require.NoError(t, err)
+	text = []byte(strings.Replace(string(text), `"force_zeros_for_empty_prompt": true`, `"force_zeros_for_empty_prompt": false`, 1))
+	require.NoError(t, os.WriteFile(index, text, 0o666))
+	encoded := pictureOf(t, folder, q)
+	require.NotEqual(t, zeros.Image.Pix, encoded.Image.Pix)
+	source, err := convert.Load(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	require.NoError(t, convert.Convert(t.Context(), source, path, convert.Options{Type: dtype.F32}))
+	require.Equal(t, encoded.Image.Pix, pictureOf(t, path, q).Image.Pix)
 }
 
 // Marks of single files of SDXL: v_pred and ztsnr, and those of EDM.

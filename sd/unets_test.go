@@ -80,7 +80,8 @@ func unetInput(name string, shape ...int64) cgo.Input {
 // one.
 type unusualUNet struct{ original, diffusers, scripted []safetensors.Tensor }
 
-func unusualUNets(t *testing.T) map[string]*unusualUNet {
+// unusualUNets are the networks of testdata/unets, or those of some names.
+func unusualUNets(t *testing.T, names ...string) map[string]*unusualUNet {
 	t.Helper()
 	file, err := os.Open(filepath.Join(unetsFolder, "names.tsv.gz"))
 	require.NoError(t, err)
@@ -92,6 +93,9 @@ func unusualUNets(t *testing.T) map[string]*unusualUNet {
 	all := map[string]*unusualUNet{}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Split(strings.TrimSpace(line), "\t")
+		if len(names) > 0 && !slices.Contains(names, f[0]) {
+			continue
+		}
 		var shape []int64
 		for d := range strings.SplitSeq(f[3], ",") {
 			n, err := strconv.ParseInt(d, 10, 64)

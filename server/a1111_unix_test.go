@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/sd/request"
@@ -107,7 +108,6 @@ func TestTxt2imgFields(t *testing.T) {
 		`{"enable_hr": true, "hr_prompt": "other"}`:                                   `"hr_prompt"`,
 		`{"enable_hr": true, "hr_checkpoint_name": "other"}`:                          `"hr_checkpoint_name"`,
 		`{"comments": {"a": "b"}}`:                                                    `"comments"`,
-		`{"override_settings": {"sd_vae": "x.vae.pt"}}`:                               `"override_settings","sd_vae"`,
 		`{"override_settings": {"eta_noise_seed_delta": 31337}}`:                      `"eta_noise_seed_delta"`,
 		`{"override_settings": {"samples_format": "avif"}}`:                           `must be png, jpeg or webp`,
 	} {
@@ -117,6 +117,7 @@ func TestTxt2imgFields(t *testing.T) {
 	}
 	for body, status := range map[string]int{
 		`{"override_settings": {"sd_model_checkpoint": "nothing"}}`: 400,
+		`{"override_settings": {"sd_vae": "x.vae.pt"}}`:             400,
 		`{"batch_size": 100}`:                           400,
 		`{"width": 8192, "height": 8192}`:               400,
 		`{"enable_hr": true, "hr_upscaler": "nothing"}`: 400,
@@ -246,6 +247,46 @@ func TestOptionsAndLists(t *testing.T) {
 		require.Equal(t, 200, reply.StatusCode, path)
 		require.JSONEq(t, "null", string(out))
 	}
+}
+
+// A model is opened with another autoencoder, for one request or for a client.
+func TestAutoencoders(t *testing.T) {
+	f := start(t, nil)
+	drawn := func(settings string) (*image.NRGBA, object) {
+		out := f.object(200, "POST", "/sdapi/v1/txt2img", `{"prompt": "x", "seed": 1, "steps": 3, "width": 64, "height": 64, "override_settings": `+settings+`}`)
+		var info object
+		require.NoError(t, json.Unmarshal([]byte(out["info"].(string)), &info))
+		img, _ := decode(t, out["images"].([]any)[0])
+		return img, info
+	}
+	own, info := drawn(`{}`)
+	require.Nil(t, info["sd_vae_name"])
+	other, info := drawn(`{"sd_vae": "VAE"}`)
+	require.Equal(t, "vae", info["sd_vae_name"])
+	require.Equal(t, imaging.Invert(own).Pix, other.Pix)
+	require.Len(t, f.object(200, "GET", "/api/v1/status", nil)["workers"], 2)
+	f.object(400, "POST", "/sdapi/v1/options", object{"sd_vae": "nothing"})
+	reply, _ := f.do("POST", "/sdapi/v1/options", object{"sd_vae": "vae"})
+	require.Equal(t, 200, reply.StatusCode)
+	require.Equal(t, "vae", f.object(200, "GET", "/sdapi/v1/options", nil)["sd_vae"])
+	again, _ := drawn(`{}`)
+	require.Equal(t, other.Pix, again.Pix)
+	for _, name := range []string{"Automatic", "None"} {
+		again, _ = drawn(`{"sd_vae": "` + name + `"}`)
+		require.Equal(t, own.Pix, again.Pix)
+	}
+	f.do("POST", "/sdapi/v1/options", object{"sd_vae": "Automatic"})
+	again, _ = drawn(`{}`)
+	require.Equal(t, own.Pix, again.Pix)
+	_, list := f.do("GET", "/sdapi/v1/sd-vae", nil)
+	require.JSONEq(t, `[{"model_name": "vae", "filename": "vae"}]`, string(list))
+	// The server's own interface, and OpenAI's.
+	f.object(404, "POST", "/api/v1/jobs", `{"vae": "nothing"}`)
+	job := f.object(202, "POST", "/api/v1/jobs", `{"vae": "vae", "request": {"prompt": "x", "seed": 1, "steps": 3, "width": 64, "height": 64}}`)
+	require.Eventually(t, func() bool {
+		job = f.object(200, "GET", job["poll_url"].(string), nil)
+		return job["status"] == "done"
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestExtrasAndInfo(t *testing.T) {

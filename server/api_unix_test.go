@@ -101,7 +101,7 @@ func TestOwnInterface(t *testing.T) {
 	capabilities := d.get(200, "GET", "/api/v1/capabilities", nil)
 	d.schemaOfRequests(capabilities)
 	require.Equal(t, []any{}, d.get(200, "GET", "/api/v1/jobs", nil)["jobs"])
-	require.Len(t, d.get(200, "GET", "/api/v1/models", nil)["models"], 4)
+	require.Len(t, d.get(200, "GET", "/api/v1/models", nil)["models"], 5)
 	d.call(200, "POST", "/api/v1/models/refresh", nil)
 	d.call(202, "POST", "/api/v1/models/load", `{"model": "sd2"}`)
 	require.Eventually(t, func() bool {
@@ -224,7 +224,7 @@ func TestWrongOrders(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"request": {"steps": 0, "width": 7, "nonsense": 1}}`:     `"field":"steps"`,
 		`{"request": {"steps": "30"}}`:                             `"field":"steps"`,
-		`{"nonsense": 1}`:                                          `nonsense: unknown field; there are model, request`,
+		`{"nonsense": 1}`:                                          `nonsense: unknown field; there are model, vae, request`,
 		`{"priority": 101}`:                                        `must be a whole number from -100 to 100`,
 		`{"output": {"format": "avif"}}`:                           `format: must be`,
 		`{"output": {"quality": 0}}`:                               `must be 1 to 100, got 0`,

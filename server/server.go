@@ -40,7 +40,7 @@ type Config struct {
 	Security security.Config
 	Service  service.Config // without Queue and Pool
 	Queue    queue.Limits
-	Pool     pool.Config
+	Pool     pool.Config   // Lookup may be nil: it is the catalog's
 	Keep     reply.Keep    // of synchronous calls
 	BaseURL  string        // of pictures in OpenAI's replies; "" is the request's host
 	AnyModel bool          // OpenAI's interface takes the default for models that it doesn't know
@@ -99,6 +99,9 @@ func New(c Config) (*Server, error) {
 	q := queue.New(c.Queue, nil)
 	c.Pool.Log, c.Pool.Observe = c.Log, s.metrics
 	c.Service.Queue = q
+	if c.Pool.Lookup == nil {
+		c.Pool.Lookup = func(key string) (pool.Model, bool) { return lookup(c.Service.Catalog, key) }
+	}
 	c.Service.Pool = pool.New(q, c.Pool)
 	s.service = service.New(c.Service)
 	q.OnEnd(s.ended)

@@ -26,7 +26,6 @@ import (
 	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/fake"
 	"github.com/sdgo/sdgo/server/pool"
-	"github.com/sdgo/sdgo/server/wire"
 	"github.com/sdgo/sdgo/server/worker"
 )
 
@@ -75,7 +74,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	builtin := catalog.Entry{Name: "fake-a", File: "fake-a.gguf", Kind: catalog.Checkpoint, NativeSize: 64, Hash: strings.Repeat("ab", 32), Bytes: 1 << 20}
-	all, err := catalog.New(catalog.Config{Builtin: &builtin, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors"}})
+	all, err := catalog.New(catalog.Config{Builtin: &builtin, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors", "../testdata/xl/base-diffusers/vae"}})
 	require.NoError(t, err)
 	f := &fixture{TB: t, log: &logOf{}}
 	c := Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(f.log, nil))}
@@ -84,18 +83,6 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	c.Service.Filters = []string{"latent", "latent-antialiased", "latent-bicubic", "latent-bicubic-antialiased", "latent-nearest", "latent-nearest-exact", "nearest", "bicubic", "lanczos"}
 	c.Service.Grace = 100 * time.Millisecond
 	c.Pool.Start = pool.Command(append(os.Environ(), asWorker+"=1"), exe)
-	c.Pool.Lookup = func(name string) (pool.Model, bool) {
-		for _, e := range all.Entries() {
-			if e.Name == name {
-				role := wire.RoleModel
-				if e.Kind == catalog.Upscaler {
-					role = wire.RoleESRGAN
-				}
-				return pool.Model{Model: wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash()}, Bytes: e.Bytes}, true
-			}
-		}
-		return pool.Model{}, false
-	}
 	if change != nil {
 		change(&c)
 	}

@@ -25,6 +25,7 @@ const (
 	keyText2Heads     = "sdgo.text2.heads"
 	keyTextActivation = "sdgo.text.activation"
 	keyTextEps        = "sdgo.text.eps"
+	keyEmptyText      = "sdgo.text.empty" // "encoded", not zeros
 	keyTextFinal      = "sdgo.text.final_layer"
 	keyUNetHeads      = "sdgo.unet.heads"
 	keyUNetHeadDim    = "sdgo.unet.head_dim"
@@ -80,6 +81,15 @@ func SaidBy(r Role) func(key string) bool {
 // OwnKeys begin the keys of metadata about the network of a role; "" without any.
 func OwnKeys(r Role) string {
 	return map[Role]string{Denoiser: "sdgo.unet.", Autoencoder: "sdgo.vae."}[r]
+}
+
+// Keeps reports whether a key of a model's metadata goes into what is written as it is:
+// a foreign one, and of a part of a model, which has no configuration that would be
+// written anew, what is said of that.
+func Keeps(m *model.Model, key string) bool {
+	f := Lookup(m.Family)
+	part := f != nil && f.Metadata == nil && strings.HasPrefix(key, "sdgo.")
+	return IsForeign(key) || part && !strings.HasPrefix(key, "sdgo.source.")
 }
 
 // IsForeign reports whether a key is the file's own word about itself, which stays as

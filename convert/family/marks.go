@@ -16,6 +16,7 @@ const (
 	inUNet      place = "unet/config.json"
 	inVAE       place = "vae/config.json"
 	inScheduler place = "scheduler/scheduler_config.json"
+	inPipeline  place = "model_index.json"
 )
 
 // A verdict says what becomes of a mark.
@@ -64,6 +65,9 @@ var marks = []mark{
 	{in: inMetadata, name: keyEDMMin, verdict: followed},
 	{in: inMetadata, name: keyEDMMax, verdict: followed},
 	{in: inMetadata, name: keyEDMData, verdict: followed},
+
+	// The pipeline: what SDXL's unconditional prediction is made of.
+	{in: inPipeline, name: "force_zeros_for_empty_prompt", verdict: followed},
 
 	// Schedulers: the process of training.
 	{in: inScheduler, name: "num_train_timesteps", verdict: followed},

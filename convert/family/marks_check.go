@@ -121,20 +121,20 @@ func (m *mark) allowed() string {
 // fail notes that a field is wrong; of several, the first by name, so that the
 // error is always the same.
 func (c *config) fail(name, format string, args ...any) {
-	err := &configError{c.in, name, fmt.Sprintf("%s, got %.60s", fmt.Sprintf(format, args...), c.fields[name])}
-	if before := (*configError)(nil); c.err == nil || errors.As(c.err, &before) && name < before.field {
+	err := &ConfigError{c.in, name, fmt.Sprintf("%s, got %.60s", fmt.Sprintf(format, args...), c.fields[name])}
+	if before := (*ConfigError)(nil); c.err == nil || errors.As(c.err, &before) && name < before.field {
 		c.err = err
 	}
 }
 
-// configError says what is wrong with a field of a configuration file.
-type configError struct {
+// ConfigError says what is wrong with a field of a configuration file.
+type ConfigError struct {
 	in    place
 	field string
 	text  string
 }
 
-func (e *configError) Error() string { return fmt.Sprintf("%s: %s %s", e.in, e.field, e.text) }
+func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %s %s", e.in, e.field, e.text) }
 
 // has reports whether a field is there and not null.
 func (c *config) has(name string) bool {

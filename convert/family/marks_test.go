@@ -133,7 +133,7 @@ func TestFieldsAreFollowed(t *testing.T) {
 			"use_exponential_sigmas": "true", "use_beta_sigmas": "true", "sigma_min": "0.1", "sigma_max": "100", "sigma_data": "1", "sigma_schedule": `"exponential"`},
 	}
 	for _, m := range marks {
-		if m.verdict != followed || m.in == inTensors || m.in == inMetadata {
+		if m.verdict != followed || m.in == inTensors || m.in == inMetadata || m.in == inPipeline {
 			continue
 		}
 		value, ok := values[m.in][m.name]

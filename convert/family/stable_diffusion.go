@@ -24,6 +24,11 @@ type StableDiffusion struct {
 	Text2 TextConfig // of SDXL: OpenCLIP ViT-bigG, whose output is joined to Text's; its Layers are 0 elsewhere
 	UNet  UNetConfig
 	VAE   VAEConfig
+
+	// EncodesEmpty says that SDXL's unconditional prediction is made with the encoding
+	// of an empty negative prompt, and not with zeros (diffusers:
+	// force_zeros_for_empty_prompt).
+	EncodesEmpty bool
 }
 
 // stableDiffusion is what the entries of these families share. text are the
@@ -136,6 +141,13 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 		c.Text.Activation = act
 	default:
 		r.Fail("text encoder: the activation must be quick_gelu or gelu, got %.20q", act)
+	}
+	switch text := m.Metadata[keyEmptyText]; text {
+	case "", "zeros":
+	case "encoded":
+		c.EncodesEmpty = true
+	default:
+		r.Fail("%s must be encoded or zeros, got %.20q", keyEmptyText, text)
 	}
 	c.UNet.Norms.apply(r, keyUNetGroups, keyUNetEps)
 	c.VAE.applyMetadata(r)

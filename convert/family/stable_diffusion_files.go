@@ -66,6 +66,15 @@ func stableDiffusionSettings(name string) func(json func(path string, to any) er
 		say(keyTextHeads, text.Heads > 0, text.Heads)
 		say(keyTextActivation, text.Activation != "", text.Activation)
 		say(keyTextEps, text.Eps > 0, text.Eps)
+		var index Object
+		if err := json(string(inPipeline), &index); err != nil {
+			return nil, nil, err
+		}
+		pipeline := config{in: inPipeline, fields: index}
+		say(keyEmptyText, pipeline.has("force_zeros_for_empty_prompt") && !pipeline.truth("force_zeros_for_empty_prompt"), "encoded")
+		if pipeline.err != nil {
+			return nil, nil, pipeline.err
+		}
 		var warnings []string
 		for _, in := range []place{inUNet, inVAE, inScheduler} {
 			var fields Object
@@ -121,6 +130,9 @@ func stableDiffusionMetadata(m *model.Model, add func(key string, value any)) {
 		number(keyUNetHeads, c.UNet.Heads)
 	} else {
 		number(keyUNetHeadDim, c.UNet.HeadDim)
+	}
+	if c.EncodesEmpty {
+		add(keyEmptyText, "encoded")
 	}
 	c.UNet.Norms.describe(keyUNetGroups, keyUNetEps, add)
 

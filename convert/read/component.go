@@ -1,10 +1,7 @@
 package read
 
 import (
-	"errors"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,19 +18,10 @@ func (p *component) listen(m, one *model.Model) error {
 		p.schedule = append(p.schedule, model.Stored{Tensor: t, DType: t.Type.String()})
 	}
 	m.Warnings = append(m.Warnings, one.Warnings...)
-	if one.Format != "diffusers" || len(p.said) > 0 {
+	if one.Format != "diffusers" {
 		return nil
 	}
-	var fields family.Object
-	err := readJSON(filepath.Join(p.path, "config.json"), &fields)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	said, warnings, err := family.ConfigOf(fields)
-	p.said, m.Warnings = said, append(m.Warnings, warnings...)
+	_, _, err := networkConfig(p.path) // what it says, reading has noted; here it must be right
 	return err
 }
 

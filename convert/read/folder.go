@@ -24,6 +24,9 @@ func readFolder(m *model.Model, c Components) error {
 				if e == nil {
 					e = addFile(m, all)
 				}
+				if e == nil {
+					e = describeNetwork(m)
+				}
 				return e
 			}
 		}
@@ -49,6 +52,34 @@ func readFolder(m *model.Model, c Components) error {
 		return err
 	}
 	return readSettings(m)
+}
+
+// describeNetwork reads the configuration file of a folder's one network. What it says
+// that is not supported is an error only where the network is used.
+func describeNetwork(m *model.Model) error {
+	said, warnings, err := networkConfig(m.Path)
+	var wrong *family.ConfigError
+	if errors.As(err, &wrong) {
+		warnings, err = append(warnings, wrong.Error()), nil
+	}
+	for key, value := range said {
+		setMetadata(m, key, value)
+	}
+	m.Warnings = append(m.Warnings, warnings...)
+	return err
+}
+
+// networkConfig reads the configuration file beside the one network of a folder, if
+// there is one.
+func networkConfig(folder string) (said map[string]string, warnings []string, err error) {
+	var fields family.Object
+	switch err := readJSON(filepath.Join(folder, "config.json"), &fields); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return family.ConfigOf(fields)
 }
 
 // readKnownFolder reads a model of a family that its components tell.

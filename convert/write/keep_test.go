@@ -12,6 +12,7 @@ import (
 	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/convert/read"
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/internal/fixture"
 )
@@ -21,7 +22,16 @@ func converted(t *testing.T, m *model.Model, inSafetensors bool) *model.Model {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "out")
 	require.NoError(t, Convert(t.Context(), m, path, Options{Keep: true, Safetensors: inSafetensors}))
-	return open(t, path)
+	return load(t, path)
+}
+
+// load opens a file or folder that need not be one that can be run.
+func load(t *testing.T, path string) *model.Model {
+	t.Helper()
+	m, err := read.Load(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { m.Close() })
+	return m
 }
 
 // What a file says about itself under its own keys goes through every format and back.
@@ -133,4 +143,34 @@ func TestMarksAreKept(t *testing.T) {
 	}
 	m := open(t, fixture.SaveNew(t, map[string]string{"sdgo.prediction": "v"}, fixture.Fill(fixture.Weights(fixture.Tiny2()), "F16")))
 	require.Empty(t, family.WrittenMarks(m), "of SD 2.x other programs find it out")
+}
+
+// A UNet or an autoencoder alone keeps what was said of it: its marks, and what stands in
+// the configuration file beside it.
+func TestPartsKeepWhatIsSaid(t *testing.T) {
+	var unet []safetensors.Tensor
+	for _, x := range fixture.Fill(fixture.Weights(fixture.TinyXL()), "F16") {
+		if strings.HasPrefix(x.Name, model.UNetPrefix) {
+			unet = append(unet, x)
+		}
+	}
+	unet = append(unet, safetensors.Tensor{Name: "v_pred", DType: "F32", Shape: []int64{1}, Data: []byte{0, 0, 128, 63}})
+	m := load(t, fixture.SaveNew(t, map[string]string{"sdgo.zero_terminal_snr": "true", "trigger": "sks"}, unet))
+	require.Equal(t, family.UNet, m.Family)
+	for _, inSafetensors := range []bool{true, false, true} {
+		m = converted(t, m, inSafetensors)
+		require.Equal(t, "v_pred", m.Marks[0].Name)
+		require.Equal(t, "true", m.Metadata["sdgo.zero_terminal_snr"])
+		require.Equal(t, "v", m.Metadata["sdgo.prediction"])
+		require.Equal(t, "sks", m.Metadata["trigger"])
+	}
+
+	dir := filepath.Join(t.TempDir(), "vae")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(fixture.Testdata(t, "nets/sd1-diffusers/vae"))))
+	fixture.WriteJSON(t, dir, "config.json", map[string]any{"_class_name": "AutoencoderKL", "scaling_factor": 0.5, "latents_mean": []int{1, 2, 3, 4}, "latents_std": []int{1, 1, 1, 1}})
+	m = converted(t, load(t, dir), false)
+	require.Equal(t, "0.5", m.Metadata["sdgo.vae.scale_factor"])
+	require.Equal(t, "1 2 3 4", m.Metadata["sdgo.vae.latents_mean"])
+	fixture.WriteJSON(t, dir, "config.json", map[string]any{"_class_name": "AutoencoderKL", "act_fn": "relu"})
+	require.Len(t, load(t, dir).Warnings, 1, "it can be looked at and converted")
 }

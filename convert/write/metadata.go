@@ -33,7 +33,7 @@ func keyValues(m *model.Model, tensors []Change) []gguf.KV {
 	}
 	family.AddMetadata(m, add)
 	for key, value := range m.Metadata {
-		if !family.IsForeign(key) || slices.ContainsFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key }) {
+		if !family.Keeps(m, key) || slices.ContainsFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key }) {
 			continue
 		}
 		if typed, ok := m.Values[key]; !ok {

@@ -34,7 +34,7 @@ var rooms = []room{
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
 	{path: "cli", knows: []string{"cli/output", "cli/report", "hub", "server", "server/catalog", "server/gallery", "server/inputs", "server/pool", "server/queue", "server/reply", "server/security", "server/service", "server/wire", "server/worker", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "cgo", "convert", "convert/dtype", "internal/guard", "internal/limits", "sampler"}},
 	{path: "hub", pure: true},
-	{path: "server", knows: []string{"server/a1111", "server/openai", "server/api", "server/page", "server/metrics", "server/service", "server/pool", "server/queue", "server/security", "server/reply"}, pure: true},
+	{path: "server", knows: []string{"server/catalog", "server/wire", "server/a1111", "server/openai", "server/api", "server/page", "server/metrics", "server/service", "server/pool", "server/queue", "server/security", "server/reply"}, pure: true},
 	{path: "server/a1111", knows: []string{"server/service", "server/queue", "server/catalog", "server/security", "server/reply", "server/loose", "server/wire", "internal/limits", "job", "sampler", "sd/picture", "sd/request"}, pure: true},
 	{path: "server/openai", knows: []string{"server/service", "server/queue", "server/catalog", "server/security", "server/reply", "server/loose", "job", "sampler", "sd/picture", "sd/request"}, pure: true},
 	{path: "server/api", knows: []string{"server/service", "server/queue", "server/gallery", "server/catalog", "server/security", "server/reply", "server/loose", "server/wire", "job", "sampler", "sd/picture", "sd/prompt", "sd/request", "sd/tokenizer"}, pure: true},

@@ -59,7 +59,7 @@ func FuzzCompose(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := Compose(text)
-		if err != nil || strings.ContainsAny(text, "<\v\x85\u00a0") {
+		if err != nil || strings.ContainsAny(text, "<\v\u0085\u00a0") {
 			return
 		}
 		for _, r := range text {

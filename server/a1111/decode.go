@@ -211,8 +211,8 @@ func (d *decoder) settings() {
 	if v, ok := o.String("sd_model_checkpoint"); ok {
 		d.out.order.Model = v
 	}
-	if v, ok := o.String("sd_vae"); ok && !slices.Contains([]string{"", "automatic", "none"}, strings.ToLower(v)) {
-		o.Add("sd_vae", "value_error", "must be Automatic: models use their own autoencoder, got %.40q", v)
+	if v, ok := o.String("sd_vae"); ok {
+		d.out.order.VAE = v
 	}
 	if v, ok := o.Int("CLIP_stop_at_last_layers"); ok && v > 1 && v <= 100 {
 		d.request.ClipSkip = int(v)

@@ -1,6 +1,7 @@
 package a1111
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -66,6 +67,11 @@ func (a *API) result(d *drawing, j *queue.Job, v queue.View) (*result, error) {
 	}
 	out := &result{Images: []string{}, Parameters: d.echo()}
 	info := newInfo(d, e, a.service.Version, v.Began)
+	if vae, err := a.service.VAE(j.Spec.Client, cmp.Or(j.Spec.VAE, "Automatic")); err == nil && vae.Name != "" {
+		a.service.Catalog.Hash(vae)
+		hash := vae.ShortHash()
+		info.VAEName, info.VAEHash = &vae.File, &hash
+	}
 	for _, p := range v.Pictures {
 		if p.Draft {
 			continue

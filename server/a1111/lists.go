@@ -2,7 +2,6 @@ package a1111
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/internal/limits"
@@ -23,7 +22,7 @@ func (a *API) lists() map[string]func(*http.Request) any {
 		"/sdapi/v1/upscalers":            func(*http.Request) any { return upscalers(a) },
 		"/sdapi/v1/latent-upscale-modes": func(*http.Request) any { return latentModes(a) },
 		"/sdapi/v1/sd-models":            func(*http.Request) any { return models(a) },
-		"/sdapi/v1/sd-vae":               empty,
+		"/sdapi/v1/sd-vae":               func(*http.Request) any { return autoencoders(a) },
 		"/sdapi/v1/sd-modules":           empty, // Forge's
 		"/sdapi/v1/hypernetworks":        empty,
 		"/sdapi/v1/face-restorers":       empty,
@@ -126,6 +125,19 @@ func models(a *API) any {
 	return all
 }
 
+// autoencoders are those that models may be opened with.
+func autoencoders(a *API) any {
+	type one struct {
+		Name     string `json:"model_name"`
+		Filename string `json:"filename"`
+	}
+	all := []one{}
+	for _, e := range a.service.Catalog.Entries(catalog.VAE) {
+		all = append(all, one{e.Name, e.File})
+	}
+	return all
+}
+
 // memory is how much there is. Of the workers it is the most that they have had.
 func memory(a *API) any {
 	used := uint64(0)
@@ -141,12 +153,15 @@ func memory(a *API) any {
 
 // settingsView are the settings that there are, for a client.
 func (a *API) settingsView(client string) map[string]any {
-	title, hash := "", ""
+	title, hash, vae := "", "", "Automatic"
+	if e, err := a.service.VAE(client, ""); err == nil && e.Name != "" {
+		vae = e.File
+	}
 	if e, err := a.service.Model(client, ""); err == nil {
 		title, hash = e.Title(), e.Hash
 	}
 	return map[string]any{
-		"sd_model_checkpoint": title, "sd_checkpoint_hash": hash, "sd_vae": "Automatic", "CLIP_stop_at_last_layers": 1, "samples_format": "png", "jpeg_quality": 90,
+		"sd_model_checkpoint": title, "sd_checkpoint_hash": hash, "sd_vae": vae, "CLIP_stop_at_last_layers": 1, "samples_format": "png", "jpeg_quality": 90,
 		"eta_noise_seed_delta": 0, "randn_source": "CPU", "enable_pnginfo": true, "samples_save": true, "grid_save": false, "return_grid": false, "forge_preset": "all",
 		"outdir_samples": "", "outdir_txt2img_samples": "", "outdir_img2img_samples": "", "outdir_extras_samples": "", "outdir_grids": "", "outdir_txt2img_grids": "", "outdir_img2img_grids": "",
 		"show_progress_every_n_steps": 10, "show_progress_type": "Approx NN", "live_previews_enable": true, "inpainting_mask_weight": 1.0, "initial_noise_multiplier": 1.0,
@@ -167,9 +182,7 @@ func (a *API) setOptions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name, has := o.String("sd_model_checkpoint")
-	if v, ok := o.String("sd_vae"); ok && !slices.Contains([]string{"", "automatic", "none"}, strings.ToLower(v)) {
-		o.Add("sd_vae", "value_error", "must be Automatic: models use their own autoencoder, got %.40q", v)
-	}
+	vae, hasVAE := o.String("sd_vae")
 	fixed := map[string]float64{"CLIP_stop_at_last_layers": 1, "eta_noise_seed_delta": 0, "initial_noise_multiplier": 1}
 	for key, want := range fixed {
 		if v, ok := o.Float(key); ok && v != want {
@@ -188,6 +201,12 @@ func (a *API) setOptions(w http.ResponseWriter, r *http.Request) {
 	}
 	if has && name != "" {
 		if err := a.service.Choose(client(r), name); err != nil {
+			fail(w, err)
+			return
+		}
+	}
+	if hasVAE {
+		if err := a.service.ChooseVAE(client(r), vae); err != nil {
 			fail(w, err)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func keyOf(field string) string {
 }
 
 // keys are what a job's description may have beside a request.
-var keys = []string{"model", "request", "image", "mask", "priority", "previews", "output", "key", "upscale"}
+var keys = []string{"model", "vae", "request", "image", "mask", "priority", "previews", "output", "key", "upscale"}
 
 // maxPriority bounds a job's priority on either side of 0.
 const maxPriority = 100
@@ -85,16 +86,16 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	if err != nil {
 		return o, err
 	}
+	members = slices.DeleteFunc(members, func(m job.Member) bool { return string(m.Value) == "null" }) // the default
 	o.Previews = true
 	q := job.Begin(job.Txt2Img)
 	var e request.Error
 	for _, m := range members {
-		if string(m.Value) == "null" {
-			continue
-		}
 		switch m.Key {
 		case "model":
 			err = text(m, &o.Model)
+		case "vae":
+			err = text(m, &o.VAE)
 		case "key":
 			if err = text(m, &o.Key); err == nil && (o.Key == "" || len(o.Key) > 128) {
 				err = errors.New("must be a text of 1 to 128 bytes")

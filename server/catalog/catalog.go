@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +33,7 @@ const (
 	Checkpoint Kind = "checkpoint" // a model that generates pictures
 	Refiner    Kind = "refiner"    // SDXL's refiner, which also generates pictures
 	TAESD      Kind = "taesd"      // a tiny autoencoder
+	VAE        Kind = "vae"        // an autoencoder to open a model with, in place of its own
 	Upscaler   Kind = "upscaler"   // ESRGAN
 	Other      Kind = "other"      // a file that this program cannot use; Why says why
 )
@@ -246,9 +248,11 @@ func (e *Entry) describe(m *convert.Model) error {
 		e.Kind = TAESD
 	case convert.ESRGAN:
 		e.Kind = Upscaler
-		if config, ok := m.Config.(*convert.ESRGANConfig); ok {
+		if config, ok := m.Config.(interface{ Scale() int }); ok { // of two kinds of networks
 			e.Scale = config.Scale()
 		}
+	case convert.VAE:
+		e.Kind = VAE
 	default:
 		return fmt.Errorf("%s: %s cannot be used by the server yet", e.File, m.Description)
 	}
@@ -260,6 +264,13 @@ func Inspect(file string) (Entry, error) {
 	base := filepath.Base(filepath.Clean(file))
 	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
 	m, err := convert.Open(file)
+	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder is no model, but can be a part of one
+		if part, partErr := convert.Load(file); partErr == nil && part.Family == convert.VAE {
+			m, err = part, nil
+		} else if partErr == nil {
+			part.Close()
+		}
+	}
 	if err != nil {
 		return e, err
 	}
@@ -282,8 +293,14 @@ func name(all []Entry) {
 		kind Kind
 		name string
 	}
+	group := func(k Kind) Kind { // those that workers open have names of their own among each other
+		if k == Refiner || k == Upscaler {
+			return Checkpoint
+		}
+		return k
+	}
 	times := map[key]int{}
-	short := func(e Entry) key { return key{e.Kind, strings.ToLower(path.Base(e.Name))} }
+	short := func(e Entry) key { return key{group(e.Kind), strings.ToLower(path.Base(e.Name))} }
 	for _, e := range all {
 		times[short(e)]++
 	}
@@ -292,7 +309,7 @@ func name(all []Entry) {
 		if times[short(e)] == 1 {
 			all[i].Name = path.Base(e.Name)
 		}
-		k := key{e.Kind, strings.ToLower(all[i].Name)}
+		k := key{group(e.Kind), strings.ToLower(all[i].Name)}
 		if seen[k]++; seen[k] > 1 {
 			all[i].Name = fmt.Sprintf("%s (%d)", all[i].Name, seen[k])
 		}

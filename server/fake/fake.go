@@ -84,7 +84,11 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.R
 			return nil, err
 		}
 	}
-	img := request.Image{Image: Picture(q), Params: q.Params(e.model.Name, q.Seed)}
+	drawn := Picture(q)
+	if e.model.VAE != "" {
+		drawn = imaging.Invert(drawn)
+	}
+	img := request.Image{Image: drawn, Params: q.Params(e.model.Name, q.Seed)}
 	if err := r.OnEvent(request.Event{Stage: request.StageImage, Index: 1, Of: 1, Image: &img}); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"maps"
@@ -60,7 +61,7 @@ func (m *member) send(msg wire.Message) { _ = m.out.Write(msg) }
 // end asks the worker to end. Nothing runs in it.
 func (m *member) end(p *Pool, why string) {
 	m.ending = true
-	p.config.Log.Info("closing model", "model", m.model.Name, "worker", m.id, "why", why)
+	p.config.Log.Info("closing model", "model", m.model.Key, "worker", m.id, "why", why)
 	proc := m.proc
 	go func() {
 		_ = proc.In().Close()
@@ -104,7 +105,9 @@ func (m *member) run(p *Pool, j *queue.Job) {
 		for _, i := range left {
 			msg, err := message(j, i)
 			if err == nil {
-				err = m.out.Write(msg)
+				if err = m.out.Write(msg); !errors.Is(err, wire.ErrTooLarge) {
+					err = nil // a worker that is gone is noticed by serve, and the job tried again
+				}
 			}
 			if j.State().Ended() || j.Skipped(i) { // the message of that may have come before this one
 				m.send(wire.Message{Kind: wire.Cancel, Task: taskName(j, i)})
@@ -173,7 +176,7 @@ func (p *Pool) handle(m *member, msg wire.Message) {
 	case wire.Ready:
 		p.opened(m, msg.Info)
 	case wire.Warning:
-		p.config.Log.Warn("worker", "model", m.model.Name, "worker", m.id, "warning", msg.Text)
+		p.config.Log.Warn("worker", "model", m.model.Key, "worker", m.id, "warning", msg.Text)
 	case wire.Progress, wire.Draft, wire.Done:
 		p.progress(m, msg, now)
 	case wire.Failed:
@@ -206,23 +209,23 @@ func (p *Pool) opened(m *member, info *wire.Info) {
 	if info != nil {
 		m.info = *info
 	}
-	delete(p.failures, m.model.Name)
-	p.config.Log.Info("model is open", "model", m.model.Name, "worker", m.id, "seconds", time.Since(m.since).Seconds())
-	p.config.Observe.ModelLoaded(m.model.Name, time.Since(m.since))
+	delete(p.failures, m.model.Key)
+	p.config.Log.Info("model is open", "model", m.model.Key, "worker", m.id, "seconds", time.Since(m.since).Seconds())
+	p.config.Observe.ModelLoaded(m.model.Key, time.Since(m.since))
 	p.schedule()
 }
 
 // notOpened fails the jobs of a model that cannot be opened.
 func (p *Pool) notOpened(m *member, e *wire.Error) {
-	p.config.Log.Error("model cannot be opened", "model", m.model.Name, "error", e.Message)
+	p.config.Log.Error("model cannot be opened", "model", m.model.Key, "error", e.Message)
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	m.ending = true
-	p.failures[m.model.Name] = "it cannot be opened; the server's log says why"
+	p.failures[m.model.Key] = "it cannot be opened; the server's log says why"
 	m.proc.Kill()
 	for _, j := range p.queue.Waiting() {
-		if j.Spec.Model == m.model.Name {
-			p.fail(j, wire.CodeModel, fmt.Sprintf("the model %q cannot be opened; the server's log says why", m.model.Name))
+		if j.Spec.Opens() == m.model.Key {
+			p.fail(j, wire.CodeModel, fmt.Sprintf("the model %q cannot be opened; the server's log says why", m.model.Key))
 		}
 	}
 }
@@ -238,7 +241,7 @@ func (p *Pool) progress(m *member, msg wire.Message, now time.Time) {
 	}
 	r.moved = now
 	if msg.Kind == wire.Done {
-		p.breaker(m.model.Name).worked()
+		p.breaker(m.model.Key).worked()
 	}
 	p.mutex.Unlock()
 	var data []byte
@@ -272,7 +275,7 @@ func (m *member) observeStep(p *Pool, r *run, task int, s wire.Step) {
 	}
 	r.stepped[task] = took
 	p.mutex.Unlock()
-	p.config.Observe.Stepped(m.model.Name, r.job.Spec.Tasks[task].Request.Sampler, took-before)
+	p.config.Observe.Stepped(m.model.Key, r.job.Spec.Tasks[task].Request.Sampler, took-before)
 }
 
 // taskEnded takes note that a picture is done or given up.
@@ -317,7 +320,7 @@ func (p *Pool) taskFailed(m *member, id string, task int, e *wire.Error) {
 func (p *Pool) lost(m *member, exit Exit) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	name := m.model.Name
+	name := m.model.Key
 	if p.members[name] == m {
 		delete(p.members, name)
 	}

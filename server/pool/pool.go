@@ -22,6 +22,7 @@ import (
 // Model is a model that workers open.
 type Model struct {
 	wire.Model
+	Key   string // by which jobs ask for it (queue.Spec.Opens)
 	Bytes uint64 // that its weights take
 }
 
@@ -114,7 +115,7 @@ func (p *Pool) schedule() {
 	held := ""                // the model of a job that has waited too long for room
 	full := map[string]bool{} // models whose next job must wait: no other goes before it
 	for _, j := range p.queue.Waiting() {
-		name := j.Spec.Model
+		name := j.Spec.Opens()
 		m := p.members[name]
 		if m == nil {
 			if !p.start(j, now) && held == "" && now.Sub(j.Created) > p.config.Patience {
@@ -135,12 +136,13 @@ func (p *Pool) schedule() {
 // start opens a worker for a job's model if there is room, or makes room. It is false
 // if the job must wait for other jobs' ends.
 func (p *Pool) start(j *queue.Job, now time.Time) bool {
-	name := j.Spec.Model
+	name := j.Spec.Opens()
 	model, ok := p.config.Lookup(name)
 	if !ok {
 		p.fail(j, wire.CodeModel, fmt.Sprintf("the model %q is gone", name))
 		return true
 	}
+	model.Key = cmp.Or(model.Key, name)
 	b := p.breaker(name)
 	if left, refused := b.refuses(now); refused {
 		p.fail(j, "model_disabled", fmt.Sprintf("the model's worker crashed %d times in a row; it is tried again in %d s", b.crashes, int(left.Seconds())+1))
@@ -201,14 +203,14 @@ func (p *Pool) makeRoom(cost uint64) bool {
 func (p *Pool) open(model Model, cost uint64) {
 	proc, err := p.config.Start()
 	if err != nil {
-		p.config.Log.Error("worker", "model", model.Name, "error", err)
-		p.breaker(model.Name).crashed(time.Now())
+		p.config.Log.Error("worker", "model", model.Key, "error", err)
+		p.breaker(model.Key).crashed(time.Now())
 		p.later(firstDelay)
 		return
 	}
 	p.serial++
 	m := newMember(fmt.Sprintf("w%d", p.serial), model, cost, proc)
-	p.members[model.Name] = m
+	p.members[model.Key] = m
 	p.all.Go(func() { m.serve(p) })
 	go m.send(wire.Message{Kind: wire.Open, Model: &model.Model})
 }
@@ -292,6 +294,7 @@ func (p *Pool) Load(name string) error {
 	if !ok {
 		return fmt.Errorf("there is no model %q", name)
 	}
+	model.Key = cmp.Or(model.Key, name)
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	cost := model.Bytes + overhead

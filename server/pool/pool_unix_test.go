@@ -47,7 +47,7 @@ func newPool(t *testing.T, l queue.Limits, c Config) (*queue.Queue, *Pool) {
 		c.Start = Command(append(os.Environ(), asWorker+"=1"), exe)
 	}
 	c.Lookup = func(name string) (Model, bool) {
-		return Model{wire.Model{Role: wire.RoleModel, Name: name, Path: name}, 1 << 30}, name != "gone"
+		return Model{wire.Model{Role: wire.RoleModel, Name: name, Path: name}, name, 1 << 30}, name != "gone"
 	}
 	q := queue.New(l, nil)
 	p := New(q, c)

@@ -48,7 +48,7 @@ func (p *Pool) Status(name string) Status {
 func (p *Pool) Workers() (all []Status) {
 	p.mutex.Lock()
 	for _, m := range p.members {
-		s := Status{Model: m.model.Name, Worker: m.id, State: "loading", Running: len(m.runs), Resident: m.resident}
+		s := Status{Model: m.model.Key, Worker: m.id, State: "loading", Running: len(m.runs), Resident: m.resident}
 		if m.ready {
 			s.State = "loaded"
 		}

@@ -38,10 +38,23 @@ type Spec struct {
 	Client   string          // whose it is
 	Key      string          // the client's own id of it; "" is none
 	Model    string          // of the catalog
+	VAE      string          // of the catalog, in place of the model's own; "" is that
 	Priority int             // higher ones are begun first
 	Tasks    []Task          // its pictures
 	Note     json.RawMessage // what the interface keeps with it; may be nil
 }
+
+// Opens names what a worker opens for the job: the model, and the autoencoder if it is not
+// the model's own.
+func (s Spec) Opens() string {
+	if s.VAE == "" {
+		return s.Model
+	}
+	return s.Model + With + s.VAE
+}
+
+// With is between the names of a model and its autoencoder.
+const With = " with "
 
 // Task is one picture of a job.
 type Task struct {

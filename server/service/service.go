@@ -60,11 +60,14 @@ type Service struct {
 
 	mutex    sync.Mutex
 	waiting  map[*queue.Job]int // callers that wait
-	chosen   map[string]string  // clients' models
+	chosen   map[string]choice  // of clients
 	recent   map[string]recent  // synchronous calls, by their keys
 	limiters map[string]*rate.Limiter
 	thumbs   thumbnails
 }
+
+// choice is what holds for a client which names no model.
+type choice struct{ model, vae string }
 
 type recent struct {
 	job  *queue.Job
@@ -80,7 +83,7 @@ func New(c Config) *Service {
 	l.Inputs = cmp.Or(l.Inputs, 2*request.MaxSide*request.MaxSide)
 	l.Burst = cmp.Or(l.Burst, 20)
 	c.Grace = cmp.Or(c.Grace, 15*time.Second)
-	return &Service{Config: c, waiting: map[*queue.Job]int{}, chosen: map[string]string{}, recent: map[string]recent{}, limiters: map[string]*rate.Limiter{}}
+	return &Service{Config: c, waiting: map[*queue.Job]int{}, chosen: map[string]choice{}, recent: map[string]recent{}, limiters: map[string]*rate.Limiter{}}
 }
 
 // Error is why an order is refused, or a job gave nothing.
@@ -104,6 +107,7 @@ func Errorf(status int, code, format string, args ...any) *Error {
 type Order struct {
 	API, Client, Key string
 	Model            string // as the client names it; "" is the default
+	VAE              string // likewise; "" is the client's choice, "Automatic" the model's own
 	Priority         int
 	Requests         []request.Request // each of Count pictures
 	Output           wire.Output
@@ -120,7 +124,11 @@ func (s *Service) Order(o Order) (*queue.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := queue.Spec{API: o.API, Client: o.Client, Key: o.Key, Model: e.Name, Priority: o.Priority, Note: o.Note}
+	vae, err := s.VAE(o.Client, o.VAE)
+	if err != nil {
+		return nil, err
+	}
+	spec := queue.Spec{API: o.API, Client: o.Client, Key: o.Key, Model: e.Name, VAE: vae.Name, Priority: o.Priority, Note: o.Note}
 	work := 0.0
 	for _, r := range o.Requests {
 		tasks, more, err := s.tasks(e, r, o)
@@ -195,7 +203,7 @@ func (s *Service) Model(client, name string) (catalog.Entry, error) {
 // Chosen is the name of the model that holds for a client which names none.
 func (s *Service) Chosen(client string) string {
 	s.mutex.Lock()
-	name := cmp.Or(s.chosen[client], s.Default)
+	name := cmp.Or(s.chosen[client].model, s.Default)
 	s.mutex.Unlock()
 	if name != "" {
 		return name
@@ -212,12 +220,52 @@ func (s *Service) Choose(client, name string) error {
 	if err != nil {
 		return err
 	}
+	s.choose(client, func(c *choice) { c.model = e.Name })
+	return nil
+}
+
+// choose changes what holds for a client.
+func (s *Service) choose(client string, change func(*choice)) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if len(s.chosen) > 10_000 {
 		clear(s.chosen)
 	}
-	s.chosen[client] = e.Name
+	c := s.chosen[client]
+	change(&c)
+	s.chosen[client] = c
+}
+
+// OwnVAE reports whether a text is a name for a model's own autoencoder.
+func OwnVAE(name string) bool {
+	return slices.Contains([]string{"automatic", "none"}, strings.ToLower(name))
+}
+
+// VAE finds the autoencoder that a client names, or the one that holds for it; its name
+// is empty if that is the model's own.
+func (s *Service) VAE(client, name string) (catalog.Entry, error) {
+	if name == "" {
+		s.mutex.Lock()
+		name = s.chosen[client].vae
+		s.mutex.Unlock()
+	}
+	if name == "" || OwnVAE(name) {
+		return catalog.Entry{}, nil
+	}
+	e, err := s.Catalog.Lookup("VAE", name, catalog.VAE)
+	if err != nil {
+		return e, &Error{Status: http.StatusNotFound, Code: "model_not_found", Param: "VAE", Message: err.Error()}
+	}
+	return e, nil
+}
+
+// ChooseVAE sets the autoencoder that holds for a client.
+func (s *Service) ChooseVAE(client, name string) error {
+	e, err := s.VAE(client, cmp.Or(name, "Automatic"))
+	if err != nil {
+		return err
+	}
+	s.choose(client, func(c *choice) { c.vae = e.Name })
 	return nil
 }
 

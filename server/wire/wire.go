@@ -70,8 +70,9 @@ const (
 // Model is a file to open.
 type Model struct {
 	Role string `json:"role"`
-	Path string `json:"path"` // "" is the built-in model
-	Name string `json:"name"` // as requests name it
+	Path string `json:"path"`          // "" is the built-in model
+	Name string `json:"name"`          // as requests name it
+	VAE  string `json:"vae,omitempty"` // a file whose autoencoder is in place of the model's own
 	Hash string `json:"hash,omitempty"`
 }
 
@@ -156,6 +157,9 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
+// ErrTooLarge is the error of a message that is not sent.
+var ErrTooLarge = errors.New("the message is too large")
+
 // Writer writes messages; its methods may be called from any goroutine.
 type Writer struct {
 	mutex sync.Mutex
@@ -179,7 +183,7 @@ func (w *Writer) Write(m Message) error {
 		head = binary.BigEndian.AppendUint32(head, uint32(len(p)))
 	}
 	if len(text) > MaxJSON || len(m.Parts) > MaxParts || total > MaxBytes {
-		return fmt.Errorf("a message must be at most %d bytes of JSON and %d bytes in %d parts, got %d and %d in %d", MaxJSON, MaxBytes, MaxParts, len(text), total, len(m.Parts))
+		return fmt.Errorf("%w: it must be at most %d bytes of JSON and %d bytes in %d parts, got %d and %d in %d", ErrTooLarge, MaxJSON, MaxBytes, MaxParts, len(text), total, len(m.Parts))
 	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()

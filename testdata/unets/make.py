@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel
-from safetensors.torch import save_file
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, LatentConsistencyModelPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).resolve().parent
 PREFIX = "model.diffusion_model."
@@ -117,6 +117,19 @@ def time_ids(unet, ids):
     return unet.add_time_proj(ids.flatten()).reshape(len(ids), -1)
 
 
+def sample(unet, guidance):
+    """The latent after five steps of Euler's method, of the prompt and noise of ../pipelines."""
+    given = load_file(HERE.parent / "pipelines" / "pipeline.safetensors")
+    scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+    pipeline = StableDiffusionPipeline(AutoencoderKL(block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4), None, None, unet, scheduler, None, None, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    # The pipeline multiplies latents by the scheduler's first sigma.
+    scheduler.set_timesteps(5)
+    noise = given["sd1.noise"] * given["sd1.sigmas"][0] / scheduler.init_noise_sigma
+    return pipeline(prompt_embeds=given["sd1.cond.embedding"], latents=noise, num_inference_steps=5, guidance_scale=guidance,
+                    output_type="latent").images
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
@@ -138,6 +151,8 @@ def main():
         config = json.loads(unet.to_json_string())
         configs[name] = {k: v for k, v in config.items() if not k.startswith("_")} | {"_class_name": "UNet2DConditionModel"}
         out[f"{name}.out"] = unet(x, t, context, **more).sample
+        if name == "lcm":
+            out["lcm.latent"] = sample(unet, GUIDANCE[1])
         for key, v in unet.state_dict().items():
             ldm = original(key, unet.config.layers_per_block, len(has), has)
             script = original(key, unet.config.layers_per_block, len(has), has, True)

@@ -76,14 +76,14 @@ func (m *model) complete(l *ldm.Model) error {
 
 // Encode encodes a text and the request's micro-conditions. For the base model the
 // embedding of an empty negative prompt is replaced by zeros, as in AUTOMATIC1111,
-// stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt). The
-// refiner gets the empty text's embedding.
+// stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt),
+// unless the file says otherwise. The refiner gets the empty text's embedding.
 func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := m.Model.Encode(ctx, text, q.ClipSkip, memo)
 	if err != nil {
 		return pipeline.Condition{}, err
 	}
-	if negative && text == "" && !m.refines {
+	if negative && text == "" && !m.refines && !m.Config.EncodesEmpty {
 		e = ldm.Encoding{Context: e.Context.Like(), Pooled: make([]float32, len(e.Pooled))}
 	}
 	y := append([]float32(nil), e.Pooled...)
