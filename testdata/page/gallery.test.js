@@ -2,7 +2,8 @@
 
 import { draw, expect, pixels, ready, test } from "./fixture.js";
 
-test("the lightbox shows a picture, its parameters, and the next one", async ({ page, open }) => {
+test("the lightbox shows a picture, its parameters, and the next one", async ({ page, open, context }) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await open();
   await draw(page, { prompt: "a red apple", seed: "1" });
   await draw(page, { prompt: "a banana", seed: "2" });
@@ -15,6 +16,9 @@ test("the lightbox shows a picture, its parameters, and the next one", async ({ 
   await expect(box.locator("dl")).toContainText("Seed1");
   await box.getByRole("button", { name: "The newer picture" }).click();
   await expect(box.locator(".prompt-text")).toHaveText("a banana");
+  await box.getByRole("button", { name: "Copy the parameters" }).click();
+  await expect(page.locator(".notice")).toHaveText("Copied.");
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/^a banana\nSteps: 4, .*Seed: 2/);
   await page.keyboard.press("z");
   await expect(box.locator(".view")).toHaveClass(/actual/);
   await page.keyboard.press("Escape");
@@ -90,6 +94,12 @@ test("many pictures come a page at a time", async ({ page, open }) => {
     })
     .toBe(180);
   await expect(page.locator(".day h2").first()).toContainText("Today");
+
+  // Coming back to the tab asks for the newest ones, and keeps the others.
+  const asked = page.waitForResponse((r) => /pictures\?limit=\d+$/.test(r.url()));
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await asked;
+  await expect(page.locator(".tile")).toHaveCount(180);
 });
 
 test("the page says when the server is gone, and goes on when it is back", async ({ browser, start }) => {

@@ -163,6 +163,26 @@ test("a mask is painted, and only what it covers is redrawn", async ({ page, ope
   await expect.poll(() => painted(page)).toBe(erased);
 });
 
+test("a mask is loaded from a file and saved to one", async ({ page, open }) => {
+  await open();
+  await page.getByText("Inpaint", { exact: true }).first().click();
+  const choose = async (button, file) => {
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("button", { name: button }).click()]);
+    await chooser.setFiles({ name: "a.png", mimeType: "image/png", buffer: png(file) });
+  };
+  await choose("Choose a picture", { width: 96, height: 64 });
+  await page.locator("#generate").click();
+  await expect(page.locator(".notice.error")).toContainText("Paint over what is to be redrawn first.");
+  await page.getByRole("button", { name: "Paint a mask" }).click();
+  await choose("Load a mask", { width: 48, height: 32, colour: [255, 255, 255] }); // of another size
+  await expect.poll(() => painted(page)).toBe(96 * 64);
+  await stroke(page, [0, 0], [10, 0]);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save the mask" }).click()]);
+  expect(download.suggestedFilename()).toBe("mask.png");
+  await page.getByRole("button", { name: "Discard" }).click();
+  await expect(page.locator(".source .mask")).toHaveCount(0);
+});
+
 test("a picture is chosen, drawn again larger, and sent anew when the server forgot it", async ({ page, open }) => {
   await open();
   await page.getByText("Upscale", { exact: true }).first().click();

@@ -107,11 +107,14 @@ function bytes(n) {
   return n < 1e6 ? `${Math.max(1, Math.round(n / 1000))} kB` : `${(n / 1e6).toFixed(1)} MB`;
 }
 
+/** Copies the parameters; browsers let pages of this machine and of https alone do so. */
 async function copy(p) {
-  await navigator.clipboard.writeText(p.parameters).then(
-    () => notice("Copied."),
-    () => notice("The browser does not let this page copy.", { error: true }),
-  );
+  try {
+    await navigator.clipboard.writeText(p.parameters);
+    notice("Copied.");
+  } catch {
+    notice("The browser does not let this page copy.", { error: true });
+  }
 }
 
 /** What the picture says, read by the server. */

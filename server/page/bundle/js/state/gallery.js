@@ -19,12 +19,15 @@ export function addPictures(list) {
   if (fresh.length) pictures.value = [...fresh.reverse(), ...pictures.peek()];
 }
 
-/** Asks for the newest ones. */
+/** Asks for the newest ones; older ones that are known stay. */
 export async function loadNewest() {
   const reply = await api.pictures();
   const known = new Map(pictures.peek().map((p) => [p.id, p]));
-  pictures.value = reply.pictures.map((p) => ({ ...known.get(p.id), ...p }));
-  more.value = Boolean(reply.next);
+  const newest = reply.pictures.map((p) => ({ ...known.get(p.id), ...p }));
+  const since = Date.parse(newest.at(-1)?.created);
+  const older = reply.next ? pictures.peek().filter((p) => Date.parse(p.created) < since) : [];
+  pictures.value = [...newest, ...older];
+  if (!older.length) more.value = Boolean(reply.next);
 }
 
 let loading = false;
