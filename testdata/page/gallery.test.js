@@ -14,10 +14,17 @@ test("the lightbox shows a picture, its parameters, and the next one", async ({ 
   await page.keyboard.press("ArrowRight");
   await expect(box.locator(".prompt-text")).toHaveText("a red apple");
   await expect(box.locator("dl")).toContainText("Seed1");
+  await box.getByRole("button", { name: "Inpaint" }).focus(); // which is drawn anew with the next picture
+  await page.keyboard.press("ArrowLeft");
+  await expect(box.locator(".prompt-text")).toHaveText("a banana");
+  await page.keyboard.press("ArrowRight");
+  await expect(box.locator(".prompt-text")).toHaveText("a red apple");
   await box.getByRole("button", { name: "The newer picture" }).click();
   await expect(box.locator(".prompt-text")).toHaveText("a banana");
   await box.getByRole("button", { name: "Copy the parameters" }).click();
   await expect(page.locator(".notice")).toHaveText("Copied.");
+  await box.getByRole("button", { name: "Close the message" }).click(); // it is before the dialog, not below
+  await expect(page.locator(".notice")).toHaveCount(0);
   expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/^a banana\nSteps: 4, .*Seed: 2/);
   await page.keyboard.press("z");
   await expect(box.locator(".view")).toHaveClass(/actual/);

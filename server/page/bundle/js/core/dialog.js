@@ -1,21 +1,33 @@
 // Dialogs, as the browser has them: they keep the focus, Escape closes them.
 
-import { h } from "./dom.js";
+import { h, topDialog } from "./dom.js";
 import { icon } from "./icons.js";
+import { placeNotices } from "./notices.js";
 
-/** Opens a dialog that is gone when it is closed. done is called with its returnValue. */
-export function openDialog(spec, props, children, done) {
+/**
+ * Opens a dialog that is gone when it is closed. done is called with its returnValue,
+ * keys with the keys that are pressed while it is in front, wherever the focus is: it is
+ * lost when what had it is drawn anew.
+ */
+export function openDialog(spec, { keys, ...props }, children, done) {
   const dialog = h("dialog." + spec, props, children);
+  const listen = (e) => {
+    if (topDialog() === dialog) keys?.(e);
+  };
+  document.addEventListener("keydown", listen);
   dialog.addEventListener("close", () => {
+    document.removeEventListener("keydown", listen);
+    placeNotices();
     dialog.remove();
     done?.(dialog.returnValue);
   });
   dialog.addEventListener("click", (e) => {
-    // the backdrop is part of the dialog's element
+    // The backdrop is part of the dialog's element.
     if (e.target === dialog && !spec.includes("full")) dialog.close();
   });
   document.body.append(dialog);
   dialog.showModal();
+  placeNotices();
   return dialog;
 }
 

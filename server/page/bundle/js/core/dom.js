@@ -52,6 +52,9 @@ export function render(el, make) {
   return el;
 }
 
+/** The dialog that is in front of everything, or undefined. */
+export const topDialog = () => [...document.querySelectorAll("dialog[open]")].at(-1);
+
 let count = 0;
 
 /** An id for labels. */

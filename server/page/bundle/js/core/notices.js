@@ -1,6 +1,6 @@
 // Short messages at the page's edge, and what only screen readers are told.
 
-import { h } from "./dom.js";
+import { h, topDialog } from "./dom.js";
 import { icon } from "./icons.js";
 
 const polite = h("p.hidden", { role: "status" });
@@ -9,6 +9,16 @@ const urgent = h("p.hidden", { role: "alert" });
 /** Puts the messages' places into the page. */
 export function mountNotices(el) {
   el.append(polite, urgent);
+}
+
+/**
+ * Puts the messages where they are seen and heard: what is outside of an open dialog is
+ * neither.
+ */
+export function placeNotices() {
+  const all = document.getElementById("notices");
+  const host = topDialog() ?? document.body;
+  if (all.parentElement !== host) host.append(all);
 }
 
 /** Says something to screen readers alone. */

@@ -49,7 +49,7 @@ export function editMask(picture) {
   const act = { surface, painting, zoom, fit, finish, discard: () => dialog.close() };
   const dialog = openDialog(
     "full.masking",
-    { "aria-label": "Mask", onkeydown: (e) => keys(e, act, board) },
+    { "aria-label": "Mask", keys: (e) => keys(e, act, board) },
     [toolbar(act, changes), board],
     () => watch.disconnect(),
   );
@@ -190,13 +190,14 @@ function keys(e, { surface, painting, zoom, fit }, board) {
   const pick = (name) => () => {
     painting.tool.value = name;
   };
+  const free = e.target === board || e.target === document.body; // no slider, no button
   let run = null;
   if (control) {
     run = { z: () => (e.shiftKey ? surface.redo() : surface.undo()), y: () => surface.redo() }[key];
   } else if (arrows[e.key]) {
-    run = e.target === board && (() => painting.step(...arrows[e.key], e.shiftKey));
+    run = free && (() => painting.step(...arrows[e.key], e.shiftKey));
   } else if (key === " ") {
-    run = e.target === board && (() => painting.dab());
+    run = free && (() => painting.dab());
   } else {
     run = {
       b: pick("brush"),

@@ -44,7 +44,7 @@ export function openLightbox(first) {
     e.preventDefault();
     run();
   };
-  dialog = openDialog("full.lightbox", { "aria-label": "Picture", onkeydown: keys }, [
+  dialog = openDialog("full.lightbox", { "aria-label": "Picture", keys }, [
     h(
       "div.view",
       { class: () => (actual.value ? "view actual" : "view") },
