@@ -77,7 +77,7 @@ func (s *served) stop() {
 	select {
 	case err := <-s.ended:
 		require.NoError(s, err, "%s", s.log)
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		require.Fail(s, "the server does not end", "%s", s.log)
 	}
 }
@@ -201,7 +201,7 @@ func TestServedPictures(t *testing.T) {
 
 // A server that is asked to end finishes what it draws, and takes nothing more.
 func TestServeEnds(t *testing.T) {
-	s := serve(t, nil, "-m", tinyModel(t))
+	s := serve(t, nil, "-m", tinyModel(t), "--drain", "90s")
 	done := make(chan map[string]any, 1)
 	go func() {
 		done <- s.post("/sdapi/v1/txt2img", map[string]any{"prompt": "a fox", "steps": 200, "width": 64, "height": 64})

@@ -81,6 +81,9 @@ func (a *API) upscale(ctx context.Context, client string, img *image.NRGBA, name
 	if width < 1 || height < 1 || width > 4*request.MaxSide || height > 4*request.MaxSide || width*height > 4*a.service.Limits.Pixels {
 		return nil, service.Errorf(http.StatusBadRequest, "too_many_pixels", "an upscaled picture of %dx%d pixels is too large", width, height)
 	}
+	if plainUpscaler(name) {
+		defer a.service.Inputs.Gate.Enter()()
+	}
 	switch strings.ToLower(name) {
 	case "", "none", "lanczos":
 		return imaging.Resize(img, width, height, imaging.Lanczos), nil

@@ -45,17 +45,9 @@ func (d *decoder) pictures() error {
 	if d.Err() != nil {
 		return d.Err()
 	}
-	var all []*image.NRGBA
-	pixels := 0
-	for i, text := range images {
-		img, err := d.service.Inputs.Text(d.ctx, text)
-		if err != nil {
-			return loose.Errors{{Loc: []any{"body", "init_images", i}, Msg: "Invalid image: " + err.Error(), Type: "value_error"}}
-		}
-		if pixels += len(img.Pix) / 4; pixels > d.service.Limits.Inputs {
-			return service.Errorf(http.StatusRequestEntityTooLarge, "too_large", "all pictures together must have at most %d pixels", d.service.Limits.Inputs)
-		}
-		all = append(all, img)
+	all, err := d.initial(images)
+	if err != nil {
+		return err
 	}
 	var mask *image.Gray
 	if masked {
@@ -68,14 +60,46 @@ func (d *decoder) pictures() error {
 	strength := d.out.denoising
 	d.request.Strength = &strength
 	d.guidance()
+	fitted := make([]*request.Request, len(all)) // which the pictures that begin with it share
+	for i, img := range all {
+		r := *d.request
+		leave := d.service.Inputs.Gate.Enter()
+		fit(&r, img, mask, mode)
+		leave()
+		fitted[i] = &r
+	}
 	d.spread(func(r *request.Request, i int) {
-		img := all[0]
+		of := fitted[0]
 		if len(all) > 1 {
-			img = all[i%d.out.batch]
+			of = fitted[i%d.out.batch]
 		}
-		fit(r, img, mask, mode)
+		r.Image, r.Mask = of.Image, of.Mask
 	})
 	return nil
+}
+
+// initial decodes the initial pictures, if what is asked for with them is within the
+// limits.
+func (d *decoder) initial(images []string) (all []*image.NRGBA, err error) {
+	limits := d.service.Limits
+	if n := d.out.batch * d.out.iterations; n > limits.Pictures {
+		return nil, service.Errorf(http.StatusBadRequest, "too_many_pictures", "at most %d pictures a request, got %d", limits.Pictures, n)
+	}
+	if n := d.request.Width * d.request.Height; n > limits.Pixels {
+		return nil, service.Errorf(http.StatusBadRequest, "too_many_pixels", "at most %d pixels a picture, got %d", limits.Pixels, n)
+	}
+	pixels := 0
+	for i, text := range images {
+		img, err := d.service.Inputs.Text(d.ctx, text)
+		if err != nil {
+			return nil, loose.Errors{{Loc: []any{"body", "init_images", i}, Msg: "Invalid image: " + err.Error(), Type: "value_error"}}
+		}
+		if pixels += len(img.Pix) / 4; pixels > limits.Inputs {
+			return nil, service.Errorf(http.StatusRequestEntityTooLarge, "too_large", "all pictures together must have at most %d pixels", limits.Inputs)
+		}
+		all = append(all, img)
+	}
+	return all, nil
 }
 
 // fit puts an initial picture and its mask into a request, at the size that is drawn.

@@ -19,6 +19,20 @@ import (
 type Reader struct {
 	MaxPixels int      // of a picture; 0 means picture.MaxPixels
 	Web       *Fetcher // nil refuses addresses
+	Gate      Gate     // nil lets any number of pictures be decoded at once
+}
+
+// Gate bounds how many pictures are decoded or resized at once, whoever sends them: each
+// may take a quarter of a gigabyte.
+type Gate chan struct{}
+
+// Enter waits for its turn; what it returns ends it.
+func (g Gate) Enter() (leave func()) {
+	if g == nil {
+		return func() {}
+	}
+	g <- struct{}{}
+	return func() { <-g }
 }
 
 // ErrWeb is the error for an address where none are allowed.
@@ -78,5 +92,6 @@ func (r Reader) Data(data []byte) (*image.NRGBA, error) {
 	if r.MaxPixels > 0 && size.X*size.Y > r.MaxPixels {
 		return nil, fmt.Errorf("must have at most %d pixels, got %dx%d", r.MaxPixels, size.X, size.Y)
 	}
+	defer r.Gate.Enter()()
 	return picture.Read(bytes.NewReader(data))
 }

@@ -194,10 +194,10 @@ func TestBreakerTimes(t *testing.T) {
 
 // A worker that makes no progress is ended, and so is one that gives no sign of life.
 func TestHang(t *testing.T) {
-	q, p := newPool(t, queue.Limits{}, Config{Stall: 400 * time.Millisecond, Silence: 5 * time.Second, Retries: -1})
+	q, p := newPool(t, queue.Limits{}, Config{Stall: 1500 * time.Millisecond, Silence: 5 * time.Second, Retries: -1})
 	v := wait(t, add(t, q, "a", task(fake.Hang, 1)))
 	require.Equal(t, "worker_lost", v.Err.Code)
-	require.Contains(t, v.Err.Message, "made no progress for 400ms")
+	require.Contains(t, v.Err.Message, "made no progress for 1.5s")
 	require.Equal(t, queue.Done, wait(t, add(t, q, "a", task("x", 1))).State)
 	for _, pid := range p.pids() {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"image"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,22 @@ func (s Spec) Opens() string {
 	return s.Model + With + s.VAE
 }
 
+// inputs are the bytes of the pictures that the job begins with, which tasks may share.
+func (s Spec) inputs() (bytes int64) {
+	seen := map[image.Image]bool{}
+	for _, t := range s.Tasks {
+		for _, img := range []image.Image{t.Request.Image, t.Request.Mask} {
+			if img == nil || seen[img] {
+				continue
+			}
+			seen[img] = true
+			size := img.Bounds().Size()
+			bytes += 4 * int64(size.X) * int64(size.Y)
+		}
+	}
+	return bytes
+}
+
 // With is between the names of a model and its autoencoder.
 const With = " with "
 
@@ -93,6 +110,7 @@ type Job struct {
 
 	queue  *Queue
 	order  uint64
+	inputs int64           // bytes of the pictures that it begins with
 	ctx    context.Context // is done when the job has ended
 	cancel context.CancelFunc
 

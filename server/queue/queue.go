@@ -20,6 +20,7 @@ type Limits struct {
 	Keep      time.Duration // how long a job is kept after it ended; 0 means an hour
 	KeepJobs  int           // and how many; 0 means 10,000
 	KeepBytes int64         // and how many bytes of pictures; 0 means 256 MiB
+	Inputs    int64         // bytes of the pictures that jobs which have not ended begin with; 0 means 1 GiB
 }
 
 // Errors of [Queue.Add].
@@ -42,6 +43,7 @@ type Queue struct {
 	waiting  []*Job // in the order in which they are begun
 	ended    []*Job // oldest first
 	bytes    int64  // of the pictures of ended jobs
+	inputs   int64  // of those that the others begin with
 	pictures map[string]*Picture
 	order    uint64
 	stopping bool
@@ -55,6 +57,7 @@ func New(l Limits, changed func()) *Queue {
 	l.Keep = cmp.Or(l.Keep, time.Hour)
 	l.KeepJobs = cmp.Or(l.KeepJobs, 10_000)
 	l.KeepBytes = cmp.Or(l.KeepBytes, 256<<20)
+	l.Inputs = cmp.Or(l.Inputs, 1<<30)
 	if changed == nil {
 		changed = func() {}
 	}
@@ -77,6 +80,7 @@ func (q *Queue) Add(s Spec) (*Job, error) {
 	if len(s.Tasks) == 0 {
 		return nil, errors.New("a job must have at least one picture")
 	}
+	inputs := s.inputs()
 	q.mutex.Lock()
 	defer func() {
 		q.mutex.Unlock()
@@ -89,12 +93,16 @@ func (q *Queue) Add(s Spec) (*Job, error) {
 		return nil, fmt.Errorf("%w: %d jobs wait", ErrFull, len(q.waiting))
 	case q.waitingOf(s.Client) >= q.limits.PerClient:
 		return nil, fmt.Errorf("%w: at most %d may", ErrTooMany, q.limits.PerClient)
+	case inputs > 0 && q.inputs > 0 && q.inputs+inputs > q.limits.Inputs:
+		return nil, fmt.Errorf("%w: the pictures that jobs begin with take %d MB", ErrFull, q.inputs>>20)
 	case s.Key != "" && q.ids[s.Client+"\x00"+s.Key] != "":
 		return nil, ErrDuplicate
 	}
 	q.sweep()
 	q.order++
 	j := newJob(q, s, q.order, q.now())
+	j.inputs = inputs
+	q.inputs += inputs
 	q.jobs[j.ID] = j
 	if s.Key != "" {
 		q.ids[s.Client+"\x00"+s.Key] = j.ID
@@ -260,6 +268,7 @@ func (q *Queue) keep(j *Job, pictures []*Picture) {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	q.ended = append(q.ended, j)
+	q.inputs -= j.inputs
 	for _, p := range pictures {
 		q.bytes += int64(len(p.Data))
 	}

@@ -50,6 +50,26 @@ func TestOrderAndLimits(t *testing.T) {
 	require.ErrorContains(t, err, "at least one picture")
 }
 
+// The pictures that jobs begin with are bounded, whatever they wait for; those that tasks
+// share count once.
+func TestInputs(t *testing.T) {
+	q := New(Limits{Inputs: 10_000}, nil)
+	img := image.NewNRGBA(image.Rect(0, 0, 50, 40)) // 8,000 bytes
+	spec := Spec{Tasks: []Task{{Request: request.Request{Image: img}}, {Request: request.Request{Image: img}}}}
+	one, err := q.Add(spec)
+	require.NoError(t, err)
+	_, err = q.Add(spec)
+	require.ErrorIs(t, err, ErrFull)
+	_, err = q.Add(Spec{Tasks: []Task{{}}})
+	require.NoError(t, err, "one without a picture")
+	q.Cancel(one)
+	_, err = q.Add(spec)
+	require.NoError(t, err)
+	large := Spec{Tasks: []Task{{Request: request.Request{Image: image.NewGray(image.Rect(0, 0, 500, 500))}}}}
+	_, err = New(Limits{Inputs: 10_000}, nil).Add(large)
+	require.NoError(t, err, "one that is alone")
+}
+
 func TestKeys(t *testing.T) {
 	q := New(Limits{}, nil)
 	s := spec("a", 0, 1)

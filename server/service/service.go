@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"image"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,9 @@ func New(c Config) *Service {
 	l.Inputs = cmp.Or(l.Inputs, 2*request.MaxSide*request.MaxSide)
 	l.Burst = cmp.Or(l.Burst, 20)
 	c.Grace = cmp.Or(c.Grace, 15*time.Second)
+	if c.Inputs.Gate == nil {
+		c.Inputs.Gate = make(inputs.Gate, runtime.GOMAXPROCS(0))
+	}
 	return &Service{Config: c, waiting: map[*queue.Job]int{}, chosen: map[string]choice{}, recent: map[string]recent{}, limiters: map[string]*rate.Limiter{}}
 }
 
