@@ -7,6 +7,10 @@
 # make consumer tests how other modules use this one; part of make test
 # make emulate  tests instruction sets that this machine lacks
 #
+# make page-test  tests the page of sdgo serve in Chromium, if Node and Chromium are
+#               there; make page-pictures draws its pictures in docs anew
+# make clients  runs clients of PyPI, npm and Go against sdgo serve; it needs Python,
+#               Node and the network
 # make fuzz-long runs every fuzz target for FUZZ_TIME, by default 10m
 #
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
@@ -44,7 +48,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer clients page-test page-pictures lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
 	go build -o sdgo$(EXE) ./cli/sdgo
@@ -89,8 +93,20 @@ fuzz-long:
 consumer:
 	go test -timeout 30m ./testdata/consumer
 
+# Programs of others against the server; CLIENTS="python node golang".
+# The page of sdgo serve in a real browser; FILE=gallery.test.js runs one file.
+page-test: sdgo
+	sh testdata/page/run.sh $(FILE)
+
+# The page's pictures in the documentation.
+page-pictures: sdgo
+	sh testdata/page/run.sh pictures
+
+clients:
+	sh testdata/clients/run.sh $(CLIENTS)
+
 # The packages that need no C compiler, vetted for other systems.
-PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./csrc/fault/... ./internal/...
+PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./server/... ./hub ./csrc/fault/... ./internal/...
 vet-elsewhere:
 	for system in darwin/arm64 windows/amd64 linux/arm64; do \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} go vet $(PURE) || exit 1; \

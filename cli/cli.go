@@ -32,12 +32,16 @@ func commands() []*command {
 		interpolateCommand(),
 		upscaleCommand(),
 		batchCommand(),
+		serveCommand(),
+		modelsCommand(),
+		pullCommand(),
 		convertCommand(),
 		infoCommand(),
 		samplersCommand(),
 		sigmasCommand(),
 		benchCommand(),
 		devicesCommand(),
+		workerCommand(),
 		versionCommand(),
 	}
 }
@@ -54,7 +58,13 @@ func Run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 	c, f, err := parse(commands(), args)
 	if err == nil {
 		log = p.log(f)
-		err = abandonable(ctx, func() error { return c.run(ctx, p, f) })
+		findModels(p, f)
+		run := func() error { return c.run(ctx, p, f) }
+		if c.patient {
+			err = run()
+		} else {
+			err = abandonable(ctx, run)
+		}
 	}
 	if err == nil {
 		err = p.stdout.err

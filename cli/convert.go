@@ -207,7 +207,7 @@ func within(folder, file string) bool {
 // writeConverted converts a model and reports the result.
 func writeConverted(ctx context.Context, p *program, f *flags, m *convert.Model, out string, o convert.Options) error {
 	style, w := p.style(f)
-	progress := report.NewBytes(style, w, p.now)
+	progress := report.NewBytes("convert", style, w, p.now)
 	defer progress.Close()
 	o.Progress = progress.Advance
 	start := p.now()

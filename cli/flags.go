@@ -20,6 +20,7 @@ type command struct {
 	flags                 []urfave.Flag
 	run                   func(ctx context.Context, p *program, f *flags) error
 	events                bool // with --json it writes events, errors among them
+	patient               bool // it ends by itself when ctx is done, however long that takes
 }
 
 // flag finds a flag by one of its names.

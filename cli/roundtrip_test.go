@@ -148,6 +148,7 @@ func (d dice) beginning(r *sd.Request) {
 	}
 	if d.maybe() {
 		r.MaskGrow, r.MaskBlur, r.MaskFeather = 1+d.IntN(3), d.between(0, 2), sd.Int(d.IntN(5))
+		r.MaskFill = []sd.MaskFill{sd.MaskOriginal, sd.MaskFilled, sd.MaskNoise, sd.MaskNothing}[d.IntN(4)]
 	}
 }
 
@@ -205,7 +206,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		default:
 			g.esrgan, g.args = true, append(g.args, "--hires-upscaler", absolute(t, enlarge2))
 		}
-		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 23)), g}, seen) })
+		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}
 	for _, f := range requests.Fields() {
 		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below

@@ -140,6 +140,7 @@ const (
 	DiT         = family.DiT         // diffusion transformers by class
 	TAESD       = family.TAESD       // tiny autoencoder
 	ESRGAN      = family.ESRGAN      // upscaler
+	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
 
 // Prefixes of the networks' canonical names.

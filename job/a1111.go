@@ -38,7 +38,7 @@ const (
 // settingsOrder is the order of settings, as pictures have had them from the beginning.
 func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
-		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Canvas",
+		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Masked content", "Canvas",
 		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
 		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}

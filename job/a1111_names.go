@@ -150,13 +150,24 @@ func readEta(f Field, d *reading) {
 	}
 }
 
-// readWhatIsSo reads settings that say what a request does anyway, and refuses what it
+// readMaskFill reads what the masked part began with; AUTOMATIC1111 says "latent noise"
+// and "latent nothing".
+func readMaskFill(f Field, d *reading) {
+	value, ok := d.take(f.A1111)
+	if !ok {
+		return
+	}
+	if err := f.of.set(&d.params.Request, strings.TrimPrefix(value, "latent ")); err != nil {
+		d.refuse(f.A1111, err)
+	}
+}
+
+// readWhatIsSo reads a setting that says what a request does anyway, and refuses what it
 // cannot do.
 func (d *reading) readWhatIsSo() {
-	for _, s := range []struct{ key, value string }{{"Masked content", "original"}, {"Mask mode", "Inpaint masked"}} {
-		if value, ok := d.take(s.key); ok && value != s.value {
-			d.refuse(s.key, fmt.Errorf("must be %s", s.value))
-		}
+	const key, usual = "Mask mode", "Inpaint masked"
+	if value, ok := d.take(key); ok && value != usual {
+		d.refuse(key, fmt.Errorf("must be %s", usual))
 	}
 }
 

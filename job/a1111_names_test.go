@@ -151,9 +151,10 @@ func TestA1111NamesAreKnown(t *testing.T) {
 // Values that say what is the case anyway are read, others are refused by name; eta has
 // the name of the option that it is.
 func TestA1111OtherSettings(t *testing.T) {
-	_, unread, err := ReadText("x\nSteps: 20, Sampler: Euler, Seed: 1, Masked content: fill, Mask mode: Inpaint masked, Version: v1.10.1")
+	got, unread, err := ReadText("x\nSteps: 20, Sampler: Euler, Seed: 1, Masked content: latent noise, Mask mode: Inpaint not masked, Version: v1.10.1")
 	require.NoError(t, err)
-	require.Equal(t, []Unread{{"Masked content", "fill", "must be original"}}, unread)
+	require.Equal(t, request.MaskNoise, got.MaskFill)
+	require.Equal(t, []Unread{{"Mask mode", "Inpaint not masked", "must be Inpaint masked"}}, unread)
 
 	for name, key := range map[string]string{"ddim": "Eta DDIM", "DDIM CFG++": "Eta DDIM", "Euler a": "Eta"} {
 		r := request.Request{Sampler: name, SamplerOptions: options{"eta": 0.25}}
@@ -164,7 +165,7 @@ func TestA1111OtherSettings(t *testing.T) {
 		require.Empty(t, unread)
 		require.Equal(t, r.SamplerOptions, got.SamplerOptions, text)
 	}
-	got, unread, err := ReadText("x\nSteps: 20, Sampler: DDIM, Seed: 1, Eta: 0.5, Version: sdgo 0.1.0") // as before
+	got, unread, err = ReadText("x\nSteps: 20, Sampler: DDIM, Seed: 1, Eta: 0.5, Version: sdgo 0.1.0") // as before
 	require.NoError(t, err)
 	require.Empty(t, unread)
 	require.Equal(t, options{"eta": 0.5}, got.SamplerOptions)
@@ -179,4 +180,11 @@ func TestQuotedAsJSON(t *testing.T) {
 		require.Equal(t, map[string]string{"Key": text}, webUIParse("Key: "+quoted(text)))
 		require.Equal(t, []kv{{"Key", text}}, parseLine("Key: "+quoted(text)).settings)
 	}
+}
+
+func TestSettings(t *testing.T) {
+	require.Equal(t, map[string]string{"Prompt": "a fox,\nred", "Negative prompt": "blurry", "Steps": "9", "Sampler": "Euler a", "Seed": "42", "Size-1": "64", "Size-2": "32", "Model": "a, b", "Mine": "1x"},
+		Settings("a fox,\nred\nNegative prompt: blurry\nSteps: 9, Sampler: Euler a, Seed: 42, Size: 64x32, Model: \"a, b\", Mine: 1x"))
+	require.Equal(t, map[string]string{"Prompt": "a fox", "Negative prompt": ""}, Settings("a fox"))
+	require.Empty(t, Settings(strings.Repeat("x", maxParameters+1)))
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sdgo/sdgo/sd/request"
 )
 
 // parsed is a text in AUTOMATIC1111's layout, taken apart.
@@ -38,6 +40,30 @@ func parseText(text string, known func(key string) bool) parsed {
 		end = begin - 1
 	}
 	return parsed{body: text}
+}
+
+// Settings takes a text apart as AUTOMATIC1111's web UI does, and not further: both
+// prompts and the settings, by the names that the text has for them; sizes are two
+// settings, such as Size-1 and Size-2. It is empty of a text that is too long.
+func Settings(text string) map[string]string {
+	all := map[string]string{}
+	if len(text) > maxParameters {
+		return all
+	}
+	d := newReading(parseText(text, knownKeys(Fields())))
+	d.readPrompts()
+	all["Prompt"], all["Negative prompt"] = d.params.Prompt, d.params.NegativePrompt
+	for i, s := range d.settings {
+		if s.key == "" || d.used[i] {
+			continue
+		}
+		if p, err := size(0, request.MaxSide).parse(s.value); err == nil {
+			all[s.key+"-1"], all[s.key+"-2"] = strconv.Itoa(p.X), strconv.Itoa(p.Y)
+			continue
+		}
+		all[s.key] = s.value
+	}
+	return all
 }
 
 // isSettings reports whether what was read from a line are settings and no prompt: at

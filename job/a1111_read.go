@@ -67,11 +67,7 @@ func ReadText(text string) (request.Params, []Unread, error) {
 		return request.Params{}, nil, fmt.Errorf("must be at most %d bytes of parameters, got %d", maxParameters, len(text))
 	}
 	fields := Fields()
-	known := map[string]bool{}
-	for _, f := range fields {
-		known[strings.ToLower(f.A1111)] = f.A1111 != ""
-	}
-	d := newReading(parseText(text, func(key string) bool { return known[strings.ToLower(key)] }))
+	d := newReading(parseText(text, knownKeys(fields)))
 	for _, s := range []struct {
 		key string
 		to  *string
@@ -96,6 +92,15 @@ func ReadText(text string) (request.Params, []Unread, error) {
 	d.passes(fields)
 	d.readWhatIsSo()
 	return d.params, d.unread(), nil
+}
+
+// knownKeys reports which settings are fields'.
+func knownKeys(fields []Field) func(key string) bool {
+	known := map[string]bool{}
+	for _, f := range fields {
+		known[strings.ToLower(f.A1111)] = f.A1111 != ""
+	}
+	return func(key string) bool { return known[strings.ToLower(key)] }
 }
 
 // reading is a text that is being read.

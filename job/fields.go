@@ -146,6 +146,12 @@ func table() []Field {
 			of: optional(whole(0, 256), func(r *req) **int { return &r.MaskFeather }),
 		},
 		{
+			Path: "MaskFill", Flag: "mask-fill", A1111: "Masked content", API: "inpainting_fill", Arg: "NAME", For: Inpaint | Batch,
+			Help: "what the masked part begins with: the picture itself, the colours around it, noise, or nothing", Default: "original",
+			of:   plain(oneOf(request.MaskOriginal, request.MaskFilled, request.MaskNoise, request.MaskNothing), func(r *req) *request.MaskFill { return &r.MaskFill }),
+			read: readMaskFill,
+		},
+		{
 			Path: "OnlyMasked", Flag: "only-masked", A1111: "Inpaint area", API: "inpaint_full_res", For: Inpaint | Batch,
 			Help: "draw only the part around the mask, at width x height, and put it back into the picture",
 			of:   plain(truth(), func(r *req) *bool { return &r.OnlyMasked }),

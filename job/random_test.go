@@ -193,10 +193,13 @@ func (d dice) beginning(r *request.Request) {
 		r.Canvas = image.Pt(72+8*d.IntN(10), 64+8*d.IntN(10))
 	}
 	if d.maybe() {
-		r.MaskGrow, r.MaskBlur = d.whole(-4, 1024), d.between(0, 4) // some of the mask must stay
+		r.MaskGrow, r.MaskBlur = d.whole(-3, 1024), d.between(0, 4) // some of the mask must stay
 	}
 	if d.maybe() {
 		r.MaskFeather = request.Int(d.whole(0, 256))
+	}
+	if d.maybe() {
+		r.MaskFill = []request.MaskFill{request.MaskOriginal, request.MaskFilled, request.MaskNoise, request.MaskNothing}[d.IntN(4)]
 	}
 	if r.MaskBlur == 0 && d.maybe() {
 		if r.OnlyMasked = true; d.maybe() {

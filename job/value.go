@@ -97,7 +97,8 @@ func oneOf[T ~string](words ...T) form[T] {
 	for i, w := range words {
 		list[i] = string(w)
 	}
-	all := strings.Join(list, " or ")
+	last := len(list) - 1
+	all := strings.Join(list[:last], ", ") + " or " + list[last]
 	return form[T]{KindText, all, func(text string) (T, error) {
 		for _, w := range words {
 			if text == string(w) {

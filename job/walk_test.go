@@ -144,6 +144,8 @@ func valueOf(f Field) string {
 		return "18446744073709551610"
 	case f.Path == "RNG":
 		return "philox"
+	case f.Path == "MaskFill":
+		return "noise"
 	case f.Path == "Sampler", f.Path == "Hires.Sampler":
 		return "heun"
 	case f.Path == "Schedule", f.Path == "Hires.Schedule":

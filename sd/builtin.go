@@ -15,6 +15,16 @@ type builtin struct {
 	data []byte
 }
 
+// Builtin is the model that an empty path of [Open] stands for: its name, and the bytes
+// of its file, which must not be changed. ok is false in a program without one.
+func Builtin() (name string, data []byte, ok bool) {
+	b := registered()
+	if b == nil {
+		return "", nil, false
+	}
+	return b.name, b.data, true
+}
+
 // theBuiltin is written once, while the program starts.
 var theBuiltin atomic.Pointer[builtin]
 

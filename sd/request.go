@@ -12,6 +12,7 @@ type (
 	HiresPass      = request.HiresPass
 	Interpolation  = request.Interpolation
 	RNG            = request.RNG
+	MaskFill       = request.MaskFill
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -29,6 +30,14 @@ type (
 const (
 	TorchRNG  = request.TorchRNG
 	PhiloxRNG = request.PhiloxRNG
+)
+
+// What the masked part of a picture begins with, [Request.MaskFill].
+const (
+	MaskOriginal = request.MaskOriginal
+	MaskFilled   = request.MaskFilled
+	MaskNoise    = request.MaskNoise
+	MaskNothing  = request.MaskNothing
 )
 
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.

@@ -68,7 +68,7 @@ func TestBytes(t *testing.T) {
 	} {
 		var w bytes.Buffer
 		c := newClock()
-		b := NewBytes(style, &w, c.now)
+		b := NewBytes("convert", style, &w, c.now)
 		for n := int64(1000); n <= 2000; n += 100 {
 			b.Advance(n, 2000)
 			c.advance(100 * time.Millisecond)
@@ -80,7 +80,7 @@ func TestBytes(t *testing.T) {
 		require.Equal(t, want, w.String())
 	}
 	var w bytes.Buffer
-	b := NewBytes(Bars, &w, newClock().now)
+	b := NewBytes("convert", Bars, &w, newClock().now)
 	b.Advance(1000, 2000)
 	require.Contains(t, w.String(), "converting")
 	require.Contains(t, w.String(), "50%")

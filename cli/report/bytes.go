@@ -8,8 +8,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Bytes shows how much of a file is converted.
+// Bytes shows how much of a file is converted or fetched.
 type Bytes struct {
+	verb  string
 	style Style
 	w     io.Writer
 	now   func() time.Time
@@ -23,9 +24,10 @@ type BytesDone struct {
 	Of   int64 `json:"of"`
 }
 
-// NewBytes shows progress in a style on w. now is the clock.
-func NewBytes(style Style, w io.Writer, now func() time.Time) *Bytes {
-	return &Bytes{style: style, w: w, now: now}
+// NewBytes shows progress in a style on w. now is the clock; the verb, such as convert or
+// fetch, says what is done, and is the name of events.
+func NewBytes(verb string, style Style, w io.Writer, now func() time.Time) *Bytes {
+	return &Bytes{verb: verb, style: style, w: w, now: now}
 }
 
 // Advance receives the number of bytes that are done, and shows it a few times a
@@ -38,9 +40,9 @@ func (b *Bytes) Advance(done, total int64) {
 	b.last = now
 	switch b.style {
 	case Events:
-		Event(b.w, "convert", BytesDone{done, total})
+		Event(b.w, b.verb, BytesDone{done, total})
 	case Lines:
-		fmt.Fprintf(b.w, "converted %s of %s\n", Size(uint64(done)), Size(uint64(total)))
+		fmt.Fprintf(b.w, "%sed %s of %s\n", b.verb, Size(uint64(done)), Size(uint64(total)))
 	case Bars:
 		b.render(done, total)
 	}
@@ -50,7 +52,7 @@ func (b *Bytes) render(done, total int64) {
 	if b.bar == nil {
 		b.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(b.w),
-			progressbar.OptionSetDescription("converting"),
+			progressbar.OptionSetDescription(b.verb+"ing"),
 			progressbar.OptionSetWidth(24),
 			progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(),

@@ -41,7 +41,7 @@ func sources(t *testing.T) []source {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && slices.Contains([]string{".git", ".venv", "build", "lib"}, d.Name()):
+		case d.IsDir() && slices.Contains([]string{".git", ".venv", "build", "lib", "node_modules"}, d.Name()):
 			return filepath.SkipDir
 		case d.IsDir() || !slices.Contains([]string{".go", ".h", ".c", ".cpp", ".hpp", ".cu", ".m", ".mm"}, filepath.Ext(name)):
 			return nil

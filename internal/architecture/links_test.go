@@ -20,7 +20,7 @@ func TestLinks(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (d.Name() == ".git" || d.Name() == "build" || d.Name() == ".venv"):
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "build" || d.Name() == ".venv" || d.Name() == "node_modules"):
 			return filepath.SkipDir
 		case d.IsDir() || filepath.Ext(path) != ".md":
 			return nil

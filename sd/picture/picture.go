@@ -150,3 +150,10 @@ func turn(img *image.NRGBA, orientation int) *image.NRGBA {
 	}
 	return img
 }
+
+// Size reads a picture's size from its header, as it is stored, with the checks that
+// [Read] begins with.
+func Size(r io.Reader) (image.Point, error) {
+	_, size, err := checkHeader(io.LimitReader(r, MaxBytes))
+	return size, err
+}

@@ -33,6 +33,7 @@ type Source struct {
 	Encode func(ctx context.Context, pixels tensor.Tensor) (autoencoder.Encoding, error)
 
 	concat Draw // draws the channels beside the latent; nil with most models
+	fill   request.MaskFill
 	back   putBack
 }
 
@@ -54,10 +55,29 @@ func (s *Source) start(rng request.RNG, seed int64) (out start) {
 	noise := newNoise(rng, seed)
 	out.cells = s.Cells
 	if s.Latent != nil {
-		out.latent = s.Latent(noise).Data
+		out.latent = s.filled(s.Latent(noise).Data, newNoise(rng, seed))
 	}
 	if s.concat != nil {
 		out.concat = s.concat(noise)
+	}
+	return out
+}
+
+// filled is a latent whose masked cells are replaced as the request asks: by noise, which
+// is that of the seed, or by nothing.
+func (s *Source) filled(latent []float32, noise sampler.Noise) []float32 {
+	if s.fill != request.MaskNoise && s.fill != request.MaskNothing || s.Cells == nil {
+		return latent
+	}
+	fresh := make([]float32, len(latent))
+	if s.fill == request.MaskNoise {
+		noise.Normal(fresh)
+	}
+	out := slices.Clone(latent)
+	for i := range out {
+		if s.Cells[i%len(s.Cells)] != 0 {
+			out[i] = fresh[i]
+		}
 	}
 	return out
 }
@@ -82,6 +102,9 @@ func (p *Pipeline) newSource(ctx context.Context, d Drawing) (*Source, error) {
 			return nil, request.Problemf("Mask", "nothing white is left of it at %dx%d; OnlyMasked looks closer", d.Width, d.Height)
 		}
 		s.back = newPutBack(d, fitted, mask)
+		if s.fill = d.MaskFill; s.fill != "" && s.fill != request.MaskOriginal {
+			fitted = picture.Fill(fitted, mask)
+		}
 	}
 	s.Pixels = tensor.FromImage(fitted)
 	s.Encode = d.encoder().Encode

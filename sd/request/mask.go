@@ -108,12 +108,17 @@ func (q *Resolved) checkMask(e *Error) {
 			e.Add(f.field, "needs a Mask")
 		}
 	}
+	switch q.MaskFill {
+	case "", MaskOriginal, MaskFilled, MaskNoise, MaskNothing:
+	default:
+		e.Add("MaskFill", "must be %s, %s, %s or %s, got %.40q", MaskOriginal, MaskFilled, MaskNoise, MaskNothing, q.MaskFill)
+	}
 	checkRange(e, "MaskGrow", q.MaskGrow, -maxGrow, maxGrow)
 	checkFloat(e, "MaskBlur", q.MaskBlur, 0, maxBlur)
 	for _, f := range []struct {
 		field string
 		set   bool
-	}{{"MaskGrow", q.MaskGrow != 0}, {"MaskBlur", q.MaskBlur != 0}, {"OnlyMasked", q.OnlyMasked}} {
+	}{{"MaskFill", q.MaskFill != "" && q.MaskFill != MaskOriginal}, {"MaskGrow", q.MaskGrow != 0}, {"MaskBlur", q.MaskBlur != 0}, {"OnlyMasked", q.OnlyMasked}} {
 		if f.set && !masked {
 			e.Add(f.field, "needs a Mask")
 		}

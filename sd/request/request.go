@@ -29,6 +29,18 @@ const (
 	PhiloxRNG RNG = "philox" // CUDA's generator: AUTOMATIC1111, stable-diffusion.cpp
 )
 
+// MaskFill says what inpainting begins with (AUTOMATIC1111: masked content).
+type MaskFill string
+
+// What the masked part of a picture begins with. It matters the less the larger Strength
+// is.
+const (
+	MaskOriginal MaskFill = "original" // the picture
+	MaskFilled   MaskFill = "fill"     // the colours around the mask, blurred over it
+	MaskNoise    MaskFill = "noise"    // the latent of MaskFilled, replaced by the seed's noise
+	MaskNothing  MaskFill = "nothing"  // the same, replaced by zeros
+)
+
 // Request describes pictures to generate. Its zero value, with a prompt, is a sensible
 // request. It names other open models that it uses, which must be attached to the model
 // that draws.
@@ -70,6 +82,10 @@ type Request struct {
 	// of that radius, 0 to 256 pixels.
 	MaskGrow int
 	MaskBlur float64
+
+	// MaskFill is what the masked part of Image is replaced by before it is encoded;
+	// empty means MaskOriginal.
+	MaskFill MaskFill
 
 	// Canvas, in place of a Mask, is the size of a larger picture for outpainting: Image
 	// is put in its middle, and the rest is generated. Both sides are multiples of the

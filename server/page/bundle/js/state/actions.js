@@ -1,0 +1,102 @@
+// What can be done with a picture, and with the form as a whole.
+
+import * as api from "../core/api.js";
+import { failed, notice, say } from "../core/notices.js";
+import { all, chosen, classes, model } from "./models.js";
+import { assign, begin, form, mask, source, values } from "./form.js";
+import * as jobs from "./jobs.js";
+import { fromRequest, missing, order } from "./order.js";
+
+/** On phones, which of the two views is shown: "create" or "pictures". */
+export function show(view) {
+  document.body.dataset.view = view;
+  if (view === "pictures") scrollTo({ top: 0 });
+}
+
+function dataURL(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
+/** Sends the picture to begin with again: the server keeps uploads for an hour only. */
+async function sendAgain() {
+  const s = source.peek();
+  if (!s?.blob) return false;
+  source.value = { ...s, id: (await api.upload(s.blob)).id };
+  return true;
+}
+
+/** Makes a job of the form. Resolves to it, or to null where that was refused. */
+export async function generate() {
+  const v = values();
+  const lack = missing(v, { source: source.peek(), mask: mask.peek() });
+  if (lack) {
+    notice(lack, { error: true });
+    return null;
+  }
+  const make = async () =>
+    order(v, {
+      model: model.peek()?.name ?? "",
+      source: source.peek(),
+      classes: classes.peek().length > 0,
+      mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
+    });
+  try {
+    const job = await jobs.start(await make()).catch(async (error) => {
+      const gone = error.problems?.some((p) => p.field === "image");
+      if (gone && (await sendAgain())) return jobs.start(await make());
+      throw error;
+    });
+    say("The job is in the queue.");
+    show("pictures");
+    return job;
+  } catch (error) {
+    failed(error);
+    return null;
+  }
+}
+
+/** Fills the form from a picture's parameters: { request, model, model_hash, unread }. */
+export function refill(parameters) {
+  assign(fromRequest(parameters.request));
+  form.mode.value = "create";
+  const find = all
+    .peek()
+    .find((m) => m.name === parameters.model || (parameters.model_hash && m.sha256?.startsWith(parameters.model_hash)));
+  if (find) chosen.value = find.name;
+  const foreign = parameters.model && !find ? ` Its model, ${parameters.model}, is not here.` : "";
+  notice("The form has the picture's parameters." + foreign);
+  show("create");
+}
+
+/** Takes a picture's file as the one to begin with. */
+export async function beginWithFile(blob, mode) {
+  const sent = await api.upload(blob);
+  begin({ id: sent.id, width: sent.width, height: sent.height, blob, url: URL.createObjectURL(blob) });
+  if (mode) form.mode.value = mode;
+  return sent;
+}
+
+/** Takes one of the gallery. */
+export async function beginWithPicture(picture, mode) {
+  const blob = await (await fetch(picture.url)).blob();
+  begin({ id: picture.id, width: picture.width, height: picture.height, blob, url: URL.createObjectURL(blob) });
+  form.mode.value = mode;
+  show("create");
+}
+
+/** Runs what may fail, and shows why. */
+export const attempt =
+  (run) =>
+  async (...args) => {
+    try {
+      return await run(...args);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+  };

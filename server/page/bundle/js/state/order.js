@@ -1,0 +1,144 @@
+// From what the form says to what the server is asked for, and back. Plain data: no
+// element of the page is touched, so that tests run it alone.
+
+/** What is painted over is drawn anew; the server's own default, for pictures, keeps some of it. */
+export const inpaintStrength = 1;
+
+const given = (value) => value !== null && value !== undefined && value !== "";
+
+// Keys of a request that the form has as they are.
+const plain = [
+  "width",
+  "height",
+  "steps",
+  "cfg_scale",
+  "sampler",
+  "schedule",
+  "clip_skip",
+  "rng",
+  "deep_cache",
+  "refiner",
+  "refiner_at",
+  "taesd",
+  "guidance",
+];
+const ofPicture = ["strength", "image_cfg_scale"];
+const ofMask = ["mask_blur", "mask_feather", "mask_fill", "mask_padding"];
+const objects = ["guidance_options", "sampler_options"];
+
+/** The members of an object that are given. */
+const filled = (object) => Object.fromEntries(Object.entries(object ?? {}).filter(([, v]) => given(v)));
+
+function take(request, values, keys) {
+  for (const key of keys) if (given(values[key])) request[key] = values[key];
+}
+
+/** The request of the form's values. classes says whether the model takes a class. */
+export function request(values, classes = false) {
+  const r = { ...values.further };
+  if (classes) {
+    if (given(values.class)) r.class = values.class;
+  } else {
+    r.prompt = values.prompt;
+    if (values.negative) r.negative = values.negative;
+  }
+  take(r, values, plain);
+  for (const key of objects) {
+    const object = filled(values[key]);
+    if (Object.keys(object).length) r[key] = object;
+  }
+  r.seed = given(values.seed) ? values.seed : "-1";
+  if (values.count > 1) r.count = values.count;
+  if (values.zero_snr) r.zero_snr = true;
+  const picture = values.mode === "picture" || values.mode === "inpaint";
+  if (picture) take(r, values, ofPicture);
+  if (values.mode === "inpaint") {
+    r.strength ??= inpaintStrength;
+    take(r, values, ofMask);
+    if (values.only_masked) r.only_masked = true;
+  } else if (values.hires && !r.hires) {
+    const pass = { scale: values.hires_scale ?? 2 };
+    for (const key of ["upscaler", "strength", "steps"]) if (given(values["hires_" + key])) pass[key] = values["hires_" + key];
+    r.hires = [pass];
+  }
+  return r;
+}
+
+/** The nearest size that models take. */
+export const aligned = (n, by = 8) => Math.max(by, Math.round(n / by) * by);
+
+/** The request that draws a picture again, larger, with little noise. */
+function redrawn(values, source, classes) {
+  const by = values.upscale_by ?? 2;
+  const r = request({ ...values, mode: "picture", hires: false, count: null, width: null, height: null }, classes);
+  r.width = aligned(source.width * by);
+  r.height = aligned(source.height * by);
+  r.strength = values.upscale_strength ?? 0.3;
+  return r;
+}
+
+/**
+ * The job of the form's values. model is a name or "", source the picture to begin with,
+ * mask a data URL or null.
+ */
+export function order(values, { model = "", source = null, mask = null, classes = false } = {}) {
+  const job = {};
+  if (model) job.model = model;
+  if (values.format) job.output = { format: values.format };
+  if (values.mode !== "create") job.image = "id:" + source.id;
+  if (values.mode === "upscale" && values.upscaler) {
+    return { ...job, model: undefined, upscale: { model: values.upscaler, scale: values.upscale_by ?? 2 } };
+  }
+  if (values.mode === "upscale") return { ...job, request: redrawn(values, source, classes) };
+  if (values.mode === "inpaint" && mask) job.mask = mask;
+  return { ...job, request: request(values, classes) };
+}
+
+/** What is missing before a job can be made; "" if nothing is. */
+export function missing(values, { source, mask }) {
+  if (values.mode === "create") return "";
+  if (!source) return "Choose a picture first.";
+  if (values.mode === "inpaint" && !mask && !values.further?.canvas) return "Paint over what is to be redrawn first.";
+  return "";
+}
+
+/**
+ * The form's values of a picture's request. What the form has no place for stays in
+ * further, so that the same picture comes of it.
+ */
+export function fromRequest(request) {
+  const out = {
+    further: {},
+    hires: false,
+    guidance_options: {},
+    sampler_options: {},
+    only_masked: false,
+    zero_snr: false,
+    negative: "",
+    prompt: "",
+    class: "",
+    seed: "",
+    count: null,
+  };
+  const known = [...plain, ...ofPicture, ...ofMask, ...objects, "prompt", "negative", "class", "seed", "count", "only_masked", "zero_snr"];
+  for (const key of [...plain, ...ofPicture, ...ofMask]) out[key] = null;
+  for (const key of ["scale", "upscaler", "strength", "steps"]) out["hires_" + key] = null;
+  for (const [key, value] of Object.entries(request)) {
+    if (value === null) continue;
+    if (known.includes(key)) out[key] = value;
+    else if (key === "hires" && simple(value)) {
+      out.hires = true;
+      for (const [part, v] of Object.entries(value[0])) out["hires_" + part] = v;
+    } else out.further[key] = value;
+  }
+  return out;
+}
+
+/** Whether hires passes are one pass that the form has fields for. */
+function simple(passes) {
+  return (
+    Array.isArray(passes) &&
+    passes.length === 1 &&
+    Object.keys(passes[0]).every((k) => ["scale", "upscaler", "strength", "steps"].includes(k))
+  );
+}

@@ -1,0 +1,401 @@
+// Package worker is the side of a worker process: it opens one model, generates the
+// pictures that the server sends over a pipe, and reports progress. It ends when the
+// pipe does, so that no worker outlives its server.
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sdgo/sdgo/internal/guard"
+	"github.com/sdgo/sdgo/job"
+	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/server/wire"
+)
+
+// Engine is an open model, an upscaler among them.
+type Engine interface {
+	// Info describes it.
+	Info() wire.Info
+
+	// Attach opens another network that requests name, once, and returns the name
+	// by which requests know it.
+	Attach(m wire.Model) (name string, err error)
+
+	// Draw generates the pictures of a request; it is called for several requests at
+	// once.
+	Draw(ctx context.Context, r request.Request, priority int) (*request.Result, error)
+
+	// Upscale enlarges a picture to a size.
+	Upscale(ctx context.Context, img image.Image, width, height int, onTile func(index, of int) error) (*image.NRGBA, error)
+}
+
+// Backend opens engines.
+type Backend struct {
+	Open func(m wire.Model, warn func(text string)) (Engine, error)
+
+	// Code is the code of an error that is the library's own, or "".
+	Code func(err error) string
+
+	// Version is the library's, for the parameters of pictures.
+	Version string
+}
+
+// aliveEvery is how often a worker says that it is there.
+const aliveEvery = 2 * time.Second
+
+// ErrOrphan is what [Run] returns when the server is gone.
+var ErrOrphan = errors.New("the server is gone")
+
+// worker is a running worker.
+type worker struct {
+	backend Backend
+	out     *wire.Writer
+	hash    string // of the model's file, "" if unknown
+
+	count int             // of pictures
+	last  <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
+
+	mutex   sync.Mutex
+	engine  Engine // nil until it is open
+	cancels map[string]context.CancelFunc
+	names   map[wire.Model]string // of attached networks
+}
+
+// Run serves the messages of in and writes to out until in ends, which is
+// [ErrOrphan], or ctx is done.
+func Run(ctx context.Context, in io.Reader, out io.Writer, b Backend) error {
+	w := &worker{backend: b, out: wire.NewWriter(out), cancels: map[string]context.CancelFunc{}, names: map[wire.Model]string{}}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	messages, failed := make(chan wire.Message), make(chan error, 1)
+	go func() {
+		for {
+			m, err := wire.Read(in)
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go w.alive(ctx)
+	opened := make(chan error, 1)
+	for {
+		select {
+		case m := <-messages:
+			if err := w.handle(ctx, m, opened); err != nil {
+				return err
+			}
+		case err := <-opened:
+			if err != nil {
+				return err
+			}
+		case err := <-failed:
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return ErrOrphan
+			}
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// handle handles a message of the server. A model is opened in the background, so that
+// the end of the server is noticed meanwhile.
+func (w *worker) handle(ctx context.Context, m wire.Message, opened chan<- error) error {
+	switch {
+	case m.Kind == wire.Open && m.Model != nil:
+		go func() { opened <- w.open(*m.Model) }()
+	case m.Kind == wire.Draw && m.Work != nil && w.ready() != nil:
+		ctx, cancel := context.WithCancel(ctx)
+		w.mutex.Lock()
+		w.cancels[m.Task] = cancel
+		w.mutex.Unlock()
+		m.Work.Priority = w.place(m.Work.Priority)
+		before, after := w.last, make(chan struct{})
+		w.last = after
+		go w.draw(ctx, m, before, after)
+	case m.Kind == wire.Cancel:
+		w.mutex.Lock()
+		defer w.mutex.Unlock()
+		if cancel := w.cancels[m.Task]; cancel != nil {
+			cancel()
+		}
+	default:
+		return fmt.Errorf("the server sent %q, which was not expected", m.Kind)
+	}
+	return nil
+}
+
+// place is the priority of the next picture: that of its job, and after those that came
+// before.
+func (w *worker) place(priority int) int {
+	w.count++
+	return priority<<32 - w.count
+}
+
+func (w *worker) ready() Engine {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return w.engine
+}
+
+// open opens the worker's model.
+func (w *worker) open(m wire.Model) error {
+	start := time.Now()
+	var e Engine
+	err := guard.Call("opening the model", func() (err error) {
+		e, err = w.backend.Open(m, func(text string) { _ = w.out.Write(wire.Message{Kind: wire.Warning, Text: text}) })
+		return err
+	})
+	if err != nil {
+		return w.out.Write(wire.Message{Kind: wire.Failed, Error: &wire.Error{Code: wire.CodeModel, Message: err.Error()}})
+	}
+	w.mutex.Lock()
+	w.engine, w.hash = e, m.Hash
+	w.mutex.Unlock()
+	info := e.Info()
+	info.Seconds = time.Since(start).Seconds()
+	return w.out.Write(wire.Message{Kind: wire.Ready, Info: &info, Resident: resident()})
+}
+
+// alive says from time to time that the process is there.
+func (w *worker) alive(ctx context.Context) {
+	for tick := time.NewTicker(aliveEvery); ; {
+		select {
+		case <-tick.C:
+			if w.out.Write(wire.Message{Kind: wire.Alive, Resident: resident()}) != nil {
+				return
+			}
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+	}
+}
+
+// draw makes the picture of a task. It is given to the engine when the one before is,
+// and closes begun then.
+func (w *worker) draw(ctx context.Context, m wire.Message, before <-chan struct{}, begun chan<- struct{}) {
+	begin := sync.OnceFunc(func() { close(begun) })
+	defer begin()
+	done := wire.Message{Kind: wire.Done, Task: m.Task}
+	err := guard.Call("drawing", func() (err error) {
+		if m.Work.Upscale != nil {
+			done.Picture, done.Parts, err = w.upscale(ctx, m)
+		} else {
+			done.Picture, done.Parts, err = w.generate(ctx, m, before, begin)
+		}
+		return err
+	})
+	w.mutex.Lock()
+	w.cancels[m.Task]()
+	delete(w.cancels, m.Task)
+	w.mutex.Unlock()
+	if err != nil {
+		done = wire.Message{Kind: wire.Failed, Task: m.Task, Error: w.describe(err)}
+	}
+	_ = w.out.Write(done) // that the server is gone is noticed by the reader
+}
+
+// describe is an error for the server.
+func (w *worker) describe(err error) *wire.Error {
+	e := &wire.Error{Code: wire.CodeFailed, Message: err.Error()}
+	var wrong *request.Error
+	switch code := w.backend.Code(err); {
+	case errors.As(err, &wrong):
+		e.Code = wire.CodeInvalid
+		for _, p := range wrong.Problems {
+			e.Problems = append(e.Problems, wire.Problem{Field: p.Field, Message: p.Text})
+		}
+	case code != "":
+		e.Code = code
+	case errors.Is(err, context.Canceled):
+		e.Code = wire.CodeCancel
+	}
+	return e
+}
+
+// generate makes the picture of a request.
+func (w *worker) generate(ctx context.Context, m wire.Message, before <-chan struct{}, begin func()) (*wire.Picture, [][]byte, error) {
+	r, err := w.request(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if before != nil {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+	begin()
+	r.OnEvent = func(e request.Event) error { return w.event(m, e) }
+	result, err := w.ready().Draw(ctx, r, m.Work.Priority)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(result.Images) != 1 {
+		return nil, nil, fmt.Errorf("the model returned %d pictures in place of 1", len(result.Images))
+	}
+	return w.finish(m, result.Images[0])
+}
+
+// request decodes a task's request with its pictures and networks.
+func (w *worker) request(m wire.Message) (request.Request, error) {
+	r, err := job.Decode(m.Work.Request)
+	if err != nil {
+		return r, err
+	}
+	if r.Image, r.Mask, err = pictures(m); err != nil {
+		return r, err
+	}
+	for _, a := range m.Work.Attach {
+		name, err := w.attach(a)
+		if err != nil {
+			return r, err
+		}
+		switch a.Role {
+		case wire.RoleRefiner:
+			r.Refiner = name
+		case wire.RoleTAESD:
+			r.TAESD = name
+		case wire.RoleESRGAN:
+			for i := range r.Hires {
+				if r.Hires[i].Upscaler == a.Name {
+					r.Hires[i].Upscaler = name
+				}
+			}
+		}
+	}
+	return r, nil
+}
+
+// attach opens a network once.
+func (w *worker) attach(m wire.Model) (string, error) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if name, ok := w.names[m]; ok {
+		return name, nil
+	}
+	name, err := w.engine.Attach(m)
+	if err == nil {
+		w.names[m] = name
+	}
+	return name, err
+}
+
+// pictures are a task's init image and mask.
+func pictures(m wire.Message) (img, mask image.Image, err error) {
+	parts := m.Parts
+	take := func(s *wire.Size, bytes int) ([]byte, error) {
+		if s.Width < 1 || s.Height < 1 || s.Width > picture.MaxSide || s.Height > picture.MaxSide || len(parts) == 0 || len(parts[0]) != s.Width*s.Height*bytes {
+			return nil, fmt.Errorf("a picture of %dx%d pixels whose bytes don't fit", s.Width, s.Height)
+		}
+		p := parts[0]
+		parts = parts[1:]
+		return p, nil
+	}
+	if s := m.Work.Image; s != nil {
+		pix, err := take(s, 4)
+		if err != nil {
+			return nil, nil, err
+		}
+		img = &image.NRGBA{Pix: pix, Stride: 4 * s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+	}
+	if s := m.Work.Mask; s != nil {
+		pix, err := take(s, 1)
+		if err != nil {
+			return nil, nil, err
+		}
+		mask = &image.Gray{Pix: pix, Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+	}
+	return img, mask, nil
+}
+
+// event reports a request's progress.
+func (w *worker) event(m wire.Message, e request.Event) error {
+	switch e.Stage {
+	case request.StageImage:
+		return nil // Done says it
+	case request.StageDraft:
+		p, parts, err := w.finish(m, *e.Image)
+		if err != nil {
+			return err
+		}
+		return w.out.Write(wire.Message{Kind: wire.Draft, Task: m.Task, Picture: p, Parts: parts})
+	}
+	out := wire.Message{Kind: wire.Progress, Task: m.Task,
+		Progress: &wire.Step{Stage: string(e.Stage), Pass: e.Pass, Index: e.Index, Of: e.Of, Took: e.Elapsed.Seconds()}}
+	if e.Preview != nil {
+		var b bytes.Buffer
+		if err := picture.Encode(&b, e.Preview, picture.Options{}); err != nil {
+			return err
+		}
+		out.Parts = [][]byte{b.Bytes()}
+	}
+	return w.out.Write(out)
+}
+
+// finish encodes a picture as the task asks for it.
+func (w *worker) finish(m wire.Message, img request.Image) (*wire.Picture, [][]byte, error) {
+	if img.Image == nil {
+		return nil, nil, errors.New("the model makes no pictures, and the server returns nothing else")
+	}
+	p := img.Params
+	p.ModelHash = w.hash
+	encoded, err := job.Encode(p.Request)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &wire.Picture{Seed: uint64(p.Seed), Text: job.Text(p, w.backend.Version), Request: encoded}
+	return encode(out, img.Image, m.Work.Output)
+}
+
+// encode writes a picture's file.
+func encode(out *wire.Picture, img *image.NRGBA, o wire.Output) (*wire.Picture, [][]byte, error) {
+	options := picture.Options{Format: picture.Format(o.Format), Quality: o.Quality, Parameters: out.Text}
+	if o.Bare {
+		options.Parameters = ""
+	}
+	var b bytes.Buffer
+	if err := picture.Encode(&b, img, options); err != nil {
+		return nil, nil, err
+	}
+	size := img.Rect.Size()
+	out.Width, out.Height, out.Format = size.X, size.Y, o.Format
+	if out.Format == "" {
+		out.Format = string(picture.PNG)
+	}
+	return out, [][]byte{b.Bytes()}, nil
+}
+
+// upscale enlarges a task's picture.
+func (w *worker) upscale(ctx context.Context, m wire.Message) (*wire.Picture, [][]byte, error) {
+	img, _, err := pictures(m)
+	if err != nil || img == nil {
+		return nil, nil, errors.Join(err, errors.New("no picture to upscale"))
+	}
+	start := time.Now()
+	large, err := w.ready().Upscale(ctx, img, m.Work.Upscale.Width, m.Work.Upscale.Height, func(index, of int) error {
+		return w.out.Write(wire.Message{Kind: wire.Progress, Task: m.Task,
+			Progress: &wire.Step{Stage: string(request.StageUpscale), Index: index, Of: of, Took: time.Since(start).Seconds()}})
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return encode(&wire.Picture{Text: m.Work.Output.Text}, large, m.Work.Output)
+}
