@@ -194,7 +194,6 @@ func TestSlowLoris(t *testing.T) {
 	h := f.http(http.NotFoundHandler())
 	require.LessOrEqual(t, h.ReadHeaderTimeout, 10*time.Second)
 	require.NotZero(t, h.IdleTimeout)
-	require.Zero(t, h.ReadTimeout, "it would end late replies")
 	cancel()
 	select {
 	case err := <-ended:

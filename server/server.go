@@ -182,8 +182,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 	})
 }
 
-// Times of connections. A reply may take as long as its job, and http.Server's own time
-// for reading a request would end it: see timed.
+// Times of connections; those of bodies and replies are timed's.
 const (
 	headerTime = 10 * time.Second
 	idleTime   = 2 * time.Minute
