@@ -179,7 +179,7 @@ func table() []Field {
 		},
 		{
 			Path: "Steps", Flag: "steps", A1111: "Steps", API: "steps", Arg: "N", For: All,
-			Help: "denoising steps", Default: "20",
+			Help: "denoising steps", Default: "20, or what the name of the schedule says",
 			of: steps,
 		},
 		{

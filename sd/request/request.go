@@ -87,7 +87,8 @@ type Request struct {
 	OnlyMasked  bool
 	MaskPadding *int
 
-	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20.
+	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20, or as many as
+	// the name of the Schedule says ("250", "ddim25").
 	Steps int
 
 	// Guidance is the classifier-free guidance scale (Ho & Salimans 2022), 0 to 1000: 1
@@ -103,12 +104,14 @@ type Request struct {
 	Guider        string
 	GuiderOptions map[string]float64
 
-	// Sampler and Schedule are names that package sampler knows. Empty means
+	// Sampler and Schedule are names that package sampler knows, a schedule's also one
+	// of its Respacing. Empty means
 	// "euler_a" and the sampler's DefaultSchedule, nearly always "discrete".
 	Sampler, Schedule string
 
 	// SamplerOptions are the sampler's own parameters by name, if it takes them:
-	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "rtol", "atol".
+	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "snr", "corrections",
+	// "rtol", "atol".
 	SamplerOptions map[string]float64
 
 	// DeepCache n, if above 1, computes the UNet's inner blocks only in every n-th

@@ -107,6 +107,9 @@ func (q *Resolved) fillNumbers(d Defaults) {
 			*f.to = *f.from
 		}
 	}
+	if s, err := sampler.LookupSchedule(q.Request.Schedule); err == nil {
+		fill(&q.Steps, s.Steps) // 0 of most
+	}
 	fill(&q.Steps, defaultSteps)
 	fill(&q.Count, 1)
 	fill(&q.Request.Sampler, defaultSampler)
@@ -155,6 +158,9 @@ func (q *Resolved) checkSampler(e *Error) {
 	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
+	}
+	if n := q.Schedule.Steps; n > 0 && q.Steps != n {
+		e.Add("Steps", "must be %d, as schedule %s says, got %d", n, q.Schedule.Name, q.Steps)
 	}
 }
 
