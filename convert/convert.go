@@ -79,6 +79,14 @@ type (
 	// ESRGANConfig is the configuration (a pointer to it) of upscalers.
 	ESRGANConfig = family.ESRGANConfig
 
+	// Pixel is the configuration (a pointer to it) of models that draw without text:
+	// of the families [PixelUNet] and [DiT].
+	Pixel = family.Pixel
+
+	// PixelUNetConfig describes a UNet without text, DiTConfig a diffusion transformer.
+	PixelUNetConfig = family.PixelUNetConfig
+	DiTConfig       = family.DiTConfig
+
 	// Weight is the name and shape of a weight that a network needs, as the
 	// configurations' methods Weights list them.
 	Weight = family.Weight
@@ -120,6 +128,8 @@ const (
 	SD2         = family.SD2         // Stable Diffusion 2.x
 	SDXL        = family.SDXL        // Stable Diffusion XL
 	SDXLRefiner = family.SDXLRefiner // its refiner
+	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
+	DiT         = family.DiT         // diffusion transformers by class
 	TAESD       = family.TAESD       // tiny autoencoder
 	ESRGAN      = family.ESRGAN      // upscaler
 )

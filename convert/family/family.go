@@ -47,6 +47,10 @@ type Family struct {
 	// diffusers library has in pieces, named "transformer_blocks.…".
 	Fused []layout.Fusion
 
+	// Rewrite gives tensors of another layout the canonical names and forms, where
+	// neither names nor rows alone do.
+	Rewrite func(all []model.Stored) ([]model.Stored, error)
+
 	// Folder is the family's model in the diffusers library's layout, for families
 	// that the components in model_index.json tell. Folders of other families are
 	// recognised by the tensors of their denoiser.
@@ -140,6 +144,9 @@ type Recognised struct {
 // if they have the diffusers library's, and puts fused layers together. Names
 // that no table has stay as they are.
 func (f *Family) Original(all []model.Stored) ([]model.Stored, error) {
+	if f.Rewrite != nil {
+		return f.Rewrite(all)
+	}
 	if f.Fused != nil && layout.Contains(all, "transformer_blocks.") {
 		return layout.Fuse(all, f.Fused)
 	}

@@ -53,6 +53,19 @@ func (t Tensor) Gather(dst []byte, first int64) {
 	t.strided.Gather(dst, t.Type.BlockBytes(), first)
 }
 
+// Whole reports whether all of the elements are in Bytes, in the shape's order.
+func (t Tensor) Whole() bool { return t.strided == nil && t.Parts == nil }
+
+// Joined is the tensor with its elements in Bytes, in the shape's order, copied to
+// new memory if they were in several places or in another order.
+func (t Tensor) Joined() Tensor {
+	t = t.InOrder()
+	if t.Parts != nil {
+		t.Bytes, t.Parts = slices.Concat(t.Parts...), nil
+	}
+	return t
+}
+
 // InOrder is the tensor with its elements in the shape's order, copied to new
 // memory if they were in another.
 func (t Tensor) InOrder() Tensor {

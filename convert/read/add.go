@@ -20,13 +20,7 @@ func addFile(m *model.Model, all []model.Stored) error {
 	if all, err = scaled(all); err != nil {
 		return err
 	}
-	if f.Marks != nil {
-		for key, value := range f.Marks(all) {
-			if m.Metadata[key] == "" {
-				setMetadata(m, key, value)
-			}
-		}
-	}
+	mark(m, f.Family, all)
 	if f.Strict {
 		return add(m, f.Family, all, f.Names(all))
 	}
@@ -40,6 +34,19 @@ func addFile(m *model.Model, all []model.Stored) error {
 		family.Describe(m)
 	}
 	return err
+}
+
+// mark notes as metadata what a file's tensors say by being there, where its own
+// metadata does not.
+func mark(m *model.Model, f *family.Family, all []model.Stored) {
+	if f.Marks == nil {
+		return
+	}
+	for key, value := range f.Marks(all) {
+		if m.Metadata[key] == "" {
+			setMetadata(m, key, value)
+		}
+	}
 }
 
 // add adds tensors to the model under their canonical names.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/model"
@@ -22,7 +23,7 @@ func readFolder(m *model.Model) error {
 		for _, base := range []string{family.NetFile, family.TextFile} {
 			if all, e := readNetwork(m, "", base); !errors.Is(e, errNoWeights) {
 				if e == nil {
-					e = addFile(m, all)
+					e = addNetwork(m, all)
 				}
 				return e
 			}
@@ -37,14 +38,29 @@ func readFolder(m *model.Model) error {
 		return err == nil && classes != nil && (len(classes) == 0 || string(classes[0]) != "null")
 	}
 	if f := family.InFolder(has); f != nil {
-		err = readKnownFolder(m, f)
-	} else {
-		err = readOtherFolder(m, has)
+		if err = readKnownFolder(m, f); err != nil {
+			return err
+		}
+		return readSettings(m, f, false)
 	}
-	if err != nil {
-		return err
+	if err = readOtherFolder(m, has); err == nil {
+		err = readSettings(m, family.Lookup(m.Family), false)
 	}
-	return readSettings(m)
+	if err == nil {
+		family.Describe(m)
+	}
+	return err
+}
+
+// addNetwork adds the tensors of a folder with one network, whose configuration may be
+// beside it.
+func addNetwork(m *model.Model, all []model.Stored) error {
+	if f, err := family.Recognise(all); err == nil {
+		if err := readSettings(m, f.Family, true); err != nil {
+			return err
+		}
+	}
+	return addFile(m, all)
 }
 
 // readKnownFolder reads a model of a family that its components tell.
@@ -97,7 +113,6 @@ func readOtherFolder(m *model.Model, has func(string) bool) error {
 			return err
 		}
 	}
-	family.Describe(m)
 	return nil
 }
 
@@ -111,6 +126,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 		all, err = scaled(all)
 	}
 	if err == nil {
+		mark(m, f.Family, all)
 		all, err = f.Original(all)
 	}
 	if err == nil {
@@ -124,11 +140,17 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 }
 
 // readSettings puts what the configuration files say where the metadata of single
-// files says it.
-func readSettings(m *model.Model) (err error) {
-	f := family.Lookup(m.Family)
+// files says it. Those of a network that is alone are not in a folder of their own.
+func readSettings(m *model.Model, f *family.Family, alone bool) error {
 	if f.Settings != nil {
-		m.Metadata, err = f.Settings(func(path string, to any) error {
+		said, err := f.Settings(func(path string, to any) error {
+			if alone {
+				folder, file, _ := strings.Cut(path, "/")
+				if folder != "unet" && folder != "transformer" {
+					return nil
+				}
+				path = file
+			}
 			err := readJSON(filepath.Join(m.Path, filepath.FromSlash(path)), to)
 			if errors.Is(err, os.ErrNotExist) {
 				return nil
@@ -137,6 +159,9 @@ func readSettings(m *model.Model) (err error) {
 		})
 		if err != nil {
 			return err
+		}
+		for key, value := range said {
+			setMetadata(m, key, value)
 		}
 	}
 	if f.Tokenizer != "" {

@@ -58,8 +58,10 @@ func (d *folderOnDisk) requireDiffusers(t *testing.T, root, config, index string
 		m = &model.Model{Path: d.dir}
 		t.Cleanup(func() { m.Close() })
 		_ = readFolder(m)
-		m.Family = family.SD1 // whose configuration files are read
-		_ = readSettings(m)
+		m.Family = family.SD1
+		for _, name := range []string{family.SD1, family.PixelUNet} { // whose configuration files are read
+			_ = readSettings(m, family.Lookup(name), false)
+		}
 	})
 	for _, x := range m.Tensors {
 		if strings.Contains(x.Name, "outside") {
@@ -164,7 +166,7 @@ func TestFolderWithoutText(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	require.Equal(t, family.PixelUNet, m.Family)
-	for _, name := range []string{model.UNetPrefix + "conv_in.weight", model.VAEPrefix + "decoder.up.0.block.0.conv1.weight", model.VAEPrefix + "quantize.embedding.weight"} {
+	for _, name := range []string{model.UNetPrefix + "input_blocks.0.0.weight", model.VAEPrefix + "decoder.up.0.block.0.conv1.weight", model.VAEPrefix + "quantize.embedding.weight"} {
 		_, ok := m.Tensor(name)
 		require.True(t, ok, name)
 	}

@@ -97,12 +97,13 @@ func mapFile(m *model.Model, path string) ([]byte, error) {
 	return f.Data, nil
 }
 
-// putInOrder copies all of a model's strided tensors into their natural order. The
-// copies take no more memory than the file.
+// putInOrder copies all of a model's tensors whose elements are in another order than
+// the shape's, or in several places of the file, as those of fused layers are. The copies
+// take no more memory than the file.
 func putInOrder(m *model.Model) error {
 	var copies uint64
 	for _, t := range m.Tensors {
-		if t.Strided() {
+		if !t.Whole() {
 			copies += uint64(t.Size())
 		}
 	}
@@ -117,13 +118,13 @@ func putInOrder(m *model.Model) error {
 		budget += int64(len(f.Data))
 	}
 	for i, t := range m.Tensors {
-		if !t.Strided() {
+		if t.Whole() {
 			continue
 		}
 		if budget -= t.Size(); budget < 0 {
 			return fmt.Errorf("%s take more memory than the file itself; converting it puts them in order", what)
 		}
-		m.Tensors[i] = t.InOrder()
+		m.Tensors[i] = t.Joined()
 	}
 	return nil
 }

@@ -60,6 +60,13 @@ struct ggml_tensor *ggml_leaky_relu(struct ggml_context *ctx, struct ggml_tensor
                                     bool inplace);
 struct ggml_tensor *ggml_sigmoid(struct ggml_context *ctx, struct ggml_tensor *a);
 struct ggml_tensor *ggml_gelu_erf(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_exp(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_sin(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_cos(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_mean(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_arange(struct ggml_context *ctx, float start, float stop, float step);
+struct ggml_tensor *ggml_pool_2d(struct ggml_context *ctx, struct ggml_tensor *a, enum ggml_op_pool op,
+                                 int k0, int k1, int s0, int s1, float p0, float p1);
 struct ggml_tensor *ggml_norm(struct ggml_context *ctx, struct ggml_tensor *a, float eps);
 struct ggml_tensor *ggml_rms_norm(struct ggml_context *ctx, struct ggml_tensor *a, float eps);
 struct ggml_tensor *ggml_group_norm(struct ggml_context *ctx, struct ggml_tensor *a, int n_groups, float eps);

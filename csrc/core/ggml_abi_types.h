@@ -48,6 +48,10 @@ enum ggml_scale_mode {
     GGML_SCALE_MODE_NEAREST = 0,
 };
 
+enum ggml_op_pool {
+    GGML_OP_POOL_AVG = 1,
+};
+
 enum ggml_backend_dev_type {
     GGML_BACKEND_DEVICE_TYPE_CPU = 0,
     GGML_BACKEND_DEVICE_TYPE_GPU = 1,

@@ -130,6 +130,22 @@ int64_t out_width(const Conv2d &c) {
     return c.pad_end ? (w + 1 - c.kernel) / c.stride + 1 : (w - 1) / c.stride + 1;
 }
 
+int64_t sampled_size(Sampling how, int64_t size) {
+    switch (how) {
+    case Sampling::same:
+        return size;
+    case Sampling::mean_down:
+    case Sampling::fir_down:
+        return size / 2;
+    case Sampling::nearest_up:
+    case Sampling::fir_up:
+        return 2 * size;
+    case Sampling::fir_blur:
+        return size + 1;
+    }
+    return size;
+}
+
 #define SDGO_KERNEL(Args, member)                                                                            \
     int phases(const Args &args) {                                                                           \
         return table(args.isa).member.phases(args);                                                          \
@@ -149,6 +165,7 @@ SDGO_KERNEL(LayerNorm, layer_norm)
 SDGO_KERNEL(RmsNorm, rms_norm)
 SDGO_KERNEL(Modulate, modulate)
 SDGO_KERNEL(Rope, rope)
+SDGO_KERNEL(Resample, resample)
 SDGO_KERNEL(Elementwise, elementwise)
 #undef SDGO_KERNEL
 

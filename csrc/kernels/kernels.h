@@ -147,6 +147,9 @@ struct GroupNormStats {
     int64_t n = 0, rows = 0, c1 = 0, c2 = 0, groups = 32;
     float eps = 1e-5f;
     Vector weight, bias; // [c1 + c2]
+    // [n][2·(c1 + c2)]: scales, then shifts; none: there is no modulation. The normalised
+    // numbers times (1 + scale), plus shift.
+    const float *modulation = nullptr;
     float *scale = nullptr, *shift = nullptr;
     Isa isa = Isa::best;
 };
@@ -203,6 +206,29 @@ struct Rope {
     Isa isa = Isa::best;
 };
 
+// How an image becomes another size. The filter [1, 3, 3, 1] / 8 in both directions
+// is that of StyleGAN2 (Karras et al. 2020) and of score-based models (Song et al.
+// 2021); outside of the image there are zeros.
+enum class Sampling {
+    same,       // no other size
+    mean_down,  // means of 2x2 pixels; odd sides lose their last pixel
+    nearest_up, // each pixel four times
+    fir_down,   // filtered, with a border of 1; every second pixel
+    fir_up,     // zeros between pixels, filtered with four times the filter
+    fir_blur,   // filtered, with a border of 2, one pixel more on each side
+};
+int64_t sampled_size(Sampling how, int64_t size);
+
+// y = gain · the image sampled. y may be x for Sampling::same.
+struct Resample {
+    const float *x = nullptr; // [n][h][w][c]
+    int64_t n = 0, h = 0, w = 0, c = 0;
+    Sampling how = Sampling::same;
+    float gain = 1;
+    float *y = nullptr; // [n][sampled h][sampled w][c]
+    Isa isa = Isa::best;
+};
+
 // y = act(a + b); b may be none; y may be a or b.
 struct Elementwise {
     const float *a = nullptr, *b = nullptr;
@@ -229,6 +255,7 @@ SDGO_KERNEL(LayerNorm)
 SDGO_KERNEL(RmsNorm)
 SDGO_KERNEL(Modulate)
 SDGO_KERNEL(Rope)
+SDGO_KERNEL(Resample)
 SDGO_KERNEL(Elementwise)
 #undef SDGO_KERNEL
 

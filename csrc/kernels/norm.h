@@ -93,8 +93,14 @@ inline void group_task(const GroupNormStats &g, int64_t task, const float *parti
         float weight, bias;
         load_vector(g.weight, c, 1, &weight, 1);
         load_vector(g.bias, c, 1, &bias, 0);
-        g.scale[image * all + c] = float(double(weight) * inverse);
-        g.shift[image * all + c] = float(double(bias) - double(weight) * inverse * mean);
+        double scale = double(weight) * inverse, shift = double(bias) - double(weight) * inverse * mean;
+        if (g.modulation) {
+            const float *m = g.modulation + image * 2 * all;
+            scale *= 1 + double(m[c]);
+            shift = shift * (1 + double(m[c])) + double(m[all + c]);
+        }
+        g.scale[image * all + c] = float(scale);
+        g.shift[image * all + c] = float(shift);
     }
 }
 

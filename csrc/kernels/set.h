@@ -3,6 +3,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/norm.h"
+#include "kernels/resample.h"
 #include "kernels/rope.h"
 #include "kernels/table.h"
 #include "kernels/winograd.h"
@@ -65,6 +66,7 @@ inline const Table &table() {
         {one_phase<RmsNorm>, no_scratch<RmsNorm>, run_rms_norm},
         {one_phase<Modulate>, no_scratch<Modulate>, run_modulate},
         {one_phase<Rope>, no_scratch<Rope>, run_rope},
+        {one_phase<Resample>, no_scratch<Resample>, run_resample},
         {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},
     };
     return all;

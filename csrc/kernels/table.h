@@ -21,6 +21,7 @@ struct Table {
     Kernel<RmsNorm> rms_norm;
     Kernel<Modulate> modulate;
     Kernel<Rope> rope;
+    Kernel<Resample> resample;
     Kernel<Elementwise> elementwise;
 };
 

@@ -12,9 +12,15 @@ struct Entry {
 };
 
 constexpr Entry kArchitectures[] = {
-    {"clip_text", clip_text},         {"unet", unet},     {"vae_decoder", vae_decoder},
-    {"vae_encoder", vae_encoder},     {"esrgan", esrgan}, {"taesd_decoder", taesd_decoder},
+    {"clip_text", clip_text},
+    {"unet", unet},
+    {"vae_decoder", vae_decoder},
+    {"vae_encoder", vae_encoder},
+    {"esrgan", esrgan},
+    {"taesd_decoder", taesd_decoder},
     {"taesd_encoder", taesd_encoder},
+    {"pixel_unet", pixel_unet},
+    {"pixel_classifier", pixel_classifier},
 };
 
 // For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".

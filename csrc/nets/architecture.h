@@ -56,6 +56,8 @@ std::unique_ptr<Architecture> vae_encoder(const Params &p);
 std::unique_ptr<Architecture> esrgan(const Params &p);
 std::unique_ptr<Architecture> taesd_decoder(const Params &p);
 std::unique_ptr<Architecture> taesd_encoder(const Params &p);
+std::unique_ptr<Architecture> pixel_unet(const Params &p);
+std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);

@@ -113,21 +113,24 @@ class CpuOps : public Ops {
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t c = x->ne[0], n = x->ne[3];
-        check_groups(name, g, c);
+        check_groups(name, g, c, n);
         Tensor w = weight(name + ".weight", {c}), b = weight(name + ".bias", {c});
         Source from = joined(x);
         const Source plain = from;
         // Scales, then shifts: [C, N] each.
-        from.stats = node("group_norm", 0, {c, n, 2, 1}, {from.x, from.x2, w, b}, [=](Tensor dst) {
-            kernels::GroupNormStats k;
-            k.x = data(plain.x), k.c1 = plain.x->ne[0];
-            k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
-            k.n = n, k.rows = x->ne[1] * x->ne[2], k.groups = g.groups, k.eps = g.eps;
-            k.weight = vector(w), k.bias = vector(b);
-            k.scale = dst ? data(dst) : nullptr;
-            k.shift = dst ? data(dst) + c * n : nullptr;
-            return k;
-        });
+        const Tensor modulation = g.modulation;
+        from.stats =
+            node("group_norm", 0, {c, n, 2, 1}, {from.x, from.x2, w, b, modulation}, [=](Tensor dst) {
+                kernels::GroupNormStats k;
+                k.x = data(plain.x), k.c1 = plain.x->ne[0];
+                k.x2 = plain.x2 ? data(plain.x2) : nullptr, k.c2 = plain.x2 ? plain.x2->ne[0] : 0;
+                k.n = n, k.rows = x->ne[1] * x->ne[2], k.groups = g.groups, k.eps = g.eps;
+                k.weight = vector(w), k.bias = vector(b);
+                k.modulation = modulation ? data(modulation) : nullptr;
+                k.scale = dst ? data(dst) : nullptr;
+                k.shift = dst ? data(dst) + c * n : nullptr;
+                return k;
+            });
         from.silu = g.silu;
         Tensor y =
             node("group_norm", 0, {c, x->ne[1], x->ne[2], n}, {from.x, from.x2, from.stats}, [=](Tensor dst) {
@@ -147,6 +150,19 @@ class CpuOps : public Ops {
         Tensor y = ggml_concat(ctx_, a, b, 0);
         joined_[y] = {a, b};
         return y;
+    }
+
+    Tensor resample(Tensor x, Sampling how, float gain) override {
+        const auto sampling = kernels::Sampling(how);
+        const int64_t w = kernels::sampled_size(sampling, x->ne[1]),
+                      h = kernels::sampled_size(sampling, x->ne[2]);
+        return node("resample", 0, {x->ne[0], w, h, x->ne[3]}, {x}, [=](Tensor dst) {
+            kernels::Resample k;
+            k.x = data(x), k.c = x->ne[0], k.w = x->ne[1], k.h = x->ne[2], k.n = x->ne[3];
+            k.how = sampling, k.gain = gain;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
     }
 
     Tensor tokens(Tensor x) override {
@@ -218,14 +234,26 @@ class CpuOps : public Ops {
         const double flop = 4.0 * double(c * n) * double(lq * lk);
         const bool exact = weights_.exact();
         return node("attention", flop, {c, lq, n, 1}, {q, k, v}, [=](Tensor dst) {
-            kernels::Attention a;
+            kernels::Attention a = attend(n, heads, dim, lq, lk, exact);
             a.q = {data(q), lq * c, c, dim};
             a.k = {data(k), lk * c, c, dim};
             a.v = {data(v), lk * c, c, dim};
-            a.n = n, a.heads = heads, a.dim = dim, a.q_length = lq, a.k_length = lk;
-            a.scale = 1 / std::sqrt(float(dim));
             a.causal = causal;
-            a.exact = exact;
+            a.y = dst ? data(dst) : nullptr;
+            return a;
+        });
+    }
+
+    Tensor self_attention(Tensor qkv, int heads, Fused order) override {
+        const int64_t c = check_fused(qkv, heads), dim = c / heads, l = qkv->ne[1], n = qkv->ne[2];
+        const int64_t head = order == Fused::whole ? dim : 3 * dim, other = order == Fused::whole ? c : dim;
+        const bool exact = weights_.exact();
+        return node("attention", 4.0 * double(c * n) * double(l * l), {c, l, n, 1}, {qkv}, [=](Tensor dst) {
+            kernels::Attention a = attend(n, heads, dim, l, l, exact);
+            const float *x = data(qkv);
+            a.q = {x, l * 3 * c, 3 * c, head};
+            a.k = {x ? x + other : x, l * 3 * c, 3 * c, head};
+            a.v = {x ? x + 2 * other : x, l * 3 * c, 3 * c, head};
             a.y = dst ? data(dst) : nullptr;
             return a;
         });
@@ -257,6 +285,14 @@ class CpuOps : public Ops {
     Source source(Tensor x) const {
         const auto found = normalized_.find(x);
         return found == normalized_.end() ? joined(x) : found->second;
+    }
+    static kernels::Attention attend(int64_t n, int64_t heads, int64_t dim, int64_t queries, int64_t keys,
+                                     bool exact) {
+        kernels::Attention a;
+        a.n = n, a.heads = heads, a.dim = dim, a.q_length = queries, a.k_length = keys;
+        a.scale = 1 / std::sqrt(float(dim));
+        a.exact = exact;
+        return a;
     }
     static kernels::InputNorm norm(const Source &from) {
         kernels::InputNorm n;

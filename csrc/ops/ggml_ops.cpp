@@ -49,15 +49,44 @@ class GgmlOps : public Ops {
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
         const int64_t n = x->ne[2];
-        check_groups(name, g, n);
+        check_groups(name, g, n, x->ne[3]);
         Tensor w = weight(name + ".weight", {n}), b = weight(name + ".bias", {n});
         x = ggml_group_norm(ctx_, x, g.groups, g.eps);
         x = ggml_mul(ctx_, x, ggml_reshape_4d(ctx_, w, 1, 1, n, 1));
         x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, b, 1, 1, n, 1));
+        if (g.modulation) {
+            Tensor scale = ggml_reshape_4d(ctx_, chunk(g.modulation, 0, 2), 1, 1, n, x->ne[3]);
+            Tensor shift = ggml_reshape_4d(ctx_, chunk(g.modulation, 1, 2), 1, 1, n, x->ne[3]);
+            x = ggml_add(ctx_, ggml_add(ctx_, x, ggml_mul(ctx_, x, scale)), shift);
+        }
         return g.silu ? ggml_silu(ctx_, x) : x;
     }
 
     Tensor concat(Tensor a, Tensor b) override { return ggml_concat(ctx_, a, b, 2); }
+
+    // [1, 3, 3, 1] / 8 is [1, 2, 1] / 4 and the mean of two.
+    Tensor resample(Tensor x, Sampling how, float gain) override {
+        switch (how) {
+        case Sampling::same:
+            break;
+        case Sampling::mean_down:
+            x = ggml_pool_2d(ctx_, x, GGML_OP_POOL_AVG, 2, 2, 2, 2, 0, 0);
+            break;
+        case Sampling::nearest_up:
+            x = ggml_upscale(ctx_, x, 2, GGML_SCALE_MODE_NEAREST);
+            break;
+        case Sampling::fir_down:
+            x = ggml_pool_2d(ctx_, filter(x, 3), GGML_OP_POOL_AVG, 2, 2, 2, 2, 0, 0);
+            break;
+        case Sampling::fir_up:
+            x = filter(ggml_upscale(ctx_, x, 2, GGML_SCALE_MODE_NEAREST), 3);
+            break;
+        case Sampling::fir_blur:
+            x = filter(x, 4);
+            break;
+        }
+        return gain == 1 ? x : ggml_scale(ctx_, x, gain);
+    }
 
     Tensor tokens(Tensor x) override {
         const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
@@ -164,7 +193,36 @@ class GgmlOps : public Ops {
         return ggml_reshape_3d(ctx_, y, c, lq, n);
     }
 
+    Tensor self_attention(Tensor qkv, int heads, Fused order) override {
+        const int64_t c = check_fused(qkv, heads), d = c / heads, l = qkv->ne[1], n = qkv->ne[2];
+        const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? d : 3 * d) * size;
+        const size_t other = size_t(order == Fused::whole ? c : d) * size;
+        const auto part = [&](size_t i) {
+            Tensor x = ggml_view_4d(ctx_, qkv, d, heads, l, n, head, qkv->nb[1], qkv->nb[2], i * other);
+            return ggml_reshape_3d(ctx_, ggml_cont(ctx_, x), c, l, n);
+        };
+        return attention(part(0), part(1), part(2), heads, false);
+    }
+
   private:
+    // Each channel filtered by [1, 2, 1] / 4 (taps = 3) or [1, 3, 3, 1] / 8 (4) in both
+    // directions, with zeros around it. The taps are 1 + i·(taps - 1 - i).
+    Tensor filter(Tensor x, int taps) {
+        Tensor i = ggml_arange(ctx_, 0, float(taps), 1);
+        Tensor one = ggml_exp(ctx_, ggml_scale(ctx_, i, 0));
+        Tensor k =
+            ggml_add(ctx_, one, ggml_sub(ctx_, ggml_scale(ctx_, i, float(taps - 1)), ggml_mul(ctx_, i, i)));
+        k = ggml_scale(ctx_, k, taps == 3 ? 0.25f : 0.125f);
+        k = ggml_mul_mat(ctx_, ggml_reshape_2d(ctx_, k, 1, taps), ggml_reshape_2d(ctx_, k, 1, taps));
+        k = ggml_reshape_4d(ctx_, k, taps, taps, 1, 1);
+        const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
+        x = ggml_reshape_4d(ctx_, x, w, h, 1, c * n);
+        const int pad = taps / 2;
+        x = choice_.direct_conv ? ggml_conv_2d_direct(ctx_, k, x, 1, 1, pad, pad, 1, 1)
+                                : convolve(k, x, 1, pad);
+        return ggml_reshape_4d(ctx_, x, x->ne[0], x->ne[1], c, n);
+    }
+
     Tensor multiply(Tensor a, Tensor b) {
         Tensor y = ggml_mul_mat(ctx_, a, b);
         if (choice_.float32) {

@@ -2,6 +2,8 @@
 
 #include "core/context.h"
 
+#include <cmath>
+
 namespace sdgo {
 
 namespace {
@@ -37,11 +39,24 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     return t;
 }
 
-void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels) {
+void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images) {
     if (g.groups < 1 || channels % g.groups != 0) {
         invalid("%s: %lld channels do not divide into %d groups", name.c_str(), (long long)channels,
                 g.groups);
     }
+    if (g.modulation &&
+        (g.modulation->ne[0] != 2 * channels || ggml_nelements(g.modulation) != 2 * channels * images)) {
+        invalid("%s: modulation must have the shape [%lld, %lld], got %s", name.c_str(), (long long)images,
+                (long long)(2 * channels), text(unfold(g.modulation->ne, 2)).c_str());
+    }
+}
+
+int64_t Ops::check_fused(Tensor qkv, int heads) {
+    if (qkv->ne[0] % 3 != 0) {
+        invalid("%lld channels are not queries, keys and values", (long long)qkv->ne[0]);
+    }
+    check_heads(qkv->ne[0] / 3, heads);
+    return qkv->ne[0] / 3;
 }
 
 int64_t Ops::check_heads(int64_t channels, int heads) {
@@ -111,6 +126,10 @@ Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t
     return ggml_reshape_3d(ctx_, flat, width, length, batch);
 }
 
+Tensor Ops::vectors(Tensor tokens) {
+    return ggml_reshape_2d(ctx_, tokens, tokens->ne[0], ggml_nelements(tokens) / tokens->ne[0]);
+}
+
 Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
     Tensor table = weight(name, {length, x->ne[0]});
     if (table->type != GGML_TYPE_F32) {
@@ -146,6 +165,51 @@ Tensor Ops::chunk(Tensor x, int64_t index, int64_t chunks) {
     const int64_t size = x->ne[0] / chunks;
     return ggml_cont(ctx_, ggml_view_3d(ctx_, x, size, x->ne[1], x->ne[2], x->nb[1], x->nb[2],
                                         size_t(index * size) * x->nb[0]));
+}
+
+Tensor Ops::position_columns(Tensor x, const std::string &name) {
+    const int64_t c = x->ne[0], length = x->ne[1];
+    Tensor table = weight(name, {c, length}); // ne = [L, C]
+    if (table->type != GGML_TYPE_F32) {
+        table = ggml_cast(ctx_, table, GGML_TYPE_F32);
+    }
+    return ggml_add(ctx_, x, ggml_cont(ctx_, ggml_permute(ctx_, table, 1, 0, 2, 3)));
+}
+
+Tensor Ops::mean_token(Tensor x) {
+    const int64_t c = x->ne[0], n = x->ne[2];
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 0, 2, 3)); // [L, C, N]
+    return ggml_reshape_3d(ctx_, ggml_mean(ctx_, x), c, 1, n);
+}
+
+// Half of the width: sines and cosines of angles [width/2, N].
+Tensor waves(ggml_context *ctx, Tensor angles, bool cosines_first) {
+    Tensor sines = ggml_sin(ctx, angles), cosines = ggml_cos(ctx, angles);
+    return cosines_first ? ggml_concat(ctx, cosines, sines, 0) : ggml_concat(ctx, sines, cosines, 0);
+}
+
+Tensor Ops::sinusoids(Tensor t, const Sinusoids &s) {
+    if (s.width < 4 || s.width % 2 != 0) {
+        invalid("sinusoids: their number must be even and at least 4, got %lld", (long long)s.width);
+    }
+    if (s.cosines_first && s.shift == 0) {
+        return timestep_embedding(t, s.width);
+    }
+    const int64_t half = s.width / 2;
+    const float step = -std::log(10000.0f) / float(half - s.shift);
+    Tensor f = ggml_exp(ctx_, ggml_scale(ctx_, ggml_arange(ctx_, 0, float(half), 1), step)); // [half]
+    return waves(ctx_, outer(f, t), s.cosines_first);
+}
+
+Tensor Ops::fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first) {
+    const float circle = 6.2831853071795865f;
+    return waves(ctx_, ggml_scale(ctx_, outer(weight(name, {count}), t), circle), cosines_first);
+}
+
+// Each number of a vector times each of another.
+Tensor Ops::outer(Tensor a, Tensor b) {
+    const int64_t n = a->ne[0], m = ggml_nelements(b);
+    return ggml_mul_mat(ctx_, ggml_reshape_2d(ctx_, a, 1, n), ggml_reshape_2d(ctx_, b, 1, m)); // [n, m]
 }
 
 Tensor Ops::timestep_embedding(Tensor t, int64_t dim) {

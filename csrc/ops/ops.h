@@ -42,6 +42,24 @@ struct GroupNorm {
     int groups = 32;
     float eps = 1e-6f;
     bool silu = false;
+    // [2C, N]: scales, then shifts. The normalised image times (1 + scale), plus shift,
+    // before SiLU (Dhariwal and Nichol 2021, AdaGN).
+    Tensor modulation = nullptr;
+};
+
+// The rows of a fused layer for queries, keys and values: all queries, all keys, all
+// values; or for each head its queries, keys and values.
+enum class Fused { whole, by_head };
+
+// How an image becomes another size; kernels/kernels.h has the filters.
+enum class Sampling { same, mean_down, nearest_up, fir_down, fir_up, fir_blur };
+
+// Sines and cosines of t·f: the angles of a time's embedding, half of them sines.
+// f is falling from 1 to about 1/10000: f_i = 10000^(-i / (n - shift)) for i of 0 to n - 1.
+struct Sinusoids {
+    int64_t width = 0;
+    bool cosines_first = true;
+    int shift = 0; // 0 or 1
 };
 
 struct Linear {
@@ -75,8 +93,9 @@ class Ops {
     virtual int64_t channels(Tensor image) const = 0;
     virtual Tensor conv2d(Tensor image, const std::string &name, const Conv &c) = 0;
     virtual Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) = 0;
-    virtual Tensor concat(Tensor a, Tensor b) = 0; // along channels
-    virtual Tensor tokens(Tensor image) = 0;       // [C, W*H, N]
+    virtual Tensor concat(Tensor a, Tensor b) = 0;                           // along channels
+    virtual Tensor resample(Tensor image, Sampling how, float gain = 1) = 0; // times the gain
+    virtual Tensor tokens(Tensor image) = 0;                                 // [C, W*H, N]
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
 
     // Tokens.
@@ -94,6 +113,8 @@ class Ops {
     virtual Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) = 0;
     // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
     virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
+    // The same of tokens to each other, [3C, L, N], whose layer is fused; to [C, L, N].
+    virtual Tensor self_attention(Tensor qkv, int heads, Fused order) = 0;
 
     // What `make` computes from weights and from inputs that are constant across
     // steps (see Architecture) alone: an implementation may cache it between runs.
@@ -111,9 +132,16 @@ class Ops {
     Tensor leaky_relu(Tensor x, float slope);
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
+    Tensor vectors(Tensor tokens);   // [C, 1, N] or [C, N, 1] → [C, N]
     Tensor positions(Tensor x, const std::string &name,
-                     int64_t length);                            // adds a learned row to each of [C, L, N]
-    Tensor timestep_embedding(Tensor t, int64_t dim);            // [N] → [dim, N], cosines first
+                     int64_t length); // adds a learned row to each of [C, L, N]
+    // Adds a learned column to each of [C, L, N]; the table is [C, L].
+    Tensor position_columns(Tensor x, const std::string &name);
+    Tensor mean_token(Tensor x);                      // [C, L, N] → [C, 1, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
+    Tensor sinusoids(Tensor t, const Sinusoids &s);   // [N] → [width, N]
+    // sin and cos of 2π·t·w, whose w is the weight `name`: [N] → [2·count, N].
+    Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels
@@ -137,10 +165,11 @@ class Ops {
     Tensor weight(const std::string &name, const Shape &shape);
 
     // Fails unless a normalisation's groups divide the channels.
-    static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels);
+    static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);
 
     // The same for heads, whose numbers each are returned.
     static int64_t check_heads(int64_t channels, int heads);
+    static int64_t check_fused(Tensor qkv, int heads); // also that there are three in one
     static void check_modulate(Tensor x, Tensor scale, Tensor shift);
     static void check_rope(Tensor x, Tensor cos, Tensor sin, int heads);
 
@@ -156,6 +185,8 @@ class Ops {
     double cached_flop_ = 0;
 
   private:
+    Tensor outer(Tensor a, Tensor b); // [n], [m] → [n, m]
+
     // Throws Full if the context may lack room for the tensors until the next weight, and
     // Code::invalid if the net is too large. It is enough to ask at each weight: what a
     // net has many of has weights.

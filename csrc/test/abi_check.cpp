@@ -48,6 +48,7 @@ SAME_ENUM(ggml_status);
 SAME_ENUM(ggml_prec);
 SAME_ENUM(ggml_log_level);
 SAME_ENUM(ggml_scale_mode);
+SAME_ENUM(ggml_op_pool);
 SAME_ENUM(ggml_backend_dev_type);
 SAME_ENUM(ggml_backend_buffer_usage);
 SAME_ENUM(ggml_op);

@@ -1,0 +1,66 @@
+"""Writes ../convert/families/pixel.tsv.gz: names, types and shapes of the weights of
+models without text as they are published.
+
+    HF_HUB_OFFLINE=1 python testdata/pixel/published.py
+
+The sizes are those of the authors' tables and configuration files; the networks are the
+diffusers library's and those of networks.py, on PyTorch's "meta" device.
+"""
+
+import gzip
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import names  # noqa: E402
+import networks  # noqa: E402
+
+files = {}
+
+
+def shapes(make):
+    with torch.device("meta"):
+        return {k: list(v.shape) for k, v in make().state_dict().items()}
+
+
+def guided(width, mult, blocks, attention, **other):
+    """attention are the levels that have it."""
+    levels = [level in attention for level in range(len(mult))]
+    return shapes(lambda: networks.Guided(width, mult, blocks, levels, 32, **({"c_in": 3, "c_out": 6} | other)))
+
+
+# Dhariwal and Nichol 2021: openai/guided-diffusion's README, and its scripts' defaults.
+files["adm-64"] = guided(192, (1, 2, 3, 4), 3, (1, 2, 3), classes=1000)
+files["adm-128"] = guided(256, (1, 1, 2, 3, 4), 2, (2, 3, 4), classes=1000)
+files["adm-512"] = guided(256, (0.5, 1, 1, 2, 2, 4, 4), 2, (4, 5, 6), classes=1000)
+files["adm-64-256-upsampler"] = guided(192, (1, 1, 2, 2, 4, 4), 2, (3, 4, 5), c_in=6, classes=1000)
+files["adm-128-512-upsampler"] = guided(192, (1, 1, 2, 2, 4, 4), 2, (4, 5), c_in=6, classes=1000)
+for size, mult, blocks in (64, (1, 2, 3, 4), 4), (128, (1, 1, 2, 3, 4), 2), (256, (1, 1, 2, 2, 4, 4), 2), (512, (0.5, 1, 1, 2, 2, 4, 4), 2):
+    n = len(mult)
+    files[f"adm-{size}-classifier"] = guided(128, mult, blocks, (n - 3, n - 2, n - 1), c_out=1000, positions=64)
+# Nichol and Dhariwal 2021: openai/improved-diffusion's README.
+files["iddpm-cifar10"] = guided(128, (1, 2, 2, 2), 3, (1, 2), resample_blocks=False)
+files["iddpm-imagenet64"] = guided(128, (1, 2, 3, 4), 3, (2, 3), resample_blocks=False)
+# Song et al. 2023: openai/consistency_models' scripts.
+files["consistency-imagenet64"] = guided(192, (1, 2, 3, 4), 3, (1, 2, 3), c_out=3, classes=1000)
+files["consistency-lsun256"] = guided(256, (1, 1, 2, 2, 4, 4), 2, (3, 4, 5), c_out=3)
+
+cifar = shapes(lambda: UNet2DModel(sample_size=32, block_out_channels=(128, 256, 256, 256), attention_head_dim=None,
+                                   down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+                                   up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")))
+files["ddpm-cifar10-diffusers"] = cifar
+files["ddpm-cifar10-diffusers-older"] = {names.older(k): v for k, v in cifar.items()}
+files["ddpm-cifar10"] = {names.ddpm(k, 4): v + [1, 1] if ".attn" in names.ddpm(k, 4) and len(v) == 2 else v for k, v in cifar.items()}
+files["consistency-imagenet64-diffusers"] = shapes(lambda: UNet2DModel(
+    sample_size=64, layers_per_block=3, num_class_embeds=1000, block_out_channels=(192, 384, 576, 768), attention_head_dim=64,
+    down_block_types=("ResnetDownsampleBlock2D",) + ("AttnDownBlock2D",) * 3, up_block_types=("AttnUpBlock2D",) * 3 + ("ResnetUpsampleBlock2D",),
+    resnet_time_scale_shift="scale_shift", attn_norm_num_groups=32, upsample_type="resnet", downsample_type="resnet"))
+
+lines = [f"{case}\t{name}\tF16\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
+with open(HERE.parent / "convert" / "families" / "pixel.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
+    z.write(("\n".join(lines) + "\n").encode())
+print(len(files), "files,", len(lines), "weights")
