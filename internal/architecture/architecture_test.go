@@ -58,6 +58,7 @@ var rooms = []room{
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
 	{path: "sd/prompt", pure: true},
+	{path: "sd/classes", pure: true},
 	{path: "sd/tokenizer", pure: true},
 
 	{path: "sampler", pure: true},

@@ -70,6 +70,7 @@ var packages = []struct {
 	{"sd/pipeline", false},
 	{"sd/pngtext", true},
 	{"sd/prompt", true},
+	{"sd/classes", true},
 	{"sd/request", true},
 	{"sd/tensor", true},
 	{"sd/tokenizer", true},
