@@ -83,6 +83,9 @@ type (
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
 
+	// PixelProcess is how such a model was trained to remove noise.
+	PixelProcess = family.Process
+
 	// PixelUNetConfig describes a UNet without text, DiTConfig a diffusion transformer.
 	PixelUNetConfig = family.PixelUNetConfig
 	DiTConfig       = family.DiTConfig
@@ -132,6 +135,22 @@ const (
 	DiT         = family.DiT         // diffusion transformers by class
 	TAESD       = family.TAESD       // tiny autoencoder
 	ESRGAN      = family.ESRGAN      // upscaler
+)
+
+// What the configuration of models without text says, by the names that it has for it.
+const (
+	ClassIndex = family.ClassIndex // classes are numbers from 0 on
+	ClassValue = family.ClassValue // a class is a number from 0 to 1
+
+	ProcessDDPM        = family.ProcessDDPM
+	ProcessConsistency = family.ProcessConsistency
+	ProcessVE          = family.ProcessVE
+	ProcessVP          = family.ProcessVP
+	ProcessSubVP       = family.ProcessSubVP
+	ProcessEDM         = family.ProcessEDM
+
+	// PixelLabels is the key of metadata with the names of the classes, a list in JSON.
+	PixelLabels = family.PixelLabels
 )
 
 // Prefixes of the networks' canonical names.

@@ -229,4 +229,7 @@ func (k ProcessKind) predictions() []Prediction {
 	return []Prediction{PredictEpsilon, PredictV, PredictSample}
 }
 
+// Takes reports whether nets of the process can predict that.
+func (p *Process) Takes(what Prediction) bool { return p.kind.takes(what) }
+
 func (k ProcessKind) takes(p Prediction) bool { return slices.Contains(k.predictions(), p) }

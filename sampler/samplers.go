@@ -389,7 +389,7 @@ func samplers() []Sampler {
 			Schedule:    "exponential",
 			Stochastic:  true,
 			Parameters: []Parameter{
-				{Name: "snr", Default: 0.16, Max: 10, Help: "signal-to-noise ratio of the corrector, which says how long its steps are"},
+				{Name: "snr", Default: 0.16, Max: 1, Help: "signal-to-noise ratio of the corrector, which says how long its steps are"},
 				{Name: "corrections", Default: 1, Max: 100, Integer: true, Help: "steps of Langevin dynamics before each step; 0 is the predictor alone"},
 				sNoise(),
 			},

@@ -7,8 +7,10 @@ import (
 	"sync"
 
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
 	"github.com/sdgo/sdgo/sd/pipeline"
@@ -21,6 +23,8 @@ var families = map[string]pipeline.Family{
 	convert.SD2:         stablediffusion.Open,
 	convert.SDXL:        sdxl.Open,
 	convert.SDXLRefiner: sdxl.Open,
+	convert.PixelUNet:   pixel.Open,
+	convert.DiT:         pixel.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero
@@ -107,6 +111,27 @@ func (m *Model) NativeSize() int {
 		return 0
 	}
 	return m.pipeline.Defaults.Side
+}
+
+// TakesText reports whether a request's Prompt says what the model draws. Others draw by
+// class, or freely.
+func (m *Model) TakesText() bool { return m.host() != nil && !m.pipeline.Textless }
+
+// Classes is the number of classes that a request's Class may name, 0 of models without,
+// and what they are called, where they have names. The names must not be changed.
+func (m *Model) Classes() (n int, names []string) {
+	if m.host() == nil {
+		return 0, nil
+	}
+	return m.pipeline.Classes, m.pipeline.Names
+}
+
+// Process is how the model was trained to remove noise; nil of a zero value.
+func (m *Model) Process() *sampler.Process {
+	if m.host() == nil {
+		return nil
+	}
+	return m.pipeline.Denoiser.Process()
 }
 
 // Close frees the networks and unmaps the file, after the calls in progress; a

@@ -188,6 +188,10 @@ type word struct {
 
 const pixelKey = "sdgo.pixel."
 
+// PixelLabels is the key of metadata with the names of the classes, a list in JSON in
+// the order of their numbers.
+const PixelLabels = pixelKey + "labels"
+
 // numbers are those that no shape tells, of the process and of what is drawn.
 func (c *Pixel) numbers() []number {
 	p := &c.Process
@@ -249,6 +253,9 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 		if *w.at != "" {
 			add(pixelKey+w.key, *w.at)
 		}
+	}
+	if names, ok := m.Metadata[PixelLabels]; ok {
+		add(PixelLabels, names)
 	}
 	if c.VAE != nil {
 		add(keyScaleFactor, c.VAE.ScaleFactor)

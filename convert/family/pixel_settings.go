@@ -1,9 +1,11 @@
 package family
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -45,17 +47,34 @@ type pixelFolder struct {
 	vae struct {
 		ScaleFactor float64 `json:"scaling_factor"`
 	}
+	index struct {
+		Labels map[string]string `json:"id2label"`
+	}
+}
+
+// labels are the names of classes as metadata has them.
+func (f *pixelFolder) labels() (string, error) {
+	names := make([]string, len(f.index.Labels))
+	for number, name := range f.index.Labels {
+		i, err := strconv.Atoi(number)
+		if err != nil || i < 0 || i >= len(names) {
+			return "", fmt.Errorf("model_index.json: id2label must have the numbers 0 to %d, got %.20q", len(names)-1, number)
+		}
+		names[i] = name
+	}
+	text, err := json.Marshal(names)
+	return string(text), err
 }
 
 // pixelSettings brings a folder's configuration into the form of metadata.
-func pixelSettings(json func(path string, to any) error) (map[string]string, error) {
+func pixelSettings(read func(path string, to any) error) (map[string]string, error) {
 	var f pixelFolder
 	vqvae := f.vae
 	for _, file := range []struct {
 		path string
 		to   any
-	}{{"unet/config.json", &f.unet}, {"scheduler/scheduler_config.json", &f.scheduler}, {"vae/config.json", &f.vae}, {"vqvae/config.json", &vqvae}} {
-		if err := json(file.path, file.to); err != nil {
+	}{{"unet/config.json", &f.unet}, {"scheduler/scheduler_config.json", &f.scheduler}, {"vae/config.json", &f.vae}, {"vqvae/config.json", &vqvae}, {"model_index.json", &f.index}} {
+		if err := read(file.path, file.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
 	}
@@ -63,6 +82,13 @@ func pixelSettings(json func(path string, to any) error) (map[string]string, err
 		f.vae = vqvae
 	}
 	all := map[string]string{}
+	if len(f.index.Labels) > 0 {
+		text, err := f.labels()
+		if err != nil {
+			return nil, err
+		}
+		all[PixelLabels] = text
+	}
 	say := func(key string, set bool, value any) {
 		if set {
 			all[pixelKey+key] = textOf(value)

@@ -112,6 +112,9 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 			e.Join(request.Problemf(field, "%v", err))
 		}
 	}
+	if d.DeepCache > 1 && !p.Denoiser.CachesInner() {
+		e.Add("DeepCache", "the model's network has no inner blocks to reuse")
+	}
 	answers := d.Guide.Guider.Answers
 	switch {
 	case p.EditsImages && d.Guider != "cfg" && d.Guider != editing:

@@ -14,6 +14,13 @@ type Defaults struct {
 	Side     int     // native size, pixels
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
+
+	// Of models that are drawn with otherwise than most. Schedule goes with Sampler.
+	Sampler, Schedule string // "": euler_a and its own
+	Steps             int    // 0: 20
+
+	// Enlarges says that a picture is one to enlarge, and not the beginning of sampling.
+	Enlarges bool
 }
 
 // The defaults of all models.
@@ -42,6 +49,7 @@ type Resolved struct {
 	Sampler                                           sampler.Sampler
 	Schedule                                          sampler.Schedule
 	Image                                             *image.NRGBA // nil without one
+	Low                                               *image.NRGBA // what an initial picture is where Defaults.Enlarges
 	Mask                                              *image.Gray  // of Image's size, grown and blurred; nil without one
 	MaskRegion                                        image.Rectangle
 	MaskFeather, MaskPadding                          int
@@ -67,8 +75,12 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q := Resolved{Request: r, Align: d.Align}
 	q.fillNumbers(d)
 	q.checkPictures(&e)
-	q.checkImage(&e)
 	width, height := d.Side, d.Side
+	if d.Enlarges && q.Image != nil {
+		q.Low, q.Image = q.Image, nil
+		width, height = q.sidesUp(q.Low.Rect.Size(), d.Side)
+	}
+	q.checkImage(&e)
 	if q.Image != nil { // with its canvas
 		width, height = q.sidesOf(q.Image.Rect.Size(), d.Side)
 	}
@@ -107,10 +119,16 @@ func (q *Resolved) fillNumbers(d Defaults) {
 			*f.to = *f.from
 		}
 	}
+	if q.Request.Sampler == "" {
+		fill(&q.Request.Sampler, d.Sampler)
+		fill(&q.Request.Schedule, d.Schedule)
+	}
 	if s, err := sampler.LookupSchedule(q.Request.Schedule); err == nil {
 		fill(&q.Steps, s.Steps) // 0 of most
 	}
+	fill(&q.Steps, d.Steps)
 	fill(&q.Steps, defaultSteps)
+	fill(&q.StageSteps, q.Steps)
 	fill(&q.Count, 1)
 	fill(&q.Request.Sampler, defaultSampler)
 	fill(&q.RNG, TorchRNG)
@@ -120,6 +138,10 @@ func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(e, "Count", q.Count, 1, MaxCount)
 	checkRange(e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
+	checkRange(e, "StageSteps", q.StageSteps, 1, MaxSteps)
+	if len(q.Stages) > MaxStages {
+		e.Add("Stages", "must be at most %d models, got %d", MaxStages, len(q.Stages))
+	}
 	checkFloat(e, "Guidance", q.Guidance, 0, maxScale)
 	checkRange(e, "DeepCache", q.DeepCache, 0, MaxSteps)
 	for _, p := range q.MicroConditions() {
@@ -278,6 +300,13 @@ func (q *Resolved) checkSide(e *Error, field string, v int) {
 // align is the multiple of the alignment nearest to n, at least the alignment.
 func (q Resolved) align(n float64) int {
 	return max(q.Align, int(math.Round(n/float64(q.Align)))*q.Align)
+}
+
+// sidesUp are the default sides for a picture to enlarge: in its proportions, the
+// longer one the model's native size.
+func (q Resolved) sidesUp(size image.Point, native int) (width, height int) {
+	scale := float64(native) / float64(max(size.X, size.Y, 1))
+	return q.align(float64(size.X) * scale), q.align(float64(size.Y) * scale)
 }
 
 // sidesOf are the default sides for an initial picture of a size.

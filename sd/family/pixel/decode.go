@@ -1,0 +1,90 @@
+package pixel
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// autoencoder is the file's, or what stands for one.
+func (m *model) autoencoder() autoencoder.Autoencoder {
+	switch {
+	case m.kl != nil:
+		return m.kl
+	case m.c.Latent():
+		return absent{m.factor()}
+	case m.c.Process.UnitRange:
+		return unitRange{}
+	}
+	return autoencoder.None{}
+}
+
+// absent is the autoencoder of a file that has only a denoiser of latents. Requests
+// name a tiny one.
+type absent struct{ factor int }
+
+var errAbsent = errors.New("the file has no autoencoder; a TAESD decodes its latents (--taesd FILE)")
+
+func (absent) Encode(context.Context, tensor.Tensor) (autoencoder.Encoding, error) {
+	return autoencoder.Encoding{}, errAbsent
+}
+
+func (absent) Decode(context.Context, tensor.Tensor, tensor.Progress) (tensor.Tensor, error) {
+	return tensor.Tensor{}, errAbsent
+}
+
+func (a absent) Factor() int   { return a.factor }
+func (absent) CanEncode() bool { return false }
+
+// unitRange is the autoencoder of models of pixels from 0 to 1.
+type unitRange struct{ autoencoder.None }
+
+func (unitRange) Encode(_ context.Context, pixels tensor.Tensor) (autoencoder.Encoding, error) {
+	return autoencoder.Exactly(scaled(pixels, 0.5, 0.5)), nil
+}
+
+func (unitRange) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
+	return scaled(latent, 2, -1), done(1, 1)
+}
+
+// scaled is a·x + b.
+func scaled(x tensor.Tensor, a, b float32) tensor.Tensor {
+	out := x.Like()
+	for i, v := range x.Data {
+		out.Data[i] = a*v + b
+	}
+	return out
+}
+
+// pixels are the factors with which a sample is its own preview.
+func (m *model) pixels() *autoencoder.LatentRGB {
+	scale, bias := 1.0, 0.0
+	if m.c.Process.UnitRange {
+		scale, bias = 2, -1
+	}
+	rgb := &autoencoder.LatentRGB{Weights: make([][3]float64, m.c.Channels), Bias: [3]float64{bias, bias, bias}}
+	for i := range rgb.Weights {
+		rgb.Weights[i][min(i, 2)] = scale
+	}
+	if m.c.Channels == 1 {
+		rgb.Weights[0] = [3]float64{scale, scale, scale}
+	}
+	return rgb
+}
+
+// clip keeps predictions within what pixels can be, as training had them.
+func (m *model) clip(d sampler.Denoiser) sampler.Denoiser {
+	if !m.c.Process.UnitRange {
+		return sampler.Clip(d, 1)
+	}
+	return func(ctx context.Context, dst, x []float32, sigma float64) error {
+		err := d(ctx, dst, x, sigma)
+		for i, v := range dst {
+			dst[i] = min(max(v, 0), 1)
+		}
+		return err
+	}
+}
