@@ -347,7 +347,7 @@ func samplers() []Sampler {
 		},
 		{
 			Name:        "consistency",
-			Aliases:     []string{"cm", "CMStochasticIterativeScheduler"},
+			Aliases:     []string{"CMStochasticIterativeScheduler"},
 			Description: "for consistency models: 1 to 4 steps",
 			Schedule:    "consistency",
 			OwnSchedule: true,

@@ -128,7 +128,9 @@ func (q *Resolved) fillNumbers(d Defaults) {
 	}
 	fill(&q.Steps, d.Steps)
 	fill(&q.Steps, defaultSteps)
-	fill(&q.StageSteps, q.Steps)
+	if len(q.Stages) > 0 {
+		fill(&q.StageSteps, q.Steps)
+	}
 	fill(&q.Count, 1)
 	fill(&q.Request.Sampler, defaultSampler)
 	fill(&q.RNG, TorchRNG)
@@ -138,8 +140,11 @@ func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(e, "Count", q.Count, 1, MaxCount)
 	checkRange(e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
-	checkRange(e, "StageSteps", q.StageSteps, 1, MaxSteps)
-	if len(q.Stages) > MaxStages {
+	checkRange(e, "StageSteps", q.StageSteps, 0, MaxSteps)
+	switch {
+	case len(q.Stages) == 0 && (q.StageSteps > 0 || q.KeepStages):
+		e.Add("Stages", "must name the models that StageSteps and KeepStages are about")
+	case len(q.Stages) > MaxStages:
 		e.Add("Stages", "must be at most %d models, got %d", MaxStages, len(q.Stages))
 	}
 	checkFloat(e, "Guidance", q.Guidance, 0, maxScale)
