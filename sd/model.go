@@ -179,8 +179,8 @@ func OpenTAESD(path string, o Options) (*TAESD, error) {
 	return autoencoder.OpenTAESD(path, o.engine())
 }
 
-// Attach lets requests name other open models: a *Model as [Request.Refiner], a *TAESD
-// as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], by their Name. They must
+// Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
+// [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], by their Name. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
@@ -197,7 +197,7 @@ func (m *Model) Attach(others ...Attachment) error {
 			if o.host() == nil {
 				return ErrClosed
 			}
-			a.Refiners, err = with(a.Refiners, o.Name(), o.pipeline)
+			a.Models, err = with(a.Models, o.Name(), o.pipeline)
 		case *TAESD:
 			a.TAESDs, err = with(a.TAESDs, o.Name(), o)
 		case *ESRGAN:

@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"math"
@@ -132,4 +133,79 @@ func TestClassesInABatch(t *testing.T) {
 	require.NoError(t, m.Close())
 	_, err = Open(bad, Options{})
 	require.ErrorContains(t, err, "sdgo.pixel.labels must be a JSON list of 10 names")
+}
+
+// A cascade: the picture of one model is enlarged by the next, as if it had been drawn
+// alone and given to it. Each picture of a batch is.
+func TestCascade(t *testing.T) {
+	base, up := openDrawing(t, "ddpm", Options{Batch: 2}), openDrawing(t, "upsampler.safetensors", Options{})
+	name := attach(t, base, up)
+	var events []string
+	var drafts []*image.NRGBA
+	r := Request{Seed: 3, Steps: 2, Width: 8, Height: 8, Count: 2, Stages: []string{name, name}, StageSteps: 3, KeepStages: true,
+		OnEvent: func(e Event) error {
+			if e.Picture == 0 {
+				events = append(events, fmt.Sprintf("%s %d %d/%d", e.Stage, e.Pass, e.Index, e.Of))
+			}
+			if e.Stage == StageDraft && e.Picture == 1 {
+				drafts = append(drafts, e.Image.Image)
+				require.Len(t, e.Image.Params.Stages, len(drafts)-1)
+			}
+			return nil
+		}}
+	result, err := base.Generate(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, result.Stages, 2)
+	require.Positive(t, result.Stages[0])
+	require.GreaterOrEqual(t, result.Sample, result.Stages[0]/2)
+	require.Equal(t, []string{"text 0 1/1", "sample 0 1/2", "sample 0 2/2", "decode 0 1/1", "draft 0 1/2", "sample 1 1/3", "sample 1 2/3", "sample 1 3/3", "decode 1 1/1",
+		"draft 1 2/2", "sample 2 1/3", "sample 2 2/3", "sample 2 3/3", "decode 2 1/1", "image 0 1/2"}, events)
+	size := up.NativeSize()
+	require.Equal(t, image.Pt(size, size), result.Images[1].Image.Rect.Size())
+	require.Equal(t, []string{name, name}, result.Images[1].Params.Stages)
+	require.Equal(t, image.Pt(8, 8), drafts[0].Rect.Size())
+
+	alone, err := base.Generate(t.Context(), Request{Seed: 4, Steps: 2, Width: 8, Height: 8})
+	require.NoError(t, err)
+	require.True(t, slices.Equal(alone.Images[0].Image.Pix, drafts[0].Pix))
+	for i, want := range []*image.NRGBA{drafts[1], result.Images[1].Image} {
+		large, err := up.Generate(t.Context(), Request{Seed: 4, Steps: 3, Image: drafts[i]})
+		require.NoError(t, err)
+		require.True(t, slices.Equal(want.Pix, large.Images[0].Image.Pix), "stage %d", i)
+	}
+	again, err := base.Generate(t.Context(), result.Images[1].Params.Request)
+	require.NoError(t, err)
+	require.True(t, slices.Equal(result.Images[1].Image.Pix, again.Images[0].Image.Pix))
+
+	attach(t, base, openDrawing(t, "improved.safetensors", Options{}))
+	for want, r := range map[string]Request{
+		`Stages: no model "nowhere" is attached`:                                {Stages: []string{"nowhere"}},
+		`Stages: "improved" must be a model that enlarges pictures`:             {Stages: []string{"improved"}},
+		"StageSteps: must be 0 to 1000, got 1001":                               {Stages: []string{name}, StageSteps: 1001},
+		"Stages: must name the models that StageSteps and KeepStages are about": {KeepStages: true},
+		"Stages: must be at most 8 models, got 9":                               {Stages: slices.Repeat([]string{name}, 9)},
+	} {
+		require.EqualError(t, base.Check(r), want)
+	}
+}
+
+// A preview may be of the noisy sample, which at the end is the picture.
+func TestNoisyPreviews(t *testing.T) {
+	m := openDrawing(t, "ddpm", Options{})
+	var last *image.NRGBA
+	previews := map[bool][]byte{}
+	for _, noisy := range []bool{false, true} {
+		result, err := m.Generate(t.Context(), Request{Seed: 1, Steps: 3, Width: 16, Height: 16, PreviewEvery: 1, PreviewNoisy: noisy, OnEvent: func(e Event) error {
+			if e.Preview != nil {
+				last = e.Preview
+				if e.Index == 1 {
+					previews[noisy] = e.Preview.Pix
+				}
+			}
+			return nil
+		}})
+		require.NoError(t, err)
+		require.Equal(t, result.Images[0].Image.Pix, last.Pix)
+	}
+	require.False(t, slices.Equal(previews[false], previews[true]))
 }

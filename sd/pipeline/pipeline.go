@@ -160,7 +160,7 @@ type Denoiser interface {
 
 // Attached are the open models that a request may name.
 type Attached struct {
-	Refiners map[string]*Pipeline
-	TAESDs   map[string]*autoencoder.TAESD
-	ESRGANs  map[string]Enlarger
+	Models  map[string]*Pipeline // refiners and stages
+	TAESDs  map[string]*autoencoder.TAESD
+	ESRGANs map[string]Enlarger
 }
