@@ -83,7 +83,7 @@ type (
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
 
-	// PixelProcess is how such a model was trained to remove noise.
+	// PixelProcess says how such a model was trained to remove noise.
 	PixelProcess = family.Process
 
 	// PixelUNetConfig describes a UNet without text, DiTConfig a diffusion transformer.

@@ -16,7 +16,7 @@ import (
 const pixelFolder = "../testdata/pixel"
 
 // openPixel opens the denoiser of a model without text.
-func openPixel(t *testing.T, path string, o Options) (*convert.Pixel, *engine.Network) {
+func openPixel(t testing.TB, path string, o Options) (*convert.Pixel, *engine.Network) {
 	t.Helper()
 	host, err := engine.Open("pixel", engine.Options{Kernels: o.Kernels, Type: o.Type, Threads: o.Threads, Backend: "cpu"},
 		func() (*convert.Model, error) { return convert.Open(path) })

@@ -196,9 +196,9 @@ const PixelLabels = pixelKey + "labels"
 func (c *Pixel) numbers() []number {
 	p := &c.Process
 	return []number{
-		whole("size", 1, largestSide, &c.Size), whole("classes", 0, 1<<20, &c.Classes), whole("null_class", -1, 1<<20, &c.NullClass),
+		whole("size", 0, largestSide, &c.Size), whole("classes", 0, 1<<20, &c.Classes), whole("null_class", -1, 1<<20, &c.NullClass),
 		truth("learned_variance", &c.LearnedVariance),
-		whole("steps", 1, 1<<16, &p.Steps), fraction("beta_start", 0, 100, &p.BetaStart), fraction("beta_end", 0, 100, &p.BetaEnd),
+		whole("steps", 0, 1<<16, &p.Steps), fraction("beta_start", 0, 100, &p.BetaStart), fraction("beta_end", 0, 100, &p.BetaEnd),
 		truth("clip", &p.Clip), fraction("sigma_min", 0, 1e6, &p.SigmaMin), fraction("sigma_max", 0, 1e6, &p.SigmaMax),
 		fraction("sigma_data", 0, 1e6, &p.SigmaData), truth("unit_range", &p.UnitRange), truth("center", &p.Center),
 	}

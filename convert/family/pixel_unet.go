@@ -1,7 +1,9 @@
 package family
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
@@ -19,6 +21,7 @@ var pixelUNet = &Family{
 		{"a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet that draws from a number", []string{"*label_emb.0.weight", "*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*time_embed.0.weight"}},
+		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
 		{"a UNet that draws from classes in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
 		{"a UNet without conditioning with the DDPM's names", []string{"temb.dense.0.weight", "down.0.block.0.temb_proj.weight"}},
@@ -112,8 +115,30 @@ func readPixelUNet(r *Reader) any {
 	}
 	c.apply(r, u.numbers())
 	c.finish(r)
+	r.known(prefix, pixelName)
 	r.schedule()
 	return c
+}
+
+// pixelName is what tensors of such a UNet are called. Others would change what it
+// computes: those of DeepFloyd's attention to text do.
+var pixelName = regexp.MustCompile(`^(time_embed\.(frequencies|[02]\.(weight|bias))|label_emb\.(weight|[02]\.(weight|bias))|` +
+	`(input_blocks\.\d+|middle_block|output_blocks\.\d+)\.\d+\.((in_layers\.[02]|emb_layers\.1|out_layers\.[03]|skip_connection|op|conv|norm|qkv|proj_out)\.)?(weight|bias)|` +
+	`out\.[02]\.(weight|bias)|out\.2\.(positional_embedding|(qkv_proj|c_proj)\.(weight|bias))|` +
+	`input_pyramid\.\d+\.(weight|bias)|output_pyramid\.\d+\.[02]\.(weight|bias))$`)
+
+// known fails for a tensor of the network that none of these is.
+func (r *Reader) known(prefix string, names *regexp.Regexp) {
+	for _, t := range r.Model.Tensors {
+		name, ok := strings.CutPrefix(t.Name, prefix)
+		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, model.VAEPrefix) {
+			continue
+		}
+		if !names.MatchString(name) {
+			r.Fail("tensor %q is surplus: a model of this family has no such part", t.Name)
+			return
+		}
+	}
 }
 
 // finish checks what metadata may have changed, and sets what the loop asks of a model.
@@ -138,6 +163,9 @@ func (c *Pixel) finish(r *Reader) {
 	}
 	if r.err == nil && c.NullClass >= c.UNetClasses() {
 		r.Fail("the class that stands for none must be below %d, got %d", c.UNetClasses(), c.NullClass)
+	}
+	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
+		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
 	r.Model.NativeSize = c.Size
 	if c.VAE != nil {

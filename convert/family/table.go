@@ -5,6 +5,6 @@ package family
 var table = []*Family{
 	lora, embedding, controlNet,
 	flux, sd3, sdxl, sdxlRefiner, sd2, sd1, dit,
-	t5, unet, pixelUNet, clip,
+	t5, unet, pixelUNet, plainDDPM, clip,
 	esrgan, taesd, vae,
 }

@@ -219,6 +219,8 @@ struct Test {
         g.n = n, g.rows = rows, g.c1 = c1, g.c2 = c2, g.groups = groups;
         g.weight = weight.vector(), g.bias = bias.vector();
         g.scale = scale.data(), g.shift = shift.data();
+        const Floats modulation = random.floats(n * 2 * all);
+        g.modulation = random.coin() ? modulation.data() : nullptr;
         g.isa = isa;
         run_with(g, 2);
         Normalize a;
@@ -235,8 +237,13 @@ struct Test {
             joined.insert(joined.end(), x2.data() + r * c2, x2.data() + (r + 1) * c2);
         }
         Doubles want = normalized(joined, n, rows, all, groups, 1e-5, weight.values, bias.values);
-        for (double &v : want) {
-            v = reference::activate(v, a.norm.silu ? Act::silu : Act::none);
+        for (size_t i = 0; i < want.size(); i++) {
+            const size_t image = i / size_t(rows * all), c = i % size_t(all);
+            if (g.modulation) {
+                const float *m = g.modulation + image * size_t(2 * all);
+                want[i] = want[i] * (1 + double(m[c])) + double(m[size_t(all) + c]);
+            }
+            want[i] = reference::activate(want[i], a.norm.silu ? Act::silu : Act::none);
         }
         // A mean of 30 with a spread of 0.6: x·scale cancels against shift.
         compare(y.data(), want, 1e-5, name);
@@ -296,6 +303,18 @@ struct Test {
                                  shape({n, length, heads, half}) + (r.interleaved ? " interleaved" : "");
         run(r, y, name);
         compare(y.data(), reference::rope(r), 1e-6, name);
+    }
+
+    void resample(int64_t n, int64_t h, int64_t w, int64_t c, Sampling how) {
+        const Floats x = random.floats(n * h * w * c);
+        Resample r;
+        r.x = x.data(), r.n = n, r.h = h, r.w = w, r.c = c, r.how = how, r.gain = random.uniform(0.1f, 2);
+        Floats y(size_t(n * sampled_size(how, h) * sampled_size(how, w) * c), kGuard);
+        r.y = y.data();
+        const std::string name =
+            std::string("resample ") + isa_name(isa) + " " + shape({n, h, w, c, int(how)});
+        run(r, y, name);
+        compare(y.data(), reference::resample(r), 1e-6, name);
     }
 
     void elementwise(int64_t size, Act act, float range) {
@@ -404,6 +423,10 @@ struct Test {
         for (int i = 0; i < 10; i++) {
             modulate(random.between(1, 3), random.between(1, 40), random.between(1, 100));
             rope(random.between(1, 2), random.between(1, 40), random.between(1, 4), random.between(1, 40));
+        }
+        for (int how = 0; how < 24; how++) {
+            resample(random.between(1, 2), random.between(2, 9), random.between(2, 9), random.between(1, 70),
+                     Sampling(how % 6));
         }
         report("elementwise");
     }

@@ -297,4 +297,57 @@ inline Doubles rope(const Rope &a) {
     return y;
 }
 
+// As pixels between zeros, filtered, of which some are taken.
+inline Doubles resample(const Resample &a) {
+    const auto taps = [](Sampling how) -> Doubles { // of a line of double size or of the line itself
+        switch (how) {
+        case Sampling::mean_down:
+            return {0.5, 0.5};
+        case Sampling::nearest_up:
+            return {1, 1};
+        case Sampling::fir_down:
+        case Sampling::fir_blur:
+            return {0.125, 0.375, 0.375, 0.125};
+        case Sampling::fir_up:
+            return {0.25, 0.75, 0.75, 0.25};
+        case Sampling::same:
+            break;
+        }
+        return {1};
+    };
+    const bool up = a.how == Sampling::nearest_up || a.how == Sampling::fir_up;
+    const bool down = a.how == Sampling::mean_down || a.how == Sampling::fir_down;
+    const Doubles k = taps(a.how);
+    const int64_t before = a.how == Sampling::fir_down     ? 1
+                           : a.how == Sampling::nearest_up ? 1
+                           : a.how == Sampling::fir_up     ? 2
+                           : a.how == Sampling::fir_blur   ? 2
+                                                           : 0;
+    const int64_t rows = sampled_size(a.how, a.h), columns = sampled_size(a.how, a.w);
+    // Number i of a line, between zeros if it is made longer.
+    const auto at = [&](int64_t image, int64_t y, int64_t x, int64_t c) {
+        if (up && (y % 2 != 0 || x % 2 != 0)) {
+            return 0.0;
+        }
+        y = up ? y / 2 : y, x = up ? x / 2 : x;
+        return y < 0 || x < 0 || y >= a.h || x >= a.w ? 0.0
+                                                      : double(a.x[((image * a.h + y) * a.w + x) * a.c + c]);
+    };
+    Doubles result;
+    for (int64_t i = 0; i < a.n * rows * columns * a.c; i++) {
+        const int64_t c = i % a.c, x = i / a.c % columns, y = i / a.c / columns % rows,
+                      image = i / a.c / columns / rows;
+        double sum = 0;
+        for (size_t v = 0; v < k.size(); v++) {
+            for (size_t u = 0; u < k.size(); u++) {
+                sum += k[v] * k[u] *
+                       at(image, (down ? 2 * y : y) + int64_t(v) - before,
+                          (down ? 2 * x : x) + int64_t(u) - before, c);
+            }
+        }
+        result.push_back(sum * double(a.gain));
+    }
+    return result;
+}
+
 } // namespace reference

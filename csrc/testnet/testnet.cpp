@@ -34,6 +34,13 @@ Tensor rope(Ops &ops, const Tensors &in, Pairs pairs) {
 // Shapes of tokens, of what is known of each image, and of angles.
 const Shape kTokens = {1, 3, 24}, kVectors = {1, 24}, kAngles = {3, 6};
 
+const Shapes kImage = {{"x", {1, 3, 4, 6}}};
+
+// An image of another size, halved in brightness.
+template <Sampling how> Tensor sampled(Ops &ops, const Tensors &in) {
+    return ops.image_out(ops.resample(ops.image_in(in.at("x")), how, 0.5f));
+}
+
 const Operator kOperators[] = {
     {"rms_norm",
      {{"x", kTokens}},
@@ -69,6 +76,40 @@ const Operator kOperators[] = {
      {{"x", kTokens}},
      3, // the last of 4
      [](Ops &ops, const Tensors &in) { return ops.chunk(in.at("x"), 3, 4); }},
+    {"sinusoids",
+     {{"t", {1}}},
+     2,
+     [](Ops &ops, const Tensors &in) {
+         return ops.sinusoids(in.at("t"), {10, false, 1});
+     }},
+    {"fourier_features",
+     {{"t", {1}}},
+     2,
+     [](Ops &ops, const Tensors &in) { return ops.fourier_features(in.at("t"), "w", 5, true); }},
+    {"self_attention whole",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.self_attention(in.at("x"), kHeads, Fused::whole); }},
+    {"self_attention by_head",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.self_attention(in.at("x"), kHeads, Fused::by_head); }},
+    {"mean_token",
+     {{"x", kTokens}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.position_columns(ops.mean_token(in.at("x")), "columns"); }},
+    {"group_norm modulated",
+     {{"x", {1, 24, 4, 6}}, {"scale", {1, 48}}},
+     4,
+     [](Ops &ops, const Tensors &in) {
+         const Tensor h = ops.group_norm(ops.image_in(in.at("x")), "norm", {6, 1e-3f, false, in.at("scale")});
+         return ops.image_out(h);
+     }},
+    {"mean_down", kImage, 4, sampled<Sampling::mean_down>},
+    {"nearest_up", kImage, 4, sampled<Sampling::nearest_up>},
+    {"fir_down", kImage, 4, sampled<Sampling::fir_down>},
+    {"fir_up", kImage, 4, sampled<Sampling::fir_up>},
+    {"fir_blur", kImage, 4, sampled<Sampling::fir_blur>},
     {"video", {{"video", {1, 3, 1, 2, 2}}, {"t", {1}}}, 5, video},
 };
 

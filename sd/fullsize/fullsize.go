@@ -82,7 +82,18 @@ func configs() map[string]config {
 	return all
 }
 
+// pixels are networks that draw without text.
+func pixels() map[string]part {
+	adm := convert.PixelUNetConfig{InChannels: 3, OutChannels: 6, Channels: []int{192, 384, 576, 768}, FirstChannels: 192, NumResBlocks: 3,
+		Attention: []bool{false, true, true, true}, MiddleAttention: true, HeadDim: 64, TimeChannels: 192, EmbedChannels: 768, TimeMLP: 2, Classes: 1000,
+		ScaleShift: true, ResampleBlocks: true, SkipScale: 1, NormGroups: 32, NormMinChannels: 1, NormEps: 1e-5, AttentionNormEps: 1e-5}
+	return map[string]part{"adm-64": {"pixel_unet", "", adm.Params()}}
+}
+
 func checkpoint(arch string) ([]part, error) {
+	if p, ok := pixels()[arch]; ok {
+		return []part{p}, nil
+	}
 	c, ok := configs()[arch]
 	if !ok {
 		return nil, fmt.Errorf("the architecture must be %s, got %s", Kinds, arch)
@@ -109,7 +120,7 @@ type tensor struct {
 }
 
 // Kinds are the architectures that [Options.Arch] names.
-const Kinds = "sd1, sd2, sdxl, sdxl-refiner or tiny"
+const Kinds = "sd1, sd2, sdxl, sdxl-refiner, tiny or adm-64"
 
 // Options say what [Write] writes.
 type Options struct {

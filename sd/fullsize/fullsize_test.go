@@ -38,7 +38,7 @@ func TestWrite(t *testing.T) {
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, Write(done, filepath.Join(folder, "d.safetensors"), Options{Arch: "tiny"}), context.Canceled)
-	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Arch: "sd9"}), "must be sd1, sd2, sdxl, sdxl-refiner or tiny, got sd9")
+	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Arch: "sd9"}), "must be "+Kinds+", got sd9")
 	require.ErrorContains(t, Write(context.Background(), filepath.Join(folder, "e"), Options{Type: "q8_0"}), "the type must be f16 or f32, got q8_0")
 	left, err := filepath.Glob(filepath.Join(folder, "*"))
 	require.NoError(t, err)

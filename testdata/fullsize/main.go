@@ -18,7 +18,7 @@ import (
 
 func main() {
 	var o fullsize.Options
-	flag.StringVar(&o.Arch, "arch", "sd1", "sd1, sd2, sdxl, sdxl-refiner or tiny")
+	flag.StringVar(&o.Arch, "arch", "sd1", fullsize.Kinds)
 	flag.StringVar(&o.Type, "type", "f16", "f16 or f32")
 	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the weights")
 	out := flag.String("o", "", "the file to write")

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import names  # noqa: E402
 import networks  # noqa: E402
 
 
@@ -80,6 +81,7 @@ def ddpm():
         attention_head_dim=None, norm_num_groups=4))
     save_folder("ddpm", unet, {"_class_name": "DDPMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02,
                                "beta_schedule": "linear", "variance_type": "fixed_large", "clip_sample": True, "prediction_type": "epsilon"})
+    write_json(HERE / "names.json", {"ddpm": {k: names.ddpm(k, 2) for k in unet.state_dict()}, "older": {k: names.older(k) for k in unet.state_dict()}})
     x, t = torch.randn(2, 3, 16, 16), torch.tensor([981.0, 17.3])
     return {"ddpm.x": x, "ddpm.timesteps": t, "ddpm.sample": unet(x, t).sample}
 
