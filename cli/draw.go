@@ -87,6 +87,11 @@ func runDraw(c requests.Command) func(ctx context.Context, p *program, f *flags)
 			return err
 		}
 		defer n.close()
+		if c != requests.Inpaint || longest(prompts) != "" { // a mask is no business of text
+			if err := checkTakesText(f, n.model); err != nil {
+				return err
+			}
+		}
 		return requestError(f.field, d.draw(ctx, p, n, start))
 	}
 }

@@ -172,8 +172,8 @@ func (j *job) complete(c requests.Command) error {
 	switch {
 	case j.line.prompt != nil:
 		q.Prompt = *j.line.prompt
-	case !j.has("prompt"):
-		return errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
+	case !j.has("prompt") && !j.has("class"):
+		return errors.New(`no "prompt": it says what to draw ("" is an empty one); models that take none have a "class"`)
 	}
 	if c == requests.Inpaint {
 		if q.ImageFile == "" {

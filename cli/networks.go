@@ -109,17 +109,19 @@ func openModel(ctx context.Context, name string, o sd.Options) (*sd.Model, error
 // networks are what requests are drawn with: a model, and what goes with it.
 type networks struct {
 	model   *sd.Model
-	refiner *sd.Model // of SDXL; nil without one
-	taesd   *sd.TAESD // nil without one
+	refiner *sd.Model            // of SDXL; nil without one
+	stages  map[string]*sd.Model // by their files
+	taesd   *sd.TAESD            // nil without one
 	esrgan  map[string]*sd.ESRGAN
 	options sd.Options // of TAESD and ESRGAN
+	typed   string     // the type that models' weights are converted to
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, options: o}
-	n.options.Type, n.options.Prediction = "", ""
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, stages: map[string]*sd.Model{}, options: o}
+	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -159,6 +161,14 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		q.Refiner = n.refiner.Name()
 	}
 	q.TAESD = n.taesd.Name()
+	q.Stages = slices.Clone(q.Stages)
+	for i, file := range q.Stages {
+		m, err := n.stage(ctx, file)
+		if err != nil {
+			return fmt.Errorf("--stages %w", err)
+		}
+		q.Stages[i] = m.Name()
+	}
 	q.Hires = slices.Clone(q.Hires) // which requests may share
 	for i, pass := range q.Hires {
 		if !isFileName(pass.Upscaler) {
@@ -171,6 +181,21 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		q.Hires[i].Upscaler = u.Name()
 	}
 	return nil
+}
+
+// stage opens a model that enlarges pictures, once.
+func (n *networks) stage(ctx context.Context, file string) (*sd.Model, error) {
+	if m := n.stages[file]; m != nil {
+		return m, nil
+	}
+	o := n.options
+	o.Type = n.typed
+	m, err := openModel(ctx, file, o)
+	if err != nil {
+		return nil, err
+	}
+	n.stages[file] = m
+	return m, n.model.Attach(m)
 }
 
 // upscaler opens an ESRGAN network, once.
@@ -193,6 +218,9 @@ func (n *networks) upscaler(ctx context.Context, file string) (*sd.ESRGAN, error
 func (n *networks) close() {
 	for _, u := range n.esrgan {
 		u.Close()
+	}
+	for _, m := range n.stages {
+		m.Close()
 	}
 	n.taesd.Close()
 	n.refiner.Close()

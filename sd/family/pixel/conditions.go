@@ -45,7 +45,11 @@ func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeli
 	if n := c.c.LowChannels; n > 0 {
 		t := tensor.New(n, q.Height, q.Width) // grey, to measure with
 		if q.Low != nil {
-			t = tensor.FromImage(onWhite(q.Low)).Resample(tensor.Bilinear, q.Height, q.Width)
+			t = tensor.FromImage(onWhite(q.Low))
+			if n == 1 {
+				t = luminance(t)
+			}
+			t = t.Resample(tensor.Bilinear, q.Height, q.Width)
 		}
 		low = []engine.Named{{Name: "low", Shape: t.Shape, Data: t.Data}}
 	}

@@ -3,6 +3,7 @@ package pixel
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
@@ -16,10 +17,8 @@ func (m *model) autoencoder() autoencoder.Autoencoder {
 		return m.kl
 	case m.c.Latent():
 		return absent{m.factor()}
-	case m.c.Process.UnitRange:
-		return unitRange{}
 	}
-	return autoencoder.None{}
+	return plain{unitRange: m.c.Process.UnitRange, grey: m.c.Channels == 1}
 }
 
 // absent is the autoencoder of a file that has only a denoiser of latents. Requests
@@ -39,15 +38,42 @@ func (absent) Decode(context.Context, tensor.Tensor, tensor.Progress) (tensor.Te
 func (a absent) Factor() int   { return a.factor }
 func (absent) CanEncode() bool { return false }
 
-// unitRange is the autoencoder of models of pixels from 0 to 1.
-type unitRange struct{ autoencoder.None }
-
-func (unitRange) Encode(_ context.Context, pixels tensor.Tensor) (autoencoder.Encoding, error) {
-	return autoencoder.Exactly(scaled(pixels, 0.5, 0.5)), nil
+// plain is the autoencoder of models on pixels. Where they are from 0 to 1, or grey, it
+// brings pictures into that form and back.
+type plain struct {
+	autoencoder.None
+	unitRange, grey bool
 }
 
-func (unitRange) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
-	return scaled(latent, 2, -1), done(1, 1)
+func (p plain) Encode(_ context.Context, pixels tensor.Tensor) (autoencoder.Encoding, error) {
+	if p.grey {
+		pixels = luminance(pixels)
+	}
+	if p.unitRange {
+		pixels = scaled(pixels, 0.5, 0.5)
+	}
+	return autoencoder.Exactly(pixels), nil
+}
+
+func (p plain) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
+	if p.unitRange {
+		latent = scaled(latent, 2, -1)
+	}
+	if p.grey {
+		latent = tensor.Of(slices.Repeat(latent.Data, 3), 3, latent.Height(), latent.Width())
+	}
+	return latent, done(1, 1)
+}
+
+// luminance is the grey of a picture, with the weights of ITU-R BT.601 as Pillow has
+// them.
+func luminance(x tensor.Tensor) tensor.Tensor {
+	out := tensor.New(1, x.Height(), x.Width())
+	n := len(out.Data)
+	for i := range out.Data {
+		out.Data[i] = 0.299*x.Data[i] + 0.587*x.Data[n+i] + 0.114*x.Data[2*n+i]
+	}
+	return out
 }
 
 // scaled is a·x + b.

@@ -35,6 +35,9 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 	if c.Classifier {
 		return nil, fmt.Errorf("%s: a classifier guides other models, and draws nothing itself", h.Weights.Description)
 	}
+	if n := c.Channels; n != 1 && n != 3 && !c.Latent() {
+		return nil, fmt.Errorf("%s: pixels must have 1 or 3 channels, got %d", h.Weights.Description, n)
+	}
 	m := &model{host: h, c: c}
 	own, err := labels(h.Weights.Metadata, c.Classes)
 	if err != nil {

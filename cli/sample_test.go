@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"encoding/json"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const pixelModels = "../testdata/pixel/"
+
+// pictureSize is the size of a picture's file.
+func pictureSize(t *testing.T, path string) image.Point {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	c, err := png.DecodeConfig(f)
+	require.NoError(t, err)
+	return image.Pt(c.Width, c.Height)
+}
+
+func TestSample(t *testing.T) {
+	folder := t.TempDir()
+	sheet, back := filepath.Join(folder, "sheet.png"), filepath.Join(folder, "back.png")
+	o := sdgo(t, "sample", "-m", pixelModels+"guided.safetensors", "--class", "3", "-n", "4", "--grid", "2", "-W", "16", "-H", "8", "--steps", "5", "-s", "1",
+		"--batch-size", "4", "-o", sheet, "--trajectory", back, "--trajectory-columns", "3")
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, sheet+"\n"+back+"\n", o.out)
+	require.Equal(t, image.Pt(32, 16), pictureSize(t, sheet))
+	require.Equal(t, image.Pt(48, 32), pictureSize(t, back), "three of five steps, four rows")
+
+	// The first picture's parameters make it again.
+	one := filepath.Join(folder, "one.png")
+	o = sdgo(t, "sample", "-m", pixelModels+"guided.safetensors", "--class", "3", "-W", "16", "-H", "8", "--steps", "5", "-s", "1", "-o", one)
+	require.Zero(t, o.code, o.errors)
+	o = sdgo(t, "info", "--json", one)
+	var facts struct{ Request json.RawMessage }
+	require.NoError(t, json.Unmarshal([]byte(o.out), &facts))
+	require.Contains(t, string(facts.Request), `"class": "3"`)
+	jobs := filepath.Join(folder, "jobs.jsonl")
+	job := strings.ReplaceAll(string(facts.Request), "\n", "")
+	require.NoError(t, os.WriteFile(jobs, []byte(job+"\n"+`{"class": "5", "seed": 2, "steps": 2, "width": 8, "height": 8}`+"\n"), 0o666))
+	o = sdgo(t, "batch", jobs, "-m", pixelModels+"guided.safetensors", "-o", filepath.Join(folder, "jobs"))
+	require.Zero(t, o.code, o.errors)
+	again, err := os.ReadFile(filepath.Join(folder, "jobs", "jobs-0001.png"))
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(8, 8), pictureSize(t, filepath.Join(folder, "jobs", "jobs-0002.png")))
+	first, err := os.ReadFile(one)
+	require.NoError(t, err)
+	require.Equal(t, pixelsOf(t, first), pixelsOf(t, again))
+}
+
+func pixelsOf(t *testing.T, file []byte) []uint8 {
+	t.Helper()
+	img, err := png.Decode(strings.NewReader(string(file)))
+	require.NoError(t, err)
+	var all []uint8
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			r, g, b, _ := img.At(x, y).RGBA()
+			all = append(all, uint8(r>>8), uint8(g>>8), uint8(b>>8))
+		}
+	}
+	return all
+}
+
+// A cascade keeps the picture before each stage, and says what stages took.
+func TestSampleStages(t *testing.T) {
+	folder := t.TempDir()
+	up := pixelModels + "upsampler.safetensors"
+	o := sdgo(t, "sample", "-m", pixelModels+"ddpm", "--stages", up, "--stage-steps", "2", "--save-each-stage", "--steps", "3", "-W", "8", "-H", "8", "-s", "1",
+		"-o", filepath.Join(folder, "x.png"), "--json")
+	require.Zero(t, o.code, o.errors)
+	requireFiles(t, folder, "x.png", "x-stage1.png")
+	require.Equal(t, image.Pt(8, 8), pictureSize(t, filepath.Join(folder, "x-stage1.png")))
+	lines := strings.Split(strings.TrimSpace(o.out), "\n")
+	var done struct {
+		Timings struct{ Stages []float64 }
+	}
+	requireEvent(t, lines[len(lines)-1], "done", &done)
+	require.Len(t, done.Timings.Stages, 1)
+	large := pictureSize(t, filepath.Join(folder, "x.png"))
+	require.Greater(t, large.X, 8)
+
+	o = sdgo(t, "sample", "-m", up, "-i", filepath.Join(folder, "x-stage1.png"), "--steps", "2", "-s", "1", "-o", filepath.Join(folder, "y.png"))
+	require.Zero(t, o.code, o.errors)
+	x, err := os.ReadFile(filepath.Join(folder, "x.png"))
+	require.NoError(t, err)
+	y, err := os.ReadFile(filepath.Join(folder, "y.png"))
+	require.NoError(t, err)
+	require.Equal(t, pixelsOf(t, x), pixelsOf(t, y), "the stage alone")
+}
+
+func TestSampleRefuses(t *testing.T) {
+	model := pixelModels + "guided.safetensors"
+	text := tinyModel(t)
+	out := filepath.Join(t.TempDir(), "x.png")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"sample", "-m", text, "-o", out}, "tiny draws from text: sdgo txt2img -m " + text + " -p PROMPT"},
+		{[]string{"txt2img", "-m", model, "-p", "a fox", "-o", out}, "guided takes no text: sdgo sample -m " + model + " --class CLASS draws with it"},
+		{[]string{"txt2img", "-m", pixelModels + "ddpm", "-p", "", "-o", out}, "ddpm takes no text: sdgo sample -m " + pixelModels + "ddpm draws with it"},
+		{[]string{"txt2img", "-m", model}, "models that take none are for sdgo sample"},
+		{[]string{"sample", "-m", model, "-o", out}, "--class: the model draws by class, which must be given: 0 to 9"},
+		{[]string{"sample", "-m", model, "--class", "cat", "-o", out}, `--class: must be a number, 0 to 9, because the model's classes have no names, got "cat"`},
+		{[]string{"sample", "-m", model, "--class", "1", "--schedule", "10", "--steps", "4", "-o", out}, "--steps: must be 10, as schedule 10 says, got 4"},
+		{[]string{"sample", "-m", model, "--class", "1", "--trajectory-columns", "4", "-o", out}, "--trajectory-columns needs --trajectory FILE"},
+		{[]string{"sample", "-m", model, "--class", "1", "--trajectory", out, "-o", out}, "--trajectory and -o both name"},
+		{[]string{"sample", "-m", model, "--class", "1", "--trajectory", "t.png", "--trajectory-columns", "0", "-o", out}, "--trajectory-columns: must be 1 to 256, got 0"},
+		{[]string{"sample", "-m", model, "--class", "1", "--trajectory", "t.png", "--preview", "p.png", "-o", out}, "it needs previews of its own"},
+		{[]string{"sample", "-m", model, "--class", "1", "-n", "65", "--trajectory", "t.png", "-o", out + "/%d"}, "--trajectory: shows at most 64 pictures, got 65"},
+		{[]string{"sample", "-m", model, "--class", "1", "--stages", model, "-o", out}, "must be a model that enlarges pictures"},
+		{[]string{"sample", "-m", model, "--class", "1", "--save-each-stage", "--grid", "2", "-o", out}, "--save-each-stage needs a file for each picture"},
+		{[]string{"sample", "-m", model, "--class", "1", "-p", "x"}, "-p"},
+	} {
+		o := sdgo(t, c.args...)
+		require.NotZero(t, o.code, c.args)
+		require.Contains(t, o.errors, c.want)
+	}
+	requireFiles(t, filepath.Dir(out))
+}
+
+// What a picture becomes on the way to noise, in a row or in several.
+func TestForward(t *testing.T) {
+	folder := t.TempDir()
+	in, out := filepath.Join(folder, "in.png"), filepath.Join(folder, "out.png")
+	o := sdgo(t, "sample", "-m", pixelModels+"ddpm", "-W", "32", "-H", "16", "--steps", "1", "-s", "1", "-o", in)
+	require.Zero(t, o.code, o.errors)
+	o = sdgo(t, "forward", "-i", in, "--steps", "4", "-s", "1", "-o", out)
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, out+"\n", o.out)
+	require.Equal(t, image.Pt(128, 16), pictureSize(t, out))
+	clean, err := os.ReadFile(in)
+	require.NoError(t, err)
+	sheet, err := os.ReadFile(out)
+	require.NoError(t, err)
+	row, want := pixelsOf(t, sheet), pixelsOf(t, clean)
+	for y := range 16 {
+		require.Equal(t, want[y*96:][:96], row[y*4*96:][:96], "the first is the picture itself")
+	}
+	byName := sheet
+	for _, process := range []string{"cosine", "vp", "sub-vp", "ve", "edm", "flow", "scaled_linear", "sigmoid"} {
+		o = sdgo(t, "forward", "-i", in, "--process", process, "--steps", "4", "--side", "16", "--grid", "2", "-s", "1", "-o", out)
+		require.Zero(t, o.code, o.errors)
+		require.Equal(t, image.Pt(32, 16), pictureSize(t, out))
+	}
+	o = sdgo(t, "forward", "-i", in, "-m", pixelModels+"ddpm", "--steps", "4", "-s", "1", "-o", out)
+	require.Zero(t, o.code, o.errors)
+	sheet, err = os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, pixelsOf(t, byName), pixelsOf(t, sheet), "the model's process is linear")
+
+	for args, want := range map[string]string{
+		"":                              "no picture: -i FILE names it",
+		"-i in.png --steps 1":           "--steps: must be 2 to 256, got 1",
+		"-i in.png --grid 0":            "--grid: must be 1 to 256, got 0",
+		"-i in.png --side 0":            "--side: must be 1 to 8192, got 0",
+		"-i in.png --seed -2":           "--seed: must be -1 to 9223372036854774783, got -2",
+		"-i in.png --rng dice":          `--rng: must be torch or philox, got "dice"`,
+		"-i in.png --process square":    `--process: unknown process "square"`,
+		"-i in.png --process vp -m x":   "--process: the model has its own; use one of them",
+		"-i in.png -o in.png":           "",
+		"-i " + in + " --process vp -o": "",
+	} {
+		o := sdgo(t, append([]string{"forward"}, strings.Fields(args)...)...)
+		require.NotZero(t, o.code, args)
+		require.Contains(t, o.errors, want, args)
+	}
+}
