@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -174,4 +175,43 @@ func TestForward(t *testing.T) {
 		require.NotZero(t, o.code, args)
 		require.Contains(t, o.errors, want, args)
 	}
+}
+
+// The consistency model of the package adaptive-terrain-diffusion draws what the package
+// itself draws: testdata/pixel/terrain.py. SDGO_TERRAIN is its weights, under guided
+// diffusion's names, as a safetensors file.
+func TestSampleTerrain(t *testing.T) {
+	model := os.Getenv("SDGO_TERRAIN")
+	for _, folder := range []string{"../../shared/real", "../../../shared/real"} {
+		if path := filepath.Join(folder, "ddpm", "terrain.safetensors"); model == "" && isThere(path) {
+			model = path
+		}
+	}
+	if model == "" {
+		t.Skip("there is no terrain.safetensors")
+	}
+	out := filepath.Join(t.TempDir(), "out.png")
+	for seed, difficulty := range []string{"0.01", "0.4", "1"} {
+		o := sdgo(t, "sample", "-m", model, "--class", difficulty, "-s", strconv.Itoa(seed), "-o", out)
+		require.Zero(t, o.code, o.errors)
+		got, err := os.ReadFile(out)
+		require.NoError(t, err)
+		reference, err := os.ReadFile(pixelModels + "terrain-" + difficulty + ".png")
+		require.NoError(t, err)
+		pixels, want := pixelsOf(t, got), pixelsOf(t, reference)
+		require.Len(t, pixels, len(want))
+		differ := 0
+		for i := range want { // a thousandth of the range is a quarter of a level
+			require.InDelta(t, want[i], pixels[i], 1)
+			if pixels[i] != want[i] {
+				differ++
+			}
+		}
+		require.Less(t, differ, len(want)/100, "pixels whose rounding differs")
+	}
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
