@@ -55,15 +55,15 @@ run: sdgo
 test: unit race asan kernels fuzz consumer
 
 unit:
-	go test ./...
+	go test -timeout 30m ./...
 
 # The race detector, for all packages with goroutines.
 race:
-	go test -race ./cgo ./sd/... ./sampler ./cli/...
+	go test -timeout 30m -race ./cgo ./sd/... ./sampler ./cli/...
 
 # AddressSanitizer, for the C++ core, through its binding and the pipeline.
 asan:
-	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -asan ./csrc/testnet ./cgo ./sd
+	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -timeout 40m -asan ./csrc/testnet ./cgo ./sd
 
 # The C++ kernels against naive loops, plain and under the sanitizers.
 kernels:

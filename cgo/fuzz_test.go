@@ -34,13 +34,15 @@ func fuzzNets() []fuzzNet {
 		{"vae_encoder", autoencoder, []Input{{Name: "image", Shape: []int64{1, 3, 8, 8}}}, []string{"moments"}},
 		{"esrgan", Params{"in_channels": {3}, "out_channels": {3}, "features": {8}, "growth": {4}, "blocks": {1}, "doublings": {1}},
 			[]Input{{Name: "image", Shape: []int64{1, 3, 4, 4}}}, []string{"image"}},
+		{"srvgg", Params{"channels": {3}, "features": {8}, "layers": {1}, "scale": {2}},
+			[]Input{{Name: "image", Shape: []int64{1, 3, 4, 4}}}, []string{"image"}},
 		{"taesd_decoder", taesd, []Input{{Name: "z", Shape: []int64{1, 4, 4, 4}}}, []string{"image"}},
 		{"taesd_encoder", taesd, []Input{{Name: "image", Shape: []int64{1, 3, 8, 8}}}, []string{"z"}},
 	}
 }
 
 // Bounds of what a run computes with: more of it is estimated only.
-const maxFuzzWeights, maxFuzzGraph = 1 << 20, 16 << 20
+const maxFuzzWeights, maxFuzzGraph = 1 << 20, 4 << 20
 
 // FuzzNet changes hyperparameters, shapes, types and the calls' order: whatever
 // they are, each call succeeds or says what is wrong.
@@ -109,9 +111,10 @@ var fuzzParams = []float64{0, 1, 2, 3, 4, 5, 8, 16, 31, 32, 33, 64, 96, -1, 0.5,
 var fuzzSizes = []int64{0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 33, -1, 1 << 31, 1 << 62}
 
 func (n *fuzzNet) edit(s *mutate.Script) {
-	names := map[string][]string{"unet": {"heads", "head_dim", "adm_channels", "context_dim", "model_channels", "num_res_blocks", "middle_depth", "transformer_depth", "channel_mult", "in_channels", "out_channels"},
+	names := map[string][]string{"unet": {"heads", "head_dim", "adm_channels", "context_dim", "model_channels", "num_res_blocks", "middle_depth", "transformer_depth", "input_depth", "output_depth", "guidance_dim", "channel_mult", "in_channels", "out_channels"},
 		"clip_text": {"vocabulary", "width", "heads", "layers", "ffn", "context_length", "activation", "eps"},
-		"esrgan":    {"in_channels", "out_channels", "features", "growth", "blocks", "doublings"}}[n.arch]
+		"esrgan":    {"in_channels", "out_channels", "features", "growth", "blocks", "doublings"},
+		"srvgg":     {"channels", "features", "layers", "scale"}}[n.arch]
 	if names == nil {
 		names = []string{"channels", "image_channels", "latent_channels", "blocks", "z_channels", "embed_dim", "quant_conv", "num_res_blocks", "channel_mult"}
 	}

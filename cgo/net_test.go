@@ -97,6 +97,8 @@ func TestParamsAreChecked(t *testing.T) {
 		"heads":                {"unet", func(p Params) { p["heads"] = []float64{5} }, "heads"},
 		"no heads":             {"unet", func(p Params) { p["heads"] = []float64{0} }, "heads"},
 		"levels":               {"unet", func(p Params) { p["channel_mult"] = make([]float64, 17) }, "at most 16"},
+		"depths of blocks":     {"unet", func(p Params) { p["output_depth"] = []float64{1, 1, 0} }, "output_depth must have a number for each of 4 blocks, got 3"},
+		"half a middle":        {"unet", func(p Params) { p["middle_depth"] = []float64{-3} }, "middle_depth must be a whole number from -2 to 32, got -3"},
 		"depths":               {"unet", func(p Params) { p["transformer_depth"] = []float64{1} }, "transformer_depth must have 2 levels, as channel_mult has, got 1"},
 		"unknown":              {"unet", func(p Params) { p["norm_group"] = []float64{32} }, "unet has no hyperparameter norm_group"},
 		"groups":               {"unet", func(p Params) { p["norm_groups"] = []float64{0} }, "norm_groups must be a whole number from 1 to 1024, got 0"},

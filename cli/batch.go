@@ -262,6 +262,16 @@ func (b *batch) ended(j report.Job) {
 	b.report.Job(j, report.JobsDone{Ended: b.skipped + b.finished + b.failed, Of: len(b.lines), Skipped: b.skipped, Elapsed: b.now().Sub(b.start)})
 }
 
+// put writes a picture. Another process that made the folder, and had nothing to put into
+// it, may have removed it.
+func (b *batch) put(j *job, p output.Picture) (string, error) {
+	path, err := j.to.Put(p)
+	if errors.Is(err, fs.ErrNotExist) && b.jobs.folder != "" && os.Mkdir(b.jobs.folder, 0o777) == nil {
+		return j.to.Put(p)
+	}
+	return path, err
+}
+
 // event shows a job's progress and saves its pictures.
 func (b *batch) event(j *job, e sd.Event) error {
 	if e.Stage == sd.StageDraft {
@@ -278,7 +288,7 @@ func (b *batch) event(j *job, e sd.Event) error {
 	}
 	p := pictureOf(e)
 	p.Text += j.mark
-	path, err := j.to.Put(p)
+	path, err := b.put(j, p)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
 	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
@@ -36,6 +37,24 @@ func writeJobs(t *testing.T, lines ...string) {
 func drawBatch(t *testing.T, model string, args ...string) outcome {
 	t.Helper()
 	return sdgo(t, append([]string{"batch", "-m", model, "jobs.jsonl", "-W", "64", "-H", "32", "--steps", "2", "--sampler", "euler"}, args...)...)
+}
+
+// The folder may be gone when the first picture is done: another process made it, failed,
+// and removed it as it was empty.
+func TestBatchFolderRemovedMeanwhile(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "out")
+	target := func() *output.Target {
+		require.NoError(t, os.Mkdir(folder, 0o777))
+		to, err := output.New(filepath.Join(folder, "a.png"), 1, nil)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(folder))
+		return to
+	}
+	b := &batch{jobs: jobMaker{folder: folder}}
+	img, _ := start(8, 8)
+	path, err := b.put(&job{to: target()}, output.Picture{Image: img, Number: 1})
+	require.NoError(t, err)
+	require.FileExists(t, path)
 }
 
 // Jobs of all kinds give the pictures that the commands give one by one, and

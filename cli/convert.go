@@ -82,6 +82,9 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer m.Close()
+	for _, text := range m.Warnings {
+		p.log(f).Warn(text)
+	}
 	if dry {
 		return previewConvert(p, f, m, o)
 	}
@@ -98,7 +101,7 @@ func loadModel(s convert.Components, whole bool) (*convert.Model, error) {
 
 // convertOptions checks the flags that say what is written.
 func convertOptions(f *flags, out string, dry bool) (convert.Options, error) {
-	o := convert.Options{Quantize: cgo.Quantize, Hash: true}
+	o := convert.Options{Quantize: cgo.Quantize, Hash: true, New: !f.bool("force")}
 	switch ext := strings.ToLower(filepath.Ext(out)); {
 	case out == "" && !dry:
 		return o, report.Usagef("convert: -o FILE is missing: the file to write")
@@ -179,9 +182,13 @@ func checkConvertTarget(f *flags, s convert.Components, out string) error {
 		return fmt.Errorf("%s %s: is a folder; must be the name of a file", flag, out)
 	}
 	if !f.bool("force") {
-		return fmt.Errorf("%s %s: the file exists; --force replaces it", flag, out)
+		return existing(f, out)
 	}
 	return nil
+}
+
+func existing(f *flags, out string) error {
+	return fmt.Errorf("%s %s: the file exists; --force replaces it", f.name("output"), out)
 }
 
 // within reports whether a file lies in a folder.
@@ -204,7 +211,9 @@ func writeConverted(ctx context.Context, p *program, f *flags, m *convert.Model,
 	defer progress.Close()
 	o.Progress = progress.Advance
 	start := p.now()
-	if err := convert.Convert(ctx, m, out, o); err != nil {
+	if err := convert.Convert(ctx, m, out, o); errors.Is(err, fs.ErrExist) {
+		return existing(f, out) // since the beginning
+	} else if err != nil {
 		return err
 	}
 	progress.Close()

@@ -29,7 +29,7 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 	}
 	maps.Copy(all, after)
 	model := modelFlags()
-	return slices.Concat(model[:1], requestFlags(c, all), all[lastFlag], model[1:],
+	return slices.Concat(model[:1], partFlags(), requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
@@ -108,6 +108,11 @@ func (d *drawing) setOutput(p *program, f *flags, texts ...string) (err error) {
 	}
 	if d.to, err = newTarget(p, f.name("output"), f.string("output"), files); err != nil {
 		return err
+	}
+	if q := d.requests[0]; q.KeepHiresInput {
+		if err := d.to.CheckStages(len(q.Hires)); err != nil {
+			return inFlag(f.name("output"), err)
+		}
 	}
 	if err := setFormat(f, d.to, texts...); err != nil {
 		return err

@@ -163,7 +163,7 @@ func picturesOf(q sd.Request) int { return max(1, q.Count) }
 
 // pictureOf is an event's picture for a sink.
 func pictureOf(e sd.Event) output.Picture {
-	return output.Picture{Image: e.Image.Image, Number: e.Picture + 1, Seed: e.Image.Params.Seed, Text: requests.Text(e.Image.Params, sd.Version)}
+	return output.Picture{Image: e.Image.Image, Number: e.Picture + 1, Seed: uint64(e.Image.Params.Seed), Text: requests.Text(e.Image.Params, sd.Version)}
 }
 
 // progressReport is an event for a reporter.
@@ -174,7 +174,7 @@ func progressReport(e sd.Event) report.Progress {
 // imageReport is an event's picture, in a file or "", for a reporter.
 func imageReport(e sd.Event, path string) report.Image {
 	p, size := e.Image.Params, e.Image.Image.Rect.Size()
-	return report.Image{Picture: e.Picture + 1, Of: e.Of, Path: path, Seed: p.Seed, Params: jsonParams{p},
+	return report.Image{Picture: e.Picture + 1, Of: e.Of, Path: path, Seed: uint64(p.Seed), Params: jsonParams{p},
 		Width: size.X, Height: size.Y, Steps: p.Steps, Sampler: p.Sampler}
 }
 

@@ -56,7 +56,7 @@ func TestWrongUsage(t *testing.T) {
 		{"txt2img|-m|MODEL|-p|a fox|--clip-skip|9", []string{"--clip-skip: must be ", "got 9", "2 layers"}},
 		{"txt2img|-m|MODEL|-p|a fox|-t|0", []string{"-t: must be 1 to 512, got 0"}},
 		{"txt2img|-m|MODEL|-p|a fox|--type|f17", []string{"--type", "f17", "f16"}},
-		{"txt2img|-m|MODEL|-p|a fox|--prediction|x0", []string{"--prediction", "epsilon or v"}},
+		{"txt2img|-m|MODEL|-p|a fox|--prediction|x0", []string{"--prediction", "epsilon, v or sample"}},
 		{"txt2img|-m|MODEL|-p|a fox|--backend|abacus", []string{"--backend", "abacus", "cpu"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.gif", []string{"-o x.gif", ".webp", "x.png"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x", []string{"-o x", "x.png"}},

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -46,7 +48,6 @@ func runInfo(_ context.Context, p *program, f *flags) error {
 	facts, err := readPictureFacts(path, p.stdin)
 	switch {
 	case err == nil && f.bool("json"):
-		facts.readRequest()
 		return report.JSON(p.stdout, facts, "  ")
 	case err == nil:
 		return writePicture(p.stdout, facts)
@@ -78,14 +79,20 @@ type pictureFacts struct {
 	Height int               `json:"height"`
 	Texts  map[string]string `json:"texts"` // such as "parameters"
 
+	// Broken are the errors of texts that cannot be read.
+	Broken []string `json:"broken,omitempty"`
+
 	// What the parameters say, as a job of sdgo batch, of which model, and what of them
 	// is not understood.
+	Program   string          `json:"program,omitempty"` // that wrote them, if they say
 	Request   json.RawMessage `json:"request,omitempty"`
 	Model     string          `json:"model,omitempty"`
 	ModelHash string          `json:"model_hash,omitempty"`
-	Unread    []jsonUnread    `json:"unread,omitempty"`
+	jsonParts
+	Unread []jsonUnread `json:"unread,omitempty"`
 
 	order []pngtext.Text
+	said  *requests.Said // nil if nothing is
 }
 
 // jsonUnread is a setting that is in no request.
@@ -95,9 +102,9 @@ type jsonUnread struct {
 	Why   string `json:"why,omitempty"` // what is wrong with the value; "" of an unknown key
 }
 
-// readPictureFacts reads the header and the texts of a picture's file, but no
-// pixels. Anything else, such as a folder, is picture.ErrUnknown. The path "-" is
-// standard input.
+// readPictureFacts reads the header and the texts of a picture's file, and what is hidden
+// in its pixels where there is no other text of how it was made. Anything that is no
+// picture, such as a folder, is picture.ErrUnknown. The path "-" is standard input.
 func readPictureFacts(path string, stdin io.Reader) (*pictureFacts, error) {
 	in := stdin
 	if path != "-" {
@@ -111,44 +118,70 @@ func readPictureFacts(path string, stdin io.Reader) (*pictureFacts, error) {
 		}
 		in = f
 	}
-	f, err := picture.ReadFacts(in)
+	var seen bytes.Buffer
+	read := in
+	if path == "-" {
+		read = io.TeeReader(in, &seen)
+	}
+	f, err := picture.ReadFacts(read)
 	if err != nil {
 		return nil, err
 	}
-	p := &pictureFacts{File: path, Kind: "picture", Format: f.Format, Width: f.Width, Height: f.Height, Texts: map[string]string{}, order: f.Texts}
+	p := &pictureFacts{File: path, Kind: "picture", Format: f.Format, Width: f.Width, Height: f.Height, Texts: map[string]string{}}
+	for _, err := range f.Broken {
+		p.Broken = append(p.Broken, err.Error())
+	}
+	said, err := requests.ReadFacts(f)
+	if errors.Is(err, requests.ErrNoParameters) && picture.MayHide(f) {
+		if path == "-" {
+			in = io.MultiReader(&seen, in)
+		} else if _, err := in.(io.Seeker).Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		hidden, wrong := picture.ReadHidden(in)
+		switch {
+		case wrong == nil:
+			f.Texts = append(f.Texts, hidden...)
+			said, err = requests.ReadFacts(f)
+		case !errors.Is(wrong, picture.ErrNothingHidden):
+			p.Broken = append(p.Broken, wrong.Error())
+		}
+	}
+	p.order = f.Texts
 	for _, t := range f.Texts {
 		p.Texts[t.Keyword] = t.Value
+	}
+	if !errors.Is(err, requests.ErrNoParameters) {
+		p.setRequest(said, err)
 	}
 	return p, nil
 }
 
-// readRequest reads the parameters, if there are any.
-func (p *pictureFacts) readRequest() {
-	for _, t := range p.order {
-		if t.Keyword != picture.Keyword {
-			continue
-		}
-		params, unread, err := requests.ReadText(t.Value)
-		if err == nil {
-			p.Request, err = requestJSON(params.Request)
-		}
-		if err != nil {
-			p.Unread = []jsonUnread{{Key: t.Keyword, Why: err.Error()}}
-			return
-		}
-		p.Model, p.ModelHash = params.Model, params.ModelHash
-		for _, u := range unread {
-			p.Unread = append(p.Unread, jsonUnread(u))
-		}
+// setRequest sets what the texts say.
+func (p *pictureFacts) setRequest(said requests.Said, err error) {
+	if err == nil {
+		p.Request, err = requestJSON(said.Params.Request)
+	}
+	if err != nil {
+		p.Unread = []jsonUnread{{Key: picture.Keyword, Why: err.Error()}}
 		return
+	}
+	p.said = &said
+	p.Program, p.Model, p.ModelHash = said.Program, said.Params.Model, said.Params.ModelHash
+	p.jsonParts = jsonParts(said.Params.Parts)
+	for _, u := range said.Unread {
+		p.Unread = append(p.Unread, jsonUnread(u))
 	}
 }
 
-// writePicture shows what a picture's file says.
+// writePicture shows what a picture's file says: its texts, and then what they mean.
 func writePicture(w io.Writer, p *pictureFacts) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\n", report.Printable(p.File))
 	fmt.Fprintf(t, "picture\t%s, %dx%d\n", p.Format.Name(), p.Width, p.Height)
+	for _, b := range p.Broken {
+		fmt.Fprintf(t, "unreadable\t%s\n", report.Printable(b))
+	}
 	lines := 0
 	for _, text := range p.order {
 		name := report.Printable(text.Keyword)
@@ -166,5 +199,42 @@ func writePicture(w io.Writer, p *pictureFacts) error {
 	if len(p.order) == 0 {
 		fmt.Fprintln(t, "parameters\tnone")
 	}
+	if err := t.Flush(); err != nil || p.said == nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	p.writeSaid(t)
 	return t.Flush()
+}
+
+// writeSaid shows what a picture was made with, whichever program wrote it.
+func (p *pictureFacts) writeSaid(t io.Writer) {
+	show := func(name, value string) {
+		if value = strings.TrimSpace(value); value != "" {
+			fmt.Fprintf(t, "%s\t%s\n", name, report.Printable(strings.Join(strings.Fields(value), " ")))
+		}
+	}
+	r := p.said.Params.Request
+	show("made by", p.said.Program)
+	show("prompt", r.Prompt)
+	show("negative prompt", r.NegativePrompt)
+	if p.said.HasSeed {
+		show("seed", strconv.FormatInt(r.Seed, 10))
+	}
+	show("sampler", strings.TrimSpace(r.Sampler+" "+r.Schedule))
+	if r.Steps > 0 {
+		show("steps", strconv.Itoa(r.Steps))
+	}
+	if r.Guidance != nil {
+		show("guidance", strconv.FormatFloat(*r.Guidance, 'g', -1, 64))
+	}
+	if r.Width > 0 && r.Height > 0 {
+		show("size", fmt.Sprintf("%dx%d", r.Width, r.Height))
+	}
+	show("model", p.said.Params.Model)
+	for _, u := range p.said.Unread {
+		if u.Why != "" {
+			show("not read", u.String())
+		}
+	}
 }

@@ -44,6 +44,15 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 		line("prediction", "%s", cmp.Or(m.Prediction, "not in the file"))
 		line("native size", "%dx%d", m.NativeSize, m.NativeSize)
 	}
+	if e := m.EDM; e != nil {
+		line("noise levels", "%g to %g (EDM, data %g)", e.SigmaMin, e.SigmaMax, e.SigmaData)
+	}
+	if m.ZeroSNR {
+		line("zero terminal SNR", "yes")
+	}
+	if m.Schedule != "" {
+		line("schedule", "%s", m.Schedule)
+	}
 	if m.Guidance > 0 {
 		line("guidance", "%g", m.Guidance)
 	}
@@ -52,6 +61,9 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 	}
 	for _, p := range m.Properties {
 		line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
+	}
+	for _, text := range m.Warnings {
+		line("warning", "%s", text)
 	}
 	if n := len(m.Ignored); n > 0 {
 		line("ignored", "%d tensors that no network uses, such as %s", n, slices.Min(m.Ignored))
@@ -109,11 +121,22 @@ type jsonKind struct {
 	Prediction string  `json:"prediction,omitempty"`
 	NativeSize int     `json:"native_size,omitempty"`
 	Guidance   float64 `json:"guidance,omitempty"`
+	ZeroSNR    bool    `json:"zero_terminal_snr,omitempty"`
+	EDM        *levels `json:"edm,omitempty"`
+	Schedule   string  `json:"schedule,omitempty"` // the default one
+}
+
+// levels are noise levels of a model in continuous time.
+type levels struct {
+	SigmaMin  float64 `json:"sigma_min"`
+	SigmaMax  float64 `json:"sigma_max"`
+	SigmaData float64 `json:"sigma_data"`
 }
 
 type jsonContents struct {
 	Facts    map[string]int    `json:"facts,omitempty"` // of families without networks
 	Ignored  []string          `json:"ignored,omitempty"`
+	Warnings []string          `json:"warnings,omitempty"`
 	Metadata map[string]string `json:"metadata"`
 	Parts    []jsonPart        `json:"parts"`
 	Tensors  []jsonTensor      `json:"tensors,omitempty"`
@@ -156,7 +179,8 @@ type jsonTensor struct {
 
 func modelJSON(m *convert.Model, tensors bool) jsonModel {
 	out := jsonModel{networks: convert.Networks(m)}
-	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance}
+	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance, m.ZeroSNR, (*levels)(m.EDM), m.Schedule}
+	out.Warnings = m.Warnings
 	out.Metadata = boundedMetadata(m.Metadata)
 	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
 		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))

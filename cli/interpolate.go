@@ -103,7 +103,7 @@ func checkFrames(f *flags) error {
 
 // frames are the requests from q to the other end.
 func frames(f *flags, q sd.Request) []sd.Request {
-	if q.Seed == sd.RandomSeed { // all frames share one
+	if q.Random() { // all frames share one
 		q.Seed = int64(rand.Uint32())
 	}
 	all := make([]sd.Request, f.int("frames"))

@@ -70,7 +70,7 @@ func TestInterpolateRefusals(t *testing.T) {
 		{[]string{"--to", "b", "--frames", "1"}, "--frames: must be 2 to 1000, got 1"},
 		{[]string{"--to", "b", "--fps", "NaN"}, "--fps: must be 0.01 to 100, got NaN"},
 		{[]string{"--to", "b", "--bounce"}, "--bounce are for animated files: -o NAME.webp"},
-		{[]string{"--to-seed", "-1"}, "--to-seed: must be 0 to 9223372036854774783, got -1"},
+		{[]string{"--to-seed", "-1"}, "--to-seed: must be 0 to 18446744073709551615, got -1"},
 	} {
 		args := with("interpolate", append(c.args, "-m", model, "-p", "a", "-o", out)...)
 		sdgo(t, args...).requireError(t, ExitUsage, c.want)

@@ -42,6 +42,11 @@ func newJobMaker(f *flags, folder string, o sd.Options) jobMaker {
 	m := jobMaker{flags: f, folder: folder}
 	m.model = strings.Join([]string{filepath.Base(f.string("model")), o.Type, o.Prediction,
 		filepath.Base(f.string("refiner")), filepath.Base(f.string("taesd"))}, "\x00")
+	for _, part := range []string{"vae", "clip-l", "clip-g"} {
+		if f.set(part) {
+			m.model += "\x00" + part + "=" + filepath.Base(f.string(part))
+		}
+	}
 	return m
 }
 
@@ -248,6 +253,11 @@ func (j *job) setTarget(folder string) (err error) {
 	}
 	if j.to.Folder() {
 		return fmt.Errorf("output %q: is a folder; must be the name of a file, such as fox.png", name)
+	}
+	if j.request.KeepHiresInput {
+		if err := j.to.CheckStages(len(j.request.Hires)); err != nil {
+			return inFlag("output", err)
+		}
 	}
 	if !own && j.to.Format() != picture.JPEG {
 		j.format.quality = nil // the command line's is for other jobs

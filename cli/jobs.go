@@ -15,9 +15,6 @@ import (
 	requests "github.com/sdgo/sdgo/job"
 )
 
-// byteOrderMark is what some editors begin a file in UTF-8 with.
-const byteOrderMark = "\xef\xbb\xbf"
-
 // Limits of a file of jobs.
 const (
 	maxJobLine = 1 << 20 // bytes
@@ -73,7 +70,7 @@ func readJobs(name string, stdin io.Reader) ([]jobLine, error) {
 
 // parseJobs is what readJobs does with an open file.
 func parseJobs(name string, in io.Reader) ([]jobLine, error) {
-	lines := bufio.NewScanner(in)
+	lines := bufio.NewScanner(textReader(in))
 	lines.Buffer(nil, maxJobLine)
 	var jobs []jobLine
 	var bad lineErrors
@@ -83,9 +80,6 @@ func parseJobs(name string, in io.Reader) ([]jobLine, error) {
 		line := lines.Bytes()
 		if total += len(line); total > maxJobText {
 			return nil, fmt.Errorf("%s:%d: more than %s of jobs", name, number, report.Size(maxJobText))
-		}
-		if number == 1 {
-			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue

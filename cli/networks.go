@@ -25,7 +25,16 @@ func modelFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
 		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` the most memory to take, such as 6G or 800M: on a GPU for everything, on the CPU for decoding"},
 		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
-		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon or v (default: detected)"},
+		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon, v or sample (default: detected)"},
+	}
+}
+
+// partFlags name files whose networks are in place of the model's own.
+func partFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "vae", Usage: "`FILE` take the autoencoder of this file: one alone, or a whole model's"},
+		&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` take the text encoder of this file (of SDXL: the first one, CLIP-L)"},
+		&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` take SDXL's second text encoder of this file"},
 	}
 }
 
@@ -58,8 +67,8 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 			wrong.add("type", "%v", err)
 		}
 	}
-	if f.set("prediction") && o.Prediction != "epsilon" && o.Prediction != "v" {
-		wrong.add("prediction", "must be epsilon or v, got %q", o.Prediction)
+	if f.set("prediction") && !slices.Contains([]string{"epsilon", "v", "sample"}, o.Prediction) {
+		wrong.add("prediction", "must be epsilon, v or sample, got %q", o.Prediction)
 	}
 	return o, wrong.err()
 }
@@ -67,6 +76,7 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 // drawOptions are the options of a model that draws.
 func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
+	o.VAE, o.CLIPL, o.CLIPG = f.string("vae"), f.string("clip-l"), f.string("clip-g")
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -122,6 +132,7 @@ type networks struct {
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
 	n := &networks{esrgan: map[string]*sd.ESRGAN{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
+	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -134,6 +145,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
+		o.CLIPL, o.CLIPG = "", "" // the model's; one autoencoder is for both
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}

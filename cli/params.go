@@ -16,12 +16,21 @@ type jsonParams struct{ sd.Params }
 
 // jsonExtra are beside the request.
 type jsonExtra struct {
-	Negative *string     `json:"negative,omitempty"`  // where the request leaves it out
-	ClipSkip *int        `json:"clip_skip,omitempty"` // 0: the model's own
-	Model    string      `json:"model"`
-	Hash     string      `json:"model_hash,omitempty"`
-	Decoder  string      `json:"decoder,omitempty"` // "TAESD" where that decoded the picture
-	Stages   []jsonStage `json:"stages,omitempty"`
+	Negative *string `json:"negative,omitempty"`  // where the request leaves it out
+	ClipSkip *int    `json:"clip_skip,omitempty"` // 0: the model's own
+	Model    string  `json:"model"`
+	Hash     string  `json:"model_hash,omitempty"`
+	jsonParts
+	Decoder string      `json:"decoder,omitempty"` // "TAESD" where that decoded the picture
+	Stages  []jsonStage `json:"stages,omitempty"`
+}
+
+// jsonParts are the files in place of the model's own networks.
+type jsonParts struct {
+	VAE     string `json:"vae,omitempty"`
+	VAEHash string `json:"vae_hash,omitempty"`
+	CLIPL   string `json:"clip_l,omitempty"`
+	CLIPG   string `json:"clip_g,omitempty"`
 }
 
 // jsonStage are the parameters of a further pass, with its picture's size.
@@ -43,7 +52,7 @@ func (j jsonParams) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	p := j.Params
-	extra := jsonExtra{Model: p.Model, Hash: p.ModelHash}
+	extra := jsonExtra{Model: p.Model, Hash: p.ModelHash, jsonParts: jsonParts(p.Parts)}
 	if p.NegativePrompt == "" {
 		extra.Negative = new(string)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
@@ -68,7 +69,7 @@ func readPromptFile(flag, name string, stdin io.Reader) ([]jobLine, error) {
 	}
 	var list []jobLine
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
+	for line := range strings.Lines(text) {
 		number++
 		if len(list) == maxJobs {
 			return nil, fmt.Errorf("%s: more than %d prompts", from, maxJobs)
@@ -84,12 +85,15 @@ func readPromptFile(flag, name string, stdin io.Reader) ([]jobLine, error) {
 }
 
 func readText(in io.Reader, from string) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(in, maxPromptBytes+1))
+	text, err := io.ReadAll(io.LimitReader(textReader(in), maxPromptBytes+1))
 	if err != nil {
 		return "", fmt.Errorf("reading prompts from %s: %w", from, output.Cause(err))
 	}
 	if len(text) > maxPromptBytes {
 		return "", fmt.Errorf("%s: more than %s of prompts", from, report.Size(maxPromptBytes))
+	}
+	if !utf8.Valid(text) {
+		return "", fmt.Errorf("%s: %w", from, errNoText)
 	}
 	return string(text), nil
 }

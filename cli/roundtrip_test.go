@@ -67,6 +67,7 @@ func (d dice) request() sd.Request {
 	}
 	if d.IntN(4) == 0 {
 		r.DeepCache = 1 + d.IntN(3)
+		r.ZeroSNR = r.DeepCache == 2
 	}
 	if d.IntN(4) == 0 {
 		r.Count = 2

@@ -7,6 +7,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/sdgo/sdgo/cli/output"
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd"
@@ -69,8 +70,8 @@ func plot(p *program, f *flags, schedule string, sigmas []float64) error {
 	if err != nil {
 		return err
 	}
-	path := to.Path(1, 0)
-	if err := to.Save(path, plotSigmas(plotTitle(schedule, len(sigmas)-1), sigmas), ""); err != nil {
+	path, err := to.Put(output.Picture{Image: plotSigmas(plotTitle(schedule, len(sigmas)-1), sigmas), Number: 1})
+	if err != nil {
 		return err
 	}
 	if path != "-" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -42,8 +43,8 @@ func TestPictureAndItsParameters(t *testing.T) {
 
 	o = sdgo(t, "info", out)
 	require.Equal(t, ExitOK, o.code, o.errors)
-	for _, s := range []string{"PNG, 64x32", "a (red:1.2) fox", "Negative prompt: blurry, ünscharf", "Steps: 2", "Sampler: euler_a",
-		"CFG scale: 7", "Seed: 42", "Size: 64x32", "Model: tiny", "RNG: torch"} {
+	for _, s := range []string{"PNG, 64x32", "a (red:1.2) fox", "Negative prompt: blurry, ünscharf", "Steps: 2", "Sampler: Euler a",
+		"CFG scale: 7", "Seed: 42", "Size: 64x32", "Model: tiny", "RNG: CPU"} {
 		require.Contains(t, o.out, s)
 	}
 	var piped, stderr bytes.Buffer
@@ -185,4 +186,27 @@ func TestInterruptBeforeTheStart(t *testing.T) {
 	o := sdgoContext(t, ctx, with("txt2img", "-m", tinyModel(t), "-p", "a fox", "-o", filepath.Join(folder, "out.png"))...)
 	o.requireError(t, ExitInterrupted, "interrupted")
 	requireFiles(t, folder)
+}
+
+// Seeds of 64 bits, as ComfyUI has them, are whole numbers everywhere: in events, the
+// names of files, and the parameters in the picture.
+func TestSeedsOf64Bits(t *testing.T) {
+	const seed = "18446744073709551615"
+	folder := t.TempDir()
+	o := sdgo(t, "txt2img", "-m", tinyModel(t), "-p", "a fox", "-s", seed, "-W", "16", "-H", "16", "--steps", "1", "--json", "-o", folder)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, o.out, `"seed":`+seed+`,"params"`)
+	require.Equal(t, 2, strings.Count(o.out, `"seed":`+seed+","), o.out)
+	out := filepath.Join(folder, seed+".png")
+	require.Contains(t, sdgo(t, "info", out).out, "Seed: "+seed)
+
+	jobs, same := filepath.Join(folder, "jobs.jsonl"), filepath.Join(folder, "same.png")
+	require.NoError(t, os.WriteFile(jobs, fmt.Appendf(nil, `{"prompt":"a fox","seed":%s,"width":16,"height":16,"steps":1,"output":%q}`, seed, same), 0o666))
+	o = sdgo(t, "batch", "-m", tinyModel(t), jobs)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	want, err := picture.Open(out)
+	require.NoError(t, err)
+	got, err := picture.Open(same)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }

@@ -160,7 +160,7 @@ func enlargings(p *program, f *flags, scale float64) (t *output.Target, all []en
 			return nil, nil, report.Usagef("%s would be written to %s, which is taken by %s; %s can name another file or folder", from, to, other, flag)
 		}
 		places.Write(to, from)
-		if beside {
+		if beside || t.Folder() {
 			if err := output.CheckFolder(to); err != nil {
 				return nil, nil, inFlag(from, err)
 			}

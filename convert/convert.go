@@ -47,6 +47,9 @@ type (
 	// and its bytes in the file.
 	Tensor = model.Tensor
 
+	// EDM is the process of training of a model in continuous time.
+	EDM = model.EDM
+
 	// Property is a number that tells a model from others of its family.
 	Property = model.Property
 
@@ -76,8 +79,10 @@ type (
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 
-	// ESRGANConfig is the configuration (a pointer to it) of upscalers.
+	// ESRGANConfig is the configuration (a pointer to it) of upscalers, and SRVGGConfig
+	// that of compact ones.
 	ESRGANConfig = family.ESRGANConfig
+	SRVGGConfig  = family.SRVGGConfig
 
 	// Pixel is the configuration (a pointer to it) of models that draw without text:
 	// of the families [PixelUNet] and [DiT].

@@ -29,6 +29,12 @@ func TestRecognise(t *testing.T) {
 		{family.LoRA, "a LoRA with the diffusers library's older names", "text_encoder.text_model.encoder.layers.0.self_attn.k_proj.lora_linear_layer.down.weight text_encoder.text_model.encoder.layers.0.self_attn.k_proj.lora_linear_layer.up.weight"},
 		{family.LoRA, "a LoHa", "lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"},
 		{family.LoRA, "a LoKr", "lora_unet_mid_block_attentions_0_proj_in.lokr_w1"},
+		{family.LoRA, "a LoRA with PEFT's names", "unet.down_blocks.0.attentions.0.proj_in.lora_A.default.weight unet.down_blocks.0.attentions.0.proj_in.lora_B.default.weight"},
+		{family.LoRA, "a LoRA with cloneofsimo's names", "unet:0:down unet:0:up text_encoder:0:down text_encoder:0:up"},
+		{family.LoRA, "an OFT", "lora_unet_mid_block_attentions_0_proj_in.oft_blocks"},
+		{family.LoRA, "a LoRA with kohya's names", "lora_unet_x.lora_up.weight lora_unet_x.lora_down.weight bundle_emb.a.string_to_param.* emb_params"},
+		{family.IPAdapter, "an IP-Adapter", "image_proj.proj.weight ip_adapter.1.to_k_ip.weight ip_adapter.1.to_v_ip.weight"},
+		{family.IPAdapter, "an IP-Adapter (FaceID)", "image_proj.proj.0.weight image_proj.proj.2.weight ip_adapter.1.to_k_ip.weight ip_adapter.0.to_q_lora.up.weight ip_adapter.0.to_q_lora.down.weight"},
 		{family.Embedding, "a textual inversion", "emb_params"},
 		{family.Embedding, "a textual inversion", "string_to_param.* string_to_token.*"},
 		{family.Embedding, "a textual inversion for Stable Diffusion XL", "clip_g clip_l"},
@@ -43,19 +49,37 @@ func TestRecognise(t *testing.T) {
 		{family.UNet, "a UNet of latent diffusion", "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight model.diffusion_model.input_blocks.0.0.weight"},
 		{family.UNet, "a UNet of latent diffusion in the diffusers library's layout", "conv_in.weight down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"},
 		{family.PixelUNet, "a UNet that draws from classes", "input_blocks.0.0.weight label_emb.weight time_embed.0.weight"},
+		{family.PixelUNet, "a UNet that draws from a vector", "input_blocks.0.0.weight label_emb.0.0.weight label_emb.0.2.weight time_embed.0.weight"},
+		{family.PixelUNet, "a UNet that draws from a vector in the diffusers library's layout", "conv_in.weight down_blocks.0.resnets.0.time_emb_proj.weight class_embedding.linear_1.weight"},
+		{family.UNet, "a UNet of latent diffusion", "input_blocks.0.0.weight middle_block.1.transformer_blocks.0.attn2.to_k.weight output_blocks.0.0.in_layers.2.weight label_emb.0.0.weight"},
 		{family.PixelUNet, "a UNet without conditioning", "input_blocks.0.0.weight time_embed.0.weight"},
 		{family.PixelUNet, "a UNet without conditioning in the diffusers library's layout", "conv_in.weight down_blocks.0.resnets.0.time_emb_proj.weight"},
 		{family.PixelUNet, "a UNet without conditioning with the DDPM's names", "temb.dense.0.weight down.0.block.0.temb_proj.weight conv_in.weight"},
 		{family.PixelUNet, "a classifier of noisy pictures", "input_blocks.0.0.weight out.2.positional_embedding time_embed.0.weight"},
 		{family.PixelUNet, "a UNet that draws from a number", "input_blocks.0.0.weight input_blocks.1.0.emb_layers.1.weight label_emb.0.weight"},
-		{family.PlainDDPM, "a DDPM of plain convolutions, without a UNet", "beta_t gt.blocks.0.net.0.weight gt.time_embed.0.weight"},
 		{family.CLIP, "a CLIP text encoder", "text_model.encoder.layers.0.self_attn.q_proj.weight text_projection.weight"},
 		{family.CLIP, "a CLIP text encoder in OpenCLIP's layout", "transformer.resblocks.0.attn.in_proj_weight"},
+		{family.CLIP, "a CLIP model of texts and images", "text_model.encoder.layers.0.self_attn.q_proj.weight vision_model.encoder.layers.0.self_attn.q_proj.weight vision_model.embeddings.class_embedding"},
+		{family.CLIP, "a CLIP model of texts and images in OpenCLIP's layout", "transformer.resblocks.0.attn.in_proj_weight visual.transformer.resblocks.0.attn.in_proj_weight visual.class_embedding"},
+		{family.CLIPVision, "a CLIP image encoder", "vision_model.encoder.layers.0.self_attn.q_proj.weight vision_model.embeddings.class_embedding visual_projection.weight"},
+		{family.CLIPVision, "a CLIP image encoder in OpenCLIP's layout", "visual.transformer.resblocks.0.attn.in_proj_weight visual.class_embedding"},
+		{family.SigLIP, "a SigLIP model of texts and images", "text_model.encoder.layers.0.self_attn.q_proj.weight vision_model.encoder.layers.0.self_attn.q_proj.weight vision_model.embeddings.patch_embedding.bias"},
+		{family.SigLIP, "a SigLIP image encoder", "vision_model.encoder.layers.0.self_attn.q_proj.weight vision_model.embeddings.patch_embedding.bias vision_model.head.probe"},
+		{family.SigLIP, "a SigLIP text encoder", "text_model.encoder.layers.0.self_attn.q_proj.weight text_model.head.weight"},
 		{family.ESRGAN, "an ESRGAN upscaler", "conv_first.weight body.0.rdb1.conv1.weight conv_last.weight"},
 		{family.ESRGAN, "an ESRGAN upscaler with its older names", "model.0.weight model.1.sub.0.RDB1.conv1.0.weight"},
 		{family.ESRGAN, "an ESRGAN upscaler with BSRGAN's names", "conv_first.weight RRDB_trunk.0.RDB1.conv1.weight trunk_conv.weight upconv1.weight HRconv.weight"},
 		{family.ESRGAN, "a compact ESRGAN upscaler", "body.0.weight body.1.weight body.2.weight body.34.weight"},
 		{family.TAESD, "a TAESD autoencoder", "decoder.layers.3.conv.0.weight encoder.layers.0.weight"},
+		{family.TAESD, "a TAESD autoencoder with stable-diffusion.cpp's names", "first_stage_model.decoder.1.weight first_stage_model.decoder.3.conv.0.weight"},
+		{family.TAESD, "a TAESD autoencoder with stable-diffusion.cpp's names", "vae.taesd_encoder.0.weight vae.taesd_encoder.3.conv.0.weight"},
+		{family.TAESD, "a TAEF2 autoencoder", "decoder.layers.2.conv.0.weight decoder.layers.2.pool.0.weight"},
+		{family.TAESD, "half of a TAEF2 autoencoder", "1.weight 3.conv.0.weight 3.pool.0.weight"},
+		{family.TextStates, "the hidden states of a text", "prompt_embeds"},
+		{family.LPIPS, "the linear layers of LPIPS", "lin0.model.1.weight lin4.model.1.weight"},
+		{family.MTCNN, "MTCNN's P-Net", "conv1.weight conv4_1.weight conv4_2.weight prelu3.weight"},
+		{family.ResNet, "a ResNet for classification", "module.conv1.weight module.layer1.0.conv1.weight module.layer1.0.bn1.running_mean module.linear.weight"},
+		{family.CNNDDPM, "a DDPM of plain convolutions", "beta_t alpha_t gt.frequencies gt.blocks.0.net.0.weight"},
 		{family.TAESD, "half of a TAESD autoencoder", "1.weight 3.conv.0.weight 3.conv.2.weight"},
 		{family.VAE, "an autoencoder", "decoder.up.0.block.0.conv1.weight encoder.conv_in.weight"},
 		{family.VAE, "an autoencoder", "first_stage_model.decoder.up.0.block.0.conv1.weight"},
@@ -78,7 +102,18 @@ func TestRecognise(t *testing.T) {
 			require.ErrorContains(t, err, path+": ")
 			if !family.Lookup(c.arch).Runs { // of the others a tensor is missing
 				require.ErrorIs(t, err, ErrUnrecognized)
-				require.ErrorContains(t, err, path+": "+what+": not a supported model; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, ")
+				expected := "; supported are Stable Diffusion XL, Stable Diffusion XL's refiner, "
+				switch c.arch {
+				case family.UNet:
+					expected = " without its "
+					require.ErrorContains(t, err, "(--clip-l FILE") // and an SDXL's second one
+					require.ErrorContains(t, err, ") and an autoencoder, VAE (--vae FILE); these flags add them while drawing, convert's for good")
+				case family.VAE:
+					expected = " without a UNet; --vae takes it beside a model"
+				case family.CLIP:
+					expected = " without a UNet; --clip-l or --clip-g takes it beside a model"
+				}
+				require.ErrorContains(t, err, path+": "+what+": not a supported model"+expected)
 			}
 
 			out := filepath.Join(t.TempDir(), "out")

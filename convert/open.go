@@ -19,6 +19,16 @@ func Open(path string) (*Model, error) { return read.Open(path) }
 // bytes must stay as they are until Close.
 func OpenBytes(name string, data []byte) (*Model, error) { return read.OpenBytes(name, data) }
 
+// OpenAssembled is [Open] for a model some of whose networks are in other files: it is
+// [Assemble] and makes the model ready to be run.
+func OpenAssembled(c Components) (*Model, error) { return read.OpenAssembled(c) }
+
+// OpenBytesAssembled is [OpenAssembled] for a model that is in memory, as for
+// [OpenBytes], under the name of c.Model; the components are in files.
+func OpenBytesAssembled(data []byte, c Components) (*Model, error) {
+	return read.OpenBytesAssembled(data, c)
+}
+
 // Load opens a file or folder of any kind that is recognised, to look at it or to
 // convert it.
 func Load(path string) (*Model, error) { return read.Load(path) }

@@ -6,14 +6,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sdgo/sdgo/sd/request"
 )
 
 // AUTOMATIC1111's layout is the prompt, a line for the negative prompt if there is one,
-// and a line of settings, "Steps: 20, Sampler: euler_a". What follows is how a field is
-// written there if not as its key and its value; a1111_read.go reads it back.
+// and a line of settings, "Steps: 20, Sampler: Euler a". What follows is how a field is
+// written there if not as its key and its value; a1111_read.go reads it back, and
+// a1111_names.go has the names of what others know, too.
 
 const (
 	negativeLine = "Negative prompt: "
@@ -21,6 +21,10 @@ const (
 	ours         = "sdgo " // our versions begin with it
 	modelKey     = "Model"
 	modelHashKey = "Model hash"
+	vaeKey       = "VAE"
+	vaeHashKey   = "VAE hash"
+	clipLKey     = "CLIP-L"
+	clipGKey     = "CLIP-G"
 
 	// promptLinesKey is how many lines the prompt has. It is written where one of them
 	// looks like a negative prompt.
@@ -36,7 +40,7 @@ func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
 		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Canvas",
 		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
-		modelHashKey, modelKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
+		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }
 
@@ -63,8 +67,10 @@ func Text(p request.Params, version string) string {
 	if p.ModelHash != "" {
 		add(kv{modelHashKey, p.ModelHash})
 	}
-	if p.Model != "" {
-		add(kv{modelKey, p.Model})
+	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}} {
+		if s.value != "" {
+			add(s)
+		}
 	}
 	if looksNegative(p.Prompt) {
 		add(kv{promptLinesKey, strconv.Itoa(strings.Count(p.Prompt, "\n") + 1)})
@@ -127,7 +133,9 @@ func (l *settingsLine) pass(fields []Field, r *request.Request, i int) {
 			}
 		}
 		if same, there := f.inherited(r); ok && !(there && same == value) {
-			l.add(f.passKey(i), value)
+			for _, s := range f.passSettings(r, i, value) {
+				l.add(s.key, s.value)
+			}
 		}
 	}
 }
@@ -269,13 +277,4 @@ func taesdText(f Field, r *request.Request) []kv {
 func looksNegative(prompt string) bool {
 	prefix := strings.TrimSpace(negativeLine)
 	return strings.HasPrefix(prompt, prefix) || strings.Contains(prompt, "\n"+prefix)
-}
-
-// quoted writes a setting's value as AUTOMATIC1111 does: as a JSON string where it
-// would otherwise end the setting, and also where something of it would be lost.
-func quoted(s string) string {
-	if strings.ContainsAny(s, ",:\n\"") || s != strings.TrimSpace(s) || !utf8.ValidString(s) {
-		return strconv.Quote(s)
-	}
-	return s
 }

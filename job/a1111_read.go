@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -35,18 +36,24 @@ func (u Unread) String() string {
 // ErrNoParameters is what a picture without parameters gives.
 var ErrNoParameters = errors.New("the picture does not say how it was made")
 
-// ReadPicture reads the parameters of a picture's file, as [ReadText] does.
+// ReadPicture reads the parameters of a picture's file, as [ReadFacts] does; those that
+// are hidden in its pixels, too ([picture.ReadHidden]).
 func ReadPicture(r io.Reader) (request.Params, []Unread, error) {
-	facts, err := picture.ReadFacts(r)
+	var seen bytes.Buffer
+	facts, err := picture.ReadFacts(io.TeeReader(r, &seen))
 	if err != nil {
 		return request.Params{}, nil, err
 	}
-	for _, t := range facts.Texts {
-		if t.Keyword == picture.Keyword {
-			return ReadText(t.Value)
+	said, err := ReadFacts(facts)
+	if errors.Is(err, ErrNoParameters) && picture.MayHide(facts) {
+		switch facts.Texts, err = picture.ReadHidden(io.MultiReader(&seen, r)); {
+		case err == nil:
+			said, err = ReadFacts(facts)
+		case errors.Is(err, picture.ErrNothingHidden):
+			err = ErrNoParameters
 		}
 	}
-	return request.Params{}, nil, ErrNoParameters
+	return said.Params, said.Unread, err
 }
 
 // ReadText reads the parameters of a picture in the layout of AUTOMATIC1111's web UI,
@@ -68,7 +75,8 @@ func ReadText(text string) (request.Params, []Unread, error) {
 	for _, s := range []struct {
 		key string
 		to  *string
-	}{{modelHashKey, &d.params.ModelHash}, {modelKey, &d.params.Model}, {versionKey, new(string)}, {"Job hash", new(string)}} {
+	}{{modelHashKey, &d.params.ModelHash}, {modelKey, &d.params.Model}, {vaeHashKey, &d.params.VAEHash}, {vaeKey, &d.params.VAE},
+		{clipLKey, &d.params.CLIPL}, {clipGKey, &d.params.CLIPG}, {versionKey, new(string)}, {"Job hash", new(string)}} {
 		if value, ok := d.take(s.key); ok {
 			if *s.to = value; len(value) > maxName {
 				*s.to = ""
@@ -86,6 +94,7 @@ func ReadText(text string) (request.Params, []Unread, error) {
 		}
 	}
 	d.passes(fields)
+	d.readWhatIsSo()
 	return d.params, d.unread(), nil
 }
 
@@ -266,7 +275,10 @@ func readSchedule(f Field, d *reading) {
 		}
 		d.take(key)
 		d.params.Schedule = schedule.Name
-		return
+		break
+	}
+	if own, ok := d.ownSchedule(ownScheduleKey); ok {
+		d.params.Schedule = own
 	}
 }
 
@@ -422,13 +434,14 @@ func (d *reading) readPass(fields []Field, i int) (h request.HiresPass) {
 	} else if h.Scale == 0 {
 		h.Scale = defaultScale
 	}
-	d.passSampler(&h, Field{A1111: "Hires sampler"}.passKey(i), Field{A1111: "Hires schedule type"}.passKey(i))
+	d.passSampler(&h, i)
 	return h
 }
 
 // passSampler reads a hires pass's sampler and schedule. A schedule that is not there
 // is the request's, and not what the sampler needs.
-func (d *reading) passSampler(h *request.HiresPass, samplerKey, scheduleKey string) {
+func (d *reading) passSampler(h *request.HiresPass, i int) {
+	samplerKey, scheduleKey := Field{A1111: "Hires sampler"}.passKey(i), Field{A1111: "Hires schedule type"}.passKey(i)
 	s, schedule := d.sampler, ""
 	if value, ok := d.take(samplerKey); ok && value != "Use same sampler" {
 		with, its, err := samplerNames(value)
@@ -446,6 +459,9 @@ func (d *reading) passSampler(h *request.HiresPass, samplerKey, scheduleKey stri
 		} else {
 			schedule = its.Name
 		}
+	}
+	if own, ok := d.ownSchedule(ownScheduleKeyOf(i)); ok {
+		schedule = own
 	}
 	if h.Sampler == d.params.Sampler {
 		h.Sampler = ""

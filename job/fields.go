@@ -2,7 +2,6 @@ package job
 
 import (
 	"image"
-	"math"
 	"slices"
 	"strings"
 
@@ -75,7 +74,6 @@ func Fields() []Field {
 
 const (
 	maxScale = 1000 // of guidance
-	maxSeed  = math.MaxInt64 - request.MaxCount
 	sides    = "multiples of the model's alignment (8), up to 8192"
 )
 
@@ -197,13 +195,13 @@ func table() []Field {
 			Path: "Sampler", Flag: "sampler", A1111: "Sampler", API: "sampler_name", Arg: "NAME", For: All,
 			Help: "the sampler, by the name that sdgo samplers lists or another program has for it", Default: "euler_a",
 			of:   samplers,
-			read: readSampler,
+			text: samplerText, read: readSampler,
 		},
 		{
 			Path: "Schedule", Flag: "schedule", A1111: "Schedule type", API: "scheduler", Arg: "NAME", For: All,
 			Help: "the schedule of the noise levels, by such a name", Default: "discrete, or what the sampler needs",
 			of:   schedules,
-			read: readSchedule,
+			text: scheduleText, read: readSchedule,
 		},
 	}, samplerOptions(), []Field{
 		{
@@ -214,15 +212,22 @@ func table() []Field {
 		},
 		{
 			Path: "Seed", Flag: "seed", Short: "s", A1111: "Seed", API: "seed", Arg: "N", For: All,
-			Help: "the same seed gives the same picture; -1 draws one", Range: "0 to 2^63-1025, or -1", Default: "0; of commands a random one",
+			Also: []string{"UnsignedSeed"},
+			Help: "the same seed gives the same picture; -1 draws one", Range: "0 to 2^64-1, or -1", Default: "0; of commands a random one",
 			begins: map[Command]begin{All: {"-1", "-1, random"}},
-			of:     always(plain(whole[int64](request.RandomSeed, maxSeed), func(r *req) *int64 { return &r.Seed })),
+			of:     always(firstSeed()),
 		},
 		{
 			Path: "RNG", Flag: "rng", A1111: "RNG", Arg: "NAME", For: All,
 			Help: "whose seeds: torch (diffusers, ComfyUI) or philox (AUTOMATIC1111)", Default: "torch",
 			of:   plain(oneOf(request.TorchRNG, request.PhiloxRNG), func(r *req) *request.RNG { return &r.RNG }),
-			read: readRNG,
+			text: rngText, read: readRNG,
+		},
+		{
+			Path: "ZeroSNR", Flag: "zero-snr", A1111: "Noise Schedule", For: All,
+			Help: "rescale the noise schedule to zero terminal SNR, for a model that was trained so and whose file does not say it",
+			of:   plain(truth(), func(r *req) *bool { return &r.ZeroSNR }),
+			text: noiseScheduleText, read: readNoiseSchedule,
 		},
 		{
 			Path: "ClipSkip", Flag: "clip-skip", A1111: "Clip skip", API: "clip_skip", Arg: "N", For: Texts,
@@ -249,8 +254,9 @@ func table() []Field {
 		},
 		{
 			Path: "Interpolate.Seed", Flag: "to-seed", A1111: "Variation seed", API: "subseed", Arg: "N", For: Interpolate | Batch,
-			Help: "its seed", Range: "0 to 2^63-1025",
-			of: other(optional(whole[int64](0, maxSeed), func(t *request.Interpolation) **int64 { return &t.Seed })),
+			Also: []string{"Interpolate.UnsignedSeed"},
+			Help: "its seed", Range: "0 to 2^64-1",
+			of: other(otherSeed()),
 		},
 		{
 			Path: "Interpolate.At", Flag: "at", A1111: "Variation seed strength", API: "subseed_strength", Arg: "X", For: Batch,

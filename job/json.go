@@ -279,7 +279,7 @@ func textOf(kind Kind, raw json.RawMessage) (string, error) {
 
 // wholeText is a JSON number as a whole one: 30.0 and 3e1 are 30.
 func wholeText(number string) (string, error) {
-	if _, err := strconv.ParseInt(number, 10, 64); err == nil || !strings.ContainsAny(number, ".eE") {
+	if _, err := strconv.ParseUint(number, 10, 64); err == nil || !strings.ContainsAny(number, ".eE") {
 		return number, nil // what is too large is told by the field's range
 	}
 	v, err := strconv.ParseFloat(number, 64)

@@ -52,6 +52,9 @@ func samplerOptions() (all []Field) {
 			of:   option(forms[o.name], o.name, func(r *req) *options { return &r.SamplerOptions }),
 			read: readSamplerOption,
 		}
+		if o.name == "eta" {
+			f.text, f.read = etaText, readEta
+		}
 		if slices.Contains([]string{"eta", "s_noise", "s_churn", "s_tmin", "s_tmax"}, o.name) {
 			f.API = o.name
 		}
@@ -179,7 +182,7 @@ func checkGuider(name string, numbers options) error {
 		return err
 	}
 	if g.Repeats {
-		return fmt.Errorf("%s needs several prompts with weights, which requests don't have", g.Name)
+		return fmt.Errorf("%s is what AND makes of any kind of guidance: write AND between the prompts", g.Name)
 	}
 	if _, err := g.With(g.Scale.Default, numbers); err != nil {
 		return oneLine(err)

@@ -48,7 +48,7 @@ func TestSetNumbers(t *testing.T) {
 		{"guidance", "", `must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got ""`},
 		{"guidance", "apg:", `must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got "apg:"`},
 		{"guidance", "agp", `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`},
-		{"guidance", "composable", "composable needs several prompts with weights, which requests don't have"},
+		{"guidance", "composable", "composable is what AND makes of any kind of guidance: write AND between the prompts"},
 		{"guidance", "apg:phi=1", "apg takes no phi; it takes momentum, norm_threshold, parallel, model_space, start, stop, sigma_min and sigma_max"},
 		{"guidance", "cfg_rescale:phi=2,start=-1", "phi must be 0 to 1 with cfg_rescale, got 2; start must be 0 to 1 with cfg_rescale, got -1"},
 		{"guidance", "cfg_rescale:phi", `must have numbers by their names, as in phi=0.7, got "phi"`},
@@ -120,8 +120,8 @@ func TestApplyNumbers(t *testing.T) {
 func TestNumbersInPictures(t *testing.T) {
 	r := request.Request{Prompt: "x", Sampler: "heun", SamplerOptions: options{"s_churn": 0.1, "s_tmax": 5, "s_noise": 1.003}, Guider: "RescaleCFG", GuiderOptions: options{"phi": 0.1, "sigma_max": math.Inf(1), "stop": 0.75}}
 	text := Text(resolve(t, r), "0.1.0")
-	require.Equal(t, "x\nSteps: 20, Sampler: heun, Schedule type: discrete, CFG scale: 7.5, Seed: 0, Size: 512x512, Model: sd15, "+
-		"Sigma noise: 1.003, Sigma churn: 0.1, Sigma tmax: 5, Guidance: cfg_rescale, Guidance options: phi=0.1 stop=0.75, RNG: torch, Version: sdgo 0.1.0", text)
+	require.Equal(t, "x\nSteps: 20, Sampler: Heun, Schedule type: Uniform, CFG scale: 7.5, Seed: 0, Size: 512x512, Model: sd15, "+
+		"Sigma noise: 1.003, Sigma churn: 0.1, Sigma tmax: 5, Guidance: cfg_rescale, Guidance options: phi=0.1 stop=0.75, RNG: CPU, Version: sdgo 0.1.0", text)
 	p, unread, err := ReadText(text)
 	require.NoError(t, err)
 	require.Empty(t, unread)
@@ -136,7 +136,7 @@ func TestNumbersInPictures(t *testing.T) {
 		{"Guidance options", "phi=1", "cfg takes no phi; it takes channels, start, stop, sigma_min and sigma_max"}}, unread)
 	_, unread, err = ReadText("x\nSteps: 20, Sampler: Euler a, Eta: 0.3, Seed: 1, Guidance: composable, Version: v1.10.1")
 	require.NoError(t, err)
-	require.Equal(t, []Unread{{"Guidance", "composable", "composable needs several prompts with weights, which requests don't have"}}, unread)
+	require.Equal(t, []Unread{{"Guidance", "composable", "composable is what AND makes of any kind of guidance: write AND between the prompts"}}, unread)
 }
 
 func TestBlame(t *testing.T) {

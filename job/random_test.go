@@ -4,6 +4,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"math"
 	"math/rand/v2"
 	"strings"
 
@@ -85,6 +86,9 @@ func (d dice) schedule() string {
 	return append([]string{"Automatic"}, all[d.IntN(len(all))].Name)[d.IntN(2)]
 }
 
+// seed is one of few or of many digits, with room for a request's pictures.
+func (d dice) seed() uint64 { return d.Uint64N(math.MaxUint64-request.MaxCount) >> (8 * d.IntN(8)) }
+
 // sides are multiples of the alignment.
 func (d dice) sides(low, high int) (int, int) {
 	return 8 * d.whole(low/8, high/8), 8 * d.whole(low/8, high/8)
@@ -92,7 +96,8 @@ func (d dice) sides(low, high int) (int, int) {
 
 // request is a random valid one.
 func (d dice) request() request.Request {
-	r := request.Request{Prompt: d.text(), NegativePrompt: d.text(), Guidance: d.optional(0, maxScale), ImageGuidance: d.optional(0, maxScale), Seed: d.Int64N(1 << 40)}
+	r := request.Request{Prompt: d.text(), NegativePrompt: d.text(), Guidance: d.optional(0, maxScale), ImageGuidance: d.optional(0, maxScale)}
+	r.SetSeed(d.seed())
 	if d.maybe() {
 		r.Steps, r.Count = d.whole(1, request.MaxSteps), d.whole(1, request.MaxCount)
 	}
@@ -111,6 +116,7 @@ func (d dice) request() request.Request {
 	}
 	if d.maybe() {
 		r.ClipSkip, r.DeepCache = d.whole(1, 12), d.whole(1, request.MaxSteps)
+		r.ZeroSNR = r.DeepCache%2 == 1
 	}
 	d.beginning(&r)
 	d.sample(&r)
@@ -226,8 +232,7 @@ func (d dice) way(r *request.Request) {
 		t.Prompt = &text
 	}
 	if n&2 != 0 {
-		seed := d.Int64N(1 << 40)
-		t.Seed = &seed
+		t.SetSeed(d.seed())
 	}
 	r.Interpolate = &t
 }

@@ -140,6 +140,8 @@ func valueOf(f Field) string {
 		return "cfg_rescale:phi=0.5"
 	case f.Path == "SamplerOptions.order":
 		return "2"
+	case strings.HasSuffix(f.Path, "Seed"):
+		return "18446744073709551610"
 	case f.Path == "RNG":
 		return "philox"
 	case f.Path == "Sampler", f.Path == "Hires.Sampler":

@@ -54,6 +54,7 @@ type Process struct {
 	kind               ProcessKind
 	levels             []float64
 	sigmaData          float64
+	alphas             AlphasCumprod // of a discrete process
 	sigmaToT, tToSigma func(float64) float64
 	netTime            func(sigma float64) float64 // nil is sigmaToT
 }
@@ -161,7 +162,7 @@ func NewDiscrete(alphas AlphasCumprod) (*Process, error) {
 		logs[i] = math.Log(sigmas[i])
 	}
 	return &Process{
-		kind: KindVP, levels: sigmas, sigmaData: 1,
+		kind: KindVP, levels: sigmas, sigmaData: 1, alphas: slices.Clone(alphas),
 		sigmaToT: func(sigma float64) float64 { return inverse(logs, math.Log(sigma)) },
 		tToSigma: func(t float64) float64 { return math.Exp(interpolate(logs, t)) },
 	}, nil

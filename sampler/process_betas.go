@@ -49,7 +49,8 @@ func NewAlphasCumprod(betaSchedule string, start, end float64, n int) (AlphasCum
 // ZeroTerminalSNR shifts and scales the square roots of alphas_cumprod so that
 // the last timestep is pure noise (Lin et al. 2024, algorithm 1,
 // arXiv:2305.08891). The last one is then not 0 but 2^-24, as in the diffusers
-// library, so that its sigma is 4096. Such models predict v.
+// library, so that its sigma is 4096, or less where the one before is hardly more.
+// Such models predict v.
 func (alphas AlphasCumprod) ZeroTerminalSNR() AlphasCumprod {
 	n := len(alphas)
 	if n == 0 {
@@ -62,6 +63,9 @@ func (alphas AlphasCumprod) ZeroTerminalSNR() AlphasCumprod {
 		out[i] = s * s
 	}
 	out[n-1] = 1.0 / (1 << 24)
+	if n > 1 {
+		out[n-1] = min(out[n-1], out[n-2]/2) // linear betas end near 0 anyway
+	}
 	return out
 }
 

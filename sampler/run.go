@@ -117,7 +117,7 @@ func (l *loop) churn(i int, x []float32) (sigmaHat float64) {
 		return l.flowChurn(x, sigma, gamma)
 	}
 	sigmaHat = sigma * (gamma + 1)
-	l.addNoise(x, math.Sqrt(sigmaHat*sigmaHat-sigma*sigma), sigma, sigmaHat)
+	l.addNoise(x, noiseBetween(sigma, sigmaHat), sigma, sigmaHat)
 	return sigmaHat
 }
 

@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"context"
-	"math"
 )
 
 // A flow's sample x = (1-s)·x0 + s·eps at level s is the diffusion's sample
@@ -98,6 +97,6 @@ func (l *loop) flowChurn(x []float32, s, gamma float64) float64 {
 	hat := sigma * (1 + gamma)
 	sHat := hat / (1 + hat)
 	multiply(x, (1-sHat)/(1-s))
-	l.addNoise(x, math.Sqrt(hat*hat-sigma*sigma)*(1-sHat), s, sHat)
+	l.addNoise(x, noiseBetween(sigma, hat)*(1-sHat), s, sHat)
 	return sHat
 }

@@ -48,6 +48,10 @@ func Trailing(p *Process, n int) (Sigmas, error) {
 // ddim_uniform has more steps than were asked for; this one has not.
 func DDIMUniform(p *Process, n int) (Sigmas, error) { return Leading(p, 1, n) }
 
+// LeadingZero takes the timesteps 0, k, 2k, …: "leading" spacing of the diffusers
+// library with its steps_offset of 0.
+func LeadingZero(p *Process, n int) (Sigmas, error) { return Leading(p, 0, n) }
+
 // Leading takes the timesteps offset, offset+k, offset+2k, …: "leading" spacing
 // of the diffusers library.
 func Leading(p *Process, offset, n int) (Sigmas, error) {

@@ -25,6 +25,8 @@ func schedules() []Schedule {
 			Description: "the timesteps at the ends of equal parts"},
 		{Name: "ddim_uniform", Aliases: []string{"ddim", "leading"}, Sigmas: DDIMUniform,
 			Description: "timesteps 1, 1+k, 1+2k, …: the schedule of the first latent diffusion models"},
+		{Name: "leading_zero", Sigmas: LeadingZero,
+			Description: "timesteps 0, k, 2k, …: diffusers' leading spacing with a steps_offset of 0"},
 		{Name: "beta", Sigmas: Beta,
 			Description: "quantiles of a beta distribution: more steps at both ends"},
 		{Name: "smoothstep", Sigmas: SmoothStep,

@@ -101,7 +101,7 @@ func TCD(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, nois
 		}
 		toward(x, x, denoised, sigma, down)
 		if o.Eta > 0 {
-			l.addNoise(x, math.Sqrt(sigmaNext*sigmaNext-down*down), sigma, sigmaNext)
+			l.addNoise(x, noiseBetween(down, sigmaNext), sigma, sigmaNext)
 		}
 		if err := l.done(i, denoised); err != nil {
 			return err

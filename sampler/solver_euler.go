@@ -34,7 +34,14 @@ func Euler(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, no
 // ODE (k-diffusion's get_ancestral_step).
 func ancestral(sigma, sigmaNext, eta float64) (down, up float64) {
 	up = min(sigmaNext, eta*math.Sqrt(sigmaNext*sigmaNext*(sigma*sigma-sigmaNext*sigmaNext))/sigma)
-	return math.Sqrt(sigmaNext*sigmaNext - up*up), up
+	return noiseBetween(up, sigmaNext), up
+}
+
+// noiseBetween is the standard deviation of the noise that raises noise level
+// low to high. The products are rounded by themselves: where Go fuses one of
+// them with the difference, that of two equal levels may be below zero.
+func noiseBetween(low, high float64) float64 {
+	return math.Sqrt(max(float64(high*high)-float64(low*low), 0))
 }
 
 // EulerAncestral steps to a lower noise level than the next one and adds fresh

@@ -39,7 +39,7 @@ func PredictorCorrector(ctx context.Context, denoise Denoiser, x []float32, sigm
 		r := sigmaNext * sigmaNext / (sigma * sigma)
 		sum2(x, r, x, 1-r, denoised)
 		if sigmaNext > 0 {
-			l.addNoise(x, math.Sqrt(sigma*sigma-sigmaNext*sigmaNext), sigma, sigmaNext)
+			l.addNoise(x, noiseBetween(sigmaNext, sigma), sigma, sigmaNext)
 		}
 		if err := l.done(i, denoised); err != nil {
 			return err

@@ -28,7 +28,7 @@ func Restart(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, 
 	last := from[0]
 	for i, sigma := range from {
 		if sigma > last {
-			l.addNoise(x, math.Sqrt(sigma*sigma-last*last), last, sigma)
+			l.addNoise(x, noiseBetween(last, sigma), last, sigma)
 		}
 		if err := l.denoise(i, denoised, x, sigma); err != nil {
 			return err

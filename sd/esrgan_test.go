@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/internal/fixture"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -37,6 +38,40 @@ func TestUpscalersAgreeWithTorch(t *testing.T) {
 			t.Run(name+" "+w.String(), func(t *testing.T) {
 				requireUpscaled(t, ref, openESRGAN(t, name, w.options), want, w.bound)
 			})
+		}
+	}
+}
+
+// The compact networks: a tiny one, and the published animevideov3 where it is there.
+func TestCompactUpscalersAgreeWithTorch(t *testing.T) {
+	ref, image := readReference(t, upscaleFolder, "compact.safetensors"), readReference(t, upscaleFolder, "reference.safetensors")
+	x := tensor.Of(image.f32("image"), 3, 10, 14)
+	for _, c := range []struct {
+		name, path string
+		scale      int
+	}{
+		{"compact", filepath.Join(upscaleFolder, "compact.pth"), 2},
+		{"animevideov3", fixture.Real(t, "esrgan/realesr-animevideov3-x4.safetensors"), 4},
+	} {
+		if c.path == "" {
+			continue
+		}
+		for _, w := range ways() {
+			if w.options.Type == "bf16" {
+				continue // the weights are exact in float16 alone
+			}
+			u, err := OpenESRGAN(c.path, w.options)
+			require.NoError(t, err)
+			require.Equal(t, c.scale, u.Scale())
+			got := make([]float32, len(ref.f32(c.name)))
+			require.NoError(t, u.Network().Run(context.Background(), []cgo.Input{{Name: "image", Shape: x.Batch(1), F32: x.Data}},
+				[]cgo.Output{{Name: "image", Data: got}}))
+			t.Logf("%s, %s: relative RMS error %.2g", c.name, w, relativeRMS(got, ref.f32(c.name)))
+			requireClose(t, got, ref.f32(c.name), max(w.bound, 2.5e-5), c.name)
+			large, err := u.UpscaleTo(context.Background(), slopes(70, 30), 100, 50)
+			require.NoError(t, err)
+			require.Equal(t, 100, large.Rect.Dx())
+			require.NoError(t, u.Close())
 		}
 	}
 }

@@ -37,7 +37,7 @@ func Example() {
 	// Output:
 	// (64,64)
 	// a lighthouse at dusk
-	// Steps: 4, Sampler: euler_a, Schedule type: discrete, CFG scale: 7, Seed: 42, Size: 64x64, Model: sd1, RNG: torch, Version: sdgo 0.1.0
+	// Steps: 4, Sampler: Euler a, Schedule type: Uniform, CFG scale: 7, Seed: 42, Size: 64x64, Model: sd1, RNG: CPU, Version: sdgo 0.1.0
 }
 
 // A picture is painted again, but for the left half, which the mask protects.

@@ -48,7 +48,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, prompt, negative string, samplerAt, scheduleAt uint8, rng string, parts uint8, width, height, steps, count int, seed int64, small int, guidance, strength float64) {
 		sampler, schedule := samplers[int(samplerAt)%len(samplers)], schedules[int(scheduleAt)%len(schedules)]
 		r := Request{Prompt: prompt, NegativePrompt: negative, Sampler: sampler, Schedule: schedule, RNG: RNG(rng), Width: width, Height: height,
-			Steps: steps, Count: count, Seed: seed, ClipSkip: small, DeepCache: small, PreviewEvery: small}
+			Steps: steps, Count: count, Seed: seed, UnsignedSeed: parts&fuzzStage != 0, ClipSkip: small, DeepCache: small, PreviewEvery: small}
 		if parts&fuzzImage != 0 {
 			r.Image = img
 		}
@@ -68,7 +68,7 @@ func FuzzRequest(f *testing.F) {
 			r.Hires = append(r.Hires, HiresPass{Width: height, Height: width, Sampler: sampler, Schedule: schedule, Guidance: &guidance})
 		}
 		if parts&fuzzTowards != 0 {
-			r.Interpolate = &Interpolation{Prompt: &negative, Seed: &seed, At: strength}
+			r.Interpolate = &Interpolation{Prompt: &negative, Seed: &seed, UnsignedSeed: parts&fuzzScales != 0, At: strength}
 		}
 		requireResolved(t, m, r)
 	})
@@ -93,7 +93,7 @@ func requireResolved(t *testing.T, m *Model, r Request) {
 	require.True(t, q.StepsToMake() >= 0 && q.StepsToMake() <= q.Steps)
 	require.True(t, q.Guidance >= 0 && q.Guidance <= 1000 && q.Strength >= 0 && q.Strength <= 1)
 	require.NotNil(t, q.Schedule.Sigmas)
-	require.GreaterOrEqual(t, q.Seed, int64(0))
+	require.True(t, q.Seed >= 0 || q.UnsignedSeed)
 	for _, h := range q.Hires {
 		require.True(t, h.Request.Width >= 8 && h.Request.Width <= MaxSide && h.Request.Height >= 8 && h.Request.Height <= MaxSide, "%dx%d", h.Request.Width, h.Request.Height)
 	}

@@ -105,7 +105,7 @@ func TestStages(t *testing.T) {
 	})
 	require.Equal(t, image.Pt(96, 96), img.Image.Rect.Size())
 	require.Contains(t, text(img.Params), "Denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Latent, Hires 2 denoising strength: 0.3, "+
-		"Hires 2 resize: 96x96, Hires 2 steps: 1, Hires 2 upscaler: x2, Hires 2 sampler: heun, Hires 2 schedule type: karras, Hires 2 CFG Scale: 2, ")
+		"Hires 2 resize: 96x96, Hires 2 steps: 1, Hires 2 upscaler: x2, Hires 2 sampler: Heun, Hires 2 schedule type: Karras, Hires 2 CFG Scale: 2, ")
 
 	// A picture to begin with, then a pass.
 	img = draw(func(r *Request) { r.Image, r.Hires = slopes(40, 24), []HiresPass{{Upscaler: "Lanczos"}} })

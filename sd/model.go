@@ -50,9 +50,9 @@ func Open(path string, o Options) (*Model, error) {
 		if b == nil {
 			return nil, ErrNoModel
 		}
-		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytes(b.name, b.data) })
+		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytesAssembled(b.data, o.components(b.name)) })
 	}
-	return open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
+	return open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenAssembled(o.components(path)) })
 }
 
 func open(name string, o Options, read func() (*convert.Model, error)) (*Model, error) {
@@ -68,12 +68,19 @@ func open(name string, o Options, read func() (*convert.Model, error)) (*Model, 
 		h.Abandon()
 		return nil, fmt.Errorf("%s: %w", h.Weights.Path, err)
 	}
+	p.Parts = o.parts()
 	return &Model{pipeline: p, queue: pipeline.NewQueue(p, cmp.Or(o.MaxWaiting, 256))}, nil
 }
 
 func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 	family := families[h.Weights.Family]
-	if family == nil {
+	switch {
+	case family != nil:
+	case h.Weights.Family == convert.TAESD:
+		return nil, fmt.Errorf("%s: it decodes the pictures of another model, beside which --taesd takes it (OpenTAESD)", h.Weights.Description)
+	case h.Weights.Family == convert.ESRGAN:
+		return nil, fmt.Errorf("%s: it enlarges pictures, with upscale -m or --hires-upscaler (OpenESRGAN)", h.Weights.Description)
+	default:
 		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.Description)
 	}
 	return family(h, o)
@@ -154,10 +161,10 @@ const (
 	MaxUpscaled = upscale.MaxUpscaled
 )
 
-// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as
-// .pth, .safetensors or .gguf file.
+// OpenESRGAN opens an upscaler: RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, or a compact
+// network of Real-ESRGAN, as .pth, .safetensors or .gguf file.
 func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
-	if err := o.check(); err != nil {
+	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
 	return upscale.OpenESRGAN(path, o.engine())
@@ -173,7 +180,7 @@ type TAESD = autoencoder.TAESD
 // OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or
 // taesd_encoder, or the diffusers library's AutoencoderTiny, which is both.
 func OpenTAESD(path string, o Options) (*TAESD, error) {
-	if err := o.check(); err != nil {
+	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
 	return autoencoder.OpenTAESD(path, o.engine())

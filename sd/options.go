@@ -1,8 +1,10 @@
 package sd
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 )
@@ -28,7 +30,14 @@ type Options struct {
 	// without a copy.
 	Type string
 
-	// Prediction is what the UNet predicts, "epsilon" or "v". Empty takes what
+	// VAE, CLIPL and CLIPG are files to take the autoencoder and the text encoders
+	// from, in place of those of the model's file, or where that has none: a file of
+	// the network alone, a folder of the diffusers library's, or a whole model.
+	// CLIPL is the text encoder of SD 1.x and 2.x and the first one of SDXL, CLIPG
+	// SDXL's second and its refiner's only one. [Open] alone takes them.
+	VAE, CLIPL, CLIPG string
+
+	// Prediction is what the UNet predicts, "epsilon", "v" or "sample". Empty takes what
 	// the file says; where it says nothing, as SD 2.x files do, a trial run of
 	// the UNet tells.
 	Prediction string
@@ -83,6 +92,19 @@ func (o Options) pipeline() pipeline.Options {
 	return pipeline.Options{Prediction: o.Prediction, Batch: o.Batch}
 }
 
+// components are the files that a model is put together from.
+func (o Options) components(path string) convert.Components {
+	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG}
+}
+
+// checkAlone is check for a network that nothing is put into.
+func (o Options) checkAlone() error {
+	if o.components("") != (convert.Components{}) {
+		return errors.New("VAE, CLIPL and CLIPG are parts of a model, and this is one network")
+	}
+	return o.check()
+}
+
 func (o Options) check() error {
 	if o.Batch < 0 || o.Batch > MaxBatch {
 		return fmt.Errorf("batch must be 1 to %d, or 0 for 1, got %d", MaxBatch, o.Batch)
@@ -91,10 +113,10 @@ func (o Options) check() error {
 		return fmt.Errorf("waiting requests must be 1 to %d, or 0 for 256, got %d", MaxQueue, o.MaxWaiting)
 	}
 	switch o.Prediction {
-	case "", "epsilon", "v":
+	case "", "epsilon", "v", "sample":
 		return nil
 	}
-	return fmt.Errorf(`prediction must be "epsilon" or "v", got %q`, o.Prediction)
+	return fmt.Errorf(`prediction must be "epsilon", "v" or "sample", got %q`, o.Prediction)
 }
 
 // Kernels says which CPU operators a model computes with whose [Options] name

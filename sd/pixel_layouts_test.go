@@ -73,6 +73,8 @@ func TestPixelConverted(t *testing.T) {
 		{"ddpm", "ddpm", "ddpm.sample"}, {"consistency", "consistency", "consistency.sample"},
 		{"guided.safetensors", "guided", "guided.sample"}, {"upsampler.safetensors", "upsampler", "upsampler.sample"},
 		{"classifier.safetensors", "classifier", "classifier.logits"},
+		{"edm-ncsnpp.safetensors", "edm-ncsnpp", "edm-ncsnpp.sample"}, {"ncsnpp.safetensors", "ncsnpp", "ncsnpp.sample"}, {"skip", "skip", "skip.sample"},
+		{"dit", "dit", "dit.sample"}, {"dit.safetensors", "dit", "dit.authors.sample"},
 	} {
 		source, err := convert.Open(filepath.Join(pixelFolder, test.path))
 		require.NoError(t, err)

@@ -69,6 +69,14 @@ func TestPixelNets(t *testing.T) {
 		{"upsampler.safetensors", "upsampler", "upsampler.sample"},
 		{"improved.safetensors", "improved", "improved.sample"},
 		{"classifier.safetensors", "classifier", "classifier.logits"},
+		{"dit", "dit", "dit.sample"},
+		{"dit.safetensors", "dit", "dit.authors.sample"},
+		{"edm-ncsnpp.safetensors", "edm-ncsnpp", "edm-ncsnpp.sample"},
+		{"edm-guided.safetensors", "edm-guided", "edm-guided.sample"},
+		{"ncsnpp.safetensors", "ncsnpp", "ncsnpp.sample"},
+		{"ncsnpp-vp.safetensors", "ncsnpp-vp", "ncsnpp-vp.sample"},
+		{"ddpmpp.safetensors", "ddpmpp", "ddpmpp.sample"},
+		{"skip", "skip", "skip.sample"},
 	} {
 		for _, w := range ways() {
 			t.Run(fmt.Sprintf("%s/%s", test.path, w), func(t *testing.T) {

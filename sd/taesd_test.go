@@ -16,6 +16,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/fixture"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -119,6 +120,28 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The published decoder, as stable-diffusion.cpp's GGUF file and under its author's names,
+// decodes what its weights give in numpy.
+func TestPublishedTAESD(t *testing.T) {
+	path := fixture.Real(t, "taesd/taesd_ref.npz")
+	if path == "" {
+		t.Skip("the published files are not there")
+	}
+	ref := fixture.Numpy(t, path)
+	for i, v := range ref["image"] { // from 0 … 1
+		ref["image"][i] = 2*v - 1
+	}
+	for _, name := range []string{"taesd-decoder.gguf", "taesd_decoder_f16.safetensors"} {
+		tiny := openTAESD(t, fixture.Real(t, "taesd/"+name), Options{Type: "f32"})
+		got, err := tiny.Decode(context.Background(), tensor.Of(ref["latent"], 4, 16, 16), tensor.NoProgress)
+		require.NoError(t, err)
+		t.Logf("%s: relative RMS error %.2g", name, relativeRMS(got.Data, ref["image"]))
+		requireClose(t, got.Data, ref["image"], 2e-5, name)
+	}
+	_, err := OpenTAESD(fixture.Real(t, "taesd/taef2_decoder.pth"), Options{})
+	require.ErrorContains(t, err, `half of a TAEF2 autoencoder (decoder, 32 latent channels)`)
 }
 
 // In a request it decodes the pictures, in tiles where it must, and encodes

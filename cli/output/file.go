@@ -24,6 +24,9 @@ func CheckFolder(path string) error {
 	} else if err == nil && !info.IsDir() {
 		return &Error{Text: folder + " is not a folder"}
 	}
+	if _, err := os.Lstat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &Error{Name: path, Text: "cannot be the name of a file here", Err: Cause(err)} // it is too long
+	}
 	replace.Sweep(folder)
 	f, err := replace.Create(path)
 	if err != nil {
@@ -46,13 +49,35 @@ func checkRegular(path string) error {
 // of a file at path: everything goes to a temporary file beside it, which is
 // renamed when it is complete and on the disk, and removed when anything fails.
 func WriteFile(path string, write func(io.Writer) error) error {
+	return writeTo(path, write, (*replace.Temporary).Commit)
+}
+
+// writeNew is WriteFile for the first of several names in a folder, counted from 1,
+// that nothing has: what other programs write at the same moment gets the next one.
+func writeNew(name func(n int) string, write func(io.Writer) error) (n int, err error) {
+	err = writeTo(name(1), write, func(f *replace.Temporary) (err error) {
+		for n = 1; n <= maxNames; n++ {
+			if err = f.CommitNew(name(n)); !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
+		return err
+	})
+	return n, err
+}
+
+// maxNames bounds how many pictures in a folder have one seed.
+const maxNames = 1 << 20
+
+// writeTo writes a temporary file beside path and has it committed.
+func writeTo(path string, write func(io.Writer) error, commit func(*replace.Temporary) error) error {
 	f, err := replace.Create(path)
 	if err == nil {
 		defer f.Discard()
 		err = write(f)
 	}
 	if err == nil {
-		err = f.Commit()
+		err = commit(f)
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, Cause(err))

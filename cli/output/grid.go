@@ -53,8 +53,7 @@ func (g *Grid) Finish(bool) (path string, pictures int, err error) {
 	if n == 0 {
 		return "", 0, nil
 	}
-	path = g.to.Path(1, g.pictures[0].Seed)
-	err = g.to.Save(path, g.sheet(), g.pictures[0].Text)
+	path, err = g.to.Put(Picture{Image: g.sheet(), Number: 1, Seed: g.pictures[0].Seed, Text: g.pictures[0].Text})
 	if err != nil && !g.to.Stdout() {
 		lost := "1 picture"
 		if n > 1 {

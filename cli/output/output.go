@@ -17,7 +17,7 @@ import (
 type Picture struct {
 	Image  *image.NRGBA
 	Number int    // among all of the command, from 1
-	Seed   int64  // its name in a folder
+	Seed   uint64 // its name in a folder
 	Text   string // how it was made: the file's "parameters"
 }
 

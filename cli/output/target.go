@@ -1,11 +1,9 @@
 package output
 
 import (
-	"errors"
 	"fmt"
 	"image"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,6 +28,7 @@ type Target struct {
 	folder  bool
 	stdout  io.Writer
 	options picture.Options // the format is that of the name's ending, else PNG
+	drafts  map[int]int     // in a folder: picture's number → which of its seed's names its drafts have
 }
 
 // numberVerb is the place of a picture's number in a name.
@@ -59,10 +58,18 @@ func New(name string, count int, stdout io.Writer) (*Target, error) {
 	} else {
 		t.options.Format = format
 	}
-	if err := CheckFolder(t.Path(1, 0)); err != nil {
-		return nil, err
+	for _, number := range []int{1, count} { // the last one has the longest name
+		if err := CheckFolder(t.Path(number, 0)); err != nil {
+			return nil, err
+		}
 	}
 	return t, nil
+}
+
+// CheckStages makes sure that there can be files for pictures as they are before so many
+// passes ([StagePath]); errors are an *[Error].
+func (t *Target) CheckStages(passes int) error {
+	return CheckFolder(StagePath(t.Path(t.count, 0), passes))
 }
 
 // NewFolder makes a target in a folder, which is not looked at. Its format is PNG.
@@ -80,22 +87,13 @@ func (t *Target) Folder() bool { return t.folder }
 func (t *Target) Stdout() bool { return t.name == "-" && !t.folder }
 
 // Path is the file for a picture, by its number, which counts from 1, or, in a
-// folder, by its seed; there it is one that does not exist yet.
-func (t *Target) Path(number int, seed int64) string {
+// folder, by its seed; there Put takes another one if this one exists.
+func (t *Target) Path(number int, seed uint64) string {
 	if t.Stdout() {
 		return "-"
 	}
 	if t.folder {
-		for i := 1; ; i++ {
-			name := strconv.FormatInt(seed, 10)
-			if i > 1 {
-				name += "-" + strconv.Itoa(i)
-			}
-			path := filepath.Join(t.name, name+t.Extension())
-			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || i == 1<<20 {
-				return path
-			}
-		}
+		return t.ofSeed(seed, 1)
 	}
 	folder, name := filepath.Split(t.name)
 	if at := numberVerb.FindStringIndex(name); at != nil {
@@ -106,6 +104,15 @@ func (t *Target) Path(number int, seed int64) string {
 	}
 	ext := filepath.Ext(name)
 	return folder + strings.TrimSuffix(name, ext) + "-" + strconv.Itoa(number) + ext
+}
+
+// ofSeed is the n-th name that a picture of a seed may have in a folder.
+func (t *Target) ofSeed(seed uint64, n int) string {
+	name := strconv.FormatUint(seed, 10)
+	if n > 1 {
+		name += "-" + strconv.Itoa(n)
+	}
+	return filepath.Join(t.name, name+t.Extension())
 }
 
 // Paths are the files of all pictures, as far as they are known before: those in a
@@ -131,15 +138,41 @@ func (t *Target) Check(int, int) error { return nil }
 
 // Put writes a picture.
 func (t *Target) Put(p Picture) (path string, err error) {
-	path = t.Path(p.Number, p.Seed)
-	return path, t.Save(path, p.Image, p.Text)
+	if !t.folder {
+		path = t.Path(p.Number, p.Seed)
+		return path, t.Save(path, p.Image, p.Text)
+	}
+	// The first name that is free, from that of the picture's drafts on: others may
+	// have taken names meanwhile.
+	before := max(0, t.drafts[p.Number]-1)
+	n, err := writeNew(func(n int) string { return t.ofSeed(p.Seed, before+n) }, func(w io.Writer) error { return t.encode(w, p.Image, p.Text) })
+	delete(t.drafts, p.Number)
+	return t.ofSeed(p.Seed, before+n), err
 }
 
 // PutStage writes a picture as it is before a pass, beside the file that the
 // finished one will be in.
 func (t *Target) PutStage(p Picture, stage int) (path string, err error) {
-	path = StagePath(t.Path(p.Number, p.Seed), stage)
-	return path, t.Save(path, p.Image, p.Text)
+	if !t.folder {
+		path = StagePath(t.Path(p.Number, p.Seed), stage)
+		return path, t.Save(path, p.Image, p.Text)
+	}
+	first := max(1, t.drafts[p.Number])
+	for stage == 1 && exists(t.ofSeed(p.Seed, first)) { // a finished picture of an earlier time
+		first++
+	}
+	n, err := writeNew(func(n int) string { return StagePath(t.ofSeed(p.Seed, first-1+n), stage) },
+		func(w io.Writer) error { return t.encode(w, p.Image, p.Text) })
+	if t.drafts == nil {
+		t.drafts = map[int]int{}
+	}
+	t.drafts[p.Number] = first - 1 + n
+	return StagePath(t.ofSeed(p.Seed, first-1+n), stage), err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // Finish has nothing left to write.

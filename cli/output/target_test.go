@@ -2,9 +2,11 @@ package output
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,4 +111,97 @@ func TestWrongTargets(t *testing.T) {
 		require.NoError(t, os.Remove("null.png"))
 	}
 	requireFiles(t, ".", "plain")
+}
+
+// What eight programs draw with one seed into one folder at the same moment is all
+// there, with what each picture was before its second pass beside it.
+func TestFolderOfManyPrograms(t *testing.T) {
+	const programs, pictures = 8, 3
+	folder := t.TempDir()
+	done, start := make(chan error), make(chan struct{})
+	for program := range programs {
+		go func() {
+			target := NewFolder(folder)
+			<-start
+			done <- func() error {
+				for i := range pictures {
+					p := Picture{Image: plain(8, 8, 1), Number: i + 1, Seed: 42, Text: fmt.Sprint(program, " ", i)}
+					if program%2 == 0 {
+						if _, err := target.PutStage(p, 1); err != nil {
+							return err
+						}
+					}
+					if _, err := target.Put(p); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	close(start)
+	for range programs {
+		require.NoError(t, <-done)
+	}
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	drafts, texts := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		_, text := read(t, filepath.Join(folder, e.Name()))
+		if strings.Contains(e.Name(), "-stage1") {
+			drafts[text] = true
+		} else {
+			texts[text] = true
+		}
+	}
+	require.Len(t, entries, programs*pictures*3/2)
+	require.Len(t, texts, programs*pictures)
+	require.Len(t, drafts, programs*pictures/2)
+}
+
+// A picture's drafts and the picture have one name, which no earlier picture has.
+func TestDraftsInAFolder(t *testing.T) {
+	folder := t.TempDir()
+	for range 2 {
+		target, err := New(folder, 1, nil)
+		require.NoError(t, err)
+		p := Picture{Image: plain(8, 8, 1), Number: 1, Seed: 7}
+		for stage := 1; stage <= 2; stage++ {
+			_, err = target.PutStage(p, stage)
+			require.NoError(t, err)
+		}
+		_, err = target.Put(p)
+		require.NoError(t, err)
+	}
+	requireFiles(t, folder, "7-2-stage1.png", "7-2-stage2.png", "7-2.png", "7-stage1.png", "7-stage2.png", "7.png")
+}
+
+// Names as long as the file system allows are written; longer ones are refused before
+// there is anything to write.
+func TestLongNames(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems have other limits")
+	}
+	folder := t.TempDir()
+	name := func(bytes int, of string) string {
+		return filepath.Join(folder, strings.Repeat(of, (bytes-4)/len(of))+strings.Repeat("x", (bytes-4)%len(of))+".png")
+	}
+	for _, of := range []string{"a", "ä", "画", "😀"} {
+		target, err := New(name(255, of), 1, nil)
+		require.NoError(t, err)
+		_, err = target.Put(Picture{Image: plain(8, 8, 1), Number: 1})
+		require.NoError(t, err)
+		require.FileExists(t, name(255, of))
+		_, err = New(name(256, of), 1, nil)
+		wrong(t, err, false, "cannot be the name of a file here: file name too long")
+		_, err = New(name(253, of), 9, nil)
+		require.NoError(t, err)
+		_, err = New(name(253, of), 10, nil) // …-10.png
+		wrong(t, err, false, "file name too long")
+		target, err = New(name(248, of), 1, nil)
+		require.NoError(t, err)
+		require.NoError(t, target.CheckStages(0))
+		require.NoError(t, target.CheckStages(9)) // …-stage9.png has 7 bytes more
+		wrong(t, target.CheckStages(10), false, "file name too long")
+	}
 }

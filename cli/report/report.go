@@ -82,7 +82,7 @@ type Image struct {
 	Picture int    `json:"picture"` // from 1
 	Of      int    `json:"of"`
 	Path    string `json:"path"` // "" on a contact sheet
-	Seed    int64  `json:"seed"`
+	Seed    uint64 `json:"seed"`
 	Params  any    `json:"params"` // what it was made with, as JSON
 
 	// What lines say of it.

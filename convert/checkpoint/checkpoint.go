@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -216,6 +217,9 @@ var modelKeys = []string{"state_dict", "params_ema", "params"}
 func collect(object any, size int) ([]Tensor, error) {
 	root, ok := object.(*dict)
 	if !ok {
+		root, ok = numbered(object)
+	}
+	if !ok {
 		return nil, errors.New("the file holds no dictionary of tensors")
 	}
 	for _, key := range modelKeys {
@@ -232,6 +236,23 @@ func collect(object any, size int) ([]Tensor, error) {
 		return nil, errors.New("the file holds no tensors")
 	}
 	return c.all, nil
+}
+
+// numbered makes a dictionary of a tensor, or of a list of nothing but tensors, which are
+// named by their places, counted from 0.
+func numbered(object any) (*dict, bool) {
+	all := []any{object}
+	if l, ok := object.(*list); ok {
+		all = l.items
+	}
+	d := &dict{}
+	for i, one := range all {
+		if _, ok := one.(*view); !ok {
+			return nil, false
+		}
+		d.keys, d.values = append(d.keys, strconv.Itoa(i)), append(d.values, one)
+	}
+	return d, len(all) > 0
 }
 
 // maxName bounds a tensor's name, in bytes.

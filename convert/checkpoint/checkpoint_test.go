@@ -147,6 +147,31 @@ func tensorPickle(count, offset, shape, stride string) string {
 		count + "tQ" + offset + shape + stride + "\x89NtRs."
 }
 
+// A file may hold one tensor, or a list of nothing but tensors.
+func TestWithoutDictionary(t *testing.T) {
+	whole := tensorPickle("K\x04", "K\x00", "K\x04\x85", "K\x01\x85")
+	one := strings.TrimSuffix(strings.TrimPrefix(whole, "\x80\x02}X\x01\x00\x00\x00w"), "s.")
+	four := strings.Repeat("\x00", 16)
+	names := func(pickle string) (names []string, err error) {
+		all, err := Parse(archive(t, "x/data.pkl", "\x80\x02"+pickle+".", "x/data/0", four))
+		for _, x := range all {
+			require.Equal(t, []int64{4}, x.Shape)
+			names = append(names, x.Name)
+		}
+		return names, err
+	}
+	got, err := names(one)
+	require.NoError(t, err)
+	require.Equal(t, []string{"0"}, got)
+	got, err = names("]" + one + "a" + one + "a")
+	require.NoError(t, err)
+	require.Equal(t, []string{"0", "1"}, got)
+	for _, other := range []string{"]", "]" + one + "aK\x01a", "]" + "]" + one + "aa"} {
+		_, err = names(other)
+		require.ErrorContains(t, err, "no dictionary of tensors")
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	four := strings.Repeat("\x00", 16)
 	good := tensorPickle("K\x04", "K\x00", "K\x04\x85", "K\x01\x85")

@@ -1,5 +1,12 @@
 package family
 
+import (
+	"slices"
+	"strings"
+
+	"github.com/sdgo/sdgo/convert/model"
+)
+
 // Role is the place that a file of one part takes in a model that is put together
 // from several.
 type Role int
@@ -26,8 +33,35 @@ type Slots struct {
 
 // Given says what there is to put a model together from.
 type Given struct {
-	CLIPL, CLIPG bool                     // whether there is a file of this text encoder
-	Has          func(prefix string) bool // whether the model that parts are put into has tensors of a prefix
+	CLIPL, CLIPG bool           // whether there is a file of this text encoder
+	Tensors      []model.Stored // of the model that parts are put into
+}
+
+// has reports whether the model that parts are put into has a text encoder of a prefix,
+// in any layout.
+func (g Given) has(prefix string) bool {
+	prefix = Place(prefix)
+	return slices.ContainsFunc(g.Tensors, func(t model.Stored) bool { return strings.HasPrefix(t.Name, prefix) })
+}
+
+// Place is what the names of all tensors of a network in a slot begin with, whatever its
+// layout.
+func Place(slot string) string { return strings.TrimSuffix(slot, "transformer.") }
+
+// isRefiner reports whether the first text encoder is all that the UNet of the model
+// asks for: then it is not the first of two.
+func (g Given) isRefiner() bool {
+	context, width := int64(0), int64(0)
+	for _, t := range g.Tensors {
+		switch n := len(t.Shape); {
+		case n < 2:
+		case context == 0 && strings.HasPrefix(t.Name, model.UNetPrefix) && strings.HasSuffix(t.Name, ".attn2.to_k.weight"):
+			context = t.Shape[1]
+		case strings.HasPrefix(t.Name, model.Text1Prefix) && strings.HasSuffix(t.Name, "embeddings.token_embedding.weight"):
+			width = t.Shape[1]
+		}
+	}
+	return context == width
 }
 
 // SlotsOf are the places in a model of a family, or, of one that has none of its

@@ -14,9 +14,9 @@ const ControlNet = "controlnet"
 var controlNet = &Family{
 	Name: ControlNet,
 	Looks: []Look{
-		{"a ControlNet", []string{"control_model.zero_convs.0.0.weight"}},
-		{"a ControlNet", []string{"zero_convs.0.0.weight", "input_hint_block.0.weight"}},
-		{"a ControlNet in the diffusers library's layout", []string{"controlnet_cond_embedding.conv_in.weight"}},
+		{"a ControlNet", []string{"control_model.zero_convs.0.0.weight", notWhole}},
+		{"a ControlNet", []string{"zero_convs.0.0.weight", "input_hint_block.0.weight", notWhole}},
+		{"a ControlNet in the diffusers library's layout", []string{"controlnet_cond_embedding.conv_in.weight", "!up_blocks.*"}},
 		{"a ControlNet", []string{"controlnet_blocks.0.weight"}},
 	},
 	Names: func(all []model.Stored) layout.Rename {
@@ -26,8 +26,17 @@ var controlNet = &Family{
 		levels, blocks, _ := layout.Stages(all, "down")
 		return layout.Renamer("control_model.", controlNetModules(levels, blocks))
 	},
+	Owns: func(name string) bool {
+		return beginsWith(name, "control_model.", "controlnet_", "zero_convs.", "input_hint_block.",
+			"input_blocks.", "middle_block", "time_embed.", "label_emb.", // of the original layout
+			"conv_in.", "down_blocks.", "mid_block.", "time_embedding.", "add_embedding.", "class_embedding.",
+			"task_embedding", "transformer_layes.", "spatial_ch_projs.", "control_add_embedding.") // of ControlNet++
+	},
 	Properties: unetProperties,
 }
+
+// notWhole tells ControlNets, which have no way up, from UNets.
+const notWhole = "!*output_blocks.*"
 
 // hintLayers are the convolutions of the hint: 8, with a SiLU between them.
 const hintLayers = 8

@@ -79,9 +79,14 @@ func dimension(t model.Tensor, i int) int {
 // Blocks is one more than the highest number after a prefix, which may begin at
 // any level of a name.
 func (d *Describer) Blocks(prefix string) (n int) {
+	return d.BlocksOf(prefix, func(string) bool { return true })
+}
+
+// BlocksOf is Blocks of the tensors with some names.
+func (d *Describer) BlocksOf(prefix string, counts func(name string) bool) (n int) {
 	for _, t := range d.Model.Tensors {
 		at := strings.Index(t.Name, prefix)
-		if at < 0 || at > 0 && t.Name[at-1] != '.' {
+		if at < 0 || !counts(t.Name) || at > 0 && t.Name[at-1] != '.' {
 			continue
 		}
 		digits, _, _ := strings.Cut(t.Name[at+len(prefix):], ".")

@@ -16,6 +16,9 @@ var embedding = &Family{
 		{"a textual inversion", []string{"string_to_param.*"}},
 		{"a textual inversion for Stable Diffusion XL", []string{"clip_g", "clip_l"}},
 	},
+	Owns: func(name string) bool {
+		return beginsWith(name, "emb_params", "string_to_param", "string_to_token", "clip_g", "clip_l")
+	},
 	Guess:      diffusersEmbedding,
 	Properties: embeddingProperties,
 }

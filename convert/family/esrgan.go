@@ -21,9 +21,14 @@ var esrgan = &Family{
 		{"an ESRGAN upscaler with BSRGAN's names", []string{"conv_first.weight", "RRDB_trunk.0.RDB1.conv1.weight"}},
 		{"a compact ESRGAN upscaler", []string{"body.0.weight", "body.1.weight", "body.2.weight"}},
 	},
-	Runs:       true,
-	Names:      esrganNames,
-	Read:       func(r *Reader) any { return readESRGAN(r) },
+	Runs:  true,
+	Names: esrganNames,
+	Read: func(r *Reader) any {
+		if r.Has("body.0.weight") {
+			return readSRVGG(r)
+		}
+		return readESRGAN(r)
+	},
 	Properties: esrganProperties,
 }
 
@@ -111,6 +116,7 @@ func readESRGAN(r *Reader) *ESRGANConfig {
 		r.Fail("%s: %w; an ESRGAN upscaler (RRDBNet) is expected", r.Model.Description, model.ErrUnrecognized)
 		return c
 	}
+	r.known(esrganKnown, "an ESRGAN upscaler (RRDBNet)", "body.", "conv_")
 	first := r.Shape("conv_first.weight", 4)
 	c.Features, c.Growth = first[0], r.Shape("body.0.rdb1.conv1.weight", 4)[0]
 	c.Blocks = r.Count("body.%d.rdb1.conv1.weight")
@@ -137,7 +143,17 @@ func readESRGAN(r *Reader) *ESRGANConfig {
 }
 
 func esrganProperties(d *Describer) {
-	r := &Reader{Model: d.Model}
+	copied := *d.Model
+	r := &Reader{Model: &copied} // which reading the configuration changes
+	if r.Has("body.0.weight") {
+		if c := readSRVGG(r); r.err == nil {
+			d.Property("scale", c.Scale())
+			d.Property("layers", c.Layers)
+			d.Property("features", c.Features)
+			d.Say(fmt.Sprintf("%dx", c.Scale()))
+		}
+		return
+	}
 	if c := readESRGAN(r); r.err == nil {
 		d.Property("scale", c.Scale())
 		d.Property("blocks", c.Blocks)

@@ -21,6 +21,14 @@ type Family struct {
 	// Looks are the ways in which its files can look, tried in order.
 	Looks []Look
 
+	// Owns, if not nil, says which tensors are the family's, by their names. A file is of
+	// the family only if they hold at least half of its numbers: other models may have
+	// a stray tensor that looks like this family's.
+	Owns func(name string) bool
+
+	// Fits, if not nil, says whether the shapes are such a file's, too.
+	Fits func(all []model.Stored) bool
+
 	// Guess recognises what no name tells, after all Looks of all families
 	// failed. It returns the description, or "".
 	Guess func(all []model.Stored) string
@@ -39,9 +47,9 @@ type Family struct {
 	// no prefix unless the family is Strict; nil if they have these already.
 	Names func(all []model.Stored) layout.Rename
 
-	// Marks is what tensors of a single file say by being there, as metadata. What
-	// the file's own metadata says wins.
-	Marks func(all []model.Stored) map[string]string
+	// Says is what tensors of a file say by being there, as metadata. What the file's
+	// own metadata says wins.
+	Says func(all []model.Stored) map[string]string
 
 	// Fused are the layers of the original layout, for families that the
 	// diffusers library has in pieces, named "transformer_blocks.…".
@@ -57,8 +65,9 @@ type Family struct {
 	Folder *Folder
 
 	// Settings reads what the configuration files of a diffusers folder say and
-	// shapes do not, as metadata. json reads one of them, if it is there.
-	Settings func(json func(path string, to any) error) (map[string]string, error)
+	// shapes do not, as metadata, and warns of what it does not know. json reads one
+	// of them, if it is there.
+	Settings func(json func(path string, to any) error) (said map[string]string, warnings []string, err error)
 
 	// Tokenizer is the folder, in a diffusers folder, of the byte-pair merges.
 	Tokenizer string
@@ -70,6 +79,10 @@ type Family struct {
 	// Complete gives the tensors the names that the networks ask for, before the
 	// model is run, where files may have others.
 	Complete func(m *model.Model) error
+
+	// Lacks says which networks a file of the family lacks to be run, and what adds
+	// them.
+	Lacks func(m *model.Model) string
 
 	// Properties finds numbers that tell models of the family apart, and words
 	// for the description.
@@ -110,8 +123,8 @@ type Family struct {
 type Look struct {
 	Description string
 
-	// Names are those of tensors that must all be there. "*" stands for any
-	// text.
+	// Names are those of tensors that must all be there; after "!" of those that must
+	// not. "*" stands for any text.
 	Names []string
 }
 
@@ -166,13 +179,15 @@ func configure(f *Family, m *model.Model) error {
 	if f == nil || f.Read == nil {
 		return nil
 	}
-	before := *m
-	config, err := read(f, m)
-	if err != nil && !f.Strict {
-		*m = before
+	trial := m.Copy() // what fails leaves the model as it was
+	config, err := read(f, trial)
+	switch {
+	case err == nil:
+		trial.Config = config
+		*m = *trial
+	case !f.Strict:
 		return nil
 	}
-	m.Config = config
 	return err
 }
 
@@ -180,6 +195,9 @@ func configure(f *Family, m *model.Model) error {
 // module can't run are an error.
 func Prepare(m *model.Model) (err error) {
 	f := Lookup(m.Family)
+	if f != nil && f.Lacks != nil {
+		return fmt.Errorf("%s: %w without %s", m.Description, model.ErrUnrecognized, f.Lacks(m))
+	}
 	if f == nil || !f.Runs {
 		return fmt.Errorf("%s: %w; supported are %s", m.Description, model.ErrUnrecognized, strings.Join(running(), ", "))
 	}

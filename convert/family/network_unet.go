@@ -2,8 +2,7 @@ package family
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -16,9 +15,18 @@ type UNetConfig struct {
 	ChannelMult      []int // channels of each level, in ModelChannels: 1 2 4 4
 	NumResBlocks     int   // residual blocks of each level on the way down: 2; one more on the way up
 	TransformerDepth []int // transformer blocks after each residual block of a level; 0 where it has no attention
-	MiddleDepth      int   // transformer blocks in the middle
+	MiddleDepth      int   // transformer blocks in the middle, between two residual blocks; 0: these alone, -1: one of them, -2: no middle
 	ContextDim       int   // width of the text's embedding; 0 where nothing attends to text
 	ADMChannels      int   // width of the vector that is added to the time's embedding: sizes and pooled text in SDXL; 0 elsewhere
+
+	// InputDepth and OutputDepth are the transformer blocks after each residual block of
+	// the way down and up, in the file's order, where those of a level differ, as in
+	// SSD-1B; nil elsewhere. TransformerDepth is then the most of a level's blocks.
+	InputDepth, OutputDepth []int
+
+	// GuidanceDim is the width of the embedding of the guidance scale, which LCM's UNets
+	// take in place of a second prediction; 0 elsewhere.
+	GuidanceDim int
 
 	// Exactly one of Heads, the same at every level, and HeadDim, of which each
 	// level has as many as fit its channels, is not 0.
@@ -27,75 +35,139 @@ type UNetConfig struct {
 	// LinearProjection says that the layers around a transformer are linear
 	// ([C, C]), as in SD 2.x, and not 1x1 convolutions ([C, C, 1, 1]).
 	LinearProjection bool
+
+	Norms NormConfig `json:",omitzero"`
 }
 
 // Params are the hyperparameters of the network "unet".
 func (c UNetConfig) Params() map[string][]float64 {
-	return map[string][]float64{
+	params := c.Norms.params(map[string][]float64{
 		"in_channels": one(c.InChannels), "out_channels": one(c.OutChannels), "model_channels": one(c.ModelChannels),
 		"channel_mult": each(c.ChannelMult), "num_res_blocks": one(c.NumResBlocks), "transformer_depth": each(c.TransformerDepth),
 		"middle_depth": one(c.MiddleDepth), "context_dim": one(c.ContextDim), "adm_channels": one(c.ADMChannels),
 		"heads": one(c.Heads), "head_dim": one(c.HeadDim),
+	})
+	if c.InputDepth != nil || c.OutputDepth != nil {
+		params["input_depth"], params["output_depth"] = each(c.inputDepths()), each(c.outputDepths())
 	}
+	if c.GuidanceDim > 0 {
+		params["guidance_dim"] = one(c.GuidanceDim)
+	}
+	return params
+}
+
+// inputDepths are the transformer blocks after each residual block of the way down.
+func (c UNetConfig) inputDepths() (all []int) {
+	if c.InputDepth != nil {
+		return c.InputDepth
+	}
+	for _, depth := range c.TransformerDepth {
+		all = append(all, slices.Repeat([]int{depth}, c.NumResBlocks)...)
+	}
+	return all
+}
+
+// outputDepths are those of the way up.
+func (c UNetConfig) outputDepths() (all []int) {
+	if c.OutputDepth != nil {
+		return c.OutputDepth
+	}
+	for _, depth := range slices.Backward(c.TransformerDepth) {
+		all = append(all, slices.Repeat([]int{depth}, c.NumResBlocks+1)...)
+	}
+	return all
 }
 
 // Weights are those of latent diffusion's UNet, as CompVis names them
 // (ldm/modules/diffusionmodules/openaimodel.py, UNetModel).
 func (c UNetConfig) Weights() []Weight {
 	w := &unetWeights{weights{prefix: model.UNetPrefix}, c}
-	width := func(level int) int { return c.ModelChannels * c.ChannelMult[level] }
-	levels := len(c.ChannelMult)
+	levels, width := len(c.ChannelMult), w.width
 
 	w.linear("time_embed.0", 4*c.ModelChannels, c.ModelChannels)
 	w.linear("time_embed.2", 4*c.ModelChannels, 4*c.ModelChannels)
+	if c.GuidanceDim > 0 {
+		w.add("time_embed.cond_proj.weight", c.ModelChannels, c.GuidanceDim)
+	}
 	if c.ADMChannels > 0 {
 		w.linear("label_emb.0.0", 4*c.ModelChannels, c.ADMChannels)
 		w.linear("label_emb.0.2", 4*c.ModelChannels, 4*c.ModelChannels)
 	}
 	w.conv("input_blocks.0.0", c.ModelChannels, c.InChannels, 3)
-	skips, channels, n := []int{c.ModelChannels}, c.ModelChannels, 1
-	for level := range levels {
-		for range c.NumResBlocks {
-			block := fmt.Sprintf("input_blocks.%d.", n)
-			w.residual(block+"0", channels, width(level))
-			w.transformer(block+"1", width(level), c.TransformerDepth[level])
-			channels = width(level)
-			skips, n = append(skips, channels), n+1
-		}
-		if level+1 < levels {
-			w.conv(fmt.Sprintf("input_blocks.%d.0.op", n), channels, channels, 3)
-			skips, n = append(skips, channels), n+1
-		}
-	}
-	w.residual("middle_block.0", channels, channels)
-	w.transformer("middle_block.1", channels, c.MiddleDepth)
-	w.residual("middle_block.2", channels, channels)
-	n = 0
-	for level := levels - 1; level >= 0; level-- {
-		for i := range c.NumResBlocks + 1 {
-			block := fmt.Sprintf("output_blocks.%d.", n)
-			skip := skips[len(skips)-1]
-			skips, n = skips[:len(skips)-1], n+1
-			w.residual(block+"0", channels+skip, width(level))
-			channels = width(level)
-			next := 1
-			if c.TransformerDepth[level] > 0 {
-				w.transformer(block+"1", channels, c.TransformerDepth[level])
-				next = 2
-			}
-			if level > 0 && i == c.NumResBlocks {
-				w.conv(fmt.Sprintf("%s%d.conv", block, next), channels, channels, 3)
-			}
-		}
-	}
-	w.norm("out.0", channels)
-	w.conv("out.2", c.OutChannels, channels, 3)
+	skips := w.down()
+	w.middle(width(levels - 1))
+	w.up(skips)
+	w.norm("out.0", width(0))
+	w.conv("out.2", c.OutChannels, width(0), 3)
 	return w.all
 }
+
+// Middle blocks with less than two residual blocks, as MiddleDepth has them.
+const (
+	halfMiddle = -1 // one residual block
+	noMiddle   = -2
+)
 
 type unetWeights struct {
 	weights
 	c UNetConfig
+}
+
+// width is the number of channels of a level.
+func (w *unetWeights) width(level int) int { return w.c.ModelChannels * w.c.ChannelMult[level] }
+
+// down adds the input blocks but the first, and returns the channels of what each
+// passes on to the output blocks.
+func (w *unetWeights) down() []int {
+	depths, channels, n := w.c.inputDepths(), w.c.ModelChannels, 1
+	skips := []int{channels}
+	for level := range w.c.ChannelMult {
+		for i := range w.c.NumResBlocks {
+			block := fmt.Sprintf("input_blocks.%d.", n)
+			w.residual(block+"0", channels, w.width(level))
+			channels = w.width(level)
+			w.transformer(block+"1", channels, depths[level*w.c.NumResBlocks+i])
+			skips, n = append(skips, channels), n+1
+		}
+		if level+1 < len(w.c.ChannelMult) {
+			w.conv(fmt.Sprintf("input_blocks.%d.0.op", n), channels, channels, 3)
+			skips, n = append(skips, channels), n+1
+		}
+	}
+	return skips
+}
+
+// middle adds the middle block.
+func (w *unetWeights) middle(channels int) {
+	if w.c.MiddleDepth > noMiddle {
+		w.residual("middle_block.0", channels, channels)
+	}
+	if w.c.MiddleDepth > halfMiddle {
+		w.transformer("middle_block.1", channels, w.c.MiddleDepth)
+		w.residual("middle_block.2", channels, channels)
+	}
+}
+
+// up adds the output blocks.
+func (w *unetWeights) up(skips []int) {
+	depths, levels, n := w.c.outputDepths(), len(w.c.ChannelMult), 0
+	channels := w.width(levels - 1)
+	for level := levels - 1; level >= 0; level-- {
+		for i := range w.c.NumResBlocks + 1 {
+			block := fmt.Sprintf("output_blocks.%d.", n)
+			w.residual(block+"0", channels+skips[len(skips)-1], w.width(level))
+			channels = w.width(level)
+			w.transformer(block+"1", channels, depths[n])
+			if level > 0 && i == w.c.NumResBlocks {
+				after := 1
+				if depths[n] > 0 {
+					after = 2
+				}
+				w.conv(fmt.Sprintf("%s%d.conv", block, after), channels, channels, 3)
+			}
+			skips, n = skips[:len(skips)-1], n+1
+		}
+	}
 }
 
 // residual is a ResBlock.
@@ -136,118 +208,4 @@ func (w *unetWeights) transformer(name string, channels, depth int) {
 		}
 	}
 	project(name + ".proj_out")
-}
-
-// maxLevels bounds the resolutions of a network; Stable Diffusion has 4.
-const maxLevels = 8
-
-// UNet reads the configuration of latent diffusion's UNet, but for its heads,
-// which no shape tells.
-func (r *Reader) UNet() (c UNetConfig) {
-	p := model.UNetPrefix
-	if r.Has(p + "label_emb.0.0.weight") {
-		c.ADMChannels = r.Shape(p+"label_emb.0.0.weight", 2)[1]
-	}
-	in := r.Shape(p+"input_blocks.0.0.weight", 4)
-	c.ModelChannels, c.InChannels = in[0], in[1]
-	c.OutChannels = r.Shape(p+"out.2.weight", 4)[0]
-
-	blocks := 0
-	for n := 1; r.err == nil; n++ {
-		name := fmt.Sprintf("%sinput_blocks.%d.", p, n)
-		down, res := r.Has(name+"0.op.weight"), r.Has(name+"0.in_layers.2.weight")
-		if !down && !res {
-			break
-		}
-		if res {
-			r.unetBlock(&c, name, blocks)
-			blocks++
-			continue
-		}
-		r.endLevel(&c, blocks)
-		blocks = 0
-	}
-	r.endLevel(&c, blocks)
-	if len(c.ChannelMult) > maxLevels {
-		r.Fail("a UNet must have at most %d levels, got %d", maxLevels, len(c.ChannelMult))
-	}
-	c.MiddleDepth = r.Count(p + "middle_block.1.transformer_blocks.%d.norm1.weight")
-	return c
-}
-
-// unetBlock notes a residual block of the way down: its width and its depth of
-// attention, which all blocks of a level share.
-func (r *Reader) unetBlock(c *UNetConfig, name string, index int) {
-	width := r.Shape(name+"0.in_layers.2.weight", 4)[0]
-	depth := r.Count(name + "1.transformer_blocks.%d.norm1.weight")
-	if c.ModelChannels == 0 || width%c.ModelChannels != 0 {
-		r.Fail("tensor %q must have a multiple of the first level's %d channels, got %d", name+"0.in_layers.2.weight", c.ModelChannels, width)
-		return
-	}
-	if depth > 0 {
-		c.ContextDim = r.Shape(name+"1.transformer_blocks.0.attn2.to_k.weight", 2)[1]
-		t, _ := r.Model.Tensor(name + "1.proj_in.weight")
-		c.LinearProjection = len(t.Shape) == 2
-	}
-	mult := width / c.ModelChannels
-	if index == 0 {
-		c.ChannelMult, c.TransformerDepth = append(c.ChannelMult, mult), append(c.TransformerDepth, depth)
-		return
-	}
-	last := len(c.ChannelMult) - 1
-	if c.ChannelMult[last] != mult || c.TransformerDepth[last] != depth {
-		r.Fail("%s: blocks of one level differ in width or depth: %w", strings.TrimSuffix(name, "."), model.ErrUnrecognized)
-	}
-}
-
-// endLevel ends a level of the way down that had n blocks.
-func (r *Reader) endLevel(c *UNetConfig, n int) {
-	if c.NumResBlocks == 0 {
-		c.NumResBlocks = n
-	}
-	if r.err == nil && (n == 0 || n != c.NumResBlocks) {
-		r.Fail("a UNet whose levels have %d and %d blocks: %w", c.NumResBlocks, n, model.ErrUnrecognized)
-	}
-}
-
-// headList reads the numbers of heads that the diffusers library lists for each
-// level: either they are one number, or the heads have one width.
-func (r *Reader) headList(c *UNetConfig) {
-	text, ok := r.Model.Metadata[keyUNetHeadList]
-	if !ok || r.err != nil {
-		return
-	}
-	heads, err := intList(text)
-	if err != nil || len(heads) != len(c.ChannelMult) || heads[0] < 1 {
-		r.Fail("unet: heads must be a positive number for each of %d levels, got %.40q", len(c.ChannelMult), text)
-		return
-	}
-	same, width := true, c.ModelChannels*c.ChannelMult[0]/heads[0]
-	for i, h := range heads {
-		same = same && h == heads[0]
-		if h*width != c.ModelChannels*c.ChannelMult[i] {
-			width = 0
-		}
-	}
-	switch {
-	case same:
-		c.Heads, c.HeadDim = heads[0], 0
-	case width > 0:
-		c.Heads, c.HeadDim = 0, width
-	default:
-		r.Fail("unet: heads %s do not divide the widths of the levels: %w", text, model.ErrUnrecognized)
-	}
-}
-
-// intList reads whole numbers that spaces separate.
-func intList(text string) ([]int, error) {
-	var list []int
-	for _, field := range strings.Fields(text) {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, n)
-	}
-	return list, nil
 }

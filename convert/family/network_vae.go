@@ -20,6 +20,14 @@ type VAEConfig struct {
 	// ScaleFactor is what latents are multiplied by before the UNet gets them,
 	// so that their variance is about 1: 0.18215.
 	ScaleFactor float32
+
+	// Shift, and for each channel Mean and Std, come before that: the UNet gets
+	// (z - Shift - Mean)·ScaleFactor/Std of a latent z. nil stands for 0 and 1.
+	Shift float32   `json:",omitzero"`
+	Mean  []float32 `json:",omitempty"`
+	Std   []float32 `json:",omitempty"`
+
+	Norms NormConfig `json:",omitzero"`
 }
 
 // Factor is the downsampling factor: pixels along a latent pixel's side. Each
@@ -33,10 +41,10 @@ func (c VAEConfig) Params() map[string][]float64 {
 	if c.QuantConv {
 		quant = 1
 	}
-	return map[string][]float64{
+	return c.Norms.params(map[string][]float64{
 		"channels": one(c.Channels), "channel_mult": each(c.ChannelMult), "num_res_blocks": one(c.NumResBlocks),
 		"z_channels": one(c.ZChannels), "embed_dim": one(c.EmbedDim), "image_channels": one(c.ImageChannels), "quant_conv": one(quant),
-	}
+	})
 }
 
 // Weights are those of latent diffusion's autoencoder, as CompVis names them

@@ -78,7 +78,8 @@ const (
 
 	// ProcessVE is the variance-exploding process of Song et al. (2021): the network gets
 	// ln(σ) and x, and x + σ·sample is the result. With UnitRange pictures are from 0 to
-	// 1, and so is the noise's σ; with Center the network gets 2·x - 1 of such an x.
+	// 1, and so is the noise's σ, and with Center the network gets 2·x - 1 of such an x;
+	// without, pictures are from -1 to 1, and the network gets ln(σ/2).
 	ProcessVE = "ve"
 
 	// ProcessVP and ProcessSubVP are its variance-preserving ones: β(t) is from BetaStart to
@@ -245,6 +246,9 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	all := c.numbers()
 	if c.UNet != nil {
 		all = append(all, c.UNet.numbers()...)
+	}
+	if c.DiT != nil {
+		all = append(all, c.DiT.numbers()...)
 	}
 	for _, n := range all {
 		add(pixelKey+n.key, fmt.Sprint(n.get()))

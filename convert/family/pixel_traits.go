@@ -23,6 +23,11 @@ func pixelTraits(r *Reader, c *Pixel) {
 		latentTraits(u, &c.Process)
 	case ofKind(ProcessVE):
 		c.Process = Process{Kind: ProcessVE, Prediction: "epsilon", SigmaMin: 0.01, SigmaMax: 348, UnitRange: true}
+	case ofKind(ProcessVP):
+		c.Process = Process{Kind: ProcessVP, Prediction: "epsilon", BetaStart: 0.1, BetaEnd: 20}
+	case ofKind(ProcessEDM):
+		u.HeadDim = headWidth(u)
+		c.Process = Process{Kind: ProcessEDM, Prediction: "sample", SigmaMin: 0.002, SigmaMax: 80, SigmaData: 0.5}
 	case u.ScaleShift && u.ResampleBlocks:
 		guidedTraits(c)
 	case u.ScaleShift: // improved diffusion

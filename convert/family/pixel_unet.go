@@ -2,7 +2,6 @@ package family
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
@@ -20,16 +19,22 @@ var pixelUNet = &Family{
 		{"a classifier of noisy pictures", []string{"input_blocks.0.0.weight", "out.2.positional_embedding"}},
 		{"a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet that draws from a number", []string{"*label_emb.0.weight", "*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
+		{"a UNet that draws from a vector", []string{"*label_emb.0.0.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*time_embed.0.weight"}},
 		{"a UNet without conditioning", []string{"*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
 		{"a UNet that draws from classes in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.weight"}},
+		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.linear_1.weight"}},
+		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "add_embedding.linear_1.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
+		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
+		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
+		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
 		{"a UNet without conditioning with the DDPM's names", []string{"temb.dense.0.weight", "down.0.block.0.temb_proj.weight"}},
 	},
 	Runs:       true,
 	Rewrite:    rewritePixelUNet,
-	Marks:      pixelMarks,
-	Settings:   pixelSettings,
+	Says:       pixelSays,
+	Settings:   pixelSettings(inUNet),
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -42,50 +47,12 @@ func rewritePixelUNet(all []model.Stored) ([]model.Stored, error) {
 		return all, nil
 	case layout.Contains(all, "temb.dense."):
 		return layout.Fuse(all, layout.DDPMPixelTable(all))
+	case layout.Contains(all, "map_layer0."):
+		return layout.EDMPixel(all)
+	case layout.Contains(all, "all_modules."):
+		return layout.ScorePixel(all)
 	}
 	return layout.Fuse(all, layout.DiffusersPixelTable(all))
-}
-
-// pixelMarks are what the names of a layout say and the shapes do not: keys of
-// Pixel's metadata.
-func pixelMarks(all []model.Stored) map[string]string {
-	has := func(name string) bool {
-		return slices.ContainsFunc(all, func(t model.Stored) bool { return t.Name == name })
-	}
-	marks := map[string]string{}
-	say := func(pairs ...string) {
-		for i := 0; i < len(pairs); i += 2 {
-			marks[pixelKey+pairs[i]] = pairs[i+1]
-		}
-	}
-	ddpm := []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06"}
-	switch {
-	case has("temb.dense.0.weight"):
-		say(ddpm...)
-		say("pad_end", "1", "heads", "1")
-	case has("conv_in.weight") && has("time_proj.weight"): // NCSN++
-		say("time_sines_first", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06", "fir", "1", "skip_scale", "0.70710678118654752",
-			"norm_min_channels", "4", "heads", "1", "process", ProcessVE)
-	case has("conv_in.weight") && !scaleShifts(all):
-		say(ddpm...)
-		say("pad_end", "1", "heads", "1")
-	case has("conv_in.weight"):
-		say("qkv_by_head", "0")
-	}
-	return marks
-}
-
-// scaleShifts reports whether residual blocks of the diffusers library's layout are
-// scaled and shifted by the time's embedding, as guided diffusion's are.
-func scaleShifts(all []model.Stored) bool {
-	rows := map[string]int64{}
-	for _, t := range all {
-		if len(t.Shape) > 0 {
-			rows[t.Name] = t.Shape[0]
-		}
-	}
-	const block = "down_blocks.0.resnets.0."
-	return rows[block+"time_emb_proj.weight"] == 2*rows[block+"conv1.weight"]
 }
 
 func readPixelUNet(r *Reader) any {
@@ -115,8 +82,9 @@ func readPixelUNet(r *Reader) any {
 	}
 	c.apply(r, u.numbers())
 	c.finish(r)
-	r.known(prefix, pixelName)
-	r.schedule()
+	r.knownPixel(prefix, pixelName)
+	r.betas()
+	r.alphas()
 	return c
 }
 
@@ -127,8 +95,8 @@ var pixelName = regexp.MustCompile(`^(time_embed\.(frequencies|[02]\.(weight|bia
 	`out\.[02]\.(weight|bias)|out\.2\.(positional_embedding|(qkv_proj|c_proj)\.(weight|bias))|` +
 	`input_pyramid\.\d+\.(weight|bias)|output_pyramid\.\d+\.[02]\.(weight|bias))$`)
 
-// known fails for a tensor of the network that none of these is.
-func (r *Reader) known(prefix string, names *regexp.Regexp) {
+// knownPixel fails for a tensor of the network that none of these is.
+func (r *Reader) knownPixel(prefix string, names *regexp.Regexp) {
 	for _, t := range r.Model.Tensors {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, model.VAEPrefix) {
@@ -153,16 +121,15 @@ func (c *Pixel) finish(r *Reader) {
 		if u.Heads > 0 {
 			u.HeadDim = 0
 		}
+		if u.InputPyramid == 2 && !u.FIR {
+			r.Fail("a UNet whose smaller inputs are convolved must filter them by [1, 3, 3, 1]: %sfir must be 1", pixelKey)
+		}
 	}
-	out := c.Channels
-	if c.LearnedVariance {
-		out *= 2
-	}
-	if r.err == nil && !c.Classifier && c.UNet != nil && c.UNet.OutChannels != out {
+	if r.err == nil && !c.Classifier && c.UNet != nil && c.UNet.OutChannels != c.outChannels() {
 		r.Fail("a UNet with %d input and %d output channels: %w", c.UNet.InChannels, c.UNet.OutChannels, model.ErrUnrecognized)
 	}
-	if r.err == nil && c.NullClass >= c.UNetClasses() {
-		r.Fail("the class that stands for none must be below %d, got %d", c.UNetClasses(), c.NullClass)
+	if r.err == nil && c.NullClass >= c.tableRows() {
+		r.Fail("the class that stands for none must be below %d, got %d", c.tableRows(), c.NullClass)
 	}
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
@@ -174,8 +141,16 @@ func (c *Pixel) finish(r *Reader) {
 	r.Model.Prediction = c.Process.Prediction
 }
 
-// UNetClasses is the number of rows of the network's table of classes.
-func (c *Pixel) UNetClasses() int {
+// outChannels are those of the network's output.
+func (c *Pixel) outChannels() int {
+	if c.LearnedVariance {
+		return 2 * c.Channels
+	}
+	return c.Channels
+}
+
+// tableRows is the number of rows of the network's table of classes.
+func (c *Pixel) tableRows() int {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Classes
@@ -191,14 +166,13 @@ var processWords = map[string]string{ProcessConsistency: "consistency", ProcessV
 
 func pixelProperties(d *Describer) {
 	classes := d.Dim("label_emb.weight", 0)
-	before := *d.Model // of which reading sets more
-	r := &Reader{Model: d.Model}
+	r := &Reader{Model: d.Model.Copy()} // of which reading sets more
 	c, _ := readPixelUNet(r).(*Pixel)
-	*d.Model = before
 	if r.err != nil || c == nil {
-		d.Property("classes", classes)
-		d.Property("in_channels", d.Dim("input_blocks.0.0.weight", 1))
-		d.Property("width", d.Dim("input_blocks.0.0.weight", 0))
+		d.Property("classes", max(classes, d.Dim("class_embedding.weight", 0)))
+		d.Property("vector", max(d.Dim("label_emb.0.0.weight", 1), d.Dim("class_embedding.linear_1.weight", 1), d.Dim("add_embedding.linear_1.weight", 1)))
+		d.Property("in_channels", max(d.Dim("input_blocks.0.0.weight", 1), d.Dim("conv_in.weight", 1)))
+		d.Property("width", max(d.Dim("input_blocks.0.0.weight", 0), d.Dim("conv_in.weight", 0)))
 		return
 	}
 	d.Property("classes", c.Classes)

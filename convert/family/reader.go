@@ -5,7 +5,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -32,6 +31,10 @@ func (r *Reader) Has(name string) bool { return r.Model.Index(name) >= 0 }
 func (r *Reader) Shape(name string, dims int) []int {
 	s := []int{1, 1, 1, 1}
 	t, ok := r.Model.Tensor(name)
+	if why := r.Model.Skipped(name); !ok && why != "" {
+		r.Fail("%s", why)
+		return s
+	}
 	if !ok {
 		r.Fail("tensor %q is missing: %w", name, model.ErrUnrecognized)
 		return s
@@ -69,31 +72,4 @@ func (r *Reader) Number(key string, low, high float64, set func(float64)) {
 		return
 	}
 	set(v)
-}
-
-// schedule takes the noise schedule that a file has as a tensor.
-func (r *Reader) schedule() {
-	const name = model.ScheduleName
-	t, ok := r.Model.Tensor(name)
-	if !ok {
-		return
-	}
-	if t.Type != dtype.F32 || len(t.Shape) != 1 || t.Shape[0] < 2 || t.Shape[0] > 1<<16 {
-		r.Fail("tensor %q must be 2 to 65536 f32 numbers, got %s of shape %v", name, t.Type, t.Shape)
-		return
-	}
-	values := make([]float32, t.Shape[0])
-	if err := t.Float32(values); err != nil {
-		r.Fail("%w", err)
-		return
-	}
-	last := float32(1)
-	for i, v := range values {
-		if !(v > 0 && v < last) {
-			r.Fail("tensor %q must have numbers that fall from 1 to 0, element %d is %g", name, i, v)
-			return
-		}
-		last = v
-		r.Model.AlphasCumprod = append(r.Model.AlphasCumprod, float64(v))
-	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/sdgo/sdgo/convert/model"
 )
 
-// Recognise finds what a file is by the names of its tensors.
+// Recognise finds what a file is by the names of its tensors, and by their shapes.
 func Recognise(all []model.Stored) (Recognised, error) {
 	names := make([]string, len(all))
 	for i, t := range all {
@@ -17,7 +17,7 @@ func Recognise(all []model.Stored) (Recognised, error) {
 	slices.Sort(names)
 	for _, f := range table {
 		for _, look := range f.Looks {
-			if !slices.ContainsFunc(look.Names, func(pattern string) bool { return !matchesOne(pattern, names) }) {
+			if look.fits(names) && (f.Fits == nil || f.Fits(all)) && f.ownsMost(all) {
 				return Recognised{f, look.Description}, nil
 			}
 		}
@@ -34,6 +34,37 @@ func Recognise(all []model.Stored) (Recognised, error) {
 		return Recognised{}, fmt.Errorf("a file without tensors: %w", model.ErrUnrecognized)
 	}
 	return Recognised{}, fmt.Errorf("none of its %d tensors belongs to a known kind of model (%.80q, …): %w", len(names), names[0], model.ErrUnrecognized)
+}
+
+// fits reports whether a file looks so; names are its sorted tensors' names.
+func (l Look) fits(names []string) bool {
+	return !slices.ContainsFunc(l.Names, func(pattern string) bool {
+		without, found := strings.CutPrefix(pattern, "!")
+		return matchesOne(without, names) == found
+	})
+}
+
+// ownsMost reports whether the family's tensors hold at least half of a file's numbers.
+func (f *Family) ownsMost(all []model.Stored) bool {
+	if f.Owns == nil {
+		return true
+	}
+	own, whole := 0.0, 0.0
+	for _, t := range all {
+		n := 1.0
+		for _, d := range t.Shape {
+			n *= float64(d)
+		}
+		if whole += n; f.Owns(t.Name) {
+			own += n
+		}
+	}
+	return own >= whole/2
+}
+
+// beginsWith reports whether a name begins with one of several prefixes.
+func beginsWith(name string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // Lookup is the family of a name, or nil.

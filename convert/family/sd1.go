@@ -13,6 +13,7 @@ var sd1 = &Family{
 	Name: SD1,
 	Looks: []Look{
 		{"Stable Diffusion 1.x", []string{"cond_stage_model.transformer.*", model.UNetPrefix + "input_blocks.0.0.weight"}},
+		{"Stable Diffusion 1.x", []string{"conditioner.embedders.0.transformer.*", model.UNetPrefix + "input_blocks.0.0.weight"}},
 	},
 	Runs: true, Strict: true,
 	Names:     singleFile,

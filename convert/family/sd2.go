@@ -2,7 +2,6 @@ package family
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -15,6 +14,7 @@ var sd2 = &Family{
 	Name: SD2,
 	Looks: []Look{
 		{"Stable Diffusion 2.x", []string{"cond_stage_model.model.*", model.UNetPrefix + "input_blocks.0.0.weight"}},
+		{"Stable Diffusion 2.x", []string{"conditioner.embedders.0.model.*", model.UNetPrefix + "input_blocks.0.0.weight"}}, // SD-Turbo
 	},
 	Runs: true, Strict: true,
 	Names:    singleFile,
@@ -29,7 +29,9 @@ func sd2Traits(r *Reader, c *StableDiffusion) {
 	c.Text.Activation, c.Text.ClipSkip = "gelu", 2
 	// The diffusers library drops OpenCLIP's last layer, which is never used; the
 	// original files keep it, and a head for training that tells them.
-	original := slices.ContainsFunc(r.Model.Ignored, func(name string) bool { return strings.HasPrefix(name, "cond_stage_model.model.") })
+	original := slices.ContainsFunc(r.Model.Ignored, func(name string) bool {
+		return beginsWith(name, "cond_stage_model.model.", "conditioner.embedders.0.model.")
+	})
 	if original || c.Text.Layers == 24 {
 		c.Text.penultimate()
 	}

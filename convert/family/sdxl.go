@@ -1,8 +1,6 @@
 package family
 
 import (
-	"slices"
-
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -13,12 +11,11 @@ const SDXL = "sdxl"
 var sdxl = &Family{
 	Name: SDXL,
 	Looks: []Look{
-		{"Stable Diffusion XL", []string{"conditioner.embedders.0.*", "conditioner.embedders.1.*", model.UNetPrefix + "*"}},
-		{"Stable Diffusion XL", []string{"cond_stage_model.1.*", model.UNetPrefix + "*"}},
+		{"Stable Diffusion XL", []string{"conditioner.embedders.0.*", "conditioner.embedders.1.*", model.UNetPrefix + "label_emb.*"}},
+		{"Stable Diffusion XL", []string{"cond_stage_model.1.*", model.UNetPrefix + "label_emb.*"}},
 	},
 	Runs: true, Strict: true,
 	Names: singleXLFile,
-	Marks: xlMarks,
 	Folder: stableDiffusionFolder([]string{"text_encoder", "text_encoder_2"},
 		FolderPart{"text_encoder", TextFile, layout.TextNames(model.Text1Prefix)}, FolderPart{"text_encoder_2", TextFile, layout.TextNames(model.Text2Prefix)}),
 	Settings:  stableDiffusionSettings(SDXL),
@@ -39,12 +36,4 @@ func sdxlTraits(r *Reader, c *StableDiffusion) {
 		t.penultimate()
 		t.NoFinalNorm = true
 	}
-}
-
-// xlMarks reads the empty tensor that marks models trained on v-prediction.
-func xlMarks(all []model.Stored) map[string]string {
-	if slices.ContainsFunc(all, func(t model.Stored) bool { return t.Name == "v_pred" }) {
-		return map[string]string{keyPrediction: "v"}
-	}
-	return nil
 }

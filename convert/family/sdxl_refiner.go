@@ -12,11 +12,10 @@ const SDXLRefiner = "sdxl_refiner"
 var sdxlRefiner = &Family{
 	Name: SDXLRefiner,
 	Looks: []Look{
-		{"Stable Diffusion XL's refiner", []string{"conditioner.embedders.0.*", model.UNetPrefix + "*"}},
+		{"Stable Diffusion XL's refiner", []string{"conditioner.embedders.0.*", model.UNetPrefix + "label_emb.*"}},
 	},
 	Runs: true, Strict: true,
 	Names:     singleXLFile,
-	Marks:     xlMarks,
 	Folder:    stableDiffusionFolder([]string{"text_encoder_2"}, FolderPart{"text_encoder_2", TextFile, layout.TextNames(model.Text1Prefix)}),
 	Settings:  stableDiffusionSettings(SDXLRefiner),
 	Tokenizer: "tokenizer",

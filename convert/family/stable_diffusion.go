@@ -24,27 +24,12 @@ type StableDiffusion struct {
 	Text2 TextConfig // of SDXL: OpenCLIP ViT-bigG, whose output is joined to Text's; its Layers are 0 elsewhere
 	UNet  UNetConfig
 	VAE   VAEConfig
-}
 
-// Keys of metadata that win over what the shapes tell: in GGUF files, and in the
-// metadata of safetensors files. The configuration files of a diffusers folder
-// are brought into the same form.
-const (
-	keyPrediction     = "sdgo.prediction"
-	keyModelSpec      = "modelspec.prediction_type"
-	keyNativeSize     = "sdgo.native_size"
-	keyGuidance       = "sdgo.guidance"
-	keySampleSize     = "sdgo.unet.sample_size" // latent pixels
-	keyTextHeads      = "sdgo.text.heads"
-	keyText2Heads     = "sdgo.text2.heads"
-	keyTextActivation = "sdgo.text.activation"
-	keyTextEps        = "sdgo.text.eps"
-	keyTextFinal      = "sdgo.text.final_layer"
-	keyUNetHeads      = "sdgo.unet.heads"
-	keyUNetHeadDim    = "sdgo.unet.head_dim"
-	keyUNetHeadList   = "sdgo.unet.heads_by_level"
-	keyScaleFactor    = "sdgo.vae.scale_factor"
-)
+	// EncodesEmpty says that SDXL's unconditional prediction is made with the encoding
+	// of an empty negative prompt, and not with zeros (diffusers:
+	// force_zeros_for_empty_prompt).
+	EncodesEmpty bool
+}
 
 // stableDiffusion is what the entries of these families share. text are the
 // prefixes of the text encoders; traits sets what is the same within a family and
@@ -57,7 +42,7 @@ func stableDiffusion(text []string, traits func(r *Reader, c *StableDiffusion)) 
 			c.readUNet, c.readVAE,
 			func(r *Reader) { c.readTexts(r, text) },
 			func(r *Reader) { c.applyTraits(r, traits) },
-			c.applyMetadata, (*Reader).schedule, c.complete,
+			c.applyMetadata, (*Reader).process, c.complete,
 		} {
 			if step(r); r.err != nil {
 				return nil
@@ -84,6 +69,9 @@ func (c *StableDiffusion) readUNet(r *Reader) {
 }
 
 func (c *StableDiffusion) readVAE(r *Reader) {
+	if first := model.VAEPrefix + "decoder.conv_in.weight"; !r.Has(first) {
+		r.Fail("no autoencoder (VAE) is in the file: tensor %q is missing; %s: %w", first, addVAE, model.ErrUnrecognized)
+	}
 	c.VAE = r.VAE()
 	if r.err == nil && c.VAE.EmbedDim != c.UNet.OutChannels {
 		r.Fail("an autoencoder with %d latent channels does not fit a UNet with %d", c.VAE.EmbedDim, c.UNet.OutChannels)
@@ -95,6 +83,9 @@ func (c *StableDiffusion) readTexts(r *Reader, prefixes []string) {
 	for i, to := range []*TextConfig{&c.Text, &c.Text2}[:len(prefixes)] {
 		*to = r.Text(prefixes[i])
 		width += to.Width
+	}
+	if r.err == nil && len(prefixes) == 1 && width < c.UNet.ContextDim && c.UNet.ADMChannels > 0 {
+		r.Fail("no second text encoder is in the file: the first has the width %d, the UNet needs %d; %s: %w", width, c.UNet.ContextDim, addCLIPG, model.ErrUnrecognized)
 	}
 	if r.err == nil && width != c.UNet.ContextDim {
 		r.Fail("a text encoder of width %d does not fit a UNet that needs %d", width, c.UNet.ContextDim)
@@ -109,6 +100,9 @@ func (c *StableDiffusion) applyTraits(r *Reader, traits func(*Reader, *StableDif
 	traits(r, c)
 	c.Name = r.Model.Family
 	r.Model.Description += map[string]string{"inpaint": " for inpainting", "edit": " for editing pictures"}[c.Variant]
+	if name := c.UNet.prunedName(); name != "" {
+		r.Model.Description += " (" + name + ")"
+	}
 }
 
 // penultimate makes the layer before the last the one that conditions the UNet.
@@ -148,15 +142,15 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 	default:
 		r.Fail("text encoder: the activation must be quick_gelu or gelu, got %.20q", act)
 	}
-	for _, key := range []string{keyModelSpec, keyPrediction} {
-		switch p := m.Metadata[key]; p {
-		case "":
-		case "epsilon", "v":
-			m.Prediction = p
-		default:
-			r.Fail("%s: the prediction type must be epsilon or v, got %.20q", key, p)
-		}
+	switch text := m.Metadata[keyEmptyText]; text {
+	case "", "zeros":
+	case "encoded":
+		c.EncodesEmpty = true
+	default:
+		r.Fail("%s must be encoded or zeros, got %.20q", keyEmptyText, text)
 	}
+	c.UNet.Norms.apply(r, keyUNetGroups, keyUNetEps)
+	c.VAE.applyMetadata(r)
 	for _, key := range []string{model.KeyMerges, model.KeyGGUFMerges} {
 		if text := m.Metadata[key]; text != "" {
 			m.Merges = MergeList(text)
@@ -168,6 +162,9 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 // complete checks the model's tensors.
 func (c *StableDiffusion) complete(r *Reader) {
 	optional := append([]string{model.ScheduleName}, append(c.Text.projections(), c.Text2.projections()...)...)
+	if !c.VAE.HasEncoder { // whose last layer stands apart
+		optional = append(optional, model.VAEPrefix+"quant_conv.weight", model.VAEPrefix+"quant_conv.bias")
+	}
 	r.complete(optional, c.Text.Weights(), c.Text2.Weights(), c.UNet.Weights(), c.VAE.Weights())
 }
 
@@ -192,8 +189,7 @@ func (c *StableDiffusion) Networks() []model.Network {
 		all = append(all, model.Network{Key: "text2", Name: "text encoder 2", Config: c.Text2, Summary: c.Text2.summary()})
 	}
 	return append(all,
-		model.Network{Key: "unet", Name: "UNet", Config: u, Summary: fmt.Sprintf("%d channels x %v, %d blocks a level, attention %v, context %d",
-			u.ModelChannels, u.ChannelMult, u.NumResBlocks, u.TransformerDepth, u.ContextDim)},
+		model.Network{Key: "unet", Name: "UNet", Config: u, Summary: u.summary()},
 		model.Network{Key: "vae", Name: "VAE", Config: v, Summary: fmt.Sprintf("%d channels x %v, latent %d, scale %g", v.Channels, v.ChannelMult, v.EmbedDim, v.ScaleFactor)})
 }
 
@@ -211,10 +207,10 @@ func (c *StableDiffusion) Carry(metadata map[string]string) {
 // text encoders that are given tell apart.
 func stableDiffusionSlots(given Given) Slots {
 	s := Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix}
-	switch first, second := given.Has(model.Text1Prefix), given.Has(model.Text2Prefix); {
+	switch first, second := given.has(model.Text1Prefix), given.has(model.Text2Prefix); {
 	case !given.CLIPG && !first && !second:
 		s.CLIPL = model.TextPrefix
-	case !given.CLIPL && !second: // the refiner
+	case !given.CLIPL && !second && (!first || given.isRefiner()):
 		s.CLIPG = model.Text1Prefix
 	default:
 		s.CLIPL, s.CLIPG = model.Text1Prefix, model.Text2Prefix
@@ -228,8 +224,8 @@ func stableDiffusionSlots(given Given) Slots {
 func (c *StableDiffusion) DiffusersNames() func(name string) (folder, diffusersName string, ok bool) {
 	attention := map[int]bool{}
 	levels := len(c.UNet.ChannelMult)
-	for i, depth := range c.UNet.TransformerDepth {
-		attention[levels-1-i] = depth > 0
+	for i, depth := range c.UNet.outputDepths() {
+		attention[i/(c.UNet.NumResBlocks+1)] = depth > 0 // of the last block, which the upsampler follows
 	}
 	blocks := map[string]int{"encoder": c.VAE.NumResBlocks, "decoder": c.VAE.NumResBlocks + 1}
 	first, second := textFolders(c.Name)

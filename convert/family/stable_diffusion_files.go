@@ -1,7 +1,6 @@
 package family
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -24,87 +23,75 @@ func textFolders(name string) (first, second string) {
 }
 
 // singleFile renames the tensors of a single file of SD 1.x or 2.x.
-func singleFile([]model.Stored) layout.Rename { return layout.CanonicalName }
+func singleFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, func(name string) (string, bool) {
+		if rest, ok := strings.CutPrefix(name, "conditioner.embedders.0."); ok { // in sgm's code
+			name = "cond_stage_model." + rest
+		}
+		return layout.CanonicalName(name)
+	})
+}
 
 // singleXLFile renames those of SDXL or its refiner.
-func singleXLFile([]model.Stored) layout.Rename { return layout.CanonicalXLName }
-
-// headCounts is a number for all levels of a UNet or one for each.
-type headCounts struct {
-	same float64
-	each []float64
+func singleXLFile(all []model.Stored) layout.Rename {
+	return layout.Renumbered(all, layout.CanonicalXLName)
 }
 
-func (h *headCounts) UnmarshalJSON(text []byte) error {
-	if len(text) > 0 && text[0] == '[' {
-		return json.Unmarshal(text, &h.each)
-	}
-	return json.Unmarshal(text, &h.same)
-}
-
-// settings is what the configuration files of a diffusers folder say beyond the
+// textSettings is what the configuration file of a text encoder says beyond the
 // shapes.
-type settings struct {
-	text, text2 struct {
-		Heads      int     `json:"num_attention_heads"`
-		Activation string  `json:"hidden_act"`
-		Eps        float64 `json:"layer_norm_eps"`
-	}
-	unet struct {
-		HeadDim    headCounts `json:"attention_head_dim"` // in fact the number of heads
-		Heads      headCounts `json:"num_attention_heads"`
-		SampleSize int        `json:"sample_size"`
-	}
-	vae struct {
-		ScaleFactor float64 `json:"scaling_factor"`
-	}
-	scheduler struct {
-		Prediction string `json:"prediction_type"`
-	}
+type textSettings struct {
+	Heads      int     `json:"num_attention_heads"`
+	Activation string  `json:"hidden_act"`
+	Eps        float64 `json:"layer_norm_eps"`
 }
 
 // stableDiffusionSettings puts what the configuration files say where the
 // metadata of single files says it.
-func stableDiffusionSettings(name string) func(json func(path string, to any) error) (map[string]string, error) {
+func stableDiffusionSettings(name string) func(json func(path string, to any) error) (said map[string]string, warnings []string, err error) {
 	first, second := textFolders(name)
-	return func(json func(path string, to any) error) (map[string]string, error) {
-		var s settings
-		for _, f := range []struct {
-			path string
-			to   any
-		}{
-			{first + "/config.json", &s.text}, {second + "/config.json", &s.text2}, {"unet/config.json", &s.unet}, {"vae/config.json", &s.vae},
-			{"scheduler/scheduler_config.json", &s.scheduler},
-		} {
-			if err := json(f.path, f.to); err != nil {
-				return nil, fmt.Errorf("%s: %w", f.path, err)
+	return func(json func(path string, to any) error) (map[string]string, []string, error) {
+		said := map[string]string{}
+		var text, text2 textSettings
+		for path, to := range map[string]*textSettings{first + "/config.json": &text, second + "/config.json": &text2} {
+			if err := json(path, to); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", path, err)
 			}
 		}
-		return s.metadata(), nil
-	}
-}
-
-func (s settings) metadata() map[string]string {
-	all := map[string]string{}
-	say := func(key string, set bool, value any) {
-		if set {
-			all[key] = fmt.Sprint(value)
+		say := func(key string, set bool, value any) {
+			if set {
+				said[key] = fmt.Sprint(value)
+			}
 		}
+		say(keyText2Heads, text2.Heads > 0, text2.Heads)
+		say(keyTextHeads, text.Heads > 0, text.Heads)
+		say(keyTextActivation, text.Activation != "", text.Activation)
+		say(keyTextEps, text.Eps > 0, text.Eps)
+		var index Object
+		if err := json(string(inPipeline), &index); err != nil {
+			return nil, nil, err
+		}
+		pipeline := config{in: inPipeline, fields: index}
+		say(keyEmptyText, pipeline.has("force_zeros_for_empty_prompt") && !pipeline.truth("force_zeros_for_empty_prompt"), "encoded")
+		if pipeline.err != nil {
+			return nil, nil, pipeline.err
+		}
+		var warnings []string
+		for _, in := range []place{inUNet, inVAE, inScheduler} {
+			var fields Object
+			if err := json(string(in), &fields); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", in, err)
+			}
+			if fields == nil { // there is no such file
+				continue
+			}
+			unknown, err := readConfig(in, fields, said)
+			if err != nil {
+				return nil, nil, err
+			}
+			warnings = append(warnings, unknown...)
+		}
+		return said, warnings, nil
 	}
-	say(keyText2Heads, s.text2.Heads > 0, s.text2.Heads)
-	say(keyTextHeads, s.text.Heads > 0, s.text.Heads)
-	say(keyTextActivation, s.text.Activation != "", s.text.Activation)
-	say(keyTextEps, s.text.Eps > 0, s.text.Eps)
-	say(keyScaleFactor, s.vae.ScaleFactor != 0, s.vae.ScaleFactor)
-	say(keyPrediction, s.scheduler.Prediction != "", strings.TrimSuffix(s.scheduler.Prediction, "_prediction"))
-	say(keySampleSize, s.unet.SampleSize > 0, s.unet.SampleSize)
-	heads := s.unet.Heads
-	if heads.same == 0 && heads.each == nil {
-		heads = s.unet.HeadDim
-	}
-	say(keyUNetHeads, heads.same != 0, heads.same)
-	say(keyUNetHeadList, heads.each != nil, strings.Trim(fmt.Sprint(heads.each), "[]"))
-	return all
 }
 
 // stableDiffusionMetadata adds what is known of the model: for readers that could
@@ -114,9 +101,7 @@ func stableDiffusionMetadata(m *model.Model, add func(key string, value any)) {
 	if !ok {
 		return
 	}
-	if m.Prediction != "" {
-		add(keyPrediction, m.Prediction)
-	}
+	addProcess(m, add)
 	number := func(key string, v int) { add(key, uint32(v)) }
 	number(keyNativeSize, m.NativeSize)
 	if m.Guidance > 0 {
@@ -146,11 +131,23 @@ func stableDiffusionMetadata(m *model.Model, add func(key string, value any)) {
 	} else {
 		number(keyUNetHeadDim, c.UNet.HeadDim)
 	}
+	if c.EncodesEmpty {
+		add(keyEmptyText, "encoded")
+	}
+	c.UNet.Norms.describe(keyUNetGroups, keyUNetEps, add)
 
 	number("sdgo.vae.channels", c.VAE.Channels)
 	add("sdgo.vae.channel_mult", int32s(c.VAE.ChannelMult))
 	number("sdgo.vae.latent_channels", c.VAE.EmbedDim)
 	add(keyScaleFactor, c.VAE.ScaleFactor)
+	if c.VAE.Shift != 0 {
+		add(keyShiftFactor, c.VAE.Shift)
+	}
+	if c.VAE.Mean != nil {
+		add(keyLatentsMean, c.VAE.Mean)
+		add(keyLatentsStd, c.VAE.Std)
+	}
+	c.VAE.Norms.describe(keyVAEGroups, keyVAEEps, add)
 
 	if len(m.Merges) > 0 {
 		add(model.KeyGGUFMerges, m.Merges)

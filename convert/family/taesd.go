@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -14,10 +15,16 @@ const TAESD = "taesd"
 var taesd = &Family{
 	Name: TAESD,
 	Looks: []Look{
+		{"a TAEF2 autoencoder", []string{"*decoder.layers.*.conv.0.weight", "*decoder.layers.*.pool.0.weight"}},
+		{"half of a TAEF2 autoencoder", []string{"3.conv.0.weight", "*.pool.0.weight"}},
 		{"a TAESD autoencoder", []string{"*decoder.layers.*.conv.0.weight"}},
+		{"a TAESD autoencoder", []string{"*encoder.layers.*.conv.0.weight", "*encoder.layers.0.weight"}},
 		{"half of a TAESD autoencoder", []string{"3.conv.0.weight", "3.conv.2.weight"}},
+		{"a TAESD autoencoder with stable-diffusion.cpp's names", []string{"*decoder.1.weight", "*decoder.3.conv.0.weight"}},
+		{"a TAESD autoencoder with stable-diffusion.cpp's names", []string{"*encoder.0.weight", "*encoder.3.conv.0.weight"}},
 	},
 	Runs:       true,
+	Names:      taesdNames,
 	Read:       func(r *Reader) any { return readTAESD(r) },
 	Complete:   nameTAESD,
 	Properties: taesdProperties,
@@ -46,6 +53,32 @@ func (c TAESDConfig) EncoderParams() map[string][]float64 { return c.params(c.En
 func (c TAESDConfig) params(blocks []int) map[string][]float64 {
 	return map[string][]float64{"channels": one(c.Channels), "latent_channels": one(c.Latent), "image_channels": one(3), "blocks": each(blocks)}
 }
+
+// taesdHalf is a layer's name in a file of both halves: after a prefix that differs
+// from program to program, the author's or the diffusers library's.
+var taesdHalf = regexp.MustCompile(`^(?:.*[._])?(decoder|encoder)\.(layers\.)?(\d+)(\..*)$`)
+
+// taesdNames gives the layers of files of both halves the names that the networks ask
+// for.
+func taesdNames([]model.Stored) layout.Rename {
+	return func(name string) (string, bool) {
+		part := taesdHalf.FindStringSubmatch(name)
+		if part == nil {
+			return layout.OwnName(name)
+		}
+		place := part[3]
+		if n, err := strconv.Atoi(place); part[1] == "decoder" && part[2] == "" {
+			if err != nil || n == 0 {
+				return layout.OwnName(name)
+			}
+			place = strconv.Itoa(n - 1) // the author's first layer, without weights, holds latents to their range
+		}
+		return part[1] + ".layers." + place + part[4], true
+	}
+}
+
+// taesdKnown are the tensors of the networks.
+var taesdKnown = regexp.MustCompile(`^(decoder|encoder)\.layers\.\d+\.(conv\.[024]\.)?(weight|bias)$`)
 
 // taesdLayer is a layer's name in the files of TAESD's author, which hold one
 // half each: its place in a sequence.
@@ -78,6 +111,7 @@ func nameTAESD(m *model.Model) error {
 // names of the whole.
 func readTAESD(r *Reader) *TAESDConfig {
 	c := &TAESDConfig{}
+	r.known(taesdKnown, "a TAESD autoencoder", "decoder.", "encoder.")
 	if r.Has("decoder.layers.0.weight") {
 		first := r.Shape("decoder.layers.0.weight", 4)
 		c.Channels, c.Latent = first[0], first[1]

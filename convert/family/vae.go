@@ -23,6 +23,7 @@ var vae = &Family{
 		return layout.Without(model.VAEPrefix, layout.VAENames(all))
 	},
 	Properties: func(d *Describer) { describeLatent(d, d.Dim("decoder.conv_in.weight", 1)) },
+	Lacks:      func(*model.Model) string { return "a UNet; --vae takes it beside a model" },
 	Role:       Autoencoder,
 }
 

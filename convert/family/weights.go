@@ -55,6 +55,10 @@ func (r *Reader) complete(optional []string, networks ...[]Weight) {
 		for _, w := range network {
 			known[w.Name] = true
 			i := r.Model.Index(w.Name)
+			if i < 0 && r.Model.Skipped(w.Name) != "" {
+				r.Fail("%s", r.Model.Skipped(w.Name))
+				return
+			}
 			if i < 0 {
 				r.Fail("tensor %q of shape %v is missing", w.Name, w.Shape)
 				return

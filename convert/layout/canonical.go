@@ -19,7 +19,6 @@ var unused = []*regexp.Regexp{
 	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.(model\.)?(logit_scale|attn_mask)$`),
 	regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.transformer\.(text_model\.)?(embeddings\.position_ids|logit_scale)$`),
 	regexp.MustCompile(`^cond_stage_model\.(model\.text_projection|transformer\.(text_model\.)?text_projection(\.weight)?)$`),
-	regexp.MustCompile(`^(v_pred|ztsnr)$`),
 }
 
 var (
@@ -32,6 +31,9 @@ var (
 // original layout, which GGUF files have, too, with its text encoder in the
 // layout of the transformers library or of OpenCLIP.
 func CanonicalName(name string) (string, bool) {
+	if name == model.UNetPrefix+"time_embedding.cond_proj.weight" { // LCM_Dreamshaper_v7's single file
+		return model.UNetPrefix + "time_embed.cond_proj.weight", true
+	}
 	if name == model.ScheduleName || strings.HasPrefix(name, model.UNetPrefix) { // most names, and none that is unused
 		return name, true
 	}

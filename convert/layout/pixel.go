@@ -34,11 +34,7 @@ type pixelLayout struct {
 
 // table lists the layers, as Fuse takes them.
 func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
-	residual := func(canonical, theirs string) {
-		for inner, other := range p.residual {
-			all = append(all, One(canonical+"."+inner, theirs+"."+other))
-		}
-	}
+	residual := func(canonical, theirs string) { all = append(all, p.block(canonical, theirs)...) }
 	attention := func(canonical, theirs string) {
 		for inner, other := range p.attention {
 			all = append(all, One(canonical+"."+inner, theirs+"."+other))
@@ -72,25 +68,44 @@ func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
 				attention(name+".1", p.upAttention(level, block))
 			}
 		}
-		after := 1
-		if s.Attention[level] {
-			after = 2
-		}
-		halve, enlarge := fmt.Sprintf("input_blocks.%d.0", (level+1)*per), fmt.Sprintf("output_blocks.%d.%d", from+per-1, after)
-		if p.halveConv != nil {
-			all = append(all, One(halve+".op", p.halveConv(level)), One(enlarge+".conv", p.enlargeConv(level)))
-		}
-		if p.halveBlock != nil {
-			residual(halve, p.halveBlock(level))
-			residual(enlarge, p.enlargeBlock(level))
-		}
-		if p.inputPyramid != nil {
-			all = append(all, One(fmt.Sprintf("input_pyramid.%d", level), p.inputPyramid(level)))
-		}
-		if p.outputPyramid != nil {
-			norm, conv := p.outputPyramid(level)
-			all = append(all, One(fmt.Sprintf("output_pyramid.%d.0", level), norm), One(fmt.Sprintf("output_pyramid.%d.2", level), conv))
-		}
+		all = append(all, p.between(s, level)...)
+	}
+	return all
+}
+
+// block lists the layers of a residual block.
+func (p *pixelLayout) block(canonical, theirs string) (all []Fusion) {
+	for inner, other := range p.residual {
+		all = append(all, One(canonical+"."+inner, theirs+"."+other))
+	}
+	return all
+}
+
+// between lists the layers that change the size after a level, and those of the pyramids.
+func (p *pixelLayout) between(s PixelStages, level int) (all []Fusion) {
+	per, after := s.Blocks+1, 1
+	if s.Attention[level] {
+		after = 2
+	}
+	halve, enlarge := fmt.Sprintf("input_blocks.%d.0", (level+1)*per), fmt.Sprintf("output_blocks.%d.%d", (s.Levels-level)*per-1, after)
+	if p.halveConv != nil && level+1 < s.Levels {
+		all = append(all, One(halve+".op", p.halveConv(level)))
+	}
+	if p.halveBlock != nil && level+1 < s.Levels {
+		all = append(all, p.block(halve, p.halveBlock(level))...)
+	}
+	if p.enlargeConv != nil && level > 0 {
+		all = append(all, One(enlarge+".conv", p.enlargeConv(level)))
+	}
+	if p.enlargeBlock != nil && level > 0 {
+		all = append(all, p.block(enlarge, p.enlargeBlock(level))...)
+	}
+	if p.inputPyramid != nil && level > 0 {
+		all = append(all, One(fmt.Sprintf("input_pyramid.%d", level), p.inputPyramid(level)))
+	}
+	if p.outputPyramid != nil {
+		norm, conv := p.outputPyramid(level)
+		all = append(all, One(fmt.Sprintf("output_pyramid.%d.0", level), norm), One(fmt.Sprintf("output_pyramid.%d.2", level), conv))
 	}
 	return all
 }
@@ -103,8 +118,8 @@ var (
 		"out_layers.0": "norm2", "out_layers.3": "conv2", "skip_connection": "nin_shortcut"}
 )
 
-// blockName fills two numbers into a name.
-func blockName(format string) func(level, block int) string {
+// numbersIn fills two numbers into a name.
+func numbersIn(format string) func(level, block int) string {
 	return func(level, block int) string { return fmt.Sprintf(format, level, block) }
 }
 
@@ -134,7 +149,7 @@ func DiffusersPixelTable(all []model.Stored) []Fusion {
 			"time_embed.frequencies": "time_proj.weight", "label_emb": "class_embedding", "out.0": "conv_norm_out", "out.2": "conv_out"},
 		residual: pixelResidual, attention: map[string]string{"norm": "group_norm", "proj_out": "to_out.0"}, qkv: []string{"to_q", "to_k", "to_v"},
 		middle: [3]string{"mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1"},
-		down:   blockName("down_blocks.%d.resnets.%d"), downAttention: blockName("down_blocks.%d.attentions.%d"),
+		down:   numbersIn("down_blocks.%d.resnets.%d"), downAttention: numbersIn("down_blocks.%d.attentions.%d"),
 		up: upwards("up_blocks.%d.resnets.%d"), upAttention: upwards("up_blocks.%d.attentions.%d"),
 		halveConv: levelName("down_blocks.%d.downsamplers.0.conv"), enlargeConv: upward("up_blocks.%d.upsamplers.0.conv"),
 		halveBlock: levelName("down_blocks.%d.downsamplers.0"), enlargeBlock: upward("up_blocks.%d.upsamplers.0"),
@@ -183,8 +198,8 @@ func DDPMPixelTable(all []model.Stored) []Fusion {
 			"out.0": "norm_out", "out.2": "conv_out"},
 		residual: ddpmResidual, attention: map[string]string{"norm": "norm", "proj_out": "proj_out"}, qkv: []string{"q", "k", "v"},
 		middle: [3]string{"mid.block_1", "mid.attn_1", "mid.block_2"},
-		down:   blockName("down.%d.block.%d"), downAttention: blockName("down.%d.attn.%d"),
-		up: blockName("up.%d.block.%d"), upAttention: blockName("up.%d.attn.%d"),
+		down:   numbersIn("down.%d.block.%d"), downAttention: numbersIn("down.%d.attn.%d"),
+		up: numbersIn("up.%d.block.%d"), upAttention: numbersIn("up.%d.attn.%d"),
 		halveConv: levelName("down.%d.downsample.conv"), enlargeConv: levelName("up.%d.upsample.conv"),
 	}
 	return p.table(s)

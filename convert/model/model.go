@@ -5,6 +5,9 @@ package model
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/mmap"
@@ -28,9 +31,9 @@ type Model struct {
 	// families that are only recognised.
 	Config any
 
-	// Prediction is what the denoiser predicts, "epsilon" or "v". It is empty
-	// where the file does not say: single files of SD 2.x look the same either
-	// way.
+	// Prediction is what the denoiser predicts, "epsilon", "v" or "sample". It is
+	// empty where the file does not say: single files of SD 2.x look the same
+	// either way.
 	Prediction string
 
 	// NativeSize is the side in pixels of the pictures that the model was
@@ -49,6 +52,19 @@ type Model struct {
 	// training timestep, falling. nil where the file brings none.
 	AlphasCumprod []float64
 
+	// ZeroSNR says that the noise schedule ends in pure noise (zero terminal SNR, Lin
+	// et al. 2024): AlphasCumprod does, or, where it is nil, Stable Diffusion's
+	// schedule has to be rescaled.
+	ZeroSNR bool
+
+	// EDM is the process of training of a model in continuous time; nil for one that
+	// has timesteps. With it, Prediction "epsilon" is the network F of Karras et al.
+	EDM *EDM
+
+	// Schedule is the name of the schedule that a run takes which names none. It is
+	// empty where the file does not say.
+	Schedule string
+
 	// Properties are numbers that tell models of one family apart, of families
 	// that have no Config, or one that only models that can be run have.
 	Properties []Property
@@ -56,15 +72,34 @@ type Model struct {
 	// Tensors are the weights.
 	Tensors []Tensor
 
+	// Marks are tensors that are no weights and tell other programs what the model is
+	// by being there, such as "v_pred". What they say is in the fields above.
+	Marks []Tensor
+
+	// Warnings are sentences for the user about what the file has and was not read.
+	Warnings []string
+
 	// Ignored are the names, as in the file, of tensors that no network uses.
 	Ignored []string
 
-	// Metadata is what the file says about itself, under the file's own keys.
-	Metadata map[string]string
+	// Unknown are those among Ignored of which it is not known what they are.
+	Unknown []string
 
-	index map[string]int // of Tensors, by name
-	files []File
+	// Metadata is what the file says about itself, under the file's own keys. Values has
+	// those of a GGUF file's that are no texts, nil for lists that are too long to keep.
+	Metadata map[string]string
+	Values   map[string]any
+
+	index   map[string]int    // of Tensors, by name
+	skipped map[string]string // see Skip
+	unknown string            // the warning of Unknown
+	files   []File
 }
+
+// EDM is a process in continuous time (Karras et al. 2022, arXiv:2206.00364), with
+// the lowest and highest noise level of training and the standard deviation of its
+// data.
+type EDM struct{ SigmaMin, SigmaMax, SigmaData float64 }
 
 // Property is a number that tells a model from others of its family.
 type Property struct {
@@ -137,6 +172,63 @@ func (m *Model) Rename(i int, name string) {
 	delete(m.index, m.Tensors[i].Name)
 	m.Tensors[i].Name = name
 	m.index[name] = i
+}
+
+// Copy is a copy of what code that opens models changes: its fields, tensors and
+// metadata, but not their bytes and files.
+func (m *Model) Copy() *Model {
+	c := *m
+	c.Metadata, c.index = maps.Clone(m.Metadata), maps.Clone(m.index)
+	c.Tensors, c.Properties, c.Marks = slices.Clone(m.Tensors), slices.Clone(m.Properties), slices.Clone(m.Marks)
+	c.Warnings, c.Ignored = slices.Clone(m.Warnings), slices.Clone(m.Ignored)
+	c.Unknown, c.skipped = slices.Clone(m.Unknown), maps.Clone(m.skipped)
+	return &c
+}
+
+// Skip notes that a tensor of the file is no weight, and why. What a network needs under
+// its canonical name is then an error that says so; what none needs is only ignored. It is
+// for the code that opens models.
+func (m *Model) Skip(nameInFile, canonical, why string) {
+	if m.skipped == nil {
+		m.skipped = map[string]string{}
+	}
+	m.skipped[canonical] = why
+	m.Ignore(nameInFile)
+}
+
+// Skipped says why the tensor of a canonical name is no weight; "" if none of that name
+// was skipped.
+func (m *Model) Skipped(canonical string) string { return m.skipped[canonical] }
+
+// Ignore notes a tensor that belongs to no network, and of which it is not known what
+// it is. It is for the code that opens models.
+func (m *Model) Ignore(nameInFile string) {
+	m.Ignored, m.Unknown = append(m.Ignored, nameInFile), append(m.Unknown, nameInFile)
+}
+
+// WarnOfUnknown makes a warning of the tensors that are Unknown, in place of the one that
+// it made before. It is for the code that opens models.
+func (m *Model) WarnOfUnknown() {
+	const most = 3
+	if len(m.Unknown) == 0 {
+		return
+	}
+	names := slices.Sorted(slices.Values(m.Unknown))
+	text := fmt.Sprintf("%d tensors belong to no network of the model and are ignored: ", len(names))
+	if len(names) == 1 {
+		text = "1 tensor belongs to no network of the model and is ignored: "
+	}
+	for i, name := range names[:min(len(names), most)] {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%.80q", name)
+	}
+	if len(names) > most {
+		text += ", …"
+	}
+	m.Warnings = append(slices.DeleteFunc(slices.Clone(m.Warnings), func(w string) bool { return w == m.unknown }), text)
+	m.unknown = text
 }
 
 // AddFiles gives the model mapped files, which Close unmaps.

@@ -27,15 +27,60 @@ type Components struct {
 // Assemble opens a model that is put together from several files.
 func Assemble(c Components) (_ *model.Model, err error) {
 	defer model.Recovered(c.Model, &err)
-	m := &model.Model{Path: c.Model}
-	if err = assemble(m, c); err == nil {
-		err = family.Configure(m)
+	return assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) { return loadBase(c.Model, c) })
+}
+
+// OpenAssembled is [Assemble] for a model that is to be run. Without components beside
+// the model it is [Open].
+func OpenAssembled(c Components) (_ *model.Model, err error) {
+	if c == (Components{Model: c.Model}) {
+		return Open(c.Model)
+	}
+	defer model.Recovered(c.Model, &err)
+	return prepared(assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) { return loadBase(c.Model, c) }))
+}
+
+// OpenBytesAssembled is [OpenAssembled] for a model that is in memory, as for
+// [OpenBytes]; the components are in files.
+func OpenBytesAssembled(data []byte, c Components) (_ *model.Model, err error) {
+	if c == (Components{Model: c.Model}) {
+		return OpenBytes(c.Model, data)
+	}
+	defer model.Recovered(c.Model, &err)
+	return prepared(assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) {
+		base := &model.Model{Path: c.Model}
+		return base, readBytes(base, data)
+	}))
+}
+
+// assembled puts a model together and reads its configuration, or closes it. base reads
+// the model that components are put into.
+func assembled(m *model.Model, c Components, base func() (*model.Model, error)) (*model.Model, error) {
+	err := assemble(m, c, base)
+	if err == nil {
+		if err = family.Configure(m); err != nil {
+			err = fmt.Errorf("%s: %w", strings.Join(c.paths(), " with "), err)
+		}
+	}
+	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
+		err = changed
 	}
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
+	m.WarnOfUnknown()
 	return m, nil
+}
+
+// paths are the files, the model's first.
+func (c Components) paths() (all []string) {
+	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5} {
+		if path != "" {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // component is a file that takes a place in the model.
@@ -46,6 +91,10 @@ type component struct {
 	place   func(family.Slots) string
 	tensors []model.Stored // without a prefix
 	from    *family.Family // that the file is of
+
+	said     map[string]string // the file's metadata
+	marks    []model.Tensor
+	schedule []model.Stored // alphas_cumprod, if it has it
 }
 
 func (c Components) list() []*component {
@@ -60,8 +109,8 @@ func (c Components) list() []*component {
 	}
 }
 
-func assemble(m *model.Model, c Components) error {
-	all, whole, err := readBase(m, c)
+func assemble(m *model.Model, c Components, base func() (*model.Model, error)) error {
+	all, whole, err := readBase(m, c, base)
 	if err != nil {
 		return err
 	}
@@ -74,15 +123,13 @@ func assemble(m *model.Model, c Components) error {
 			whole = p.from
 		}
 	}
-	slots := family.SlotsOf(whole, family.Given{CLIPL: c.CLIPL != "", CLIPG: c.CLIPG != "", Has: func(prefix string) bool {
-		return slices.ContainsFunc(all, func(t model.Stored) bool { return strings.HasPrefix(t.Name, prefix) })
-	}})
+	slots := family.SlotsOf(whole, family.Given{CLIPL: c.CLIPL != "", CLIPG: c.CLIPG != "", Tensors: all})
 	for _, p := range components {
 		prefix := p.place(slots)
 		if prefix == "" {
 			return fmt.Errorf("%s: %s: a model of this family has no such component", p.path, p.role)
 		}
-		all = slices.DeleteFunc(all, func(t model.Stored) bool { return strings.HasPrefix(t.Name, prefix) })
+		all = slices.DeleteFunc(all, func(t model.Stored) bool { return strings.HasPrefix(t.Name, family.Place(prefix)) })
 		for _, t := range p.tensors {
 			t.Name = prefix + t.Name
 			all = append(all, t)
@@ -94,16 +141,19 @@ func assemble(m *model.Model, c Components) error {
 	if len(all) == 0 {
 		return errors.New("no file to put a model together from")
 	}
+	for _, p := range components {
+		all = p.speak(m, all)
+	}
 	return addFile(m, all)
 }
 
 // readBase reads the model that components are put into, if there is one. It need
 // not be complete.
-func readBase(m *model.Model, c Components) (all []model.Stored, f *family.Family, err error) {
+func readBase(m *model.Model, c Components, load func() (*model.Model, error)) (all []model.Stored, f *family.Family, err error) {
 	if c.Model == "" {
 		return nil, nil, nil
 	}
-	base, err := load(c.Model)
+	base, err := load()
 	m.AddFiles(base.Files()...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.Model, err)
@@ -116,12 +166,21 @@ func readBase(m *model.Model, c Components) (all []model.Stored, f *family.Famil
 	if f.Role == family.Denoiser && !slices.ContainsFunc(base.Tensors, func(t model.Tensor) bool { return strings.HasPrefix(t.Name, model.UNetPrefix) }) {
 		prefix = model.UNetPrefix
 	}
-	m.Format, m.Metadata = base.Format, base.Metadata
-	if c.CLIPL == "" && c.CLIPG == "" && family.Configure(base) == nil {
-		carry(m, base)
+	m.Format, m.Metadata, m.Values = base.Format, base.Metadata, base.Values
+	if c.CLIPL == "" && c.CLIPG == "" {
+		m.Ignored = append(m.Ignored, base.Ignored...) // some tell whose text encoder it is
+		if family.Configure(base) == nil {
+			carry(m, base)
+		}
 	}
+	m.Warnings = append(m.Warnings, base.Warnings...)
 	for _, t := range base.Tensors {
-		t.Name = prefix + t.Name
+		if t.Name != model.ScheduleName {
+			t.Name = prefix + t.Name
+		}
+		all = append(all, model.Stored{Tensor: t, DType: t.Type.String()})
+	}
+	for _, t := range base.Marks {
 		all = append(all, model.Stored{Tensor: t, DType: t.Type.String()})
 	}
 	return all, f, nil
@@ -152,6 +211,9 @@ func (p *component) read(m *model.Model) error {
 		return err
 	}
 	p.from = family.Lookup(one.Family)
+	if err := p.listen(m, one); err != nil {
+		return err
+	}
 	for _, prefix := range p.inside {
 		for _, t := range one.Tensors {
 			if rest, ok := strings.CutPrefix(t.Name, prefix); ok {
@@ -160,11 +222,18 @@ func (p *component) read(m *model.Model) error {
 			}
 		}
 		if len(p.tensors) > 0 {
+			if p.role == family.CLIPText {
+				m.Ignored = append(m.Ignored, one.Ignored...) // some tell how many layers are used
+			}
 			return nil
 		}
 	}
 	if p.role != p.from.Role {
-		return fmt.Errorf("%s; expected %s", one.Description, p.role)
+		instead := ""
+		if p.role == family.Autoencoder && one.Family == family.TAESD {
+			instead = "; --taesd takes a tiny one"
+		}
+		return fmt.Errorf("%s; expected %s%s", one.Description, p.role, instead)
 	}
 	for _, t := range one.Tensors {
 		p.tensors = append(p.tensors, model.Stored{Tensor: t, DType: t.Type.String()})

@@ -1,6 +1,7 @@
 package read
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,6 +82,54 @@ func TestAssemble(t *testing.T) {
 	}
 }
 
+// A model that is to be run is put together as one that is converted, from a file or from
+// memory.
+func TestOpenAssembled(t *testing.T) {
+	_, single := fixture.Folder(t, nil)
+	want := open(t, single)
+	data, err := os.ReadFile(single)
+	require.NoError(t, err)
+	c := Components{Model: single, VAE: single, CLIPL: single}
+	for _, read := range []func() (*model.Model, error){
+		func() (*model.Model, error) { return OpenAssembled(c) },
+		func() (*model.Model, error) { return OpenAssembled(Components{Model: single}) },
+		func() (*model.Model, error) { return OpenBytesAssembled(data, c) },
+		func() (*model.Model, error) { return OpenBytesAssembled(data, Components{Model: single}) },
+	} {
+		m, err := read()
+		require.NoError(t, err)
+		require.Equal(t, want.Config, m.Config)
+		require.Len(t, m.Tensors, len(want.Tensors))
+		require.NoError(t, m.Close())
+	}
+	_, err = OpenAssembled(Components{Model: filepath.Join(t.TempDir(), "none"), VAE: single})
+	require.ErrorContains(t, err, "none: "+noFile)
+	_, err = OpenAssembled(Components{VAE: single})
+	require.ErrorIs(t, err, model.ErrUnrecognized)
+}
+
+// A diffusers folder may lack what another file brings.
+func TestAssembleIncompleteFolder(t *testing.T) {
+	for folder, c := range map[string]Components{"vae": {VAE: "x"}, "text_encoder": {CLIPL: "x"}, "unet": {UNet: "x"}} {
+		dir, single := fixture.Folder(t, nil)
+		want := open(t, single)
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, folder)))
+		_, err := Open(dir)
+		require.ErrorContains(t, err, folder+": ")
+		require.ErrorContains(t, err, " FILE adds them while drawing")
+		for _, at := range []*string{&c.VAE, &c.CLIPL, &c.UNet} {
+			if *at != "" {
+				*at = single
+			}
+		}
+		c.Model = dir
+		m, err := OpenAssembled(c)
+		require.NoError(t, err, folder)
+		require.Len(t, m.Tensors, len(want.Tensors))
+		require.NoError(t, m.Close())
+	}
+}
+
 // byName writes tensors of some names, all of one small shape.
 func byName(t *testing.T, names ...string) string {
 	var all []safetensors.Tensor
@@ -98,6 +147,9 @@ func TestAssembleTransformers(t *testing.T) {
 	clip := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight")
 	newer := byName(t, "encoder.layers.0.self_attn.q_proj.weight", "embeddings.token_embedding.weight")
 	open := byName(t, "transformer.resblocks.0.attn.in_proj_weight", "visual.proj")
+	both := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight", "vision_model.encoder.layers.0.self_attn.q_proj.weight", "visual_projection.weight", "logit_scale")
+	siglip := byName(t, "text_model.encoder.layers.0.self_attn.q_proj.weight", "text_model.head.weight")
+	vision := byName(t, "vision_model.encoder.layers.0.self_attn.q_proj.weight", "vision_model.embeddings.class_embedding")
 	t5 := byName(t, "shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight")
 	vae := byName(t, "decoder.up.0.block.0.conv1.weight", "decoder.conv_in.weight")
 	theirs := byName(t, "decoder.up_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight")
@@ -113,6 +165,9 @@ func TestAssembleTransformers(t *testing.T) {
 		{Components{Model: flux, VAE: theirs, CLIPL: newer}, family.Flux, model.CLIPLPrefix + "text_model.embeddings.token_embedding.weight " +
 			model.CLIPLPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " + qkv + " " + model.UNetPrefix + "img_in.weight " +
 			model.VAEPrefix + "decoder.conv_in.weight " + model.VAEPrefix + "decoder.up.0.block.0.conv1.weight"},
+		{Components{Model: flux, CLIPL: both}, family.Flux, model.CLIPLPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " + qkv + " " + model.UNetPrefix + "img_in.weight"},
+		{Components{Model: flux, CLIPL: siglip}, "", "a SigLIP text encoder; expected a CLIP text encoder"},
+		{Components{Model: flux, CLIPL: vision}, "", "a CLIP image encoder"},
 		{Components{Model: whole, VAE: vae}, family.Flux, qkv + " " + model.UNetPrefix + "img_in.weight " + model.VAEPrefix + "decoder.conv_in.weight " + model.VAEPrefix + "decoder.up.0.block.0.conv1.weight"},
 		{Components{UNet: sd3, CLIPG: open}, family.SD3, model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.k_proj.weight " + model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.q_proj.weight " +
 			model.CLIPGPrefix + "text_model.encoder.layers.0.self_attn.v_proj.weight " + model.UNetPrefix + "joint_blocks.0.context_block.attn.qkv.weight"},

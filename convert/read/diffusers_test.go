@@ -60,7 +60,7 @@ func TestShards(t *testing.T) {
 	}{
 		{func(x map[string]string) { x["conv_in.bias"] = "../../secret.safetensors" }, `puts "conv_in.bias" into "../../secret.safetensors"; it must be a .safetensors file in the same folder`},
 		{func(x map[string]string) { x["conv_in.bias"] = "/etc/passwd" }, "must be a .safetensors file in the same folder"},
-		{func(x map[string]string) { x["conv_in.bias"] = "diffusion_pytorch_model-00000.safetensors" }, "model-00000.safetensors: " + noFile},
+		{func(x map[string]string) { x["conv_in.bias"] = "diffusion_pytorch_model-00000.safetensors" }, `the folder lacks 1 of its 3 files, such as "diffusion_pytorch_model-00000.safetensors"`},
 		{func(x map[string]string) { delete(x, "conv_in.bias") }, `holds "conv_in.bias", which`},
 		{func(x map[string]string) { x["more.bias"] = x["conv_in.bias"] }, "names 387 tensors, its files hold 386"},
 	} {
@@ -160,8 +160,8 @@ func TestDiffusersErrors(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, "model_index.json"), []byte("{"), 0o666)
 		}, "model_index.json: unexpected end of JSON"},
 		{"prediction", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"prediction_type":"sample"}`), 0o666)
-		}, `the prediction type must be epsilon or v, got "sample"`},
+			return os.WriteFile(filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"prediction_type":"flow_prediction"}`), 0o666)
+		}, `scheduler/scheduler_config.json: prediction_type must be epsilon, v_prediction or sample, got "flow_prediction"`},
 		{"activation", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "text_encoder/config.json"), []byte(`{"hidden_act":"relu"}`), 0o666)
 		}, `the activation must be quick_gelu or gelu, got "relu"`},

@@ -15,9 +15,9 @@ import (
 
 // readFolder reads a folder in the diffusers library's layout: a whole model with
 // a model_index.json, or one network.
-func readFolder(m *model.Model) error {
+func readFolder(m *model.Model, c Components) error {
 	m.Format = "diffusers"
-	var index object
+	var index family.Object
 	err := readJSON(filepath.Join(m.Path, "model_index.json"), &index)
 	if errors.Is(err, os.ErrNotExist) {
 		for _, base := range []string{family.NetFile, family.TextFile} {
@@ -25,12 +25,19 @@ func readFolder(m *model.Model) error {
 				if e == nil {
 					e = addNetwork(m, all)
 				}
+				if e == nil {
+					e = describeNetwork(m)
+				}
 				return e
 			}
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("a folder that is no diffusers model: %w", err)
+		others := ""
+		if errors.Is(err, os.ErrNotExist) {
+			others = othersIn(m.Path)
+		}
+		return fmt.Errorf("a folder that is no diffusers model: %w%s", err, others)
 	}
 	has := func(name string) bool { // the library writes [null, null] for what is left out
 		var classes []json.RawMessage
@@ -38,12 +45,11 @@ func readFolder(m *model.Model) error {
 		return err == nil && classes != nil && (len(classes) == 0 || string(classes[0]) != "null")
 	}
 	if f := family.InFolder(has); f != nil {
-		if err = readKnownFolder(m, f); err != nil {
-			return err
-		}
-		return readSettings(m, f, false)
+		err = readKnownFolder(m, f, c)
+	} else {
+		err = readOtherFolder(m, has)
 	}
-	if err = readOtherFolder(m, has); err == nil {
+	if err == nil {
 		err = readSettings(m, family.Lookup(m.Family), false)
 	}
 	if err == nil {
@@ -63,11 +69,46 @@ func addNetwork(m *model.Model, all []model.Stored) error {
 	return addFile(m, all)
 }
 
+// describeNetwork reads the configuration file of a folder's one network. What it says
+// that is not supported is an error only where the network is used.
+func describeNetwork(m *model.Model) error {
+	said, warnings, err := networkConfig(m.Path)
+	var wrong *family.ConfigError
+	if errors.As(err, &wrong) {
+		warnings, err = append(warnings, wrong.Error()), nil
+	}
+	for key, value := range said {
+		setMetadata(m, key, value)
+	}
+	m.Warnings = append(m.Warnings, warnings...)
+	return err
+}
+
+// networkConfig reads the configuration file beside the one network of a folder, if
+// there is one.
+func networkConfig(folder string) (said map[string]string, warnings []string, err error) {
+	var fields family.Object
+	switch err := readJSON(filepath.Join(folder, "config.json"), &fields); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return family.ConfigOf(fields)
+}
+
 // readKnownFolder reads a model of a family that its components tell.
-func readKnownFolder(m *model.Model, f *family.Family) error {
+func readKnownFolder(m *model.Model, f *family.Family, c Components) error {
 	m.Family, m.Description = f.Name, f.Looks[0].Description
 	for _, n := range f.Folder.Parts {
 		all, err := readNetwork(m, n.Folder, n.Base)
+		if errors.Is(err, errNoWeights) {
+			file, flag := c.inPlaceOf(n.Folder)
+			if file != "" {
+				continue
+			}
+			err = fmt.Errorf("%w; %s FILE adds them while drawing, convert %s FILE for good", err, flag, flag)
+		}
 		if err == nil {
 			err = add(m, f, all, n.Names(all))
 		}
@@ -76,6 +117,19 @@ func readKnownFolder(m *model.Model, f *family.Family) error {
 		}
 	}
 	return nil
+}
+
+// inPlaceOf is the component for a network's folder, and the program's flag for it.
+func (c Components) inPlaceOf(folder string) (file, flag string) {
+	switch folder {
+	case "unet":
+		return c.UNet, "--unet"
+	case "vae":
+		return c.VAE, "--vae"
+	case "text_encoder_2":
+		return c.CLIPG, "--clip-g"
+	}
+	return c.CLIPL, "--clip-l"
 }
 
 // readOtherFolder reads a model of which the denoiser tells the family: FLUX.1, SD
@@ -123,10 +177,10 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 		f, err = family.Recognise(all)
 	}
 	if err == nil {
-		all, err = scaled(all)
+		all, err = scaled(f.Family, all)
 	}
 	if err == nil {
-		mark(m, f.Family, all)
+		says(m, f.Family, all)
 		all, err = f.Original(all)
 	}
 	if err == nil {
@@ -143,7 +197,7 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 // files says it. Those of a network that is alone are not in a folder of their own.
 func readSettings(m *model.Model, f *family.Family, alone bool) error {
 	if f.Settings != nil {
-		said, err := f.Settings(func(path string, to any) error {
+		said, warnings, err := f.Settings(func(path string, to any) error {
 			if alone {
 				folder, file, _ := strings.Cut(path, "/")
 				if folder != "unet" && folder != "transformer" {
@@ -163,6 +217,7 @@ func readSettings(m *model.Model, f *family.Family, alone bool) error {
 		for key, value := range said {
 			setMetadata(m, key, value)
 		}
+		m.Warnings = append(m.Warnings, warnings...)
 	}
 	if f.Tokenizer != "" {
 		merges, err := readMerges(filepath.Join(m.Path, f.Tokenizer))

@@ -57,7 +57,7 @@ func (d *folderOnDisk) requireDiffusers(t *testing.T, root, config, index string
 	allocation.Bound(t, len(root)+len(config)+len(index), 64, func() {
 		m = &model.Model{Path: d.dir}
 		t.Cleanup(func() { m.Close() })
-		_ = readFolder(m)
+		_ = readFolder(m, Components{})
 		m.Family = family.SD1
 		for _, name := range []string{family.SD1, family.PixelUNet} { // whose configuration files are read
 			_ = readSettings(m, family.Lookup(name), false)

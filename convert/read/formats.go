@@ -17,7 +17,8 @@ func readBytes(m *model.Model, data []byte) (err error) {
 	switch {
 	case gguf.Looks(data):
 		m.Format = "gguf"
-		all, err = readGGUF(data, metadata)
+		m.Values = map[string]any{}
+		all, err = readGGUF(data, metadata, m.Values)
 	case isCheckpoint(data):
 		m.Format = "checkpoint"
 		all, err = readCheckpoint(data)
@@ -26,7 +27,7 @@ func readBytes(m *model.Model, data []byte) (err error) {
 		all, err = readSafetensors(data, metadata)
 	}
 	if err != nil {
-		return err
+		return explained(m.Path, data, err)
 	}
 	m.Metadata = metadata
 	return addFile(m, all)
@@ -62,7 +63,7 @@ func readSafetensors(data []byte, metadata map[string]string) ([]model.Stored, e
 	return all, nil
 }
 
-func readGGUF(data []byte, metadata map[string]string) ([]model.Stored, error) {
+func readGGUF(data []byte, metadata map[string]string, values map[string]any) ([]model.Stored, error) {
 	file, err := gguf.Parse(data)
 	if err != nil {
 		return nil, err
@@ -73,8 +74,14 @@ func readGGUF(data []byte, metadata map[string]string) ([]model.Stored, error) {
 			most = maxMerges
 		}
 		metadata[kv.Key] = textOf(kv.Value, most)
+		if _, text := kv.Value.(string); !text {
+			values[kv.Key] = short(kv.Value, most)
+		}
 	}
 	if err := checkMetadata(metadata); err != nil {
+		return nil, err
+	}
+	if err := splitGGUF(metadata); err != nil {
 		return nil, err
 	}
 	all := make([]model.Stored, len(file.Tensors))

@@ -1,9 +1,7 @@
 package read
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,36 +34,43 @@ func readJSON(path string, to any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(text, to); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+	if err := json.Unmarshal(plainJSON(text), to); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(path), explainedText(path, text, err))
 	}
 	return nil
 }
 
-// object is a JSON object whose names all differ: of two, Go's decoder would
-// take the last one without a word, other readers the first.
-type object map[string]json.RawMessage
+// plainJSON is JSON without what Python's library writes beyond the standard: the
+// numbers NaN, Infinity and -Infinity become texts.
+func plainJSON(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	inText := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inText && c == '\\' && i+1 < len(text):
+			out = append(out, c)
+			i++
+		case c == '"':
+			inText = !inText
+		case !inText && (c == 'N' || c == 'I' || c == '-'):
+			if word := pythonNumber(text[i:]); word != "" {
+				out = append(out, '"')
+				out = append(out, word...)
+				out = append(out, '"')
+				i += len(word) - 1
+				continue
+			}
+		}
+		out = append(out, text[i])
+	}
+	return out
+}
 
-func (o *object) UnmarshalJSON(text []byte) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
-		return errors.New("a JSON object is expected")
+func pythonNumber(text []byte) string {
+	for _, word := range []string{"NaN", "Infinity", "-Infinity"} {
+		if len(text) >= len(word) && string(text[:len(word)]) == word {
+			return word
+		}
 	}
-	*o = object{}
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := token.(string)
-		if _, twice := (*o)[name]; twice {
-			return fmt.Errorf("%.60q is there twice", name)
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		(*o)[name] = value
-	}
-	return nil
+	return ""
 }

@@ -40,6 +40,14 @@ func textOf(value any, most int) string {
 	return text
 }
 
+// short is a value of the metadata, or nil for a list of more than most elements.
+func short(value any, most int) any {
+	if list := reflect.ValueOf(value); list.Kind() == reflect.Slice && list.Len() > most {
+		return nil
+	}
+	return value
+}
+
 func checkMetadata(all map[string]string) error {
 	n := 0
 	for k, v := range all {

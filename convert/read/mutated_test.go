@@ -106,7 +106,7 @@ func FuzzFolder(f *testing.F) {
 	folder := &mutate.Folder{
 		Texts: map[string]string{
 			"model_index.json": `{"unet":["diffusers","UNet2DModel"],"vqvae":["diffusers","VQModel"],"transformer":[null,null]}`,
-			"unet/config.json": `{"sample_size":8,"attention_head_dim":[8,8],"num_attention_heads":null}`,
+			"unet/config.json": `{"_class_name":"UNet2DModel","sample_size":8,"attention_head_dim":8,"norm_num_groups":32}`,
 			"unet/diffusion_pytorch_model.safetensors.index.json": `{"metadata":{"total_size":12},"weight_map":{"conv_in.weight":"a.safetensors","down_blocks.0.resnets.0.time_emb_proj.weight":"b.safetensors"}}`,
 			"vqvae/config.json": `{"scaling_factor":0.5}`,
 		},
@@ -136,7 +136,7 @@ func FuzzFolder(f *testing.F) {
 		allocation.Bound(t, size, 256, func() {
 			m = &model.Model{Path: dir.dir}
 			t.Cleanup(func() { m.Close() })
-			err = errors.Join(readFolder(m), family.Configure(m))
+			err = errors.Join(readFolder(m, Components{}), family.Configure(m))
 		})
 		if err == nil && len(m.Tensors) > 0 {
 			requireWritable(t, m)

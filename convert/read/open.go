@@ -36,28 +36,36 @@ func OpenBytes(name string, data []byte) (_ *model.Model, err error) {
 
 // load reads a file or folder, whose configuration is not read yet. It returns a
 // model, to be closed, in any case.
-func load(path string) (*model.Model, error) {
+func load(path string) (*model.Model, error) { return loadBase(path, Components{}) }
+
+// loadBase is load for a model that components are put into. What they bring, a folder
+// may lack.
+func loadBase(path string, c Components) (*model.Model, error) {
 	m := &model.Model{Path: path}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return m, model.WithoutPath(err)
 	case info.IsDir():
-		return m, readFolder(m)
+		return m, readFolder(m, c)
+	}
+	if err := unfinished(path); err != nil {
+		return m, err
 	}
 	data, err := mapFile(m, path)
 	if err != nil {
 		return m, err
 	}
-	return m, readBytes(m, data)
+	return m, asShard(path, readBytes(m, data))
 }
 
 // opened reads the configuration of a model whose tensors were read, or closes it
 // if they were not (err).
 func opened(m *model.Model, err error) (*model.Model, error) {
 	if err == nil {
-		err = family.Configure(m)
+		err = asShard(m.Path, family.Configure(m))
 	}
+	m.WarnOfUnknown()
 	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
 		err = changed
 	}
@@ -76,6 +84,7 @@ func prepared(m *model.Model, err error) (*model.Model, error) {
 	if err = family.Prepare(m); err == nil {
 		err = putInOrder(m)
 	}
+	m.WarnOfUnknown()
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", m.Path, err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -24,8 +25,10 @@ var scaleNames = []struct {
 // needs.
 var activationScales = []string{".scale_input", ".input_scale", ".output_scale", "scaled_fp8", ".comfy_quant", ".weight_format"}
 
-// scaled gives 8-bit weights the scales that are beside them in the file.
-func scaled(all []model.Stored) ([]model.Stored, error) {
+// scaled gives 8-bit weights the scales that are beside them in the file. A scale without
+// its weight is an error, but where all tensors of a network are known: there it is a
+// tensor like any other.
+func scaled(f *family.Family, all []model.Stored) ([]model.Stored, error) {
 	type scale struct {
 		model.Stored
 		factor float32
@@ -59,6 +62,10 @@ next:
 		rest[i].Name = strings.TrimSuffix(rest[i].Name, "._data")
 	}
 	for _, s := range scales {
+		if f.Strict {
+			rest = append(rest, s.Stored)
+			continue
+		}
 		return nil, fmt.Errorf("tensor %q is a scale without its weight", s.Name)
 	}
 	return rest, nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -53,7 +54,7 @@ func readNetwork(m *model.Model, folder, base string) ([]model.Stored, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("neither %s.safetensors nor a variant of it, an index of its shards or a .bin is there: %w", base, errNoWeights)
+	return nil, fmt.Errorf("neither %s.safetensors nor a variant of it, an index of its shards or a .bin is there%s: %w", base, othersIn(folder), errNoWeights)
 }
 
 var variantName = regexp.MustCompile(`^\.([A-Za-z0-9_]+)\.safetensors$`)
@@ -75,7 +76,7 @@ func variantsIn(folder, base string) (variants []string, err error) {
 
 // readIndex reads the file that says which shard holds each tensor.
 func readIndex(path string) (map[string]string, error) {
-	var index, names object
+	var index, names family.Object
 	if err := readJSON(path, &index); err != nil {
 		return nil, err
 	}
@@ -103,6 +104,9 @@ func readShards(m *model.Model, folder, index, ext string, weightMap map[string]
 		}
 		shards[shard] = true
 	}
+	if missing := absent(folder, shards); len(missing) > 0 {
+		return nil, fmt.Errorf("%s: the folder lacks %d of its %d files, such as %.80q: the download did not finish; download the rest, too", index, len(missing), len(shards), missing[0])
+	}
 	var all []model.Stored
 	for _, shard := range slices.Sorted(maps.Keys(shards)) {
 		part, err := readFile(m, filepath.Join(folder, shard))
@@ -122,8 +126,22 @@ func readShards(m *model.Model, folder, index, ext string, weightMap map[string]
 	return all, nil
 }
 
+// absent are the shards that are not in the folder.
+func absent(folder string, shards map[string]bool) (missing []string) {
+	for _, shard := range slices.Sorted(maps.Keys(shards)) {
+		if _, err := os.Stat(filepath.Join(folder, shard)); errors.Is(err, os.ErrNotExist) {
+			missing = append(missing, shard)
+		}
+	}
+	return missing
+}
+
 func readFile(m *model.Model, path string) ([]model.Stored, error) {
-	data, err := mapFile(m, path)
+	err := unfinished(path)
+	var data []byte
+	if err == nil {
+		data, err = mapFile(m, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
@@ -134,7 +152,7 @@ func readFile(m *model.Model, path string) ([]model.Stored, error) {
 		all, err = readSafetensors(data, map[string]string{})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), explained(path, data, err))
 	}
 	return all, nil
 }

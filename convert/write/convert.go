@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,8 +32,11 @@ func Convert(ctx context.Context, m *model.Model, path string, o Options) error 
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	switch info, err := os.Stat(path); {
+	case err == nil && !info.Mode().IsRegular():
 		return fmt.Errorf("%s: not a regular file", path)
+	case err == nil && o.New:
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
 	}
 	if err := p.write(ctx, path); err != nil {
 		return fmt.Errorf("writing %s: %w", path, model.WithoutPath(err))
@@ -58,7 +62,11 @@ func (p *plan) write(ctx context.Context, path string) error {
 	if err := p.fill(ctx, f); err != nil {
 		return err
 	}
-	if err := f.Commit(); ctx.Err() == nil || err == nil {
+	commit := f.Commit
+	if p.options.New {
+		commit = func() error { return f.CommitNew(path) }
+	}
+	if err := commit(); ctx.Err() == nil || err == nil {
 		return err
 	}
 	return context.Cause(ctx)

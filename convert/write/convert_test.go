@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
 	"github.com/sdgo/sdgo/convert/read"
@@ -38,7 +39,7 @@ func TestConvert(t *testing.T) {
 					require.LessOrEqual(t, done, total)
 					calls, last = calls+1, done
 				}}))
-				require.Equal(t, len(source.Tensors), calls)
+				require.Equal(t, len(source.Tensors)+len(family.WrittenMarks(source)), calls)
 				got := open(t, path)
 				require.Equal(t, "gguf", got.Format)
 				require.Equal(t, "Tiny", got.Metadata["general.name"])
@@ -192,6 +193,25 @@ func TestConvertFails(t *testing.T) {
 			require.Equal(t, "before", string(text))
 		})
 	}
+}
+
+// A file that appears while a model is written is not replaced where New is set.
+func TestConvertNew(t *testing.T) {
+	source := open(t, fixture.SaveNew(t, nil, fixture.Fill(fixture.Weights(fixture.Tiny()), "F16")))
+	folder := t.TempDir()
+	out := filepath.Join(folder, "out.gguf")
+	err := Convert(t.Context(), source, out, Options{Keep: true, New: true, Progress: func(done, total int64) {
+		require.NoError(t, os.WriteFile(out, []byte("other"), 0o666))
+	}})
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, out)
+	require.Equal(t, []string{"out.gguf"}, namesIn(t, folder))
+	text, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, "other", string(text))
+	require.ErrorIs(t, Convert(t.Context(), source, out, Options{Keep: true, New: true}), fs.ErrExist)
+	require.NoError(t, Convert(t.Context(), source, out, Options{Keep: true}))
+	require.NoError(t, Convert(t.Context(), source, filepath.Join(folder, "new.gguf"), Options{Keep: true, New: true}))
 }
 
 // A run that fails at once waits for what still reads the source, which may be

@@ -32,6 +32,16 @@ func keyValues(m *model.Model, tensors []Change) []gguf.KV {
 		}
 	}
 	family.AddMetadata(m, add)
+	for key, value := range m.Metadata {
+		if !family.Keeps(m, key) || slices.ContainsFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key }) {
+			continue
+		}
+		if typed, ok := m.Values[key]; !ok {
+			add(key, value)
+		} else if typed != nil {
+			add(key, typed)
+		}
+	}
 	slices.SortFunc(kvs, func(a, b gguf.KV) int { return strings.Compare(a.Key, b.Key) })
 	return kvs
 }

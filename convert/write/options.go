@@ -34,6 +34,10 @@ type Options struct {
 	// them. It is computed while the weights are converted.
 	Hash bool
 
+	// New writes a file where there is none: one that exists, also since the beginning,
+	// is an fs.ErrExist. Without it the file is replaced.
+	New bool
+
 	// Quantize is needed if any tensor is to be quantized. Importance has, for the
 	// tensors that it has an entry for, a weight for each column, which Quantize
 	// receives.
@@ -52,6 +56,7 @@ type Options struct {
 type file interface {
 	io.WriterAt
 	Commit() error
+	CommitNew(path string) error
 	Discard()
 	Remove()
 }

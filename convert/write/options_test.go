@@ -212,7 +212,7 @@ func TestScaled(t *testing.T) {
 	}{
 		{func() { all[len(all)-4].Shape = []int64{32, 2} }, ""},
 		{func() { all[len(all)-4].Shape, all[len(all)-4].Data = []int64{32}, f32(scales[:32]...) }, "is no scale for"},
-		{func() { all[len(all)-4] = scale; all[len(all)-4].Name = "x.weight_scale" }, "is a scale without its weight"},
+		{func() { all[len(all)-4] = scale; all[len(all)-4].Name = "x.weight_scale" }, "attn1.to_v.weight\" must be of type f32, f16, bf16, f64 or a quantized one, got I8"},
 		{func() { all[len(all)-4] = scale; rows.DType, rows.Data = "F16", make([]byte, 2*64*64) }, "must be of type i8 or an 8-bit float, got F16"},
 	} {
 		c.edit()

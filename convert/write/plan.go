@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
 	"github.com/sdgo/sdgo/convert/safetensors"
@@ -73,9 +74,12 @@ func newPlan(m *model.Model, o Options) (*plan, error) {
 			return nil, fmt.Errorf("rule %q: it matches the name of no tensor", r)
 		}
 	}
-	p := &plan{options: o, model: m, source: m.Tensors, mark: newMark()}
-	for _, t := range m.Tensors {
+	p := &plan{options: o, model: m, source: append(slices.Clip(m.Tensors), o.marksOf(m)...), mark: newMark()}
+	for i, t := range p.source {
 		to := o.typeOf(t)
+		if i >= len(m.Tensors) { // a mark
+			to = t.Type
+		}
 		if len(t.Shape) == 0 && !o.Safetensors {
 			t.Shape = []int64{1} // some readers of GGUF files know no scalars
 		}
@@ -98,20 +102,47 @@ func newPlan(m *model.Model, o Options) (*plan, error) {
 	if len(o.Importance) > 0 && !slices.ContainsFunc(m.Tensors, func(t model.Tensor) bool { return o.Importance[t.Name] != nil }) {
 		return nil, fmt.Errorf("the importance matrix has none of the model's %d tensors, but %d others, such as %.80q", len(m.Tensors), len(o.Importance), slices.Min(slices.Collect(maps.Keys(o.Importance))))
 	}
-	kvs := keyValues(m, p.target)
-	if files := m.Files(); o.Hash && len(files) == 1 {
-		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: p.mark})
-	} else if o.Hash && len(files) > 1 {
-		lines := make([]string, len(files))
-		for i, f := range files { // as sha256sum writes them
-			lines[i] = p.mark + "  " + f.Name
-		}
-		kvs = append(kvs, gguf.KV{Key: keySourceHash, Value: lines})
-	}
+	kvs := p.withHash(keyValues(m, p.target))
 	if o.Safetensors {
 		return p, p.layoutSafetensors(kvs)
 	}
 	return p, p.layoutGGUF(kvs)
+}
+
+// withHash adds the key of the hashes, which are not known yet, if the options ask for
+// them.
+func (p *plan) withHash(kvs []gguf.KV) []gguf.KV {
+	files := p.model.Files()
+	switch {
+	case !p.options.Hash || len(files) == 0:
+		return kvs
+	case len(files) == 1:
+		return append(kvs, gguf.KV{Key: keySourceHash, Value: p.mark})
+	}
+	lines := make([]string, len(files))
+	for i, f := range files { // as sha256sum writes them
+		lines[i] = p.mark + "  " + f.Name
+	}
+	return append(kvs, gguf.KV{Key: keySourceHash, Value: lines})
+}
+
+// marksOf are the marks that a file of a model gets. GGUF files have no empty tensors,
+// and not all of their readers know f64: there an empty mark is the number 1.
+func (o Options) marksOf(m *model.Model) []model.Tensor {
+	marks := family.WrittenMarks(m)
+	for i, t := range marks {
+		switch {
+		case o.Safetensors:
+		case t.Elements() == 0:
+			marks[i] = family.NumberMark(t.Name, []int64{1}, 1)
+		case !t.Type.InGGML():
+			values := make([]float32, t.Elements())
+			if err := t.Float32(values); err == nil {
+				marks[i] = family.NumberMark(t.Name, t.Shape, values...)
+			}
+		}
+	}
+	return marks
 }
 
 func (p *plan) layoutGGUF(kvs []gguf.KV) error {

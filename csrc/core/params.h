@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sdgo {
@@ -26,6 +27,9 @@ class Params {
     // The same of a hyperparameter that may be left out.
     int integer_or(int otherwise, const char *name, int low, int high) const {
         return values_.count(name) ? integer(name, low, high) : otherwise;
+    }
+    std::vector<int> integers_or(std::vector<int> otherwise, const char *name, int low, int high) const {
+        return values_.count(name) ? integers(name, low, high) : std::move(otherwise);
     }
     float real_or(float otherwise, const char *name, double low, double high) const {
         return values_.count(name) ? real(name, low, high) : otherwise;

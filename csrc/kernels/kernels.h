@@ -194,6 +194,15 @@ struct Modulate {
     Isa isa = Isa::best;
 };
 
+// y = x·gate + residual, the gate by image and channel. y may be x or residual.
+struct Gate {
+    const float *x = nullptr, *residual = nullptr; // [n][rows][dim]
+    int64_t n = 0, rows = 0, dim = 0;
+    const float *gate = nullptr; // [n][dim]
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
 // Rotary position embedding (Su et al. 2021): the halves of a pair of numbers of a
 // head, a and b, become a·cos - b·sin and a·sin + b·cos. Pair i of a head is its
 // numbers 2i and 2i + 1 if `interleaved`, else i and i + dim/2. y may be x.
@@ -254,6 +263,7 @@ SDGO_KERNEL(Normalize)
 SDGO_KERNEL(LayerNorm)
 SDGO_KERNEL(RmsNorm)
 SDGO_KERNEL(Modulate)
+SDGO_KERNEL(Gate)
 SDGO_KERNEL(Rope)
 SDGO_KERNEL(Resample)
 SDGO_KERNEL(Elementwise)

@@ -208,6 +208,21 @@ inline void run_modulate(const Modulate &a, int, int, Team &team) {
     });
 }
 
+inline void run_gate(const Gate &a, int, int, Team &team) {
+    take_rows(team, a.n * a.rows, [&](int64_t r) {
+        const float *x = a.x + r * a.dim, *residual = a.residual + r * a.dim;
+        const float *gate = a.gate + r / a.rows * a.dim;
+        float *y = a.y + r * a.dim;
+        int64_t i = 0;
+        for (; i + W <= a.dim; i += W) {
+            store(y + i, fma(load(x + i), load(gate + i), load(residual + i)));
+        }
+        if (const int64_t n = a.dim - i; n > 0) {
+            store(y + i, fma(load(x + i, n), load(gate + i, n), load(residual + i, n)), n);
+        }
+    });
+}
+
 constexpr int64_t kElementsPerTask = 16384;
 
 inline void run_elementwise(const Elementwise &a, int, int, Team &team) {

@@ -65,6 +65,7 @@ inline const Table &table() {
         {one_phase<LayerNorm>, no_scratch<LayerNorm>, run_layer_norm},
         {one_phase<RmsNorm>, no_scratch<RmsNorm>, run_rms_norm},
         {one_phase<Modulate>, no_scratch<Modulate>, run_modulate},
+        {one_phase<Gate>, no_scratch<Gate>, run_gate},
         {one_phase<Rope>, no_scratch<Rope>, run_rope},
         {one_phase<Resample>, no_scratch<Resample>, run_resample},
         {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},

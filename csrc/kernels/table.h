@@ -20,6 +20,7 @@ struct Table {
     Kernel<LayerNorm> layer_norm;
     Kernel<RmsNorm> rms_norm;
     Kernel<Modulate> modulate;
+    Kernel<Gate> gate;
     Kernel<Rope> rope;
     Kernel<Resample> resample;
     Kernel<Elementwise> elementwise;

@@ -20,7 +20,9 @@ constexpr Entry kArchitectures[] = {
     {"taesd_decoder", taesd_decoder},
     {"taesd_encoder", taesd_encoder},
     {"pixel_unet", pixel_unet},
+    {"dit", dit},
     {"pixel_classifier", pixel_classifier},
+    {"srvgg", srvgg},
 };
 
 // For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".

@@ -54,8 +54,10 @@ std::unique_ptr<Architecture> unet(const Params &p);
 std::unique_ptr<Architecture> vae_decoder(const Params &p);
 std::unique_ptr<Architecture> vae_encoder(const Params &p);
 std::unique_ptr<Architecture> esrgan(const Params &p);
+std::unique_ptr<Architecture> srvgg(const Params &p);
 std::unique_ptr<Architecture> taesd_decoder(const Params &p);
 std::unique_ptr<Architecture> taesd_encoder(const Params &p);
+std::unique_ptr<Architecture> dit(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 

@@ -1,11 +1,14 @@
 // The UNet of latent diffusion (Rombach et al. 2022) with cross-attention, as
 // in Stable Diffusion 1.x, 2.x and XL (Podell et al. 2023), of any width and
-// depth.
+// depth, also where blocks of one level differ in depth, or the middle block is reduced
+// or removed: BK-SDM (Kim et al. 2023, arXiv:2305.15798), SSD-1B and Segmind Vega (Gupta et
+// al. 2024, arXiv:2401.02677), KOALA (Lee et al. 2023, arXiv:2312.04005).
 //
 // Hyperparameters: in_channels, out_channels, and those of unet_blocks.h.
 // Inputs: x, the scaled noisy latent [N, in_channels, H, W]; t, the timestep
 // [N], fractions allowed; context, the text's embedding [N, L, context_dim];
-// with adm_channels y, what is known of the whole picture [N, adm_channels].
+// with adm_channels y, what is known of the whole picture [N, adm_channels]; with
+// guidance_dim guidance, the embedding of the guidance scale [N, guidance_dim].
 // Outputs: out, the prediction [N, out_channels, H, W]; deep, what the last
 // output block gets from the blocks below it [N, model_channels · channel_mult[0], H, W];
 // perturbed, the prediction of the same network but for the self-attention of the
@@ -43,6 +46,9 @@ class UNet : public Architecture {
         if (blocks_.adm_channels() > 0) {
             s["y"] = {1, blocks_.adm_channels()};
         }
+        if (blocks_.guidance_dim() > 0) {
+            s["guidance"] = {1, blocks_.guidance_dim()};
+        }
         return s;
     }
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
@@ -52,6 +58,9 @@ class UNet : public Architecture {
         if (blocks_.adm_channels() > 0) {
             names.required.push_back("y");
         }
+        if (blocks_.guidance_dim() > 0) {
+            names.required.push_back("guidance");
+        }
         expect_inputs("unet", inputs, names);
         const Shape &x = inputs.at("x");
         expect_shape("unet", "x", x, {"N", in_, "H", "W"});
@@ -59,6 +68,9 @@ class UNet : public Architecture {
         expect_shape("unet", "context", inputs.at("context"), {x[0], "L", blocks_.context_dim()});
         if (blocks_.adm_channels() > 0) {
             expect_shape("unet", "y", inputs.at("y"), {x[0], blocks_.adm_channels()});
+        }
+        if (blocks_.guidance_dim() > 0) {
+            expect_shape("unet", "guidance", inputs.at("guidance"), {x[0], blocks_.guidance_dim()});
         }
         if (inputs.count("deep")) {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
@@ -70,7 +82,7 @@ class UNet : public Architecture {
                 invalid("unet: no output %s; there is out, and without an input deep, deep and perturbed",
                         name.c_str());
             }
-            if (name == "perturbed" && blocks_.middle_depth() == 0) {
+            if (name == "perturbed" && blocks_.middle_depth() < 1) {
                 invalid("unet: no output perturbed: the middle block has no attention");
             }
         }
@@ -84,7 +96,9 @@ class UNet : public Architecture {
             return std::find(outputs.begin(), outputs.end(), name) != outputs.end();
         };
         const Tensor y = blocks_.adm_channels() > 0 ? inputs.at("y") : nullptr;
-        UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y), inputs.at("context")};
+        const Tensor guidance = blocks_.guidance_dim() > 0 ? inputs.at("guidance") : nullptr;
+        UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, guidance),
+                           inputs.at("context")};
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
         const Tensor skip = controlled(ops, first, inputs, control(0));
         if (inputs.count("deep")) {
@@ -151,9 +165,10 @@ class UNet : public Architecture {
                 const std::string name = "output_blocks." + std::to_string(n);
                 h = p.ops.concat(h, skips.back());
                 skips.pop_back();
-                h = blocks_.stage(p, h, name, level);
+                h = blocks_.stage(p, h, name, level, blocks_.output_depth(n));
                 if (level > 0 && block == blocks_.blocks()) {
-                    h = up(p.ops, h, skips.back(), name + (blocks_.depth(level) > 0 ? ".2.conv" : ".1.conv"));
+                    h = up(p.ops, h, skips.back(),
+                           name + (blocks_.output_depth(n) > 0 ? ".2.conv" : ".1.conv"));
                 }
             }
         }
@@ -172,7 +187,8 @@ class UNet : public Architecture {
     // The last output block and the output.
     Tensor last_block(UNetBlocks::Pass &p, Tensor deep, Tensor skip) const {
         const int last = blocks_.levels() * (blocks_.blocks() + 1) - 1;
-        Tensor h = blocks_.stage(p, p.ops.concat(deep, skip), "output_blocks." + std::to_string(last), 0);
+        Tensor h = blocks_.stage(p, p.ops.concat(deep, skip), "output_blocks." + std::to_string(last), 0,
+                                 blocks_.output_depth(last));
         h = p.ops.group_norm(h, "out.0", blocks_.norm());
         return p.ops.image_out(p.ops.conv2d(h, "out.2", {out_}));
     }

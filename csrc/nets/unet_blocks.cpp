@@ -13,31 +13,66 @@ Linear vectors(int64_t out, Act act = Act::none, Tensor add = nullptr) {
     return {out, true, act, add, true};
 }
 
+// The most transformer blocks one after another.
+constexpr int kMaxDepth = 32;
+
+// The depth of each residual block of a way down or up whose levels have `blocks` each:
+// the level's, or the list of that name.
+std::vector<int> depths(const Params &p, const char *net, const char *name, std::vector<int> levels,
+                        int blocks) {
+    std::vector<int> each;
+    for (int depth : levels) {
+        each.insert(each.end(), size_t(blocks), depth);
+    }
+    std::vector<int> all = p.integers_or(each, name, 0, kMaxDepth);
+    if (all.size() != each.size()) {
+        invalid("%s: %s must have a number for each of %zu blocks, got %zu", net, name, each.size(),
+                all.size());
+    }
+    return all;
+}
+
 } // namespace
 
 UNetBlocks::UNetBlocks(const Params &p, const char *net)
     : net_(net), width_(p.integer("model_channels", 1, 1 << 13)), mult_(p.integers("channel_mult", 1, 64)),
-      blocks_(p.integer("num_res_blocks", 1, 16)), depth_(p.integers("transformer_depth", 0, 32)),
-      middle_depth_(p.integer("middle_depth", 0, 32)), context_(p.integer("context_dim", 1, 1 << 14)),
-      adm_(p.integer("adm_channels", 0, 1 << 14)), heads_(p.integer("heads", 0, 1 << 10)),
+      blocks_(p.integer("num_res_blocks", 1, 16)), middle_depth_(p.integer("middle_depth", -2, kMaxDepth)),
+      context_(p.integer("context_dim", 1, 1 << 14)), adm_(p.integer("adm_channels", 0, 1 << 14)),
+      guidance_(p.integer_or(0, "guidance_dim", 0, 1 << 14)), heads_(p.integer("heads", 0, 1 << 10)),
       head_dim_(p.integer("head_dim", 0, 1 << 12)), groups_(p.integer_or(32, "norm_groups", 1, 1 << 10)),
       eps_(p.real_or(1e-5f, "norm_eps", 1e-12, 1)),
       attention_eps_(p.real_or(1e-6f, "attention_norm_eps", 1e-12, 1)) {
     if (mult_.size() > 8) {
         invalid("%s: channel_mult must have 1 to 8 levels, got %zu", net, mult_.size());
     }
-    if (depth_.size() != mult_.size()) {
+    std::vector<int> levels_depth = p.integers("transformer_depth", 0, kMaxDepth);
+    if (levels_depth.size() != mult_.size()) {
         invalid("%s: transformer_depth must have %zu levels, as channel_mult has, got %zu", net, mult_.size(),
-                depth_.size());
+                levels_depth.size());
     }
+    input_depth_ = depths(p, net, "input_depth", levels_depth, blocks_);
+    std::reverse(levels_depth.begin(), levels_depth.end());
+    output_depth_ = depths(p, net, "output_depth", levels_depth, blocks_ + 1);
     if (width_ % groups_ != 0 || width_ % 2 != 0) { // halves of the time embedding are cosines and sines
         invalid("%s: model_channels must be even and a multiple of norm_groups (%d), got %lld", net, groups_,
                 (long long)width_);
     }
-    for (int level = 0; level < levels(); level++) {
-        if (std::max(depth(level), level + 1 == levels() ? middle_depth_ : 0) > 0) {
+    check_heads();
+}
+
+// Fails unless all channels that attention sees divide into heads.
+void UNetBlocks::check_heads() const {
+    const auto check = [&](int level, int depth) {
+        if (depth > 0) {
             heads_at(channels(level));
         }
+    };
+    for (int i = 0; i < levels() * blocks_; i++) {
+        check(i / blocks_, input_depth(i));
+    }
+    check(levels() - 1, middle_depth_);
+    for (int i = 0; i < levels() * (blocks_ + 1); i++) {
+        check(levels() - 1 - i / (blocks_ + 1), output_depth(i));
     }
 }
 
@@ -63,8 +98,11 @@ std::vector<Shape> UNetBlocks::skip_shapes(int64_t n, int64_t h, int64_t w) cons
     return all;
 }
 
-Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y) const {
+Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor guidance) const {
     Tensor e = ops.timestep_embedding(t, width_);
+    if (guidance != nullptr) {
+        e = ops.linear(guidance, "time_embed.cond_proj", {width_, false, Act::none, e, true});
+    }
     e = ops.linear(e, "time_embed.0", vectors(4 * width_, Act::silu));
     if (y == nullptr) {
         return ops.linear(e, "time_embed.2", vectors(4 * width_, Act::silu));
@@ -80,7 +118,7 @@ std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first) const {
     int n = 1; // input_blocks.n
     for (int level = 0; level < levels(); level++) {
         for (int block = 0; block < blocks_; block++, n++) {
-            h = stage(p, h, "input_blocks." + std::to_string(n), level);
+            h = stage(p, h, "input_blocks." + std::to_string(n), level, input_depth(level * blocks_ + block));
             skips.push_back(h);
         }
         if (level + 1 < levels()) {
@@ -94,21 +132,22 @@ std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first) const {
 }
 
 Tensor UNetBlocks::middle_begin(Pass &p, Tensor h) const {
-    return res_block(p, h, "middle_block.0", channels(levels() - 1));
+    return middle_depth_ < -1 ? h : res_block(p, h, "middle_block.0", channels(levels() - 1));
 }
 
 Tensor UNetBlocks::middle_end(Pass &p, Tensor h, bool perturbed) const {
-    const int64_t deepest = channels(levels() - 1);
-    if (middle_depth_ == 0) {
-        return res_block(p, h, "middle_block.1", deepest);
+    if (middle_depth_ < 0) {
+        return h;
     }
-    h = transformer(p, h, "middle_block.1", middle_depth_, perturbed);
-    return res_block(p, h, "middle_block.2", deepest);
+    if (middle_depth_ > 0) {
+        h = transformer(p, h, "middle_block.1", middle_depth_, perturbed);
+    }
+    return res_block(p, h, "middle_block.2", channels(levels() - 1)); // 2 without attention, too
 }
 
-Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level) const {
+Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const {
     h = res_block(p, h, name + ".0", channels(level));
-    return depth(level) > 0 ? transformer(p, h, name + ".1", depth(level)) : h;
+    return depth > 0 ? transformer(p, h, name + ".1", depth) : h;
 }
 
 Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const {

@@ -19,9 +19,15 @@ class UNetBlocks {
     //   channel_mult        for each level, times model_channels
     //   num_res_blocks      of each level on the way down
     //   transformer_depth   for each level; 0: it has no attention
-    //   middle_depth        the same for the middle
+    //   input_depth         for each residual block of the way down, in its order; if left
+    //                       out, that of its level
+    //   output_depth        the same for the way up
+    //   middle_depth        the same for the middle: a transformer between two residual
+    //                       blocks; 0: two residual blocks; -1: one; -2: no middle
     //   context_dim         width of the text's embedding
     //   adm_channels        width of y; 0: there is no y
+    //   guidance_dim        width of the embedding of the guidance scale (Meng et al. 2023,
+    //                       arXiv:2210.03142; LCM); 0, or left out: there is none
     //   heads, head_dim     heads at every level, or with heads = 0 the width of one
     //   norm_groups         of group normalisations; 32 if left out
     //   norm_eps            of residual blocks and the output; 1e-5 if left out
@@ -41,8 +47,8 @@ class UNetBlocks {
     };
 
     // Every residual block begins with the SiLU of the embedding, which this is.
-    // y is null where there is none.
-    Tensor time_embedding(Ops &ops, Tensor t, Tensor y) const;
+    // y and guidance are null where there are none.
+    Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor guidance) const;
 
     // What all input blocks return, of which the first has returned `first`: what
     // the output blocks get as skips. The last is what the middle begins with.
@@ -53,8 +59,8 @@ class UNetBlocks {
     Tensor middle_begin(Pass &p, Tensor h) const;
     Tensor middle_end(Pass &p, Tensor h, bool perturbed = false) const;
 
-    // A residual block and, where the level has attention, its transformer.
-    Tensor stage(Pass &p, Tensor h, const std::string &name, int level) const;
+    // A residual block and, where its depth is not 0, its transformer.
+    Tensor stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const;
     Tensor res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const;
     Tensor transformer(Pass &p, Tensor x, const std::string &name, int depth, bool perturbed = false) const;
 
@@ -62,10 +68,12 @@ class UNetBlocks {
 
     int levels() const { return int(mult_.size()); }
     int blocks() const { return blocks_; }
-    int depth(int level) const { return depth_[size_t(level)]; }
+    int input_depth(int block) const { return input_depth_[size_t(block)]; } // of the way down
+    int output_depth(int block) const { return output_depth_[size_t(block)]; }
     int middle_depth() const { return middle_depth_; }
     int context_dim() const { return context_; }
     int adm_channels() const { return adm_; }
+    int guidance_dim() const { return guidance_; }
     int64_t width() const { return width_; }
     int64_t channels(int level) const { return width_ * mult_[size_t(level)]; }
 
@@ -78,13 +86,14 @@ class UNetBlocks {
     Tensor self_attention(Ops &ops, Tensor x, Tensor residual, const std::string &name, int heads) const;
     Tensor cross_attention(Pass &p, Tensor x, Tensor residual, const std::string &name, int heads) const;
     int heads_at(int64_t channels) const;
+    void check_heads() const;
 
     const char *net_;
     int64_t width_;
     std::vector<int> mult_;
     int blocks_;
-    std::vector<int> depth_;
-    int middle_depth_, context_, adm_, heads_, head_dim_, groups_;
+    std::vector<int> input_depth_, output_depth_;
+    int middle_depth_, context_, adm_, guidance_, heads_, head_dim_, groups_;
     float eps_, attention_eps_;
 };
 

@@ -165,6 +165,10 @@ class CpuOps : public Ops {
         });
     }
 
+    Tensor prelu(Tensor x, const std::string &name) override {
+        return prelu_with(x, weight(name + ".weight", {x->ne[0]}));
+    }
+
     Tensor tokens(Tensor x) override {
         Tensor y = ggml_reshape_3d(ctx_, x, x->ne[0], x->ne[1] * x->ne[2], x->ne[3]);
         const auto n = normalized_.find(x);
@@ -185,7 +189,8 @@ class CpuOps : public Ops {
     }
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
-        Tensor w = weight(name + ".weight", {x->ne[0]}), b = weight(name + ".bias", {x->ne[0]});
+        Tensor w = name.empty() ? nullptr : weight(name + ".weight", {x->ne[0]});
+        Tensor b = name.empty() ? nullptr : weight(name + ".bias", {x->ne[0]});
         return node("layer_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w, b}, [=](Tensor dst) {
             kernels::LayerNorm k;
             k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.eps = eps;
@@ -213,6 +218,17 @@ class CpuOps : public Ops {
             kernels::Modulate k;
             k.x = data(x), k.dim = x->ne[0], k.rows = x->ne[1], k.n = x->ne[2];
             k.scale = data(scale), k.shift = data(shift);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
+    Tensor gated(Tensor x, Tensor y, Tensor gate) override {
+        check_gate(x, y, gate);
+        return node("gate", 0, {x->ne[0], x->ne[1], x->ne[2], 1}, {x, y, gate}, [=](Tensor dst) {
+            kernels::Gate k;
+            k.x = data(y), k.residual = data(x), k.gate = data(gate);
+            k.dim = x->ne[0], k.rows = x->ne[1], k.n = x->ne[2];
             k.y = dst ? data(dst) : nullptr;
             return k;
         });
@@ -335,7 +351,8 @@ class CpuOps : public Ops {
 
     Tensor gemm(Tensor x, const std::string &name, const Linear &l, bool geglu) {
         const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
-        Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
+        const Shape shape = l.shape.empty() ? Shape{geglu ? 2 * l.out : l.out, in} : l.shape;
+        Tensor w = weight(name + ".weight", shape);
         Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
         const Source from = source(x);
         const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);

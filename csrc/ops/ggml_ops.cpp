@@ -88,6 +88,11 @@ class GgmlOps : public Ops {
         return gain == 1 ? x : ggml_scale(ctx_, x, gain);
     }
 
+    Tensor prelu(Tensor x, const std::string &name) override {
+        const int64_t c = x->ne[2];
+        return prelu_with(x, ggml_reshape_3d(ctx_, weight(name + ".weight", {c}), 1, 1, c));
+    }
+
     Tensor tokens(Tensor x) override {
         const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
         x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]
@@ -100,8 +105,11 @@ class GgmlOps : public Ops {
     }
 
     Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
-        Tensor w = weight(name + ".weight", {l.out, x->ne[0]});
         const int64_t in = x->ne[0];
+        Tensor w = weight(name + ".weight", l.shape.empty() ? Shape{l.out, in} : l.shape);
+        if (!l.shape.empty()) {
+            w = ggml_reshape_2d(ctx_, w, in, l.out);
+        }
         x = multiply(w, x);
         count(2.0 * double(ggml_nelements(x)) * double(in));
         if (l.bias) {
@@ -121,6 +129,9 @@ class GgmlOps : public Ops {
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
         const int64_t n = x->ne[0];
+        if (name.empty()) {
+            return ggml_norm(ctx_, x, eps);
+        }
         Tensor w = weight(name + ".weight", {n}), b = weight(name + ".bias", {n});
         return ggml_add(ctx_, ggml_mul(ctx_, ggml_norm(ctx_, x, eps), w), b);
     }
@@ -137,6 +148,11 @@ class GgmlOps : public Ops {
         const int64_t c = x->ne[0], n = x->ne[2];
         Tensor y = ggml_add(ctx_, x, ggml_mul(ctx_, x, ggml_reshape_3d(ctx_, scale, c, 1, n)));
         return ggml_add(ctx_, y, ggml_reshape_3d(ctx_, shift, c, 1, n));
+    }
+
+    Tensor gated(Tensor x, Tensor y, Tensor gate) override {
+        check_gate(x, y, gate);
+        return ggml_add(ctx_, x, ggml_mul(ctx_, y, ggml_reshape_3d(ctx_, gate, x->ne[0], 1, x->ne[2])));
     }
 
     // With the numbers of a pair in two tensors, [dim/2, heads, L, N] each.

@@ -2,6 +2,7 @@
 
 #include "core/context.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sdgo {
@@ -75,6 +76,14 @@ void Ops::check_modulate(Tensor x, Tensor scale, Tensor shift) {
     }
 }
 
+void Ops::check_gate(Tensor x, Tensor y, Tensor gate) {
+    check_modulate(x, gate, gate);
+    if (!std::equal(x->ne, x->ne + kTensorDims, y->ne)) {
+        invalid("gate: both tensors must have the same shape, got %s and %s", text(unfold(x->ne, 3)).c_str(),
+                text(unfold(y->ne, 3)).c_str());
+    }
+}
+
 void Ops::check_rope(Tensor x, Tensor cos, Tensor sin, int heads) {
     const int64_t dim = check_heads(x->ne[0], heads);
     if (dim % 2 != 0) {
@@ -101,6 +110,46 @@ Tensor Ops::frames_out(Tensor frames, int64_t n) {
     x = ggml_reshape_4d(ctx_, x, w * h, c, t, n);
     x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·H, T, C, N]
     return ggml_reshape_4d(ctx_, x, w, h, t, c * n);
+}
+
+Tensor Ops::patches_in(Tensor x, int64_t p) {
+    const int64_t w = x->ne[0] / p, h = x->ne[1] / p, c = x->ne[2], n = x->ne[3];
+    x = ggml_reshape_4d(ctx_, x, p, w, p, h * c * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [p, p, w, h·c·n]
+    x = ggml_reshape_4d(ctx_, x, p * p, w * h, c, n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [p·p, c, w·h, n]
+    return ggml_reshape_3d(ctx_, x, p * p * c, w * h, n);
+}
+
+Tensor Ops::patches_out(Tensor x, int64_t p, int64_t width, int64_t height) {
+    const int64_t c = x->ne[0] / (p * p), n = x->ne[2];
+    x = ggml_reshape_4d(ctx_, x, c * p, p, width, height * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [c·p, width, p, height·n]
+    x = ggml_reshape_4d(ctx_, x, c, p * width, p * height, n);
+    return ggml_cont(ctx_, ggml_permute(ctx_, x, 2, 0, 1, 3)); // [W, H, C, N]
+}
+
+// The columns of each row first, then the rows: ggml's tensors have four dimensions.
+Tensor Ops::pixel_shuffle(Tensor x, int side) {
+    const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
+    if (side < 1 || c % (int64_t(side) * side) != 0) {
+        invalid("%lld channels do not divide into squares of %d x %d", (long long)c, side, side);
+    }
+    const int64_t out = c / side / side;
+    x = ggml_reshape_4d(ctx_, x, w, h, side, side * out * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [side, W, H, side·C·N]
+    x = ggml_reshape_4d(ctx_, x, side * w, h, side, out * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·side, side, H, C·N]
+    return ggml_reshape_4d(ctx_, x, side * w, side * h, out, n);
+}
+
+Tensor Ops::nearest(Tensor x, int factor) {
+    return factor == 1 ? x : ggml_upscale(ctx_, x, factor, GGML_SCALE_MODE_NEAREST);
+}
+
+Tensor Ops::prelu_with(Tensor x, Tensor slopes) {
+    Tensor positive = ggml_leaky_relu(ctx_, x, 0, false);
+    return ggml_add(ctx_, positive, ggml_mul(ctx_, ggml_sub(ctx_, x, positive), slopes));
 }
 
 Tensor Ops::silu(Tensor x) {
@@ -165,6 +214,11 @@ Tensor Ops::chunk(Tensor x, int64_t index, int64_t chunks) {
     const int64_t size = x->ne[0] / chunks;
     return ggml_cont(ctx_, ggml_view_3d(ctx_, x, size, x->ne[1], x->ne[2], x->nb[1], x->nb[2],
                                         size_t(index * size) * x->nb[0]));
+}
+
+Tensor Ops::fixed_positions(Tensor x, const std::string &name) {
+    Tensor table = weight(name, {x->ne[0] * x->ne[1]});
+    return ggml_add(ctx_, x, ggml_reshape_3d(ctx_, table, x->ne[0], x->ne[1], 1));
 }
 
 Tensor Ops::position_columns(Tensor x, const std::string &name) {

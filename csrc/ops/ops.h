@@ -68,6 +68,7 @@ struct Linear {
     Act act = Act::none;
     Tensor add = nullptr; // of the output's shape, added after the activation
     bool vectors = false; // [C, N]: one for each image, not an image's tokens
+    Shape shape{};        // of the weight in files, if not [out, in]
 };
 
 class Ops {
@@ -96,18 +97,23 @@ class Ops {
     virtual Tensor concat(Tensor a, Tensor b) = 0;                           // along channels
     virtual Tensor resample(Tensor image, Sampling how, float gain = 1) = 0; // times the gain
     virtual Tensor tokens(Tensor image) = 0;                                 // [C, W*H, N]
+    // x where it is positive, elsewhere x times the channel's weight (He et al. 2015).
+    virtual Tensor prelu(Tensor image, const std::string &name) = 0;
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
 
     // Tokens.
     virtual Tensor linear(Tensor x, const std::string &name, const Linear &l) = 0;
     // (x·Wv + bv) · gelu(x·Wg + bg); name's weight is Wv followed by Wg.
     virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
+    // Without weights if the name is empty.
     virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
     // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
     // it by the weight.
     virtual Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) = 0;
     // x·(1 + scale) + shift; scale and shift are [C, N], the same for all tokens.
     virtual Tensor modulate(Tensor x, Tensor scale, Tensor shift) = 0;
+    // y·gate + x; the gate is [C, N], the same for all tokens.
+    virtual Tensor gated(Tensor x, Tensor y, Tensor gate) = 0;
     // Rotary position embedding: pair p of each head of token l is turned by the angle
     // whose cosine and sine are at [p, l], of C/heads/2 by L.
     virtual Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) = 0;
@@ -125,6 +131,17 @@ class Ops {
     Tensor frames_in(Tensor video, int64_t n);
     Tensor frames_out(Tensor frames, int64_t n);
 
+    // Squares of p by p pixels of images, ne = [W, H, C, N], as tokens [p·p·C, L, N]: each
+    // has its channels one after another, as a convolution's weight does. And images of
+    // W/p by H/p tokens, which have the channels of a pixel next to each other.
+    Tensor patches_in(Tensor nchw, int64_t p);
+    Tensor patches_out(Tensor tokens, int64_t p, int64_t width, int64_t height);
+
+    // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
+    // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
+    Tensor pixel_shuffle(Tensor nchw, int side);
+    Tensor nearest(Tensor nchw, int factor); // sides times a factor; ne = [W, H, C, N]
+
     // The same in every implementation.
     Tensor silu(Tensor x);
     Tensor add(Tensor a, Tensor b);
@@ -135,6 +152,9 @@ class Ops {
     Tensor vectors(Tensor tokens);   // [C, 1, N] or [C, N, 1] → [C, N]
     Tensor positions(Tensor x, const std::string &name,
                      int64_t length); // adds a learned row to each of [C, L, N]
+    // Adds a row for each of [C, L, N] of a table that is one vector, of float32: of positions
+    // that are computed, not learned.
+    Tensor fixed_positions(Tensor x, const std::string &name);
     // Adds a learned column to each of [C, L, N]; the table is [C, L].
     Tensor position_columns(Tensor x, const std::string &name);
     Tensor mean_token(Tensor x);                      // [C, L, N] → [C, 1, N]
@@ -164,6 +184,9 @@ class Ops {
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
 
+    // prelu with slopes whose shape ggml repeats over the image's.
+    Tensor prelu_with(Tensor x, Tensor slopes);
+
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);
 
@@ -171,6 +194,7 @@ class Ops {
     static int64_t check_heads(int64_t channels, int heads);
     static int64_t check_fused(Tensor qkv, int heads); // also that there are three in one
     static void check_modulate(Tensor x, Tensor scale, Tensor shift);
+    static void check_gate(Tensor x, Tensor y, Tensor gate);
     static void check_rope(Tensor x, Tensor cos, Tensor sin, int heads);
 
     // Counts an operator's arithmetic: 2 for a multiplication with its addition.

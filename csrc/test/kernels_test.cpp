@@ -288,6 +288,18 @@ struct Test {
         compare(y.data(), reference::modulate(m), 1e-6, name);
     }
 
+    void gate(int64_t n, int64_t rows, int64_t dim) {
+        const Floats x = random.floats(n * rows * dim), residual = random.floats(n * rows * dim),
+                     gates = random.floats(n * dim);
+        Floats y(size_t(n * rows * dim), kGuard);
+        Gate g;
+        g.x = x.data(), g.residual = residual.data(), g.n = n, g.rows = rows, g.dim = dim, g.y = y.data();
+        g.gate = gates.data();
+        const std::string name = std::string("gate ") + isa_name(isa) + " " + shape({n, rows, dim});
+        run(g, y, name);
+        compare(y.data(), reference::gate(g), 1e-6, name);
+    }
+
     void rope(int64_t n, int64_t length, int64_t heads, int64_t half) {
         const Floats x = random.floats(n * length * heads * 2 * half);
         Floats y(x.size(), kGuard), cos, sin;
@@ -422,6 +434,7 @@ struct Test {
         }
         for (int i = 0; i < 10; i++) {
             modulate(random.between(1, 3), random.between(1, 40), random.between(1, 100));
+            gate(random.between(1, 3), random.between(1, 40), random.between(1, 100));
             rope(random.between(1, 2), random.between(1, 40), random.between(1, 4), random.between(1, 40));
         }
         for (int how = 0; how < 24; how++) {

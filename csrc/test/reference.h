@@ -283,6 +283,15 @@ inline Doubles modulate(const Modulate &a) {
     return y;
 }
 
+inline Doubles gate(const Gate &a) {
+    Doubles y;
+    for (int64_t i = 0; i < a.n * a.rows * a.dim; i++) {
+        const int64_t at = i / (a.rows * a.dim) * a.dim + i % a.dim;
+        y.push_back(double(a.x[i]) * double(a.gate[at]) + double(a.residual[i]));
+    }
+    return y;
+}
+
 inline Doubles rope(const Rope &a) {
     Doubles y;
     for (int64_t i = 0; i < a.n * a.length * a.heads * a.dim; i++) {

@@ -165,3 +165,38 @@ func TestSampling(t *testing.T) {
 		requireAll(t, s.op, map[string]Tensor{"x": x}, []int64{n, c, int64(rows), int64(columns)}, want)
 	}
 }
+
+func TestGated(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	x, z, gate := random(r, batch, length, channels), random(r, batch, length, channels), random(r, batch, channels)
+	var want []float64
+	for i := range x.Data {
+		want = append(want, at(x, i)+at(z, i)*at(gate, i/channels/length*channels+i%channels))
+	}
+	requireAll(t, "gated", map[string]Tensor{"x": x, "z": z, "scale": gate}, x.Shape, want)
+	_, err := Run("gated", "generic", map[string]Tensor{"x": x, "z": random(r, batch, length+1, channels), "scale": gate})
+	require.ErrorContains(t, err, "gate: both tensors must have the same shape")
+}
+
+// Squares of pixels as tokens, whose channels are one after another, and images of tokens,
+// in which they are next to each other.
+func TestPatches(t *testing.T) {
+	const n, c, h, w, p = 2, 3, 4, 6, 2
+	r := rand.New(rand.NewPCG(19, 20))
+	x := random(r, n, c, h, w)
+	var tokens, pixels []float64
+	for i := range n * (h / p) * (w / p) * c * p * p {
+		px, py, channel := i%p, i/p%p, i/p/p%c
+		l := i / p / p / c
+		column, row, image := l%(w/p), l/(w/p)%(h/p), l/(w/p)/(h/p)
+		tokens = append(tokens, at(x, ((image*c+channel)*h+row*p+py)*w+column*p+px))
+	}
+	requireAll(t, "patches", map[string]Tensor{"x": x}, []int64{n, 6, 12}, tokens)
+	y := random(r, n, 6, 12)
+	for i := range n * c * h * w {
+		column, row, channel, image := i%w, i/w%h, i/w/h%c, i/w/h/c
+		token := row/p*(w/p) + column/p
+		pixels = append(pixels, at(y, (image*6+token)*12+(row%p*p+column%p)*c+channel))
+	}
+	requireAll(t, "pixels", map[string]Tensor{"x": y}, []int64{n, c, h, w}, pixels)
+}

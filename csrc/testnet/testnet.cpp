@@ -25,6 +25,19 @@ Tensor video(Ops &ops, const Tensors &in) {
     return ops.frames_out(ops.conv2d(ops.frames_in(in.at("video"), n), "conv", {5}), n);
 }
 
+// Of image [N, C, H, W]: the same shape, [N, C/4, 2H, 2W] and [N, C, 3H, 3W].
+Tensor prelu(Ops &ops, const Tensors &in) {
+    return ops.image_out(ops.prelu(ops.image_in(in.at("image")), "prelu"));
+}
+
+Tensor pixel_shuffle(Ops &ops, const Tensors &in) {
+    return ops.pixel_shuffle(in.at("image"), 2);
+}
+
+Tensor nearest(Ops &ops, const Tensors &in) {
+    return ops.nearest(in.at("image"), 3);
+}
+
 constexpr int kHeads = 2;
 
 Tensor rope(Ops &ops, const Tensors &in, Pairs pairs) {
@@ -76,6 +89,18 @@ const Operator kOperators[] = {
      {{"x", kTokens}},
      3, // the last of 4
      [](Ops &ops, const Tensors &in) { return ops.chunk(in.at("x"), 3, 4); }},
+    {"gated",
+     {{"x", kTokens}, {"z", kTokens}, {"scale", kVectors}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.gated(in.at("x"), in.at("z"), in.at("scale")); }},
+    {"patches",
+     {{"x", {1, 3, 4, 6}}},
+     3,
+     [](Ops &ops, const Tensors &in) { return ops.patches_in(in.at("x"), 2); }},
+    {"pixels",
+     {{"x", {1, 6, 12}}},
+     4,
+     [](Ops &ops, const Tensors &in) { return ops.patches_out(in.at("x"), 2, 3, 2); }},
     {"sinusoids",
      {{"t", {1}}},
      2,
@@ -110,6 +135,9 @@ const Operator kOperators[] = {
     {"fir_down", kImage, 4, sampled<Sampling::fir_down>},
     {"fir_up", kImage, 4, sampled<Sampling::fir_up>},
     {"fir_blur", kImage, 4, sampled<Sampling::fir_blur>},
+    {"prelu", {{"image", {1, 8, 2, 2}}}, 4, prelu},
+    {"pixel_shuffle", {{"image", {1, 8, 2, 2}}}, 4, pixel_shuffle},
+    {"nearest", {{"image", {1, 4, 2, 2}}}, 4, nearest},
     {"video", {{"video", {1, 3, 1, 2, 2}}, {"t", {1}}}, 5, video},
 };
 

@@ -207,6 +207,47 @@ func TestOperators(t *testing.T) {
 	}
 }
 
+// Activations by channel, and channels that become pixels, of a batch of images.
+func TestImages(t *testing.T) {
+	const n, c, h, w = 2, 8, 3, 5
+	r := rand.New(rand.NewPCG(7, 8))
+	image, slopes := random(r, n, c, h, w), random(r, c)
+	at := func(i, k, y, x int) float64 { return float64(image.Data[((i*c+k)*h+y)*w+x]) }
+	each := func(channels, height, width int, f func(i, k, y, x int) float64) (all []float64) {
+		for j := range n * channels * height * width {
+			all = append(all, f(j/width/height/channels, j/width/height%channels, j/width%height, j%width))
+		}
+		return all
+	}
+	for _, test := range []struct {
+		op      string
+		weights []Tensor
+		shape   []int64
+		want    []float64
+	}{
+		{"prelu", []Tensor{slopes}, []int64{n, c, h, w}, each(c, h, w, func(i, k, y, x int) float64 {
+			v := at(i, k, y, x)
+			if v < 0 {
+				v *= float64(slopes.Data[k])
+			}
+			return v
+		})},
+		{"pixel_shuffle", nil, []int64{n, c / 4, 2 * h, 2 * w}, each(c/4, 2*h, 2*w, func(i, k, y, x int) float64 {
+			return at(i, 4*k+y%2*2+x%2, y/2, x/2)
+		})},
+		{"nearest", nil, []int64{n, c, 3 * h, 3 * w}, each(c, 3*h, 3*w, func(i, k, y, x int) float64 { return at(i, k, y/3, x/3) })},
+	} {
+		for _, kernels := range cgo.KernelNames() {
+			got, err := Run(test.op, kernels, map[string]Tensor{"image": image}, test.weights...)
+			require.NoError(t, err, test.op)
+			require.Equal(t, test.shape, got.Shape, test.op)
+			requireClose(t, test.want, got.Data, 1e-6, test.op+", "+kernels)
+		}
+	}
+	_, err := Run("pixel_shuffle", "generic", map[string]Tensor{"image": random(r, 1, 6, 2, 2)})
+	require.ErrorContains(t, err, "6 channels do not divide into squares of 2 x 2")
+}
+
 // What an operator cannot do is an error before anything is computed.
 func TestOperatorsAreChecked(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))

@@ -62,8 +62,6 @@ var rooms = []room{
 	{path: "sd/classes", pure: true},
 	{path: "sd/tokenizer", pure: true},
 
-	{path: "sampler", pure: true},
-
 	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},
 
 	{path: "internal/fixture", knows: []string{"convert/family", "convert/model", "convert/safetensors", "convert/dtype"}, pure: true},
@@ -73,13 +71,14 @@ var rooms = []room{
 		"internal/guard", "internal/limits", "internal/replace"}, pure: true},
 	{path: "convert/read", knows: []string{"convert/family", "convert/layout", "convert/model", "convert/checkpoint", "convert/gguf", "convert/safetensors",
 		"convert/dtype", "internal/mmap"}, pure: true},
-	{path: "convert/family", knows: []string{"convert/layout", "convert/model", "convert/dtype"}, pure: true},
+	{path: "convert/family", knows: []string{"convert/layout", "convert/model", "convert/dtype", "sampler"}, pure: true},
 	{path: "convert/layout", knows: []string{"convert/model"}, pure: true},
 	{path: "convert/model", knows: []string{"convert/checkpoint", "convert/dtype", "internal/limits", "internal/mmap"}, pure: true},
 	{path: "convert/checkpoint", pure: true},
 	{path: "convert/gguf", knows: []string{"convert/dtype"}, pure: true},
 	{path: "convert/safetensors", pure: true},
 	{path: "convert/dtype", pure: true},
+	{path: "sampler", pure: true},
 
 	{path: "cgo", knows: []string{"csrc", "internal/limits"}},
 	{path: "csrc/fault/prebuild", knows: []string{"csrc/fault"}, pure: true},

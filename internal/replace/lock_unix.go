@@ -3,6 +3,8 @@
 package replace
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,31 @@ const renamedOpen = true
 // can't lock there, removes nothing.
 func lock(f *os.File) bool {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != unix.EWOULDBLOCK
+}
+
+// renameNew gives a file a name that nothing has: a second link, which no system makes
+// where something is. FAT and some network file systems have no links.
+func renameNew(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrExist):
+		if !sameFile(from, to) { // it is where the answer of a file server was lost
+			return err
+		}
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EMLINK):
+		return claim(from, to)
+	default:
+		return err
+	}
+	os.Remove(from) // what remains, Sweep removes
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	one, err := os.Lstat(a)
+	other, err2 := os.Lstat(b)
+	return err == nil && err2 == nil && os.SameFile(one, other)
 }
 
 func removeUnlocked(path string) {

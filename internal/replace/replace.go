@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -19,26 +18,25 @@ import (
 // Temporary is a temporary file in the folder of the file that it will become.
 type Temporary struct {
 	*os.File
-	to   string
-	done bool
+	to     string
+	closed bool
+	done   bool
 }
 
-// Temporary files are hidden, and their names begin with the beginning of the final name.
-const (
-	ending  = ".sdgo.tmp"
-	longest = 100 // bytes of that name
-)
+// Temporary files are hidden. Their names owe nothing to the final name, which may be as
+// long as the file system allows.
+const ending = ".sdgo.tmp"
 
-var temporaryName = regexp.MustCompile(`^\..*\.[0-9a-f]{8}` + regexp.QuoteMeta(ending) + `$`)
+// temporaryName matches the names of earlier versions, too, which began with the
+// beginning of the final name.
+var temporaryName = regexp.MustCompile(`^\.(.*\.)?[0-9a-f]{8,16}` + regexp.QuoteMeta(ending) + `$`)
 
 // Create creates a temporary file for a file at path, with the permissions that a
 // new file there would get. Call Discard when done with it, whether Commit was called
 // or not.
 func Create(path string) (*Temporary, error) {
-	base := filepath.Base(path)
-	base = strings.ToValidUTF8(base[:min(len(base), longest)], "")
 	for {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x%s", base, rand.Uint32(), ending))
+		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%016x%s", rand.Uint64(), ending))
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -64,22 +62,46 @@ func Create(path string) (*Temporary, error) {
 // Commit renames the file to its final name. When it returns nil, the file and its name
 // are on the disk. On an error the old file is still there. Errors don't name the
 // temporary file.
-func (t *Temporary) Commit() error {
-	if err := t.Sync(); err != nil {
-		return withPath(err, t.to)
-	}
-	if !renamedOpen {
-		if err := t.Close(); err != nil {
-			return withPath(err, t.to)
+func (t *Temporary) Commit() error { return t.commit(t.to, os.Rename) }
+
+// CommitNew is Commit for a name in the same folder that nothing has. If something has
+// it the error is an fs.ErrExist, and the file can be committed to another name: of
+// several programs that want one name at the same moment, one gets it.
+func (t *Temporary) CommitNew(path string) error { return t.commit(path, renameNew) }
+
+func (t *Temporary) commit(path string, move func(from, to string) error) error {
+	if !t.closed {
+		if err := t.Sync(); err != nil {
+			return withPath(err, path)
 		}
 	}
-	if err := rename(t.Name(), t.to); err != nil {
+	if !renamedOpen && !t.closed {
+		t.closed = true
+		if err := t.Close(); err != nil {
+			return withPath(err, path)
+		}
+	}
+	if err := patiently(move, t.Name(), path); err != nil {
 		return err
 	}
 	t.done = true
 	t.Close() // and release its lock
-	syncFolder(filepath.Dir(t.to))
+	syncFolder(filepath.Dir(path))
 	return nil
+}
+
+// claim creates an empty file, for systems that cannot rename without replacing, and
+// replaces that.
+func claim(from, to string) error {
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if err = os.Rename(from, to); err != nil {
+		os.Remove(to)
+	}
+	return err
 }
 
 // Discard removes the file unless it was committed. It closes the file in the
@@ -119,9 +141,9 @@ func Sweep(folder string) {
 // each new file, such as virus scanners, prevent it.
 const patience = time.Second
 
-func rename(from, to string) error {
-	err := os.Rename(from, to)
-	for begin := time.Now(); inUse(err) && time.Since(begin) < patience; err = os.Rename(from, to) {
+func patiently(move func(from, to string) error, from, to string) error {
+	err := move(from, to)
+	for begin := time.Now(); inUse(err) && time.Since(begin) < patience; err = move(from, to) {
 		time.Sleep(patience / 20)
 	}
 	return withPath(err, to)

@@ -1,6 +1,9 @@
 package replace
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,9 +80,73 @@ func TestDiscard(t *testing.T) {
 }
 
 func TestLongNames(t *testing.T) {
-	path := filepath.Join(t.TempDir(), strings.Repeat("ä", 127)) // 254 bytes, 255 are possible
-	require.NoError(t, create(t, path, "x").Commit())
-	require.Equal(t, "x", read(t, path))
+	for _, name := range []string{strings.Repeat("a", 255), strings.Repeat("ä", 127) + "a", strings.Repeat("画", 85), strings.Repeat("😀", 63) + "abc"} {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, create(t, path, "x").Commit())
+		require.Equal(t, "x", read(t, path))
+		require.ErrorIs(t, create(t, path, "y").CommitNew(path), fs.ErrExist)
+		require.Less(t, len(filepath.Base(create(t, path, "z").Name())), 32)
+	}
+}
+
+// Of all that commit to one name at the same moment one gets it; the others go on to the
+// next, and nothing is lost.
+func TestCommitNew(t *testing.T) {
+	const programs, files = 8, 4
+	for range 4 {
+		folder := t.TempDir()
+		done := make(chan error)
+		for p := range programs {
+			go func() {
+				for i := range files {
+					if err := putNew(folder, fmt.Sprint(p, " ", i)); err != nil {
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+		}
+		for range programs {
+			require.NoError(t, <-done)
+		}
+		texts := map[string]bool{}
+		for _, name := range names(t, folder) {
+			texts[read(t, filepath.Join(folder, name))] = true
+		}
+		require.Len(t, names(t, folder), programs*files)
+		require.Len(t, texts, programs*files)
+	}
+}
+
+// putNew writes a file under the first free name.
+func putNew(folder, text string) error {
+	f, err := Create(filepath.Join(folder, "1"))
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := f.WriteString(text); err != nil {
+		return err
+	}
+	for i := 1; ; i++ {
+		if err := f.CommitNew(filepath.Join(folder, fmt.Sprint(i))); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+}
+
+// Where there are no links a name is claimed with an empty file, and given back if it
+// cannot be used.
+func TestClaim(t *testing.T) {
+	folder := t.TempDir()
+	a, b := filepath.Join(folder, "a"), filepath.Join(folder, "b")
+	require.NoError(t, os.WriteFile(a, []byte("x"), 0o600))
+	require.NoError(t, claim(a, b))
+	require.Equal(t, "x", read(t, b))
+	require.ErrorIs(t, claim(b, b), fs.ErrExist)
+	require.ErrorIs(t, claim(filepath.Join(folder, "none"), a), fs.ErrNotExist)
+	require.Equal(t, []string{"b"}, names(t, folder))
 }
 
 func TestFolderInTheWay(t *testing.T) {
@@ -108,7 +175,7 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, os.Chtimes(filepath.Join(folder, ".out.png.0123abcd.sdgo.tmp"), old, old))
 	f := create(t, filepath.Join(folder, "out.png"), "x")
 	Sweep(folder)
-	require.Equal(t, []string{".0123abcd.sdgo.tmp.png", ".d.0123abcd.sdgo.tmp", filepath.Base(f.Name()), ".out.png.tmp", "out.png"}, names(t, folder))
+	require.ElementsMatch(t, []string{".0123abcd.sdgo.tmp.png", ".d.0123abcd.sdgo.tmp", filepath.Base(f.Name()), ".out.png.tmp", "out.png"}, names(t, folder))
 	require.NoError(t, f.Commit())
 	require.Equal(t, "x", read(t, filepath.Join(folder, "out.png")))
 	Sweep(filepath.Join(folder, "none"))

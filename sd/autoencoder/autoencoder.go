@@ -33,11 +33,13 @@ type Autoencoder interface {
 type Encoding struct {
 	mean      tensor.Tensor
 	deviation []float32 // of each element; nil is 0
-	scale     float32   // to the denoiser's scale
+	scaling   scaling   // to the denoiser's scale
 }
 
 // Exactly is the encoding to one latent, in the denoiser's scale.
-func Exactly(latent tensor.Tensor) Encoding { return Encoding{mean: latent, scale: 1} }
+func Exactly(latent tensor.Tensor) Encoding {
+	return Encoding{mean: latent, scaling: scaling{scale: 1}}
+}
 
 // Sample draws a latent in the denoiser's scale, as AUTOMATIC1111, diffusers and
 // stable-diffusion.cpp do. noise is not used where there is only one.
@@ -48,17 +50,17 @@ func (e Encoding) Sample(noise sampler.Noise) tensor.Tensor {
 	z := e.mean.Like()
 	noise.Normal(z.Data)
 	for i, eps := range z.Data {
-		z.Data[i] = (e.mean.Data[i] + e.deviation[i]*eps) * e.scale
+		z.Data[i] = e.mean.Data[i] + e.deviation[i]*eps
 	}
+	e.scaling.in(z.Data)
 	return z
 }
 
 // Mean is the middle of the distribution, in the denoiser's scale.
 func (e Encoding) Mean() tensor.Tensor {
 	z := e.mean.Like()
-	for i, v := range e.mean.Data {
-		z.Data[i] = v * e.scale
-	}
+	copy(z.Data, e.mean.Data)
+	e.scaling.in(z.Data)
 	return z
 }
 

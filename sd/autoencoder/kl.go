@@ -42,6 +42,10 @@ func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
 // Factor is the downsampling factor.
 func (a *KL) Factor() int { return a.config.Factor() }
 
+// OwnLatents reports whether the latents have a mean and a deviation of their own, for
+// which there are no tiny autoencoders.
+func (a *KL) OwnLatents() bool { return a.config.Mean != nil || a.config.Shift != 0 }
+
 // CanEncode reports whether the file has an encoder.
 func (a *KL) CanEncode() bool { return a.encoder.net != nil }
 
@@ -54,9 +58,8 @@ func (a *KL) Encoder() *engine.Network { return a.encoder.net }
 // Decode decodes a latent in the denoiser's scale.
 func (a *KL) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
 	z := latent.Like()
-	for i, v := range latent.Data {
-		z.Data[i] = v / a.config.ScaleFactor
-	}
+	copy(z.Data, latent.Data)
+	scalingOf(a.config).out(z.Data)
 	return a.decoder.decode(ctx, z, done)
 }
 
@@ -66,7 +69,7 @@ func (a *KL) Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, error)
 	if err != nil {
 		return Encoding{}, err
 	}
-	e := Encoding{mean, make([]float32, len(mean.Data)), a.config.ScaleFactor}
+	e := Encoding{mean, make([]float32, len(mean.Data)), scalingOf(a.config)}
 	for i, v := range logVariance.Data {
 		e.deviation[i] = float32(math.Exp(0.5 * min(max(float64(v), -30), 20)))
 	}

@@ -54,9 +54,12 @@ func New(h *engine.Host, c convert.TextConfig, t *tokenizer.Tokenizer) (*Encoder
 // Network is the encoder's network.
 func (e *Encoder) Network() *engine.Network { return e.net }
 
+// commaBacktrack is AUTOMATIC1111's default of its "Prompt word wrap length limit".
+const commaBacktrack = 20
+
 // Chunks are a text's chunks of tokens; the encoder runs once for each.
 func (e *Encoder) Chunks(segments []prompt.Segment) ([]prompt.Chunk, error) {
-	return prompt.Chunks(segments, e.tokenizer, prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding})
+	return prompt.Chunks(segments, e.tokenizer, prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding, CommaBacktrack: commaBacktrack, WebUIBreak: true})
 }
 
 // Encoding is an encoded text.

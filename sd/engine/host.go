@@ -132,6 +132,12 @@ func Open(name string, o Options, read func() (*convert.Model, error)) (*Host, e
 	// The file of a host that is dropped without Close is closed, too. Networks free
 	// themselves, and a running call keeps the host alive (Use).
 	runtime.AddCleanup(h, func(w *convert.Model) { w.Close() }, weights)
+	for _, text := range weights.Warnings {
+		if err := h.Warn("%s: %s", name, text); err != nil {
+			weights.Close()
+			return nil, err
+		}
+	}
 	return h, nil
 }
 

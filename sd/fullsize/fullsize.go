@@ -87,7 +87,8 @@ func pixels() map[string]part {
 	adm := convert.PixelUNetConfig{InChannels: 3, OutChannels: 6, Channels: []int{192, 384, 576, 768}, FirstChannels: 192, NumResBlocks: 3,
 		Attention: []bool{false, true, true, true}, MiddleAttention: true, HeadDim: 64, TimeChannels: 192, EmbedChannels: 768, TimeMLP: 2, Classes: 1000,
 		ScaleShift: true, ResampleBlocks: true, SkipScale: 1, NormGroups: 32, NormMinChannels: 1, NormEps: 1e-5, AttentionNormEps: 1e-5}
-	return map[string]part{"adm-64": {"pixel_unet", "", adm.Params()}}
+	dit := convert.DiTConfig{InChannels: 4, OutChannels: 8, Patch: 2, Width: 1152, Blocks: 28, Heads: 16, Positions: 256, Classes: 1001, TimeChannels: 256}
+	return map[string]part{"adm-64": {"pixel_unet", "", adm.Params()}, "dit-xl-2": {"dit", "", dit.Params()}}
 }
 
 func checkpoint(arch string) ([]part, error) {
@@ -120,7 +121,7 @@ type tensor struct {
 }
 
 // Kinds are the architectures that [Options.Arch] names.
-const Kinds = "sd1, sd2, sdxl, sdxl-refiner, tiny or adm-64"
+const Kinds = "sd1, sd2, sdxl, sdxl-refiner, tiny, adm-64 or dit-xl-2"
 
 // Options say what [Write] writes.
 type Options struct {

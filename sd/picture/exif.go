@@ -17,10 +17,14 @@ import (
 const exifHeader = "Exif\x00\x00"
 
 const (
+	tagDescription = 0x010e
+	tagMake        = 0x010f
+	tagModel       = 0x0110
 	tagOrientation = 0x0112
 	tagExif        = 0x8769 // the offset of the directory that has UserComment
 	tagUserComment = 0x9286
 
+	typeASCII     = 2
 	typeShort     = 3
 	typeLong      = 4
 	typeUndefined = 7
@@ -33,6 +37,7 @@ const maxExif = 4 << 20
 type exif struct {
 	orientation int // 1 to 8; 0 is unknown
 	comment     string
+	graphs      [][2]string // ComfyUI's texts "prompt" and "workflow", which its savers write as names of cameras
 }
 
 // encodeExif makes a big-endian structure that holds a UserComment, byte for byte as
@@ -77,19 +82,7 @@ func decodeExif(data []byte) (e exif, err error) {
 		return e, errors.New("exif: the data ends before its first directory")
 	}
 	var second uint32
-	err = t.directory(t.order.Uint32(data[4:]), func(n entry) error {
-		switch {
-		case n.tag == tagOrientation && n.kind == typeShort && n.count == 1:
-			e.orientation = int(t.order.Uint16(n.value))
-		case n.tag == tagExif && n.kind == typeLong && n.count == 1:
-			second = t.order.Uint32(n.value)
-		}
-		return nil
-	})
-	if err != nil || second == 0 {
-		return e, err
-	}
-	err = t.directory(second, func(n entry) error {
+	comment := func(n entry) error { // in the second directory; Fooocus has it in the first
 		if n.tag != tagUserComment || n.count <= 4 {
 			return nil
 		}
@@ -99,8 +92,41 @@ func decodeExif(data []byte) (e exif, err error) {
 		}
 		e.comment = userComment(data[at:][:n.count], t.order)
 		return nil
+	}
+	err = t.directory(t.order.Uint32(data[4:]), func(n entry) error {
+		switch {
+		case n.tag == tagOrientation && n.kind == typeShort && n.count == 1:
+			e.orientation = int(t.order.Uint16(n.value))
+		case n.kind == typeASCII && (n.tag == tagDescription || n.tag == tagMake || n.tag == tagModel):
+			e.addGraph(t.text(n))
+		case n.tag == tagExif && n.kind == typeLong && n.count == 1:
+			second = t.order.Uint32(n.value)
+		}
+		return comment(n)
 	})
+	if err != nil || second == 0 {
+		return e, err
+	}
+	err = t.directory(second, comment)
 	return e, err
+}
+
+// addGraph adds a text of ComfyUI: "prompt:{…}". Others are of no interest.
+func (e *exif) addGraph(text string) {
+	keyword, value, ok := strings.Cut(text, ":")
+	if keyword = strings.ToLower(keyword); ok && (keyword == "prompt" || keyword == "workflow") && strings.HasPrefix(value, "{") {
+		e.graphs = append(e.graphs, [2]string{keyword, value})
+	}
+}
+
+// text is the value of an entry that is a text of more than four bytes, if it is in the
+// data.
+func (t tiff) text(n entry) string {
+	at := uint64(t.order.Uint32(n.value))
+	if n.count <= 4 || at+uint64(n.count) > uint64(len(t.data)) {
+		return ""
+	}
+	return strings.TrimRight(string(t.data[at:][:n.count]), "\x00")
 }
 
 // tiff is a structure to read.
@@ -138,7 +164,8 @@ func (t tiff) directory(at uint32, visit func(entry) error) error {
 }
 
 // userComment reads a comment, which follows eight bytes that name its encoding:
-// UTF-16, or ASCII, where programs write UTF-8 too. Other encodings return "".
+// UTF-16, or ASCII, where programs write UTF-8 too. Fooocus writes its JSON without these
+// bytes. Other encodings return "".
 func userComment(b []byte, order binary.ByteOrder) string {
 	if len(b) < 8 {
 		return ""
@@ -149,6 +176,10 @@ func userComment(b []byte, order binary.ByteOrder) string {
 		return fromUTF16(text, order)
 	case "ASCII\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00":
 		if text = bytes.TrimRight(text, "\x00 "); utf8.Valid(text) {
+			return string(text)
+		}
+	default:
+		if text = bytes.TrimRight(b, "\x00 "); b[0] == '{' && utf8.Valid(text) {
 			return string(text)
 		}
 	}

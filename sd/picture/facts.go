@@ -21,8 +21,15 @@ type Facts struct {
 	Orientation   int // EXIF's, 1 to 8; 0 if unknown
 
 	// Texts are a PNG file's text chunks; for JPEG and WebP, EXIF's UserComment with
-	// the keyword [Keyword], and JPEG's comments with the keyword "Comment".
+	// the keyword [Keyword], ComfyUI's "prompt" and "workflow" out of EXIF's names of
+	// cameras, and JPEG's comments with the keyword "Comment".
 	Texts []pngtext.Text
+
+	// Broken are the errors of a PNG file's text chunks that are left out because their
+	// checksums are wrong.
+	Broken []error
+
+	alpha bool // whether a PNG file's pixels have it
 }
 
 // Limits of the texts that are read from one file.
@@ -61,6 +68,11 @@ func (f *Facts) addExif(data []byte) error {
 	if e.orientation >= 1 && e.orientation <= 8 {
 		f.Orientation = e.orientation
 	}
+	for _, g := range e.graphs {
+		if err := f.addText(g[0], g[1]); err != nil {
+			return err
+		}
+	}
 	if e.comment == "" {
 		return nil
 	}
@@ -85,14 +97,14 @@ func (f *Facts) addText(keyword, text string) error {
 
 func pngFacts(r io.Reader) (Facts, error) {
 	f := Facts{Format: PNG}
-	// The signature, and the header chunk's length, name, width and height.
-	var head [24]byte
+	// The signature, and the header chunk's length, name, width, height, bits and colour.
+	var head [26]byte
 	n, err := io.ReadFull(r, head[:])
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return f, err
 	}
 	var exif []byte
-	f.Texts, exif, err = pngtext.DecodeAll(io.MultiReader(bytes.NewReader(head[:n]), r))
+	f.Texts, exif, f.Broken, err = pngtext.DecodeAll(io.MultiReader(bytes.NewReader(head[:n]), r))
 	if err != nil {
 		return f, err
 	}
@@ -101,6 +113,7 @@ func pngFacts(r io.Reader) (Facts, error) {
 		return f, errors.New("png: the header chunk with the picture's size is missing")
 	}
 	f.Width, f.Height = int(width), int(height)
+	f.alpha = head[24] == 8 && head[25] == 6 // colour and alpha of a byte each
 	if exif != nil {
 		err = f.addExif(exif)
 	}

@@ -22,25 +22,52 @@ const text = "a café, 猫 🚀\nNegative prompt: blurry\nSteps: 20, Sampler: Eu
 // Files that piexif, which AUTOMATIC1111's web UI uses, and Pillow wrote.
 func TestFactsOfOtherPrograms(t *testing.T) {
 	for name, want := range map[string]Facts{
-		"parameters.jpg":      {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"parameters.webp":     {WebP, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"parameters.png":      {PNG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-utf16le.jpg": {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-utf16be.jpg": {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: text}}},
-		"comment-ascii.jpg":   {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: Keyword, Value: "plain text"}}},
-		"comment-unknown.jpg": {JPEG, 6, 4, 0, nil},
-		"comment.jpg":         {JPEG, 6, 4, 0, []pngtext.Text{{Keyword: "Comment", Value: "as JPEG has it"}}},
-		"orient-5.jpg":        {JPEG, 32, 48, 5, nil},
-		"orient-6.png":        {PNG, 4, 6, 6, nil},
-		"orient-6.webp":       {WebP, 4, 6, 6, nil},
-		"rgb.webp":            {WebP, 6, 4, 0, nil},
-		"alpha.webp":          {WebP, 6, 4, 0, nil},
+		"parameters.jpg":      {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"parameters.webp":     {Format: WebP, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"parameters.png":      {Format: PNG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-utf16le.jpg": {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-utf16be.jpg": {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: text}}},
+		"comment-ascii.jpg":   {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: Keyword, Value: "plain text"}}},
+		"comment-unknown.jpg": {Format: JPEG, Width: 6, Height: 4},
+		"comment.jpg":         {Format: JPEG, Width: 6, Height: 4, Texts: []pngtext.Text{{Keyword: "Comment", Value: "as JPEG has it"}}},
+		"orient-5.jpg":        {Format: JPEG, Width: 32, Height: 48, Orientation: 5},
+		"orient-6.png":        {Format: PNG, Width: 4, Height: 6, Orientation: 6},
+		"orient-6.webp":       {Format: WebP, Width: 4, Height: 6, Orientation: 6},
+		"rgb.webp":            {Format: WebP, Width: 6, Height: 4},
+		"alpha.webp":          {Format: WebP, Width: 6, Height: 4},
 	} {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		require.NoError(t, err)
 		facts, err := ReadFacts(bytes.NewReader(data))
 		require.NoError(t, err, name)
 		require.Equal(t, want, facts, name)
+	}
+}
+
+// ComfyUI's savers write graphs as the names of a camera, Fooocus JSON without the bytes
+// that name an encoding.
+func TestExifOfOtherPrograms(t *testing.T) {
+	b := binary.BigEndian
+	entry := func(out []byte, tag, kind uint16, text string, at int) []byte {
+		return b.AppendUint32(b.AppendUint32(b.AppendUint16(b.AppendUint16(out, tag), kind), uint32(len(text))), uint32(at))
+	}
+	const graph, model, fooocus = "Prompt:{\"1\": 2}\x00", "EOS 5D: {x}\x00", "{\"prompt\": \"猫\"}"
+	const begin = 8 + 2 + 3*12 + 4
+	out := b.AppendUint16(append([]byte("MM\x00\x2a"), 0, 0, 0, 8), 3)
+	out = entry(out, tagMake, typeASCII, graph, begin)
+	out = entry(out, tagModel, typeASCII, model, begin+len(graph))
+	out = b.AppendUint32(b.AppendUint32(b.AppendUint16(b.AppendUint16(out, tagExif), typeLong), 1), uint32(begin+len(graph)+len(model)))
+	out = append(b.AppendUint32(out, 0), graph+model...)
+	out = entry(b.AppendUint16(out, 1), tagUserComment, typeASCII, fooocus, begin+len(graph)+len(model)+2+12+4)
+	out = append(b.AppendUint32(out, 0), fooocus...)
+	f := Facts{Format: WebP}
+	require.NoError(t, f.addExif(out))
+	require.Equal(t, []pngtext.Text{{Keyword: "prompt", Value: "{\"1\": 2}"}, {Keyword: Keyword, Value: fooocus}}, f.Texts)
+	for i := range out { // whatever is cut off or changed, nothing panics
+		_ = (&Facts{}).addExif(out[:i])
+		changed := bytes.Clone(out)
+		changed[i] ^= 0xff
+		_ = (&Facts{}).addExif(changed)
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"image"
+	"image/color"
 	"image/draw"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"io"
+	"slices"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/webp"
@@ -56,6 +57,56 @@ func sniff(head []byte) (kind, bool) {
 		}
 	}
 	return kind{}, false
+}
+
+// others are formats that are not read, for errors, by what their files begin with.
+var others = []struct {
+	name  string
+	looks func(head []byte) bool
+}{
+	{"a TIFF picture", anyPrefix("II*\x00", "MM\x00*", "II+\x00", "MM\x00+")},
+	{"a JPEG XL picture", anyPrefix("\xff\x0a", "\x00\x00\x00\x0cJXL ")},
+	{"a JPEG 2000 picture", anyPrefix("\x00\x00\x00\x0cjP  ", "\xff\x4f\xff\x51")},
+	{"an AVIF picture", isBrand("avif", "avis")},
+	{"a HEIC picture", isBrand("heic", "heix", "hevc", "heim", "heis", "mif1", "msf1")},
+	{"a video", anyPrefix("\x1aE\xdf\xa3", "\x00\x00\x01\xba")},
+	{"a video", isBrand("")},
+	{"a Photoshop document", anyPrefix("8BPS")},
+	{"an OpenEXR picture", anyPrefix("v/1\x01")},
+	{"a Radiance HDR picture", anyPrefix("#?RADIANCE", "#?RGBE")},
+	{"a DDS texture", anyPrefix("DDS ")},
+	{"a QOI picture", anyPrefix("qoif")},
+	{"an icon (.ico)", anyPrefix("\x00\x00\x01\x00", "\x00\x00\x02\x00")},
+	{"a PNM picture", func(head []byte) bool {
+		return len(head) > 2 && head[0] == 'P' && head[1] >= '1' && head[1] <= '7' && (head[2] == ' ' || head[2] == '\n' || head[2] == '\r' || head[2] == '\t')
+	}},
+	{"a PDF document", anyPrefix("%PDF-")},
+	{"a Git LFS pointer, not the picture itself", anyPrefix("version https:/")},
+	{"an HTML page", anyPrefix("<!DOCTYPE html", "<!doctype html", "<html", "<HTML")},
+	{"an SVG drawing or another XML document", anyPrefix("<svg", "<?xml")},
+}
+
+func anyPrefix(prefixes ...string) func([]byte) bool {
+	return func(head []byte) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return startsWith(p)(head) })
+	}
+}
+
+// isBrand recognises the ISO base media format by its brand.
+func isBrand(brands ...string) func([]byte) bool {
+	return func(head []byte) bool {
+		return len(head) >= 12 && string(head[4:8]) == "ftyp" && slices.ContainsFunc(brands, func(b string) bool { return startsWith(b)(head[8:]) })
+	}
+}
+
+// foreign says what a file is that is not read: "not a picture", or its format.
+func foreign(head []byte) string {
+	for _, o := range others {
+		if o.looks(head) {
+			return o.name
+		}
+	}
+	return "not a picture"
 }
 
 // unsupported is the error of a valid picture of a variant that is not supported.
@@ -136,7 +187,8 @@ func gifHeader(r *bufio.Reader) (size image.Point, err error) {
 	return image.Pt(int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))), nil
 }
 
-// decodeGIF decodes the first frame; the rest of the screen is transparent.
+// decodeGIF decodes the first frame. The rest of the screen is as in Pillow: transparent,
+// or, if the frame's palette has nothing transparent, of that palette's first colour.
 func decodeGIF(data []byte, size image.Point) (image.Image, error) {
 	frame, err := gif.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -150,55 +202,14 @@ func decodeGIF(data []byte, size image.Point) (image.Image, error) {
 		return nil, err
 	}
 	screen := image.NewNRGBA(image.Rectangle{Max: size})
+	if p, ok := frame.(*image.Paletted); ok && len(p.Palette) > 0 && !slices.ContainsFunc(p.Palette, isTransparent) {
+		draw.Draw(screen, screen.Rect, image.NewUniform(p.Palette[0]), image.Point{}, draw.Src)
+	}
 	draw.Draw(screen, frame.Bounds(), part, image.Point{}, draw.Src)
 	return screen, nil
 }
 
-// Offsets in a BMP file, whose second header has 40, 108 or 124 bytes
-// (BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER).
-const (
-	bmpHeaderSize  = 14
-	bmpWidth       = bmpHeaderSize + 4
-	bmpHeight      = bmpHeaderSize + 8
-	bmpBits        = bmpHeaderSize + 14
-	bmpCompression = bmpHeaderSize + 16
-)
-
-func isBMP(head []byte) bool {
-	return len(head) >= 10 && head[0] == 'B' && head[1] == 'M' && binary.LittleEndian.Uint32(head[6:]) == 0
-}
-
-func bmpHeader(r *bufio.Reader) (size image.Point, err error) {
-	var head [bmpHeaderSize + 40]byte
-	if _, err := io.ReadFull(r, head[:bmpHeaderSize+4]); err != nil {
-		return size, err
-	}
-	le := binary.LittleEndian
-	if n := le.Uint32(head[bmpHeaderSize:]); n != 40 && n != 108 && n != 124 {
-		return size, unsupported(fmt.Sprintf("a header of %d bytes; 40, 108 and 124 are supported", n))
-	}
-	if _, err := io.ReadFull(r, head[bmpHeaderSize+4:]); err != nil {
-		return size, err
-	}
-	width, height := int64(int32(le.Uint32(head[bmpWidth:]))), int64(int32(le.Uint32(head[bmpHeight:])))
-	size = image.Pt(int(width), int(max(height, -height))) // a negative one counts from the top
-	if bits := le.Uint16(head[bmpBits:]); bits == 16 {
-		return size, unsupported("16 bits a pixel; 1, 2, 4, 8, 24 and 32 are supported")
-	}
-	if c := le.Uint32(head[bmpCompression:]); c == 1 || c == 2 || c == 4 || c == 5 {
-		return size, unsupported(fmt.Sprintf("compression %d; uncompressed pixels are supported", c))
-	}
-	return size, nil
-}
-
-// decodeBMP decodes a BMP file. The fourth byte of its pixels is alpha only where the
-// header has masks that say so; without masks many programs leave it 0.
-func decodeBMP(data []byte, _ image.Point) (image.Image, error) {
-	img, err := bmp.Decode(bytes.NewReader(data))
-	if p, ok := img.(*image.NRGBA); ok && binary.LittleEndian.Uint32(data[bmpCompression:]) == 0 {
-		for i := 3; i < len(p.Pix); i += 4 {
-			p.Pix[i] = 255
-		}
-	}
-	return img, err
+func isTransparent(c color.Color) bool {
+	_, _, _, a := c.RGBA()
+	return a == 0
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"image/color"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,7 @@ func TestModesAgreeWithPillow(t *testing.T) {
 	require.NoError(t, err)
 	var want struct{ Pixels, Refused map[string]string }
 	require.NoError(t, json.Unmarshal(text, &want))
-	require.Len(t, want.Pixels, 39)
+	require.Len(t, want.Pixels, 100)
 	for name, values := range want.Pixels {
 		t.Run(name, func(t *testing.T) {
 			pixels, err := hex.DecodeString(values)
@@ -44,7 +45,7 @@ func TestModesAgreeWithPillow(t *testing.T) {
 			}
 		})
 	}
-	require.Len(t, want.Refused, 8)
+	require.Len(t, want.Refused, 12)
 	for name, words := range want.Refused {
 		_, err := Open(filepath.Join(modes, name))
 		require.ErrorContains(t, err, words)
@@ -65,7 +66,25 @@ func TestSniff(t *testing.T) {
 	}
 }
 
-// A frame smaller than the screen is at its offset; around it is transparency.
+// Formats that are not read are named.
+func TestOtherFormats(t *testing.T) {
+	for head, want := range map[string]string{
+		"II*\x00\x08\x00\x00\x00": "a TIFF picture", "MM\x00*\x00\x00\x00\x08": "a TIFF picture", "\xff\x0a\x00\x00": "a JPEG XL picture",
+		"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a": "a JPEG XL picture", "\x00\x00\x00\x0cjP  \x0d\x0a": "a JPEG 2000 picture",
+		"\x00\x00\x00 ftypavif\x00\x00": "an AVIF picture", "\x00\x00\x00\x18ftypheic\x00\x00": "a HEIC picture", "\x00\x00\x00\x18ftypmif1\x00\x00": "a HEIC picture",
+		"\x00\x00\x00\x18ftypisom\x00\x00": "a video", "\x1aE\xdf\xa3\x01\x00": "a video", "8BPS\x00\x01": "a Photoshop document", "v/1\x01\x02\x00": "an OpenEXR picture",
+		"#?RADIANCE\n": "a Radiance HDR picture", "DDS |\x00": "a DDS texture", "qoif\x00\x00": "a QOI picture", "\x00\x00\x01\x00\x01\x00": "an icon (.ico)",
+		"P6 19 13 255\n": "a PNM picture", "P2\n# x\n": "a PNM picture", "%PDF-1.7\n": "a PDF document",
+		"version https://git-lfs.github.com/spec/v1\n": "a Git LFS pointer, not the picture itself", "<!DOCTYPE html><html>": "an HTML page",
+		"<svg xmlns=\"http://www.w3.org/2000/svg\"/>": "an SVG drawing or another XML document", "Paris": "not a picture", "RIFF....WAVEfmt ": "not a picture",
+	} {
+		_, err := Read(strings.NewReader(head))
+		require.EqualError(t, err, want+": must be PNG, JPEG, WebP, GIF or BMP", "%.20q", head)
+	}
+}
+
+// A frame smaller than the screen is at its offset; around it is its palette's first
+// colour, or transparency, as Pillow has it.
 func TestGIFScreen(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(modes, "palette.gif"))
 	require.NoError(t, err)
@@ -78,7 +97,7 @@ func TestGIFScreen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 23, img.Rect.Dx())
 	require.Equal(t, 15, img.Rect.Dy())
-	require.Zero(t, img.NRGBAAt(2, 5).A)
+	require.Equal(t, color.NRGBA{data[13], data[14], data[15], 255}, img.NRGBAAt(2, 5))
 	for y := range 13 {
 		for x := range 19 {
 			require.Equal(t, whole.NRGBAAt(x, y), img.NRGBAAt(x+3, y+1))

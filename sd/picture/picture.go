@@ -2,7 +2,9 @@
 // (the first frame) and BMP, from untrusted sources too, and applies their EXIF
 // orientation. A file's first bytes choose its decoder. The size that a file claims
 // is checked before memory for it is allocated, and the decoder's result before it is
-// used. The package writes PNG, JPEG and WebP with generation parameters, and reads
+// used. Colours are the file's numbers, as Pillow reads them: of 16 bits the upper eight
+// count, JPEG's markers say how its channels are meant, and what a screen would make of
+// gamma, cICP and ICC profiles is left out, as programs of the field do. The package writes PNG, JPEG and WebP with generation parameters, and reads
 // those back.
 package picture
 
@@ -75,7 +77,7 @@ func checkHeader(r io.Reader) (kind, image.Point, error) {
 	}
 	k, ok := sniff(head)
 	if !ok {
-		return k, image.Point{}, errors.New("not a picture: must be PNG, JPEG, WebP, GIF or BMP")
+		return k, image.Point{}, fmt.Errorf("%s: must be PNG, JPEG, WebP, GIF or BMP", foreign(head))
 	}
 	size, err := k.header(in)
 	if err != nil {

@@ -97,7 +97,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{nil, "not a picture"},
 		{[]byte("a sentence"), "not a picture"},
-		{[]byte("II*\x00\x08\x00\x00\x00"), "not a picture"}, // TIFF
+		{[]byte("II*\x00\x08\x00\x00\x00"), "a TIFF picture: must be PNG"},
 		{good[:30], "damaged"},
 		{good[:60], "damaged png picture of 6x4"},
 		{jpeg[:len(jpeg)/2], "damaged"},

@@ -9,7 +9,8 @@ import (
 // JPEG files and lossy WebP files store colour as luma and chroma, and chroma mostly
 // once for two or four pixels. Upsampling is that of libjpeg and libwebp, which other
 // programs use ("fancy upsampling"): three quarters of the nearest value and one
-// quarter of the next, along each axis. Ratios above two take the nearest value.
+// quarter of the next, along each axis. Ratios above two take the nearest value, and so
+// does libjpeg where a row has no more than two chroma values.
 //
 // The ranges differ: JPEG uses all of 8 bits (JFIF 1.02), WebP (VP8) video range, where
 // black is 16, white 235 and chroma goes from 16 to 240 (ITU-R BT.601).
@@ -31,6 +32,8 @@ func fromYCbCr(out *image.NRGBA, p *image.YCbCr, video bool) error {
 		}
 	}
 	cb, cr := newUpsampler(p.Cb, p.CStride, chroma, across, down), newUpsampler(p.Cr, p.CStride, chroma, across, down)
+	cb.plain = !video && across == 2 && chroma.X <= 2
+	cr.plain = cb.plain
 	for y := range size.Y {
 		luma, to := p.Y[y*p.YStride:][:size.X], out.Pix[y*out.Stride:][:4*size.X]
 		cb.row(top + y)
@@ -75,11 +78,12 @@ type upsampler struct {
 	stride       int
 	size         image.Point
 	across, down int
+	plain        bool  // the nearest value alone
 	line         []int // the row's values between the rows of pix, times 4
 }
 
 func newUpsampler(pix []uint8, stride int, size image.Point, across, down int) *upsampler {
-	return &upsampler{pix, stride, size, across, down, make([]int, size.X)}
+	return &upsampler{pix, stride, size, across, down, false, make([]int, size.X)}
 }
 
 // next returns the chroma index of a pixel, and the neighbouring one that is nearer to it, of n.
@@ -93,7 +97,7 @@ func next(pixel, ratio, n int) (own, beside int) {
 
 func (u *upsampler) row(y int) {
 	own, beside := next(y, u.down, u.size.Y)
-	if u.across > 2 {
+	if u.across > 2 || u.plain {
 		beside = own
 	}
 	near, far := u.pix[own*u.stride:][:u.size.X], u.pix[beside*u.stride:][:u.size.X]
@@ -104,6 +108,9 @@ func (u *upsampler) row(y int) {
 
 func (u *upsampler) at(x int) uint8 {
 	own, beside := next(x, u.across, u.size.X)
+	if u.plain {
+		beside = own
+	}
 	return uint8((3*u.line[own] + u.line[beside] + 8) >> 4)
 }
 

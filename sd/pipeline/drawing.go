@@ -83,13 +83,16 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	d.addStages(r, with, &all)
 	p.Conditioner.Check(&q, &all)
 	p.checkSampling(&d, &all)
+	if p.EditsImages {
+		checkEditing(&q, &all)
+	}
 	if len(all.Problems) > 0 {
 		return d, &all
 	}
 	if d.encodes() && !d.encoder().CanEncode() {
 		return d, ErrNoEncoder
 	}
-	if d.Seed == request.RandomSeed {
+	if d.Random() {
 		d.Seed = int64(rand.Uint32())
 		for i := range d.passes {
 			d.passes[i].drawing.Seed = d.Seed
@@ -103,6 +106,11 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 
 // checkSampling checks that the schedule and the guidance suit the model.
 func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
+	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	if err != nil {
+		e.Join(request.Problemf("ZeroSNR", "%v", err))
+		process = p.Denoiser.Process()
+	}
 	passes := []request.Resolved{d.Resolved}
 	for _, h := range d.passes {
 		passes = append(passes, h.drawing.Resolved)
@@ -115,7 +123,7 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 		if q.Schedule.Sigmas == nil { // unknown
 			continue
 		}
-		if err := q.Schedule.Check(p.Denoiser.Process()); err != nil {
+		if err := q.Schedule.Check(process); err != nil {
 			e.Join(request.Problemf(field, "%v", err))
 		}
 	}
@@ -124,6 +132,12 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	}
 	answers := d.Guide.Guider.Answers
 	switch {
+	case p.EmbedsGuidance && d.Guider != "cfg":
+		e.Add("Guider", "must be cfg: the guidance scale is an input of the model, got %s", d.Guider)
+	case p.EmbedsGuidance && len(d.GuiderOptions) > 0:
+		e.Add("GuiderOptions", "must be empty: the guidance scale is an input of the model")
+	case p.EmbedsGuidance && d.Sampler.CFGPP:
+		e.Add("Sampler", "%s brings its own guidance, which does not go with a model whose input the guidance scale is", d.Sampler.Name)
 	case p.EditsImages && d.Guider != "cfg" && d.Guider != editing:
 		e.Add("Guider", "must be %s, which a model for editing pictures has of its own, got %s", editing, d.Guider)
 	case !p.EditsImages && slices.Contains(answers, sampler.AnswerImage):
@@ -131,6 +145,14 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	case slices.Contains(answers, sampler.AnswerPerturbed) && !p.Denoiser.Perturbs():
 		e.Add("Guider", "%s needs perturbed attention, which the model's network does not have", d.Guider)
 	}
+}
+
+// processOf is a denoiser's process, with zero terminal SNR if a request asks for that.
+func processOf(d Denoiser, zeroSNR bool) (*sampler.Process, error) {
+	if !zeroSNR {
+		return d.Process(), nil
+	}
+	return d.Process().ZeroTerminalSNR()
 }
 
 // attach finds the models that a request names.
@@ -146,6 +168,8 @@ func (p *Pipeline) attach(d *Drawing, with Attached, e *request.Error) {
 			e.Add("TAESD", "no tiny autoencoder %.80q is attached", d.TAESD)
 		} else if err := d.taesd.Fits(p.Denoiser.Latent(p.Defaults.Align, p.Defaults.Align)[0], p.Autoencoder.Factor()); err != nil {
 			e.Add("TAESD", "%v", err)
+		} else if a, ok := p.Autoencoder.(interface{ OwnLatents() bool }); ok && a.OwnLatents() {
+			e.Add("TAESD", "the model's latents have their own mean and deviation, for which there is no tiny autoencoder")
 		}
 	}
 	d.passes = nil
@@ -217,7 +241,9 @@ func (d Drawing) event(e request.Event) error {
 func (d Drawing) params(seed int64, passes int) request.Params {
 	q := d.Resolved
 	q.Hires = q.Hires[:passes]
-	return q.Params(d.model.Host.Name, seed)
+	p := q.Params(d.model.Host.Name, seed)
+	p.Parts = d.model.Parts
+	return p
 }
 
 // latent is a tensor of zeros for the latent of the drawing's picture.

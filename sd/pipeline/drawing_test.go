@@ -114,8 +114,8 @@ func TestPhasesBetween(t *testing.T) {
 	one := func(values ...float32) *Condition {
 		return &Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{len(values), 1}, Data: values}}}
 	}
-	a := []encoded{{2, one(0), nil}, {6, one(1), nil}}
-	b := []encoded{{3, one(4, 8), nil}, {6, one(9), nil}}
+	a := []encoded{{until: 2, cond: one(0)}, {until: 6, cond: one(1)}}
+	b := []encoded{{until: 3, cond: one(4, 8)}, {until: 6, cond: one(9)}}
 	var until []int
 	var values [][]float32
 	for _, p := range between(a, b, *one(-1), 0.25) {

@@ -149,7 +149,11 @@ type run struct {
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
 // it holds the memory of one phase: none comes back.
 func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
-	model, err := sampler.Precondition(p.Denoiser.Process(), prediction)
+	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	if err != nil {
+		return nil, err
+	}
+	model, err := sampler.Precondition(process, prediction)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +180,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if !p.LearnsVariance {
 				spread = nil
 			}
-			current, answers = next, p.model(evaluator, r.shape, cache, spread, ask(guidance, phases[next].Conditions(), s)...)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -209,8 +213,11 @@ func ask(g sampler.Guidance, c Conditions, s start) []answer {
 }
 
 // guidance is the drawing's, or that between three answers of models that edit
-// pictures.
+// pictures, or none where it is an input.
 func (p *Pipeline) guidance(d Drawing) (sampler.Guidance, error) {
+	if p.EmbedsGuidance {
+		return d.Guide.Guider.With(1, nil)
+	}
 	if !p.EditsImages {
 		return d.Guide, nil
 	}
@@ -260,13 +267,15 @@ func condition(c *Condition, s start, seen bool) Condition {
 // stepMemory is what a step of n pictures takes beside the weights, in bytes.
 func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error) {
 	d := t.d
-	answers := 1
+	var needs []sampler.Answer
 	if g, err := p.guidance(d); err == nil {
-		answers = max(1, len(g.Needs(d.Sampler.CFGPP)))
+		needs = g.Needs(d.Sampler.CFGPP)
 	}
+	answers := max(1, len(needs))
 	var largest Condition
 	for _, phase := range t.c.phases {
 		c := phase.Conditions()
+		answers = max(answers, composedAnswers(needs, c.And))
 		for _, one := range []*Condition{c.Cond, c.Uncond} {
 			if one != nil && elements(*one) > elements(largest) {
 				largest = *one

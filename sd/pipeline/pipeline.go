@@ -21,6 +21,7 @@ type Pipeline struct {
 	Denoiser    Denoiser
 	Autoencoder autoencoder.Autoencoder
 	Defaults    request.Defaults
+	Parts       request.Parts // files in place of the model's own networks, for the parameters of pictures
 
 	// Check checks what the family itself asks of a request, and may change what the
 	// family has no use for.
@@ -36,6 +37,10 @@ type Pipeline struct {
 	// sampling. The denoiser then answers three times, for nothing, for the picture,
 	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).
 	EditsImages bool
+
+	// EmbedsGuidance says that the guidance scale is one of the inputs of a condition. The
+	// denoiser then answers once (Meng et al. 2023, arXiv:2210.03142).
+	EmbedsGuidance bool
 
 	// Output says what the autoencoder's pixels are: the zero value is pictures.
 	Output Output
@@ -95,6 +100,17 @@ type Condition struct {
 // Conditions are those of one phase; nil where no answer is asked for.
 type Conditions struct {
 	Cond, Uncond *Condition
+
+	// And are several conditions in place of Cond, which is the first of them, or one
+	// with a weight. They have the same shapes.
+	And []Weighted
+}
+
+// Weighted is one of the conditions of composable diffusion (Liu et al. 2022,
+// arXiv:2206.01714).
+type Weighted struct {
+	Condition *Condition
+	Weight    float64
 }
 
 // Phase is what guides the steps up to Until, counted from 1, after the phase before.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/prompt"
@@ -37,49 +39,98 @@ type Text interface {
 type Prompts struct{ Text }
 
 // Check checks all prompts: their grammar, and how much text they are in all of a
-// request's phases.
+// request's passes.
 func (p Prompts) Check(q *request.Resolved, e *request.Error) {
 	p.Text.Check(q, e)
-	steps := []int{1}
+	passes := []passSteps{{prompt.Pass{Steps: 1}, 1}}
 	if q.Steps > 0 && q.Steps <= request.MaxSteps {
-		steps[0] = q.StepsToMake()
+		passes[0] = stepsOf(q)
 	}
-	for _, h := range q.Hires {
-		if h.Strength > 0 && h.Steps > 0 && h.Steps <= request.MaxSteps && h.Steps != steps[len(steps)-1] {
-			steps = append(steps, h.Steps)
+	for i := range q.Hires {
+		if h := &q.Hires[i]; h.Strength > 0 && h.Steps > 0 && h.Steps <= request.MaxSteps {
+			passes = append(passes, stepsOf(&h.Request))
 		}
 	}
-	for _, f := range []struct{ field, text string }{{"Prompt", q.Prompt}, {"NegativePrompt", q.NegativePrompt}} {
-		e.Join(inField(p.checkPrompt(f.text, steps), f.field))
-	}
+	e.Join(inField(p.checkComposed(q.Prompt, passes), "Prompt"))
+	e.Join(inField(p.checkPrompt([]prompt.Part{{Text: q.NegativePrompt, Weight: 1}}, passes), "NegativePrompt"))
 	if t := q.Interpolate; t != nil && t.Prompt != nil {
-		e.Join(inField(p.checkPrompt(*t.Prompt, steps), "Interpolate.Prompt"))
+		e.Join(inField(p.checkComposed(*t.Prompt, passes), "Interpolate.Prompt"))
 	}
 }
 
-// checkPrompt checks a prompt that is drawn with so many steps, and then again
-// with others.
-func (p Prompts) checkPrompt(text string, steps []int) error {
+// passSteps are the steps of a pass, of which so many are made.
+type passSteps struct {
+	prompt.Pass
+	made int
+}
+
+// stepsOf are those of a request or of one of its hires passes. As in AUTOMATIC1111,
+// prompts that change count all steps of the request, from the first one that is made on:
+// with a picture to begin with, the last of them are never reached.
+func stepsOf(q *request.Resolved) passSteps {
+	n := q.Steps
+	if q.StepsMade > 0 {
+		n = q.StepsMade
+	}
+	return passSteps{prompt.Pass{Steps: n, Index: q.Pass, Before: q.StepsBefore}, max(1, q.StepsToMake())}
+}
+
+// schedule is what a text becomes. What is not reached is left out: the last text of
+// those that are made reaches to the end.
+func (s passSteps) schedule(text string) ([]prompt.Entry, error) {
+	all, err := prompt.SchedulePass(text, s.Pass)
+	for i := range all {
+		if all[i].Until >= s.made {
+			all[i].Until = s.Steps
+			return all[:i+1], err
+		}
+	}
+	return all, err
+}
+
+// checkComposed checks a prompt that AND may compose.
+func (p Prompts) checkComposed(text string, passes []passSteps) error {
+	parts, err := prompt.Compose(text)
+	if err != nil {
+		return err
+	}
+	return p.checkPrompt(parts, passes)
+}
+
+// composes reports whether parts are more than a prompt.
+func composes(parts []prompt.Part) bool {
+	return len(parts) > 1 || len(parts) == 1 && parts[0].Weight != 1
+}
+
+func composesText(text string) bool {
+	parts, err := prompt.Compose(text)
+	return err == nil && composes(parts)
+}
+
+// checkPrompt checks a prompt that is drawn in some passes.
+func (p Prompts) checkPrompt(parts []prompt.Part, passes []passSteps) error {
 	seen := map[string]bool{}
 	encoded, phases := 0, 0
-	for _, n := range steps {
-		entries, err := prompt.Schedule(text, n)
-		if err != nil {
-			return err
-		}
-		phases += len(entries)
-		for _, entry := range entries {
-			if seen[entry.Text] {
-				continue
-			}
-			seen[entry.Text] = true
-			chunks, err := p.Chunks(entry.Text)
+	for _, pass := range passes {
+		for _, part := range parts {
+			entries, err := pass.schedule(part.Text)
 			if err != nil {
 				return err
 			}
-			if encoded += chunks; encoded > maxEncoded {
-				what := fmt.Sprintf("chunks of tokens in the first %d of the different texts of %d phases", len(seen), phases)
-				return &prompt.LimitError{What: what, Got: encoded, Max: maxEncoded}
+			phases += len(entries)
+			for _, entry := range entries {
+				if seen[entry.Text] {
+					continue
+				}
+				seen[entry.Text] = true
+				chunks, err := p.Chunks(entry.Text)
+				if err != nil {
+					return err
+				}
+				if encoded += chunks; encoded > maxEncoded {
+					what := fmt.Sprintf("chunks of tokens in the first %d of the different texts of %d phases", len(seen), phases)
+					return &prompt.LimitError{What: what, Got: encoded, Max: maxEncoded}
+				}
 			}
 		}
 	}
@@ -91,6 +142,9 @@ func (p Prompts) checkPrompt(text string, steps []int) error {
 // is on the way to.
 func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error) {
 	defer p.Idle()
+	if t := q.Interpolate; t != nil && t.Prompt != nil && needs.Cond && (composesText(q.Prompt) || composesText(*t.Prompt)) {
+		needs.Uncond = true // whatever the weights are on the way
+	}
 	own, err := p.encode(ctx, q, q.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, err
@@ -98,7 +152,7 @@ func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Step
 	var all []Phase
 	if t := q.Interpolate; t == nil || t.Prompt == nil {
 		for _, e := range own {
-			all = append(all, Phase{e.until, func() Conditions { return Conditions{e.cond, e.uncond} }})
+			all = append(all, Phase{e.until, func() Conditions { return Conditions{Cond: e.cond, Uncond: e.uncond, And: e.and} }})
 		}
 		return all, nil
 	}
@@ -117,16 +171,26 @@ func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Step
 type encoded struct {
 	until        int
 	cond, uncond *Condition
+	and          []Weighted
 }
 
-// encode encodes a prompt and the negative one.
+// encode encodes a prompt and the negative one, which AND does not split.
 func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, steps Steps, needs Needs, memo Memo) (all []encoded, err error) {
-	made := q.StepsToMake()
-	cond, err := prompt.Schedule(text, made)
+	parts, err := prompt.Compose(text)
 	if err != nil {
 		return nil, inField(err, "Prompt")
 	}
-	uncond, err := prompt.Schedule(q.NegativePrompt, made)
+	if needs.Cond && composes(parts) && withoutCondition(weightsOf(parts)) != 0 {
+		needs.Uncond = true
+	}
+	pass := stepsOf(q)
+	conds := make([][]prompt.Entry, len(parts))
+	for i, part := range parts {
+		if conds[i], err = pass.schedule(part.Text); err != nil {
+			return nil, inField(err, "Prompt")
+		}
+	}
+	uncond, err := pass.schedule(q.NegativePrompt)
 	if err != nil {
 		return nil, inField(err, "NegativePrompt")
 	}
@@ -144,28 +208,52 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, s
 		return c, nil
 	}
 	before := 0
-	for i, k := 0, 0; i < len(cond) && k < len(uncond); {
-		e := encoded{until: min(cond[i].Until, uncond[k].Until)}
-		reached := steps.Reaches(before, e.until)
+	for _, until := range changes(append(conds, uncond)) {
+		e := encoded{until: until}
+		reached := steps.Reaches(before, until)
 		if reached && needs.Cond {
-			if e.cond, err = one(0, cond[i].Text); err != nil {
-				return nil, inField(err, "Prompt")
+			for i, part := range parts {
+				c, err := one(0, textAt(conds[i], until))
+				if err != nil {
+					return nil, inField(err, "Prompt")
+				}
+				e.and = append(e.and, Weighted{c, part.Weight})
+			}
+			if e.cond = e.and[0].Condition; composes(parts) {
+				alike(e.and)
+			} else {
+				e.and = nil
 			}
 		}
 		if reached && needs.Uncond {
-			if e.uncond, err = one(1, uncond[k].Text); err != nil {
+			if e.uncond, err = one(1, textAt(uncond, until)); err != nil {
 				return nil, inField(err, "NegativePrompt")
 			}
 		}
-		all, before = append(all, e), e.until
-		if cond[i].Until == e.until {
-			i++
-		}
-		if uncond[k].Until == e.until {
-			k++
-		}
+		all, before = append(all, e), until
 	}
 	return all, nil
+}
+
+// changes are the steps after which one of some texts changes, and the last one.
+func changes(all [][]prompt.Entry) []int {
+	ends := map[int]bool{}
+	for _, entries := range all {
+		for _, e := range entries {
+			ends[e.Until] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ends))
+}
+
+// textAt is the text of the step until.
+func textAt(entries []prompt.Entry, until int) string {
+	for _, e := range entries {
+		if until <= e.Until {
+			return e.Text
+		}
+	}
+	return entries[len(entries)-1].Text
 }
 
 // between mixes two lists of phases, which may change after different steps.
@@ -174,12 +262,17 @@ func between(a, b []encoded, empty Condition, t float32) (all []Phase) {
 		until := min(a[i].until, b[k].until)
 		cond, other := a[i].cond, b[k].cond
 		uncond := a[i].uncond // the same, but for its changes, which are in both
+		and, others := a[i].and, b[k].and
 		all = append(all, Phase{until, func() Conditions {
-			if cond == nil || t == 0 {
-				return Conditions{cond, uncond}
+			switch {
+			case cond == nil || t == 0:
+				return Conditions{Cond: cond, Uncond: uncond, And: and}
+			case and != nil || others != nil:
+				both := betweenParts(cond, other, and, others, empty, t)
+				return Conditions{Cond: both[0].Condition, Uncond: uncond, And: both}
 			}
 			mixed := mix(*cond, *other, empty, t)
-			return Conditions{&mixed, uncond}
+			return Conditions{Cond: &mixed, Uncond: uncond}
 		}})
 		if a[i].until == until {
 			i++

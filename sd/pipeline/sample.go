@@ -25,7 +25,10 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	process := p.Denoiser.Process()
+	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
 	sigmas, err := d.Schedule.Sigmas(process, d.Steps)
 	if err != nil {
 		return tensor.Tensor{}, err

@@ -3,7 +3,9 @@
 // AUTOMATIC1111's layout).
 //
 // It follows the PNG specification, third edition, sections 11.3.3.2 to
-// 11.3.3.4: tEXt (Latin-1), zTXt (Latin-1, compressed) and iTXt (UTF-8). The
+// 11.3.3.4: tEXt (Latin-1), zTXt (Latin-1, compressed) and iTXt (UTF-8). Programs
+// such as stable-diffusion.cpp write UTF-8 in tEXt, too, so what is UTF-8 is read as
+// that, and is never written as Latin-1. The
 // reader never decodes pixels, and reads at most a few megabytes of text, however
 // large the file claims to be.
 package pngtext
@@ -70,7 +72,8 @@ func Encode(w io.Writer, img image.Image, texts ...Text) error {
 }
 
 // encodeText makes a tEXt chunk where Latin-1 can hold the text and an
-// uncompressed iTXt chunk where it cannot, as Pillow's PngInfo.add_text does.
+// uncompressed iTXt chunk where it cannot, as Pillow's PngInfo.add_text does, or where
+// its Latin-1 could be read as UTF-8.
 func encodeText(t Text) ([]byte, error) {
 	keyword, ok := latin1(t.Keyword)
 	if !ok || len(keyword) < 1 || len(keyword) > 79 {
@@ -81,7 +84,7 @@ func encodeText(t Text) ([]byte, error) {
 		return nil, fmt.Errorf("png: text %q must have at most %d bytes, got %d", t.Keyword, maxText, len(value))
 	}
 	kind, body := "tEXt", append(keyword, 0)
-	if text, ok := latin1(value); ok {
+	if text, ok := latin1(value); ok && (len(text) == len(value) || !utf8.Valid(text)) {
 		body = append(body, text...)
 	} else {
 		kind = "iTXt"
@@ -108,14 +111,26 @@ func latin1(s string) ([]byte, bool) {
 // pixels too. A broken or too large text chunk is an error; other chunks are
 // skipped.
 func Decode(r io.Reader) ([]Text, error) {
-	texts, _, err := DecodeAll(r)
+	texts, _, broken, err := DecodeAll(r)
+	if err == nil && len(broken) > 0 {
+		return nil, broken[0]
+	}
 	return texts, err
 }
 
 // DecodeAll returns the text chunks as [Decode] does, and the body of the eXIf
-// chunk (section 11.3.4.5), nil if there is none.
-func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
+// chunk (section 11.3.4.5), nil if there is none. Of a chunk whose checksum is wrong it
+// returns the error in broken and goes on after it, as the PNG specification
+// (section 13.1) has it for chunks that are not critical.
+func DecodeAll(r io.Reader) (texts []Text, exif []byte, broken []error, err error) {
 	left := MaxTexts
+	wrong := func(err error) error {
+		if len(broken) == maxTexts {
+			return err
+		}
+		broken = append(broken, err)
+		return nil
+	}
 	err = chunks(r, func(kind string) bool { return kind == "eXIf" || isText(kind) }, func(kind string, body []byte) error {
 		if kind == "eXIf" {
 			exif = body
@@ -131,11 +146,11 @@ func DecodeAll(r io.Reader) (texts []Text, exif []byte, err error) {
 		left -= len(text.Value)
 		texts = append(texts, text)
 		return nil
-	})
+	}, wrong)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return texts, exif, nil
+	return texts, exif, broken, nil
 }
 
 // Exif returns the body of the eXIf chunk, nil if there is none. It reads no text.
@@ -143,14 +158,15 @@ func Exif(r io.Reader) (exif []byte, err error) {
 	err = chunks(r, func(kind string) bool { return kind == "eXIf" }, func(_ string, body []byte) error {
 		exif = body
 		return nil
-	})
+	}, func(err error) error { return err })
 	return exif, err
 }
 
 func isText(kind string) bool { return kind == "tEXt" || kind == "zTXt" || kind == "iTXt" }
 
-// chunks calls visit with the chunks whose kind is selected, and skips the others.
-func chunks(r io.Reader, selected func(kind string) bool, visit func(kind string, body []byte) error) error {
+// chunks calls visit with the chunks whose kind is selected, and skips the others. It
+// calls wrong with the error of one whose checksum is not that of its contents.
+func chunks(r io.Reader, selected func(kind string) bool, visit func(kind string, body []byte) error, wrong func(error) error) error {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:]) != Signature {
 		return ErrNotPNG
@@ -174,10 +190,14 @@ func chunks(r io.Reader, selected func(kind string) bool, visit func(kind string
 			return fmt.Errorf("png: a %s chunk must have at most %d bytes, got %d", kind, maxText, length)
 		}
 		body, err := readBody(r, kind, int64(length))
-		if err != nil {
-			return err
+		var checksum *checksumError
+		switch {
+		case errors.As(err, &checksum):
+			err = wrong(err)
+		case err == nil:
+			err = visit(kind, body)
 		}
-		if err := visit(kind, body); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -192,9 +212,19 @@ func readBody(r io.Reader, kind string, length int64) ([]byte, error) {
 	}
 	body, sum := b.Bytes()[:length], binary.BigEndian.Uint32(b.Bytes()[length:])
 	if crc := crc32.Update(crc32.ChecksumIEEE([]byte(kind)), crc32.IEEETable, body); crc != sum {
-		return nil, fmt.Errorf("png: a %s chunk's checksum is %08x, its contents have %08x", kind, sum, crc)
+		return nil, &checksumError{kind, sum, crc}
 	}
 	return body, nil
+}
+
+// checksumError is of a chunk whose checksum is not that of its contents.
+type checksumError struct {
+	kind      string
+	sum, want uint32
+}
+
+func (e *checksumError) Error() string {
+	return fmt.Sprintf("png: a %s chunk's checksum is %08x, its contents have %08x", e.kind, e.sum, e.want)
 }
 
 // decodeText reads a text of at most this many bytes.
@@ -208,13 +238,13 @@ func decodeText(kind string, body []byte, most int) (t Text, err error) {
 	}
 	switch kind {
 	case "tEXt":
-		t.Value, err = fromLatin1(rest, most)
+		t.Value, err = decodePlain(rest, most)
 	case "zTXt":
 		if len(rest) < 1 || rest[0] != 0 {
 			return t, errors.New("an unknown compression method")
 		}
 		if rest, err = inflate(rest[1:], most); err == nil {
-			t.Value, err = fromLatin1(rest, most)
+			t.Value, err = decodePlain(rest, most)
 		}
 	case "iTXt":
 		t.Value, err = decodeInternational(rest, most)
@@ -270,6 +300,18 @@ func inflate(b []byte, most int) ([]byte, error) {
 		return nil, tooMuch(len(out), most)
 	}
 	return out, nil
+}
+
+// decodePlain reads what should be Latin-1, and is UTF-8 where it can be: hardly any
+// other text is.
+func decodePlain(b []byte, most int) (string, error) {
+	if !utf8.Valid(b) {
+		return fromLatin1(b, most)
+	}
+	if len(b) > most {
+		return "", tooMuch(len(b), most)
+	}
+	return string(b), nil
 }
 
 // fromLatin1 converts Latin-1 to UTF-8, where its upper half takes two bytes.

@@ -63,6 +63,41 @@ func TestChunkKinds(t *testing.T) {
 	require.Equal(t, []Text{{"a", "café"}, {"b", "grün"}, {"c", "猫"}, {"d", "犬"}}, texts)
 }
 
+// Programs write UTF-8 in tEXt and zTXt, where it should be Latin-1. Our own Latin-1 is
+// never such.
+func TestUTF8InPlainTexts(t *testing.T) {
+	texts, err := Decode(bytes.NewReader(file(chunk("tEXt", []byte("a\x00猫, é")), chunk("zTXt", append([]byte("b\x00\x00"), deflated("犬")...)), chunk("tEXt", []byte("c\x00\xc3(")))))
+	require.NoError(t, err)
+	require.Equal(t, []Text{{"a", "猫, é"}, {"b", "犬"}, {"c", "Ã("}}, texts)
+	for value, kind := range map[string]string{"plain": "tEXt", "café": "tEXt", "Ã©": "iTXt", "猫": "iTXt"} {
+		var b bytes.Buffer
+		require.NoError(t, Encode(&b, image.NewNRGBA(image.Rect(0, 0, 1, 1)), Text{"a", value}))
+		require.Contains(t, b.String(), kind, value)
+		texts, err := Decode(&b)
+		require.NoError(t, err)
+		require.Equal(t, []Text{{"a", value}}, texts)
+	}
+	_, err = Decode(bytes.NewReader(file(chunk("tEXt", []byte("a\x00"+strings.Repeat("é", maxText/2-1))), chunk("tEXt", []byte("b\x00"+strings.Repeat("é", maxText/2-1))), chunk("tEXt", []byte("c\x00猫猫")))))
+	require.ErrorContains(t, err, "a text of 6 bytes")
+}
+
+// A text whose checksum is wrong is left out where that can be said.
+func TestBrokenTextsAreLeftOut(t *testing.T) {
+	broken := file(chunk("tEXt", []byte("a\x00b")), chunk("tEXt", []byte("c\x00d")))
+	broken[len(Signature)+9] ^= 1
+	texts, exif, wrong, err := DecodeAll(bytes.NewReader(broken))
+	require.NoError(t, err)
+	require.Nil(t, exif)
+	require.Equal(t, []Text{{"c", "d"}}, texts)
+	require.Len(t, wrong, 1)
+	require.ErrorContains(t, wrong[0], "png: a tEXt chunk's checksum is ")
+
+	one := chunk("tEXt", []byte("a\x00b"))
+	one[8] ^= 1
+	_, _, _, err = DecodeAll(bytes.NewReader(file(bytes.Repeat(one, maxTexts+1))))
+	require.ErrorContains(t, err, "checksum")
+}
+
 func TestRefused(t *testing.T) {
 	broken := file(chunk("tEXt", []byte("a\x00b")))
 	broken[len(Signature)+9] ^= 1

@@ -7,8 +7,9 @@
 //	BREAK           the rest starts a new chunk
 //	<kind:name:arg> an extra network, as in <lora:name:0.8>: removed from the text and returned
 //	[a:b:0.4]       a, and b after 40 % of the steps; [a|b] alternates. See Schedule, which runs before Parse.
+//	a AND b :0.7    two prompts, the second of weight 0.7. See Compose, which runs before Schedule.
 //
-// Unclosed brackets extend to the end; unmatched closing brackets are text. A prompt goes through Parse (text to weighted
+// Unclosed brackets extend to the end; unmatched closing brackets are text. A prompt goes through Compose, Schedule, Parse (text to weighted
 // segments), Chunks (segments to token ids, 75 at a time) and, after the text encoder, ApplyWeights. The reference is
 // AUTOMATIC1111's stable-diffusion-webui 1.10 (modules prompt_parser, extra_networks, sd_hijack_clip and sd_emphasis);
 // Options says where stable-diffusion.cpp differs.
@@ -24,7 +25,7 @@ const (
 
 // LimitError says that a prompt exceeds one of this package's limits.
 type LimitError struct {
-	What     string // "bytes", "nested brackets", "chunks of tokens", "steps" or "bytes of scheduled text"
+	What     string // "bytes", "nested brackets", "chunks of tokens", "steps", "bytes of scheduled text" or "prompts joined by AND"
 	Got, Max int    // Got may be lower than the real number: counting stops beyond Max
 }
 

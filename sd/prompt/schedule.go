@@ -28,7 +28,7 @@ type Entry struct {
 //	[from::when]    from, then nothing
 //	[a|b|c]         alternates: another one in each step
 //
-// "when" is a fraction of the steps if it has a decimal point, else a step. Everything nests, in brackets of attention
+// "when" is a fraction of the steps if it has a decimal point, else a number of steps. Everything nests, in brackets of attention
 // too. steps below 1 counts as 1. The entries are in order of Until, and the last one's is steps; a prompt without
 // changes has one entry.
 //
@@ -36,6 +36,21 @@ type Entry struct {
 // is. Where brackets do not balance, the reference sometimes treats a well-formed piece next to them as text, too; here a
 // well-formed piece always works. Errors are *LimitError.
 func Schedule(text string, steps int) ([]Entry, error) {
+	return SchedulePass(text, Pass{Steps: steps})
+}
+
+// Pass is one of the passes that a picture is drawn in: the first, and those of a hires fix. The steps of all of them are
+// counted on: of fractions 0 to 1 is the first pass, 1 to 2 the next one, and with a first pass of 20 steps step 25 is
+// the fifth of the next.
+type Pass struct {
+	Steps  int // of the pass
+	Index  int // 0 for the first
+	Before int // steps of all passes before
+}
+
+// SchedulePass is Schedule for one pass of several. Its entries count the pass's own steps.
+func SchedulePass(text string, pass Pass) ([]Entry, error) {
+	steps := pass.Steps
 	if err := checkLength(text); err != nil {
 		return nil, err
 	}
@@ -43,7 +58,7 @@ func Schedule(text string, steps int) ([]Entry, error) {
 		return nil, &LimitError{What: "steps", Got: steps, Max: maxSteps}
 	}
 	steps = max(steps, 1)
-	s := scheduler{text: text, steps: steps, seen: map[int]*node{}, ends: map[int]bool{steps: true}}
+	s := scheduler{text: text, steps: steps, pass: pass, seen: map[int]*node{}, ends: map[int]bool{steps: true}}
 	nodes, err := s.top()
 	if err != nil {
 		return nil, err
@@ -97,6 +112,7 @@ func (n *node) write(b *strings.Builder, step int) {
 type scheduler struct {
 	text  string
 	steps int
+	pass  Pass
 
 	seen      map[int]*node // by the position of its bracket; nil for a bracket that is text
 	ends      map[int]bool  // steps after which the text changes
@@ -289,7 +305,9 @@ func (s *scheduler) when(at int) (step, end int, ok bool) {
 		return 0, 0, false
 	}
 	if strings.Contains(number, ".") {
-		v *= float64(s.steps)
+		v = (v - float64(s.pass.Index)) * float64(s.steps)
+	} else {
+		v -= float64(s.pass.Before)
 	}
 	return int(math.Trunc(max(min(v, float64(s.steps)), -1))), end, true
 }

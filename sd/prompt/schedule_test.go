@@ -41,6 +41,30 @@ func TestSchedulePublishedExamples(t *testing.T) {
 	}
 }
 
+// The doctests of that function for the second pass of 10 steps after one of 10, and what they say of further ones.
+func TestSchedulePass(t *testing.T) {
+	second, third := Pass{Steps: 10, Index: 1, Before: 10}, Pass{Steps: 8, Index: 2, Before: 20}
+	for _, c := range []struct {
+		text string
+		pass Pass
+		want []Entry
+	}{
+		{"a [b:.5] c", second, []Entry{{10, "a b c"}}},
+		{"a [b:1.5] c", second, []Entry{{5, "a  c"}, {10, "a b c"}}},
+		{"a [b:13] c", second, []Entry{{3, "a  c"}, {10, "a b c"}}},
+		{"a [b:10] c", second, []Entry{{10, "a b c"}}},
+		{"a [b:2.5] c", second, []Entry{{10, "a  c"}}},
+		{"a [b:2.5] c", third, []Entry{{4, "a  c"}, {8, "a b c"}}},
+		{"a [b:25] c", third, []Entry{{5, "a  c"}, {8, "a b c"}}},
+		{"[a|b]", Pass{Steps: 2, Index: 1, Before: 3}, []Entry{{1, "a"}, {2, "b"}}},
+		{"a [b:1.5] c", Pass{Steps: 10}, []Entry{{10, "a  c"}}},
+	} {
+		got, err := SchedulePass(c.text, c.pass)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, c.text)
+	}
+}
+
 // The example at the beginning of that file.
 func TestScheduleOfAHundredSteps(t *testing.T) {
 	got, err := Schedule("fantasy landscape with a [mountain:lake:0.25] and [an oak:a christmas tree:0.75]"+

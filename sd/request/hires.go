@@ -20,7 +20,7 @@ func (q *Resolved) resolveHires(e *Error) {
 	if len(passes) > 0 && q.Mask != nil {
 		e.Add("Hires", "none with a Mask: upscale an inpainted picture afterwards")
 	}
-	width, height := q.Width, q.Height
+	width, height, before := q.Width, q.Height, q.Steps
 	for i, s := range passes {
 		p := Pass{HiresPass: s, Strength: defaultHiresStrength, Request: *q}
 		add := func(field, format string, args ...any) {
@@ -28,6 +28,8 @@ func (q *Resolved) resolveHires(e *Error) {
 		}
 		p.resolveSize(width, height, add)
 		p.resolveSteps(q, add)
+		p.Request.Pass, p.Request.StepsBefore = i+1, before
+		before += p.Steps
 		width, height = p.Request.Width, p.Request.Height
 		q.Hires = append(q.Hires, p)
 	}
@@ -92,10 +94,10 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 		if p.Request.Sampler, err = sampler.Lookup(p.Sampler); err != nil {
 			add("Sampler", "%v", err)
 		}
-		fill(&p.Schedule, p.Request.Sampler.DefaultSchedule())
+		fill(&p.Schedule, q.scheduleOf(p.Request.Sampler))
 	}
 	if p.Schedule != "" {
-		if p.Request.Schedule, err = sampler.LookupSchedule(p.Schedule); err != nil {
+		if p.Request.Schedule, err = p.Request.Sampler.LookupSchedule(p.Schedule); err != nil {
 			add("Schedule", "%v", err)
 		}
 	}

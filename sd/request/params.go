@@ -6,9 +6,19 @@ type Params struct {
 	Request
 	Model     string // the file's name without folder and extension
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
+	Parts
 }
 
-// Params are the parameters of the picture with one seed, drawn by the model of a name.
+// Parts are the files whose networks are in place of the model's own; "" where those are
+// its own.
+type Parts struct {
+	VAE          string // the autoencoder's
+	VAEHash      string // like ModelHash
+	CLIPL, CLIPG string // the text encoders'
+}
+
+// Params are the parameters of the picture with one seed, of whose bits seed has all 64,
+// drawn by the model of a name.
 // Of input pictures they have only the files' names.
 func (q Resolved) Params(model string, seed int64) Params {
 	r := q.Request
@@ -22,10 +32,11 @@ func (q Resolved) Params(model string, seed int64) Params {
 	}
 	r.Guidance = Float(q.Guidance)
 	r.Sampler, r.Schedule = q.Sampler.Name, q.Schedule.Name
-	if r.Guider == defaultGuider {
+	if r.Guider == defaultGuider && q.defaultGuider == defaultGuider {
 		r.Guider = ""
 	}
-	r.Seed, r.Count = seed, 1
+	r.SetSeed(uint64(seed))
+	r.Count = 1
 	if q.Image != nil {
 		r.Strength = Float(q.Strength)
 	}
@@ -37,8 +48,7 @@ func (q Resolved) Params(model string, seed int64) Params {
 	}
 	if t := q.Interpolate; t != nil && t.Seed != nil {
 		other := *t
-		n := *t.Seed + seed - q.Seed
-		other.Seed = &n
+		other.SetSeed(uint64(*t.Seed + seed - q.Seed))
 		r.Interpolate = &other
 	}
 	r.Hires = nil

@@ -3,7 +3,10 @@
 // everything that can be checked without the model.
 package request
 
-import "image"
+import (
+	"image"
+	"math"
+)
 
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.
 const RandomSeed = -1
@@ -138,9 +141,20 @@ type Request struct {
 	// says how much.
 	DeepCache int
 
+	// ZeroSNR rescales the model's noise schedule to zero terminal SNR (Lin et al. 2024,
+	// arXiv:2305.08891), for a model that was trained so and whose file does not say
+	// it. Such models predict v. With it the default schedule is "trailing" and the
+	// default guidance "cfg_rescale" with phi 0.7, as for files that say it.
+	ZeroSNR bool
+
 	// Seed is the seed of the first picture; picture i of a request has
 	// Seed + i. RandomSeed draws one.
 	Seed int64
+
+	// UnsignedSeed says that Seed has the 64 bits of a seed from 0 to 2^64-1, as
+	// ComfyUI and torch.manual_seed have them: uint64(Seed) is the seed, and -1 is
+	// 2^64-1. Without it a seed is 0 to 2^63-1. SetSeed sets both.
+	UnsignedSeed bool
 
 	// RNG is the generator of noise; empty means TorchRNG.
 	RNG RNG
@@ -242,9 +256,24 @@ type Interpolation struct {
 	// AUTOMATIC1111's variation seeds; later noise is the request's own.
 	Seed *int64
 
+	// UnsignedSeed is for this Seed what [Request.UnsignedSeed] is for the other.
+	UnsignedSeed bool
+
 	// At is the position, 0 (the request's own picture) to 1 (the other).
 	At float64
 }
+
+// SetSeed makes the seed any number of 64 bits.
+func (r *Request) SetSeed(seed uint64) { r.Seed, r.UnsignedSeed = int64(seed), isUnsigned(seed) }
+
+// SetSeed makes the other picture's seed any number of 64 bits.
+func (t *Interpolation) SetSeed(seed uint64) {
+	bits := int64(seed)
+	t.Seed, t.UnsignedSeed = &bits, isUnsigned(seed)
+}
+
+// isUnsigned reports whether a seed is beyond the numbers of an int64.
+func isUnsigned(seed uint64) bool { return seed > math.MaxInt64 }
 
 // Float returns a pointer for the optional numbers of a request: Guidance: Float(7.5).
 func Float(v float64) *float64 { return &v }

@@ -2,6 +2,7 @@ package request
 
 import (
 	"errors"
+	"fmt"
 	"image"
 	"math"
 
@@ -15,12 +16,20 @@ type Defaults struct {
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
 
-	// Of models that are drawn with otherwise than most. Schedule goes with Sampler.
-	Sampler, Schedule string // "": euler_a and its own
-	Steps             int    // 0: 20
+	// Of models that are drawn with otherwise than most. Schedule is that of a run that
+	// names none: with Sampler, of that one alone; without, of each sampler that has none
+	// of its own, and empty means "discrete". A model with zero terminal SNR has
+	// "trailing", whatever Schedule is, and guidance "cfg_rescale" with phi 0.7.
+	Sampler, Schedule string // "": euler_a
+	ZeroSNR           bool
+	Steps             int // 0: 20
 
 	// Enlarges says that a picture is one to enlarge, and not the beginning of sampling.
 	Enlarges bool
+
+	// OwnGuidance says that the model's family has its own kind of guidance, which
+	// takes no other's place.
+	OwnGuidance bool
 }
 
 // The defaults of all models.
@@ -32,6 +41,8 @@ const (
 	defaultRefinerAt     = 0.8
 	defaultSampler       = "euler_a"
 	defaultGuider        = "cfg"
+	zeroSNRSchedule      = "trailing"
+	zeroSNRGuider        = "cfg_rescale" // whose phi is 0.7
 
 	// On LAION's scale of 1 to 10, as in the diffusers library.
 	defaultAestheticScore         = 6.0
@@ -55,7 +66,9 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
-	StepsMade                                         int              // number of steps on an initial picture; 0 means that Strength decides
+	defaultSchedule, defaultGuider                    string
+	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
+	Pass, StepsBefore                                 int // of a hires pass: its number, from 1, and the steps of all passes before
 }
 
 // Pass is a hires pass with every default filled in. Request is the pass as a request:
@@ -74,6 +87,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	var e Error
 	q := Resolved{Request: r, Align: d.Align}
 	q.fillNumbers(d)
+	q.fillNames(d)
 	q.checkPictures(&e)
 	width, height := d.Side, d.Side
 	if d.Enlarges && q.Image != nil {
@@ -121,7 +135,9 @@ func (q *Resolved) fillNumbers(d Defaults) {
 	}
 	if q.Request.Sampler == "" {
 		fill(&q.Request.Sampler, d.Sampler)
-		fill(&q.Request.Schedule, d.Schedule)
+		if d.Sampler != "" && !d.ZeroSNR && !q.ZeroSNR {
+			fill(&q.Request.Schedule, d.Schedule)
+		}
 	}
 	if s, err := sampler.LookupSchedule(q.Request.Schedule); err == nil {
 		fill(&q.Steps, s.Steps) // 0 of most
@@ -134,6 +150,29 @@ func (q *Resolved) fillNumbers(d Defaults) {
 	fill(&q.Count, 1)
 	fill(&q.Request.Sampler, defaultSampler)
 	fill(&q.RNG, TorchRNG)
+}
+
+// fillNames finds the schedule and the guidance of a run that names none. Those for zero
+// terminal SNR are the diffusers library's recommendations, after Lin et al. 2024.
+func (q *Resolved) fillNames(d Defaults) {
+	q.defaultGuider = defaultGuider
+	if d.Sampler == "" {
+		q.defaultSchedule = d.Schedule
+	}
+	if d.ZeroSNR || q.ZeroSNR {
+		q.defaultSchedule = zeroSNRSchedule
+		if !d.OwnGuidance {
+			q.defaultGuider = zeroSNRGuider
+		}
+	}
+}
+
+// scheduleOf is the name of the schedule of a run of a sampler that names none.
+func (q *Resolved) scheduleOf(s sampler.Sampler) string {
+	if q.defaultSchedule == "" || s.OwnSchedule {
+		return s.DefaultSchedule()
+	}
+	return q.defaultSchedule
 }
 
 func (q *Resolved) checkNumbers(e *Error) {
@@ -163,8 +202,8 @@ func (q *Resolved) checkNumbers(e *Error) {
 	if q.TAESD == "" && q.TAESDPreviewOnly {
 		e.Add("TAESDPreviewOnly", "needs a TAESD")
 	}
-	if q.Seed < RandomSeed || q.Seed > math.MaxInt64-MaxCount || q.Seed+int64(min(q.Count, MaxCount))-1 > math.MaxInt64-MaxCount {
-		e.Add("Seed", "must be 0 to %d, or %d for a random one, got %d", int64(math.MaxInt64-MaxCount), RandomSeed, q.Seed)
+	if !q.Random() {
+		checkSeed(e, "Seed", fmt.Sprintf(", or %d for a random one", RandomSeed), q.Seed, q.UnsignedSeed, q.Count)
 	}
 	if q.RNG != TorchRNG && q.RNG != PhiloxRNG {
 		e.Add("RNG", "must be %q or %q, got %q", TorchRNG, PhiloxRNG, q.RNG)
@@ -182,7 +221,7 @@ func (q *Resolved) checkSampler(e *Error) {
 	if q.Sampler, err = q.Sampler.With(q.SamplerOptions); err != nil {
 		addAll(e, "SamplerOptions", err)
 	}
-	fill(&q.Request.Schedule, q.Sampler.DefaultSchedule())
+	fill(&q.Request.Schedule, q.scheduleOf(q.Sampler))
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
 	}
@@ -193,7 +232,10 @@ func (q *Resolved) checkSampler(e *Error) {
 
 // checkGuidance looks up the kind of guidance and checks its numbers.
 func (q *Resolved) checkGuidance(e *Error) {
-	fill(&q.Guider, defaultGuider)
+	if q.Guider == "" && len(q.GuiderOptions) > 0 { // of cfg
+		q.Guider = defaultGuider
+	}
+	fill(&q.Guider, q.defaultGuider)
 	guider, err := sampler.LookupGuider(q.Guider)
 	if err != nil {
 		e.Add("Guider", "%v", err)
@@ -201,7 +243,7 @@ func (q *Resolved) checkGuidance(e *Error) {
 	}
 	q.Guider = guider.Name
 	if guider.Repeats {
-		e.Add("Guider", "%s needs several prompts with weights, which requests don't have", guider.Name)
+		e.Add("Guider", "%s is what AND makes of any kind of guidance: write AND between the prompts", guider.Name)
 		return
 	}
 	if q.Sampler.CFGPP && !guider.CFGPP {
@@ -233,8 +275,22 @@ func (q *Resolved) checkInterpolation(e *Error) {
 	if t.Prompt == nil && t.Seed == nil {
 		e.Add("Interpolate", "needs a Prompt or a Seed")
 	}
-	if t.Seed != nil && (*t.Seed < 0 || *t.Seed > math.MaxInt64-MaxCount) {
-		e.Add("Interpolate.Seed", "must be 0 to %d, got %d", int64(math.MaxInt64-MaxCount), *t.Seed)
+	if t.Seed != nil {
+		checkSeed(e, "Interpolate.Seed", "", *t.Seed, t.UnsignedSeed, q.Count)
+	}
+}
+
+// Random reports whether the request leaves the seed to chance.
+func (r Request) Random() bool { return r.Seed == RandomSeed && !r.UnsignedSeed }
+
+// checkSeed checks that the seeds of all of a request's pictures are numbers of 64 bits.
+func checkSeed(e *Error, field, or string, seed int64, unsigned bool, count int) {
+	most := math.MaxUint64 - uint64(min(max(count, 1), MaxCount)-1)
+	switch {
+	case seed < 0 && !unsigned:
+		e.Add(field, "must be 0 to %d%s, got %d", most, or, seed)
+	case uint64(seed) > most:
+		e.Add(field, "must be at most %d for %d pictures, got %d", most, count, uint64(seed))
 	}
 }
 

@@ -30,7 +30,29 @@ type ESRGAN struct {
 
 	host   *engine.Host
 	net    *engine.Network
-	config convert.ESRGANConfig
+	config network
+}
+
+// network is what one of the upscalers' architectures is.
+type network struct {
+	arch   string
+	params map[string][]float64
+
+	// The network enlarges pictures whose squares of fold x fold pixels became channels
+	// by factor: pictures become factor/fold times as wide and high.
+	fold, factor int
+}
+
+// networkOf reads what an upscaler's file is.
+func networkOf(m *convert.Model) (network, error) {
+	if c, ok := m.Config.(*convert.SRVGGConfig); ok {
+		return network{"srvgg", c.Params(), 1, c.Factor}, nil
+	}
+	c, err := convert.ConfigAs[*convert.ESRGANConfig](m, "an ESRGAN upscaler")
+	if err != nil {
+		return network{}, err
+	}
+	return network{"esrgan", c.Params(), c.Fold, 1 << c.Doublings}, nil
 }
 
 // Limits of an upscaler's tiles, in pixels.
@@ -47,17 +69,15 @@ const (
 	tileMargin  = 8
 )
 
-// OpenESRGAN opens an upscaler: an RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, as .pth,
-// .safetensors or .gguf file.
+// OpenESRGAN opens an upscaler: an RRDBNet of ESRGAN, Real-ESRGAN or BSRGAN, or a compact
+// network of Real-ESRGAN (SRVGGNetCompact), as .pth, .safetensors or .gguf file.
 func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
 	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.Open(path) })
 	if err != nil {
 		return nil, err
 	}
 	u := &ESRGAN{host: h}
-	config, err := convert.ConfigAs[*convert.ESRGANConfig](h.Weights, "an ESRGAN upscaler")
-	if err == nil {
-		u.config = *config
+	if u.config, err = networkOf(h.Weights); err == nil {
 		err = h.Place(u.setUp, u.demands)
 	}
 	if err != nil {
@@ -68,7 +88,7 @@ func OpenESRGAN(path string, o engine.Options) (*ESRGAN, error) {
 }
 
 func (u *ESRGAN) setUp() (err error) {
-	u.net, err = u.host.NewNetwork(engine.Spec{Role: engine.RoleUpscale, Title: "the upscaler", Arch: "esrgan", Params: u.config.Params()})
+	u.net, err = u.host.NewNetwork(engine.Spec{Role: engine.RoleUpscale, Title: "the upscaler", Arch: u.config.arch, Params: u.config.params})
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.host.Weights.Path, err)
 	}
@@ -77,7 +97,7 @@ func (u *ESRGAN) setUp() (err error) {
 
 // demands are the network's memory for a tile.
 func (u *ESRGAN) demands() ([]engine.Demand, error) {
-	fold := u.config.Fold
+	fold := u.config.fold
 	d, ok, err := engine.DemandOf(u.net, "image", cgo.Input{Name: "image",
 		Shape: tensor.Batch(1, []int{3 * fold * fold, defaultTile / fold, defaultTile / fold})})
 	if !ok {
@@ -92,7 +112,7 @@ func (u *ESRGAN) Scale() int {
 	if u.Host() == nil {
 		return 0
 	}
-	return u.config.Scale()
+	return u.config.factor / u.config.fold
 }
 
 // Host is the network's host; nil for a zero value.
@@ -172,7 +192,7 @@ func (u *ESRGAN) upscale(ctx context.Context, src *image.NRGBA, done tensor.Prog
 	}
 	// Tiles are aligned to groups of fold x fold pixels (pixel unshuffle), so that
 	// all tiles group the same pixels.
-	fold, factor := u.config.Fold, 1<<u.config.Doublings
+	fold, factor := u.config.fold, u.config.factor
 	one := func(ys, xs tensor.Span) (tensor.Tensor, error) {
 		x := tensor.FromImage(imaging.Crop(src, image.Rect(xs.Start*fold, ys.Start*fold, xs.End*fold, ys.End*fold)))
 		for i, v := range x.Data { // to 0 … 1
@@ -275,7 +295,7 @@ func (u *ESRGAN) tile(ctx context.Context, size image.Point) (int, error) {
 	}
 	available := u.host.Room(u.net.Device())
 	for side := defaultTile; side > MinTile; side -= 32 {
-		n := u.config.Fold
+		n := u.config.fold
 		height, width := (min(side, size.Y)+n-1)/n, (min(side, size.X)+n-1)/n
 		need, err := u.net.Estimate(ctx, []cgo.Input{{Name: "image", Shape: tensor.Batch(1, []int{3 * n * n, height, width})}},
 			[]cgo.Output{{Name: "image"}})

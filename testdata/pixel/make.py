@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DiTTransformer2DModel, UNet2DModel
 from safetensors.torch import save_file
 
 HERE = Path(__file__).resolve().parent
@@ -129,11 +129,93 @@ def guided():
     return out
 
 
+def dit():
+    """DiT in the diffusers library, and its weights under its authors' names."""
+    net = seeded(7, lambda: DiTTransformer2DModel(num_attention_heads=2, attention_head_dim=16, in_channels=4, out_channels=8, num_layers=2,
+                                                  sample_size=8, patch_size=2, num_embeds_ada_norm=10))
+    state = net.state_dict()
+    for k in list(state):  # each block of the library has embedders of its own, of which trained models' are equal
+        if "norm1.emb." in k:
+            state[k] = state["transformer_blocks.0." + k.split(".", 2)[2]]
+    net.load_state_dict(state)
+    folder = HERE / "dit"
+    config = {"_class_name": "DiTTransformer2DModel"} | json.loads(net.to_json_string())
+    config.pop("_diffusers_version", None)
+    write_json(folder / "transformer" / "config.json", config)
+    first = {k: v for k, v in state.items() if "norm1.emb." not in k or k.startswith("transformer_blocks.0.")}
+    save(half(first), folder / "transformer" / "diffusion_pytorch_model.safetensors", None)
+    write_json(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0001,
+                                                                "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False})
+    write_json(folder / "model_index.json", {"_class_name": "DiTPipeline", "scheduler": ["diffusers", "DDIMScheduler"],
+                                             "transformer": ["diffusers", "DiTTransformer2DModel"]})
+    original = {names.dit(k): v for k, v in first.items() if "attn1.to_" not in k or "to_out" in k}
+    for i in range(2):
+        for end in "weight", "bias":
+            original[f"blocks.{i}.attn.qkv.{end}"] = torch.cat([first[f"transformer_blocks.{i}.attn1.to_{c}.{end}"] for c in "qkv"])
+    own = networks.DiT(32, 2, 2, 4).eval()
+    own.load_state_dict(original | {"pos_embed": own.pos_embed})
+    save(half(original) | {"pos_embed": own.pos_embed.detach()}, HERE / "dit.safetensors", {"sdgo.pixel.heads": "2"})
+    x, t, y = torch.randn(2, 4, 8, 8), torch.tensor([981.0, 17.0]), torch.tensor([3, 10])
+    sample, authors = net(x, t, class_labels=y).sample, own(x, t, y)
+    own.shift = 1  # as the library has it; the authors' frequencies are others
+    error = ((sample - own(x, t, y)).norm() / sample.norm()).item()
+    assert error < 1e-6, error
+    return {"dit.x": x, "dit.timesteps": t, "dit.class": y[:, None].int(), "dit.sample": sample, "dit.authors.sample": authors}
+
+
+def one_hot(labels, classes):
+    return torch.stack([torch.eye(classes)[i] if i < classes else torch.zeros(classes) for i in labels])
+
+
+def song():
+    """NCSN++ and DDPM++ under EDM's names and under score_sde's, and EDM's form of guided diffusion's network."""
+    out, t = {}, torch.tensor([0.71, -1.2])
+    labels = torch.tensor([3, 16])  # the last stands for none
+    for name, seed, settings in (("edm-ncsnpp", 8, dict(fourier=True, taps=(1, 3, 3, 1), encoder="residual", classes=16, augment=9)),
+                                 ("edm-guided", 9, dict(guided=True, head_dim=8, classes=16)),
+                                 ("ncsnpp", 10, dict(fourier=True, taps=(1, 3, 3, 1), encoder="skip", decoder="skip")),
+                                 ("ncsnpp-vp", 13, dict(taps=(1, 3, 3, 1), encoder="residual")),
+                                 ("ddpmpp", 11, {})):
+        net = seeded(seed, lambda: networks.Song(16, 8, (1, 2), 1, (8,), **settings))
+        if hasattr(net, "map_label"):  # few bits, so that a table of 4·weight + bias has few as well
+            for p in net.map_label.parameters():
+                p.data = (p.data * 16).round() / 16
+        if settings.get("fourier"):
+            net.map_noise.freqs.data = net.map_noise.freqs.half().float()
+        if name.startswith("edm"):
+            save(half(net.state_dict()), HERE / f"{name}.safetensors", {"sdgo.pixel.head_dim": "8"} if "guided" in name else None)
+        else:
+            save(half(net.score_state()) | ({"module.sigmas": torch.tensor([50.0, 1.0, 0.01])} if name == "ncsnpp" else {}), HERE / f"{name}.safetensors", None)
+        x = torch.randn(2, 3, 16, 24)
+        y = one_hot(labels, 16) if "classes" in settings else None
+        out |= {f"{name}.x": x, f"{name}.timesteps": t, f"{name}.sample": net(x, t, y)}
+        if y is not None:
+            out[f"{name}.class"] = labels[:, None].int()
+    return out
+
+
+def skip():
+    """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
+    channels or more; this one is narrower."""
+    net = seeded(12, lambda: UNet2DModel(
+        sample_size=16, layers_per_block=1, block_out_channels=(32, 32), time_embedding_type="fourier", flip_sin_to_cos=True, norm_eps=1e-6,
+        norm_num_groups=None, mid_block_scale_factor=2**0.5, attention_head_dim=None, down_block_types=("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+        up_block_types=("AttnSkipUpBlock2D", "SkipUpBlock2D")))
+    for m in net.modules():
+        if isinstance(m, torch.nn.GroupNorm):
+            m.num_groups = min(m.num_channels // 4, 32)
+    for p in net.parameters():
+        p.data = p.data.half().float()
+    save_folder("skip", net, {"_class_name": "ScoreSdeVeScheduler", "num_train_timesteps": 2000, "sigma_min": 0.01, "sigma_max": 348.0, "snr": 0.075})
+    x, sigma = torch.randn(2, 3, 16, 16), torch.tensor([3.5, 0.2])
+    return {"skip.x": x, "skip.timesteps": sigma.log(), "skip.sample": net(x, sigma).sample * sigma[:, None, None, None]}
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided:
+    for make in ddpm, consistency, guided, dit, song, skip:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

@@ -60,6 +60,10 @@ files["consistency-imagenet64-diffusers"] = shapes(lambda: UNet2DModel(
     down_block_types=("ResnetDownsampleBlock2D",) + ("AttnDownBlock2D",) * 3, up_block_types=("AttnUpBlock2D",) * 3 + ("ResnetUpsampleBlock2D",),
     resnet_time_scale_shift="scale_shift", attn_norm_num_groups=32, upsample_type="resnet", downsample_type="resnet"))
 
+# Peebles and Xie 2023, table 1; 512x512 pixels are 64x64 in latents.
+files["dit-xl-2-512"] = shapes(lambda: networks.DiT(1152, 28, 16, 32, classes=1000))
+files["dit-s-8"] = shapes(lambda: networks.DiT(384, 12, 6, 4, patch=8, classes=1000))
+
 lines = [f"{case}\t{name}\tF16\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
 with open(HERE.parent / "convert" / "families" / "pixel.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
     z.write(("\n".join(lines) + "\n").encode())

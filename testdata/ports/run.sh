@@ -73,7 +73,7 @@ if [ "$system" = windows ]; then
     check -run 'TestUnwritableOutput|TestBatchLines|TestConvert' ./cli
 else
     check ./convert/dtype
-    check -run 'OfDiffusers|OfKDiffusion|OfOtherPrograms|Torch|Philox' ./sampler
+    check -run 'OfDiffusers|OfKDiffusion|OfOtherPrograms|AllNoise|Torch|Philox' ./sampler
 fi
 check -run 'TestBind|TestInputs|TestUnaligned|TestGraphs|TestCancel|TestPlugins|TestDevicesThatFail' ./cgo
 check -run '^(TestNetsAgreeWithDiffusers|TestXLNetsAgreeWithDiffusers)$/(sd1|base)' ./sd

@@ -1,6 +1,7 @@
 package ldm
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/sdgo/sdgo/cgo"
@@ -29,6 +30,8 @@ type Model struct {
 	denoiser *unet
 	kl       *autoencoder.KL
 	options  pipeline.Options
+
+	embedsGuidance bool // the guidance scale is an input of the UNet that it heeds
 }
 
 // Open creates the networks of a file. check is called before they are placed on
@@ -39,12 +42,9 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 		return nil, err
 	}
 	m := &Model{Host: h, Config: config, options: o}
-	process := sampler.StableDiffusion()
-	if a := h.Weights.AlphasCumprod; a != nil {
-		var err error
-		if process, err = sampler.NewDiscrete(a); err != nil {
-			return nil, err
-		}
+	process, err := processOf(h.Weights)
+	if err != nil {
+		return nil, err
 	}
 	tokens := tokenizer.CLIP()
 	if merges := h.Weights.Merges; merges != nil {
@@ -52,6 +52,9 @@ func Open(h *engine.Host, o pipeline.Options, check func(*Model) error) (*Model,
 		if tokens, err = tokenizer.New(merges); err != nil {
 			return nil, err
 		}
+	}
+	if m.embedsGuidance, err = heedsGuidance(h, config.UNet); err != nil {
+		return nil, err
 	}
 	err = h.Place(func() error { return m.setUp(process, tokens, check) }, m.demands)
 	return m, err
@@ -77,11 +80,11 @@ func (m *Model) setUp(process *sampler.Process, tokens *tokenizer.Tokenizer, che
 	if err != nil {
 		return err
 	}
-	known := m.options.Prediction
-	if known == "" {
-		known = m.Host.Weights.Prediction
+	known, err := prediction(cmp.Or(m.options.Prediction, m.Host.Weights.Prediction), process)
+	if err != nil {
+		return err
 	}
-	m.denoiser = &unet{config: m.Config.UNet, net: net, factor: m.Config.VAE.Factor(), process: process, known: sampler.Prediction(known),
+	m.denoiser = &unet{config: m.Config.UNet, net: net, factor: m.Config.VAE.Factor(), process: process, known: known,
 		found: pipeline.NewOnce[sampler.Prediction]()}
 	m.kl, err = autoencoder.NewKL(m.Host, m.Config.VAE)
 	return err
@@ -108,6 +111,9 @@ func (m *Model) demands() (all []engine.Demand, err error) {
 	if n := m.Config.UNet.ADMChannels; n > 0 {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "y", Shape: []int{n}})
 	}
+	if n := m.Config.UNet.GuidanceDim; n > 0 {
+		c.Inputs = append(c.Inputs, engine.Named{Name: "guidance", Shape: []int{n}})
+	}
 	shape := []int{m.Config.UNet.OutChannels, side, side}
 	add(m.denoiser.net, "out", m.denoiser.Inputs(shape, nil, make([]float32, 2), []pipeline.Condition{c, c})...)
 	if err != nil {
@@ -129,9 +135,11 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 	w := m.Host.Weights
 	p := &pipeline.Pipeline{
 		Host: m.Host, Conditioner: pipeline.Prompts{Text: text}, Denoiser: m.denoiser, Autoencoder: m.kl,
-		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance},
-		Check:    check, Batch: m.options.Batch,
+		Defaults: request.Defaults{Side: w.NativeSize, Align: Align, Guidance: w.Guidance,
+			Schedule: w.Schedule, ZeroSNR: w.ZeroSNR, OwnGuidance: m.Config.Variant == edits},
+		Check: check, Batch: m.options.Batch,
 	}
+	p.EmbedsGuidance = m.embedsGuidance
 	m.see(p)
 	p.Init()
 	return p

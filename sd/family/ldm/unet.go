@@ -15,8 +15,9 @@ import (
 )
 
 // unet is a UNet as a denoiser. Its conditions have the inputs "context", [tokens,
-// ContextDim], "y", [ADMChannels], if it has any, and "concat", the channels that are
-// concatenated with the latent, if its input has more channels than its output.
+// ContextDim], "y", [ADMChannels], if it has any, "guidance", [GuidanceDim], if it takes
+// the guidance scale, and "concat", the channels that are concatenated with the latent, if
+// its input has more channels than its output.
 type unet struct {
 	config  convert.UNetConfig
 	net     *engine.Network
@@ -33,7 +34,7 @@ func newUNet(h *engine.Host, u convert.UNetConfig) (*engine.Network, error) {
 func (u *unet) Network() *engine.Network  { return u.net }
 func (u *unet) Process() *sampler.Process { return u.process }
 func (u *unet) CachesInner() bool         { return true }
-func (u *unet) Perturbs() bool            { return true }
+func (u *unet) Perturbs() bool            { return u.config.MiddleDepth > 0 }
 
 func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
@@ -52,7 +53,7 @@ func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo
 		}
 	}
 	inputs := []cgo.Input{in, {Name: "t", Shape: []int64{int64(n)}, F32: t}}
-	for _, name := range []string{"context", "y"} {
+	for _, name := range []string{"context", "y", "guidance"} {
 		first := named(c[0], name)
 		if first.Shape == nil {
 			continue
@@ -111,6 +112,9 @@ func (u *unet) probe(ctx context.Context) (sampler.Prediction, error) {
 	add("context", full(length, u.config.ContextDim))
 	if n := u.config.ADMChannels; n > 0 {
 		add("y", tensor.New(n))
+	}
+	if n := u.config.GuidanceDim; n > 0 {
+		add("guidance", tensor.New(n))
 	}
 	if n := u.beside(); n > 0 {
 		add("concat", full(n, side, side))

@@ -18,7 +18,11 @@ func process(c convert.PixelProcess, bars []float64) (*sampler.Process, sampler.
 		if !(c.SigmaMin > 0 && c.SigmaMin < c.SigmaMax) {
 			return nil, "", fmt.Errorf("sigma_min and sigma_max of a VE model must be above 0 and rise, got %g and %g", c.SigmaMin, c.SigmaMax)
 		}
-		return sampler.VESDE(c.SigmaMin, c.SigmaMax).WithNetTime(math.Log), sampler.PredictScaledScore, nil
+		time := math.Log
+		if !c.UnitRange { // the noise of pixels from -1 to 1 is twice that of pixels from 0 to 1
+			time = func(sigma float64) float64 { return math.Log(sigma / 2) }
+		}
+		return sampler.VESDE(c.SigmaMin, c.SigmaMax).WithNetTime(time), sampler.PredictScaledScore, nil
 	case convert.ProcessVP:
 		return timed(sampler.VPSDE()), sampler.PredictEpsilon, betas(c)
 	case convert.ProcessSubVP:

@@ -37,7 +37,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 // knownLatentRGB returns the factors of an autoencoder with the published shapes and
 // scale; nil for others.
 func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
-	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.13025 {
+	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.Mean == nil && v.Shift == 0 && v.ScaleFactor == 0.13025 {
 		return &latentRGB
 	}
 	return nil
@@ -76,14 +76,14 @@ func (m *model) complete(l *ldm.Model) error {
 
 // Encode encodes a text and the request's micro-conditions. For the base model the
 // embedding of an empty negative prompt is replaced by zeros, as in AUTOMATIC1111,
-// stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt). The
-// refiner gets the empty text's embedding.
+// stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt),
+// unless the file says otherwise. The refiner gets the empty text's embedding.
 func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := m.Model.Encode(ctx, text, q.ClipSkip, memo)
 	if err != nil {
 		return pipeline.Condition{}, err
 	}
-	if negative && text == "" && !m.refines {
+	if negative && text == "" && !m.refines && !m.Config.EncodesEmpty {
 		e = ldm.Encoding{Context: e.Context.Like(), Pooled: make([]float32, len(e.Pooled))}
 	}
 	y := append([]float32(nil), e.Pooled...)
@@ -91,10 +91,9 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 	for _, v := range m.addTimeIDs(q, negative) {
 		y = append(y, sinusoids(v, width)...)
 	}
-	return pipeline.Condition{Inputs: []engine.Named{
-		{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
-		{Name: "y", Shape: []int{len(y)}, Data: y},
-	}}, nil
+	return m.Condition(q.Guidance,
+		engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
+		engine.Named{Name: "y", Shape: []int{len(y)}, Data: y}), nil
 }
 
 // addTimeIDs are the micro-conditions of a request (diffusers: add_time_ids).

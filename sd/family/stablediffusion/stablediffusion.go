@@ -32,7 +32,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 // knownLatentRGB returns the factors of an autoencoder with the published shapes and
 // scale; nil for others.
 func knownLatentRGB(v convert.VAEConfig) *autoencoder.LatentRGB {
-	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.ScaleFactor == 0.18215 {
+	if v.Channels == 128 && len(v.ChannelMult) == 4 && v.EmbedDim == 4 && v.Mean == nil && v.Shift == 0 && v.ScaleFactor == 0.18215 {
 		return &latentRGB
 	}
 	return nil
@@ -70,5 +70,5 @@ type text struct{ *ldm.Model }
 
 func (t text) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := t.Model.Encode(ctx, text, q.ClipSkip, memo)
-	return pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}}}, err
+	return t.Condition(q.Guidance, engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}), err
 }
