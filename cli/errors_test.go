@@ -35,7 +35,7 @@ func TestWrongUsage(t *testing.T) {
 		{"txt2img|-m|MODEL|-p|a fox|--step|3", []string{"--step;", "did you mean --steps"}},
 		{"txt2img|-m|MODEL|-p|a fox|--steps|few", []string{`--steps: must be a whole number, got "few"`}},
 		{"txt2img|-m|MODEL|-p|a fox|--steps|1.5", []string{"--steps", "whole number"}},
-		{"txt2img|-m|MODEL|-p|a fox|-s|99999999999999999999", []string{"-s: must be -1 to ", "got 99999999999999999999"}},
+		{"txt2img|-m|MODEL|-p|a fox|-s|99999999999999999999", []string{"-s: must be 0 to 18446744073709551615, or -1", "got 99999999999999999999"}},
 		{"txt2img|-m|MODEL|-p|a fox|--cfg-scale|much", []string{"--cfg-scale", "a number"}},
 		{"txt2img|-m|MODEL|-p|a fox|--json=perhaps", []string{"--json", "true or false"}},
 		{"txt2img|-m|MODEL|-p|a fox|--steps|0", []string{"--steps: must be 1 to 1000, got 0"}},

@@ -62,7 +62,7 @@ func scheduleLabel(of, name string) string {
 }
 
 // ownScheduleKey says which schedule it was where AUTOMATIC1111 has one name for two.
-const ownScheduleKey = "Noise schedule"
+const ownScheduleKey = "Schedule name"
 
 // scheduleSettings are a schedule under a key, and under another one where the name is
 // not all of it.
@@ -108,7 +108,7 @@ func (f Field) passSettings(r *request.Request, i int, value string) []kv {
 }
 
 func ownScheduleKeyOf(pass int) string {
-	return Field{A1111: "Hires noise schedule"}.passKey(pass)
+	return Field{A1111: "Hires schedule name"}.passKey(pass)
 }
 
 // rngLabels are its names of generators: CPU is PyTorch's, NV that of Nvidia's GPUs.

@@ -124,7 +124,7 @@ func TestA1111ReadsHiresNames(t *testing.T) {
 	r := request.Request{Sampler: "heun", Schedule: "karras", Hires: []request.HiresPass{{Scale: 1.5, Sampler: "dpm++2m_sde", Schedule: "sgm_uniform"}, {Scale: 2, Sampler: "dpm2_a", Schedule: "align_your_steps_sdxl"}}}
 	text := Text(resolve(t, r), "1")
 	require.Contains(t, text, "Hires sampler: DPM++ 2M SDE, Hires schedule type: SGM Uniform")
-	require.Contains(t, text, "Hires 2 sampler: DPM2 a, Hires 2 schedule type: Align Your Steps, Hires 2 noise schedule: align_your_steps_sdxl")
+	require.Contains(t, text, "Hires 2 sampler: DPM2 a, Hires 2 schedule type: Align Your Steps, Hires 2 schedule name: align_your_steps_sdxl")
 	got, unread, err := ReadText(text)
 	require.NoError(t, err)
 	require.Empty(t, unread)
@@ -168,9 +168,9 @@ func TestA1111OtherSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, unread)
 	require.Equal(t, options{"eta": 0.5}, got.SamplerOptions)
-	_, unread, err = ReadText("x\nSteps: 20, Sampler: DDIM, Seed: 1, Eta: 0.5, Eta DDIM: 0.1, Noise schedule: karras, Version: v1.10.1")
+	_, unread, err = ReadText("x\nSteps: 20, Sampler: DDIM, Seed: 1, Eta: 0.5, Eta DDIM: 0.1, Schedule name: karras, Version: v1.10.1")
 	require.NoError(t, err)
-	require.Equal(t, []Unread{{"Eta DDIM", "0.1", ""}, {"Noise schedule", "karras", errNoSchedule.Error()}}, unread)
+	require.Equal(t, []Unread{{"Eta DDIM", "0.1", ""}, {"Schedule name", "karras", errNoSchedule.Error()}}, unread)
 }
 
 func TestQuotedAsJSON(t *testing.T) {

@@ -73,7 +73,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Options{Threads: -1}, "threads"},
 		{Options{Backend: "abacus"}, "must be one of auto, cpu"},
 		{Options{Type: "q9"}, "q9"},
-		{Options{Prediction: "future"}, `"epsilon" or "v"`},
+		{Options{Prediction: "future"}, `must be "epsilon", "v" or "sample"`},
 		{Options{Kernels: "none"}, `kernels "none": must be one of ggml, generic`},
 	} {
 		_, err := Open(path, test.options)

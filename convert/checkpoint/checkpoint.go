@@ -43,6 +43,9 @@ func (e *RefusedError) Error() string {
 		"use a file with only tensors, or better a .safetensors file", e.Name)
 }
 
+// ErrCutOff is in the error for a file that ends before what it should have.
+var ErrCutOff = errors.New("the file is cut off")
+
 // Looks reports whether data may be a checkpoint.
 func Looks(data []byte) bool {
 	return len(data) > 4 && (string(data[:4]) == "PK\x03\x04" || data[0] == opProto && data[1] <= maxProtocol) || isTar(data)
@@ -352,7 +355,7 @@ func parseLegacy(data []byte) ([]Tensor, error) {
 			return nil, fmt.Errorf("the list of storages has %.40q, which no tensor uses or which it had before", fmt.Sprint(k))
 		}
 		if len(rest) < 8 {
-			return nil, errors.New("the file is cut off within its storages")
+			return nil, fmt.Errorf("%w within its storages", ErrCutOff)
 		}
 		count := int64(binary.LittleEndian.Uint64(rest))
 		rest = rest[8:]

@@ -83,7 +83,7 @@ func entriesOf(archive *zip.Reader, data []byte) (map[string][]byte, error) {
 			return nil, fmt.Errorf("entry %q of the archive is compressed, which torch.save never does", cut(f.Name))
 		}
 		if begin > int64(len(data)) || size > uint64(int64(len(data))-begin) {
-			return nil, fmt.Errorf("entry %q of the archive goes beyond the end of the file", cut(f.Name))
+			return nil, fmt.Errorf("entry %q of the archive goes beyond the end: %w", cut(f.Name), ErrCutOff)
 		}
 		end := begin + int64(size)
 		spans = append(spans, span{begin, end})

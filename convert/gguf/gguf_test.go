@@ -150,14 +150,14 @@ var attacks = []struct {
 	{"alignment 2^21", func(f *fields) { f.value = 1 << 21 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 2097152"},
 	{"unaligned offset", func(f *fields) { f.offset = 1 }, "must begin at byte 0 of the data, where the one before it ends, got 1"},
 	{"name of 1025", func(f *fields) { f.nameLen = 1025; f.name = strings.Repeat("n", 1025) }, "a length must be at most 1024 bytes, got 1025"},
-	{"key beyond the file", func(f *fields) { f.keyLen = 60000 }, "the file ends too early"},
+	{"key beyond the file", func(f *fields) { f.keyLen = 60000 }, "the file is cut off"},
 	{"metadata type", func(f *fields) { f.kind = 13 }, "type 13 is not known"},
 	{"alignment 0", func(f *fields) { f.value = 0 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 0"},
 	{"alignment 3", func(f *fields) { f.value = 3 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 3"},
 	{"alignment 2^31", func(f *fields) { f.value = 1 << 31 }, "general.alignment must be a power of two up to 1048576, as a uint32, got 2147483648"},
 	{"alignment of another type", func(f *fields) { f.kind = 5 }, "as a uint32, got 64"},
-	{"array length", func(f *fields) { f.kind = 9; f.value = 6; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x3f" }, "ends too early"},
-	{"string array length", func(f *fields) { f.kind = 9; f.value = 8; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x1f" }, "ends too early"},
+	{"array length", func(f *fields) { f.kind = 9; f.value = 6; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x3f" }, "the file is cut off"},
+	{"string array length", func(f *fields) { f.kind = 9; f.value = 8; f.extra = "\xff\xff\xff\xff\xff\xff\xff\x1f" }, "the file is cut off"},
 	{"array of arrays", func(f *fields) { f.kind = 9; f.value = 9; f.extra = strings.Repeat("\x01", 8) }, "arrays of arrays"},
 	{"key twice", func(f *fields) {
 		f.metas = 2

@@ -28,7 +28,7 @@ func parse(data []byte) (*File, error) {
 	f := &File{}
 	var tensors, metas uint64
 	if err := errors.Join(get(r, &f.Version), get(r, &tensors), get(r, &metas)); err != nil {
-		return nil, errors.New("the file ends within its header")
+		return nil, fmt.Errorf("%w within its header", ErrCutOff)
 	}
 	switch {
 	case f.Version == bits.ReverseBytes32(2) || f.Version == bits.ReverseBytes32(3):
@@ -56,14 +56,15 @@ type reader struct {
 	at   int
 }
 
-var errShort = errors.New("the file ends too early")
+// ErrCutOff is in the error for a file that ends before what it should have.
+var ErrCutOff = errors.New("the file is cut off")
 
 // left is the number of bytes that are left.
 func (r *reader) left() uint64 { return uint64(len(r.data) - r.at) }
 
 func (r *reader) bytes(n uint64) ([]byte, error) {
 	if n > r.left() {
-		return nil, errShort
+		return nil, ErrCutOff
 	}
 	b := r.data[r.at : r.at+int(n)]
 	r.at += int(n)
@@ -153,7 +154,7 @@ func (r *reader) value() (any, error) {
 	}
 	var count uint64
 	if err := errors.Join(get(r, &kind), get(r, &count)); err != nil {
-		return nil, errShort
+		return nil, ErrCutOff
 	}
 	if kind == kindArray {
 		return nil, errors.New("arrays of arrays are not supported")
@@ -196,7 +197,7 @@ func numbers[T number](r *reader, count uint64) ([]T, error) {
 	var one T
 	size := uint64(binary.Size(one))
 	if count > r.left()/size {
-		return nil, errShort
+		return nil, ErrCutOff
 	}
 	b, err := r.bytes(count * size)
 	if err != nil {
@@ -225,7 +226,7 @@ func (r *reader) bools(count uint64) ([]bool, error) {
 // texts reads strings, of which each takes 8 bytes at least.
 func (r *reader) texts(count uint64) ([]string, error) {
 	if count > r.left()/8 {
-		return nil, errShort
+		return nil, ErrCutOff
 	}
 	all := make([]string, count)
 	for i := range all {
@@ -322,7 +323,7 @@ func (r *reader) tensor() (t Tensor, offset uint64, err error) {
 	}
 	slices.Reverse(t.Shape)
 	if err := errors.Join(get(r, &kind), get(r, &offset)); err != nil {
-		return t, 0, errShort
+		return t, 0, ErrCutOff
 	}
 	t.Type = dtype.Type(kind)
 	return t, offset, nil
@@ -342,7 +343,7 @@ func (f *File) place(data []byte, start int64, offsets []uint64) error {
 			return fmt.Errorf("tensor %q must begin at byte %d of the data, where the one before it ends, got %d", t.Name, at-start, offsets[i])
 		}
 		if at > int64(len(data)) || n > int64(len(data))-at {
-			return fmt.Errorf("tensor %q needs %d bytes from byte %d on, in a file of %d: the file is cut off", t.Name, n, at, len(data))
+			return fmt.Errorf("tensor %q needs %d bytes from byte %d on, in a file of %d: %w", t.Name, n, at, len(data), ErrCutOff)
 		}
 		end = at + n
 		t.Data = data[at:end:end]

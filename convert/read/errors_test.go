@@ -38,7 +38,7 @@ func TestNoModel(t *testing.T) {
 		{write("long.safetensors", header(1000, "{}")), "a header of 1000 bytes in a file of 10: the file is cut off"},
 		{write("huge.safetensors", header(1<<63, "{}")), "the header must be at most 100000000 bytes, got 9223372036854775808"},
 		{write("none.safetensors", header(2, "{}")), "a file without tensors: not a supported model"},
-		{write("short.gguf", "GGUF\x03\x00"), "gguf: the file ends within its header"},
+		{write("short.gguf", "GGUF\x03\x00"), "gguf: the file is cut off within its header"},
 	} {
 		_, err := Open(c.path)
 		require.ErrorContains(t, err, c.want)

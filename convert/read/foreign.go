@@ -3,6 +3,7 @@ package read
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/sdgo/sdgo/convert/checkpoint"
+	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
 // foreignError says what a file is that is no model which this package reads, and what
@@ -91,12 +95,7 @@ func (f foreign) explain(kinds []foreignKind) error {
 
 // isCutOff reports whether an error is that of a file that ends too early.
 func isCutOff(err error) bool {
-	for _, words := range []string{"the file is cut off", "the file ends within its header", "the file ends too early", "goes beyond the end of the file"} {
-		if strings.Contains(err.Error(), words) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, safetensors.ErrCutOff) || errors.Is(err, gguf.ErrCutOff) || errors.Is(err, checkpoint.ErrCutOff)
 }
 
 // partialName is the ending that browsers and programs give downloads in progress, or "".

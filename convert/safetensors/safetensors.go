@@ -34,6 +34,9 @@ const maxName = 1 << 10
 // numbers and the white space between them.
 const maxField = 1 << 10
 
+// ErrCutOff is in the error for a file that ends before what it should have.
+var ErrCutOff = errors.New("the file is cut off")
+
 const metadataKey = "__metadata__"
 
 // Tensor is one tensor of a file.
@@ -75,7 +78,7 @@ func Parse(data []byte) (*File, error) {
 	case n > MaxHeader:
 		return nil, fmt.Errorf("safetensors: the header must be at most %d bytes, got %d: this is no safetensors file, or a damaged one", MaxHeader, n)
 	case n > uint64(len(body)):
-		return nil, fmt.Errorf("safetensors: a header of %d bytes in a file of %d: the file is cut off", n, len(data))
+		return nil, fmt.Errorf("safetensors: a header of %d bytes in a file of %d: %w", n, len(data), ErrCutOff)
 	case n < 2 || body[0] != '{':
 		return nil, errors.New("safetensors: the header does not begin with '{'")
 	}
@@ -288,7 +291,7 @@ func (p *parsing) place(body []byte) error {
 		case t.begin > at:
 			return fmt.Errorf("a gap of %d bytes before tensor %q", t.begin-at, t.Name)
 		case t.end > uint64(len(body)):
-			return fmt.Errorf("tensor %q ends at byte %d of %d: the file is cut off", t.Name, t.end, len(body))
+			return fmt.Errorf("tensor %q ends at byte %d of %d: %w", t.Name, t.end, len(body), ErrCutOff)
 		}
 		p.tensors[i].Data = body[t.begin:t.end:t.end]
 		at = t.end
