@@ -164,7 +164,7 @@ func TestForward(t *testing.T) {
 		"-i in.png --steps 1":           "--steps: must be 2 to 256, got 1",
 		"-i in.png --grid 0":            "--grid: must be 1 to 256, got 0",
 		"-i in.png --side 0":            "--side: must be 1 to 8192, got 0",
-		"-i in.png --seed -2":           "--seed: must be -1 to 9223372036854774783, got -2",
+		"-i in.png --seed -2":           "--seed: must be 0 to 18446744073709551615, or -1 for a random one, got -2",
 		"-i in.png --rng dice":          `--rng: must be torch or philox, got "dice"`,
 		"-i in.png --process square":    `--process: unknown process "square"`,
 		"-i in.png --process vp -m x":   "--process: the model has its own; use one of them",
