@@ -113,6 +113,10 @@ func (d *drawing) setOutput(p *program, f *flags, texts ...string) (err error) {
 		if err := d.to.CheckStages(len(q.Hires)); err != nil {
 			return inFlag(f.name("output"), err)
 		}
+	} else if q.KeepStages {
+		if err := d.to.CheckStages(len(q.Stages)); err != nil {
+			return inFlag(f.name("output"), err)
+		}
 	}
 	if err := setFormat(f, d.to, texts...); err != nil {
 		return err

@@ -141,7 +141,7 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 }
 
 func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error) {
-	if n.model, err = openModel(ctx, f.string("model"), o); err != nil {
+	if n.model, err = n.openOwn(ctx, f, o); err != nil {
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
@@ -163,6 +163,22 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return n.model.Attach(n.taesd)
 	}
 	return nil
+}
+
+// openOwn opens the model that draws: of sdgo sample, unless a flag names one, the
+// first built-in one that takes no text.
+func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Model, error) {
+	if f.set("model") || f.command.name != sampleName {
+		return openModel(ctx, f.string("model"), o)
+	}
+	for _, name := range sd.Builtins() {
+		m, err := openModel(ctx, sd.BuiltinPrefix+name, o)
+		if err != nil || !m.TakesText() {
+			return m, err
+		}
+		m.Close()
+	}
+	return nil, report.Usagef("no model: -m FILE names one that takes no text")
 }
 
 // attach gives a request its networks: the refiner and the tiny autoencoder, and for

@@ -77,7 +77,7 @@ func newRequest(f *flags, c requests.Command, open opener) (sd.Request, error) {
 	q := requests.Begin(c)
 	wrong := problems{flags: f}
 	for _, flag := range requests.FlagsFor(c) {
-		if !f.set(flag.Name) || flag.Name == "prompt" {
+		if !f.set(flag.Name) || flag.Name == "prompt" || flag.Name == "class" { // of which there may be several
 			continue
 		}
 		if err := requests.Set(&q, flag.Name, f.text(flag.Name)); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/png"
 	"os"
@@ -121,6 +122,10 @@ func TestSampleRefuses(t *testing.T) {
 		{[]string{"sample", "-m", model, "--class", "1", "--stages", model, "-o", out}, "must be a model that enlarges pictures"},
 		{[]string{"sample", "-m", model, "--class", "1", "--save-each-stage", "--grid", "2", "-o", out}, "--save-each-stage needs a file for each picture"},
 		{[]string{"sample", "-m", model, "--class", "1", "-p", "x"}, "-p"},
+		{[]string{"sample", "-m", model, "--class", "1,,2", "-o", out}, "--class: a class must not be empty"},
+		{[]string{"sample", "-m", model, "--class", "1,cat", "-o", out}, `--class: must be a number, 0 to 9, because the model's classes have no names, got "cat"`},
+		{[]string{"sample", "-m", model, "--class", "1,2", "-n", "33", "--trajectory", "t.png", "-o", out + "/%d"}, "--trajectory: shows at most 64 pictures, got 66"},
+		{[]string{"sample", "--class", "1", "-o", out}, "no model: -m FILE names one that takes no text"},
 	} {
 		o := sdgo(t, c.args...)
 		require.NotZero(t, o.code, c.args)
@@ -214,4 +219,36 @@ func TestSampleTerrain(t *testing.T) {
 func isThere(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// Classes may be repeated, and be lists; each is drawn as if it were alone.
+func TestSampleClasses(t *testing.T) {
+	folder := t.TempDir()
+	draw := func(out string, more ...string) {
+		args := []string{"sample", "-m", pixelModels + "guided.safetensors", "-W", "8", "-H", "8", "--steps", "2", "-s", "1", "-o", filepath.Join(folder, out)}
+		o := sdgo(t, append(args, more...)...)
+		require.Zero(t, o.code, o.errors)
+	}
+	draw("list-%d.png", "--class", "3,5", "--class", "7", "-n", "2")
+	requireFiles(t, folder, "list-1.png", "list-2.png", "list-3.png", "list-4.png", "list-5.png", "list-6.png")
+	draw("alone-%d.png", "--class", "5", "-n", "2")
+	for i, alone := range []string{"alone-1.png", "alone-2.png"} {
+		require.Equal(t, readPNG(t, filepath.Join(folder, alone)), readPNG(t, filepath.Join(folder, fmt.Sprintf("list-%d.png", 3+i))))
+	}
+	draw("sheet.png", "--class", "3,5,7", "-n", "2", "--grid", "2")
+	require.Equal(t, image.Pt(16, 24), pictureSize(t, filepath.Join(folder, "sheet.png")))
+}
+
+func TestReadClasses(t *testing.T) {
+	for args, want := range map[string][]string{
+		"":                                 {""},
+		"--class=tench, Tinca tinca":       {"tench, Tinca tinca"},
+		"--class=tench,goldfish|--class=7": {"tench", "goldfish", "7"},
+	} {
+		_, f, err := parseCommand(sampleCommand(), strings.FieldsFunc(args, func(r rune) bool { return r == '|' }))
+		require.NoError(t, err)
+		got, err := readClasses(f)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
 }

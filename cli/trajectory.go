@@ -27,9 +27,9 @@ type trajectory struct {
 	report  func(error) error
 }
 
-// newTrajectory makes what --trajectory asks for, and asks for its previews; nil
-// without.
-func newTrajectory(p *program, f *flags, q *sd.Request) (*trajectory, error) {
+// newTrajectory makes what --trajectory asks for, with a row for each picture, and asks
+// for its previews; nil without.
+func newTrajectory(p *program, f *flags, q *sd.Request, rows int) (*trajectory, error) {
 	columns := f.int("trajectory-columns")
 	switch {
 	case !f.set("trajectory") && f.set("trajectory-columns"):
@@ -40,15 +40,15 @@ func newTrajectory(p *program, f *flags, q *sd.Request) (*trajectory, error) {
 		return nil, report.Usagef("%s does not go with %s and %s: it needs previews of its own", f.name("trajectory"), f.name("preview"), f.name("preview-every"))
 	case columns < 1 || columns > maxColumns:
 		return nil, f.problem("trajectory-columns", "must be 1 to %d, got %d", maxColumns, columns)
-	case picturesOf(*q) > maxTrajectory:
-		return nil, f.problem("trajectory", "shows at most %d pictures, got %d", maxTrajectory, picturesOf(*q))
+	case rows > maxTrajectory:
+		return nil, f.problem("trajectory", "shows at most %d pictures, got %d", maxTrajectory, rows)
 	}
 	to, err := newTarget(p, f.name("trajectory"), f.string("trajectory"), 1)
 	if err != nil {
 		return nil, err
 	}
 	q.PreviewEvery, q.PreviewNoisy = 1, true
-	return &trajectory{to: to, columns: columns, rows: make([][]*image.NRGBA, picturesOf(*q)), report: func(err error) error { return inFlag(f.name("trajectory"), err) }}, nil
+	return &trajectory{to: to, columns: columns, rows: make([][]*image.NRGBA, rows), report: func(err error) error { return inFlag(f.name("trajectory"), err) }}, nil
 }
 
 // checkPlace makes sure that the sheet has a file of its own.

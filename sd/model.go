@@ -42,14 +42,13 @@ type Model struct {
 // stay in the file, mapped into memory; each network is set up when it is first
 // needed.
 //
-// An empty path opens the model that package builtin brings along, in programs
-// that import it.
+// An empty path opens the first model that package builtin brings along, in programs
+// that import it, and BuiltinPrefix with a name the one that is called so.
 func Open(path string, o Options) (*Model, error) {
-	if path == "" {
-		b := registered()
-		if b == nil {
-			return nil, ErrNoModel
-		}
+	switch b, err := builtinOf(path); {
+	case err != nil:
+		return nil, err
+	case b != nil:
 		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytesAssembled(b.data, o.components(b.name)) })
 	}
 	return open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenAssembled(o.components(path)) })
