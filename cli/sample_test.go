@@ -252,3 +252,25 @@ func TestReadClasses(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 }
+
+// info says what a model draws by, its size, and its process.
+func TestInfoOfModelsWithoutText(t *testing.T) {
+	for model, want := range map[string][]string{
+		"guided.safetensors":   {"native size  64x64", "process      DDPM of 1000 steps, linear betas from 0.0001 to 0.02, learned variance", "class        0 to 9\n", "classes      10"},
+		"improved.safetensors": {"cosine betas"},
+		"consistency":          {"process      consistency, noise from 0.002 to 80"},
+	} {
+		o := sdgo(t, "info", pixelModels+model)
+		require.Zero(t, o.code, o.errors)
+		for _, text := range want {
+			require.Contains(t, o.out, text)
+		}
+	}
+	var facts struct {
+		Process struct{ Kind, Betas string }
+		Class   struct{ Count int }
+	}
+	o := sdgo(t, "info", "--json", pixelModels+"guided.safetensors")
+	require.NoError(t, json.Unmarshal([]byte(o.out), &facts))
+	require.Equal(t, []any{"ddpm", "linear", 10}, []any{facts.Process.Kind, facts.Process.Betas, facts.Class.Count})
+}

@@ -130,7 +130,7 @@ func (c *Pixel) Params() map[string][]float64 {
 	return c.UNet.Params()
 }
 
-// Networks lists the networks.
+// Networks lists the networks, and with them the process and the classes.
 func (c *Pixel) Networks() []model.Network {
 	name, summary := "denoiser", ""
 	var config any
@@ -150,7 +150,7 @@ func (c *Pixel) Networks() []model.Network {
 		}
 		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *v, Summary: text})
 	}
-	return all
+	return append(all, c.beside()...)
 }
 
 // number is a number of a configuration that no shape tells: its key of metadata after
