@@ -97,6 +97,21 @@ func TestSampleStages(t *testing.T) {
 	y, err := os.ReadFile(filepath.Join(folder, "y.png"))
 	require.NoError(t, err)
 	require.Equal(t, pixelsOf(t, x), pixelsOf(t, y), "the stage alone")
+
+	// Noise on the small picture, the same in a cascade and alone, and in a job.
+	in := filepath.Join(folder, "x-stage1.png")
+	noisy, alone := filepath.Join(folder, "noisy.png"), filepath.Join(folder, "alone.png")
+	o = sdgo(t, "sample", "-m", pixelModels+"ddpm", "--stages", up, "--stage-steps", "2", "--noise-level", "300", "--steps", "3", "-W", "8", "-H", "8", "-s", "1", "-o", noisy)
+	require.Zero(t, o.code, o.errors)
+	o = sdgo(t, "sample", "-m", up, "-i", in, "--noise-level", "300", "--steps", "2", "-s", "1", "-o", alone)
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, readPNG(t, noisy), readPNG(t, alone))
+	require.NotEqual(t, readPNG(t, filepath.Join(folder, "x.png")), readPNG(t, noisy))
+	jobs := filepath.Join(folder, "jobs.jsonl")
+	require.NoError(t, os.WriteFile(jobs, []byte(`{"class": "none", "input": "x-stage1.png", "noise_level": 300, "steps": 2, "seed": 1}`), 0o666))
+	o = sdgo(t, "batch", jobs, "-m", up, "-o", filepath.Join(folder, "jobs"))
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, readPNG(t, alone), readPNG(t, filepath.Join(folder, "jobs", "jobs-0001.png")))
 }
 
 func TestSampleRefuses(t *testing.T) {
@@ -122,6 +137,8 @@ func TestSampleRefuses(t *testing.T) {
 		{[]string{"sample", "-m", model, "--class", "1", "--stages", model, "-o", out}, "must be a model that enlarges pictures"},
 		{[]string{"sample", "-m", model, "--class", "1", "--save-each-stage", "--grid", "2", "-o", out}, "--save-each-stage needs a file for each picture"},
 		{[]string{"sample", "-m", model, "--class", "1", "-p", "x"}, "-p"},
+		{[]string{"sample", "-m", model, "--class", "1", "--noise-level", "3", "-o", out}, "--noise-level: is for pictures that a model enlarges"},
+		{[]string{"sample", "-m", model, "--class", "1", "--noise-level", "1000", "-o", out}, "--noise-level: must be 0 to 999, got 1000"},
 		{[]string{"sample", "-m", model, "--class", "1,,2", "-o", out}, "--class: a class must not be empty"},
 		{[]string{"sample", "-m", model, "--class", "1,cat", "-o", out}, `--class: must be a number, 0 to 9, because the model's classes have no names, got "cat"`},
 		{[]string{"sample", "-m", model, "--class", "1,2", "-n", "33", "--trajectory", "t.png", "-o", out + "/%d"}, "--trajectory: shows at most 64 pictures, got 66"},

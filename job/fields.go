@@ -329,6 +329,11 @@ func table() []Field {
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.StageSteps }),
 		},
 		{
+			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Sample | Batch,
+			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none",
+			of: plain(whole(0, request.MaxNoiseLevel), func(r *req) *int { return &r.NoiseLevel }),
+		},
+		{
 			Path: "KeepStages", Flag: "save-each-stage", For: Sample,
 			Help: "save the picture before each of them, too",
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepStages }),

@@ -27,8 +27,8 @@ func TestFlagsFor(t *testing.T) {
 		Img2Img:     all + "count taesd input strength image-cfg-scale " + shown + hires,
 		Inpaint:     all + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",
-		Sample:      every + "class count taesd input strength stages stage-steps save-each-stage preview-noisy " + shown,
-		Batch:       all + "class count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
+		Sample:      every + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,
+		Batch:       all + "class noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
 	} {
 		var names []string
 		shorts := ""

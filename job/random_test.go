@@ -189,6 +189,9 @@ func (d dice) sample(r *request.Request) {
 			r.Stages = append(r.Stages, strings.TrimSpace(strings.ReplaceAll(d.file(), ",", "")))
 		}
 		r.StageSteps = d.whole(1, request.MaxSteps)
+		if d.maybe() {
+			r.NoiseLevel = d.whole(1, request.MaxNoiseLevel)
+		}
 	}
 }
 

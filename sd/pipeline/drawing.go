@@ -78,6 +78,9 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	q, err := r.Resolve(p.Defaults)
 	all.Join(err)
 	p.Check(&q, with, &all)
+	if q.NoiseLevel > 0 && !p.Defaults.Enlarges && len(q.Stages) == 0 {
+		all.Add("NoiseLevel", "is for pictures that a model enlarges, and this one enlarges none")
+	}
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
 	d.addStages(r, with, &all)

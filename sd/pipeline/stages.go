@@ -30,7 +30,7 @@ func (d *Drawing) addStages(r request.Request, with Attached, e *request.Error) 
 			return
 		}
 		s := request.Request{
-			Image: image.NewNRGBA(image.Rectangle{Max: size}), Seed: max(d.Seed, 0), RNG: d.RNG, Steps: d.StageSteps,
+			Image: image.NewNRGBA(image.Rectangle{Max: size}), Seed: max(d.Seed, 0), RNG: d.RNG, Steps: d.StageSteps, NoiseLevel: d.NoiseLevel,
 			Sampler: r.Sampler, Schedule: r.Schedule, SamplerOptions: r.SamplerOptions, PreviewEvery: r.PreviewEvery, PreviewNoisy: r.PreviewNoisy,
 		}
 		if m.Classes > 0 {

@@ -19,7 +19,10 @@ const (
 
 	// MaxStages bounds [Request.Stages].
 	MaxStages = 8
-	maxScale  = 1000
+
+	// MaxNoiseLevel bounds [Request.NoiseLevel].
+	MaxNoiseLevel = 999
+	maxScale      = 1000
 )
 
 // RNG names a random number generator for noise. With the same one, and the same seed,
@@ -54,6 +57,13 @@ type Request struct {
 	Stages     []string
 	StageSteps int
 	KeepStages bool
+
+	// NoiseLevel adds noise to a picture that is to be enlarged, an Image or one of a
+	// cascade, before that: conditioning augmentation (Ho et al. 2022, arXiv:2106.15282),
+	// which hides what is wrong with it. It is a timestep of the forward process of the
+	// model that enlarges, 1 to 999 of 1000; 0 adds none. The noise is the same for all
+	// seeds.
+	NoiseLevel int
 
 	// Width and Height are in pixels, multiples of the model's alignment (8), up to
 	// MaxSide. 0 means the model's native size, or with an Image that picture's size,

@@ -180,6 +180,7 @@ func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Count", q.Count, 1, MaxCount)
 	checkRange(e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
 	checkRange(e, "StageSteps", q.StageSteps, 0, MaxSteps)
+	checkRange(e, "NoiseLevel", q.NoiseLevel, 0, MaxNoiseLevel)
 	switch {
 	case len(q.Stages) == 0 && (q.StageSteps > 0 || q.KeepStages):
 		e.Add("Stages", "must name the models that StageSteps and KeepStages are about")

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
@@ -49,6 +50,7 @@ func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeli
 			if n == 1 {
 				t = luminance(t)
 			}
+			c.augment(t, q)
 			t = t.Resample(tensor.Bilinear, q.Height, q.Width)
 		}
 		low = []engine.Named{{Name: "low", Shape: t.Shape, Data: t.Data}}
@@ -72,6 +74,26 @@ func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeli
 		all.Uncond = of(float32(max(c.c.NullClass, 0)))
 	}
 	return []pipeline.Phase{{Until: math.MaxInt, Conditions: func() pipeline.Conditions { return all }}}, nil
+}
+
+// noiseSeed is that of the noise on pictures to enlarge. It is far from what requests
+// have, so that it is not the beginning of sampling, too.
+const noiseSeed = 0x9e3779b97f4a7c15
+
+// augment makes a picture what the forward process makes of it at the request's level.
+func (m *model) augment(x tensor.Tensor, q *request.Resolved) {
+	if q.NoiseLevel == 0 {
+		return
+	}
+	p := m.denoiser.process
+	first, last := p.SigmaToT(p.SigmaMin()), p.SigmaToT(p.SigmaMax())
+	sigma := p.TToSigma(first + (last-first)*float64(q.NoiseLevel)/request.MaxNoiseLevel)
+	eps := x.Like()
+	sampler.NewTorch(noiseSeed).Normal(eps.Data)
+	alpha, scale := p.Alpha(sigma), p.Scale(sigma)
+	for i, v := range x.Data {
+		x.Data[i] = float32(scale * (alpha*float64(v) + sigma*float64(eps.Data[i])))
+	}
 }
 
 // onWhite is a picture without transparency.
