@@ -46,7 +46,7 @@ func ConsistencySampler(ctx context.Context, denoise Denoiser, x []float32, sigm
 		}
 		copy(x, denoised)
 		if next := sigmas[i+1]; next > lowest {
-			l.addNoise(x, math.Sqrt(next*next-lowest*lowest), sigmas[i], next)
+			l.addNoise(x, noiseBetween(lowest, next), sigmas[i], next)
 		}
 		if err := l.done(i, denoised); err != nil {
 			return err
