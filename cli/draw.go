@@ -28,8 +28,11 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 		lastFlag:             formatFlags(),
 	}
 	maps.Copy(all, after)
-	model := modelFlags()
-	return slices.Concat(model[:1], partFlags(), requestFlags(c, all), all[lastFlag], model[1:],
+	model, parts := modelFlags(), partFlags()
+	if c == requests.Sample {
+		parts = parts[:1] // the autoencoder: there is no text
+	}
+	return slices.Concat(model[:1], parts, requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},

@@ -19,7 +19,7 @@ import (
 // modelFlags say which model a command runs, and how.
 func modelFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, .ckpt, or a diffusers folder"},
+		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, .ckpt, a diffusers folder, or builtin:NAME"},
 		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one for each physical core)"},
 		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one for each network: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
 		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},

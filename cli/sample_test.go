@@ -137,6 +137,7 @@ func TestSampleRefuses(t *testing.T) {
 		{[]string{"sample", "-m", model, "--class", "1", "--stages", model, "-o", out}, "must be a model that enlarges pictures"},
 		{[]string{"sample", "-m", model, "--class", "1", "--save-each-stage", "--grid", "2", "-o", out}, "--save-each-stage needs a file for each picture"},
 		{[]string{"sample", "-m", model, "--class", "1", "-p", "x"}, "-p"},
+		{[]string{"sample", "-m", model, "--class", "1", "--clip-l", "x", "-o", out}, "unknown flag --clip-l"},
 		{[]string{"sample", "-m", model, "--class", "1", "--noise-level", "3", "-o", out}, "--noise-level: is for pictures that a model enlarges"},
 		{[]string{"sample", "-m", model, "--class", "1", "--noise-level", "1000", "-o", out}, "--noise-level: must be 0 to 999, got 1000"},
 		{[]string{"sample", "-m", model, "--class", "1,,2", "-o", out}, "--class: a class must not be empty"},
@@ -149,6 +150,13 @@ func TestSampleRefuses(t *testing.T) {
 		require.Contains(t, o.errors, c.want)
 	}
 	requireFiles(t, filepath.Dir(out))
+
+	// A class is nothing for a model that draws from text.
+	jobs := filepath.Join(t.TempDir(), "jobs.jsonl")
+	require.NoError(t, os.WriteFile(jobs, []byte(`{"class": "3", "seed": 1}`), 0o666))
+	o := sdgo(t, "batch", jobs, "-m", text, "-o", filepath.Dir(out))
+	require.NotZero(t, o.code)
+	require.Contains(t, o.errors, "the model draws from text, and has no classes")
 }
 
 // What a picture becomes on the way to noise, in a row or in several.

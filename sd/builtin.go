@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/sdgo/sdgo/convert"
 )
 
 // ErrNoModel is what [Open] returns for an empty path in a program without a
@@ -75,4 +77,15 @@ func builtinOf(path string) (*builtin, error) {
 		return nil, fmt.Errorf("no built-in model %.80q: the program has none", name)
 	}
 	return nil, fmt.Errorf("no built-in model %.80q: there is %s", name, strings.Join(Builtins(), ", "))
+}
+
+// OpenWeights opens what [Open] does, without its networks: to look at.
+func OpenWeights(path string) (*convert.Model, error) {
+	switch b, err := builtinOf(path); {
+	case err != nil:
+		return nil, err
+	case b != nil:
+		return convert.OpenBytes(b.name, b.data)
+	}
+	return convert.Open(path)
 }

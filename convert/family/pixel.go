@@ -264,4 +264,7 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	if c.VAE != nil {
 		add(keyScaleFactor, c.VAE.ScaleFactor)
 	}
+	if m.Guidance > 0 {
+		add(keyGuidance, float32(m.Guidance))
+	}
 }

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"math"
 	"regexp"
 	"strings"
 
@@ -134,6 +135,7 @@ func (c *Pixel) finish(r *Reader) {
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
+	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
 	r.Model.NativeSize = c.Size
 	if c.VAE != nil {
 		r.Model.NativeSize *= c.VAE.Factor()

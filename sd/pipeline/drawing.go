@@ -81,6 +81,9 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	if q.NoiseLevel > 0 && !p.Defaults.Enlarges && len(q.Stages) == 0 {
 		all.Add("NoiseLevel", "is for pictures that a model enlarges, and this one enlarges none")
 	}
+	if q.Class != "" && !p.Textless {
+		all.Add("Class", "the model draws from text, and has no classes")
+	}
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
 	d.addStages(r, with, &all)
