@@ -73,7 +73,7 @@ type (
 	// UNetConfig describes the UNet of latent diffusion.
 	UNetConfig = family.UNetConfig
 
-	// VAEConfig describes the KL autoencoder of latent diffusion.
+	// VAEConfig describes the autoencoder of latent diffusion.
 	VAEConfig = family.VAEConfig
 
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
@@ -166,3 +166,6 @@ const (
 	UNetPrefix  = model.UNetPrefix  // UNet
 	VAEPrefix   = model.VAEPrefix   // both halves of the autoencoder
 )
+
+// Codebook is the tensor with the codes of an autoencoder that has them.
+const Codebook = family.Codebook

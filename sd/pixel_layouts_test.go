@@ -74,6 +74,8 @@ func TestPixelConverted(t *testing.T) {
 		{"guided.safetensors", "guided", "guided.sample"}, {"upsampler.safetensors", "upsampler", "upsampler.sample"},
 		{"classifier.safetensors", "classifier", "classifier.logits"},
 		{"edm-ncsnpp.safetensors", "edm-ncsnpp", "edm-ncsnpp.sample"}, {"ncsnpp.safetensors", "ncsnpp", "ncsnpp.sample"}, {"skip", "skip", "skip.sample"},
+		{"edm-ncsnpp.pkl", "edm-ncsnpp", "edm-ncsnpp.sample"}, {"ncsnpp-ema.pt", "ncsnpp", "ncsnpp.sample"},
+		{"cin.safetensors", "cin", "cin.sample"}, {"churches.safetensors", "churches", "churches.sample"}, {"enlarging", "enlarging", "enlarging.sample"},
 		{"dit", "dit", "dit.sample"}, {"dit.safetensors", "dit", "dit.authors.sample"},
 	} {
 		source, err := convert.Open(filepath.Join(pixelFolder, test.path))

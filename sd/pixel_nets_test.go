@@ -74,9 +74,14 @@ func TestPixelNets(t *testing.T) {
 		{"edm-ncsnpp.safetensors", "edm-ncsnpp", "edm-ncsnpp.sample"},
 		{"edm-guided.safetensors", "edm-guided", "edm-guided.sample"},
 		{"ncsnpp.safetensors", "ncsnpp", "ncsnpp.sample"},
+		{"edm-ncsnpp.pkl", "edm-ncsnpp", "edm-ncsnpp.sample"},
+		{"ncsnpp-ema.pt", "ncsnpp", "ncsnpp.sample"},
 		{"ncsnpp-vp.safetensors", "ncsnpp-vp", "ncsnpp-vp.sample"},
 		{"ddpmpp.safetensors", "ddpmpp", "ddpmpp.sample"},
 		{"skip", "skip", "skip.sample"},
+		{"cin.safetensors", "cin", "cin.sample"},
+		{"churches.safetensors", "churches", "churches.sample"},
+		{"enlarging", "enlarging", "enlarging.sample"},
 	} {
 		for _, w := range ways() {
 			t.Run(fmt.Sprintf("%s/%s", test.path, w), func(t *testing.T) {

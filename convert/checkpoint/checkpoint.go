@@ -1,6 +1,7 @@
 // Package checkpoint reads the tensors of PyTorch checkpoints (.ckpt, .pt,
 // .pth, .bin): the zip archives that torch.save has written since version 1.6,
-// the plain format before, and the tar archives before version 0.2.
+// the plain format before, and the tar archives before version 0.2; and of the
+// pickles (.pkl) of EDM and EDM2, whose objects carry the code of their classes.
 //
 // Such a file holds a pickle, a program for a stack machine that may call any
 // Python function. The interpreter here has no functions to call: it knows
@@ -58,23 +59,41 @@ func isTar(data []byte) bool { return len(data) > 512 && string(data[257:262]) =
 // training checkpoint it gives the model's tensors ("state_dict"); nested names
 // are joined with dots.
 func Parse(data []byte) ([]Tensor, error) {
-	all, err := parse(data)
+	f, err := ParseFile(data)
+	if err != nil {
+		return nil, err
+	}
+	return f.Tensors, nil
+}
+
+// File is what a checkpoint holds.
+type File struct {
+	Tensors []Tensor
+	Object  *Object // that the tensors are part of; nil of files with tensors only
+}
+
+// ParseFile is Parse for readers that ask what the tensors are part of.
+func ParseFile(data []byte) (*File, error) {
+	f, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	return all, nil
+	return f, nil
 }
 
-func parse(data []byte) ([]Tensor, error) {
+func parse(data []byte) (f *File, err error) {
+	f = &File{}
 	switch {
 	case !Looks(data):
 		return nil, errors.New("the file is neither a zip archive nor a pickle")
 	case data[0] == 'P':
-		return parseZip(data)
+		f.Tensors, err = parseZip(data)
 	case isTar(data):
-		return parseTar(data)
+		f.Tensors, err = parseTar(data)
+	default:
+		return parsePickle(data)
 	}
-	return parseLegacy(data)
+	return f, err
 }
 
 // storage is a run of elements that tensors are views of.
@@ -231,7 +250,13 @@ func collect(object any, size int) ([]Tensor, error) {
 			break
 		}
 	}
-	c := &collector{budget: maxSharing*int64(size) + 1<<20, names: size + 1<<16, seen: map[string]bool{}, visits: size/4 + freeSteps}
+	switch average, err := averaged(root); {
+	case err != nil:
+		return nil, err
+	case average != nil:
+		root = average
+	}
+	c := newCollector(size)
 	if err := c.walk("", root, 0); err != nil {
 		return nil, err
 	}
@@ -273,6 +298,10 @@ type collector struct {
 	budget int64 // bytes of tensors
 	names  int   // bytes of names
 	visits int
+}
+
+func newCollector(size int) *collector {
+	return &collector{budget: maxSharing*int64(size) + 1<<20, names: size + 1<<16, seen: map[string]bool{}, visits: size/4 + freeSteps}
 }
 
 // walk visits dictionaries down to a few levels; lists (of optimizers and the
@@ -318,26 +347,44 @@ func (c *collector) walk(prefix string, d *dict, depth int) error {
 	return nil
 }
 
-// parseLegacy reads the format before 1.6: pickles of a magic number, a
-// protocol's number, the system's description, the object and the storages'
-// keys, then for each storage its length and elements.
-func parseLegacy(data []byte) ([]Tensor, error) {
+// legacyMagic is the number that the format before 1.6 begins with, as the machine has it.
+const legacyMagic = opaque("long 6cfc9c46f9206aa85019")
+
+// parsePickle reads a file that is a pickle, or several: the format before 1.6, or what
+// pickle.dump wrote of objects that bring their classes along.
+func parsePickle(data []byte) (*File, error) {
 	m := newMachine(data, len(data))
-	magic, err := m.run()
+	m.plain = true
+	first, err := m.run()
+	switch {
+	case err != nil:
+		return nil, err
+	case m.objectSeen:
+		return collectObject(first, len(data))
+	case first != any(legacyMagic):
+		return nil, errors.New("a pickle that torch.save did not write; its magic number is missing")
+	}
+	m.plain = false
+	object, err := m.legacy()
 	if err != nil {
 		return nil, err
 	}
-	if b, ok := magic.(opaque); !ok || b != "long 6cfc9c46f9206aa85019" {
-		return nil, errors.New("a pickle that torch.save did not write; its magic number is missing")
-	}
-	var object, keys any
+	all, err := collect(object, len(data))
+	return &File{Tensors: all}, err
+}
+
+// legacy reads what is after the magic number in the format before 1.6: pickles of a
+// protocol's number, the system's description, the object and the storages' keys, then
+// for each storage its length and elements.
+func (m *machine) legacy() (object any, err error) {
+	var keys any
 	for i, to := range []*any{nil, nil, &object, &keys} {
 		value, err := m.run()
 		if err != nil {
 			return nil, err
 		}
 		if i == 0 && value != any(int64(1001)) {
-			return nil, fmt.Errorf("torch's protocol must be 1001, got %v", value)
+			return nil, fmt.Errorf("torch's protocol must be 1001, got %s", brief(value))
 		}
 		if to != nil {
 			*to = value
@@ -347,12 +394,12 @@ func parseLegacy(data []byte) ([]Tensor, error) {
 	if !ok {
 		return nil, errors.New("the list of storages is missing")
 	}
-	rest := data[m.at:]
+	rest := m.data[m.at:]
 	for _, k := range list.items {
 		key, _ := k.(string)
 		s := m.storages[key]
 		if s == nil || s.data != nil {
-			return nil, fmt.Errorf("the list of storages has %.40q, which no tensor uses or which it had before", fmt.Sprint(k))
+			return nil, fmt.Errorf("the list of storages has %s, which no tensor uses or which it had before", brief(k))
 		}
 		if len(rest) < 8 {
 			return nil, fmt.Errorf("%w within its storages", ErrCutOff)
@@ -364,7 +411,17 @@ func parseLegacy(data []byte) ([]Tensor, error) {
 		}
 		s.data, rest = rest[:count*s.size:count*s.size], rest[count*s.size:]
 	}
-	return collect(object, len(data))
+	return object, nil
+}
+
+// brief describes a value for an error. Containers may hold one another, and are not
+// written out.
+func brief(v any) string {
+	switch v := v.(type) {
+	case nil, bool, int64, float64, string, opaque:
+		return fmt.Sprintf("%.40q", fmt.Sprint(v))
+	}
+	return fmt.Sprintf("a %T", v)
 }
 
 // cut shortens a name from a file for an error.

@@ -55,7 +55,7 @@ func (m *machine) global(op byte) error {
 	_, storage := storageTypes[strings.Replace(g.name, "Tensor", "Storage", 1)] // "tensors" of a tar archive names classes of tensors
 	_, element := elementTypes[g.name]
 	_, callable := callables[g]
-	if !callable && !((storage || element) && g.module == "torch") {
+	if !callable && !((storage || element) && g.module == "torch") && !m.mayBeObject(g) {
 		return &RefusedError{strings.ToValidUTF8(g.module+"."+g.name, "?")}
 	}
 	return m.push(g)
@@ -77,6 +77,9 @@ func (m *machine) call() error {
 		return errors.New("the pickle calls something that has no name")
 	}
 	do := callables[g]
+	if do == nil && m.plain {
+		do = objectCallables[g]
+	}
 	if do == nil {
 		return &RefusedError{g.module + "." + g.name + "()"}
 	}
@@ -109,6 +112,13 @@ func (m *machine) build() error {
 			v.keys, v.values = append(v.keys, own.keys...), append(v.values, own.values...)
 			return m.charge(len(own.keys))
 		}
+		return nil
+	case *object:
+		attributes, ok := state.(*dict)
+		if !ok || v.state != nil {
+			return errors.New("the pickle sets attributes of an object that has them, or to something else")
+		}
+		v.state = attributes
 		return nil
 	case opaque, *view:
 		return nil

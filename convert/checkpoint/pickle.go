@@ -57,6 +57,10 @@ type machine struct {
 	steps    int // that are left
 	storages map[string]*storage
 	objects  map[int64]any // storages and tensors of a tar archive, by their keys; nil elsewhere
+
+	// plain says that the pickle is a file of its own, which may bring classes along;
+	// objectSeen that it does.
+	plain, objectSeen bool
 }
 
 // newMachine makes one for a pickle in a file of a size.

@@ -175,7 +175,7 @@ func (m *machine) object(id any) error {
 	}
 	v := m.objects[key]
 	if !ok || v == nil {
-		return fmt.Errorf("the pickle names %.40q, which is no tensor of the archive", fmt.Sprint(id))
+		return fmt.Errorf("the pickle names %s, which is no tensor of the archive", brief(id))
 	}
 	return m.push(v)
 }

@@ -190,14 +190,7 @@ func readDiT(r *Reader) any {
 	if d.OutChannels == d.InChannels {
 		c.LearnedVariance, c.Process.Variance = false, "fixed_small"
 	}
-	if r.Has(model.VAEPrefix + "decoder.conv_in.weight") {
-		vae := r.VAE()
-		c.VAE = &vae
-		if r.err == nil && vae.EmbedDim != c.Channels {
-			r.Fail("an autoencoder with %d latent channels does not fit a transformer with %d", vae.EmbedDim, c.Channels)
-		}
-		r.Number(keyScaleFactor, 1e-6, 1e6, func(v float64) { vae.ScaleFactor = float32(v) })
-	}
+	c.readVAE(r)
 	c.apply(r, d.numbers())
 	if r.err == nil && (c.Size != side*d.Patch || d.OutChannels != c.outChannels()) {
 		r.Fail("a DiT of %d pixels, %d input and %d output channels: %w", c.Size, d.InChannels, d.OutChannels, model.ErrUnrecognized)

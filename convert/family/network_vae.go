@@ -6,7 +6,8 @@ import (
 	"github.com/sdgo/sdgo/convert/model"
 )
 
-// VAEConfig describes the KL autoencoder of latent diffusion.
+// VAEConfig describes the autoencoder of latent diffusion: a variational one (KL), or one
+// with a codebook (VQ).
 type VAEConfig struct {
 	ImageChannels int   // 3
 	Channels      int   // at full resolution: 128
@@ -27,6 +28,10 @@ type VAEConfig struct {
 	Mean  []float32 `json:",omitempty"`
 	Std   []float32 `json:",omitempty"`
 
+	// Codes are the rows of the codebook of an autoencoder that is not variational, the
+	// tensor "first_stage_model.quantize.embedding.weight"; 0 of others.
+	Codes int `json:",omitzero"`
+
 	Norms NormConfig `json:",omitzero"`
 }
 
@@ -41,11 +46,26 @@ func (c VAEConfig) Params() map[string][]float64 {
 	if c.QuantConv {
 		quant = 1
 	}
-	return c.Norms.params(map[string][]float64{
+	all := c.Norms.params(map[string][]float64{
 		"channels": one(c.Channels), "channel_mult": each(c.ChannelMult), "num_res_blocks": one(c.NumResBlocks),
 		"z_channels": one(c.ZChannels), "embed_dim": one(c.EmbedDim), "image_channels": one(c.ImageChannels), "quant_conv": one(quant),
 	})
+	if c.Codes > 0 {
+		all["variational"] = one(0)
+	}
+	return all
 }
+
+// moments are the numbers that the encoder has for each of a latent.
+func (c VAEConfig) moments() int {
+	if c.Codes > 0 {
+		return 1
+	}
+	return 2
+}
+
+// Codebook is the tensor with the codes of an autoencoder that has them.
+const Codebook = model.VAEPrefix + "quantize.embedding.weight"
 
 // Weights are those of latent diffusion's autoencoder, as CompVis names them
 // (ldm/modules/diffusionmodules/model.py, Encoder and Decoder).
@@ -64,11 +84,11 @@ func (c VAEConfig) Weights() []Weight {
 		}
 		w.middle("encoder.", top)
 		w.norm("encoder.norm_out", top)
-		w.conv("encoder.conv_out", 2*c.ZChannels, top, 3)
+		w.conv("encoder.conv_out", c.moments()*c.ZChannels, top, 3)
 	}
 	if c.QuantConv {
 		if c.HasEncoder {
-			w.conv("quant_conv", 2*c.EmbedDim, 2*c.ZChannels, 1)
+			w.conv("quant_conv", c.moments()*c.EmbedDim, c.moments()*c.ZChannels, 1)
 		}
 		w.conv("post_quant_conv", c.ZChannels, c.EmbedDim, 1)
 	}
@@ -83,6 +103,9 @@ func (c VAEConfig) Weights() []Weight {
 	}
 	w.norm("decoder.norm_out", channels)
 	w.conv("decoder.conv_out", c.ImageChannels, channels, 3)
+	if c.Codes > 0 {
+		w.add("quantize.embedding.weight", c.Codes, c.EmbedDim)
+	}
 	return w.all
 }
 
@@ -143,5 +166,12 @@ func (r *Reader) VAE() (c VAEConfig) {
 	}
 	c.HasEncoder = r.Has(model.VAEPrefix + "encoder.conv_in.weight")
 	c.ScaleFactor = 0.18215
+	if r.Has(Codebook) {
+		book := r.Shape(Codebook, 2)
+		c.Codes, c.ScaleFactor = book[0], 1
+		if r.err == nil && (book[1] != c.EmbedDim || c.Codes < 1) {
+			r.Fail("tensor %q must have rows of %d numbers, got the shape %v: %w", Codebook, c.EmbedDim, book[:2], model.ErrUnrecognized)
+		}
+	}
 	return c
 }

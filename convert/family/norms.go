@@ -34,8 +34,23 @@ func (c NormConfig) describe(groups, eps string, add func(key string, value any)
 	}
 }
 
+// describe adds what no shape tells of the autoencoder to the metadata of a file that is
+// written.
+func (c *VAEConfig) describe(add func(key string, value any)) {
+	add(keyScaleFactor, c.ScaleFactor)
+	if c.Shift != 0 {
+		add(keyShiftFactor, c.Shift)
+	}
+	if c.Mean != nil {
+		add(keyLatentsMean, c.Mean)
+		add(keyLatentsStd, c.Std)
+	}
+	c.Norms.describe(keyVAEGroups, keyVAEEps, add)
+}
+
 // applyMetadata reads what a file says about the autoencoder's latents.
 func (c *VAEConfig) applyMetadata(r *Reader) {
+	r.Number(keyScaleFactor, 1e-6, 1e6, func(v float64) { c.ScaleFactor = float32(v) })
 	r.Number(keyShiftFactor, -1e6, 1e6, func(v float64) { c.Shift = float32(v) })
 	c.Mean = r.latentNumbers(keyLatentsMean, c.EmbedDim, -1e6)
 	c.Std = r.latentNumbers(keyLatentsStd, c.EmbedDim, 1e-6)

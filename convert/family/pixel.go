@@ -12,8 +12,8 @@ import (
 type Pixel struct {
 	Name string // the family's
 
-	// Net is the denoiser's network in the C++ core, Prefix what its tensors' names
-	// begin with.
+	// Net is the denoiser's network in the C++ core, "pixel_unet", "class_unet" or "dit", or
+	// "pixel_classifier"; Prefix is what its tensors' names begin with.
 	Net, Prefix string
 
 	// Size is the side that the denoiser was trained on, in its own pixels: those of
@@ -29,8 +29,9 @@ type Pixel struct {
 	Channels        int
 	LearnedVariance bool
 
-	// LowChannels are those of a smaller picture, enlarged, that the network gets
-	// beside x, as its input "low": 3 for upsamplers, 0 elsewhere.
+	// LowChannels are those of a smaller picture that the network gets beside x, as its
+	// input "low": 3 for upsamplers, 0 elsewhere. It is enlarged to the size of x; where
+	// there is a VAE it has that size, and what is drawn is larger by the VAE's factor.
 	LowChannels int
 
 	// Classes is the number of classes, not counting the one that stands for none;
@@ -42,9 +43,12 @@ type Pixel struct {
 	// Process is how the model was trained to remove noise.
 	Process Process
 
-	// UNet or DiT is the denoiser's own configuration; the other is nil.
-	UNet *PixelUNetConfig
-	DiT  *DiTConfig
+	// UNet, LatentUNet (which attends to the class) or DiT is the denoiser's own
+	// configuration; the others are nil.
+	UNet       *PixelUNetConfig
+	LatentUNet *UNetConfig
+	DiT        *DiTConfig
+	rows       int // of LatentUNet's table of classes
 
 	// VAE is the autoencoder of a model that draws latents; nil for pixels, and where
 	// the file has none. Codebook is the number of its codes, 0 of a KL autoencoder:
@@ -124,8 +128,13 @@ func (c *Pixel) Latent() bool { return c.VAE != nil || c.Channels == 4 }
 
 // Params are the hyperparameters of the network Net.
 func (c *Pixel) Params() map[string][]float64 {
-	if c.DiT != nil {
+	switch {
+	case c.DiT != nil:
 		return c.DiT.Params()
+	case c.LatentUNet != nil:
+		all := c.LatentUNet.Params()
+		all["context_rows"] = one(c.rows)
+		return all
 	}
 	return c.UNet.Params()
 }
@@ -134,9 +143,13 @@ func (c *Pixel) Params() map[string][]float64 {
 func (c *Pixel) Networks() []model.Network {
 	name, summary := "denoiser", ""
 	var config any
-	if c.DiT != nil {
+	switch {
+	case c.DiT != nil:
 		config, summary = *c.DiT, c.DiT.summary()
-	} else {
+	case c.LatentUNet != nil:
+		u := c.LatentUNet
+		config, summary = *u, fmt.Sprintf("%d channels x %v, %d blocks a level, transformers %v, one class of width %d", u.ModelChannels, u.ChannelMult, u.NumResBlocks, u.TransformerDepth, u.ContextDim)
+	default:
 		config, summary = *c.UNet, c.UNet.summary()
 	}
 	if c.Classifier {
@@ -247,6 +260,10 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	if c.UNet != nil {
 		all = append(all, c.UNet.numbers()...)
 	}
+	if c.LatentUNet != nil {
+		all = append(all, latentNumbers(c.LatentUNet)...)
+		c.LatentUNet.Norms.describe(keyUNetGroups, keyUNetEps, add)
+	}
 	if c.DiT != nil {
 		all = append(all, c.DiT.numbers()...)
 	}
@@ -262,7 +279,7 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 		add(PixelLabels, names)
 	}
 	if c.VAE != nil {
-		add(keyScaleFactor, c.VAE.ScaleFactor)
+		c.VAE.describe(add)
 	}
 	if m.Guidance > 0 {
 		add(keyGuidance, float32(m.Guidance))

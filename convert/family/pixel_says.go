@@ -11,7 +11,8 @@ import (
 
 // Hyperparameters of layouts, as keys of Pixel's metadata and values in turn.
 var (
-	ddpmMarks = []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06", "pad_end", "1", "heads", "1"}
+	ddpmMarks = []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06", "pad_end", "1", "heads", "1",
+		"qkv_by_head", "0"}
 
 	// Of Song et al. (2021), and of EDM's SongUNet.
 	songMarks = []string{"time_sines_first", "1", "time_shift", "1", "norm_eps", "1e-06", "attention_norm_eps", "1e-06",
@@ -33,6 +34,10 @@ func pixelSays(all []model.Stored) map[string]string {
 		}
 	}
 	switch {
+	case layout.Contains(all, "input_blocks."):
+		if scale := latentSays(all); scale != "" {
+			marks[keyScaleFactor] = scale
+		}
 	case has("temb.dense.0.weight"):
 		say(ddpmMarks...)
 	case has("conv_in.weight") && has("time_proj.weight"): // NCSN++

@@ -105,6 +105,9 @@ func sizeByAttention(c *Pixel) int {
 		}
 		return side << (len(u.Channels) - 1)
 	}
+	if c.Prefix == model.UNetPrefix && c.LowChannels > 0 {
+		return 64 // of 256x256 pixels
+	}
 	if c.Prefix == model.UNetPrefix || u.ScaleShift && u.ResampleBlocks {
 		from = 32
 	}

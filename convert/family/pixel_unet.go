@@ -17,6 +17,7 @@ const PixelUNet = "pixel_unet"
 var pixelUNet = &Family{
 	Name: PixelUNet,
 	Looks: []Look{
+		{"a UNet of latent diffusion that draws from classes", []string{classTable, "model.diffusion_model.input_blocks.*.1.transformer_blocks.0.attn2.to_k.weight"}},
 		{"a classifier of noisy pictures", []string{"input_blocks.0.0.weight", "out.2.positional_embedding"}},
 		{"a UNet that draws from classes", []string{"*label_emb.weight", "*input_blocks.0.0.weight"}},
 		{"a UNet that draws from a number", []string{"*label_emb.0.weight", "*input_blocks.0.0.weight", "*input_blocks.1.0.emb_layers.1.weight"}},
@@ -36,6 +37,7 @@ var pixelUNet = &Family{
 	Rewrite:    rewritePixelUNet,
 	Says:       pixelSays,
 	Settings:   pixelSettings(inUNet),
+	Complete:   completeLatent,
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -44,6 +46,8 @@ var pixelUNet = &Family{
 // rewritePixelUNet gives tensors guided diffusion's names.
 func rewritePixelUNet(all []model.Stored) ([]model.Stored, error) {
 	switch {
+	case layout.Contains(all, model.UNetPrefix+"input_blocks."):
+		return layout.LatentPixel(all)
 	case layout.Contains(all, "input_blocks."):
 		return all, nil
 	case layout.Contains(all, "temb.dense."):
@@ -61,6 +65,9 @@ func readPixelUNet(r *Reader) any {
 	if r.Has(model.UNetPrefix + "input_blocks.0.0.weight") {
 		prefix = model.UNetPrefix
 	}
+	if r.Has(classTable) {
+		return readPixelLatent(r)
+	}
 	u := r.PixelUNet(prefix)
 	if r.err != nil {
 		return nil
@@ -75,12 +82,13 @@ func readPixelUNet(r *Reader) any {
 	case u.ClassValues:
 		c.ClassInput = ClassValue
 	}
-	c.Channels = u.InChannels - u.LowChannels
+	c.Channels, c.LowChannels = u.InChannels-u.LowChannels, u.LowChannels
 	c.LearnedVariance = !c.Classifier && u.OutChannels == 2*c.Channels
 	pixelTraits(r, c)
 	if said := r.Model.Metadata["native_size"]; said != "" && r.Model.Metadata[pixelKey+"size"] == "" { // of models of others
 		r.Number("native_size", 1, largestSide, func(v float64) { c.Size = int(v) })
 	}
+	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
 	r.knownPixel(prefix, pixelName)
@@ -136,6 +144,9 @@ func (c *Pixel) finish(r *Reader) {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
 	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
+	if c.Process.Betas == "cosine" {
+		c.Process.BetaStart, c.Process.BetaEnd = 0, 0
+	}
 	r.Model.NativeSize = c.Size
 	if c.VAE != nil {
 		r.Model.NativeSize *= c.VAE.Factor()
@@ -156,6 +167,8 @@ func (c *Pixel) tableRows() int {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Classes
+	case c.LatentUNet != nil:
+		return c.rows
 	case c.Classifier:
 		return 0
 	}
@@ -179,6 +192,11 @@ func pixelProperties(d *Describer) {
 	}
 	d.Property("classes", c.Classes)
 	d.Property("size", c.Size)
+	if u := c.LatentUNet; u != nil {
+		d.Property("in_channels", u.InChannels)
+		d.Property("width", u.ModelChannels)
+		return
+	}
 	d.Property("in_channels", c.UNet.InChannels+c.LowChannels)
 	d.Property("width", c.UNet.TimeChannels)
 	if c.LearnedVariance {

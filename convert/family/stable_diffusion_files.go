@@ -139,15 +139,7 @@ func stableDiffusionMetadata(m *model.Model, add func(key string, value any)) {
 	number("sdgo.vae.channels", c.VAE.Channels)
 	add("sdgo.vae.channel_mult", int32s(c.VAE.ChannelMult))
 	number("sdgo.vae.latent_channels", c.VAE.EmbedDim)
-	add(keyScaleFactor, c.VAE.ScaleFactor)
-	if c.VAE.Shift != 0 {
-		add(keyShiftFactor, c.VAE.Shift)
-	}
-	if c.VAE.Mean != nil {
-		add(keyLatentsMean, c.VAE.Mean)
-		add(keyLatentsStd, c.VAE.Std)
-	}
-	c.VAE.Norms.describe(keyVAEGroups, keyVAEEps, add)
+	c.VAE.describe(add)
 
 	if len(m.Merges) > 0 {
 		add(model.KeyGGUFMerges, m.Merges)

@@ -13,8 +13,8 @@ const UNet = "unet"
 var unet = &Family{
 	Name: UNet,
 	Looks: []Look{
-		{"a UNet of latent diffusion", []string{"*input_blocks.*.1.transformer_blocks.0.attn2.to_k.weight"}},
-		{"a UNet of latent diffusion", []string{"*.transformer_blocks.0.attn2.to_k.weight", "*output_blocks.0.0.in_layers.2.weight"}}, // pruned
+		{"a UNet of latent diffusion", []string{"*input_blocks.*.1.transformer_blocks.0.attn2.to_k.weight", "!" + classTable}},
+		{"a UNet of latent diffusion", []string{"*.transformer_blocks.0.attn2.to_k.weight", "*output_blocks.0.0.in_layers.2.weight", "!" + classTable}}, // pruned
 		{"a UNet of latent diffusion in the diffusers library's layout", []string{"*down_blocks.*.attentions.0.transformer_blocks.0.attn2.to_k.weight"}},
 		{"a UNet of latent diffusion in the diffusers library's layout", []string{"*.attn2.to_k.weight", "*up_blocks.0.resnets.0.time_emb_proj.weight"}},
 	},

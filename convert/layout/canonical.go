@@ -27,6 +27,16 @@ var (
 	openCLIP    = regexp.MustCompile(`^(cond_stage_model|conditioner\.embedders\.[01])\.model\.(.*)$`)
 )
 
+// Unused reports whether no network uses a tensor of a single file.
+func Unused(name string) bool {
+	for _, r := range unused {
+		if r.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // CanonicalName renames a tensor of a single file of Stable Diffusion: in the
 // original layout, which GGUF files have, too, with its text encoder in the
 // layout of the transformers library or of OpenCLIP.
@@ -37,10 +47,8 @@ func CanonicalName(name string) (string, bool) {
 	if name == model.ScheduleName || strings.HasPrefix(name, model.UNetPrefix) { // most names, and none that is unused
 		return name, true
 	}
-	for _, r := range unused {
-		if r.MatchString(name) {
-			return "", true
-		}
+	if Unused(name) {
+		return "", true
 	}
 	if m := openCLIP.FindStringSubmatch(name); m != nil {
 		return OpenCLIPName(m[1]+".transformer.text_model.", m[2])

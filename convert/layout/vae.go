@@ -29,7 +29,7 @@ func VAENames(all []model.Stored) Rename {
 // VAEModules are the modules of latent diffusion's autoencoder. stages gives the
 // levels of a half, "encoder" or "decoder", and the residual blocks of each.
 func VAEModules(stages func(half string) (levels, blocks int)) []Module {
-	modules := []Module{{"quant_conv", "quant_conv", nil}, {"post_quant_conv", "post_quant_conv", nil}}
+	modules := []Module{{"quant_conv", "quant_conv", nil}, {"post_quant_conv", "post_quant_conv", nil}, {"quantize", "quantize", nil}}
 	for half, direction := range directions {
 		levels, blocks := stages(half)
 		name := func(format string, args ...any) string { return half + "." + fmt.Sprintf(format, args...) }

@@ -37,7 +37,8 @@ func OpenAssembled(c Components) (_ *model.Model, err error) {
 		return Open(c.Model)
 	}
 	defer model.Recovered(c.Model, &err)
-	return prepared(assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) { return loadBase(c.Model, c) }))
+	m, err := assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) { return loadBase(c.Model, c) })
+	return prepared(m, 0, err)
 }
 
 // OpenBytesAssembled is [OpenAssembled] for a model that is in memory, as for
@@ -47,10 +48,11 @@ func OpenBytesAssembled(data []byte, c Components) (_ *model.Model, err error) {
 		return OpenBytes(c.Model, data)
 	}
 	defer model.Recovered(c.Model, &err)
-	return prepared(assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) {
+	m, err := assembled(&model.Model{Path: c.Model}, c, func() (*model.Model, error) {
 		base := &model.Model{Path: c.Model}
 		return base, readBytes(base, data)
-	}))
+	})
+	return prepared(m, len(data), err)
 }
 
 // assembled puts a model together and reads its configuration, or closes it. base reads

@@ -23,6 +23,8 @@ func othersIn(folder string) string {
 		{".part", "an unfinished download is there"},
 		{".crdownload", "an unfinished download is there"},
 		{".msgpack", "weights of flax are there; " + saveWeights + " (from_flax=True)"},
+		{"manifest.ocdbt", "weights of orbax (JAX) are there; " + asWeights},
+		{"_checkpoint_metadata", "weights of orbax (JAX) are there; " + asWeights},
 		{"openvino_model.xml", "an OpenVINO model is there; " + asWeights},
 		{".onnx", "an ONNX model is there; " + asWeights},
 		{"saved_model.pb", "a TensorFlow model is there; " + saveWeights + " (from_tf=True)"},

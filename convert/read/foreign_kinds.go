@@ -39,6 +39,7 @@ func foreignKinds() []foreignKind {
 		{what: "an ONNX model", help: "it is a program for ONNX Runtime; " + asWeights, is: isONNX},
 		{what: "a Core ML model", help: "it is compiled for Apple's devices; " + asWeights, is: isCoreML},
 		{what: "weights of flax (msgpack)", help: saveWeights + " (from_flax=True)", is: either(isMessagePack, ends(".msgpack"))},
+		{what: "weights of orbax (JAX)", help: asWeights, is: ends("manifest.ocdbt", "_checkpoint_metadata")},
 		{what: "a ggml file from before GGUF", help: "convert the original weights anew", is: begins("lmgg", "fmgg", "tjgg", "algg")},
 		{what: "a model of PaddlePaddle", help: asWeights, is: ends(".pdparams", ".pdmodel", ".pdiparams")},
 		{what: "a model of MNN", help: asWeights, is: ends(".mnn")},

@@ -2,9 +2,11 @@ package read
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/sdgo/sdgo/convert/checkpoint"
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/family"
 	"github.com/sdgo/sdgo/convert/gguf"
 	"github.com/sdgo/sdgo/convert/model"
 	"github.com/sdgo/sdgo/convert/safetensors"
@@ -21,7 +23,7 @@ func readBytes(m *model.Model, data []byte) (err error) {
 		all, err = readGGUF(data, metadata, m.Values)
 	case isCheckpoint(data):
 		m.Format = "checkpoint"
-		all, err = readCheckpoint(data)
+		all, err = readCheckpoint(m, data, metadata)
 	default:
 		m.Format = "safetensors"
 		all, err = readSafetensors(data, metadata)
@@ -122,13 +124,21 @@ func isCheckpoint(data []byte) bool {
 	return checkpoint.Looks(data) && (len(data) < 9 || data[8] != '{')
 }
 
-func readCheckpoint(data []byte) ([]model.Stored, error) {
-	tensors, err := checkpoint.Parse(data)
+func readCheckpoint(m *model.Model, data []byte, metadata map[string]string) ([]model.Stored, error) {
+	file, err := checkpoint.ParseFile(data)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]model.Stored, len(tensors))
-	for i, t := range tensors {
+	if o := file.Object; o != nil {
+		said, warnings, err := family.SaidByObject(o.Class, o.Encoder, o.Modules, o.Fields)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(metadata, said)
+		m.Warnings = append(m.Warnings, warnings...)
+	}
+	all := make([]model.Stored, len(file.Tensors))
+	for i, t := range file.Tensors {
 		all[i] = stored(t.Name, t.DType, t.Shape, t.Data)
 		if all[i].Type != noType && t.Strides != nil {
 			all[i].Tensor = all[i].WithStrides(t)

@@ -78,10 +78,22 @@ func parts() (all []*mutate.Model) {
 	return all
 }
 
+// withoutText are tiny models without text, in several layouts.
+func withoutText(t testing.TB) (all []*mutate.Model) {
+	for _, name := range []string{"ddpmpp", "edm-ncsnpp", "dit"} {
+		data, err := os.ReadFile(fixture.Testdata(t, "pixel/"+name+".safetensors"))
+		require.NoError(t, err)
+		file, err := safetensors.Parse(data)
+		require.NoError(t, err)
+		all = append(all, mutable(file.Tensors, file.Metadata))
+	}
+	return all
+}
+
 // FuzzMutated makes models, whole ones and parts, that are wrong in few places.
 func FuzzMutated(f *testing.F) {
 	whole := mutable(fixture.Fill(fixture.Weights(fixture.Smallest()), "F16"), map[string]string{model.KeyMerges: "a b", "sdgo.unet.heads_by_level": "1"})
-	models := append(parts(), whole)
+	models := append(append(parts(), whole), withoutText(f)...)
 	for i, writeFile := range written {
 		m := &model.Model{}
 		require.NoError(f, errors.Join(readBytes(m, writeFile(whole, mutate.NewScript(nil))), family.Configure(m)))

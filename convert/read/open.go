@@ -23,7 +23,8 @@ func Load(path string) (_ *model.Model, err error) {
 // Open opens a file or folder of a family that this module can run.
 func Open(path string) (_ *model.Model, err error) {
 	defer model.Recovered(path, &err)
-	return prepared(opened(load(path)))
+	m, err := opened(load(path))
+	return prepared(m, 0, err)
 }
 
 // OpenBytes is Open for a file that is in memory: its name is for messages. The
@@ -31,7 +32,8 @@ func Open(path string) (_ *model.Model, err error) {
 func OpenBytes(name string, data []byte) (_ *model.Model, err error) {
 	defer model.Recovered(name, &err)
 	m := &model.Model{Path: name}
-	return prepared(opened(m, readBytes(m, data)))
+	m, err = opened(m, readBytes(m, data))
+	return prepared(m, len(data), err)
 }
 
 // load reads a file or folder, whose configuration is not read yet. It returns a
@@ -76,13 +78,18 @@ func opened(m *model.Model, err error) (*model.Model, error) {
 	return m, nil
 }
 
-// prepared makes a model ready to be run, or closes it.
-func prepared(m *model.Model, err error) (*model.Model, error) {
+// prepared makes a model ready to be run, or closes it. What of it is in memory, and in no
+// file, has a size in bytes.
+func prepared(m *model.Model, inMemory int, err error) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	size := int64(inMemory)
+	for _, f := range m.Files() {
+		size += int64(len(f.Data))
+	}
 	if err = family.Prepare(m); err == nil {
-		err = putInOrder(m)
+		err = putInOrder(m, size)
 	}
 	m.WarnOfUnknown()
 	if err != nil {
@@ -108,8 +115,8 @@ func mapFile(m *model.Model, path string) ([]byte, error) {
 
 // putInOrder copies all of a model's tensors whose elements are in another order than
 // the shape's, or in several places of the file, as those of fused layers are. The copies
-// take no more memory than the file.
-func putInOrder(m *model.Model) error {
+// take no more memory than the file, which is the budget.
+func putInOrder(m *model.Model, budget int64) error {
 	var copies uint64
 	for _, t := range m.Tensors {
 		if !t.Whole() {
@@ -122,10 +129,6 @@ func putInOrder(m *model.Model) error {
 		return err
 	}
 	defer release()
-	budget := int64(0)
-	for _, f := range m.Files() {
-		budget += int64(len(f.Data))
-	}
 	for i, t := range m.Tensors {
 		if t.Whole() {
 			continue

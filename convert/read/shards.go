@@ -147,7 +147,7 @@ func readFile(m *model.Model, path string) ([]model.Stored, error) {
 	}
 	var all []model.Stored
 	if isCheckpoint(data) {
-		all, err = readCheckpoint(data)
+		all, err = readCheckpoint(m, data, map[string]string{})
 	} else {
 		all, err = readSafetensors(data, map[string]string{})
 	}

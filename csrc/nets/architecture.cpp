@@ -22,6 +22,7 @@ constexpr Entry kArchitectures[] = {
     {"pixel_unet", pixel_unet},
     {"dit", dit},
     {"pixel_classifier", pixel_classifier},
+    {"class_unet", class_unet},
     {"srvgg", srvgg},
 };
 

@@ -59,6 +59,7 @@ std::unique_ptr<Architecture> taesd_decoder(const Params &p);
 std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 std::unique_ptr<Architecture> dit(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
+std::unique_ptr<Architecture> class_unet(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.

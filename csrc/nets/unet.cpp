@@ -8,7 +8,8 @@
 // Inputs: x, the scaled noisy latent [N, in_channels, H, W]; t, the timestep
 // [N], fractions allowed; context, the text's embedding [N, L, context_dim];
 // with adm_channels y, what is known of the whole picture [N, adm_channels]; with
-// guidance_dim guidance, the embedding of the guidance scale [N, guidance_dim].
+// guidance_dim guidance, the embedding of the guidance scale [N, guidance_dim]; with
+// classes class, a row number [N, 1].
 // Outputs: out, the prediction [N, out_channels, H, W]; deep, what the last
 // output block gets from the blocks below it [N, model_channels · channel_mult[0], H, W];
 // perturbed, the prediction of the same network but for the self-attention of the
@@ -49,6 +50,9 @@ class UNet : public Architecture {
         if (blocks_.guidance_dim() > 0) {
             s["guidance"] = {1, blocks_.guidance_dim()};
         }
+        if (blocks_.classes() > 0) {
+            s["class"] = {1, 1};
+        }
         return s;
     }
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
@@ -61,6 +65,9 @@ class UNet : public Architecture {
         if (blocks_.guidance_dim() > 0) {
             names.required.push_back("guidance");
         }
+        if (blocks_.classes() > 0) {
+            names.required.push_back("class");
+        }
         expect_inputs("unet", inputs, names);
         const Shape &x = inputs.at("x");
         expect_shape("unet", "x", x, {"N", in_, "H", "W"});
@@ -71,6 +78,9 @@ class UNet : public Architecture {
         }
         if (blocks_.guidance_dim() > 0) {
             expect_shape("unet", "guidance", inputs.at("guidance"), {x[0], blocks_.guidance_dim()});
+        }
+        if (blocks_.classes() > 0) {
+            expect_shape("unet", "class", inputs.at("class"), {x[0], 1});
         }
         if (inputs.count("deep")) {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
@@ -88,6 +98,9 @@ class UNet : public Architecture {
         }
     }
 
+    bool is_integer(const std::string &input) const override { return input == "class"; }
+    int64_t vocabulary() const override { return blocks_.classes(); }
+
     // The text stays the same for all steps of a picture.
     bool is_constant_across_steps(const std::string &input) const override { return input == "context"; }
 
@@ -97,7 +110,8 @@ class UNet : public Architecture {
         };
         const Tensor y = blocks_.adm_channels() > 0 ? inputs.at("y") : nullptr;
         const Tensor guidance = blocks_.guidance_dim() > 0 ? inputs.at("guidance") : nullptr;
-        UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, guidance),
+        const Tensor row = blocks_.classes() > 0 ? inputs.at("class") : nullptr;
+        UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, row, guidance),
                            inputs.at("context")};
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
         const Tensor skip = controlled(ops, first, inputs, control(0));

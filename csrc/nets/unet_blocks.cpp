@@ -38,7 +38,8 @@ UNetBlocks::UNetBlocks(const Params &p, const char *net)
     : net_(net), width_(p.integer("model_channels", 1, 1 << 13)), mult_(p.integers("channel_mult", 1, 64)),
       blocks_(p.integer("num_res_blocks", 1, 16)), middle_depth_(p.integer("middle_depth", -2, kMaxDepth)),
       context_(p.integer("context_dim", 1, 1 << 14)), adm_(p.integer("adm_channels", 0, 1 << 14)),
-      guidance_(p.integer_or(0, "guidance_dim", 0, 1 << 14)), heads_(p.integer("heads", 0, 1 << 10)),
+      guidance_(p.integer_or(0, "guidance_dim", 0, 1 << 14)),
+      classes_(p.integer_or(0, "classes", 0, 1 << 20)), heads_(p.integer("heads", 0, 1 << 10)),
       head_dim_(p.integer("head_dim", 0, 1 << 12)), groups_(p.integer_or(32, "norm_groups", 1, 1 << 10)),
       eps_(p.real_or(1e-5f, "norm_eps", 1e-12, 1)),
       attention_eps_(p.real_or(1e-6f, "attention_norm_eps", 1e-12, 1)) {
@@ -49,6 +50,14 @@ UNetBlocks::UNetBlocks(const Params &p, const char *net)
     if (levels_depth.size() != mult_.size()) {
         invalid("%s: transformer_depth must have %zu levels, as channel_mult has, got %zu", net, mult_.size(),
                 levels_depth.size());
+    }
+    self_attention_ = p.integers_or(std::vector<int>(mult_.size(), 1), "self_attention", 0, 1);
+    if (self_attention_.size() != mult_.size()) {
+        invalid("%s: self_attention must have %zu levels, as channel_mult has, got %zu", net, mult_.size(),
+                self_attention_.size());
+    }
+    if (adm_ > 0 && classes_ > 0) {
+        invalid("%s: what is added to the time's embedding is y or a row of a table, not both", net);
     }
     input_depth_ = depths(p, net, "input_depth", levels_depth, blocks_);
     std::reverse(levels_depth.begin(), levels_depth.end());
@@ -98,12 +107,16 @@ std::vector<Shape> UNetBlocks::skip_shapes(int64_t n, int64_t h, int64_t w) cons
     return all;
 }
 
-Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor guidance) const {
+Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance) const {
     Tensor e = ops.timestep_embedding(t, width_);
     if (guidance != nullptr) {
         e = ops.linear(guidance, "time_embed.cond_proj", {width_, false, Act::none, e, true});
     }
     e = ops.linear(e, "time_embed.0", vectors(4 * width_, Act::silu));
+    if (row != nullptr) {
+        Tensor label = ops.vectors(ops.embedding(row, "label_emb.weight", classes_, 4 * width_));
+        return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
+    }
     if (y == nullptr) {
         return ops.linear(e, "time_embed.2", vectors(4 * width_, Act::silu));
     }
@@ -140,14 +153,14 @@ Tensor UNetBlocks::middle_end(Pass &p, Tensor h, bool perturbed) const {
         return h;
     }
     if (middle_depth_ > 0) {
-        h = transformer(p, h, "middle_block.1", middle_depth_, perturbed);
+        h = transformer(p, h, "middle_block.1", middle_depth_, true, perturbed);
     }
     return res_block(p, h, "middle_block.2", channels(levels() - 1)); // 2 without attention, too
 }
 
 Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const {
     h = res_block(p, h, name + ".0", channels(level));
-    return depth > 0 ? transformer(p, h, name + ".1", depth) : h;
+    return depth > 0 ? transformer(p, h, name + ".1", depth, self_attention_[size_t(level)] == 1) : h;
 }
 
 Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const {
@@ -162,25 +175,27 @@ Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t
     return ops.conv2d(h, name + ".out_layers.3", second);
 }
 
-Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int depth, bool perturbed) const {
+Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int depth, bool to_itself,
+                               bool perturbed) const {
     Ops &ops = p.ops;
     const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
     Tensor h = ops.tokens(ops.group_norm(x, name + ".norm", {groups_, attention_eps_, false}));
     h = ops.linear(h, name + ".proj_in", {c}); // a 1x1 convolution in SD 1, the same numbers
     for (int i = 0; i < depth; i++) {
-        h = transformer_block(p, h, name + ".transformer_blocks." + std::to_string(i), heads_at(c),
+        h = transformer_block(p, h, name + ".transformer_blocks." + std::to_string(i), heads_at(c), to_itself,
                               perturbed);
     }
     h = ops.linear(h, name + ".proj_out", {c, true, Act::none, ops.tokens(x)});
     return ops.image(h, width, height);
 }
 
-Tensor UNetBlocks::transformer_block(Pass &p, Tensor x, const std::string &name, int heads,
+Tensor UNetBlocks::transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool to_itself,
                                      bool perturbed) const {
     Ops &ops = p.ops;
     const int64_t c = x->ne[0];
     Tensor h = ops.layer_norm(x, name + ".norm1", kLayerNormEps);
-    x = self_attention(ops, h, x, name + ".attn1", perturbed ? 0 : heads);
+    x = to_itself ? self_attention(ops, h, x, name + ".attn1", perturbed ? 0 : heads)
+                  : cross_attention(p, h, x, name + ".attn1", heads);
     h = ops.layer_norm(x, name + ".norm2", kLayerNormEps);
     x = cross_attention(p, h, x, name + ".attn2", heads);
     h = ops.layer_norm(x, name + ".norm3", kLayerNormEps);

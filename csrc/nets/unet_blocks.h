@@ -28,6 +28,10 @@ class UNetBlocks {
     //   adm_channels        width of y; 0: there is no y
     //   guidance_dim        width of the embedding of the guidance scale (Meng et al. 2023,
     //                       arXiv:2210.03142; LCM); 0, or left out: there is none
+    //   self_attention      for each level: 1; 0: the first attention of a transformer is to
+    //                       the text, too (the x4 upscaler); all 1 if left out
+    //   classes             rows of a table, of which one is added to the time's embedding
+    //                       (the x4 upscaler's level of noise); 0 if left out: there is none
     //   heads, head_dim     heads at every level, or with heads = 0 the width of one
     //   norm_groups         of group normalisations; 32 if left out
     //   norm_eps            of residual blocks and the output; 1e-5 if left out
@@ -47,8 +51,8 @@ class UNetBlocks {
     };
 
     // Every residual block begins with the SiLU of the embedding, which this is.
-    // y and guidance are null where there are none.
-    Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor guidance) const;
+    // y, the row's number and guidance are null where there are none.
+    Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance) const;
 
     // What all input blocks return, of which the first has returned `first`: what
     // the output blocks get as skips. The last is what the middle begins with.
@@ -62,7 +66,8 @@ class UNetBlocks {
     // A residual block and, where its depth is not 0, its transformer.
     Tensor stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const;
     Tensor res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const;
-    Tensor transformer(Pass &p, Tensor x, const std::string &name, int depth, bool perturbed = false) const;
+    Tensor transformer(Pass &p, Tensor x, const std::string &name, int depth, bool to_itself = true,
+                       bool perturbed = false) const;
 
     GroupNorm norm() const { return {groups_, eps_, true}; } // with SiLU
 
@@ -74,6 +79,7 @@ class UNetBlocks {
     int context_dim() const { return context_; }
     int adm_channels() const { return adm_; }
     int guidance_dim() const { return guidance_; }
+    int classes() const { return classes_; }
     int64_t width() const { return width_; }
     int64_t channels(int level) const { return width_ * mult_[size_t(level)]; }
 
@@ -82,7 +88,8 @@ class UNetBlocks {
     std::vector<Shape> skip_shapes(int64_t n, int64_t h, int64_t w) const;
 
   private:
-    Tensor transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool perturbed) const;
+    Tensor transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool to_itself,
+                             bool perturbed) const;
     Tensor self_attention(Ops &ops, Tensor x, Tensor residual, const std::string &name, int heads) const;
     Tensor cross_attention(Pass &p, Tensor x, Tensor residual, const std::string &name, int heads) const;
     int heads_at(int64_t channels) const;
@@ -92,8 +99,8 @@ class UNetBlocks {
     int64_t width_;
     std::vector<int> mult_;
     int blocks_;
-    std::vector<int> input_depth_, output_depth_;
-    int middle_depth_, context_, adm_, guidance_, heads_, head_dim_, groups_;
+    std::vector<int> input_depth_, output_depth_, self_attention_;
+    int middle_depth_, context_, adm_, guidance_, classes_, heads_, head_dim_, groups_;
     float eps_, attention_eps_;
 };
 

@@ -4,10 +4,12 @@
 // Hyperparameters of both: channels (at full resolution), channel_mult (one
 // for each level), num_res_blocks, z_channels, embed_dim, image_channels,
 // quant_conv (1 where the file has the 1x1 convolutions around the latent); and,
-// where they differ from these, norm_groups (32) and norm_eps (1e-6).
+// where they differ from these, norm_groups (32), norm_eps (1e-6) and variational (1; 0 of
+// an autoencoder with a codebook, whose encoder has one latent).
 // vae_decoder: z [N, embed_dim, h, w] → image [N, image_channels, H, W].
 // vae_encoder: image [N, image_channels, H, W] → moments [N, 2*embed_dim, h, w],
-// the mean followed by the logarithm of the variance.
+// the mean followed by the logarithm of the variance, or [N, embed_dim, h, w] if it is not
+// variational.
 // Latents are not scaled here: scale and shift are left to the caller.
 #include "nets/architecture.h"
 
@@ -21,7 +23,7 @@ class Autoencoder : public Architecture {
         : width_(p.integer("channels", 1, 1 << 12)), mult_(p.integers("channel_mult", 1, 64)),
           blocks_(p.integer("num_res_blocks", 0, 16)), z_(p.integer("z_channels", 1, 256)),
           embed_(p.integer("embed_dim", 1, 256)), image_(p.integer("image_channels", 1, 64)),
-          quant_(p.integer("quant_conv", 0, 1) == 1) {
+          quant_(p.integer("quant_conv", 0, 1) == 1), moments_(1 + p.integer_or(1, "variational", 0, 1)) {
         norm_.groups = p.integer_or(32, "norm_groups", 1, 1 << 10);
         norm_.eps = p.real_or(1e-6f, "norm_eps", 1e-12, 1);
         if (mult_.size() > 8) {
@@ -74,6 +76,7 @@ class Autoencoder : public Architecture {
     std::vector<int> mult_;
     int blocks_, z_, embed_, image_;
     bool quant_;
+    int moments_; // numbers of the encoder for each of the latent
     GroupNorm norm_;
 };
 
@@ -142,9 +145,9 @@ class Encoder : public Autoencoder {
         }
         h = middle(ops, h, "encoder.mid");
         h = norm(ops, h, "encoder.norm_out", true);
-        h = ops.conv2d(h, "encoder.conv_out", {2 * z_});
+        h = ops.conv2d(h, "encoder.conv_out", {moments_ * z_});
         if (quant_) {
-            h = ops.conv2d(h, "quant_conv", {2 * embed_, 1});
+            h = ops.conv2d(h, "quant_conv", {moments_ * embed_, 1});
         }
         return {{"moments", ops.image_out(h)}};
     }

@@ -92,15 +92,19 @@ func (a *KL) Moments(ctx context.Context, pixels tensor.Tensor) (mean, logVarian
 // Demands are the networks' memory on GPUs for the smallest tiles, or for a picture of
 // side latent pixels if that is smaller.
 func (a *KL) Demands(side int) (all []engine.Demand, err error) {
+	return demandsOf(a.decoder, a.encoder, a.config, side)
+}
+
+func demandsOf(decoder, encoder coder, c convert.VAEConfig, side int) (all []engine.Demand, err error) {
 	side = min(side, SmallestTile())
-	d, ok, err := a.decoder.demand(side, a.config.EmbedDim)
+	d, ok, err := decoder.demand(side, c.EmbedDim)
 	if err != nil {
 		return nil, err
 	}
 	if ok {
 		all = append(all, d)
 	}
-	if d, ok, err = a.encoder.demand(side*a.Factor(), 3); ok {
+	if d, ok, err = encoder.demand(side*c.Factor(), 3); ok {
 		all = append(all, d)
 	}
 	return all, err

@@ -9,16 +9,18 @@ four significant bits, as in ../nets/make.py.
 
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel
-from safetensors.torch import save_file
+from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel, VQModel
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import names  # noqa: E402
 import networks  # noqa: E402
+import persistence  # noqa: E402
 
 
 def randomise(model, seed):
@@ -194,6 +196,22 @@ def song():
     return out
 
 
+def song_pickle():
+    """The network of edm-ncsnpp.safetensors as EDM's training writes it, and that of ncsnpp.safetensors as score_sde's does."""
+    net = networks.Song(16, 8, (1, 2), 1, (8,), fourier=True, taps=(1, 3, 3, 1), encoder="residual", classes=16, augment=9)
+    net.load_state_dict({k: v.float() for k, v in load_file(HERE / "edm-ncsnpp.safetensors").items()})
+    persistence.write(HERE / "edm-ncsnpp.pkl", net.half(), "VPPrecond", img_resolution=16, img_channels=3, label_dim=16, beta_d=19.9, beta_min=0.1, M=1000,
+                      epsilon_t=1e-5, sigma_min=0.001, sigma_max=float("inf"), use_fp16=False, model_type="SongUNet", channel_mult=[1, 2])
+    state = load_file(HERE / "ncsnpp.safetensors")
+    order = list(networks.Song(16, 8, (1, 2), 1, (8,), fourier=True, taps=(1, 3, 3, 1), encoder="skip", decoder="skip").score_state())
+    zeros = torch.zeros(max(v.numel() for v in state.values())).half()
+    still = {"module.sigmas", "module.all_modules.0.W"}
+    names = ["module.sigmas"] + order  # a module's own buffers come first
+    torch.save({"optimizer": {"state": {}, "param_groups": []}, "model": OrderedDict((k, state[k] if k in still else zeros[:state[k].numel()].view(state[k].shape)) for k in names),
+                "ema": {"decay": 0.999, "num_updates": 7, "shadow_params": [state[k] for k in names if k not in still]}, "step": 7}, HERE / "ncsnpp-ema.pt")
+    return {}
+
+
 def skip():
     """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
     channels or more; this one is narrower."""
@@ -211,11 +229,74 @@ def skip():
     return {"skip.x": x, "skip.timesteps": sigma.log(), "skip.sample": net(x, sigma).sample * sigma[:, None, None, None]}
 
 
+def autoencoder(kind, seed, **settings):
+    down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
+    return seeded(seed, lambda: kind(in_channels=3, out_channels=3, down_block_types=down, up_block_types=up, block_out_channels=(8, 16),
+                                     layers_per_block=1, norm_num_groups=8, latent_channels=3, **settings))
+
+
+def original(net, name, **fixed):
+    """The tensors under other names; the matrices of an autoencoder's attention are 1x1 convolutions there."""
+    out = {}
+    for k, v in net.state_dict().items():
+        k = name(k)
+        out[k] = v[:, :, None, None] if k.startswith("first_stage_model.") and ".attn_1." in k and v.ndim == 2 else v
+    return out | fixed
+
+
+def coded(vq, z, prefix):
+    """What the library decodes a latent to, with the nearest codes, and its latent of a picture."""
+    image = torch.randn(1, 3, 16, 16)
+    return {prefix + ".z": z, prefix + ".decoded": vq.decode(z).sample, prefix + ".image": image, prefix + ".encoded": vq.encode(image).latents}
+
+
+def latent():
+    """Latent diffusion without text: by class and with averages, free with a KL autoencoder, and enlarging, in the library's layout."""
+    out, schedule = {}, (1 - torch.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2).cumprod(0)
+    buffers = {"betas": 1 - schedule, "alphas_cumprod": schedule, "sqrt_alphas_cumprod": schedule.sqrt(), "model_ema.decay": torch.tensor(0.999),
+               "model_ema.num_updates": torch.tensor(7, dtype=torch.int32), "first_stage_model.loss.logvar": torch.zeros(1)}
+    net = seeded(14, lambda: UNet2DConditionModel(
+        sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(8, 16), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=12, attention_head_dim=1, norm_num_groups=8))
+    vq = autoencoder(VQModel, 15, num_vq_embeddings=64)
+    vq.quantize.embedding.weight.data = (torch.randn(64, 3) * 16).round() / 16
+    table = (torch.randn(11, 12) * 16).round() / 16
+    state = original(net, lambda k: names.latent_unet(k, 1, (False, True)))
+    averages = {"model_ema." + k.removeprefix("model.").replace(".", ""): v.half() for k, v in state.items()}
+    state = half({k: torch.zeros_like(v) for k, v in state.items()} | original(vq, lambda k: names.autoencoder(k, 2))) | averages
+    metadata = {"sdgo.pixel.size": "8", "sdgo.unet.norm_groups": "8", "sdgo.vae.norm_groups": "8"}
+    save(state | {"cond_stage_model.embedding.weight": table.half()} | buffers, HERE / "cin.safetensors", metadata)
+    x, t, y = torch.randn(2, 3, 8, 8), torch.tensor([981.0, 17.5]), torch.tensor([3, 10])
+    out |= {"cin.x": x, "cin.timesteps": t, "cin.class": y[:, None].int(), "cin.sample": net(x, t, table[y][:, None]).sample} | coded(vq, torch.randn(1, 3, 8, 8), "cin")
+
+    net = seeded(16, lambda: networks.Guided(8, (1, 2), 1, (True, True), 4, 3, 3, groups=4, by_head=True))
+    kl = autoencoder(AutoencoderKL, 17)
+    state = {"model.diffusion_model." + k: v for k, v in net.state_dict().items()} | original(kl, lambda k: names.autoencoder(k, 2))
+    save(half(state) | {"scale_factor": torch.tensor(0.25)} | buffers | {"alphas_cumprod": schedule**0.75}, HERE / "churches.safetensors",
+         {"sdgo.pixel.size": "8", "sdgo.pixel.norm_groups": "4", "sdgo.pixel.heads": "0", "sdgo.pixel.head_dim": "4", "sdgo.vae.norm_groups": "8"})
+    x = torch.randn(2, 3, 8, 8)
+    out |= {"churches.x": x, "churches.timesteps": t, "churches.sample": net(x, t), "churches.decoded": kl.decode(x / 0.25).sample}
+
+    net = seeded(18, lambda: UNet2DModel(
+        sample_size=8, in_channels=6, out_channels=3, layers_per_block=1, block_out_channels=(8, 16), down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), norm_num_groups=4, attention_head_dim=8))
+    save_folder("enlarging", net, {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0015, "beta_end": 0.0155,
+                                   "beta_schedule": "scaled_linear", "clip_sample": False})
+    config = {"_class_name": "VQModel"} | json.loads(vq.to_json_string())
+    config.pop("_diffusers_version", None)
+    write_json(HERE / "enlarging" / "vqvae" / "config.json", config | {"scaling_factor": 0.5})
+    save(half(vq.state_dict()), HERE / "enlarging" / "vqvae" / "diffusion_pytorch_model.safetensors", None)
+    write_json(HERE / "enlarging" / "model_index.json", {"_class_name": "LDMSuperResolutionPipeline", "scheduler": ["diffusers", "DDIMScheduler"],
+                                                         "unet": ["diffusers", "UNet2DModel"], "vqvae": ["diffusers", "VQModel"]})
+    x, low = torch.randn(2, 3, 8, 8), torch.rand(2, 3, 8, 8) * 2 - 1
+    return out | {"enlarging.x": x, "enlarging.low": low, "enlarging.timesteps": t, "enlarging.sample": net(torch.cat([x, low], 1), t).sample}
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit, song, skip:
+    for make in ddpm, consistency, guided, dit, song, song_pickle, skip, latent:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

@@ -64,6 +64,31 @@ files["consistency-imagenet64-diffusers"] = shapes(lambda: UNet2DModel(
 files["dit-xl-2-512"] = shapes(lambda: networks.DiT(1152, 28, 16, 32, classes=1000))
 files["dit-s-8"] = shapes(lambda: networks.DiT(384, 12, 6, 4, patch=8, classes=1000))
 
+
+
+def song(side, mult, blocks, attention, edm=True, width=128, **other):
+    """Karras et al. 2022 (NVlabs/edm's train.py), whose networks are in what scales their inputs, and Song et al. 2021 (score_sde's configs)."""
+    with torch.device("meta"):
+        net = networks.Song(side, width, mult, blocks, attention, **other)
+        state = {"model." + k: v for k, v in net.state_dict().items()} if edm else {"module.sigmas": torch.zeros(1000)} | net.score_state()
+    return {k: list(v.shape) for k, v in state.items()}
+
+
+fir = dict(fourier=True, taps=(1, 3, 3, 1))
+files["edm-cifar10-vp"] = song(32, (2, 2, 2), 4, (16,), classes=10, augment=9)
+files["edm-cifar10-ve"] = song(32, (2, 2, 2), 4, (16,), encoder="residual", augment=9, **fir)
+files["edm-ffhq-64-vp"] = song(64, (1, 2, 2, 2), 4, (16,), augment=9)
+files["edm-imagenet-64"] = song(64, (1, 2, 3, 4), 3, (32, 16, 8), width=192, guided=True, head_dim=64, classes=1000)
+files["score-cifar10-ncsnpp"] = song(32, (1, 2, 2, 2), 4, (16,), False, encoder="residual", **fir)
+files["score-cifar10-ncsnpp-vp"] = song(32, (1, 2, 2, 2), 4, (16,), False, encoder="residual", taps=(1, 3, 3, 1))
+files["score-cifar10-ddpmpp-deep"] = song(32, (1, 2, 2, 2), 8, (16,), False)
+files["score-church-256"] = song(256, (1, 1, 2, 2, 2, 2, 2), 2, (16,), False, encoder="skip", decoder="skip", **fir)
+files["score-ffhq-1024"] = song(1024, (1, 2, 4, 8, 16, 32, 32, 32), 1, (16,), False, width=16, encoder="skip", decoder="skip", **fir)
+files["score-church-256-diffusers"] = shapes(lambda: UNet2DModel(
+    sample_size=256, block_out_channels=(128, 128, 256, 256, 256, 256, 256), time_embedding_type="fourier", norm_num_groups=None, attention_head_dim=None,
+    mid_block_scale_factor=2**0.5, down_block_types=("SkipDownBlock2D",) * 4 + ("AttnSkipDownBlock2D",) + ("SkipDownBlock2D",) * 2,
+    up_block_types=("SkipUpBlock2D",) * 2 + ("AttnSkipUpBlock2D",) + ("SkipUpBlock2D",) * 4))
+
 lines = [f"{case}\t{name}\tF16\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
 with open(HERE.parent / "convert" / "families" / "pixel.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
     z.write(("\n".join(lines) + "\n").encode())
