@@ -47,11 +47,21 @@ func TestPixelPipelines(t *testing.T) {
 		{"consistency", "consistency.2", Request{Class: "3", Steps: 2}},
 		{"guided.safetensors", "guided.3", Request{Class: "3", Sampler: "ddpm", Schedule: "6"}},
 		{"upsampler.safetensors", "upsampler.large", Request{Image: lowPicture(ref), Sampler: "ddpm", Schedule: "6"}},
+		{"dit", "dit.guided", Request{Class: "3", Sampler: "ddpm", Schedule: "6", TAESD: "tiny", Width: 64, Height: 64}},
+		{"enlarging", "enlarging.ddim", Request{Image: lowPicture(ref), Sampler: "ddim", Schedule: "trailing", Steps: 5, Width: 16, Height: 16}},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			m := openDrawing(t, c.model, Options{Type: "f32"})
 			r := c.request
-			r.Seed, r.Width, r.Height = 7, 16, 16
+			if r.Seed = 7; r.Width == 0 {
+				r.Width, r.Height = 16, 16
+			}
+			if r.TAESD != "" { // whose latents nothing else decodes
+				tiny, err := OpenTAESD("../testdata/taesd/tiny.safetensors", Options{})
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, tiny.Close()) })
+				require.NoError(t, m.Attach(tiny))
+			}
 			latent := latentOf(t, m, r, nil)
 			t.Logf("relative RMS error %.2g", relativeRMS(latent.Data, ref.f32(c.want)))
 			requireClose(t, latent.Data, ref.f32(c.want), 1e-3, c.want)

@@ -24,8 +24,10 @@ type Defaults struct {
 	ZeroSNR           bool
 	Steps             int // 0: 20
 
-	// Enlarges says that a picture is one to enlarge, and not the beginning of sampling.
-	Enlarges bool
+	// Enlarges says that a picture is one to enlarge, and not the beginning of sampling:
+	// by the factor EnlargesBy, or with 0 to the native size.
+	Enlarges   bool
+	EnlargesBy int
 
 	// OwnGuidance says that the model's family has its own kind of guidance, which
 	// takes no other's place.
@@ -92,7 +94,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	width, height := d.Side, d.Side
 	if d.Enlarges && q.Image != nil {
 		q.Low, q.Image = q.Image, nil
-		width, height = q.sidesUp(q.Low.Rect.Size(), d.Side)
+		width, height = q.sidesUp(q.Low.Rect.Size(), d)
 	}
 	q.checkImage(&e)
 	if q.Image != nil { // with its canvas
@@ -364,10 +366,13 @@ func (q Resolved) align(n float64) int {
 	return max(q.Align, int(math.Round(n/float64(q.Align)))*q.Align)
 }
 
-// sidesUp are the default sides for a picture to enlarge: in its proportions, the
-// longer one the model's native size.
-func (q Resolved) sidesUp(size image.Point, native int) (width, height int) {
-	scale := float64(native) / float64(max(size.X, size.Y, 1))
+// sidesUp are the default sides for a picture to enlarge: in its proportions, by the
+// model's factor, or the longer one the model's native size.
+func (q Resolved) sidesUp(size image.Point, d Defaults) (width, height int) {
+	scale := float64(d.EnlargesBy)
+	if d.EnlargesBy == 0 {
+		scale = float64(d.Side) / float64(max(size.X, size.Y, 1))
+	}
 	return q.align(float64(size.X) * scale), q.align(float64(size.Y) * scale)
 }
 

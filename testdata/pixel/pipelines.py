@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import CMStochasticIterativeScheduler, DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import CMStochasticIterativeScheduler, DDIMScheduler, DDPMScheduler, DiTTransformer2DModel, UNet2DModel
 from safetensors.torch import load_file
 
 HERE = Path(__file__).resolve().parent
@@ -60,10 +60,10 @@ def consistency():
     return out
 
 
-def learned(net, count, betas, seed):
+def learned(net, count, betas, seed, shape=SHAPE, clip=1.0):
     """guided diffusion's p_sample_loop, its betas made anew for the timesteps that are used."""
     g = torch.Generator().manual_seed(seed)
-    x = torch.randn(SHAPE, generator=g)
+    x = torch.randn(shape, generator=g)
     bars = torch.cumprod(1 - betas, 0).float().double()
     steps = respaced(count)
     for i, t in enumerate(steps):
@@ -71,12 +71,12 @@ def learned(net, count, betas, seed):
         eps, v = out.chunk(2, 1)
         bar, before = bars[t], bars[steps[i + 1]] if i + 1 < count else torch.tensor(1.0, dtype=torch.float64)
         beta = 1 - bar / before
-        start = ((x - (1 - bar).sqrt() * eps) / bar.sqrt()).clamp(-1, 1)
+        start = ((x - (1 - bar).sqrt() * eps) / bar.sqrt()).clamp(-clip, clip)
         mean = before.sqrt() * beta / (1 - bar) * start + (1 - beta).sqrt() * (1 - before) / (1 - bar) * x
         if i + 1 < count:
             low, high = torch.log(beta * (1 - before) / (1 - bar)), torch.log(beta)
             share = (v + 1) / 2
-            mean = mean + (0.5 * (share * high + (1 - share) * low)).exp() * torch.randn(SHAPE, generator=g)
+            mean = mean + (0.5 * (share * high + (1 - share) * low)).exp() * torch.randn(shape, generator=g)
         x = mean
     return x.float()
 
@@ -96,10 +96,36 @@ def guided():
     return out
 
 
+def latents():
+    """Latents: a diffusion transformer guided towards a class as the library guides it, in all channels, and one that enlarges a picture."""
+    linear = torch.linspace(0.0001, 0.02, 1000, dtype=torch.float64).float().double()
+    dit = DiTTransformer2DModel.from_config(HERE / "dit" / "transformer")
+    state = load_file(HERE / "dit" / "transformer" / "diffusion_pytorch_model.safetensors")
+    first = {k: v for k, v in state.items() if ".0.norm1.emb." in k}  # the file has these of one block, the library in each
+    state |= {k.replace("blocks.0.", f"blocks.{i}."): v for k, v in first.items() for i in range(1, dit.config.num_layers)}
+    dit.load_state_dict({k: v.float() for k, v in state.items()})
+    dit.eval()
+
+    def guided_dit(x, t):
+        both = dit(torch.cat([x, x]), timestep=t.repeat(2).long(), class_labels=torch.tensor([3, 10])).sample
+        eps, v = both.chunk(2, 1)
+        return torch.cat([eps[1:] + 4 * (eps[:1] - eps[1:]), v[:1]], 1)
+
+    out = {"dit.guided": learned(guided_dit, 6, linear, SEED, (1, 4, 8, 8), float("inf"))}
+    unet = UNet2DModel.from_pretrained(HERE / "enlarging" / "unet").eval()
+    s = DDIMScheduler.from_pretrained(HERE / "enlarging" / "scheduler", timestep_spacing="trailing", clip_sample=False)
+    s.set_timesteps(5)
+    low = torch.randint(0, 256, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    x = torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(SEED))
+    for t in s.timesteps:
+        x = s.step(unet(torch.cat([x, low.float() / 127.5 - 1], 1), t).sample, t, x).prev_sample
+    return out | {"enlarging.ddim": x}
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
-    values = ddpm() | consistency() | guided()
+    values = ddpm() | consistency() | guided() | latents()
     make.save({k: v.clone() for k, v in values.items()}, HERE / "pipelines.safetensors", None)
 
 

@@ -44,14 +44,15 @@ func (conditioner) Check(*request.Resolved, *request.Error) {}
 func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeline.Steps, needs pipeline.Needs, _ pipeline.Memo) ([]pipeline.Phase, error) {
 	var low []engine.Named
 	if n := c.c.LowChannels; n > 0 {
-		t := tensor.New(n, q.Height, q.Width) // grey, to measure with
+		height, width := q.Height/c.factor(), q.Width/c.factor()
+		t := tensor.New(n, height, width) // grey, to measure with
 		if q.Low != nil {
 			t = tensor.FromImage(onWhite(q.Low))
 			if n == 1 {
 				t = luminance(t)
 			}
 			c.augment(t, q)
-			t = t.Resample(tensor.Bilinear, q.Height, q.Width)
+			t = t.Resample(tensor.Bilinear, height, width)
 		}
 		low = []engine.Named{{Name: "low", Shape: t.Shape, Data: t.Data}}
 	}
@@ -125,6 +126,14 @@ func (m *model) class(text string) (float32, error) {
 func (m *model) check(q *request.Resolved, _ pipeline.Attached, e *request.Error) {
 	m.refuse(q, e)
 	m.checkClass(q, e)
+	if m.coder == nil && m.c.Latent() {
+		switch {
+		case q.TAESD == "" || q.TAESDPreviewOnly:
+			e.Add("TAESD", "the model's file has no autoencoder: a tiny one must be named, or the model opened with another file's (--vae)")
+		case q.Image != nil:
+			e.Add("Image", "the model's file has no autoencoder to begin with a picture: the model must be opened with another file's (--vae)")
+		}
+	}
 	if m.c.LowChannels > 0 {
 		switch {
 		case q.Low == nil && q.Request.ImageFile == "":

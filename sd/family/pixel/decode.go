@@ -13,8 +13,8 @@ import (
 // autoencoder is the file's, or what stands for one.
 func (m *model) autoencoder() autoencoder.Autoencoder {
 	switch {
-	case m.kl != nil:
-		return m.kl
+	case m.coder != nil:
+		return m.coder
 	case m.c.Latent():
 		return absent{m.factor()}
 	}
@@ -25,7 +25,7 @@ func (m *model) autoencoder() autoencoder.Autoencoder {
 // name a tiny one.
 type absent struct{ factor int }
 
-var errAbsent = errors.New("the file has no autoencoder; a TAESD decodes its latents (--taesd FILE)")
+var errAbsent = errors.New("the file has no autoencoder")
 
 func (absent) Encode(context.Context, tensor.Tensor) (autoencoder.Encoding, error) {
 	return autoencoder.Encoding{}, errAbsent

@@ -23,7 +23,7 @@ type model struct {
 	names classes.Names
 
 	denoiser *denoiser
-	kl       *autoencoder.KL // nil of models on pixels, and of files without one
+	coder    coder // nil of models on pixels, and of files without an autoencoder
 }
 
 // Open makes the pipeline of a model.
@@ -69,11 +69,18 @@ func (m *model) setUp(p *sampler.Process, prediction sampler.Prediction) error {
 	m.denoiser = &denoiser{config: m.c, net: net, factor: m.factor(), process: p, prediction: prediction}
 	if m.c.VAE != nil {
 		if m.c.Codebook > 0 {
-			return fmt.Errorf("an autoencoder with a codebook (VQ) is not supported yet")
+			m.coder, err = autoencoder.NewVQ(m.host, *m.c.VAE)
+		} else {
+			m.coder, err = autoencoder.NewKL(m.host, *m.c.VAE)
 		}
-		m.kl, err = autoencoder.NewKL(m.host, *m.c.VAE)
 	}
 	return err
+}
+
+// coder is an autoencoder that is in the file.
+type coder interface {
+	autoencoder.Autoencoder
+	Demands(side int) ([]engine.Demand, error)
 }
 
 // factor is the downsampling factor of the autoencoder.
@@ -110,9 +117,9 @@ func (m *model) demands() (all []engine.Demand, err error) {
 	if ok {
 		all = append(all, d)
 	}
-	if err == nil && m.kl != nil {
+	if err == nil && m.coder != nil {
 		var vae []engine.Demand
-		vae, err = m.kl.Demands(side)
+		vae, err = m.coder.Demands(side)
 		all = append(all, vae...)
 	}
 	return all, err
@@ -144,6 +151,9 @@ func (m *model) defaults() request.Defaults {
 	d := request.Defaults{
 		Side: m.side() * m.factor(), Align: max(1, m.c.Multiple) * m.factor(), Guidance: m.host.Weights.Guidance,
 		Sampler: "heun", Schedule: "karras", Steps: 18, Enlarges: m.c.LowChannels > 0,
+	}
+	if m.c.VAE != nil { // the picture is at the latent's size
+		d.EnlargesBy = m.factor()
 	}
 	switch m.c.Process.Kind {
 	case convert.ProcessDDPM:
