@@ -112,12 +112,8 @@ func (d *drawing) setOutput(p *program, f *flags, texts ...string) (err error) {
 	if d.to, err = newTarget(p, f.name("output"), f.string("output"), files); err != nil {
 		return err
 	}
-	if q := d.requests[0]; q.KeepHiresInput {
-		if err := d.to.CheckStages(len(q.Hires)); err != nil {
-			return inFlag(f.name("output"), err)
-		}
-	} else if q.KeepStages {
-		if err := d.to.CheckStages(len(q.Stages)); err != nil {
+	if drafts := draftsOf(d.requests[0]); len(drafts) > 0 {
+		if err := d.to.CheckStages(slices.Max(drafts)); err != nil {
 			return inFlag(f.name("output"), err)
 		}
 	}

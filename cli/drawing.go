@@ -161,6 +161,22 @@ func (d *drawing) name(path string) {
 // picturesOf is how many pictures a request gives.
 func picturesOf(q sd.Request) int { return max(1, q.Count) }
 
+// draftsOf are the numbers of the pictures that a request keeps as they are before a
+// hires pass, and after these before a stage.
+func draftsOf(q sd.Request) (all []int) {
+	if q.KeepHiresInput {
+		for i := range q.Hires {
+			all = append(all, i+1)
+		}
+	}
+	if q.KeepStages {
+		for i := range q.Stages {
+			all = append(all, len(q.Hires)+i+1)
+		}
+	}
+	return all
+}
+
 // pictureOf is an event's picture for a sink.
 func pictureOf(e sd.Event) output.Picture {
 	return output.Picture{Image: e.Image.Image, Number: e.Picture + 1, Seed: uint64(e.Image.Params.Seed), Text: requests.Text(e.Image.Params, sd.Version)}

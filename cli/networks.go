@@ -193,7 +193,7 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 	for i, file := range q.Stages {
 		m, err := n.stage(ctx, file)
 		if err != nil {
-			return fmt.Errorf("--stages %w", err)
+			return fmt.Errorf("stages: %w", err)
 		}
 		q.Stages[i] = m.Name()
 	}
@@ -211,10 +211,16 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 	return nil
 }
 
-// stage opens a model that enlarges pictures, once.
+// stage opens a model that enlarges pictures, once. The name of an open one is as good
+// as its file.
 func (n *networks) stage(ctx context.Context, file string) (*sd.Model, error) {
 	if m := n.stages[file]; m != nil {
 		return m, nil
+	}
+	for _, m := range n.stages {
+		if m.Name() == file {
+			return m, nil
+		}
 	}
 	o := n.options
 	o.Type = n.typed

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -232,7 +233,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 23)), g}, seen) })
 	}
 	for _, f := range requests.Fields() {
-		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "NoiseLevel" || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below
+		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below
 			continue
 		}
 		require.True(t, seen[f.Key] || f.PassKey != "" && seen[f.PassKey], "no request has %s", f.Path)

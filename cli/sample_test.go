@@ -90,6 +90,23 @@ func TestSampleStages(t *testing.T) {
 	large := pictureSize(t, filepath.Join(folder, "x.png"))
 	require.Greater(t, large.X, 8)
 
+	// What the picture says is a job, with the stage's file on the command line or in the job.
+	o = sdgo(t, "info", "--json", filepath.Join(folder, "x.png"))
+	var facts struct{ Request json.RawMessage }
+	require.NoError(t, json.Unmarshal([]byte(o.out), &facts))
+	again := filepath.Join(folder, "again.jsonl")
+	require.NoError(t, os.WriteFile(again, compact(t, facts.Request), 0o666))
+	o = sdgo(t, "batch", again, "-m", pixelModels+"ddpm", "--stages", up, "-o", filepath.Join(folder, "again"))
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, readPNG(t, filepath.Join(folder, "x.png")), readPNG(t, filepath.Join(folder, "again", "again-0001.png")))
+	named, err := json.Marshal(map[string]any{"class": "none", "stages": up, "stage_steps": 2, "save_each_stage": true, "steps": 3, "width": 8, "height": 8, "seed": 1})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(again, named, 0o666))
+	o = sdgo(t, "batch", again, "-m", pixelModels+"ddpm", "-o", filepath.Join(folder, "named"))
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, readPNG(t, filepath.Join(folder, "x.png")), readPNG(t, filepath.Join(folder, "named", "again-0001.png")))
+	requireFiles(t, filepath.Join(folder, "named"), "again-0001.png", "again-0001-stage1.png")
+
 	o = sdgo(t, "sample", "-m", up, "-i", filepath.Join(folder, "x-stage1.png"), "--steps", "2", "-s", "1", "-o", filepath.Join(folder, "y.png"))
 	require.Zero(t, o.code, o.errors)
 	x, err := os.ReadFile(filepath.Join(folder, "x.png"))

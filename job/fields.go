@@ -319,12 +319,12 @@ func table() []Field {
 
 		// Models that enlarge what was drawn.
 		{
-			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample,
+			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample | Batch,
 			Help: "models that enlarge the picture, one after the other",
 			of:   namesOf("a model", request.MaxStages, func(r *req) *[]string { return &r.Stages }),
 		},
 		{
-			Path: "StageSteps", Flag: "stage-steps", A1111: "Stage steps", Arg: "N", For: Sample,
+			Path: "StageSteps", Flag: "stage-steps", A1111: "Stage steps", Arg: "N", For: Sample | Batch,
 			Help: "steps of each of them", Default: "as many as steps",
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.StageSteps }),
 		},
@@ -334,7 +334,7 @@ func table() []Field {
 			of: plain(whole(0, request.MaxNoiseLevel), func(r *req) *int { return &r.NoiseLevel }),
 		},
 		{
-			Path: "KeepStages", Flag: "save-each-stage", For: Sample,
+			Path: "KeepStages", Flag: "save-each-stage", For: Sample | Batch,
 			Help: "save the picture before each of them, too",
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepStages }),
 		},

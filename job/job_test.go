@@ -28,7 +28,7 @@ func TestFlagsFor(t *testing.T) {
 		Inpaint:     all + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",
 		Sample:      every + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,
-		Batch:       all + "class noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
+		Batch:       all + "class stages stage-steps save-each-stage noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
 	} {
 		var names []string
 		shorts := ""
