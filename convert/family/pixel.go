@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/sampler"
 )
 
 // Pixel is the configuration of models that draw without text: freely or by class,
@@ -40,8 +41,10 @@ type Pixel struct {
 	Classes, NullClass int
 	ClassInput         string
 
-	// Process is how the model was trained to remove noise.
+	// Process is how the model was trained to remove noise. Sampler is the sampler that
+	// the file says suits the model best, "" without.
 	Process Process
+	Sampler string
 
 	// UNet, LatentUNet (which attends to the class) or DiT is the denoiser's own
 	// configuration; the others are nil.
@@ -206,6 +209,9 @@ const pixelKey = "sdgo.pixel."
 // the order of their numbers.
 const PixelLabels = pixelKey + "labels"
 
+// pixelSampler is the key of metadata with the name of a sampler.
+const pixelSampler = pixelKey + "sampler"
+
 // numbers are those that no shape tells, of the process and of what is drawn.
 func (c *Pixel) numbers() []number {
 	p := &c.Process
@@ -248,6 +254,13 @@ func (c *Pixel) apply(r *Reader, more []number) {
 			r.Fail("%s must be one of %v, got %.20q", pixelKey+w.key, w.from, text)
 		}
 	}
+	if name, ok := r.Model.Metadata[pixelSampler]; ok {
+		s, err := sampler.Lookup(name)
+		if err != nil {
+			r.Fail("%s: %w", pixelSampler, err)
+		}
+		c.Sampler = s.Name
+	}
 }
 
 // pixelMetadata writes what no shape tells.
@@ -274,6 +287,9 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 		if *w.at != "" {
 			add(pixelKey+w.key, *w.at)
 		}
+	}
+	if c.Sampler != "" {
+		add(pixelSampler, c.Sampler)
 	}
 	if names, ok := m.Metadata[PixelLabels]; ok {
 		add(PixelLabels, names)

@@ -18,7 +18,11 @@ type pixelClasses struct {
 func (c *Pixel) beside() []model.Network {
 	var all []model.Network
 	if !c.Classifier {
-		all = append(all, model.Network{Key: "process", Name: "process", Config: c.Process, Summary: c.Process.summary()})
+		text := c.Process.summary()
+		if c.Sampler != "" {
+			text += ", drawn with " + c.Sampler
+		}
+		all = append(all, model.Network{Key: "process", Name: "process", Config: c.Process, Summary: text})
 	}
 	classes, text := pixelClasses{Count: c.Classes, Input: c.ClassInput}, fmt.Sprintf("0 to %d", c.Classes-1)
 	switch {

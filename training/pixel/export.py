@@ -57,6 +57,7 @@ def main():
         "sdgo.pixel.clip": "1",
         "sdgo.pixel.classes": str(classes),
         "sdgo.pixel.null_class": str(classes),
+        "sdgo.pixel.sampler": "ddpm_small",  # its noise takes away what small networks leave
         "sdgo.guidance": "2",
     })
     if os.path.exists(os.path.join(work, "classifier.pt")):

@@ -161,6 +161,9 @@ func (m *model) defaults() request.Defaults {
 	case convert.ProcessConsistency:
 		d.Sampler, d.Schedule, d.Steps = "consistency", "consistency", 1
 	}
+	if m.c.Sampler != "" {
+		d.Sampler = m.c.Sampler
+	}
 	switch {
 	case m.c.NullClass < 0:
 		d.Guidance = 1
