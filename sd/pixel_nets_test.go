@@ -79,6 +79,8 @@ func TestPixelNets(t *testing.T) {
 		{"ncsnpp-vp.safetensors", "ncsnpp-vp", "ncsnpp-vp.sample"},
 		{"ddpmpp.safetensors", "ddpmpp", "ddpmpp.sample"},
 		{"skip", "skip", "skip.sample"},
+		{"edm2.safetensors", "edm2", "edm2.sample"},
+		{"edm2.pkl", "edm2", "edm2.sample"},
 		{"cin.safetensors", "cin", "cin.sample"},
 		{"churches.safetensors", "churches", "churches.sample"},
 		{"enlarging", "enlarging", "enlarging.sample"},
@@ -88,6 +90,9 @@ func TestPixelNets(t *testing.T) {
 				c, n := openPixel(t, filepath.Join(pixelFolder, test.path), w.options)
 				got := runPixel(t, ref, c, n, test.name, test.want)
 				t.Logf("relative RMS error %.2g", relativeRMS(got, ref.f32(test.want)))
+				if test.name == "edm2" {
+					w.bound = max(w.bound, edm2Bounds[w.options.Type])
+				}
 				requireClose(t, got, ref.f32(test.want), w.bound, test.path)
 			})
 		}

@@ -44,6 +44,24 @@ var edmClasses = map[string]edmClass{
 		c.sayPixel("sigma_min", c.orNumber("sigma_min", 1e-9, 1e6, 0.02))
 		c.sayPixel("sigma_max", c.orNumber("sigma_max", 1e-9, 1e6, 100))
 	}},
+	"Precond": {"unet", []string{"UNet"}, edmFields(
+		mark{in: inObject, name: "sigma_data", verdict: followed}, mark{in: inObject, name: "channels_per_head", verdict: followed},
+		mark{in: inObject, name: "res_balance", verdict: followed}, mark{in: inObject, name: "attn_balance", verdict: followed},
+		mark{in: inObject, name: "label_balance", verdict: followed}, mark{in: inObject, name: "concat_balance", verdict: followed},
+		mark{in: inObject, name: "clip_act", verdict: followed},
+		mark{in: inObject, name: "resample_filter", verdict: only, values: []any{1.0}, why: "sizes change by 2x2 pixels"},
+		mark{in: inObject, name: "logvar_channels", verdict: harmless, why: "of training"}), func(c *config) { // of EDM2
+		c.sayPixel("process", ProcessEDM)
+		c.sayPixel("sigma_data", c.orNumber("sigma_data", 1e-6, 1e6, 0.5))
+		c.sayPixel("head_dim", c.orNumber("channels_per_head", 1, 1<<12, 64))
+		for name, otherwise := range map[string]float64{"res_balance": 0.3, "attn_balance": 0.3, "label_balance": 0.5, "concat_balance": 0.5} {
+			c.sayPixel(name, c.orNumber(name, 0, 1, otherwise))
+		}
+		if v, there := c.fields["clip_act"]; there && string(v) == "null" {
+			c.fail("clip_act", "must be a number")
+		}
+		c.sayPixel("block_clip", c.orNumber("clip_act", 1, 1e6, 256))
+	}},
 	"iDDPMPrecond": {"model", edmNetworks, edmFields(
 		mark{in: inObject, name: "M", verdict: followed},
 		mark{in: inObject, name: "C_1", verdict: only, values: []any{0.001}, why: "the cosine schedule has this bound"},
@@ -82,7 +100,7 @@ func edmFields(more ...mark) []mark {
 		{in: inObject, name: "dropout", verdict: harmless, why: "of training"},
 		{in: inObject, name: "label_dropout", verdict: harmless, why: "of training"},
 	}
-	return append(all, more...)
+	return append(more, all...)
 }
 
 // SaidByObject is what the object says, as metadata, that the tensors of a pickle of EDM or

@@ -13,8 +13,8 @@ import (
 type Pixel struct {
 	Name string // the family's
 
-	// Net is the denoiser's network in the C++ core, "pixel_unet", "class_unet" or "dit", or
-	// "pixel_classifier"; Prefix is what its tensors' names begin with.
+	// Net is the denoiser's network in the C++ core, "pixel_unet", "class_unet", "edm2" or "dit",
+	// or "pixel_classifier"; Prefix is what its tensors' names begin with.
 	Net, Prefix string
 
 	// Size is the side that the denoiser was trained on, in its own pixels: those of
@@ -46,10 +46,11 @@ type Pixel struct {
 	Process Process
 	Sampler string
 
-	// UNet, LatentUNet (which attends to the class) or DiT is the denoiser's own
+	// UNet, LatentUNet (which attends to the class), EDM2 or DiT is the denoiser's own
 	// configuration; the others are nil.
 	UNet       *PixelUNetConfig
 	LatentUNet *UNetConfig
+	EDM2       *EDM2Config
 	DiT        *DiTConfig
 	rows       int // of LatentUNet's table of classes
 
@@ -134,6 +135,8 @@ func (c *Pixel) Params() map[string][]float64 {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Params()
+	case c.EDM2 != nil:
+		return c.EDM2.Params()
 	case c.LatentUNet != nil:
 		all := c.LatentUNet.Params()
 		all["context_rows"] = one(c.rows)
@@ -149,6 +152,8 @@ func (c *Pixel) Networks() []model.Network {
 	switch {
 	case c.DiT != nil:
 		config, summary = *c.DiT, c.DiT.summary()
+	case c.EDM2 != nil:
+		config, summary = *c.EDM2, c.EDM2.summary()
 	case c.LatentUNet != nil:
 		u := c.LatentUNet
 		config, summary = *u, fmt.Sprintf("%d channels x %v, %d blocks a level, transformers %v, one class of width %d", u.ModelChannels, u.ChannelMult, u.NumResBlocks, u.TransformerDepth, u.ContextDim)
@@ -272,6 +277,9 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	all := c.numbers()
 	if c.UNet != nil {
 		all = append(all, c.UNet.numbers()...)
+	}
+	if c.EDM2 != nil {
+		all = append(all, c.EDM2.numbers()...)
 	}
 	if c.LatentUNet != nil {
 		all = append(all, latentNumbers(c.LatentUNet)...)

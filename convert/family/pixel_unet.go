@@ -28,6 +28,7 @@ var pixelUNet = &Family{
 		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "class_embedding.linear_1.weight"}},
 		{"a UNet that draws from a vector in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight", "add_embedding.linear_1.weight"}},
 		{"a UNet without conditioning in the diffusers library's layout", []string{"down_blocks.0.resnets.0.time_emb_proj.weight", "conv_in.weight"}},
+		{"a UNet of EDM2", []string{"*emb_fourier.freqs", "*out_conv.weight", "*block0.conv_res0.weight"}},
 		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
 		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
 		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
@@ -52,6 +53,10 @@ func rewritePixelUNet(all []model.Stored) ([]model.Stored, error) {
 		return all, nil
 	case layout.Contains(all, "temb.dense."):
 		return layout.Fuse(all, layout.DDPMPixelTable(all))
+	case layout.Contains(all, "emb_fourier.") && layout.Contains(all, "_block0."):
+		return layout.EDM2Pixel(all)
+	case layout.Contains(all, "emb_fourier."):
+		return all, nil
 	case layout.Contains(all, "map_layer0."):
 		return layout.EDMPixel(all)
 	case layout.Contains(all, "all_modules."):
@@ -64,6 +69,9 @@ func readPixelUNet(r *Reader) any {
 	prefix := ""
 	if r.Has(model.UNetPrefix + "input_blocks.0.0.weight") {
 		prefix = model.UNetPrefix
+	}
+	if r.Has("emb_fourier.freqs") {
+		return readEDM2(r)
 	}
 	if r.Has(classTable) {
 		return readPixelLatent(r)
@@ -167,6 +175,8 @@ func (c *Pixel) tableRows() int {
 	switch {
 	case c.DiT != nil:
 		return c.DiT.Classes
+	case c.EDM2 != nil:
+		return c.EDM2.Classes
 	case c.LatentUNet != nil:
 		return c.rows
 	case c.Classifier:
@@ -192,6 +202,12 @@ func pixelProperties(d *Describer) {
 	}
 	d.Property("classes", c.Classes)
 	d.Property("size", c.Size)
+	if u := c.EDM2; u != nil {
+		d.Property("in_channels", u.InChannels)
+		d.Property("width", u.Channels[0])
+		d.Say(processWords[c.Process.Kind])
+		return
+	}
 	if u := c.LatentUNet; u != nil {
 		d.Property("in_channels", u.InChannels)
 		d.Property("width", u.ModelChannels)

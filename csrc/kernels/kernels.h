@@ -174,13 +174,13 @@ struct LayerNorm {
     Isa isa = Isa::best;
 };
 
-// Each row to a root mean square of one, then weight (Zhang and Sennrich 2019).
-// y may be x.
+// Each row to a root mean square of one, then weight (Zhang and Sennrich 2019):
+// x / (√(mean x² + eps) + added). y may be x.
 struct RmsNorm {
     const float *x = nullptr; // [rows][dim]
     int64_t rows = 0, dim = 0;
-    float eps = 1e-6f;
-    Vector weight; // [dim]
+    float eps = 1e-6f, added = 0;
+    Vector weight; // [dim]; all 1 without data
     float *y = nullptr;
     Isa isa = Isa::best;
 };

@@ -176,7 +176,7 @@ inline void rms_norm_row(const RmsNorm &a, const float *x, float *y) {
         const V v = i + W <= a.dim ? load(x + i) : load(x + i, a.dim - i);
         squares = fma(v, v, squares);
     }
-    const V inverse = broadcast(1 / __builtin_sqrtf(sum(squares) / float(a.dim) + a.eps));
+    const V inverse = broadcast(1 / (__builtin_sqrtf(sum(squares) / float(a.dim) + a.eps) + a.added));
     for (int64_t i = 0; i < a.dim; i += W) {
         alignas(64) float weight[W];
         const int64_t n = lesser(W, a.dim - i);

@@ -212,6 +212,16 @@ class CpuOps : public Ops {
         });
     }
 
+    Tensor unit_norm(Tensor x, int heads) override {
+        const int64_t dim = check_heads(x->ne[0], heads);
+        return node("unit_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x}, [=](Tensor dst) {
+            kernels::RmsNorm k;
+            k.x = data(x), k.dim = dim, k.rows = ggml_nelements(x) / dim, k.eps = 0, k.added = kUnitEps;
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
     Tensor modulate(Tensor x, Tensor scale, Tensor shift) override {
         check_modulate(x, scale, shift);
         return node("modulate", 0, {x->ne[0], x->ne[1], x->ne[2], 1}, {x, scale, shift}, [=](Tensor dst) {

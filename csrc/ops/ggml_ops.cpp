@@ -143,6 +143,14 @@ class GgmlOps : public Ops {
         return ggml_reshape_3d(ctx_, ggml_mul(ctx_, y, w), dim * heads, length, n);
     }
 
+    Tensor unit_norm(Tensor x, int heads) override {
+        const int64_t dim = check_heads(x->ne[0], heads), length = x->ne[1], n = x->ne[2];
+        x = ggml_reshape_4d(ctx_, x, dim, heads, length, n);
+        Tensor added = ggml_arange(ctx_, kUnitEps, kUnitEps + 0.5f, 1); // one number
+        Tensor root = ggml_add(ctx_, ggml_sqrt(ctx_, ggml_mean(ctx_, ggml_mul(ctx_, x, x))), added);
+        return ggml_reshape_3d(ctx_, ggml_div(ctx_, x, root), dim * heads, length, n);
+    }
+
     Tensor modulate(Tensor x, Tensor scale, Tensor shift) override {
         check_modulate(x, scale, shift);
         const int64_t c = x->ne[0], n = x->ne[2];

@@ -152,6 +152,25 @@ Tensor Ops::prelu_with(Tensor x, Tensor slopes) {
     return ggml_add(ctx_, positive, ggml_mul(ctx_, ggml_sub(ctx_, x, positive), slopes));
 }
 
+Tensor Ops::times(Tensor x, float factor) {
+    return ggml_scale(ctx_, x, factor);
+}
+
+Tensor Ops::clamped(Tensor x, float limit) {
+    return ggml_clamp(ctx_, ggml_cont(ctx_, x), -limit, limit); // which may write to its argument
+}
+
+Tensor Ops::ones(Tensor x) {
+    Tensor first = ggml_view_4d(ctx_, x, x->ne[0], x->ne[1], 1, x->ne[3], x->nb[1], x->nb[2], x->nb[3], 0);
+    return ggml_exp(ctx_, ggml_scale(ctx_, ggml_cont(ctx_, first), 0));
+}
+
+Tensor Ops::cosine_features(Tensor t, const std::string &name, int64_t count) {
+    Tensor angles =
+        ggml_add(ctx_, outer(weight(name + ".freqs", {count}), t), weight(name + ".phases", {count}));
+    return ggml_scale(ctx_, ggml_cos(ctx_, angles), 1.41421356f);
+}
+
 Tensor Ops::silu(Tensor x) {
     return ggml_silu(ctx_, x);
 }

@@ -110,6 +110,9 @@ class Ops {
     // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
     // it by the weight.
     virtual Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) = 0;
+    // Divides each of a token's heads by 1e-4 and its root mean square (Karras et al. 2024,
+    // pixel normalisation).
+    virtual Tensor unit_norm(Tensor x, int heads) = 0;
     // x·(1 + scale) + shift; scale and shift are [C, N], the same for all tokens.
     virtual Tensor modulate(Tensor x, Tensor scale, Tensor shift) = 0;
     // y·gate + x; the gate is [C, N], the same for all tokens.
@@ -144,6 +147,11 @@ class Ops {
 
     // The same in every implementation.
     Tensor silu(Tensor x);
+    Tensor times(Tensor x, float factor);
+    Tensor clamped(Tensor x, float limit); // to -limit … limit
+    Tensor ones(Tensor nchw);              // a channel of ones beside an image, ne = [W, H, 1, N]
+    // √2·cos(t·f + p) with the vectors NAME.freqs and NAME.phases: [N] → [count, N].
+    Tensor cosine_features(Tensor t, const std::string &name, int64_t count);
     Tensor add(Tensor a, Tensor b);
     Tensor scale(Tensor x, float factor);
     Tensor leaky_relu(Tensor x, float slope);
@@ -186,6 +194,9 @@ class Ops {
 
     // prelu with slopes whose shape ggml repeats over the image's.
     Tensor prelu_with(Tensor x, Tensor slopes);
+
+    // What unit_norm adds to the root mean square.
+    static constexpr float kUnitEps = 1e-4f;
 
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);

@@ -274,6 +274,9 @@ struct Test {
         const std::string name = std::string("rms_norm ") + isa_name(isa) + " " + shape({rows, dim});
         run(r, y, name);
         compare(y.data(), reference::rms_norm(r, weight.values), 2e-6, name);
+        r.weight = {}, r.eps = 0, r.added = 0.25f;
+        run(r, y, name + " without weight");
+        compare(y.data(), reference::rms_norm(r, {}), 2e-6, name + " without weight");
     }
 
     void modulate(int64_t n, int64_t rows, int64_t dim) {

@@ -267,8 +267,9 @@ inline Doubles rms_norm(const RmsNorm &a, const Doubles &weight) {
             squares += double(a.x[r * a.dim + i]) * double(a.x[r * a.dim + i]);
         }
         for (int64_t i = 0; i < a.dim; i++) {
-            y.push_back(double(a.x[r * a.dim + i]) / std::sqrt(squares / double(a.dim) + double(a.eps)) *
-                        weight[size_t(i)]);
+            y.push_back(double(a.x[r * a.dim + i]) /
+                        (std::sqrt(squares / double(a.dim) + double(a.eps)) + double(a.added)) *
+                        (weight.empty() ? 1 : weight[size_t(i)]));
         }
     }
     return y;

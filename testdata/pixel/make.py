@@ -12,12 +12,14 @@ import sys
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel, VQModel
 from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import magnitude  # noqa: E402
 import names  # noqa: E402
 import networks  # noqa: E402
 import persistence  # noqa: E402
@@ -212,6 +214,23 @@ def song_pickle():
     return {}
 
 
+def edm2():
+    """EDM2's UNet by class, under its authors' names, and in a pickle."""
+    torch.manual_seed(19)
+    net = magnitude.MPUNet(16, 4, 8, (1, 2), 1, (8,), 8, classes=16).eval()
+    for p in list(net.parameters()) + list(net.buffers()):
+        p.data = p.data.half().float()
+    state = {"unet." + k: v for k, v in net.state_dict().items()} | {"logvar_linear.weight": torch.ones(1, 8)}
+    save(half(state), HERE / "edm2.safetensors", {"sdgo.pixel.head_dim": "8"})
+    labels = torch.tensor([3, 16])
+    x, t = torch.randn(2, 4, 16, 24), torch.tensor([0.71, -1.2])
+    out = {"edm2.x": x, "edm2.timesteps": t, "edm2.class": labels[:, None].int(), "edm2.sample": net(x, t, one_hot(labels, 16))}
+    scale = persistence.Plain("StabilityVAEEncoder", scale=np.float32([0.1, 0.2, 0.3, 0.4]), vae_name="x")
+    persistence.write(HERE / "edm2.pkl", net.half(), "Precond", encoder=scale, name="unet", img_resolution=16, img_channels=4, label_dim=16, use_fp16=True,
+                      sigma_data=0.5, logvar_channels=8, channels_per_head=8)
+    return out
+
+
 def skip():
     """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
     channels or more; this one is narrower."""
@@ -296,7 +315,7 @@ def latent():
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit, song, song_pickle, skip, latent:
+    for make in ddpm, consistency, guided, dit, song, song_pickle, edm2, skip, latent:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

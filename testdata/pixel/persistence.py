@@ -62,7 +62,7 @@ class Pickler(pickle.Pickler):
 
 def write(path, network, precond, encoder=None, name="model", others=(), **fields):
     """network under the attribute `name` of an object of the class precond, with fields."""
-    attributes = {"model_type", "channel_mult"}
+    attributes = {"model_type", "channel_mult", "channels_per_head"}
     holder = torch.nn.Module()
     holder.add_module(name, network)
     for k, v in others:

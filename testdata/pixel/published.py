@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -88,6 +88,33 @@ files["score-church-256-diffusers"] = shapes(lambda: UNet2DModel(
     sample_size=256, block_out_channels=(128, 128, 256, 256, 256, 256, 256), time_embedding_type="fourier", norm_num_groups=None, attention_head_dim=None,
     mid_block_scale_factor=2**0.5, down_block_types=("SkipDownBlock2D",) * 4 + ("AttnSkipDownBlock2D",) + ("SkipDownBlock2D",) * 2,
     up_block_types=("SkipUpBlock2D",) * 2 + ("AttnSkipUpBlock2D",) + ("SkipUpBlock2D",) * 4))
+
+
+
+def latent(state, kind, mult, **settings):
+    """Rombach et al. 2022, table 15, and the configurations beside CompVis/latent-diffusion's models: a UNet and an autoencoder."""
+    widths = tuple(128 * m for m in mult)
+    vae = shapes(lambda: kind(down_block_types=("DownEncoderBlock2D",) * len(mult), up_block_types=("UpDecoderBlock2D",) * len(mult), block_out_channels=widths,
+                              layers_per_block=2, **settings))
+    flat = lambda k, v: v + [1, 1] if ".attn_1." in k and len(v) == 2 else v
+    out = dict(state)
+    for k, v in vae.items():
+        k = names.autoencoder(k, len(mult))
+        out[k] = flat(k, v)
+    return out
+
+
+vq = dict(kind=VQModel, mult=(1, 2, 4), latent_channels=3, num_vq_embeddings=8192)
+inside = lambda state: {"model.diffusion_model." + k: v for k, v in state.items()}
+cin = shapes(lambda: UNet2DConditionModel(
+    in_channels=3, out_channels=3, block_out_channels=(192, 384, 576, 960), cross_attention_dim=512, attention_head_dim=1,
+    down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",)))
+cin = {names.latent_unet(k, 2, (False, True, True, True)): v for k, v in cin.items()} | {"cond_stage_model.embedding.weight": [1001, 512]}
+files["ldm-cin256"] = latent(cin, **vq)
+plain = dict(scale_shift=False, resample_blocks=False)
+files["ldm-celeba256"] = latent(inside(guided(224, (1, 2, 3, 4), 2, (1, 2, 3), c_out=3, **plain)), **vq)
+files["ldm-churches256"] = latent(inside(guided(192, (1, 2, 2, 4, 4), 2, (0, 1, 2, 3), c_in=4, c_out=4)), AutoencoderKL, (1, 2, 4, 4), latent_channels=4)
+files["ldm-bsr-sr"] = latent(inside(guided(160, (1, 2, 2, 4), 2, (3,), c_in=6, c_out=3, **plain)), **vq)
 
 lines = [f"{case}\t{name}\tF16\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
 with open(HERE.parent / "convert" / "families" / "pixel.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
