@@ -128,6 +128,10 @@ func (m *model) check(q *request.Resolved, _ pipeline.Attached, e *request.Error
 	m.checkClass(q, e)
 	if m.coder == nil && m.c.Latent() {
 		switch {
+		case m.c.EDM2 != nil:
+			if q.TAESD == "" { // else that is refused
+				e.Add("TAESD", "the model's latents have their own mean and deviation, and its file has no autoencoder for them")
+			}
 		case q.TAESD == "" || q.TAESDPreviewOnly:
 			e.Add("TAESD", "the model's file has no autoencoder: a tiny one must be named, or the model opened with another file's (--vae)")
 		case q.Image != nil:

@@ -16,14 +16,17 @@ func (m *model) autoencoder() autoencoder.Autoencoder {
 	case m.coder != nil:
 		return m.coder
 	case m.c.Latent():
-		return absent{m.factor()}
+		return absent{m.factor(), m.c.EDM2 != nil}
 	}
 	return plain{unitRange: m.c.Process.UnitRange, grey: m.c.Channels == 1}
 }
 
 // absent is the autoencoder of a file that has only a denoiser of latents. Requests
 // name a tiny one.
-type absent struct{ factor int }
+type absent struct {
+	factor int
+	own    bool // latents have a mean and a deviation of their own
+}
 
 var errAbsent = errors.New("the file has no autoencoder")
 
@@ -35,8 +38,9 @@ func (absent) Decode(context.Context, tensor.Tensor, tensor.Progress) (tensor.Te
 	return tensor.Tensor{}, errAbsent
 }
 
-func (a absent) Factor() int   { return a.factor }
-func (absent) CanEncode() bool { return false }
+func (a absent) Factor() int      { return a.factor }
+func (absent) CanEncode() bool    { return false }
+func (a absent) OwnLatents() bool { return a.own }
 
 // plain is the autoencoder of models on pixels. Where they are from 0 to 1, or grey, it
 // brings pictures into that form and back.
