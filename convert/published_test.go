@@ -92,6 +92,8 @@ func TestPublished(t *testing.T) {
 		{"ldm-celeba256", family.PixelUNet, "a UNet without conditioning", "size=64 in_channels=3 width=224"},
 		{"ldm-churches256", family.PixelUNet, "a UNet without conditioning", "size=32 in_channels=4 width=192"},
 		{"ldm-bsr-sr", family.PixelUNet, "a UNet without conditioning (enlarges pictures)", "size=64 in_channels=6 width=160"},
+		{"edm2-img512-xs", family.PixelUNet, "a UNet of EDM2 (EDM)", "classes=1000 size=64 in_channels=4 width=128"},
+		{"edm2-img64-s", family.PixelUNet, "a UNet of EDM2 (EDM)", "classes=1000 size=64 in_channels=3 width=192"},
 		{"edm-cifar10-vp", family.PixelUNet, "a UNet of EDM (EDM)", "classes=10 size=32 in_channels=3 width=128"},
 		{"edm-cifar10-ve", family.PixelUNet, "a UNet of EDM (EDM)", "size=32 in_channels=3 width=256"},
 		{"edm-ffhq-64-vp", family.PixelUNet, "a UNet of EDM (EDM)", "size=64 in_channels=3 width=128"},

@@ -3,12 +3,17 @@ package sd
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -112,4 +117,65 @@ func TestPixelLatentFiles(t *testing.T) {
 		}, nil))
 		require.ErrorContains(t, err, test.want, name)
 	}
+}
+
+// The UNet of the x4 upscaler against the diffusers library.
+func TestUNetThatEnlargesByText(t *testing.T) {
+	ref := readReference(t, pixelFolder, "reference.safetensors")
+	for _, w := range ways() {
+		if w.options.Type != "f32" {
+			continue
+		}
+		host, err := engine.Open("x4", engine.Options{Backend: "cpu", Kernels: w.options.Kernels, Type: w.options.Type, Threads: w.options.Threads},
+			func() (*convert.Model, error) { return convert.Load(filepath.Join(pixelFolder, "x4.safetensors")) })
+		require.NoError(t, err)
+		c := convert.UNetConfig{InChannels: 7, OutChannels: 4, ModelChannels: 8, ChannelMult: []int{1, 2, 2}, NumResBlocks: 1, TransformerDepth: []int{0, 1, 1},
+			MiddleDepth: 1, ContextDim: 12, Heads: 2, LinearProjection: true, Classes: 30, CrossOnly: []bool{false, true, false}}
+		c.Norms.Groups = 8
+		var n *engine.Network
+		require.NoError(t, host.Place(func() (err error) {
+			n, err = host.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the UNet", Arch: "unet", Prefix: convert.UNetPrefix, Params: c.Params()})
+			return err
+		}, func() ([]engine.Demand, error) { return nil, nil }))
+		var inputs []cgo.Input
+		for _, name := range []string{"x", "t", "context"} {
+			inputs = append(inputs, cgo.Input{Name: name, Shape: ref.shape("x4." + name), F32: ref.f32("x4." + name)})
+		}
+		inputs = append(inputs, cgo.Input{Name: "class", Shape: ref.shape("x4.class"), I32: ref.i32("x4.class")})
+		got := make([]float32, len(ref.f32("x4.out")))
+		require.NoError(t, n.Run(context.Background(), inputs, []cgo.Output{{Name: "out", Data: got}}))
+		requireClose(t, got, ref.f32("x4.out"), w.bound, w.String())
+		require.NoError(t, host.Close())
+	}
+}
+
+// EDM2's latents are those of an autoencoder in a file of its own, in another scale, which
+// its pickles say.
+func TestEDM2WithAutoencoder(t *testing.T) {
+	data, err := os.ReadFile("../testdata/nets/sd1.safetensors")
+	require.NoError(t, err)
+	file, err := safetensors.Parse(data)
+	require.NoError(t, err)
+	vae := filepath.Join(t.TempDir(), "vae.safetensors")
+	f, err := os.Create(vae)
+	require.NoError(t, err)
+	require.NoError(t, safetensors.Write(f, nil, slices.DeleteFunc(file.Tensors, func(x safetensors.Tensor) bool { return !strings.HasPrefix(x.Name, convert.VAEPrefix) })))
+	require.NoError(t, f.Close())
+	for path, want := range map[string][]float32{"edm2.pkl": {5.81, 3.25, 0.12, -2.15}, "edm2.safetensors": nil} {
+		m, err := convert.OpenAssembled(convert.Components{Model: filepath.Join(pixelFolder, path), VAE: vae})
+		require.NoError(t, err)
+		c := m.Config.(*convert.Pixel)
+		require.NotNil(t, c.VAE, path)
+		require.Equal(t, want, c.VAE.Mean, path)
+		require.Equal(t, c.Size*c.VAE.Factor(), m.NativeSize)
+		if want != nil {
+			require.Equal(t, []any{float32(0.5), []float32{4.17, 4.62, 3.71, 3.28}}, []any{c.VAE.ScaleFactor, c.VAE.Std})
+		}
+		out := filepath.Join(t.TempDir(), "out") // the network is the same beside the autoencoder
+		require.NoError(t, convert.Convert(t.Context(), m, out, convert.Options{Keep: true, Safetensors: true}))
+		require.NoError(t, m.Close())
+		requirePixelWithin(t, out, "edm2", "edm2.sample", edm2Bounds["f16"])
+	}
+	_, err = convert.OpenAssembled(convert.Components{Model: filepath.Join(pixelFolder, "guided.safetensors"), VAE: vae})
+	require.ErrorContains(t, err, "an autoencoder with 4 latent channels does not fit a network with 3")
 }

@@ -51,31 +51,34 @@ func (c *EDM2Config) numbers() []number {
 	}
 }
 
-// EDM2 reads the sizes of such a UNet.
-func (r *Reader) EDM2() *EDM2Config {
+// edm2Sizes reads the sizes of such a UNet, whose tensors' names begin with a prefix.
+func edm2Sizes(r *Reader, prefix string) *EDM2Config {
 	c := &EDM2Config{HeadDim: 64, ResBalance: 0.3, AttentionBalance: 0.3, LabelBalance: 0.5, ConcatBalance: 0.5, Clip: 256}
-	c.InChannels = r.Shape("out_conv.weight", 4)[0]
-	if in := r.Shape("conv_in.weight", 4)[1]; r.err == nil && in != c.InChannels+1 { // and a channel of ones
+	c.InChannels = r.Shape(prefix+"out_conv.weight", 4)[0]
+	if in := r.Shape(prefix+"conv_in.weight", 4)[1]; r.err == nil && in != c.InChannels+1 { // and a channel of ones
 		r.Fail("a UNet of EDM2 with %d input and %d output channels: %w", in, c.InChannels, model.ErrUnrecognized)
 	}
-	noise := r.Shape("emb_noise.weight", 2)
+	noise := r.Shape(prefix+"emb_noise.weight", 2)
 	c.EmbedChannels, c.NoiseChannels = noise[0], noise[1]
-	if r.Has("label_emb.weight") {
-		c.Classes = r.Shape("label_emb.weight", 2)[0]
+	if r.Has(prefix + "label_emb.weight") {
+		c.Classes = r.Shape(prefix+"label_emb.weight", 2)[0]
 	}
-	levels := r.Count("enc.%d.block0.conv_res0.weight")
-	c.NumBlocks = r.Count("enc.0.block%d.conv_res0.weight")
+	levels := r.Count(prefix + "enc.%d.block0.conv_res0.weight")
+	c.NumBlocks = r.Count(prefix + "enc.0.block%d.conv_res0.weight")
 	if levels < 1 || levels > maxLevels || c.NumBlocks < 1 {
 		r.Fail("a UNet of EDM2 with %d levels of %d blocks: %w", levels, c.NumBlocks, model.ErrUnrecognized)
 		return c
 	}
 	for level := range levels {
-		block := fmt.Sprintf("enc.%d.block0.", level)
+		block := fmt.Sprintf("%senc.%d.block0.", prefix, level)
 		c.Channels = append(c.Channels, r.Shape(block+"conv_res0.weight", 4)[0])
 		c.Attention = append(c.Attention, r.Has(block+"attn_qkv.weight"))
 	}
 	return c
 }
+
+// edm2Mark tells such a UNet.
+const edm2Mark = "emb_fourier.freqs"
 
 // edm2Name is what tensors of such a UNet are called.
 var edm2Name = regexp.MustCompile(`^(conv_in|out_conv|emb_noise|label_emb)\.weight$|^emb_fourier\.(freqs|phases)$|` +
@@ -83,11 +86,15 @@ var edm2Name = regexp.MustCompile(`^(conv_in|out_conv|emb_noise|label_emb)\.weig
 
 // readEDM2 reads a model of EDM2.
 func readEDM2(r *Reader) any {
-	u := r.EDM2()
+	prefix := ""
+	if r.Has(model.UNetPrefix + edm2Mark) { // put together with an autoencoder
+		prefix = model.UNetPrefix
+	}
+	u := edm2Sizes(r, prefix)
 	if r.err != nil {
 		return nil
 	}
-	c := &Pixel{Name: PixelUNet, Net: "edm2", EDM2: u, Classes: max(0, u.Classes-1), NullClass: -1, Channels: u.InChannels, Multiple: 1 << (len(u.Channels) - 1),
+	c := &Pixel{Name: PixelUNet, Net: "edm2", Prefix: prefix, EDM2: u, Classes: max(0, u.Classes-1), NullClass: -1, Channels: u.InChannels, Multiple: 1 << (len(u.Channels) - 1),
 		Process: Process{Kind: ProcessEDM, Prediction: "sample", SigmaMin: 0.002, SigmaMax: 80, SigmaData: 0.5}}
 	if u.Classes > 0 {
 		c.ClassInput, c.NullClass = ClassIndex, u.Classes-1
@@ -97,8 +104,9 @@ func readEDM2(r *Reader) any {
 			c.Size = 16 << level
 		}
 	}
+	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
-	r.knownPixel("", edm2Name)
+	knownPixel(r, prefix, edm2Name)
 	return c
 }

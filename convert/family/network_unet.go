@@ -28,6 +28,12 @@ type UNetConfig struct {
 	// take in place of a second prediction; 0 elsewhere.
 	GuidanceDim int
 
+	// Of the x4 upscaler: Classes are the rows of a table of which one is added to the time's
+	// embedding, CrossOnly the levels whose transformers attend to the text twice, and not
+	// to themselves. 0 and nil elsewhere.
+	Classes   int    `json:",omitzero"`
+	CrossOnly []bool `json:",omitempty"`
+
 	// Exactly one of Heads, the same at every level, and HeadDim, of which each
 	// level has as many as fit its channels, is not 0.
 	Heads, HeadDim int
@@ -52,6 +58,18 @@ func (c UNetConfig) Params() map[string][]float64 {
 	}
 	if c.GuidanceDim > 0 {
 		params["guidance_dim"] = one(c.GuidanceDim)
+	}
+	if c.Classes > 0 {
+		params["classes"] = one(c.Classes)
+	}
+	if c.CrossOnly != nil {
+		itself := make([]float64, len(c.CrossOnly))
+		for level, cross := range c.CrossOnly {
+			if !cross {
+				itself[level] = 1
+			}
+		}
+		params["self_attention"] = itself
 	}
 	return params
 }
@@ -93,6 +111,9 @@ func (c UNetConfig) Weights() []Weight {
 		w.linear("label_emb.0.0", 4*c.ModelChannels, c.ADMChannels)
 		w.linear("label_emb.0.2", 4*c.ModelChannels, 4*c.ModelChannels)
 	}
+	if c.Classes > 0 {
+		w.add("label_emb.weight", c.Classes, 4*c.ModelChannels)
+	}
 	w.conv("input_blocks.0.0", c.ModelChannels, c.InChannels, 3)
 	skips := w.down()
 	w.middle(width(levels - 1))
@@ -126,7 +147,7 @@ func (w *unetWeights) down() []int {
 			block := fmt.Sprintf("input_blocks.%d.", n)
 			w.residual(block+"0", channels, w.width(level))
 			channels = w.width(level)
-			w.transformer(block+"1", channels, depths[level*w.c.NumResBlocks+i])
+			w.transformer(block+"1", channels, depths[level*w.c.NumResBlocks+i], w.crossOnly(level))
 			skips, n = append(skips, channels), n+1
 		}
 		if level+1 < len(w.c.ChannelMult) {
@@ -143,7 +164,7 @@ func (w *unetWeights) middle(channels int) {
 		w.residual("middle_block.0", channels, channels)
 	}
 	if w.c.MiddleDepth > halfMiddle {
-		w.transformer("middle_block.1", channels, w.c.MiddleDepth)
+		w.transformer("middle_block.1", channels, w.c.MiddleDepth, false)
 		w.residual("middle_block.2", channels, channels)
 	}
 }
@@ -157,7 +178,7 @@ func (w *unetWeights) up(skips []int) {
 			block := fmt.Sprintf("output_blocks.%d.", n)
 			w.residual(block+"0", channels+skips[len(skips)-1], w.width(level))
 			channels = w.width(level)
-			w.transformer(block+"1", channels, depths[n])
+			w.transformer(block+"1", channels, depths[n], w.crossOnly(level))
 			if level > 0 && i == w.c.NumResBlocks {
 				after := 1
 				if depths[n] > 0 {
@@ -182,8 +203,13 @@ func (w *unetWeights) residual(name string, in, out int) {
 	}
 }
 
+// crossOnly reports whether a level's transformers do not attend to themselves.
+func (w *unetWeights) crossOnly(level int) bool {
+	return level < len(w.c.CrossOnly) && w.c.CrossOnly[level]
+}
+
 // transformer is a SpatialTransformer; there is none of depth 0.
-func (w *unetWeights) transformer(name string, channels, depth int) {
+func (w *unetWeights) transformer(name string, channels, depth int, crossOnly bool) {
 	if depth == 0 {
 		return
 	}
@@ -195,7 +221,11 @@ func (w *unetWeights) transformer(name string, channels, depth int) {
 	project(name + ".proj_in")
 	for i := range depth {
 		block := fmt.Sprintf("%s.transformer_blocks.%d.", name, i)
-		for attention, context := range map[string]int{"attn1": channels, "attn2": w.c.ContextDim} {
+		first := channels
+		if crossOnly {
+			first = w.c.ContextDim
+		}
+		for attention, context := range map[string]int{"attn1": first, "attn2": w.c.ContextDim} {
 			w.add(block+attention+".to_q.weight", channels, channels)
 			w.add(block+attention+".to_k.weight", channels, context)
 			w.add(block+attention+".to_v.weight", channels, context)

@@ -19,6 +19,9 @@ func (r *Reader) UNet() (c UNetConfig) {
 	if r.Has(p + "label_emb.0.0.weight") {
 		c.ADMChannels = r.Shape(p+"label_emb.0.0.weight", 2)[1]
 	}
+	if r.Has(p + "label_emb.weight") {
+		c.Classes = r.Shape(p+"label_emb.weight", 2)[0]
+	}
 	in := r.Shape(p+"input_blocks.0.0.weight", 4)
 	c.ModelChannels, c.InChannels = in[0], in[1]
 	c.OutChannels = r.Shape(p+"out.2.weight", 4)[0]
@@ -41,6 +44,9 @@ func (r *Reader) UNet() (c UNetConfig) {
 	r.endLevel(&c, blocks)
 	if len(c.ChannelMult) > maxLevels {
 		r.Fail("a UNet must have at most %d levels, got %d", maxLevels, len(c.ChannelMult))
+	}
+	if c.CrossOnly != nil {
+		c.CrossOnly = append(c.CrossOnly, make([]bool, len(c.ChannelMult)-len(c.CrossOnly))...)
 	}
 	r.unetMiddle(&c)
 	r.unetOutput(&c)
@@ -145,6 +151,9 @@ func (r *Reader) unetBlock(c *UNetConfig, name string, index int) {
 	c.InputDepth = append(c.InputDepth, depth)
 	mult := width / c.ModelChannels
 	if index == 0 {
+		if depth > 0 {
+			crossOnly(r, c, name, width)
+		}
 		c.ChannelMult, c.TransformerDepth = append(c.ChannelMult, mult), append(c.TransformerDepth, depth)
 		return
 	}
@@ -152,6 +161,19 @@ func (r *Reader) unetBlock(c *UNetConfig, name string, index int) {
 	if c.ChannelMult[last] != mult {
 		r.Fail("%s: blocks of one level differ in width: %w", strings.TrimSuffix(name, "."), model.ErrUnrecognized)
 	}
+}
+
+// crossOnly notes whether a level's first transformer attends to the text alone, which
+// shows in the width of what it takes unless the text is as wide as the level.
+func crossOnly(r *Reader, c *UNetConfig, name string, width int) {
+	if from := r.Shape(name+"1.transformer_blocks.0.attn1.to_k.weight", 2)[1]; from == width || from != c.ContextDim {
+		return // of another width it is an error when the weights are checked
+	}
+	level := len(c.ChannelMult)
+	for len(c.CrossOnly) <= level {
+		c.CrossOnly = append(c.CrossOnly, false)
+	}
+	c.CrossOnly[level] = true
 }
 
 // endLevel ends a level of the way down that had n blocks.

@@ -39,6 +39,8 @@ var pixelUNet = &Family{
 	Says:       pixelSays,
 	Settings:   pixelSettings(inUNet),
 	Complete:   completeLatent,
+	Role:       Denoiser,
+	Slots:      func(Given) Slots { return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix} },
 	Read:       readPixelUNet,
 	Metadata:   pixelMetadata,
 	Properties: pixelProperties,
@@ -70,7 +72,7 @@ func readPixelUNet(r *Reader) any {
 	if r.Has(model.UNetPrefix + "input_blocks.0.0.weight") {
 		prefix = model.UNetPrefix
 	}
-	if r.Has("emb_fourier.freqs") {
+	if r.Has(edm2Mark) || r.Has(model.UNetPrefix+edm2Mark) {
 		return readEDM2(r)
 	}
 	if r.Has(classTable) {
@@ -99,7 +101,7 @@ func readPixelUNet(r *Reader) any {
 	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
-	r.knownPixel(prefix, pixelName)
+	knownPixel(r, prefix, pixelName)
 	r.betas()
 	r.alphas()
 	return c
@@ -113,7 +115,7 @@ var pixelName = regexp.MustCompile(`^(time_embed\.(frequencies|[02]\.(weight|bia
 	`input_pyramid\.\d+\.(weight|bias)|output_pyramid\.\d+\.[02]\.(weight|bias))$`)
 
 // knownPixel fails for a tensor of the network that none of these is.
-func (r *Reader) knownPixel(prefix string, names *regexp.Regexp) {
+func knownPixel(r *Reader, prefix string, names *regexp.Regexp) {
 	for _, t := range r.Model.Tensors {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, model.VAEPrefix) {

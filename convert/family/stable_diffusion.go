@@ -57,6 +57,9 @@ func (c *StableDiffusion) readUNet(r *Reader) {
 	if r.err == nil && c.UNet.ContextDim == 0 {
 		r.Fail("a UNet without cross-attention: %w", model.ErrUnrecognized)
 	}
+	if r.err == nil && (c.UNet.Classes > 0 || c.UNet.CrossOnly != nil) {
+		r.Fail("a UNet that enlarges pictures by text, as the x4 upscaler, is not drawn with: %w", model.ErrUnrecognized)
+	}
 	switch in, out := c.UNet.InChannels, c.UNet.OutChannels; in {
 	case out:
 	case 2*out + 1:

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -36,7 +37,7 @@ func (l *scoreList) kind(at int) string {
 			return k.kind
 		}
 	}
-	return map[int]string{1: "norm", 2: "dense", 4: "convolution"}[len(l.modules[at]["weight"].Shape)]
+	return cmp.Or(map[int]string{1: "norm", 2: "dense", 4: "convolution"}[len(l.modules[at]["weight"].Shape)], "unknown")
 }
 
 // next gives the next module, which must be of a kind, its canonical name.
@@ -153,6 +154,11 @@ func ScorePixel(all []model.Stored) ([]model.Stored, error) {
 			l.modules = append(l.modules, map[string]model.Stored{})
 		}
 		l.modules[at][m[2]] = t
+	}
+	for at, module := range l.modules {
+		if _, ddpm := module["NIN_0.W"]; ddpm && l.kind(at) == "block" {
+			return nil, fmt.Errorf("module %d of a score-based model is one of the DDPM's blocks; only BigGAN's are read here, and the DDPM in its own layout and the diffusers library's: %w", at, model.ErrUnrecognized)
+		}
 	}
 	if l.walk(); l.err != nil {
 		return nil, l.err

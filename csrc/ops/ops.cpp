@@ -166,8 +166,8 @@ Tensor Ops::ones(Tensor x) {
 }
 
 Tensor Ops::cosine_features(Tensor t, const std::string &name, int64_t count) {
-    Tensor angles =
-        ggml_add(ctx_, outer(weight(name + ".freqs", {count}), t), weight(name + ".phases", {count}));
+    Tensor f = weight(name + ".freqs", {count});
+    Tensor angles = ggml_add(ctx_, outer(f, t), weight(name + ".phases", {count}));
     return ggml_scale(ctx_, ggml_cos(ctx_, angles), 1.41421356f);
 }
 

@@ -200,3 +200,42 @@ func TestPatches(t *testing.T) {
 	}
 	requireAll(t, "pixels", map[string]Tensor{"x": y}, []int64{n, c, h, w}, pixels)
 }
+
+// What EDM2's layers are made of.
+func TestMagnitudes(t *testing.T) {
+	const heads, dim = 2, channels / 2
+	r := rand.New(rand.NewPCG(17, 18))
+	x := random(r, batch, length, channels)
+	for i := range dim { // a head of zeros, and one near to them
+		x.Data[i], x.Data[dim+i] = 0, x.Data[dim+i]*1e-4
+	}
+	var units, clamped []float64
+	for i := range x.Data {
+		squares := 0.0
+		for d := range dim {
+			squares += at(x, i/dim*dim+d) * at(x, i/dim*dim+d) / dim
+		}
+		units = append(units, at(x, i)/(1e-4+math.Sqrt(squares)))
+		clamped = append(clamped, 3*min(max(at(x, i), -0.5), 0.5))
+	}
+	requireAll(t, "unit_norm", map[string]Tensor{"x": x}, x.Shape, units)
+	requireAll(t, "clamped", map[string]Tensor{"x": x}, x.Shape, clamped)
+	_, err := Run("unit_norm", "generic", map[string]Tensor{"x": random(r, 1, 3, 9)})
+	require.ErrorContains(t, err, "9 channels do not divide into 2 heads")
+
+	image := random(r, 2, 3, 4, 6)
+	ones := make([]float64, 2*4*6)
+	for i := range ones {
+		ones[i] = 1
+	}
+	requireAll(t, "ones", map[string]Tensor{"x": image}, []int64{2, 1, 4, 6}, ones)
+
+	times, frequencies, phases := Tensor{[]int64{3}, []float32{0, 0.75, -1.5}}, random(r, 5), random(r, 5)
+	var cosines []float64
+	for i := range 3 {
+		for k := range 5 {
+			cosines = append(cosines, math.Sqrt2*math.Cos(at(times, i)*at(frequencies, k)+at(phases, k)))
+		}
+	}
+	requireAll(t, "cosine_features", map[string]Tensor{"t": times}, []int64{3, 5}, cosines, frequencies, phases)
+}

@@ -231,6 +231,17 @@ def edm2():
     return out
 
 
+def enlarging_by_text():
+    """The UNet of the x4 upscaler: a level of noise as a class, transformers that attend to the text alone."""
+    net = seeded(20, lambda: UNet2DConditionModel(
+        sample_size=8, in_channels=7, out_channels=4, block_out_channels=(8, 16, 16), layers_per_block=1, cross_attention_dim=12, attention_head_dim=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        only_cross_attention=(True, True, False), num_class_embeds=30, use_linear_projection=True, norm_num_groups=8))
+    save(half(original(net, lambda k: names.latent_unet(k, 1, (False, True, True)))), HERE / "x4.safetensors", None)
+    x, t, text, level = torch.randn(2, 7, 8, 12), torch.tensor([981.0, 17.5]), torch.randn(2, 5, 12), torch.tensor([20, 0])
+    return {"x4.x": x, "x4.t": t, "x4.context": text, "x4.class": level[:, None].int(), "x4.out": net(x, t, text, class_labels=level).sample}
+
+
 def skip():
     """NCSN++ in the diffusers library. Some of its norms have 32 groups whatever their width, as all do in published models, which have 128
     channels or more; this one is narrower."""
@@ -315,7 +326,7 @@ def latent():
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit, song, song_pickle, edm2, skip, latent:
+    for make in ddpm, consistency, guided, dit, song, song_pickle, edm2, skip, latent, enlarging_by_text:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

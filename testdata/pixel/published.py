@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import magnitude  # noqa: E402
 import names  # noqa: E402
 import networks  # noqa: E402
 
@@ -73,6 +74,18 @@ def song(side, mult, blocks, attention, edm=True, width=128, **other):
         state = {"model." + k: v for k, v in net.state_dict().items()} if edm else {"module.sigmas": torch.zeros(1000)} | net.score_state()
     return {k: list(v.shape) for k, v in state.items()}
 
+
+
+
+def edm2(width, channels=4, side=64):
+    """Karras et al. 2024, table 2: ImageNet 512x512 in latents; 64x64 in pixels."""
+    with torch.device("meta"):
+        net = magnitude.MPUNet(side, channels, width, (1, 2, 3, 4), 3, (16, 8), 64, classes=1000)
+    return {"unet." + k: list(v.shape) for k, v in net.state_dict().items()} | {"logvar_fourier.freqs": [128], "logvar_fourier.phases": [128], "logvar_linear.weight": [1, 128]}
+
+
+files["edm2-img512-xs"] = edm2(128)
+files["edm2-img64-s"] = edm2(192, 3)
 
 fir = dict(fourier=True, taps=(1, 3, 3, 1))
 files["edm-cifar10-vp"] = song(32, (2, 2, 2), 4, (16,), classes=10, augment=9)
