@@ -93,7 +93,6 @@ fuzz-long:
 consumer:
 	go test -timeout 30m ./testdata/consumer
 
-# Programs of others against the server; CLIENTS="python node golang".
 # The page of sdgo serve in a real browser; FILE=gallery.test.js runs one file.
 page-test: sdgo
 	sh testdata/page/run.sh $(FILE)
@@ -102,11 +101,12 @@ page-test: sdgo
 page-pictures: sdgo
 	sh testdata/page/run.sh pictures
 
+# Programs of others against the server; CLIENTS="python node golang".
 clients:
 	sh testdata/clients/run.sh $(CLIENTS)
 
 # The packages that need no C compiler, vetted for other systems.
-PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./server/... ./hub ./csrc/fault/... ./internal/...
+PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/classes ./sd/tokenizer ./sd/picture ./sd/pngtext ./cli/output ./cli/report ./server/... ./hub ./csrc/fault/... ./internal/...
 vet-elsewhere:
 	for system in darwin/arm64 windows/amd64 linux/arm64; do \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} go vet $(PURE) || exit 1; \

@@ -83,7 +83,7 @@ func runBatch(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer b.networks.close()
-	if err := b.openUpscalers(ctx, f); err != nil {
+	if err := b.openOthers(ctx, f); err != nil {
 		return err
 	}
 	load := p.since(b.start)
@@ -153,9 +153,18 @@ func (b *batch) checkPlaces() func(jobLine) error {
 	}
 }
 
-// openUpscalers opens the ESRGAN networks that the command line names, which jobs may
-// call by their names.
-func (b *batch) openUpscalers(ctx context.Context, f *flags) error {
+// openOthers opens the ESRGAN networks and the stages that the command line names,
+// which jobs may call by their names.
+func (b *batch) openOthers(ctx context.Context, f *flags) error {
+	if f.set("stages") {
+		var q sd.Request
+		if err := requests.Set(&q, "stages", f.string("stages")); err != nil {
+			return f.problem("stages", "%v", err)
+		}
+		if err := b.networks.attach(ctx, &q, ""); err != nil {
+			return err
+		}
+	}
 	for file := range strings.SplitSeq(f.string("hires-upscaler"), ",") {
 		if file = strings.TrimSpace(file); isFileName(file) {
 			if _, err := b.networks.upscaler(ctx, file); err != nil {

@@ -27,6 +27,8 @@ const (
 func commands() []*command {
 	return []*command{
 		txt2imgCommand(),
+		sampleCommand(),
+		forwardCommand(),
 		img2imgCommand(),
 		inpaintCommand(),
 		interpolateCommand(),

@@ -31,7 +31,7 @@ func TestHelp(t *testing.T) {
 			for _, f := range c.flags {
 				require.Contains(t, o.out, "--"+f.Names()[0])
 			}
-			require.Less(t, strings.Count(o.out, "\n"), 84)
+			require.Less(t, strings.Count(o.out, "\n"), 90)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestSamplers(t *testing.T) {
 	require.Len(t, list.Samplers, len(sampler.Samplers()))
 	require.Len(t, list.Schedules, len(sampler.Schedules()))
 	require.Equal(t, "phi", list.Guidance[1].Parameters[0].Name)
-	require.Nil(t, list.Guidance[0].Parameters[3].Default, "sigma_max has no bound")
+	require.Nil(t, list.Guidance[0].Parameters[4].Default, "sigma_max has no bound")
 	require.Contains(t, sdgo(t, "samplers", "--aliases").out, "DPMSolverMultistepScheduler")
 }
 

@@ -28,8 +28,11 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 		lastFlag:             formatFlags(),
 	}
 	maps.Copy(all, after)
-	model := modelFlags()
-	return slices.Concat(model[:1], partFlags(), requestFlags(c, all), all[lastFlag], model[1:],
+	model, parts := modelFlags(), partFlags()
+	if c == requests.Sample {
+		parts = parts[:1] // the autoencoder: there is no text
+	}
+	return slices.Concat(model[:1], parts, requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},
@@ -87,6 +90,11 @@ func runDraw(c requests.Command) func(ctx context.Context, p *program, f *flags)
 			return err
 		}
 		defer n.close()
+		if c != requests.Inpaint || longest(prompts) != "" { // a mask is no business of text
+			if err := checkTakesText(f, n.model); err != nil {
+				return err
+			}
+		}
 		return requestError(f.field, d.draw(ctx, p, n, start))
 	}
 }
@@ -104,8 +112,8 @@ func (d *drawing) setOutput(p *program, f *flags, texts ...string) (err error) {
 	if d.to, err = newTarget(p, f.name("output"), f.string("output"), files); err != nil {
 		return err
 	}
-	if q := d.requests[0]; q.KeepHiresInput {
-		if err := d.to.CheckStages(len(q.Hires)); err != nil {
+	if drafts := draftsOf(d.requests[0]); len(drafts) > 0 {
+		if err := d.to.CheckStages(slices.Max(drafts)); err != nil {
 			return inFlag(f.name("output"), err)
 		}
 	}

@@ -22,9 +22,10 @@ type drawing struct {
 	sink  output.Sink           // takes the pictures; often it is to
 	wrong func(err error) error // puts the sink's errors in terms of flags
 
-	preview previewer // nil without one
-	report  report.Reporter
-	names   io.Writer // the names of files that were written
+	preview    previewer   // nil without one
+	trajectory *trajectory // nil without one
+	report     report.Reporter
+	names      io.Writer // the names of files that were written
 }
 
 // pictures is their number.
@@ -80,6 +81,12 @@ func (d *drawing) draw(ctx context.Context, p *program, n *networks, start time.
 		d.report.Sheet(report.Sheet{Images: pictures, Path: path})
 		d.name(path)
 	}
+	if path, n, wrong := d.trajectory.finish(); wrong == nil && n > 0 {
+		d.report.Sheet(report.Sheet{Images: n, Path: path})
+		d.name(path)
+	} else if err == nil {
+		err = wrong
+	}
 	if err = report.Stopped(ctx, err, finished, d.pictures(), "picture"); err != nil {
 		return err
 	}
@@ -131,6 +138,7 @@ func (d *drawing) event(e sd.Event) error {
 		return nil
 	}
 	d.report.Progress(progressReport(e))
+	d.trajectory.keep(e)
 	if d.preview == nil || e.Preview == nil {
 		return nil
 	}
@@ -152,6 +160,22 @@ func (d *drawing) name(path string) {
 
 // picturesOf is how many pictures a request gives.
 func picturesOf(q sd.Request) int { return max(1, q.Count) }
+
+// draftsOf are the numbers of the pictures that a request keeps as they are before a
+// hires pass, and after these before a stage.
+func draftsOf(q sd.Request) (all []int) {
+	if q.KeepHiresInput {
+		for i := range q.Hires {
+			all = append(all, i+1)
+		}
+	}
+	if q.KeepStages {
+		for i := range q.Stages {
+			all = append(all, len(q.Hires)+i+1)
+		}
+	}
+	return all
+}
 
 // pictureOf is an event's picture for a sink.
 func pictureOf(e sd.Event) output.Picture {
@@ -176,10 +200,20 @@ func addTimes(to, r *sd.Result) {
 	to.Encode += r.Encode
 	to.Sample += r.Sample
 	to.Decode += r.Decode
+	for i, spent := range r.Stages {
+		if i == len(to.Stages) {
+			to.Stages = append(to.Stages, 0)
+		}
+		to.Stages[i] += spent
+	}
 }
 
 // timings are times for a reporter.
 func timings(load time.Duration, r sd.Result, total time.Duration) report.Timings {
-	return report.Timings{Load: report.Seconds(load), Text: report.Seconds(r.Text), Encode: report.Seconds(r.Encode),
+	t := report.Timings{Load: report.Seconds(load), Text: report.Seconds(r.Text), Encode: report.Seconds(r.Encode),
 		Sample: report.Seconds(r.Sample), Decode: report.Seconds(r.Decode), Total: report.Seconds(total)}
+	for _, spent := range r.Stages {
+		t.Stages = append(t.Stages, report.Seconds(spent))
+	}
+	return t
 }

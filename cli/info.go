@@ -18,6 +18,7 @@ import (
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/convert"
 	requests "github.com/sdgo/sdgo/job"
+	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pngtext"
 )
@@ -35,6 +36,7 @@ func infoCommand() *command {
 		description: `
 Examples:
   sdgo info sd15.safetensors
+  sdgo info builtin:sdgo-emoji
   sdgo info --json out.webp
   sdgo txt2img -q -m sd15.safetensors -p "a fox" -o - | sdgo info -`,
 	}
@@ -45,6 +47,10 @@ func runInfo(_ context.Context, p *program, f *flags) error {
 		return err
 	}
 	path := f.args[0]
+	if strings.HasPrefix(path, sd.BuiltinPrefix) {
+		m, err := sd.OpenWeights(path)
+		return showModel(p, f, m, err)
+	}
 	facts, err := readPictureFacts(path, p.stdin)
 	switch {
 	case err == nil && f.bool("json"):
@@ -57,6 +63,11 @@ func runInfo(_ context.Context, p *program, f *flags) error {
 		return fmt.Errorf("standard input: %w; models are read from files", err)
 	}
 	m, err := convert.Load(path)
+	return showModel(p, f, m, err)
+}
+
+// showModel writes what an open model is, and closes it.
+func showModel(p *program, f *flags, m *convert.Model, err error) error {
 	if err != nil {
 		return err
 	}

@@ -177,8 +177,8 @@ func (j *job) complete(c requests.Command) error {
 	switch {
 	case j.line.prompt != nil:
 		q.Prompt = *j.line.prompt
-	case !j.has("prompt"):
-		return errors.New(`no "prompt": it says what to draw ("" is an empty one)`)
+	case !j.has("prompt") && !j.has("class"):
+		return errors.New(`no "prompt": it says what to draw ("" is an empty one); models that take none have a "class"`)
 	}
 	if c == requests.Inpaint {
 		if q.ImageFile == "" {
@@ -254,8 +254,8 @@ func (j *job) setTarget(folder string) (err error) {
 	if j.to.Folder() {
 		return fmt.Errorf("output %q: is a folder; must be the name of a file, such as fox.png", name)
 	}
-	if j.request.KeepHiresInput {
-		if err := j.to.CheckStages(len(j.request.Hires)); err != nil {
+	if drafts := draftsOf(j.request); len(drafts) > 0 {
+		if err := j.to.CheckStages(slices.Max(drafts)); err != nil {
 			return inFlag("output", err)
 		}
 	}
@@ -267,14 +267,10 @@ func (j *job) setTarget(folder string) (err error) {
 
 // paths are the files that the job writes, with those before each pass.
 func (j *job) paths() (all []string) {
-	passes := 0
-	if j.request.KeepHiresInput {
-		passes = len(j.request.Hires)
-	}
 	for _, path := range j.to.Paths() {
 		all = append(all, path)
-		for i := range passes {
-			all = append(all, output.StagePath(path, i+1))
+		for _, number := range draftsOf(j.request) {
+			all = append(all, output.StagePath(path, number))
 		}
 	}
 	return all
@@ -351,6 +347,10 @@ func (j *job) hash(model string) error {
 		if *name != "" {
 			*name = filepath.Base(*name) // the folder may move
 		}
+	}
+	q.Stages = slices.Clone(q.Stages)
+	for i, name := range q.Stages {
+		q.Stages[i] = filepath.Base(name)
 	}
 	text, err := requestJSON(q)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // modelFlags say which model a command runs, and how.
 func modelFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, .ckpt, or a diffusers folder"},
+		&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model: .safetensors, .gguf, .ckpt, a diffusers folder, or builtin:NAME"},
 		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one for each physical core)"},
 		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one for each network: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
 		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
@@ -119,17 +119,19 @@ func openModel(ctx context.Context, name string, o sd.Options) (*sd.Model, error
 // networks are what requests are drawn with: a model, and what goes with it.
 type networks struct {
 	model   *sd.Model
-	refiner *sd.Model // of SDXL; nil without one
-	taesd   *sd.TAESD // nil without one
+	refiner *sd.Model            // of SDXL; nil without one
+	stages  map[string]*sd.Model // by their files
+	taesd   *sd.TAESD            // nil without one
 	esrgan  map[string]*sd.ESRGAN
 	options sd.Options // of TAESD and ESRGAN
+	typed   string     // the type that models' weights are converted to
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, options: o}
-	n.options.Type, n.options.Prediction = "", ""
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, stages: map[string]*sd.Model{}, options: o}
+	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
@@ -139,7 +141,7 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 }
 
 func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error) {
-	if n.model, err = openModel(ctx, f.string("model"), o); err != nil {
+	if n.model, err = n.openOwn(ctx, f, o); err != nil {
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
@@ -163,6 +165,22 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 	return nil
 }
 
+// openOwn opens the model that draws: of sdgo sample, unless a flag names one, the
+// first built-in one that takes no text.
+func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Model, error) {
+	if f.set("model") || f.command.name != sampleName {
+		return openModel(ctx, f.string("model"), o)
+	}
+	for _, name := range sd.Builtins() {
+		m, err := openModel(ctx, sd.BuiltinPrefix+name, o)
+		if err != nil || !m.TakesText() {
+			return m, err
+		}
+		m.Close()
+	}
+	return nil, report.Usagef("no model: -m FILE names one that takes no text")
+}
+
 // attach gives a request its networks: the refiner and the tiny autoencoder, and for
 // its passes those of ESRGAN files. flag is what named these.
 func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error {
@@ -171,6 +189,14 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		q.Refiner = n.refiner.Name()
 	}
 	q.TAESD = n.taesd.Name()
+	q.Stages = slices.Clone(q.Stages)
+	for i, file := range q.Stages {
+		m, err := n.stage(ctx, file)
+		if err != nil {
+			return fmt.Errorf("stages: %w", err)
+		}
+		q.Stages[i] = m.Name()
+	}
 	q.Hires = slices.Clone(q.Hires) // which requests may share
 	for i, pass := range q.Hires {
 		if !isFileName(pass.Upscaler) {
@@ -183,6 +209,27 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		q.Hires[i].Upscaler = u.Name()
 	}
 	return nil
+}
+
+// stage opens a model that enlarges pictures, once. The name of an open one is as good
+// as its file.
+func (n *networks) stage(ctx context.Context, file string) (*sd.Model, error) {
+	if m := n.stages[file]; m != nil {
+		return m, nil
+	}
+	for _, m := range n.stages {
+		if m.Name() == file {
+			return m, nil
+		}
+	}
+	o := n.options
+	o.Type = n.typed
+	m, err := openModel(ctx, file, o)
+	if err != nil {
+		return nil, err
+	}
+	n.stages[file] = m
+	return m, n.model.Attach(m)
 }
 
 // upscaler opens an ESRGAN network, once.
@@ -205,6 +252,9 @@ func (n *networks) upscaler(ctx context.Context, file string) (*sd.ESRGAN, error
 func (n *networks) close() {
 	for _, u := range n.esrgan {
 		u.Close()
+	}
+	for _, m := range n.stages {
+		m.Close()
 	}
 	n.taesd.Close()
 	n.refiner.Close()

@@ -43,7 +43,7 @@ func readPrompts(p *program, f *flags) ([]string, error) {
 		}
 		return list, nil
 	case !f.set("prompt"):
-		return nil, report.Usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one)`)
+		return nil, report.Usagef(`no prompt: -p TEXT says what to draw (-p "" is an empty one); models that take none are for sdgo sample`)
 	case f.string("prompt") == "-":
 		text, err := readText(p.stdin, standardInput)
 		return []string{strings.TrimRight(text, "\r\n")}, err

@@ -47,6 +47,8 @@ func usageOf(f requests.Flag, c requests.Command) string {
 	case f.Name == "preview-every":
 		text += "; without --preview it is shown on the terminal, if that is kitty, Ghostty, WezTerm or iTerm2"
 		f.Default = fmt.Sprintf("%d, with --preview", defaultPreviewEvery)
+	case f.Name == "input" && c == requests.Sample:
+		text = "a picture to begin with, or to enlarge; - is standard input"
 	case c == requests.Batch:
 	case f.Name == "prompt":
 		text += "; - reads it from standard input"
@@ -75,7 +77,7 @@ func newRequest(f *flags, c requests.Command, open opener) (sd.Request, error) {
 	q := requests.Begin(c)
 	wrong := problems{flags: f}
 	for _, flag := range requests.FlagsFor(c) {
-		if !f.set(flag.Name) || flag.Name == "prompt" {
+		if !f.set(flag.Name) || flag.Name == "prompt" || flag.Name == "class" { // of which there may be several
 			continue
 		}
 		if err := requests.Set(&q, flag.Name, f.text(flag.Name)); err != nil {
@@ -97,6 +99,8 @@ func newRequest(f *flags, c requests.Command, open opener) (sd.Request, error) {
 // checkStages checks that there are further passes whose pictures can be saved.
 func checkStages(f *flags, q sd.Request) error {
 	switch {
+	case q.KeepStages && (f.set("grid") || f.string("output") == "-"):
+		return report.Usagef("%s needs a file for each picture; it does not go with %s or %s -", f.name("save-each-stage"), f.name("grid"), f.name("output"))
 	case !q.KeepHiresInput:
 		return nil
 	case len(q.Hires) == 0:
@@ -117,8 +121,12 @@ var pictureFlags = []string{"input", "mask"}
 // input has no name.
 func commandPictures(f *flags, c requests.Command, q *sd.Request, open opener) error {
 	switch {
+	case c == requests.Sample && q.ImageFile != "":
+		c = requests.Img2Img
 	case c&(requests.Img2Img|requests.Inpaint) == 0:
 		return nil
+	}
+	switch {
 	case q.ImageFile == "":
 		return report.Usagef("no picture: -i FILE names the initial one")
 	case q.ImageFile == "-" && (f.string("prompt") == "-" || f.string("prompts") == "-"):

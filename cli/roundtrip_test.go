@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,6 +33,7 @@ type roundTripGroup struct {
 	xl             bool
 	refiner, taesd string // by their names
 	esrgan         bool
+	class          bool // draws by class
 }
 
 func (d dice) maybe() bool { return d.IntN(2) == 0 }
@@ -88,14 +91,34 @@ func (d dice) request() sd.Request {
 	if d.group.xl {
 		d.family(&r)
 	}
+	if d.group.class {
+		d.classed(&r)
+	}
 	return r
+}
+
+// classed makes it one of a model that draws by class.
+func (d dice) classed(r *sd.Request) {
+	r.Class, r.Prompt, r.NegativePrompt = strconv.Itoa(d.IntN(10)), "", ""
+	r.Guidance, r.ClipSkip, r.DeepCache = nil, 0, 0
+	if r.Guider == "pag" || r.Guider == "sag" { // of Stable Diffusion's UNet
+		r.Guider, r.GuiderOptions = "", nil
+	}
+	if t := r.Interpolate; t != nil {
+		if t.Prompt = nil; t.Seed == nil {
+			r.Interpolate = nil
+		}
+	}
+	for i := range r.Hires {
+		r.Hires[i].Guidance = nil
+	}
 }
 
 // numbers chooses a sampler, a schedule and guidance.
 func (d dice) numbers(r *sd.Request) {
 	samplers, schedules, guiders := sampler.Samplers(), sampler.SchedulesFor(sampler.StableDiffusion()), sampler.Guiders()
 	s := samplers[d.IntN(len(samplers))]
-	for s.Name == "ode" || s.Name == "dpm_adaptive" && d.IntN(4) > 0 { // long
+	for s.Name == "ode" || s.Name == "dpm_adaptive" && d.maybe() { // long
 		s = samplers[d.IntN(len(samplers))]
 	}
 	r.Sampler, r.SamplerOptions = s.Name, d.some(s.Parameters)
@@ -193,7 +216,7 @@ func (d dice) family(r *sd.Request) {
 // draws it again.
 func TestPicturesAreJobs(t *testing.T) {
 	seen := map[string]bool{}
-	for i, name := range []string{"sd1", "sd1 taesd", "sd2", "xl", "xl refiner"} {
+	for i, name := range []string{"sd1", "sd1 taesd", "sd2", "xl", "xl refiner", "guided class"} {
 		g := roundTripGroup{args: []string{"-m", absolute(t, "../testdata/nets/"+strings.Fields(name)[0]+".safetensors")}}
 		if g.xl = strings.HasPrefix(name, "xl"); g.xl {
 			g.args[1] = absolute(t, xlBase)
@@ -203,13 +226,15 @@ func TestPicturesAreJobs(t *testing.T) {
 			g.taesd, g.args = "tiny", append(g.args, "--taesd", absolute(t, tinyTAESD))
 		case strings.Contains(name, "refiner"):
 			g.refiner, g.args = "refiner", append(g.args, "--refiner", absolute(t, xlRefiner))
+		case strings.Contains(name, "class"):
+			g.class, g.args[1] = true, absolute(t, pixelModels+"guided.safetensors")
 		default:
 			g.esrgan, g.args = true, append(g.args, "--hires-upscaler", absolute(t, enlarge2))
 		}
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}
 	for _, f := range requests.Fields() {
-		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below
+		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below
 			continue
 		}
 		require.True(t, seen[f.Key] || f.PassKey != "" && seen[f.PassKey], "no request has %s", f.Path)

@@ -143,6 +143,22 @@ const (
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
 
+// What the configuration of models without text says, by the names that it has for it.
+const (
+	ClassIndex = family.ClassIndex // classes are numbers from 0 on
+	ClassValue = family.ClassValue // a class is a number from 0 to 1
+
+	ProcessDDPM        = family.ProcessDDPM
+	ProcessConsistency = family.ProcessConsistency
+	ProcessVE          = family.ProcessVE
+	ProcessVP          = family.ProcessVP
+	ProcessSubVP       = family.ProcessSubVP
+	ProcessEDM         = family.ProcessEDM
+
+	// PixelLabels is the key of metadata with the names of the classes, a list in JSON.
+	PixelLabels = family.PixelLabels
+)
+
 // Prefixes of the networks' canonical names.
 const (
 	TextPrefix  = model.TextPrefix  // text encoder of SD 1.x and 2.x

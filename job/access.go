@@ -101,6 +101,29 @@ func option[S any](f form[float64], name string, at func(*S) *map[string]float64
 	}
 }
 
+// namesOf is a list of names with commas, at most so many.
+func namesOf(what string, most int, at func(*request.Request) *[]string) access[request.Request] {
+	one := name[string](KindText, what, nil)
+	return access[request.Request]{KindText, "",
+		func(r *request.Request) (string, bool) { return strings.Join(*at(r), ","), len(*at(r)) > 0 },
+		func(r *request.Request, text string) error {
+			list := strings.Split(text, ",")
+			if len(list) > most {
+				return fmt.Errorf("must be at most %d names, got %d", most, len(list))
+			}
+			for i, n := range list {
+				list[i] = strings.TrimSpace(n)
+				if _, err := one.parse(list[i]); err != nil {
+					return err
+				}
+			}
+			*at(r) = list
+			return nil
+		},
+		func(r *request.Request) { *at(r) = nil },
+	}
+}
+
 // other is a value of the picture that a request's is on the way to. That picture is
 // there as soon as one of its values is.
 func other(of access[request.Interpolation]) access[request.Request] {

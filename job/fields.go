@@ -92,27 +92,33 @@ func table() []Field {
 	return slices.Concat([]Field{
 		// What to draw.
 		{
-			Path: "Prompt", Flag: "prompt", Short: "p", API: "prompt", Arg: "TEXT", For: All,
+			Path: "Prompt", Flag: "prompt", Short: "p", API: "prompt", Arg: "TEXT", For: Texts,
 			Help: "what to draw",
 			of:   always(plain(longText(), func(r *req) *string { return &r.Prompt })),
 			text: noSetting, read: nothing,
 		},
 		{
-			Path: "NegativePrompt", Flag: "negative", Short: "n", API: "negative_prompt", Arg: "TEXT", For: All,
+			Path: "NegativePrompt", Flag: "negative", Short: "n", API: "negative_prompt", Arg: "TEXT", For: Texts,
 			Help: "what not to draw",
 			of:   plain(longText(), func(r *req) *string { return &r.NegativePrompt }),
 			text: noSetting, read: nothing,
 		},
 
+		{
+			Path: "Class", Flag: "class", A1111: "Class", Arg: "CLASS", For: Sample | Batch,
+			Help: "what to draw, of models by class: a number, or a name of the model's or ImageNet's; none is no class", Default: "none",
+			of: plain(name[string](KindText, "a class", nil), func(r *req) *string { return &r.Class }),
+		},
+
 		// The picture to begin with.
 		{
-			Path: "ImageFile", Flag: "input", Short: "i", A1111: "Init image", API: "init_images", Arg: "FILE", For: Img2Img | Inpaint | Batch,
+			Path: "ImageFile", Flag: "input", Short: "i", A1111: "Init image", API: "init_images", Arg: "FILE", For: Img2Img | Inpaint | Batch | Sample,
 			Help: "the picture to begin with: PNG, JPEG, WebP, GIF or BMP",
 			of:   plain(fileName(), func(r *req) *string { return &r.ImageFile }),
 			text: baseName, read: readBaseName,
 		},
 		{
-			Path: "Strength", Flag: "strength", A1111: "Denoising strength", API: "denoising_strength", Arg: "X", For: Img2Img | Inpaint | Batch,
+			Path: "Strength", Flag: "strength", A1111: "Denoising strength", API: "denoising_strength", Arg: "X", For: Img2Img | Inpaint | Batch | Sample,
 			Help: "how much of the picture is replaced", Default: "0.75",
 			begins: map[Command]begin{Inpaint: {"1", "1"}, Batch: {"", "0.75, with a mask 1"}},
 			of:     optional(decimal(0, 1), func(r *req) **float64 { return &r.Strength }),
@@ -183,7 +189,7 @@ func table() []Field {
 		},
 		{
 			Path: "Steps", Flag: "steps", A1111: "Steps", API: "steps", Arg: "N", For: All,
-			Help: "denoising steps", Default: "20",
+			Help: "denoising steps", Default: "20, or what the name of the schedule says",
 			of: steps,
 		},
 		{
@@ -230,12 +236,12 @@ func table() []Field {
 			text: noiseScheduleText, read: readNoiseSchedule,
 		},
 		{
-			Path: "ClipSkip", Flag: "clip-skip", A1111: "Clip skip", API: "clip_skip", Arg: "N", For: All,
+			Path: "ClipSkip", Flag: "clip-skip", A1111: "Clip skip", API: "clip_skip", Arg: "N", For: Texts,
 			Help: "leave out the text encoder's last N-1 layers", Default: "what the model was trained with",
 			of: plain(atLeast(1), func(r *req) *int { return &r.ClipSkip }),
 		},
 		{
-			Path: "DeepCache", Flag: "deep-cache", A1111: "Deep cache", Arg: "N", For: All,
+			Path: "DeepCache", Flag: "deep-cache", A1111: "Deep cache", Arg: "N", For: Texts,
 			Help: "compute the inner blocks in every Nth step only: faster, another picture", Default: "1, in every step",
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.DeepCache }),
 		},
@@ -317,41 +323,63 @@ func table() []Field {
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepHiresInput }),
 		},
 
+		// Models that enlarge what was drawn.
+		{
+			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample | Batch,
+			Help: "models that enlarge the picture, one after the other",
+			of:   namesOf("a model", request.MaxStages, func(r *req) *[]string { return &r.Stages }),
+		},
+		{
+			Path: "StageSteps", Flag: "stage-steps", A1111: "Stage steps", Arg: "N", For: Sample | Batch,
+			Help: "steps of each of them", Default: "as many as steps",
+			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.StageSteps }),
+		},
+		{
+			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Sample | Batch,
+			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none",
+			of: plain(whole(0, request.MaxNoiseLevel), func(r *req) *int { return &r.NoiseLevel }),
+		},
+		{
+			Path: "KeepStages", Flag: "save-each-stage", For: Sample | Batch,
+			Help: "save the picture before each of them, too",
+			of:   plain(truth(), func(r *req) *bool { return &r.KeepStages }),
+		},
+
 		// Models of Stable Diffusion XL's family.
 		{
-			Path: "Refiner", Flag: "refiner", A1111: "Refiner", API: "refiner_checkpoint", Arg: "FILE", For: All,
+			Path: "Refiner", Flag: "refiner", A1111: "Refiner", API: "refiner_checkpoint", Arg: "FILE", For: Texts,
 			Help: "the model of Stable Diffusion XL that makes the last steps",
 			of:   plain(name[string](KindFile, "a model", nil), func(r *req) *string { return &r.Refiner }),
 			read: readRefiner,
 		},
 		{
-			Path: "RefinerAt", Flag: "refiner-at", A1111: "Refiner switch at", API: "refiner_switch_at", Arg: "X", For: All,
+			Path: "RefinerAt", Flag: "refiner-at", A1111: "Refiner switch at", API: "refiner_switch_at", Arg: "X", For: Texts,
 			Help: "the fraction of the steps after which it does", Default: "0.8",
 			of: optional(decimal(0, 1), func(r *req) **float64 { return &r.RefinerAt }),
 		},
 		{
-			Path: "OriginalSize", Flag: "original-size", A1111: "Original size", Arg: "WxH", For: All,
+			Path: "OriginalSize", Flag: "original-size", A1111: "Original size", Arg: "WxH", For: Texts,
 			Help: "what SDXL is given as a picture's size before it was scaled", Default: "width x height",
 			of: plain(size(0, request.MaxSide), func(r *req) *image.Point { return &r.OriginalSize }),
 		},
 		{
-			Path: "TargetSize", Flag: "target-size", A1111: "Target size", Arg: "WxH", For: All,
+			Path: "TargetSize", Flag: "target-size", A1111: "Target size", Arg: "WxH", For: Texts,
 			Help: "what SDXL is given as its size", Default: "width x height",
 			of: plain(size(0, request.MaxSide), func(r *req) *image.Point { return &r.TargetSize }),
 		},
 		{
-			Path: "CropTopLeft", Flag: "crop", A1111: "Crop top left", Arg: "X,Y", For: All,
+			Path: "CropTopLeft", Flag: "crop", A1111: "Crop top left", Arg: "X,Y", For: Texts,
 			Help: "what SDXL is given as the left top corner of its crop", Default: "0,0",
 			of:   plain(corner(request.MaxSide), func(r *req) *image.Point { return &r.CropTopLeft }),
 			text: cropText, read: readCrop,
 		},
 		{
-			Path: "AestheticScore", Flag: "aesthetic", A1111: "Aesthetic score", Arg: "X", For: All,
+			Path: "AestheticScore", Flag: "aesthetic", A1111: "Aesthetic score", Arg: "X", For: Texts,
 			Help: "the score that SDXL's refiner is given", Default: "6",
 			of: optional(decimal(0, 10), func(r *req) **float64 { return &r.AestheticScore }),
 		},
 		{
-			Path: "NegativeAestheticScore", Flag: "negative-aesthetic", A1111: "Negative aesthetic score", Arg: "X", For: All,
+			Path: "NegativeAestheticScore", Flag: "negative-aesthetic", A1111: "Negative aesthetic score", Arg: "X", For: Texts,
 			Help: "the same with the negative prompt", Default: "2.5",
 			of: optional(decimal(0, 10), func(r *req) **float64 { return &r.NegativeAestheticScore }),
 		},
@@ -364,14 +392,19 @@ func table() []Field {
 			text: taesdText, read: readTAESD,
 		},
 		{
-			Path: "TAESDPreviewOnly", Flag: "taesd-preview-only", For: Txt2Img | Img2Img | Inpaint,
+			Path: "TAESDPreviewOnly", Flag: "taesd-preview-only", For: Txt2Img | Img2Img | Inpaint | Sample,
 			Help: "it decodes previews alone",
 			of:   plain(truth(), func(r *req) *bool { return &r.TAESDPreviewOnly }),
 		},
 		{
-			Path: "PreviewEvery", Flag: "preview-every", Arg: "N", For: Txt2Img | Img2Img | Inpaint,
+			Path: "PreviewEvery", Flag: "preview-every", Arg: "N", For: Txt2Img | Img2Img | Inpaint | Sample,
 			Help: "a preview after every N steps", Default: "none",
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.PreviewEvery }),
+		},
+		{
+			Path: "PreviewNoisy", Flag: "preview-noisy", For: Sample,
+			Help: "previews of the noisy picture itself, and not of what the model predicts of it",
+			of:   plain(truth(), func(r *req) *bool { return &r.PreviewNoisy }),
 		},
 	})
 }

@@ -176,7 +176,7 @@ func (d *foreign) setSchedule(key, name string) {
 		name = "discrete"
 	}
 	s, err := d.sampler.LookupSchedule(name)
-	if err != nil || len(name) > maxName {
+	if err != nil || len(name) > maxName || s.Steps > 0 { // none of them has respacing
 		d.refuse(key, name, fmt.Sprintf("unknown schedule %.40q", name))
 		return
 	}

@@ -28,8 +28,12 @@ const (
 	Inpaint
 	Interpolate
 	Batch
+	Sample // without text
 
-	All = Txt2Img | Img2Img | Inpaint | Interpolate | Batch
+	All = Txt2Img | Img2Img | Inpaint | Interpolate | Batch | Sample
+
+	// Texts are the commands that draw from text, or may.
+	Texts = All &^ Sample
 )
 
 // Flag is a flag of a command.

@@ -16,7 +16,8 @@ import (
 // The flags of each command, all of which have been there before but hires-schedule.
 func TestFlagsFor(t *testing.T) {
 	const (
-		all   = "prompt negative width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order rtol atol guidance seed rng zero-snr clip-skip deep-cache refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
+		every = "width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
+		all   = every + "prompt negative clip-skip deep-cache refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
 		mask  = "mask mask-grow mask-blur mask-feather mask-fill only-masked mask-padding canvas "
 		shown = "taesd-preview-only preview-every "
@@ -26,7 +27,8 @@ func TestFlagsFor(t *testing.T) {
 		Img2Img:     all + "count taesd input strength image-cfg-scale " + shown + hires,
 		Inpaint:     all + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",
-		Batch:       all + "count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
+		Sample:      every + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,
+		Batch:       all + "class stages stage-steps save-each-stage noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
 	} {
 		var names []string
 		shorts := ""
@@ -35,7 +37,7 @@ func TestFlagsFor(t *testing.T) {
 			shorts += f.Short
 		}
 		require.ElementsMatch(t, strings.Fields(want), names, "%b", c)
-		require.Contains(t, []string{"pniWHsb", "pnWHsb", "pnWHs"}, shorts)
+		require.Contains(t, []string{"pniWHsb", "pnWHsb", "pnWHs", "iWHsb"}, shorts)
 	}
 	flags := map[string]Flag{}
 	for _, f := range FlagsFor(Inpaint) {

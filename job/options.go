@@ -41,6 +41,8 @@ func samplerOptions() (all []Field) {
 		{"s_tmin", "Sigma tmin", "X", "lowest noise level at which s-churn adds noise"},
 		{"s_tmax", "Sigma tmax", "X", "highest noise level at which s-churn adds noise"},
 		{"order", "Solver order", "N", "highest order of the sampler's method"},
+		{"snr", "Corrector SNR", "X", "signal-to-noise ratio of the corrector of pc"},
+		{"corrections", "Corrections", "N", "steps of the corrector of pc before each step"},
 		{"rtol", "Relative tolerance", "X", "relative error that an adaptive sampler tolerates"},
 		{"atol", "Absolute tolerance", "X", "absolute error that an adaptive sampler tolerates"},
 	} {

@@ -119,6 +119,7 @@ func (d dice) request() request.Request {
 		r.ZeroSNR = r.DeepCache%2 == 1
 	}
 	d.beginning(&r)
+	d.sample(&r)
 	d.way(&r)
 	d.family(&r)
 	if r.Mask == nil && r.Canvas == (image.Point{}) && d.maybe() {
@@ -177,6 +178,23 @@ func (d dice) some(all []sampler.Parameter) map[string]float64 {
 	return numbers
 }
 
+// sample sets what models without text take.
+func (d dice) sample(r *request.Request) {
+	if d.maybe() {
+		r.Class = d.file()
+	}
+	if d.maybe() {
+		r.PreviewNoisy, r.KeepStages = d.maybe(), d.maybe()
+		for range 1 + d.IntN(request.MaxStages) {
+			r.Stages = append(r.Stages, strings.TrimSpace(strings.ReplaceAll(d.file(), ",", "")))
+		}
+		r.StageSteps = d.whole(1, request.MaxSteps)
+		if d.maybe() {
+			r.NoiseLevel = d.whole(1, request.MaxNoiseLevel)
+		}
+	}
+}
+
 // beginning gives a request a picture to begin with, or not.
 func (d dice) beginning(r *request.Request) {
 	if d.maybe() {
@@ -190,7 +208,7 @@ func (d dice) beginning(r *request.Request) {
 	case 1:
 		r.Mask, r.MaskFile = mask, d.file()
 	case 2:
-		r.Canvas = image.Pt(72+8*d.IntN(10), 64+8*d.IntN(10))
+		r.Canvas = image.Pt(88+8*d.IntN(10), 64+8*d.IntN(10))
 	}
 	if d.maybe() {
 		r.MaskGrow, r.MaskBlur = d.whole(-3, 1024), d.between(0, 4) // some of the mask must stay

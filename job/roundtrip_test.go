@@ -32,7 +32,7 @@ func TestParametersOfPicturesRoundTrip(t *testing.T) {
 		require.Equal(t, text, Text(resolved(t, got, r), "0.1.0"))
 	}
 	for _, path := range paths(reflect.TypeFor[request.Request](), "") {
-		inPicture := seen[path] || path == "TAESDPreviewOnly" || path == "KeepHiresInput" || path == "PreviewEvery"
+		inPicture := seen[path] || path == "TAESDPreviewOnly" || path == "KeepHiresInput" || path == "PreviewEvery" || path == "PreviewNoisy" || path == "KeepStages"
 		require.True(t, inPicture, "no random request has %s: add it to the generator", path)
 	}
 }

@@ -53,7 +53,7 @@ func note(seen map[string]bool, v reflect.Value, prefix string) {
 		if seen[path] = true; f.Kind() == reflect.Pointer && f.Elem().Kind() == reflect.Struct && !exceptions[path] {
 			note(seen, f.Elem(), path+".")
 		}
-		if f.Kind() == reflect.Slice {
+		if f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct {
 			for i := range f.Len() {
 				note(seen, f.Index(i), path+".")
 			}

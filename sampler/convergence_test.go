@@ -52,7 +52,7 @@ func TestSamplersReachTheDistribution(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			n, model, o := 60, Denoiser(data.denoise), s.Options
 			switch s.Name {
-			case "lcm":
+			case "lcm", "consistency":
 				// its model is the map to the end of the ODE
 				n, model = 4, func(_ context.Context, dst, x []float32, sigma float64) error {
 					for i, v := range x {
@@ -62,7 +62,7 @@ func TestSamplersReachTheDistribution(t *testing.T) {
 				}
 			case "tcd":
 				o.Eta = 0 // else its model has to be distilled
-			case "ddpm", "ddpm_large", "pc":
+			case "ddpm", "ddpm_small", "ddpm_large", "pc":
 				n = 300
 			case "dpm_adaptive":
 				o.RTol, o.ATol = 0.005, 0.001
@@ -226,6 +226,7 @@ func TestEveryOrderIsMeasured(t *testing.T) {
 		"dpm_adaptive": "TestTolerances",
 		"ode":          "TestTolerances",
 		"lcm":          "its model is the solution: any number of steps is exact",
+		"consistency":  "the same",
 		"pc":           "its corrector's step depends on the noise that was drawn",
 	}
 	for _, c := range orders {

@@ -143,31 +143,21 @@ func edmMultistep(start int, predict Prediction, threshold bool) func(t *testing
 }
 
 // consistencyModel samples at steps of 201 along the schedule of Karras et al.
-// The library adds noise up to sqrt(sigma²-sigma_min²) and asks at sigma.
 func consistencyModel(steps ...float64) func(t *testing.T) ([]float32, error) {
 	const lo, hi, data = 0.002, 80.0, 0.5
 	return func(t *testing.T) ([]float32, error) {
+		process := EDM(lo, hi, data).WithNetTime(func(sigma float64) float64 { return 250 * math.Log(sigma+1e-44) })
 		var sigmas []float64
 		for _, s := range steps {
 			a, b := math.Pow(hi, 1.0/7), math.Pow(lo, 1.0/7)
-			sigma := math.Pow(a+s/200*(b-a), 7)
-			sigmas = append(sigmas, math.Sqrt(sigma*sigma-lo*lo))
+			sigmas = append(sigmas, math.Pow(a+s/200*(b-a), 7))
 		}
-		denoise := func(ctx context.Context, dst, x []float32, sigma float64) error {
-			sigma = math.Sqrt(sigma*sigma + lo*lo)
-			in := append([]float32(nil), x...)
-			multiply(in, 1/math.Sqrt(sigma*sigma+data*data))
-			if err := dummyModel(ctx, dst, in, 250*math.Log(sigma)); err != nil {
-				return err
-			}
-			cSkip := data * data / ((sigma-lo)*(sigma-lo) + data*data)
-			cOut := (sigma - lo) * data / math.Sqrt(sigma*sigma+data*data)
-			sum2(dst, cOut, dst, cSkip, x)
-			return nil
-		}
+		o := DefaultOptions()
+		o.Process = process
 		x := dummySample(false)
 		multiply(x, hi)
-		return x, LCM(t.Context(), Clip(denoise, 1), x, append(sigmas, 0), NewTorch(0), DefaultOptions())
+		denoise := denoiser(t, process, PredictConsistency, dummyModel)
+		return x, ConsistencySampler(t.Context(), Clip(denoise, 1), x, append(sigmas, 0), NewTorch(0), o)
 	}
 }
 

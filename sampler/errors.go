@@ -73,13 +73,16 @@ func (o *Options) check() error {
 	for _, f := range []struct {
 		name  string
 		value float64
-	}{{"Eta", o.Eta}, {"SNoise", o.SNoise}, {"SChurn", o.SChurn}, {"RTol", o.RTol}, {"ATol", o.ATol}} {
+	}{{"Eta", o.Eta}, {"SNoise", o.SNoise}, {"SChurn", o.SChurn}, {"RTol", o.RTol}, {"ATol", o.ATol}, {"SNR", o.SNR}} {
 		if !(f.value >= 0) || math.IsInf(f.value, 1) {
 			return &OptionError{f.name, f.value, "finite and 0 or more"}
 		}
 	}
 	if o.Order < 0 {
 		return &OptionError{"Order", float64(o.Order), "0, for the usual order, or more"}
+	}
+	if o.Corrections < 0 {
+		return &OptionError{"Corrections", float64(o.Corrections), "0 or more"}
 	}
 	return nil
 }

@@ -19,16 +19,24 @@ func CFG(model BatchDenoiser, scale float64) Denoiser {
 }
 
 func newCFG(g Guidance, m GuidedModel) Denoiser {
+	guided := int(g.Parameters["channels"])
 	return m.combine(g, g.Needs(m.Uncond != nil), func(dst, _ []float32, _ float64, answers [][]float32) {
 		sum2(dst, g.Scale, answers[0], 1-g.Scale, answers[1])
+		if guided > 0 && guided < m.Channels { // as Peebles and Xie's code has it (arXiv:2212.09748)
+			for i := range m.Images {
+				d, cond := part(dst, i, m.Images), part(answers[0], i, m.Images)
+				from := len(d) / m.Channels * guided
+				copy(d[from:], cond[from:])
+			}
+		}
 	})
 }
 
 func needsOfCFG(g Guidance) []Answer {
-	switch g.Scale {
-	case 0:
+	switch {
+	case g.Scale == 0 && g.Parameters["channels"] == 0:
 		return []Answer{AnswerUncond}
-	case 1:
+	case g.Scale == 1:
 		return []Answer{AnswerCond}
 	}
 	return g.Guider.Answers

@@ -226,3 +226,28 @@ func TestClip(t *testing.T) {
 	require.Equal(t, -1.0, one(t, Clip(constant(-3), 1), 1))
 	require.Equal(t, 0.25, one(t, Clip(constant(0.25), 1), 1))
 }
+
+// Three of four channels are guided, each picture on its own; the last is the
+// conditional prediction.
+func TestCFGOfSomeChannels(t *testing.T) {
+	cond, uncond := make([]float32, 24), make([]float32, 24)
+	for i := range cond {
+		cond[i], uncond[i] = float32(i), 1
+	}
+	for scale, want := range map[float64]func(i int) float32{
+		4: func(i int) float32 { return 4*float32(i) - 3 },
+		0: func(int) float32 { return 1 },
+	} {
+		m := GuidedModel{Denoise: answering(cond, uncond), Images: 2, Channels: 4}
+		d := guided(t, "cfg", scale, map[string]float64{"channels": 3}, m)
+		got := make([]float32, 24)
+		require.NoError(t, d(t.Context(), got, make([]float32, 24), 1))
+		for i, v := range got {
+			if i%12 >= 9 {
+				require.Equal(t, float32(i), v)
+				continue
+			}
+			require.Equal(t, want(i), v)
+		}
+	}
+}

@@ -17,8 +17,10 @@ func guiders() []Guider {
 			Description: "classifier-free guidance: uncond + scale·(cond - uncond)",
 			Answers:     []Answer{AnswerCond, AnswerUncond},
 			CFGPP:       true,
-			New:         newCFG,
-			needs:       needsOfCFG,
+			Parameters: []Parameter{{Name: "channels", Max: 1024, Integer: true,
+				Help: "how many of the first channels are guided, the others being the conditional prediction's; 0 for all, 3 in DiT's own code"}},
+			New:   newCFG,
+			needs: needsOfCFG,
 		},
 		{
 			Name:        "cfg_rescale",

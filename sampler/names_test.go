@@ -101,7 +101,7 @@ func TestNamesOfDiffusers(t *testing.T) {
 		"DPMSolverMultistepScheduler": "dpm++2m", "DPMSolverSDEScheduler": "dpm++sde", "DPMSolverSinglestepScheduler": "dpm++2s_a",
 		"EulerAncestralDiscreteScheduler": "euler_a", "EulerDiscreteScheduler": "euler", "FlowMatchEulerDiscreteScheduler": "euler",
 		"HeunDiscreteScheduler": "heun", "IPNDMScheduler": "ipndm", "KDPM2AncestralDiscreteScheduler": "dpm2_a",
-		"KDPM2DiscreteScheduler": "dpm2", "LCMScheduler": "lcm", "LMSDiscreteScheduler": "lms", "PNDMScheduler": "plms",
+		"KDPM2DiscreteScheduler": "dpm2", "LCMScheduler": "lcm", "CMStochasticIterativeScheduler": "consistency", "LMSDiscreteScheduler": "lms", "PNDMScheduler": "plms",
 		"SASolverScheduler": "sa_solver", "ScoreSdeVeScheduler": "pc", "TCDScheduler": "tcd", "UniPCMultistepScheduler": "unipc",
 	} {
 		s, err := Lookup(name)

@@ -132,6 +132,10 @@ func (o *Options) set(name string, v float64) {
 		o.STMax = v
 	case "order":
 		o.Order = int(v)
+	case "snr":
+		o.SNR = v
+	case "corrections":
+		o.Corrections = int(v)
 	case "rtol":
 		o.RTol = v
 	case "atol":

@@ -12,7 +12,7 @@ func TestWith(t *testing.T) {
 	s := lookup(t, "euler")
 	churned, err := s.With(map[string]float64{"s_churn": 5, "s_tmin": 0.5, "s_tmax": 3, "s_noise": 1.01})
 	require.NoError(t, err)
-	require.Equal(t, Options{SChurn: 5, STMin: 0.5, STMax: 3, SNoise: 1.01, RTol: 0.05, ATol: 0.0078}, churned.Options)
+	require.Equal(t, Options{SChurn: 5, STMin: 0.5, STMax: 3, SNoise: 1.01, RTol: 0.05, ATol: 0.0078, SNR: 0.16, Corrections: 1}, churned.Options)
 	require.True(t, churned.Stochastic)
 	require.False(t, s.Stochastic, "the original stays")
 	require.Zero(t, s.Options.SChurn)
@@ -93,7 +93,7 @@ func TestParametersAreConsistent(t *testing.T) {
 // A sampler takes the parameters that it says, which change its samples, and
 // no others.
 func TestParametersMatter(t *testing.T) {
-	others := map[string]float64{"eta": 0.6, "s_noise": 0.9, "s_churn": 5, "s_tmin": 3, "s_tmax": 2, "order": 0, "rtol": 0.2, "atol": 0.2}
+	others := map[string]float64{"eta": 0.6, "s_noise": 0.9, "s_churn": 5, "s_tmin": 3, "s_tmax": 2, "order": 0, "rtol": 0.2, "atol": 0.2, "snr": 0.1, "corrections": 2}
 	run := func(t *testing.T, s Sampler, o Options) []float32 {
 		sigmas := karras(t, 20)
 		noise := NewTorch(1)

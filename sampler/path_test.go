@@ -198,6 +198,11 @@ func TestPredictionsDenoise(t *testing.T) {
 		{EDM(0.002, 80, 1), PredictEDM, math.Sqrt(10), func(x0, eps float64) float64 { return (3*x0 - eps) / math.Sqrt(10) }},
 		{EDM(0.002, 80, 1), PredictV, math.Sqrt(10), func(x0, eps float64) float64 { return (eps - 3*x0) / math.Sqrt(10) }},
 		{VESDE(0.01, 50), PredictScore, 1, func(_, eps float64) float64 { return -eps / 3 }},
+		{VESDE(0.01, 50), PredictScaledScore, 1, func(_, eps float64) float64 { return -eps }},
+		{VESDE(0.01, 50), PredictEpsilon, 1, func(_, eps float64) float64 { return eps }},
+		{SubVPSDE(), PredictEpsilon, (3 + math.Sqrt(13)) / 2, func(_, eps float64) float64 { return eps }},
+		// x0 = skip·x + gain·F, with sigma_min 1 and sigma 3: skip 1/5, gain 2/sqrt(10).
+		{EDM(1, 80, 1), PredictConsistency, math.Sqrt(10), func(x0, eps float64) float64 { return (x0 - (x0+3*eps)/5) * math.Sqrt(10) / 2 }},
 	} {
 		p := precondition(t, c.process, c.predict)
 		require.Same(t, c.process, p.Process())
@@ -233,9 +238,9 @@ func TestPreconditionRefusesOtherPredictions(t *testing.T) {
 	}{
 		{StableDiffusion(), PredictFlow, "prediction of a process of kind vp must be epsilon or v or sample, got flow"},
 		{Flow(3), PredictEpsilon, "prediction of a process of kind flow must be flow or sample, got epsilon"},
-		{EDM(0.002, 80, 0.5), PredictEpsilon, "prediction of a process of kind edm must be edm or v, got epsilon"},
-		{VESDE(0.01, 50), PredictV, "prediction of a process of kind ve must be score, got v"},
-		{StableDiffusion(), "epsilom", `prediction must be epsilon, v, sample, edm, score or flow, got "epsilom"`},
+		{EDM(0.002, 80, 0.5), PredictEpsilon, "prediction of a process of kind edm must be edm or v or consistency, got epsilon"},
+		{VESDE(0.01, 50), PredictV, "prediction of a process of kind ve must be score or scaled_score or epsilon, got v"},
+		{StableDiffusion(), "epsilom", `prediction must be epsilon, v, sample, edm, score, flow, scaled_score or consistency, got "epsilom"`},
 		{nil, PredictV, "a prediction must have a process, got nil"},
 	} {
 		_, err := Precondition(c.process, c.predict)
@@ -294,11 +299,11 @@ func TestEverySamplerFollowsAFlow(t *testing.T) {
 	every(t, func(t *testing.T, s Sampler) {
 		n := 80
 		switch s.Name {
-		case "lcm", "dpm++2mv2", "cfg++_ud10_ab":
+		case "lcm", "consistency", "dpm++2mv2", "cfg++_ud10_ab":
 			return
 		case "tcd":
 			s.Options.Eta = 0
-		case "ddpm", "ddpm_large", "pc":
+		case "ddpm", "ddpm_small", "ddpm_large", "pc":
 			n = 400
 		case "dpm_adaptive":
 			s.Options.RTol, s.Options.ATol = 0.005, 0.001

@@ -15,6 +15,9 @@ const (
 	// KindVP is a variance-preserving diffusion: DDPM, Stable Diffusion. Nets
 	// see x/sqrt(1+sigma²).
 	KindVP ProcessKind = "vp"
+	// KindSubVP is the sub-variance-preserving diffusion of Song et al. 2021. Nets
+	// see 2x/(sigma+sqrt(sigma²+4)).
+	KindSubVP ProcessKind = "sub_vp"
 	// KindVE is a variance-exploding diffusion (Song et al. 2021). Nets see x.
 	KindVE ProcessKind = "ve"
 	// KindEDM is the diffusion of Karras et al. 2022. Nets see
@@ -27,6 +30,8 @@ const (
 // describe names the kind in an error.
 func (k ProcessKind) describe() string {
 	switch k {
+	case KindSubVP:
+		return "a sub-variance-preserving diffusion"
 	case KindVE:
 		return "a variance-exploding diffusion"
 	case KindEDM:
@@ -51,6 +56,7 @@ type Process struct {
 	sigmaData          float64
 	alphas             AlphasCumprod // of a discrete process
 	sigmaToT, tToSigma func(float64) float64
+	netTime            func(sigma float64) float64 // nil is sigmaToT
 }
 
 // Kind is the kind of the process.
@@ -66,13 +72,44 @@ func (p *Process) SigmaMin() float64 { return p.levels[0] }
 // SigmaMax is the highest noise level that the model was trained at.
 func (p *Process) SigmaMax() float64 { return p.levels[len(p.levels)-1] }
 
-// SigmaToT is the timestep, as the model's net expects it, of a noise level.
-// Discrete processes clamp it to the trained range; it may be fractional.
+// SigmaToT is the timestep of a noise level. Discrete processes clamp it to the
+// trained range; it may be fractional.
 func (p *Process) SigmaToT(sigma float64) float64 { return p.sigmaToT(sigma) }
 
 // TToSigma is the noise level at a time t of a schedule. It is the inverse of
 // SigmaToT, except where a flow is shifted ([Flow]).
 func (p *Process) TToSigma(t float64) float64 { return p.tToSigma(t) }
+
+// NetTime is what the model's net is given for a noise level: SigmaToT, unless
+// WithNetTime says otherwise.
+func (p *Process) NetTime(sigma float64) float64 {
+	if p.netTime != nil {
+		return p.netTime(sigma)
+	}
+	return p.sigmaToT(sigma)
+}
+
+// WithNetTime is the process for nets that are given something other than its
+// timesteps: 999·t in score_sde, sigma itself in diffusers' NCSN++, ln(sigma/2)
+// in EDM's VE nets (table 1 of Karras et al. 2022: c_noise).
+func (p *Process) WithNetTime(time func(sigma float64) float64) *Process {
+	q := *p
+	q.netTime = time
+	return &q
+}
+
+// Scale leads from the notation of this package to that of the process's own
+// papers, in which a sample at a noise level is x_t = Scale·x: sqrt(alphas_cumprod)
+// in a DDPM. It is 1 where nothing of the clean sample is taken away.
+func (p *Process) Scale(sigma float64) float64 {
+	switch p.kind {
+	case KindVP:
+		return 1 / math.Sqrt(1+sigma*sigma)
+	case KindSubVP:
+		return 2 / (sigma + math.Sqrt(sigma*sigma+4))
+	}
+	return 1
+}
 
 // Alpha is the factor of the clean sample at a noise level, 0 or more:
 // x = Alpha·x0 + sigma·eps. It is 1 in a diffusion and 1-sigma in a flow.
@@ -181,14 +218,19 @@ func inverse(table []float64, v float64) float64 {
 // predictions lists what nets of a process can predict.
 func (k ProcessKind) predictions() []Prediction {
 	switch k {
+	case KindSubVP:
+		return []Prediction{PredictEpsilon}
 	case KindVE:
-		return []Prediction{PredictScore}
+		return []Prediction{PredictScore, PredictScaledScore, PredictEpsilon}
 	case KindEDM:
-		return []Prediction{PredictEDM, PredictV}
+		return []Prediction{PredictEDM, PredictV, PredictConsistency}
 	case KindFlow:
 		return []Prediction{PredictFlow, PredictSample}
 	}
 	return []Prediction{PredictEpsilon, PredictV, PredictSample}
 }
+
+// Takes reports whether nets of the process can predict that.
+func (p *Process) Takes(what Prediction) bool { return p.kind.takes(what) }
 
 func (k ProcessKind) takes(p Prediction) bool { return slices.Contains(k.predictions(), p) }

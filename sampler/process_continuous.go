@@ -44,10 +44,21 @@ const (
 func VPSDE() *Process {
 	return newContinuous(KindVP, vpEnd, 1,
 		func(t float64) float64 { return math.Sqrt(math.Expm1(t * (vpBetaMin + vpBetaD*t/2))) },
-		func(sigma float64) float64 {
-			l := math.Log1p(sigma * sigma)
-			return (math.Sqrt(vpBetaMin*vpBetaMin+2*vpBetaD*l) - vpBetaMin) / vpBetaD
-		})
+		func(sigma float64) float64 { return vpTime(math.Log1p(sigma * sigma)) })
+}
+
+// SubVPSDE is the sub-variance-preserving SDE of Song et al. 2021 (section 3.4): the
+// clean sample's factor m is that of [VPSDE] and the noise's 1-m², so that
+// sigma = (1-m²)/m; t from 0.001 to 1.
+func SubVPSDE() *Process {
+	return newContinuous(KindSubVP, vpEnd, 1,
+		func(t float64) float64 { return 2 * math.Sinh(t*(vpBetaMin+vpBetaD*t/2)/2) },
+		func(sigma float64) float64 { return vpTime(2 * math.Asinh(sigma/2)) })
+}
+
+// vpTime is the time at which the integral of beta has a value.
+func vpTime(integral float64) float64 {
+	return (math.Sqrt(vpBetaMin*vpBetaMin+2*vpBetaD*integral) - vpBetaMin) / vpBetaD
 }
 
 // Flow is the process of rectified flow (Liu et al. 2022, arXiv:2209.03003;

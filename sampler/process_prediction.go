@@ -31,15 +31,19 @@ const (
 	PredictEDM     Prediction = "edm"     // the net F of Karras et al. 2022, equation 7
 	PredictScore   Prediction = "score"   // -eps/sigma (Song et al. 2021)
 	PredictFlow    Prediction = "flow"    // the velocity eps - x0 of a flow (Liu et al. 2022)
+
+	PredictScaledScore Prediction = "scaled_score" // -eps: sigma times the score, as VE nets have it before they divide
+	PredictConsistency Prediction = "consistency"  // F of a consistency model (Song et al. 2023, equation 5 and appendix C)
 )
 
 // Check returns an error for an unknown prediction.
 func (p Prediction) Check() error {
-	known := []string{"epsilon", "v", "sample", "edm", "score", "flow"}
+	known := []string{"epsilon", "v", "sample", "edm", "score", "flow", "scaled_score", "consistency"}
 	if slices.Contains(known, string(p)) {
 		return nil
 	}
-	return fmt.Errorf("prediction must be epsilon, v, sample, edm, score or flow, got %q", string(p))
+	last := len(known) - 1
+	return fmt.Errorf("prediction must be %s or %s, got %q", strings.Join(known[:last], ", "), known[last], string(p))
 }
 
 // Preconditioning is a process with what nets of it predict: all that turns
@@ -55,8 +59,9 @@ type Preconditioning struct {
 }
 
 // Precondition pairs a process with a prediction. The error says which
-// predictions belong to the process: epsilon, v and sample to KindVP, edm and v
-// to KindEDM, score to KindVE, flow and sample to KindFlow.
+// predictions belong to the process: epsilon, v and sample to KindVP, epsilon to
+// KindSubVP, edm, v and consistency to KindEDM, score, scaled_score and epsilon
+// to KindVE, flow and sample to KindFlow.
 func Precondition(process *Process, prediction Prediction) (*Preconditioning, error) {
 	if process == nil {
 		return nil, errors.New("a prediction must have a process, got nil")
@@ -84,8 +89,8 @@ func (p *Preconditioning) Prediction() Prediction { return p.prediction }
 func (p *Preconditioning) Scalings(sigma float64) (cSkip, cOut, cIn float64) {
 	data := p.process.sigmaData
 	s2, d2 := sigma*sigma, data*data
-	cIn = 1
-	if k := p.process.kind; k == KindVP || k == KindEDM {
+	cIn = p.process.Scale(sigma)
+	if p.process.kind == KindEDM {
 		cIn = 1 / math.Sqrt(s2+d2)
 	}
 	switch p.prediction {
@@ -93,10 +98,15 @@ func (p *Preconditioning) Scalings(sigma float64) (cSkip, cOut, cIn float64) {
 		return d2 / (s2 + d2), -sigma * data * cIn, cIn
 	case PredictEDM:
 		return d2 / (s2 + d2), sigma * data * cIn, cIn
+	case PredictConsistency: // the identity at the lowest noise level
+		above := sigma - p.process.SigmaMin()
+		return d2 / (above*above + d2), above * data * cIn, cIn
 	case PredictSample:
 		return 0, 1, cIn
 	case PredictScore:
 		return 1, s2, cIn
+	case PredictScaledScore:
+		return 1, sigma, cIn
 	default: // epsilon, and the velocity of a flow
 		return 1, -sigma, cIn
 	}
@@ -116,7 +126,7 @@ func (p *Preconditioning) Denoiser(model Model) Denoiser {
 	return func(ctx context.Context, dst, x []float32, sigma float64) error {
 		cSkip, cOut, cIn := p.Scalings(sigma)
 		scaled = scaleInto(scaled, x, cIn)
-		if err := model(ctx, dst, scaled, p.process.SigmaToT(sigma)); err != nil {
+		if err := model(ctx, dst, scaled, p.process.NetTime(sigma)); err != nil {
 			return err
 		}
 		sum2(dst, cOut, dst, cSkip, x)
@@ -130,7 +140,7 @@ func (p *Preconditioning) BatchDenoiser(model BatchModel) BatchDenoiser {
 	return func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
 		cSkip, cOut, cIn := p.Scalings(sigma)
 		scaled = scaleInto(scaled, x, cIn)
-		if err := model(ctx, dst, scaled, p.process.SigmaToT(sigma)); err != nil {
+		if err := model(ctx, dst, scaled, p.process.NetTime(sigma)); err != nil {
 			return err
 		}
 		for _, d := range dst {

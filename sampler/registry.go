@@ -62,6 +62,8 @@ type Schedule struct {
 	Description string   // one line
 	// For lists the kinds of processes that it suits ([Schedule.Check]); nil: all.
 	For []ProcessKind
+	// Steps, if above 0, is the one number of steps that the schedule has.
+	Steps int
 	// Sigmas gives n+1 noise levels, strictly falling, the last of them 0.
 	Sigmas ScheduleFunc
 }
@@ -142,9 +144,14 @@ func Lookup(name string) (Sampler, error) {
 	return Sampler{}, err
 }
 
-// LookupSchedule finds a schedule as [Lookup] finds a sampler.
+// LookupSchedule finds a schedule as [Lookup] finds a sampler, or makes one of a
+// name of [Respacing].
 func LookupSchedule(name string) (Schedule, error) {
-	return find("schedule", name, schedules(), Schedule.names)
+	s, err := find("schedule", name, schedules(), Schedule.names)
+	if rest := strings.TrimPrefix(name, "ddim"); err != nil && rest != "" && strings.Trim(rest, "0123456789, ") == "" {
+		return Respacing(name)
+	}
+	return s, err
 }
 
 // LookupGuider finds a kind of guidance as [Lookup] finds a sampler. Its

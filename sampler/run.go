@@ -39,6 +39,9 @@ func (l *loop) init(stochastic bool) error {
 	if u := l.o.Uncond; u != nil && len(u) != len(l.x) {
 		return &LengthError{"Options.Uncond", len(u), len(l.x)}
 	}
+	if v := l.o.Variance; v != nil && len(v) != len(l.x) {
+		return &LengthError{"Options.Variance", len(v), len(l.x)}
+	}
 	if !stochastic {
 		return nil
 	}

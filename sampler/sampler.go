@@ -39,9 +39,10 @@
 //     [DPMPP2SAncestral], [DPMPPSDE], [DPMPP2MSDE], [DPMPP2MSDEHeun],
 //     [DPMPP2MSDEPath], [DPMPP3MSDE], [ERSDE], [SASolver], [SASolverPECE],
 //     [SASolverWith], [Restart].
-//   - As the model was trained: [DDPM], [DDPMLarge], [DDPMLearned],
-//     [PredictorCorrector], [PredictorCorrectorWith].
-//   - For distilled models: [LCM], [TCD], with [Consistency].
+//   - As the model was trained: [DDPM], [DDPMSmall], [DDPMLarge],
+//     [DDPMLearned], [PredictorCorrector], [PredictorCorrectorWith].
+//   - For distilled models: [LCM], [TCD], with [Consistency], and
+//     [ConsistencySampler] for consistency models.
 //   - For guidance of CFG++: [EulerCFGPP], [DPMPP2MCFGPP],
 //     [DPMPP2SAncestralCFGPP], [ResMultistepCFGPP], [GradientEstimationCFGPP],
 //     [CFGPPUD10AB].
@@ -64,7 +65,7 @@
 // # Processes
 //
 // A [Process] is how a model's training added noise: [StableDiffusion],
-// [NewDiscrete] from [AlphasCumprod], [VPSDE], [VESDE], [EDM], [Flow].
+// [NewDiscrete] from [AlphasCumprod], [VPSDE], [SubVPSDE], [VESDE], [EDM], [Flow].
 // [Precondition] pairs it with what the net predicts, which makes a denoiser of
 // the net.
 //
@@ -149,6 +150,10 @@ type Options struct {
 	Order int
 	// RTol and ATol are the error tolerances of the adaptive samplers.
 	RTol, ATol float64
+	// SNR is the signal-to-noise ratio of pc's corrector, and Corrections how many
+	// steps of it precede each step.
+	SNR         float64
+	Corrections int
 	// Images is how many pictures x holds, for the samplers that measure each of
 	// them (pc); 0 is one.
 	Images int
@@ -160,6 +165,11 @@ type Options struct {
 	// ([GuidedModel]), for samplers of CFG++; it is as long as x. With nil they
 	// take the prediction itself for the unguided one.
 	Uncond []float32
+	// Variance, if not nil, is where the denoiser leaves the variance that the model
+	// predicts beside the clean sample, for ddpm: for each element of x where it lies
+	// between the log variance of the posterior (-1) and that of the forward process
+	// (1). It is as long as x.
+	Variance []float32
 	// OnStep, if not nil, is called after each step. Its error ends the
 	// sampling and is returned as it is.
 	OnStep func(Step) error
@@ -168,7 +178,7 @@ type Options struct {
 // DefaultOptions returns the options of the papers: full noise in stochastic
 // steps and no churn.
 func DefaultOptions() Options {
-	return Options{Eta: 1, SNoise: 1, STMax: math.Inf(1), RTol: 0.05, ATol: 0.0078}
+	return Options{Eta: 1, SNoise: 1, STMax: math.Inf(1), RTol: 0.05, ATol: 0.0078, SNR: 0.16, Corrections: 1}
 }
 
 // A Step reports that step Index (counted from 1) of Of is done. X is the

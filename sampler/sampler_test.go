@@ -179,11 +179,13 @@ func TestSamplersRefuseBadArguments(t *testing.T) {
 			func(o *Options) { o.SNoise = math.Inf(1) },
 			func(o *Options) { o.SChurn = -0.1 },
 			func(o *Options) { o.Order = -1 },
+			func(o *Options) { o.SNR = math.NaN() },
+			func(o *Options) { o.Corrections = -1 },
 		} {
 			o := s.Options
 			set(&o)
 			var e *OptionError
-			if s.Name == "ddpm" && math.IsNaN(o.Eta) || s.Name == "ddpm" && o.Eta < 0 {
+			if (s.Name == "ddpm" || s.Name == "ddpm_small") && !(o.Eta >= 0) {
 				continue // has its own eta
 			}
 			require.ErrorAs(t, run(karras(t, 20), NewTorch(1), o), &e)
@@ -231,6 +233,7 @@ func TestNoNoiseIsDrawnForNothing(t *testing.T) {
 		return n.calls
 	}
 	for name, want := range map[string]int{
+		"ddpm_small": 4, "consistency": 3, // the fifth noise level is the lowest
 		"euler": 0, "heun": 0, "dpm++2m": 0, "ddim": 0, "dpm_fast": 0, "unipc": 0,
 		"euler_a": 4, "dpm2_a": 4, "dpm++2s_a": 4, "dpm++2m_sde": 4, "dpm++3m_sde": 4, "lcm": 4, "ddpm": 4, "ddpm_large": 4, "er_sde": 4,
 		"tcd":      3, // the last noise level is that of timestep 0
@@ -239,7 +242,7 @@ func TestNoNoiseIsDrawnForNothing(t *testing.T) {
 		s, err := Lookup(name)
 		require.NoError(t, err)
 		require.Equal(t, want, count(s, s.Options), name)
-		if o := s.Options; s.Stochastic && name != "lcm" && name != "ddpm" && name != "ddpm_large" && name != "er_sde" && name != "pc" {
+		if o := s.Options; s.Stochastic && name != "lcm" && name != "ddpm" && name != "ddpm_small" && name != "consistency" && name != "ddpm_large" && name != "er_sde" && name != "pc" {
 			o.Eta = 0
 			require.Zero(t, count(s, o), name)
 		}

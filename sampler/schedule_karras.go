@@ -17,6 +17,13 @@ func KarrasRho(sigmaMin, sigmaMax, rho float64, n int) (Sigmas, error) {
 	return build(n, func(i int) float64 { return math.Pow(hi+(lo-hi)*fraction(i, n), rho) })
 }
 
+// ConsistencyPoints are [Karras]'s n+1 noise levels without the lowest: one step of
+// a consistency model begins at the highest, two at that and at one half-way.
+func ConsistencyPoints(p *Process, n int) (Sigmas, error) {
+	lo, hi := math.Pow(p.SigmaMin(), 1.0/karrasRho), math.Pow(p.SigmaMax(), 1.0/karrasRho)
+	return build(n, func(i int) float64 { return math.Pow(hi+(lo-hi)*float64(i)/float64(n), karrasRho) })
+}
+
 // Exponential spaces log(sigma) evenly.
 func Exponential(p *Process, n int) (Sigmas, error) { return Polyexponential(p, 1, n) }
 

@@ -14,6 +14,7 @@ func processes() map[string]*Process {
 		"edm":   EDM(0.002, 80, 0.5),
 		"ve":    VESDE(0.01, 50),
 		"vp":    VPSDE(),
+		"sub":   SubVPSDE(),
 		"flow":  Flow(1),
 		"flow3": Flow(3),
 	}
@@ -113,7 +114,7 @@ func TestSchedulesForAProcess(t *testing.T) {
 		}
 		return names
 	}
-	everywhere := []string{"discrete", "karras", "exponential", "polyexponential", "sgm_uniform", "simple", "trailing", "ddim_uniform", "leading_zero", "beta", "smoothstep", "kl_optimal", "linear_quadratic", "bong_tangent"}
+	everywhere := []string{"discrete", "karras", "exponential", "polyexponential", "sgm_uniform", "simple", "trailing", "ddim_uniform", "leading_zero", "beta", "smoothstep", "kl_optimal", "linear_quadratic", "bong_tangent", "consistency", "respaced"}
 	require.ElementsMatch(t, append([]string{"ays", "ays_sdxl", "align_your_steps", "align_your_steps_sdxl", "gits", "lcm", "vp"}, everywhere...), of(StableDiffusion()))
 	require.ElementsMatch(t, append([]string{"linear", "flux", "flux2", "ltx2", "logit_normal", "llada_image"}, everywhere...), of(Flow(3)))
 	require.ElementsMatch(t, append([]string{"ays_svd"}, everywhere...), of(EDM(0.002, 700, 0.5)))

@@ -63,6 +63,10 @@ func schedules() []Schedule {
 			Description: "along two arctangents"},
 		{Name: "lcm", For: vp, Sigmas: LCMTimesteps,
 			Description: "the timesteps that latent consistency models were distilled at"},
+		{Name: "consistency", Sigmas: ConsistencyPoints,
+			Description: "karras without its last noise level, for consistency models"},
+		{Name: "respaced", Sigmas: Respaced,
+			Description: "even trained timesteps, both ends included: guided-diffusion's timestep_respacing of one number; also 250, 10,15,20 and ddim25"},
 		{Name: "vp", For: vp, Sigmas: VPSchedule,
 			Description: "even times of the variance-preserving SDE"},
 	}

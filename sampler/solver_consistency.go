@@ -28,6 +28,33 @@ func LCM(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, nois
 	return nil
 }
 
+// ConsistencySampler is multistep sampling of consistency models (Song et al. 2023,
+// algorithm 1, arXiv:2303.01469): each step takes the model's clean sample, which
+// is one at the process's lowest noise level, and adds noise up to the next one.
+// The model must be one that [PredictConsistency] makes a denoiser of, or the like.
+// One evaluation a step.
+func ConsistencySampler(ctx context.Context, denoise Denoiser, x []float32, sigmas Sigmas, noise Noise, o Options) error {
+	l, err := begin(ctx, denoise, x, sigmas, noise, o, len(sigmas) > 2)
+	if err != nil {
+		return err
+	}
+	lowest := o.process().SigmaMin()
+	denoised := l.slice()
+	for i := range l.n {
+		if err := l.denoise(i, denoised, x, sigmas[i]); err != nil {
+			return err
+		}
+		copy(x, denoised)
+		if next := sigmas[i+1]; next > lowest {
+			l.addNoise(x, noiseBetween(lowest, next), sigmas[i], next)
+		}
+		if err := l.done(i, denoised); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Consistency turns a denoiser into the consistency function of LCM, which is
 // the identity at noise level 0: cSkip·x + cOut·D with coefficients that depend
 // on the timestep, as the diffusers library's LCMScheduler has them with its

@@ -58,6 +58,7 @@ var weakOrders = []struct {
 }{
 	{"euler_a", 1, 40, 80}, // Euler and Maruyama's method
 	{"ddpm", 1, 40, 80},
+	{"ddpm_small", 1, 40, 80},
 	{"ddpm_large", 1, 40, 80},
 	{"euler_a_cfg++", 1, 40, 80},
 	{"dpm++sde", 1, 40, 80}, // the noise of its midpoint is not the step's

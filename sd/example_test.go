@@ -8,8 +8,10 @@ import (
 	"image/color"
 	"image/draw"
 	"path/filepath"
+	"strings"
 
 	"github.com/sdgo/sdgo/job"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -137,4 +139,56 @@ func ExampleModel_Check() {
 	// Output:
 	// Width
 	// Sampler
+}
+
+// A model that draws by class takes no prompt. The class is a number, or a name where
+// the file or ImageNet has one.
+func ExampleModel_Generate_class() {
+	model, err := sd.Open(filepath.Join("..", "testdata", "pixel", "guided.safetensors"), sd.Options{Threads: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer model.Close()
+	classes, _ := model.Classes()
+	fmt.Println(classes, model.TakesText())
+	// 5 of 1000 timesteps with the variance that the network learned, as guided diffusion
+	// names it.
+	result, err := model.Generate(context.Background(), sd.Request{Class: "3", Sampler: "ddpm", Schedule: "5", Width: 16, Height: 16, Seed: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(strings.TrimSpace(job.Text(result.Images[0].Params, sd.Version))) // without a prompt's line
+	// Output:
+	// 10 false
+	// Steps: 5, Sampler: ddpm, Schedule type: 5, CFG scale: 1, Seed: 1, Size: 16x16, Model: guided, Class: 3, RNG: CPU, Version: sdgo 0.1.0
+}
+
+// What becomes of a picture on the way to noise.
+func ExampleForward() {
+	named, err := sampler.LookupProcess("cosine")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	process := named.New()
+	levels, err := process.Times(4) // from the picture itself to noise
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pictures, err := sd.Forward(image.NewNRGBA(image.Rect(0, 0, 8, 8)), process, levels, sd.TorchRNG, 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i, img := range pictures {
+		fmt.Printf("%.3f of the picture, %d pixels wide\n", process.Scale(levels[i]), img.Bounds().Dx())
+	}
+	// Output:
+	// 1.000 of the picture, 8 pixels wide
+	// 0.861 of the picture, 8 pixels wide
+	// 0.496 of the picture, 8 pixels wide
+	// 0.000 of the picture, 8 pixels wide
 }

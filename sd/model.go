@@ -7,8 +7,10 @@ import (
 	"sync"
 
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
 	"github.com/sdgo/sdgo/sd/pipeline"
@@ -21,6 +23,8 @@ var families = map[string]pipeline.Family{
 	convert.SD2:         stablediffusion.Open,
 	convert.SDXL:        sdxl.Open,
 	convert.SDXLRefiner: sdxl.Open,
+	convert.PixelUNet:   pixel.Open,
+	convert.DiT:         pixel.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero
@@ -38,14 +42,13 @@ type Model struct {
 // stay in the file, mapped into memory; each network is set up when it is first
 // needed.
 //
-// An empty path opens the model that package builtin brings along, in programs
-// that import it.
+// An empty path opens the first model that package builtin brings along, in programs
+// that import it, and BuiltinPrefix with a name the one that is called so.
 func Open(path string, o Options) (*Model, error) {
-	if path == "" {
-		b := registered()
-		if b == nil {
-			return nil, ErrNoModel
-		}
+	switch b, err := builtinOf(path); {
+	case err != nil:
+		return nil, err
+	case b != nil:
 		return open(b.name, o, func() (*convert.Model, error) { return convert.OpenBytesAssembled(b.data, o.components(b.name)) })
 	}
 	return open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenAssembled(o.components(path)) })
@@ -116,6 +119,27 @@ func (m *Model) NativeSize() int {
 	return m.pipeline.Defaults.Side
 }
 
+// TakesText reports whether a request's Prompt says what the model draws. Others draw by
+// class, or freely.
+func (m *Model) TakesText() bool { return m.host() != nil && !m.pipeline.Textless }
+
+// Classes is the number of classes that a request's Class may name, 0 of models without,
+// and what they are called, where they have names. The names must not be changed.
+func (m *Model) Classes() (n int, names []string) {
+	if m.host() == nil {
+		return 0, nil
+	}
+	return m.pipeline.Classes, m.pipeline.Names
+}
+
+// Process is how the model was trained to remove noise; nil of a zero value.
+func (m *Model) Process() *sampler.Process {
+	if m.host() == nil {
+		return nil
+	}
+	return m.pipeline.Denoiser.Process()
+}
+
 // Close frees the networks and unmaps the file, after the calls in progress; a
 // callback of theirs would wait for itself. Further calls return [ErrClosed]; to
 // close again does nothing.
@@ -161,8 +185,8 @@ func OpenTAESD(path string, o Options) (*TAESD, error) {
 	return autoencoder.OpenTAESD(path, o.engine())
 }
 
-// Attach lets requests name other open models: a *Model as [Request.Refiner], a *TAESD
-// as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], by their Name. They must
+// Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
+// [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], by their Name. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
@@ -179,7 +203,7 @@ func (m *Model) Attach(others ...Attachment) error {
 			if o.host() == nil {
 				return ErrClosed
 			}
-			a.Refiners, err = with(a.Refiners, o.Name(), o.pipeline)
+			a.Models, err = with(a.Models, o.Name(), o.pipeline)
 		case *TAESD:
 			a.TAESDs, err = with(a.TAESDs, o.Name(), o)
 		case *ESRGAN:

@@ -42,10 +42,10 @@ class _FusedNorm(torch.autograd.Function):
 
 
 class Norm(nn.GroupNorm):
-    """GroupNorm of 32 groups; eps is 1e-5 in the UNet's residual blocks and 1e-6 everywhere else."""
+    """GroupNorm, of 32 groups in SD 1.x; there eps is 1e-5 in the UNet's residual blocks and 1e-6 everywhere else."""
 
-    def __init__(self, channels, eps=1e-6):
-        super().__init__(32, channels, eps=eps)
+    def __init__(self, channels, eps=1e-6, groups=32):
+        super().__init__(groups, channels, eps=eps)
 
     def forward(self, x, silu=False):
         if _fused is not None and not x.is_cuda and torch.is_autocast_enabled("cpu"):

@@ -104,6 +104,9 @@ func writeDone(w io.Writer, d Done) {
 	t := d.Timings
 	fmt.Fprintf(w, "%s in %.1f s: load %.1f, text %.1f, sampling %.1f, decoding %.1f\n",
 		Plural(d.Images, "picture"), t.Total, t.Load, t.Text, t.Sample, t.Decode)
+	for i, spent := range t.Stages {
+		fmt.Fprintf(w, "stage %d: %.1f s of it\n", i+2, spent)
+	}
 	if d.Jobs != nil {
 		fmt.Fprintf(w, "%s done, %d already there, %d failed\n", Plural(d.Jobs.Done, "job"), d.Jobs.Skipped, d.Jobs.Failed)
 	}

@@ -153,6 +153,8 @@ type Timings struct {
 	Sample float64 `json:"sample"`
 	Decode float64 `json:"decode"`
 	Total  float64 `json:"total"`
+
+	Stages []float64 `json:"stages,omitempty"` // of models that enlarge pictures, part of the others
 }
 
 // silence reports nothing.

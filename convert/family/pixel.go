@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sdgo/sdgo/convert/model"
+	"github.com/sdgo/sdgo/sampler"
 )
 
 // Pixel is the configuration of models that draw without text: freely or by class,
@@ -40,8 +41,10 @@ type Pixel struct {
 	Classes, NullClass int
 	ClassInput         string
 
-	// Process is how the model was trained to remove noise.
+	// Process is how the model was trained to remove noise. Sampler is the sampler that
+	// the file says suits the model best, "" without.
 	Process Process
+	Sampler string
 
 	// UNet, LatentUNet (which attends to the class), EDM2 or DiT is the denoiser's own
 	// configuration; the others are nil.
@@ -142,7 +145,7 @@ func (c *Pixel) Params() map[string][]float64 {
 	return c.UNet.Params()
 }
 
-// Networks lists the networks.
+// Networks lists the networks, and with them the process and the classes.
 func (c *Pixel) Networks() []model.Network {
 	name, summary := "denoiser", ""
 	var config any
@@ -168,7 +171,7 @@ func (c *Pixel) Networks() []model.Network {
 		}
 		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *v, Summary: text})
 	}
-	return all
+	return append(all, c.beside()...)
 }
 
 // number is a number of a configuration that no shape tells: its key of metadata after
@@ -206,6 +209,13 @@ type word struct {
 }
 
 const pixelKey = "sdgo.pixel."
+
+// PixelLabels is the key of metadata with the names of the classes, a list in JSON in
+// the order of their numbers.
+const PixelLabels = pixelKey + "labels"
+
+// pixelSampler is the key of metadata with the name of a sampler.
+const pixelSampler = pixelKey + "sampler"
 
 // numbers are those that no shape tells, of the process and of what is drawn.
 func (c *Pixel) numbers() []number {
@@ -249,6 +259,13 @@ func (c *Pixel) apply(r *Reader, more []number) {
 			r.Fail("%s must be one of %v, got %.20q", pixelKey+w.key, w.from, text)
 		}
 	}
+	if name, ok := r.Model.Metadata[pixelSampler]; ok {
+		s, err := sampler.Lookup(name)
+		if err != nil {
+			r.Fail("%s: %w", pixelSampler, err)
+		}
+		c.Sampler = s.Name
+	}
 }
 
 // pixelMetadata writes what no shape tells.
@@ -279,7 +296,16 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 			add(pixelKey+w.key, *w.at)
 		}
 	}
+	if c.Sampler != "" {
+		add(pixelSampler, c.Sampler)
+	}
+	if names, ok := m.Metadata[PixelLabels]; ok {
+		add(PixelLabels, names)
+	}
 	if c.VAE != nil {
 		c.VAE.describe(add)
+	}
+	if m.Guidance > 0 {
+		add(keyGuidance, float32(m.Guidance))
 	}
 }

@@ -36,7 +36,15 @@ var pixelNetworks = []pixelFile{
 // into the form of metadata; denoiser is where that of its denoiser is.
 func pixelSettings(denoiser place) func(json func(path string, to any) error) (said map[string]string, warnings []string, err error) {
 	return func(json func(path string, to any) error) (map[string]string, []string, error) {
-		return readPixelConfigs([]place{denoiser, inVQ, inVAE, inScheduler}, json)
+		said, warnings, err := readPixelConfigs([]place{denoiser, inVQ, inVAE, inScheduler}, json)
+		if err != nil {
+			return nil, nil, err
+		}
+		labels, err := labelsOf(json)
+		if labels != "" {
+			said[PixelLabels] = labels
+		}
+		return said, warnings, err
 	}
 }
 

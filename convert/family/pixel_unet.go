@@ -1,6 +1,7 @@
 package family
 
 import (
+	"math"
 	"regexp"
 	"strings"
 
@@ -152,6 +153,7 @@ func (c *Pixel) finish(r *Reader) {
 	if r.err == nil && c.Process.Kind == ProcessDDPM && (c.Process.Steps < 1 || c.Process.Betas == "") {
 		r.Fail("a DDPM needs a schedule of steps: %ssteps must be at least 1, got %d, and %sbetas a schedule", pixelKey, c.Process.Steps, pixelKey)
 	}
+	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
 	if c.Process.Betas == "cosine" {
 		c.Process.BetaStart, c.Process.BetaEnd = 0, 0
 	}

@@ -58,10 +58,11 @@ var rooms = []room{
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/pipeline", "sd/upscale", "sd/autoencoder", "sd/engine",
-		"sd/request", "sd/picture", "convert"}},
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/upscale", "sd/autoencoder", "sd/engine",
+		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
+	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
 		"sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/pipeline", knows: []string{"sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
@@ -76,6 +77,7 @@ var rooms = []room{
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
 	{path: "sd/prompt", pure: true},
+	{path: "sd/classes", pure: true},
 	{path: "sd/tokenizer", pure: true},
 
 	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},

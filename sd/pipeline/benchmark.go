@@ -56,9 +56,9 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 			if p.Concat != nil {
 				s.concat = tensor.New(p.ConcatChannels, latent.Height(), latent.Width())
 			}
-			c := answer{condition(&c, s, true), "out"}
+			c := answer{condition: condition(&c, s, true), output: "out"}
 			out := [][]float32{make([]float32, len(latent.Data)), make([]float32, len(latent.Data))}
-			return p.model(alone, latent.Shape, nil, c, c)(ctx, out, latent.Data, 500)
+			return p.model(alone, latent.Shape, nil, nil, c, c)(ctx, out, latent.Data, 500)
 		}},
 		{"decode", engine.RoleVAE, func() error {
 			_, err := p.Autoencoder.Decode(ctx, latent, tensor.NoProgress)

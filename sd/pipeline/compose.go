@@ -109,10 +109,10 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 }
 
 // answersOf are what guidance sees of a pipeline's network in one phase.
-func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
+func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
 	if len(c.And) == 0 {
-		return p.model(run, shape, cache, all...)
+		return p.model(run, shape, cache, variance, all...)
 	}
 	m := &composed{first: make([]int, len(all)), sums: make([]bool, len(all)), shares: []float64{1}, without: -1}
 	for i, a := range g.Guider.Answers {
@@ -120,7 +120,7 @@ func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, g samp
 		switch m.sums[i] = a == sampler.AnswerCond || a == sampler.AnswerPerturbed; {
 		case m.sums[i]:
 			for _, w := range c.And {
-				m.asked = append(m.asked, answer{condition(w.Condition, s, true), all[i].output})
+				m.asked = append(m.asked, answer{condition(w.Condition, s, true), all[i].output, all[i].guides})
 			}
 			continue
 		case a == sampler.AnswerUncond:
@@ -134,10 +134,10 @@ func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, g samp
 	m.shares[0] = withoutCondition(m.shares[1:])
 	if m.without < 0 {
 		m.without = len(m.asked)
-		m.asked = append(m.asked, answer{condition(c.Uncond, s, true), "out"})
+		m.asked = append(m.asked, answer{condition: condition(c.Uncond, s, true), output: "out"})
 	}
 	m.memory = make([][]float32, len(m.asked))
-	m.model = p.model(run, shape, cache, m.asked...)
+	m.model = p.model(run, shape, cache, variance, m.asked...)
 	return m.answer
 }
 

@@ -39,6 +39,7 @@ type Drawing struct {
 	refiner *Pipeline          // nil without one
 	taesd   *autoencoder.TAESD // nil without one
 	passes  []hiresPass
+	stages  []Drawing // what the picture becomes afterwards, one after the other
 	run     evaluator // of the denoiser; nil is alone
 	memo    Memo      // what its texts have become so far
 }
@@ -54,8 +55,10 @@ type hiresPass struct {
 // Hosts are those that a request's attached models compute with. What it names and is
 // not attached, Resolve reports.
 func (a Attached) Hosts(r request.Request) (all []*engine.Host) {
-	if p := a.Refiners[r.Refiner]; p != nil {
-		all = append(all, p.Host)
+	for _, name := range append(slices.Clone(r.Stages), r.Refiner) {
+		if p := a.Models[name]; p != nil {
+			all = append(all, p.Host)
+		}
 	}
 	if t := a.TAESDs[r.TAESD]; t != nil {
 		all = append(all, t.Host())
@@ -75,8 +78,15 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	q, err := r.Resolve(p.Defaults)
 	all.Join(err)
 	p.Check(&q, with, &all)
+	if q.NoiseLevel > 0 && !p.Defaults.Enlarges && len(q.Stages) == 0 {
+		all.Add("NoiseLevel", "is for pictures that a model enlarges, and this one enlarges none")
+	}
+	if q.Class != "" && !p.Textless {
+		all.Add("Class", "the model draws from text, and has no classes")
+	}
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
+	d.addStages(r, with, &all)
 	p.Conditioner.Check(&q, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {
@@ -92,6 +102,9 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 		d.Seed = int64(rand.Uint32())
 		for i := range d.passes {
 			d.passes[i].drawing.Seed = d.Seed
+		}
+		for i := range d.stages {
+			d.stages[i].Seed = d.Seed
 		}
 	}
 	return d, nil
@@ -119,6 +132,9 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 		if err := q.Schedule.Check(process); err != nil {
 			e.Join(request.Problemf(field, "%v", err))
 		}
+	}
+	if d.DeepCache > 1 && !p.Denoiser.CachesInner() {
+		e.Add("DeepCache", "the model's network has no inner blocks to reuse")
 	}
 	answers := d.Guide.Guider.Answers
 	switch {
@@ -148,7 +164,7 @@ func processOf(d Denoiser, zeroSNR bool) (*sampler.Process, error) {
 // attach finds the models that a request names.
 func (p *Pipeline) attach(d *Drawing, with Attached, e *request.Error) {
 	if d.Refiner != "" {
-		if d.refiner = with.Refiners[d.Refiner]; d.refiner == nil {
+		if d.refiner = with.Models[d.Refiner]; d.refiner == nil {
 			e.Add("Refiner", "no model %.80q is attached", d.Refiner)
 		}
 	}

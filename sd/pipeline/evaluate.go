@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -40,11 +41,27 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	if in.cache != nil {
 		return in.cache.run(ctx, net, in, inputs, dst)
 	}
-	out := []cgo.Output{{Name: in.output, Data: dst}}
+	out := []cgo.Output{{Name: outputName(p, in.output), Data: dst}}
 	if net.Device().Kind != cgo.CPU {
 		return net.RunFinite(ctx, inputs, out)
 	}
 	return net.Run(ctx, inputs, out) // the sampler looks at what comes of it
+}
+
+// outputName is what the network calls an output.
+func outputName(p *Pipeline, name string) string {
+	if name == "out" {
+		return cmp.Or(p.Sample, name)
+	}
+	return name
+}
+
+// outputSize is the number of elements of the output for one latent of n.
+func outputSize(p *Pipeline, n int) int {
+	if p.LearnsVariance {
+		return 2 * n
+	}
+	return n
 }
 
 // sameShapes reports whether two conditions can be in one batch.
@@ -55,17 +72,23 @@ func sameShapes(a, b Condition) bool {
 }
 
 // answer is one answer of the network: to a condition, from one of its outputs.
+// guides says that its variance is that of the guided prediction.
 type answer struct {
 	condition Condition
 	output    string
+	guides    bool
 }
 
 // model returns the denoiser as samplers see it, for latents of one shape and a
 // number of answers: dst has a slice for each, nil where it is not asked for. Conditions
 // of the same shapes go through the network as one batch, so that its weights are read
 // once.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers ...answer) sampler.BatchModel {
+//
+// variance, where it is not nil, receives what the network says of it for the condition
+// that is drawn, or for the only one that is asked for.
+func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
+	each := outputSize(p, n)
 	var x, ts, out []float32
 	var batch []Condition
 	return func(ctx context.Context, dst [][]float32, latent []float32, t float64) error {
@@ -82,22 +105,36 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers .
 					batch, members, done[i] = append(batch, b.condition), append(members, i), true
 				}
 			}
-			if len(out) < len(answers)*n {
-				out = make([]float32, len(answers)*n)
+			if len(out) < len(answers)*each {
+				out = make([]float32, len(answers)*each)
 			}
 			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output}
 			if a.output == "out" {
 				in.cache = cache
 			}
-			if err := run(ctx, p, out[:len(members)*n], in); err != nil {
+			if err := run(ctx, p, out[:len(members)*each], in); err != nil {
 				return err
 			}
 			for k, i := range members {
-				copy(dst[i], out[k*n:][:n])
+				copy(dst[i], out[k*each:][:n])
+				if variance != nil && (answers[i].guides || !isDrawn(answers, dst)) {
+					copy(variance, out[k*each+n:][:n])
+				}
 			}
 		}
 		return nil
 	}
+}
+
+// isDrawn reports whether the condition that is drawn is among the answers that are asked
+// for.
+func isDrawn(answers []answer, dst [][]float32) bool {
+	for i, a := range answers {
+		if a.guides && dst[i] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // run is what all models that take part in sampling one latent share.
@@ -105,6 +142,7 @@ type run struct {
 	shape  []int // of the latent
 	sigmas sampler.Sigmas
 	uncond []float32 // the sampler's option
+	spread []float32 // the sampler's option Variance, of the model that has made the noise
 	made   *int      // the number of steps that are done
 }
 
@@ -138,7 +176,11 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if d.DeepCache > 1 {
 				cache = &deepCache{every: d.DeepCache}
 			}
-			current, answers = next, answersOf(p, evaluator, r.shape, cache, guidance, phases[next].Conditions(), s)
+			spread := r.spread
+			if !p.LearnsVariance {
+				spread = nil
+			}
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -158,13 +200,13 @@ func ask(g sampler.Guidance, c Conditions, s start) []answer {
 	for i, a := range g.Guider.Answers {
 		switch a {
 		case sampler.AnswerCond:
-			all[i] = answer{condition(c.Cond, s, true), "out"}
+			all[i] = answer{condition(c.Cond, s, true), "out", true}
 		case sampler.AnswerPerturbed:
-			all[i] = answer{condition(c.Cond, s, true), "perturbed"}
+			all[i] = answer{condition: condition(c.Cond, s, true), output: "perturbed"}
 		case sampler.AnswerImage:
-			all[i] = answer{condition(c.Uncond, s, true), "out"}
+			all[i] = answer{condition: condition(c.Uncond, s, true), output: "out"}
 		case sampler.AnswerUncond: // without the picture, where that has a guidance of its own
-			all[i] = answer{condition(c.Uncond, s, !slices.Contains(g.Guider.Answers, sampler.AnswerImage)), "out"}
+			all[i] = answer{condition: condition(c.Uncond, s, !slices.Contains(g.Guider.Answers, sampler.AnswerImage)), output: "out"}
 		}
 	}
 	return all
@@ -242,7 +284,7 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 	}
 	c := slices.Repeat([]Condition{condition(&largest, t.c.source.start(d.RNG, d.Seed), true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
-	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: "out"}})
+	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}})
 }
 
 func elements(c Condition) (n int) {

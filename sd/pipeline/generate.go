@@ -130,6 +130,12 @@ func (t task) finish(d drawn, n int) {
 	t.result.Sample += d.spent.Sample / time.Duration(n)
 	t.result.Decode += d.spent.Decode / time.Duration(n)
 	t.result.Encode += d.spent.Encode / time.Duration(n)
+	for i, spent := range d.spent.Stages {
+		if i == len(t.result.Stages) {
+			t.result.Stages = append(t.result.Stages, 0)
+		}
+		t.result.Stages[i] += spent / time.Duration(n)
+	}
 	switch {
 	case t.err != nil: // a picture before it has ended the request
 		return
@@ -153,7 +159,15 @@ func (p *Pipeline) batch(ctx context.Context, t task) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if need <= p.Host.Room(p.Denoiser.Network().Device()) {
+		fits := need <= p.Host.Room(p.Denoiser.Network().Device())
+		for _, s := range t.d.stages {
+			ok, err := s.fits(ctx, n)
+			if err != nil {
+				return 0, err
+			}
+			fits = fits && ok
+		}
+		if fits {
 			return n, nil
 		}
 	}

@@ -45,6 +45,24 @@ type Pipeline struct {
 	// Output says what the autoencoder's pixels are: the zero value is pictures.
 	Output Output
 
+	// Sample is the name of the denoiser's output; "" is "out".
+	Sample string
+
+	// LearnsVariance says that the output has twice the latent's channels: the second
+	// half is where the variance of a step is between its bounds, -1 to 1 (Nichol and
+	// Dhariwal 2021, arXiv:2102.09672, section 3.1).
+	LearnsVariance bool
+
+	// Limit, if not nil, keeps the guided prediction of the clean sample within what
+	// pictures can be.
+	Limit func(sampler.Denoiser) sampler.Denoiser
+
+	// Textless says that no text tells what is drawn: a class does, or nothing. Classes
+	// is how many there are, and Names what they are called.
+	Textless bool
+	Classes  int
+	Names    []string
+
 	// LatentRGB makes previews without a network; nil finds it out when it is first
 	// needed.
 	LatentRGB *autoencoder.LatentRGB
@@ -158,7 +176,7 @@ type Denoiser interface {
 
 // Attached are the open models that a request may name.
 type Attached struct {
-	Refiners map[string]*Pipeline
-	TAESDs   map[string]*autoencoder.TAESD
-	ESRGANs  map[string]Enlarger
+	Models  map[string]*Pipeline // refiners and stages
+	TAESDs  map[string]*autoencoder.TAESD
+	ESRGANs map[string]Enlarger
 }

@@ -48,6 +48,11 @@ func (r rendering) picture(ctx context.Context) (request.Image, error) {
 		img.Image = r.c.source.back.put(img.Image)
 	}
 	img.Params = r.d.params(r.seed(), len(r.d.passes))
+	for n := range r.d.stages {
+		if img.Image, err = r.stage(ctx, n, img); err != nil {
+			return request.Image{}, err
+		}
+	}
 	return img, nil
 }
 

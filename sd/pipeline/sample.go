@@ -47,13 +47,19 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if d.Sampler.CFGPP {
 		options.Uncond = make([]float32, len(x.Data))
 	}
-	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, made: &made}
+	if p.LearnsVariance {
+		options.Variance = make([]float32, len(x.Data))
+	}
+	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made}
 	denoise, err := p.guide(d, begin, prediction, c.phases, run)
 	if err == nil && d.refiner != nil {
 		denoise, err = p.handOver(ctx, d, denoise, c, run)
 	}
 	if err != nil {
 		return tensor.Tensor{}, err
+	}
+	if p.Limit != nil {
+		denoise = p.Limit(denoise)
 	}
 	if begin.cells != nil && begin.concat.Data == nil {
 		denoise = sampler.Inpaint(denoise, begin.latent, begin.cells, options.Uncond)

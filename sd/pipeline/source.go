@@ -237,13 +237,26 @@ func (n *arcNoise) Normal(dst []float32) {
 	sampler.SlerpColumns(dst, dst, other, n.at, n.shape.Height(), n.shape.Width())
 }
 
-// preview is a small picture of a denoised latent, or a large one with a tiny
+// scaledBy is k·x.
+func scaledBy(x []float32, k float64) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(k * float64(v))
+	}
+	return out
+}
+
+// preview is a small picture of a denoised latent, or of the noisy one, or a large one with a tiny
 // autoencoder; nil where none is asked for.
 func (p *Pipeline) preview(ctx context.Context, d Drawing, s sampler.Step) (*image.NRGBA, error) {
 	if d.PreviewEvery == 0 || s.Index%d.PreviewEvery != 0 || s.Denoised == nil || !tensor.Finite(s.Denoised) {
 		return nil, nil
 	}
-	latent := tensor.Of(s.Denoised, p.Denoiser.Latent(d.Width, d.Height)...)
+	shown := s.Denoised
+	if d.PreviewNoisy {
+		shown = scaledBy(s.X, p.Denoiser.Process().Scale(s.SigmaNext))
+	}
+	latent := tensor.Of(shown, p.Denoiser.Latent(d.Width, d.Height)...)
 	if d.taesd != nil {
 		pixels, err := d.taesd.Decode(ctx, latent, tensor.NoProgress)
 		if err != nil {

@@ -15,7 +15,7 @@ const (
 	StageSample  Stage = "sample"  // one denoising step is done
 	StageDecode  Stage = "decode"  // a tile of a picture is decoded
 	StageUpscale Stage = "upscale" // a tile of a picture is upscaled
-	StageDraft   Stage = "draft"   // a picture before one of the request's Hires passes
+	StageDraft   Stage = "draft"   // a picture before one of the request's Hires passes or Stages
 	StageImage   Stage = "image"   // a picture is finished
 )
 
@@ -24,7 +24,7 @@ const (
 type Event struct {
 	Stage   Stage
 	Picture int // which picture of the request, from 0
-	Pass    int // 0 for the first pass, then the number of the Hires pass, from 1
+	Pass    int // 0 for the first pass, then the number of the Hires pass or of the stage, from 1
 	Index   int
 	Of      int
 	Elapsed time.Duration
@@ -61,4 +61,6 @@ type Result struct {
 	Encode time.Duration // encoding and enlarging pictures,
 	Sample time.Duration // denoising, and
 	Decode time.Duration // decoding
+
+	Stages []time.Duration // spent in each of the request's Stages, in all of the above
 }

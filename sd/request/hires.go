@@ -110,5 +110,8 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 				p.Strength, p.Steps, p.Request.Steps, MaxSteps)
 		}
 	}
+	if n := p.Request.Schedule.Steps; n > 0 && n != p.Request.Steps {
+		add("Schedule", "%s has %d steps, and the pass is the last %d of %d", p.Request.Schedule.Name, n, p.Steps, p.Request.Steps)
+	}
 	p.Request.Image, p.Request.Refiner, p.Request.Hires, p.Request.Request.Hires = nil, "", nil, nil
 }

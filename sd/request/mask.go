@@ -27,7 +27,10 @@ func (q *Resolved) checkImage(e *Error) {
 			field string
 			set   bool
 		}{{"Mask", q.Request.Mask != nil}, {"Canvas", q.Canvas != image.Point{}}, {"Strength", q.Request.Strength != nil}} {
-			if f.set {
+			switch {
+			case f.set && q.Low != nil:
+				e.Add(f.field, "does not go with a model that enlarges pictures")
+			case f.set:
 				e.Add(f.field, "needs an Image")
 			}
 		}

@@ -23,6 +23,10 @@ type Parts struct {
 func (q Resolved) Params(model string, seed int64) Params {
 	r := q.Request
 	r.Image, r.Mask, r.OnEvent, r.PreviewEvery, r.KeepHiresInput = nil, nil, nil, 0, false
+	r.PreviewNoisy, r.KeepStages = false, false
+	if len(r.Stages) == 0 {
+		r.StageSteps = 0
+	}
 	if r.TAESDPreviewOnly {
 		r.TAESD, r.TAESDPreviewOnly = "", false
 	}

@@ -16,7 +16,13 @@ const (
 	MaxSteps = 1000
 	MaxSide  = 8192 // pixels
 	MaxCount = 1024 // pictures
-	maxScale = 1000
+
+	// MaxStages bounds [Request.Stages].
+	MaxStages = 8
+
+	// MaxNoiseLevel bounds [Request.NoiseLevel].
+	MaxNoiseLevel = 999
+	maxScale      = 1000
 )
 
 // RNG names a random number generator for noise. With the same one, and the same seed,
@@ -50,6 +56,27 @@ type Request struct {
 	// brackets (package prompt). The prompt may be empty.
 	Prompt, NegativePrompt string
 
+	// Class says what a class-conditional model draws, in place of a prompt: a number
+	// from 0 on, or a name, of those of the model's file, else, with 1000 classes,
+	// ImageNet's. Of a model whose class is continuous it is a number from 0 to 1. Empty
+	// draws without a class, where the model was trained to.
+	Class string
+
+	// Stages name attached models that enlarge the picture one after the other, each
+	// with the request's class, seed, sampler and guidance, at its native size: a
+	// cascade. StageSteps is the number of steps of each, up to MaxSteps; 0 means Steps.
+	// KeepStages asks for a StageDraft event with the picture before each.
+	Stages     []string
+	StageSteps int
+	KeepStages bool
+
+	// NoiseLevel adds noise to a picture that is to be enlarged, an Image or one of a
+	// cascade, before that: conditioning augmentation (Ho et al. 2022, arXiv:2106.15282),
+	// which hides what is wrong with it. It is a timestep of the forward process of the
+	// model that enlarges, 1 to 999 of 1000; 0 adds none. The noise is the same for all
+	// seeds.
+	NoiseLevel int
+
 	// Width and Height are in pixels, multiples of the model's alignment (8), up to
 	// MaxSide. 0 means the model's native size, or with an Image that picture's size,
 	// to the nearest multiple, and scaled down if a side is more than twice the native
@@ -58,8 +85,9 @@ type Request struct {
 
 	// Image is the init image (img2img); nil starts from noise alone. It is scaled to
 	// cover Width x Height and cropped around its middle; transparent pixels become
-	// white. ImageFile is the name of its file: it is read if Image is nil, and
-	// written into the result's parameters.
+	// white. A model that enlarges pictures takes it for the picture to enlarge, at the
+	// size that it has. ImageFile is the name of its file: it is read if Image is nil,
+	// and written into the result's parameters.
 	Image     image.Image
 	ImageFile string
 
@@ -106,7 +134,8 @@ type Request struct {
 	OnlyMasked  bool
 	MaskPadding *int
 
-	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means 20.
+	// Steps is the number of denoising steps, 1 to MaxSteps; 0 means as many as the name
+	// of the Schedule says ("250", "ddim25"), else the model's, else 20.
 	Steps int
 
 	// Guidance is the classifier-free guidance scale (Ho & Salimans 2022), 0 to 1000: 1
@@ -122,12 +151,14 @@ type Request struct {
 	Guider        string
 	GuiderOptions map[string]float64
 
-	// Sampler and Schedule are names that package sampler knows. Empty means
+	// Sampler and Schedule are names that package sampler knows, a schedule's also one
+	// of its Respacing. Empty means the model's, if it has one, else
 	// "euler_a" and the sampler's DefaultSchedule, nearly always "discrete".
 	Sampler, Schedule string
 
 	// SamplerOptions are the sampler's own parameters by name, if it takes them:
-	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "rtol", "atol".
+	// "eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "order", "snr", "corrections",
+	// "rtol", "atol".
 	SamplerOptions map[string]float64
 
 	// DeepCache n, if above 1, computes the UNet's inner blocks only in every n-th
@@ -192,8 +223,10 @@ type Request struct {
 
 	// PreviewEvery n asks for a preview after every n steps, up to MaxSteps; 0 is none.
 	// With TAESD it has the picture's size; without, it takes no time and has one pixel
-	// for each latent pixel.
+	// for each latent pixel. PreviewNoisy shows the noisy sample itself, in the scale of
+	// the model's process, in place of what the model predicts of it.
 	PreviewEvery int
+	PreviewNoisy bool
 
 	// Count is the number of pictures, 1 to MaxCount; 0 means 1.
 	Count int

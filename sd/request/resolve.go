@@ -16,11 +16,18 @@ type Defaults struct {
 	Align    int     // sides of pictures are multiples of it
 	Guidance float64 // 0: 7
 
-	// Schedule is the schedule of a run that names none and whose sampler has none of
-	// its own; empty means "discrete". A model with zero terminal SNR has "trailing",
-	// whatever Schedule is, and guidance "cfg_rescale" with phi 0.7.
-	Schedule string
-	ZeroSNR  bool
+	// Of models that are drawn with otherwise than most. Schedule is that of a run that
+	// names none: with Sampler, of that one alone; without, of each sampler that has none
+	// of its own, and empty means "discrete". A model with zero terminal SNR has
+	// "trailing", whatever Schedule is, and guidance "cfg_rescale" with phi 0.7.
+	Sampler, Schedule string // "": euler_a
+	ZeroSNR           bool
+	Steps             int // 0: 20
+
+	// Enlarges says that a picture is one to enlarge, and not the beginning of sampling:
+	// by the factor EnlargesBy, or with 0 to the native size.
+	Enlarges   bool
+	EnlargesBy int
 
 	// OwnGuidance says that the model's family has its own kind of guidance, which
 	// takes no other's place.
@@ -55,6 +62,7 @@ type Resolved struct {
 	Sampler                                           sampler.Sampler
 	Schedule                                          sampler.Schedule
 	Image                                             *image.NRGBA // nil without one
+	Low                                               *image.NRGBA // what an initial picture is where Defaults.Enlarges
 	Mask                                              *image.Gray  // of Image's size, grown and blurred; nil without one
 	MaskRegion                                        image.Rectangle
 	MaskFeather, MaskPadding                          int
@@ -83,8 +91,12 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.fillNumbers(d)
 	q.fillNames(d)
 	q.checkPictures(&e)
-	q.checkImage(&e)
 	width, height := d.Side, d.Side
+	if d.Enlarges && q.Image != nil {
+		q.Low, q.Image = q.Image, nil
+		width, height = q.sidesUp(q.Low.Rect.Size(), d)
+	}
+	q.checkImage(&e)
 	if q.Image != nil { // with its canvas
 		width, height = q.sidesOf(q.Image.Rect.Size(), d.Side)
 	}
@@ -123,7 +135,20 @@ func (q *Resolved) fillNumbers(d Defaults) {
 			*f.to = *f.from
 		}
 	}
+	if q.Request.Sampler == "" {
+		fill(&q.Request.Sampler, d.Sampler)
+		if d.Sampler != "" && !d.ZeroSNR && !q.ZeroSNR {
+			fill(&q.Request.Schedule, d.Schedule)
+		}
+	}
+	if s, err := sampler.LookupSchedule(q.Request.Schedule); err == nil {
+		fill(&q.Steps, s.Steps) // 0 of most
+	}
+	fill(&q.Steps, d.Steps)
 	fill(&q.Steps, defaultSteps)
+	if len(q.Stages) > 0 {
+		fill(&q.StageSteps, q.Steps)
+	}
 	fill(&q.Count, 1)
 	fill(&q.Request.Sampler, defaultSampler)
 	fill(&q.RNG, TorchRNG)
@@ -132,7 +157,10 @@ func (q *Resolved) fillNumbers(d Defaults) {
 // fillNames finds the schedule and the guidance of a run that names none. Those for zero
 // terminal SNR are the diffusers library's recommendations, after Lin et al. 2024.
 func (q *Resolved) fillNames(d Defaults) {
-	q.defaultSchedule, q.defaultGuider = d.Schedule, defaultGuider
+	q.defaultGuider = defaultGuider
+	if d.Sampler == "" {
+		q.defaultSchedule = d.Schedule
+	}
 	if d.ZeroSNR || q.ZeroSNR {
 		q.defaultSchedule = zeroSNRSchedule
 		if !d.OwnGuidance {
@@ -153,6 +181,14 @@ func (q *Resolved) checkNumbers(e *Error) {
 	checkRange(e, "Steps", q.Steps, 1, MaxSteps)
 	checkRange(e, "Count", q.Count, 1, MaxCount)
 	checkRange(e, "PreviewEvery", q.PreviewEvery, 0, MaxSteps)
+	checkRange(e, "StageSteps", q.StageSteps, 0, MaxSteps)
+	checkRange(e, "NoiseLevel", q.NoiseLevel, 0, MaxNoiseLevel)
+	switch {
+	case len(q.Stages) == 0 && (q.StageSteps > 0 || q.KeepStages):
+		e.Add("Stages", "must name the models that StageSteps and KeepStages are about")
+	case len(q.Stages) > MaxStages:
+		e.Add("Stages", "must be at most %d models, got %d", MaxStages, len(q.Stages))
+	}
 	checkFloat(e, "Guidance", q.Guidance, 0, maxScale)
 	checkRange(e, "DeepCache", q.DeepCache, 0, MaxSteps)
 	for _, p := range q.MicroConditions() {
@@ -191,6 +227,9 @@ func (q *Resolved) checkSampler(e *Error) {
 	fill(&q.Request.Schedule, q.scheduleOf(q.Sampler))
 	if q.Schedule, err = q.Sampler.LookupSchedule(q.Request.Schedule); err != nil {
 		e.Add("Schedule", "%v", err)
+	}
+	if n := q.Schedule.Steps; n > 0 && q.Steps != n {
+		e.Add("Steps", "must be %d, as schedule %s says, got %d", n, q.Schedule.Name, q.Steps)
 	}
 }
 
@@ -325,6 +364,16 @@ func (q *Resolved) checkSide(e *Error, field string, v int) {
 // align is the multiple of the alignment nearest to n, at least the alignment.
 func (q Resolved) align(n float64) int {
 	return max(q.Align, int(math.Round(n/float64(q.Align)))*q.Align)
+}
+
+// sidesUp are the default sides for a picture to enlarge: in its proportions, by the
+// model's factor, or the longer one the model's native size.
+func (q Resolved) sidesUp(size image.Point, d Defaults) (width, height int) {
+	scale := float64(d.EnlargesBy)
+	if d.EnlargesBy == 0 {
+		scale = float64(d.Side) / float64(max(size.X, size.Y, 1))
+	}
+	return q.align(float64(size.X) * scale), q.align(float64(size.Y) * scale)
 }
 
 // sidesOf are the default sides for an initial picture of a size.

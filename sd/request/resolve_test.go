@@ -33,3 +33,22 @@ func TestSizeOfCanvas(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "96x64", fmt.Sprintf("%dx%d", q.Width, q.Height))
 }
+
+// The name of a spacing says how many steps there are.
+func TestScheduleSaysTheSteps(t *testing.T) {
+	d := Defaults{Side: 64, Align: 1}
+	q, err := Request{Schedule: "ddim25"}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, 25, q.Steps)
+	require.Equal(t, "ddim25", q.Params("m", 1).Schedule)
+	q, err = Request{Schedule: "10,15,20", Steps: 45}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, 45, q.Steps)
+	_, err = Request{Schedule: "250", Steps: 20}.Resolve(d)
+	require.EqualError(t, err, "Steps: must be 250, as schedule 250 says, got 20")
+	_, err = Request{Schedule: "20", Hires: []HiresPass{{}}}.Resolve(d)
+	require.EqualError(t, err, "Hires[0].Schedule: 20 has 20 steps, and the pass is the last 20 of 28")
+	q, err = Request{Schedule: "karras"}.Resolve(d)
+	require.NoError(t, err)
+	require.Equal(t, 20, q.Steps)
+}

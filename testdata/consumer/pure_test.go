@@ -71,6 +71,7 @@ var packages = []struct {
 	{"sd/pipeline", false},
 	{"sd/pngtext", true},
 	{"sd/prompt", true},
+	{"sd/classes", true},
 	{"sd/request", true},
 	{"sd/tensor", true},
 	{"sd/tokenizer", true},

@@ -131,7 +131,7 @@ func sinusoids(v float64, width int) []float32 {
 func (m *model) check(q *request.Resolved, with pipeline.Attached, e *request.Error) {
 	m.CheckVariant(q, e)
 	refines := m.refines
-	if p := with.Refiners[q.Refiner]; p != nil {
+	if p := with.Models[q.Refiner]; p != nil {
 		if other, ok := of(p); !ok || !other.IsPlain() {
 			e.Add("Refiner", "%s is %s; it must be a plain model of Stable Diffusion XL's family", p.Host.Name, p.Host.Weights.Description)
 		} else {
