@@ -69,6 +69,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     }
     ops_ = cpu ? cpu_ops(ctx_.get(), weights, *cpu, profile, capacity)
                : ggml_ops(ctx_.get(), weights, choice, capacity);
+    ops_->adapt(key_.adapters);
     outputs_ = arch.forward(*ops_, inputs_, key_.outputs);
 }
 

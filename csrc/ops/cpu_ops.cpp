@@ -83,10 +83,9 @@ class CpuOps : public Ops {
     int64_t height(Tensor image) const override { return image->ne[2]; }
     int64_t channels(Tensor image) const override { return image->ne[0]; }
 
-    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
+    Tensor convolution(Tensor x, const Layer &layer, const Conv &c) override {
         const int64_t in = x->ne[0];
-        Tensor w = weight(name + ".weight", {c.out, in, c.kernel, c.kernel});
-        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+        Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const auto arguments = [=](Tensor dst) {
             kernels::Conv2d k;
@@ -165,12 +164,13 @@ class CpuOps : public Ops {
         return ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
     }
 
-    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
-        return gemm(x, name, l, false);
+    Tensor product(Tensor x, const Layer &layer, const Linear &l, Tensor before) override {
+        return gemm(x, layer, l, false, before);
     }
-    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
-        return gemm(x, name, {out}, true);
+    Tensor gated(Tensor x, const Layer &layer, int64_t out, Tensor before) override {
+        return gemm(x, layer, {out}, true, before);
     }
+    Tensor scale_channels(Tensor x, Tensor factors) override { return ggml_mul(ctx_, x, factors); }
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
         Tensor w = weight(name + ".weight", {x->ne[0]}), b = weight(name + ".bias", {x->ne[0]});
@@ -301,13 +301,12 @@ class CpuOps : public Ops {
                               int(sources.size()), compute, 1, &jobs_.back());
     }
 
-    Tensor gemm(Tensor x, const std::string &name, const Linear &l, bool geglu) {
+    Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
         const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
-        Tensor w = weight(name + ".weight", {geglu ? 2 * l.out : l.out, in});
-        Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
+        Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
-        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
+        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add, before},
                     [=](Tensor dst) {
                         kernels::Linear k;
                         k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
@@ -317,6 +316,7 @@ class CpuOps : public Ops {
                         k.bias = vector(b);
                         k.act = act_of(l.act);
                         k.geglu = geglu;
+                        k.before = before ? data(before) : nullptr;
                         k.residual = l.add ? data(l.add) : nullptr;
                         k.y = dst ? data(dst) : nullptr;
                         return k;

@@ -105,6 +105,10 @@ struct Test {
             l.residual = residual.data();
             l.residual_stride = out + 3;
         }
+        const Floats before = random.floats(rows * (geglu ? 2 : 1) * out);
+        if (random.coin()) {
+            l.before = before.data();
+        }
         if (random.coin()) {
             l.norm = input_norm(norm, images, in);
             l.rows_per_image = per_image;
