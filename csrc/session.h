@@ -15,7 +15,7 @@ struct sdgo_value {
 
 struct sdgo_adapter {
     std::shared_ptr<const sdgo::Adapter> adapter;
-    const sdgo_net *net = nullptr;      // whose weights it changes
+    const sdgo_net *net = nullptr;     // whose weights it changes
     std::timed_mutex *mutex = nullptr; // of the device
 };
 

@@ -78,8 +78,8 @@ void Adapter::declare(const Weight &w, const Change &c, std::vector<std::pair<Te
         low.up = add(c.type, {out, r}, c.up);
     } else {
         const Shape kernel = {w.shape[2], w.shape[3]};
-        low.down = c.mid ? add(c.type, {r, in, 1, 1}, c.down)
-                         : add(c.type, {r, in, kernel[0], kernel[1]}, c.down);
+        low.down =
+            c.mid ? add(c.type, {r, in, 1, 1}, c.down) : add(c.type, {r, in, kernel[0], kernel[1]}, c.down);
         low.mid = c.mid ? add(c.type, {r, r, kernel[0], kernel[1]}, c.mid) : nullptr;
         low.up = add(c.type, {out, r, 1, 1}, c.up);
     }

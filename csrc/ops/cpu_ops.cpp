@@ -306,8 +306,8 @@ class CpuOps : public Ops {
         Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
-        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add, before},
-                    [=](Tensor dst) {
+        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
+                    {from.x, from.stats, w, b, l.add, before}, [=](Tensor dst) {
                         kernels::Linear k;
                         k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
                         k.norm = norm(from);
