@@ -3,7 +3,7 @@ package adapter
 import "math"
 
 // oft turns groups of a weight's rows (Qiu et al. 2023, arXiv:2306.07280; LyCORIS:
-// diag-oft): W' = W + m(R - I)W with R = (I + Q)(I - Q)⁻¹, Q = B - Bᵀ of each block B.
+// diag-oft): W' = W + m(Rᵀ - I)W with R = (I + Q)(I - Q)⁻¹, Q = B - Bᵀ of each block B.
 // alpha, if above 0, limits the norm of all Q to alpha times the number of rows.
 var oft = Kind{
 	Name: "OFT", Roles: []string{"oft_blocks"}, May: []string{alpha, "rescale"},
@@ -26,7 +26,7 @@ var oft = Kind{
 			for k := range b {
 				rows[k] = i*b + k
 			}
-			rotate(w, rows, all[i], len(w)/int(c.Shape[0]), strength)
+			rotate(w, rows, transposed(all[i], b), len(w)/int(c.Shape[0]), strength)
 		}
 		return c.rescale(w)
 	},
@@ -113,8 +113,17 @@ func (c Change) rotations(b int) ([][]float64, error) {
 	return all, nil
 }
 
-// rotate replaces rows of a weight by (I + m(Rᵀ - I)) times them, as LyCORIS's einsum
-// "k n m, k n … -> k m …" does.
+// transposed is the transpose of a matrix, which OFT multiplies by, and BOFT does not, in
+// LyCORIS: "k n m, k n … -> k m …" and "b i j, b j … -> b i …".
+func transposed(r []float64, b int) []float64 {
+	out := make([]float64, len(r))
+	for i := range out {
+		out[i] = r[i%b*b+i/b]
+	}
+	return out
+}
+
+// rotate replaces rows of a weight by (I + m(R - I)) times them.
 func rotate(w []float32, rows []int, r []float64, length int, strength float64) {
 	b := len(rows)
 	old, sum := make([]float32, b*length), make([]float64, length)
@@ -126,7 +135,7 @@ func rotate(w []float32, rows []int, r []float64, length int, strength float64) 
 			sum[i] = (1 - strength) * float64(old[m*length+i])
 		}
 		for n := range b {
-			by := strength * r[n*b+m]
+			by := strength * r[m*b+n]
 			for i, v := range old[n*length:][:length] {
 				sum[i] += by * float64(v)
 			}

@@ -34,6 +34,9 @@ var kinds = []*Kind{&lora, &loha, &lokr, &glora, &boft, &oft, &full, &norm, &ia3
 const (
 	alpha = "alpha"
 	dora  = "dora_scale" // of the norms of the weight's rows or columns
+
+	// PEFT's norms are of rows, whatever their shape is.
+	magnitude = "lora_magnitude_vector"
 )
 
 // leaves are the ends of tensors' names, with the role that the tensor has in its module.
@@ -52,7 +55,7 @@ var leaves = []struct{ end, role string }{
 	// PEFT, diffusers
 	{".lora_A.weight", "down"}, {".lora_B.weight", "up"},
 	{".lora_A.default.weight", "down"}, {".lora_B.default.weight", "up"},
-	{".lora_magnitude_vector.default.weight", dora}, {".lora_magnitude_vector.weight", dora}, {".lora_magnitude_vector", dora},
+	{".lora_magnitude_vector.default.weight", magnitude}, {".lora_magnitude_vector.weight", magnitude}, {".lora_magnitude_vector", magnitude},
 	{".lora_linear_layer.down.weight", "down"}, {".lora_linear_layer.up.weight", "up"},
 	{".lora.down.weight", "down"}, {".lora.up.weight", "up"},
 	{"_lora.down.weight", "down"}, {"_lora.up.weight", "up"},

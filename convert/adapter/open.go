@@ -136,6 +136,9 @@ func (f *File) groups(all []model.Stored) (groups []*group, unknown []string) {
 			byName[layer] = g
 			groups = append(groups, g)
 		}
+		if role == magnitude {
+			role, t.Shape = dora, []int64{t.Elements()}
+		}
 		g.factors[role] = numbers(t)
 	}
 	return groups, unknown
