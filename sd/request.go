@@ -12,6 +12,7 @@ type (
 	HiresPass      = request.HiresPass
 	Interpolation  = request.Interpolation
 	RNG            = request.RNG
+	RequestAdapter = request.Adapter
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -40,6 +41,9 @@ const (
 	MaxSide  = request.MaxSide // pixels
 	MaxCount = request.MaxCount
 	MaxHires = request.MaxHires
+
+	MaxAdapters        = request.MaxAdapters
+	MaxAdapterStrength = request.MaxAdapterStrength
 )
 
 // The stages of an [Event], in their order.

@@ -38,6 +38,7 @@ type Drawing struct {
 	model   *Pipeline
 	refiner *Pipeline          // nil without one
 	taesd   *autoencoder.TAESD // nil without one
+	extras  Extras
 	passes  []hiresPass
 	run     evaluator // of the denoiser; nil is alone
 	memo    Memo      // what its texts have become so far
@@ -77,7 +78,8 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	p.Check(&q, with, &all)
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
-	p.Conditioner.Check(&q, &all)
+	p.attachExtras(&d, with, &all)
+	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {
 		checkEditing(&q, &all)

@@ -19,6 +19,7 @@ type evaluation struct {
 	x, t  []float32
 	c     []Condition
 	cache *deepCache
+	adapt *engine.Adaptation // of the network; nil for none
 
 	output string // of the network
 }
@@ -42,9 +43,9 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	}
 	out := []cgo.Output{{Name: in.output, Data: dst}}
 	if net.Device().Kind != cgo.CPU {
-		return net.RunFinite(ctx, inputs, out)
+		return net.RunFinite(ctx, inputs, out, in.adapt)
 	}
-	return net.Run(ctx, inputs, out) // the sampler looks at what comes of it
+	return net.Run(ctx, inputs, out, in.adapt) // the sampler looks at what comes of it
 }
 
 // sameShapes reports whether two conditions can be in one batch.
@@ -64,7 +65,7 @@ type answer struct {
 // number of answers: dst has a slice for each, nil where it is not asked for. Conditions
 // of the same shapes go through the network as one batch, so that its weights are read
 // once.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers ...answer) sampler.BatchModel {
+func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, adapt *engine.Adaptation, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
 	var x, ts, out []float32
 	var batch []Condition
@@ -85,7 +86,7 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, answers .
 			if len(out) < len(answers)*n {
 				out = make([]float32, len(answers)*n)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: adapt}
 			if a.output == "out" {
 				in.cache = cache
 			}
@@ -138,7 +139,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if d.DeepCache > 1 {
 				cache = &deepCache{every: d.DeepCache}
 			}
-			current, answers = next, answersOf(p, evaluator, r.shape, cache, guidance, phases[next].Conditions(), s)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, d.denoiserOf(p), guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -242,7 +243,7 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 	}
 	c := slices.Repeat([]Condition{condition(&largest, t.c.source.start(d.RNG, d.Seed), true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
-	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: "out"}})
+	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: "out"}}, d.denoiserOf(p))
 }
 
 func elements(c Condition) (n int) {

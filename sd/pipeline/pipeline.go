@@ -9,6 +9,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
@@ -54,6 +55,7 @@ type Pipeline struct {
 	Batch int
 
 	rgb    Once[autoencoder.LatentRGB]
+	sets   adapter.Sets
 	passes atomic.Uint64
 }
 
@@ -120,10 +122,10 @@ type Memo map[any]any
 type Conditioner interface {
 	// Conditions are those of the steps that the model makes: of others they need not
 	// be there, and those that needs leaves out are nil.
-	Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error)
+	Conditions(ctx context.Context, q *request.Resolved, with Extras, steps Steps, needs Needs, memo Memo) ([]Phase, error)
 
 	// Check checks what conditions are made of, before any work.
-	Check(q *request.Resolved, e *request.Error)
+	Check(q *request.Resolved, with Extras, e *request.Error)
 }
 
 // Denoiser is the network that predicts the noise, and how it is called.
@@ -161,4 +163,6 @@ type Attached struct {
 	Refiners map[string]*Pipeline
 	TAESDs   map[string]*autoencoder.TAESD
 	ESRGANs  map[string]Enlarger
+	Adapters map[string]*adapter.Adapter
+	Words    map[string]*adapter.Embedding
 }

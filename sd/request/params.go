@@ -7,6 +7,9 @@ type Params struct {
 	Model     string // the file's name without folder and extension
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
 	Parts
+
+	// Adapters' and textual inversions' files that the picture was drawn with.
+	UsedAdapters, UsedWords []Used
 }
 
 // Parts are the files whose networks are in place of the model's own; "" where those are
@@ -54,5 +57,5 @@ func (q Resolved) Params(model string, seed int64) Params {
 		h.Sampler, h.Schedule = p.Request.Sampler.Name, p.Request.Schedule.Name
 		r.Hires = append(r.Hires, h)
 	}
-	return Params{Request: r, Model: model}
+	return Params{Request: r, Model: model, UsedAdapters: q.UsedAdapters, UsedWords: q.UsedWords}
 }

@@ -332,6 +332,11 @@ def embeddings(values):
     save_file({"<words>": three}, HERE / "words-token.safetensors")
     save_file({"clip_l": exact(torch.randn(2, 64, generator=g)), "clip_g": exact(torch.randn(2, 64, generator=g))}, HERE / "words-xl.safetensors")
     values["words"], values["word"] = three, one
+    pipe = StableDiffusionPipeline.from_pretrained(HERE.parent / "nets" / "sd1-diffusers", torch_dtype=torch.float32)
+    pipe.load_textual_inversion(HERE / "words-diffusers.bin", token="<words>")
+    pipe.load_textual_inversion(HERE / "word-diffusers.bin", token="<word>")
+    for name, text in {"plain": "a cat at dusk", "both": "a <words> cat, <word> at dusk"}.items():
+        values[f"context.{name}"] = pipe.encode_prompt(text, "cpu", 1, False)[0]
 
 
 @torch.no_grad()
