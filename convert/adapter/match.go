@@ -18,7 +18,14 @@ func (f *File) Match(t *Targets) (changes []Change, unmatched []string, err erro
 	}
 	seen := map[string]string{}
 	for _, m := range f.Modules {
-		layer, err := f.layer(m, t, counts[m.Part])
+		count := counts[m.Part]
+		if m.Part == "" { // a list of one network, by the number of its layers
+			m.Part = UNet
+			if t.list(UNet, count) == nil && t.list(Text, count) != nil {
+				m.Part = Text
+			}
+		}
+		layer, err := f.layer(m, t, count)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -61,16 +68,9 @@ func (f *File) layer(m Module, t *Targets, count int) (string, error) {
 	if m.number == 0 {
 		return t.byName[m.Part][m.key], nil
 	}
-	part := m.Part
-	if part == "" { // a list of one network, by the number of its layers
-		part = UNet
-		if t.list(UNet, count) == nil && t.list(Text, count) != nil {
-			part = Text
-		}
-	}
-	list := t.list(part, count)
+	list := t.list(m.Part, count)
 	if list == nil {
-		return "", fmt.Errorf("%s: it has a list of %d layers without names; of the model's attention there are %d", f.Path, count, len(t.order[part]))
+		return "", fmt.Errorf("%s: it has a list of %d layers without names; of the model's attention there are %d", f.Path, count, len(t.order[m.Part]))
 	}
 	if m.number > len(list) {
 		return "", fmt.Errorf("%s: %s: the layers must be numbered from 0 to %d", f.Path, m.Name, len(list)-1)
