@@ -311,6 +311,12 @@ func table() []Field {
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepHiresInput }),
 		},
 
+		{
+			Path: "Adapters.Name", Also: []string{"Adapters.Strength", "Adapters.TextStrength"}, Flag: "lora", A1111: "LoRA", Arg: "FILE[:STRENGTH[:TEXT]],…", For: All,
+			Help: "adapters such as LoRAs, with their strengths for the denoiser and the text encoders", Default: "1, and the same for the text encoders",
+			of: adapters(),
+		},
+
 		// Models of Stable Diffusion XL's family.
 		{
 			Path: "Refiner", Flag: "refiner", A1111: "Refiner", API: "refiner_checkpoint", Arg: "FILE", For: All,

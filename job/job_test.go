@@ -16,7 +16,7 @@ import (
 // The flags of each command, all of which have been there before but hires-schedule.
 func TestFlagsFor(t *testing.T) {
 	const (
-		all   = "prompt negative width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order rtol atol guidance seed rng zero-snr clip-skip deep-cache refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
+		all   = "prompt negative width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order rtol atol guidance seed rng zero-snr clip-skip deep-cache lora refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
 		mask  = "mask mask-grow mask-blur mask-feather only-masked mask-padding canvas "
 		shown = "taesd-preview-only preview-every "

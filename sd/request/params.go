@@ -50,6 +50,13 @@ func (q Resolved) Params(model string, seed int64) Params {
 		other.SetSeed(uint64(*t.Seed + seed - q.Seed))
 		r.Interpolate = &other
 	}
+	r.Adapters = nil
+	for _, a := range q.Adapters {
+		if a.Strength == nil {
+			a.Strength = Float(1)
+		}
+		r.Adapters = append(r.Adapters, a)
+	}
 	r.Hires = nil
 	for _, p := range q.Hires {
 		h := p.HiresPass
