@@ -29,7 +29,7 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 	}
 	maps.Copy(all, after)
 	model := modelFlags()
-	return slices.Concat(model[:1], partFlags(), requestFlags(c, all), all[lastFlag], model[1:],
+	return slices.Concat(model[:1], partFlags(), adapterFlags(), requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},

@@ -123,6 +123,7 @@ type networks struct {
 	taesd   *sd.TAESD // nil without one
 	esrgan  map[string]*sd.ESRGAN
 	options sd.Options // of TAESD and ESRGAN
+	folders adapterFolders
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
@@ -139,6 +140,9 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 }
 
 func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error) {
+	if n.folders, err = readFolders(f); err != nil {
+		return err
+	}
 	if n.model, err = openModel(ctx, f.string("model"), o); err != nil {
 		return err
 	}
@@ -164,8 +168,8 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 }
 
 // attach gives a request its networks: the refiner and the tiny autoencoder, and for
-// its passes those of ESRGAN files. flag is what named these.
-func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error {
+// its passes those of ESRGAN files, which hires named, and adapters, which lora did.
+func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string) error {
 	q.Refiner = ""
 	if n.refiner != nil {
 		q.Refiner = n.refiner.Name()
@@ -178,11 +182,11 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		}
 		u, err := n.upscaler(ctx, pass.Upscaler)
 		if err != nil {
-			return fmt.Errorf("%s %w", flag, err)
+			return fmt.Errorf("%s %w", hires, err)
 		}
 		q.Hires[i].Upscaler = u.Name()
 	}
-	return nil
+	return n.attachExtras(ctx, q, lora)
 }
 
 // upscaler opens an ESRGAN network, once.
@@ -203,6 +207,7 @@ func (n *networks) upscaler(ctx context.Context, file string) (*sd.ESRGAN, error
 
 // close closes what is open.
 func (n *networks) close() {
+	n.closeAdapters()
 	for _, u := range n.esrgan {
 		u.Close()
 	}

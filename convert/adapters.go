@@ -45,3 +45,7 @@ func NewAdapterTargets(m *Model) (*AdapterTargets, error) { return adapter.NewTa
 func PatchWeight(base []float32, uses []AdapterUse) ([]float32, error) {
 	return adapter.Patch(base, uses)
 }
+
+// AdapterAlias is the name that its trainer gave a file of changes (ss_output_name), of
+// which only the header is read; "" if there is none.
+func AdapterAlias(path string) string { return adapter.AliasOf(path) }

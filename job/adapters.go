@@ -12,7 +12,7 @@ import (
 
 // A request's adapters are written as names with their strengths: "style:0.8, other" or,
 // with one of the text encoders' own after that, "style:0.8:0.5". A comma in a name has a
-// backslash before it.
+// backslash before it, and so has a colon before what could be a strength.
 
 // adaptersKey is the field of adapters in JSON, which may be a list of objects, too.
 const adaptersKey = "lora"
@@ -41,8 +41,11 @@ func formatAdapters(all []request.Adapter) string {
 	var parts []string
 	for _, a := range all {
 		name := strings.ReplaceAll(a.Name, ",", `\,`)
+		if at := strings.LastIndexByte(name, ':'); endsInNumber(name) {
+			name = name[:at] + `\` + name[at:]
+		}
 		strength := a.Strength
-		if _, first, _ := cutStrength(name); strength == nil && (first != nil || a.TextStrength != nil) {
+		if strength == nil && a.TextStrength != nil {
 			strength = request.Float(1)
 		}
 		for _, s := range []*float64{strength, a.TextStrength} {
@@ -55,19 +58,26 @@ func formatAdapters(all []request.Adapter) string {
 	return strings.Join(parts, ", ")
 }
 
+// endsInNumber reports whether the end of a name could be a strength, within its range or not.
+func endsInNumber(name string) bool {
+	_, strength, err := cutStrength(name)
+	return strength != nil || err != nil
+}
+
 func parseAdapters(text string) (all []request.Adapter, err error) {
-	const comma = "\x00"
-	if strings.Contains(text, comma) || len(text) > maxName*request.MaxAdapters {
+	const comma, colon = "\x00", "\x01"
+	if strings.Contains(text, comma) || strings.Contains(text, colon) || len(text) > maxName*request.MaxAdapters {
 		return nil, errors.New("must be names with their strengths, such as style:0.8")
 	}
-	for _, part := range strings.Split(strings.ReplaceAll(text, `\,`, comma), ",") {
-		part = strings.TrimSpace(strings.ReplaceAll(part, comma, ","))
+	for _, part := range strings.Split(strings.NewReplacer(`\,`, comma, `\:`, colon).Replace(text), ",") {
+		part = strings.TrimSpace(part)
 		a := request.Adapter{}
 		var last, first *float64
 		a.Name, last, err = cutStrength(part)
 		if err == nil && last != nil {
 			a.Name, first, err = cutStrength(a.Name)
 		}
+		a.Name = strings.NewReplacer(comma, ",", colon, ":").Replace(a.Name)
 		switch {
 		case err != nil:
 			return nil, err

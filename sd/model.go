@@ -170,6 +170,13 @@ type Adapter = adapter.Adapter
 // the diffusers library, ComfyUI and cloneofsimo's lora.
 func OpenAdapter(path string) (*Adapter, error) { return adapter.Open(path) }
 
+// AdapterNames are the names of adapters in a prompt, as in <lora:name:0.8>.
+func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
+
+// AdapterAlias is the name that its trainer gave a file of an adapter, of which only the
+// header is read; "" if there is none.
+func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
+
 // Embedding is a textual inversion: a word for prompts with vectors of its own.
 type Embedding = adapter.Embedding
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sdgo/sdgo/convert/read"
 )
 
 // Info is what a file says about itself, and what its tensors tell.
@@ -98,3 +100,17 @@ func triggers(text string) []Trigger {
 	slices.SortFunc(all, func(a, b Trigger) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Tag, b.Tag)) })
 	return all
 }
+
+// AliasOf is the Alias of a file, of which only the header is read; "" if it has none or
+// cannot be read.
+func AliasOf(path string) string {
+	m, _, err := read.Stored(path)
+	if err != nil {
+		return ""
+	}
+	defer m.Close()
+	return m.Metadata[keyAlias]
+}
+
+// keyAlias is where kohya's scripts keep the name that the trainer gave a file.
+const keyAlias = "ss_output_name"

@@ -21,7 +21,7 @@ func Open(path string) (_ *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Path: path, Name: nameOf(path), Alias: holder.Metadata["ss_output_name"], Metadata: holder.Metadata, holder: holder}
+	f := &File{Path: path, Name: nameOf(path), Alias: holder.Metadata[keyAlias], Metadata: holder.Metadata, holder: holder}
 	if err := f.read(all); err != nil {
 		holder.Close()
 		return nil, err

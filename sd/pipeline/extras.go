@@ -173,3 +173,13 @@ func (a Attached) adapter(name string) (*adapter.Adapter, error) {
 	}
 	return nil, fmt.Errorf("no adapter %.80q is attached; there are %.200q", name, all[:min(len(all), 5)])
 }
+
+// AdapterNames are the names of adapters in a prompt.
+func AdapterNames(text string) (names []string) {
+	for _, tag := range prompt.Tags(text) {
+		if tag.Kind == "lora" || tag.Kind == "lyco" {
+			names = append(names, tag.Name)
+		}
+	}
+	return names
+}
