@@ -21,13 +21,15 @@ const (
 
 func tinyTargets(t *testing.T) (*model.Model, *Targets) {
 	t.Helper()
-	m, err := read.Open(tiny)
+	m, err := readTiny()
 	require.NoError(t, err)
 	t.Cleanup(func() { m.Close() })
 	targets, err := NewTargets(m)
 	require.NoError(t, err)
 	return m, targets
 }
+
+func readTiny() (*model.Model, error) { return read.Open(tiny) }
 
 func open(t *testing.T, name string) *File {
 	t.Helper()
