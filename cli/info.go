@@ -26,9 +26,10 @@ func infoCommand() *command {
 	return &command{
 		name:     "info",
 		usage:    "says what a model is, or how a picture was made",
-		synopsis: "info [--tensors] [--json] FILE",
+		synopsis: "info [--tensors] [-m MODEL] [--json] FILE",
 		flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "tensors", Usage: "list every tensor"},
+			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` say whether a LoRA goes with this model"},
 			&urfave.BoolFlag{Name: "json", Usage: "as JSON"},
 		},
 		run: runInfo,
@@ -36,6 +37,7 @@ func infoCommand() *command {
 Examples:
   sdgo info sd15.safetensors
   sdgo info --json out.webp
+  sdgo info -m sd15.safetensors style.safetensors
   sdgo txt2img -q -m sd15.safetensors -p "a fox" -o - | sdgo info -`,
 	}
 }
@@ -61,10 +63,14 @@ func runInfo(_ context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer m.Close()
-	if f.bool("json") {
-		return report.JSON(p.stdout, modelJSON(m, f.bool("tensors")), "  ")
+	adapter, err := adapterFacts(m, f.string("model"))
+	if err != nil {
+		return err
 	}
-	return writeModel(p.stdout, m, f.bool("tensors"))
+	if f.bool("json") {
+		return report.JSON(p.stdout, modelJSON(m, adapter, f.bool("tensors")), "  ")
+	}
+	return writeModel(p.stdout, m, adapter, f.bool("tensors"))
 }
 
 // maxLines bounds what is shown of the texts of a picture, without --json.
