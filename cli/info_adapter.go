@@ -85,8 +85,14 @@ func adapterFacts(m *convert.Model, model string) (*jsonAdapter, error) {
 	return out, nil
 }
 
-// lines are what info shows for people.
-func (a *jsonAdapter) lines(line func(name, format string, args ...any)) {
+// lines are what info shows for people: of a file that is no adapter, its numbers.
+func (a *jsonAdapter) lines(m *convert.Model, line func(name, format string, args ...any)) {
+	if a == nil {
+		for _, p := range m.Properties {
+			line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
+		}
+		return
+	}
 	line("kind", "%s", strings.Join(a.Kinds, ", "))
 	if a.Alias != "" && a.Alias != a.Name {
 		line("also called", "%s", a.Alias)

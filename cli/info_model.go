@@ -59,15 +59,7 @@ func writeModel(w io.Writer, m *convert.Model, adapter *jsonAdapter, tensors boo
 	for _, n := range convert.Networks(m) {
 		line(n.Name, "%s", n.Summary)
 	}
-	if adapter != nil {
-		adapter.lines(line)
-	}
-	for _, p := range m.Properties {
-		if adapter != nil {
-			break // it says them better
-		}
-		line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
-	}
+	adapter.lines(m, line)
 	for _, text := range m.Warnings {
 		line("warning", "%s", text)
 	}

@@ -72,7 +72,7 @@ func (n *Network) adapt(ctx context.Context, net *cgo.Net, with []*Adaptation) (
 	if err != nil {
 		return nil, err
 	}
-	uses, err := n.build(ctx, net, a.changes)
+	uses, err := adapting{n, net}.build(ctx, a.changes)
 	if broken := release(); broken != nil {
 		err = broken
 	}
@@ -83,10 +83,16 @@ func (n *Network) adapt(ctx context.Context, net *cgo.Net, with []*Adaptation) (
 	return uses, nil
 }
 
+// adapting makes a network's net adapters.
+type adapting struct {
+	*Network
+	net *cgo.Net
+}
+
 // build makes adapters of changes, some of them at a time.
-func (n *Network) build(ctx context.Context, net *cgo.Net, changes []WeightChange) (uses []cgo.AdapterUse, err error) {
+func (n adapting) build(ctx context.Context, changes []WeightChange) (uses []cgo.AdapterUse, err error) {
 	weights := map[string]int{}
-	all := net.Weights()
+	all := n.net.Weights()
 	for i, w := range all {
 		weights[n.prefix+w.Name] = i
 	}
@@ -100,7 +106,7 @@ func (n *Network) build(ctx context.Context, net *cgo.Net, changes []WeightChang
 		if err != nil {
 			return err
 		}
-		adapter, err := net.NewAdapter(made)
+		adapter, err := n.net.NewAdapter(made)
 		if err != nil {
 			return err
 		}
@@ -129,7 +135,7 @@ func (n *Network) build(ctx context.Context, net *cgo.Net, changes []WeightChang
 }
 
 // convert turns changes into the core's, on all processors.
-func (n *Network) convert(ctx context.Context, weights map[string]int, all []cgo.Weight, changes []WeightChange) ([]cgo.Change, error) {
+func (n adapting) convert(ctx context.Context, weights map[string]int, all []cgo.Weight, changes []WeightChange) ([]cgo.Change, error) {
 	made := make([][]cgo.Change, len(changes))
 	errs := make([]error, len(changes))
 	next := make(chan int)
@@ -158,7 +164,7 @@ func (n *Network) convert(ctx context.Context, weights map[string]int, all []cgo
 }
 
 // convertOne makes the changes of weight i.
-func (n *Network) convertOne(i int, w cgo.Weight, c WeightChange) (out []cgo.Change, err error) {
+func (n adapting) convertOne(i int, w cgo.Weight, c WeightChange) (out []cgo.Change, err error) {
 	if c.Whole != nil {
 		whole, err := n.whole(i, w, c)
 		return []cgo.Change{whole}, err
@@ -232,7 +238,7 @@ func join(i int, w cgo.Weight, all []LowRank, half bool) (c cgo.Change, err erro
 }
 
 // whole computes what is in place of weight i.
-func (n *Network) whole(i int, w cgo.Weight, c WeightChange) (cgo.Change, error) {
+func (n adapting) whole(i int, w cgo.Weight, c WeightChange) (cgo.Change, error) {
 	t, err := n.find(w)
 	if err != nil {
 		return cgo.Change{}, err

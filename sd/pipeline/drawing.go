@@ -78,7 +78,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	p.Check(&q, with, &all)
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
-	p.attachExtras(&d, with, &all)
+	attachExtras(&d, with, &all)
 	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {

@@ -34,7 +34,8 @@ func (d Drawing) ExtrasOf(p *Pipeline) Extras {
 func (d Drawing) denoiserOf(p *Pipeline) *engine.Adaptation { return d.ExtrasOf(p).Adapters.Denoiser() }
 
 // attachExtras finds the adapters that a request and its prompt name, and the words.
-func (p *Pipeline) attachExtras(d *Drawing, with Attached, e *request.Error) {
+func attachExtras(d *Drawing, with Attached, e *request.Error) {
+	p := d.model
 	for _, name := range slices.Sorted(maps.Keys(with.Words)) {
 		d.extras.Words = append(d.extras.Words, with.Words[name])
 	}
