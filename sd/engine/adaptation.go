@@ -284,7 +284,12 @@ func float32Bytes(t convert.Tensor) ([]byte, error) {
 	return bytesOf(x), nil
 }
 
-// ownBytes are a tensor's elements in its own type.
+// ownBytes are a tensor's elements in its own type, not a copy where the file has them in
+// one piece.
 func ownBytes(t convert.Tensor) ([]byte, error) {
-	return slices.Concat(t.InOrder().Runs()...), nil
+	runs := t.InOrder().Runs()
+	if len(runs) == 1 {
+		return runs[0], nil
+	}
+	return slices.Concat(runs...), nil
 }
