@@ -315,3 +315,23 @@ func TestEmbeddingsAgreeWithDiffusers(t *testing.T) {
 	r.Prompt = "a words-kohya cat <lora:x:1>"
 	require.ErrorContains(t, m.Check(r), "no adapter is attached")
 }
+
+// Low-rank and patched changes on a GPU, where weights may come in groups.
+func TestAdaptersOnDevice(t *testing.T) {
+	device := testDevice(t)
+	ref := readReference(t, adaptersFolder, "reference.safetensors")
+	for _, b := range deviceBounds {
+		b.options.Backend = device
+		m := openTiny(t, "sd1.safetensors", b.options)
+		for _, file := range []string{"kohya.safetensors", "locon-tucker.safetensors", "loha.safetensors", "norm.safetensors"} {
+			name, _, _ := strings.Cut(file, ".")
+			unet, text := adapterNets(t, m, ref, setOf(t, m, 0.6, file))
+			requireClose(t, unet, ref.f32(name+"|0.6|unet.out"), 5*b.bound, b.name+" "+file)
+			if name == "kohya" {
+				requireClose(t, text, ref.f32(name+"|0.6|text.out"), 5*b.bound, b.name+" "+file)
+			}
+		}
+		plain, _ := adapterNets(t, m, ref, nil)
+		requireClose(t, plain, ref.f32("unet.out"), 5*b.bound, b.name)
+	}
+}
