@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/convert"
+	requests "github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd"
 )
 
@@ -207,4 +208,30 @@ func (n *networks) closeAdapters() {
 	for _, a := range n.folders.opened {
 		a.Close()
 	}
+}
+
+// bakeAdapters makes the adapters of --lora a part of a model that was just opened.
+func bakeAdapters(ctx context.Context, p *program, f *flags, m *convert.Model) error {
+	if !f.set("lora") {
+		return nil
+	}
+	var q sd.Request
+	if err := requests.Set(&q, "lora", f.text("lora")); err != nil {
+		return f.problem("lora", "%v", err)
+	}
+	var all []convert.BakedAdapter
+	for _, a := range q.Adapters {
+		file, err := convert.OpenAdapter(a.Name)
+		if err != nil {
+			return fmt.Errorf("%s %w", f.name("lora"), err)
+		}
+		defer file.Close()
+		text, denoiser := a.Strengths()
+		all = append(all, convert.BakedAdapter{File: file, Text: text, Denoiser: denoiser})
+	}
+	unmatched, err := convert.BakeAdapters(ctx, m, all)
+	if err == nil && len(unmatched) > 0 {
+		p.log(f).Warn(fmt.Sprintf("%d layers of the adapters are not in the model and are left out, such as %s", len(unmatched), unmatched[0]))
+	}
+	return err
 }

@@ -93,3 +93,23 @@ func TestInfoOfAdapters(t *testing.T) {
 	require.Equal(t, ExitFailure, o.code)
 	require.Contains(t, o.errors, "what it goes with is not known")
 }
+
+// A LoRA that is made a part of a model draws what it draws beside it.
+func TestAdaptersBaked(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "baked.safetensors")
+	o := sdgo(t, "convert", "-q", "--type", "f32", "-o", out, "--lora", adapters+"/kohya.safetensors:0.8:0.5", sd1Tiny)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	args := []string{"txt2img", "-p", "a cat", "-W", "64", "-H", "64", "--type", "f32"}
+	baked, _ := drawnBy(t, append(args, "-m", out)...)
+	beside, _ := drawnBy(t, append(args, "-m", sd1Tiny, "--lora", adapters+"/kohya.safetensors:0.8:0.5")...)
+	plain, _ := drawnBy(t, append(args, "-m", sd1Tiny)...)
+	require.NotEqual(t, plain, baked)
+	for i := range baked {
+		require.InDelta(t, beside[i], baked[i], 3, "pixel %d: the file's weights have 16 bits", i)
+	}
+	quantized := filepath.Join(t.TempDir(), "q8.gguf")
+	require.Equal(t, ExitOK, sdgo(t, "convert", "-q", "--type", "q8_0", "-o", quantized, sd1Tiny).code)
+	o = sdgo(t, "convert", "-q", "-o", out+".gguf", "--lora", adapters+"/kohya.safetensors", quantized)
+	require.Equal(t, ExitFailure, o.code)
+	require.Contains(t, o.errors, "take the file that it was converted from")
+}

@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"context"
+
 	"github.com/sdgo/sdgo/convert/adapter"
 )
 
@@ -49,3 +51,13 @@ func PatchWeight(base []float32, uses []AdapterUse) ([]float32, error) {
 // AdapterAlias is the name that its trainer gave a file of changes (ss_output_name), of
 // which only the header is read; "" if there is none.
 func AdapterAlias(path string) string { return adapter.AliasOf(path) }
+
+// BakedAdapter is a file of changes with its strengths, to be made a part of a model.
+type BakedAdapter = adapter.Baked
+
+// BakeAdapters makes changes a part of a model's weights, which must not be quantized.
+// It is for the code that has opened the model, before anything else uses it. unmatched
+// are the layers, as in the files, that the model does not have.
+func BakeAdapters(ctx context.Context, m *Model, all []BakedAdapter) (unmatched []string, err error) {
+	return adapter.Bake(ctx, m, all)
+}

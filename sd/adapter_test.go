@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +18,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/adapter"
 )
 
@@ -333,5 +338,92 @@ func TestAdaptersOnDevice(t *testing.T) {
 		}
 		plain, _ := adapterNets(t, m, ref, nil)
 		requireClose(t, plain, ref.f32("unet.out"), 5*b.bound, b.name)
+	}
+}
+
+// adapterFile writes a file of changes to layers of a model: as pairs of thin matrices,
+// or as their products. names are the layers' canonical names by those in the file.
+func adapterFile(t *testing.T, m *Model, names map[string]string, whole bool) *Adapter {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	normal := func(n int64) []float32 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64()) * 0.2
+		}
+		return x
+	}
+	var all []safetensors.Tensor
+	add := func(name string, x []float32, shape ...int64) {
+		var data []byte
+		for _, v := range x {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+		all = append(all, safetensors.Tensor{Name: name, DType: "F32", Shape: shape, Data: data})
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		w, ok := m.host().Weights.Tensor(names[name] + ".weight")
+		require.True(t, ok, names[name])
+		out, in := w.Shape[0], w.Elements()/w.Shape[0]
+		up, down := normal(2*out), normal(2*in)
+		if !whole {
+			add(name+".lora_up.weight", up, out, 2)
+			add(name+".lora_down.weight", down, 2, in)
+			continue
+		}
+		product := make([]float32, out*in)
+		for i := range product {
+			o, k := int64(i)/in, int64(i)%in
+			product[i] = up[2*o]*down[k] + up[2*o+1]*down[in+k]
+		}
+		add(name+".diff", product, w.Shape...)
+	}
+	path := filepath.Join(t.TempDir(), map[bool]string{false: "thin", true: "whole"}[whole]+".safetensors")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, safetensors.Write(f, nil, all))
+	require.NoError(t, f.Close())
+	a, err := OpenAdapter(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.Close()) })
+	return a
+}
+
+// Both text encoders, also those whose file has one matrix for queries, keys and values,
+// and UNets with the names of the original code or the diffusers library's.
+func TestAdaptersOfXLAndSD2(t *testing.T) {
+	const unet = "model.diffusion_model."
+	for model, names := range map[string]map[string]string{
+		filepath.Join("..", "testdata", "xl", "base.safetensors"): {
+			"lora_te1_text_model_encoder_layers_0_self_attn_q_proj":    convert.Text1Prefix + "text_model.encoder.layers.0.self_attn.q_proj",
+			"lora_te2_text_model_encoder_layers_0_self_attn_v_proj":    convert.Text2Prefix + "text_model.encoder.layers.0.self_attn.v_proj",
+			"lora_te2_text_model_encoder_layers_0_mlp_fc1":             convert.Text2Prefix + "text_model.encoder.layers.0.mlp.fc1",
+			"lora_unet_label_emb_0_0":                                  unet + "label_emb.0.0",
+			"lora_unet_add_embedding_linear_2":                         unet + "label_emb.0.2",
+			"lora_unet_input_blocks_0_0":                               unet + "input_blocks.0.0",
+			"lora_unet_middle_block_1_transformer_blocks_0_attn2_to_k": unet + "middle_block.1.transformer_blocks.0.attn2.to_k",
+			"lora_unet_mid_block_attentions_0_proj_in":                 unet + "middle_block.1.proj_in",
+		},
+		filepath.Join(netsFolder, "sd2.safetensors"): {
+			"lora_te_text_model_encoder_layers_0_self_attn_k_proj":                 convert.TextPrefix + "text_model.encoder.layers.0.self_attn.k_proj",
+			"lora_unet_down_blocks_0_attentions_0_proj_in":                         unet + "input_blocks.1.1.proj_in",
+			"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v": unet + "input_blocks.1.1.transformer_blocks.0.attn2.to_v",
+		},
+	} {
+		m, err := Open(model, Options{Type: "f32"})
+		require.NoError(t, err)
+		t.Cleanup(func() { m.Close() })
+		require.NoError(t, m.Attach(adapterFile(t, m, names, false), adapterFile(t, m, names, true)))
+		plain := draw(t, m, tinyRequest("a cat"))
+		for _, strengths := range [][2]float64{{1, 1}, {1, 0}, {0, -0.5}} {
+			r := func(name string) Request {
+				return tinyRequest("a cat", RequestAdapter{Name: name, Strength: Float(strengths[1]), TextStrength: Float(strengths[0])})
+			}
+			thin, whole := draw(t, m, r("thin")), draw(t, m, r("whole"))
+			require.NotEqual(t, plain, thin, "%s %v", model, strengths)
+			for i := range thin {
+				require.InDelta(t, thin[i], whole[i], 1, "%s %v: pixel %d", model, strengths, i)
+			}
+		}
 	}
 }
