@@ -278,8 +278,10 @@ func TestAdapterErrors(t *testing.T) {
 	require.ErrorContains(t, err, `Adapters: "kohya": strengths must be -100 to 100, got 1000`)
 	require.ErrorContains(t, err, "NegativePrompt: <lora:kohya:1>: extra networks are for the whole picture")
 
+	require.NoError(t, m.Check(tinyRequest("<lora:kohya:0.3>")))
 	require.NoError(t, kohya.Close())
-	require.ErrorIs(t, func() error { _, err := m.Generate(context.Background(), tinyRequest("<lora:kohya:0.3>")); return err }(), ErrClosed)
+	require.ErrorIs(t, m.Check(tinyRequest("<lora:kohya:0.3>")), ErrClosed)
+	require.ErrorIs(t, m.Check(tinyRequest("", RequestAdapter{Name: "kohya"})), ErrClosed)
 	require.NoError(t, kohya.Close())
 }
 

@@ -69,6 +69,13 @@ func (a *Adapter) Close() error {
 	return a.file.Close()
 }
 
+// Closed reports whether it was closed.
+func (a *Adapter) Closed() bool {
+	a.mutex.RLock()
+	defer a.mutex.RUnlock()
+	return a.closed
+}
+
 // use keeps the file open until release.
 func (a *Adapter) use() (release func() error, err error) {
 	a.mutex.RLock()

@@ -175,6 +175,20 @@ func (a Attached) adapter(name string) (*adapter.Adapter, error) {
 	return nil, fmt.Errorf("no adapter %.80q is attached; there are %.200q", name, all[:min(len(all), 5)])
 }
 
+// CheckOpen returns [engine.ErrClosed] if a request names an adapter that was closed.
+func (a Attached) CheckOpen(r request.Request) error {
+	names := AdapterNames(r.Prompt)
+	for _, one := range r.Adapters {
+		names = append(names, one.Name)
+	}
+	for _, name := range names {
+		if found, err := a.adapter(name); err == nil && found.Closed() {
+			return engine.ErrClosed
+		}
+	}
+	return nil
+}
+
 // AdapterNames are the names of adapters in a prompt.
 func AdapterNames(text string) (names []string) {
 	for _, tag := range prompt.Tags(text) {
