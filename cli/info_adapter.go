@@ -16,15 +16,16 @@ const familyAdapter = "lora"
 
 // jsonAdapter is what info --json shows of an adapter.
 type jsonAdapter struct {
-	Name     string         `json:"name"`
+	Error    string         `json:"error,omitempty"` // why it cannot be used; nothing else is there then
+	Name     string         `json:"name,omitempty"`
 	Alias    string         `json:"alias,omitempty"` // the name that its trainer gave it
-	Kinds    []string       `json:"kinds"`
+	Kinds    []string       `json:"kinds,omitempty"`
 	Ranks    []int          `json:"ranks,omitempty"`
 	Alphas   []float64      `json:"alphas,omitempty"`
-	Base     string         `json:"base,omitempty"` // the models that it is for
-	Layers   map[string]int `json:"layers"`         // that it changes, of each network
+	Base     string         `json:"base,omitempty"`   // the models that it is for
+	Layers   map[string]int `json:"layers,omitempty"` // that it changes, of each network
 	Triggers []jsonTrigger  `json:"triggers,omitempty"`
-	Hash     string         `json:"hash"`
+	Hash     string         `json:"hash,omitempty"`
 	Fits     *jsonFit       `json:"fits,omitempty"` // with --model
 }
 
@@ -37,7 +38,7 @@ type jsonTrigger struct {
 type jsonFit struct {
 	Model     string   `json:"model"`
 	Fits      bool     `json:"fits"`
-	Layers    int      `json:"layers"`              // that are in the model
+	Layers    int      `json:"layers,omitempty"`    // that are in the model
 	Unmatched []string `json:"unmatched,omitempty"` // those that are not
 	Error     string   `json:"error,omitempty"`
 }
@@ -52,6 +53,9 @@ func adapterFacts(m *convert.Model, model string) (*jsonAdapter, error) {
 		return nil, nil
 	}
 	a, err := convert.OpenAdapter(m.Path)
+	if err != nil && model == "" { // what else is known of it is shown
+		return &jsonAdapter{Error: err.Error()}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +95,10 @@ func (a *jsonAdapter) lines(m *convert.Model, line func(name, format string, arg
 		for _, p := range m.Properties {
 			line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
 		}
+		return
+	}
+	if a.Error != "" {
+		line("not usable", "%s", a.Error)
 		return
 	}
 	line("kind", "%s", strings.Join(a.Kinds, ", "))
