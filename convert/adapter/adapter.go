@@ -146,14 +146,13 @@ func (f *File) Intact() error { return f.holder.Intact() }
 
 // check checks what does not depend on a model.
 func (f *File) check(m Module) error {
-	for role, t := range m.factors {
+	for _, t := range m.factors {
 		if len(t.Shape) > 4 {
 			return fmt.Errorf("%s: tensor %q must have at most 4 dimensions, got the shape %v", f.Path, t.Name, t.Shape)
 		}
 		if !t.Finite() {
 			return fmt.Errorf("%s: tensor %q has NaN or infinite elements", f.Path, t.Name)
 		}
-		_ = role
 	}
 	if s := m.factor(); math.IsNaN(s) || math.Abs(s) > maxScale {
 		return fmt.Errorf("%s: %s: alpha must be at most %g times the rank %d, got %g", f.Path, m.Name, float64(maxScale), m.Rank(), m.alpha)

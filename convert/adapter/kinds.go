@@ -80,11 +80,3 @@ func kindOf(has func(role string) bool) (k *Kind, missing string) {
 	}
 	return nil, missing
 }
-
-// Kinds are the names of all kinds.
-func Kinds() (names []string) {
-	for _, k := range kinds {
-		names = append(names, k.Name)
-	}
-	return names
-}
