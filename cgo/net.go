@@ -185,6 +185,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output, adapter
 		return newError(ctx, &e)
 	}
 	runtime.KeepAlive(inputs) // with their values
+	runtime.KeepAlive(adapters)
 	for i := range outputs {
 		if outputs[i].Data == nil {
 			outputs[i].Value = newValue(cout[i].value)
@@ -223,6 +224,7 @@ func (n *Net) Estimate(ctx context.Context, inputs []Input, outputs []Output, ad
 		uses, count, &bytes, &e) {
 		return 0, newError(ctx, &e)
 	}
+	runtime.KeepAlive(adapters)
 	return uint64(bytes), nil
 }
 

@@ -176,22 +176,6 @@ func TestInputsAreChecked(t *testing.T) {
 	require.ErrorContains(t, net.Run(context.Background(), unetInputs(8), nil), "no output")
 }
 
-// There are no adapters yet, and none is ignored.
-func TestAdaptersAreRefused(t *testing.T) {
-	net := randomNet(t, "unet", unetParams(), Config{Threads: 1})
-	out := []Output{{Name: "out", Data: make([]float32, 256)}}
-	var none []AdapterUse
-	require.NoError(t, net.Run(context.Background(), unetInputs(8), out, none...))
-	const refused = "adapters are not supported yet: their number must be 0, got 2"
-	two := []AdapterUse{{&Adapter{}, 0.5}, {nil, 1}}
-	require.ErrorContains(t, net.Run(context.Background(), unetInputs(8), out, two...), refused)
-	_, err := net.Estimate(context.Background(), unetInputs(8), out, two...)
-	require.ErrorContains(t, err, refused)
-	var e *Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, Invalid, e.Code)
-}
-
 func TestTokensAreChecked(t *testing.T) {
 	net := randomNet(t, "clip_text", Params{"vocabulary": {10}, "width": {32}, "heads": {2}, "layers": {2}, "ffn": {64},
 		"context_length": {5}, "activation": {0}, "eps": {1e-5}}, Config{Threads: 1})

@@ -161,7 +161,7 @@ func (b *batch) openOthers(ctx context.Context, f *flags) error {
 		if err := requests.Set(&q, "stages", f.string("stages")); err != nil {
 			return f.problem("stages", "%v", err)
 		}
-		if err := b.networks.attach(ctx, &q, ""); err != nil {
+		if err := b.networks.attach(ctx, &q, "", ""); err != nil {
 			return err
 		}
 	}

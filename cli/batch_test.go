@@ -163,7 +163,7 @@ func TestBatchLinesAreChecked(t *testing.T) {
 		`{"prompt": "a", "output": "x.png", "format": "webp"}`:                  "two formats",
 		`{"prompt": "a", "quality": 50}`:                                        "quality: only JPEG has one",
 		`{"prompt": "a", "only_masked": "yes", "input": "a", "mask": 1}`:        `only_masked: must be true or false, got "yes"`,
-		`{"prompt": "a <lora:none:1>"}`:                                         "prompt: <lora:none>",
+		`{"prompt": "a <lora:none:1>"}`:                                         `prompt: "none": no adapter is attached`,
 		`[`:                                                                     "must be a JSON object",
 	} {
 		writeJobs(t, good, line)

@@ -28,6 +28,7 @@ func benchCommand() *command {
 		flags: append(modelFlags(),
 			&urfave.IntFlag{Name: "size", Usage: "`PIXELS` the picture's sides, a multiple of 8 (default: the model's)"},
 			&urfave.IntFlag{Name: "runs", Value: 5, Usage: "`N` measurements of each stage, whose median is shown (default: 5)"},
+			&urfave.GenericFlag{Name: "lora", Value: &texts{}, Usage: "`FILE` measure the model without and with this LoRA, or several"},
 			&urfave.BoolFlag{Name: "plain", Usage: "measure ggml's own operators, too, in turns with this library's"},
 			&urfave.BoolFlag{Name: "profile", Usage: "show each kind of operator"},
 			&urfave.StringFlag{Name: "random", Value: "sd1", Usage: "`KIND` without -m, a model of full size with random weights: sd1, sd2, sdxl, sdxl-refiner (default: sd1)"},
@@ -62,8 +63,9 @@ type benchmark struct {
 // benchResult is what one set of kernels gave.
 type benchResult struct {
 	Kernels string       `json:"kernels"` // "avx2", "generic" …, or "ggml"
-	Load    float64      `json:"load"`    // seconds, of opening the file
-	First   float64      `json:"first"`   // seconds, of the first pass through all stages
+	LoRAs   int          `json:"loras,omitempty"`
+	Load    float64      `json:"load"`  // seconds, of opening the file
+	First   float64      `json:"first"` // seconds, of the first pass through all stages
 	Peak    uint64       `json:"peak,omitempty"`
 	Stages  []benchStage `json:"stages"`
 
@@ -99,12 +101,17 @@ func runBench(ctx context.Context, p *program, f *flags) error {
 			return err
 		}
 	}
-	kernels := []string{""}
-	if f.bool("plain") {
-		kernels = append(kernels, "ggml")
+	ways, err := benchWays(f)
+	if err != nil {
+		return err
+	}
+	for _, way := range ways {
+		for _, a := range way.files {
+			defer a.Close()
+		}
 	}
 	b := benchmark{Size: f.int("size"), Runs: f.int("runs")}
-	if err := b.measure(ctx, p, model, o, kernels); err != nil {
+	if err := b.measure(ctx, p, model, o, ways); err != nil {
 		return err
 	}
 	for i := range b.Results {
@@ -113,7 +120,7 @@ func runBench(ctx context.Context, p *program, f *flags) error {
 	if f.bool("json") {
 		return report.JSON(p.stdout, b, "")
 	}
-	return b.write(p.stdout)
+	return b.write(p.stdout, ways)
 }
 
 // benchOptions checks the flags.
@@ -159,27 +166,35 @@ func randomModel(ctx context.Context, stderr io.Writer, kind string) (string, er
 
 // measure opens the model once for each set of kernels and measures all of them in
 // turns, so that whatever slows the machine down slows all of them.
-func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.Options, kernels []string) error {
-	models := make([]*sd.Model, len(kernels))
-	b.Results = make([]benchResult, len(kernels))
-	for i, set := range kernels {
+func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.Options, ways []benchWay) error {
+	models := make([]*sd.Model, len(ways))
+	b.Results = make([]benchResult, len(ways))
+	for i, way := range ways {
 		resetPeak()
-		o.Kernels = set
+		o.Kernels = way.kernels
 		r := &b.Results[i]
+		r.LoRAs = len(way.adapters)
 		var err error
-		if r.Kernels, err = sd.Kernels(set); err != nil {
+		if r.Kernels, err = sd.Kernels(way.kernels); err != nil {
 			return err
 		}
 		start := p.now()
-		m, err := openModel(ctx, name, o)
-		if err != nil {
+		if len(way.adapters) > 0 { // of the same model, whose first pass is after a change of adapters
+			models[i] = models[0]
+		} else {
+			m, err := openModel(ctx, name, o)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			models[i], r.Load = m, report.Seconds(p.since(start))
+		}
+		if err := attachAll(models[i], way.files); err != nil {
 			return err
 		}
-		defer m.Close()
-		models[i], r.Load = m, report.Seconds(p.since(start))
-		b.Size = cmp.Or(b.Size, m.NativeSize())
+		b.Size = cmp.Or(b.Size, models[i].NativeSize())
 		start = p.now()
-		if _, err := m.Benchmark(ctx, b.Size, b.Size); err != nil {
+		if _, err := models[i].Benchmark(ctx, b.Size, b.Size, way.adapters...); err != nil {
 			return err
 		}
 		r.First = report.Seconds(p.since(start))
@@ -187,7 +202,7 @@ func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.O
 	}
 	for range b.Runs {
 		for i, m := range models {
-			one, err := m.Benchmark(ctx, b.Size, b.Size)
+			one, err := m.Benchmark(ctx, b.Size, b.Size, ways[i].adapters...)
 			if err != nil {
 				return err
 			}
@@ -195,6 +210,48 @@ func (b *benchmark) measure(ctx context.Context, p *program, name string, o sd.O
 		}
 	}
 	b.Model, b.Threads = models[0].Name(), models[0].Threads()
+	return nil
+}
+
+// benchWay is one way to draw that is measured.
+type benchWay struct {
+	kernels  string
+	files    []*sd.Adapter // to attach
+	adapters []sd.RequestAdapter
+	title    string // of its columns, beside the first way's
+}
+
+// benchWays are those that flags ask for, the first one as it is without them.
+func benchWays(f *flags) (ways []benchWay, err error) {
+	ways = []benchWay{{}}
+	if f.bool("plain") {
+		ways = append(ways, benchWay{kernels: "ggml", title: "ggml: "})
+	}
+	files := f.texts("lora")
+	if len(files) == 0 {
+		return ways, nil
+	}
+	if f.bool("plain") {
+		return nil, report.Usagef("%s does not go with %s", f.name("lora"), f.name("plain"))
+	}
+	way := benchWay{title: "LoRA: "}
+	for _, file := range files {
+		a, err := sd.OpenAdapter(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s %w", f.name("lora"), err)
+		}
+		way.files = append(way.files, a)
+		way.adapters = append(way.adapters, sd.RequestAdapter{Name: a.Name()})
+	}
+	return append(ways, way), nil
+}
+
+func attachAll(m *sd.Model, adapters []*sd.Adapter) error {
+	for _, a := range adapters {
+		if err := m.Attach(a); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -219,7 +276,7 @@ func (b *benchResult) sum(profile bool) {
 }
 
 // write shows the results in a table.
-func (b *benchmark) write(out io.Writer) error {
+func (b *benchmark) write(out io.Writer, ways []benchWay) error {
 	results := b.Results
 	first := results[0]
 	fmt.Fprintf(out, "%s, %dx%d, %s, median of %d\n\n", report.Printable(b.Model), b.Size, b.Size, report.Plural(b.Threads, "thread"), b.Runs)
@@ -231,7 +288,11 @@ func (b *benchmark) write(out io.Writer) error {
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
 	}
-	row("", "GFLOP", "seconds", "GFLOP/s", "ggml: seconds", "GFLOP/s", "times as long")
+	title := ""
+	if len(ways) > 1 {
+		title = ways[1].title
+	}
+	row("", "GFLOP", "seconds", "GFLOP/s", title+"seconds", "GFLOP/s", "times as long")
 	for i, s := range first.Stages {
 		cells := []string{s.Stage, fmt.Sprintf("%.1f", s.GFLOP), fmt.Sprintf("%.3f", s.Seconds), rate(s.GFLOP, s.Seconds), "", "", ""}
 		if len(results) > 1 {
@@ -248,6 +309,10 @@ func (b *benchmark) write(out io.Writer) error {
 	}
 	fmt.Fprintln(out)
 	for _, r := range results {
+		if r.LoRAs > 0 {
+			fmt.Fprintf(out, "with %s: first pass in %.2f s, peak memory %s\n", report.Plural(r.LoRAs, "LoRA"), r.First, report.Size(r.Peak))
+			continue
+		}
 		fmt.Fprintf(out, "%s: opened in %.3f s, first pass in %.2f s", r.Kernels, r.Load, r.First)
 		if r.Peak > 0 {
 			fmt.Fprintf(out, ", peak memory %s", report.Size(r.Peak))

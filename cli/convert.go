@@ -35,6 +35,7 @@ func convertCommand() *command {
 			&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` to take the text encoder from (of SDXL, SD 3 and FLUX.1: CLIP-L)"},
 			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's or SD 3's second text encoder from"},
 			&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` to take FLUX.1's or SD 3's T5 text encoder from"},
+			&urfave.GenericFlag{Name: "lora", Value: &texts{}, Usage: "`FILE[:STRENGTH[:TEXT]],…` make LoRAs a part of the weights, which must not be quantized yet"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "show what would be written, and write nothing"},
 			&urfave.BoolFlag{Name: "verify", Usage: "read the file back and report each tensor's error"},
 			&urfave.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
@@ -52,6 +53,7 @@ Examples:
   sdgo convert -o sd15-q8.gguf --type q8_0 sd15.safetensors
   sdgo convert -o sd15-q4.gguf --type q4_K --tensor-type vae=f16 --verify sd15/
   sdgo convert -o mine.gguf --vae better-vae.safetensors sd15.safetensors
+  sdgo convert -o styled.safetensors --lora style.safetensors:0.8 sd15.safetensors
   sdgo convert -o flux.gguf --type q4_0 --unet flux1-dev.safetensors --vae ae.safetensors --clip-l clip_l.safetensors --t5xxl t5xxl_fp16.safetensors`,
 	}
 }
@@ -84,6 +86,9 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 	defer m.Close()
 	for _, text := range m.Warnings {
 		p.log(f).Warn(text)
+	}
+	if err := bakeAdapters(ctx, p, f, m); err != nil {
+		return err
 	}
 	if dry {
 		return previewConvert(p, f, m, o)

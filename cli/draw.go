@@ -28,11 +28,11 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 		lastFlag:             formatFlags(),
 	}
 	maps.Copy(all, after)
-	model, parts := modelFlags(), partFlags()
+	model, parts, adapters := modelFlags(), partFlags(), adapterFlags()
 	if c == requests.Sample {
-		parts = parts[:1] // the autoencoder: there is no text
+		parts, adapters = parts[:1], nil // the autoencoder: there is no text, and no adapter of such models
 	}
-	return slices.Concat(model[:1], parts, requestFlags(c, all), all[lastFlag], model[1:],
+	return slices.Concat(model[:1], parts, adapters, requestFlags(c, all), all[lastFlag], model[1:],
 		[]urfave.Flag{
 			&urfave.BoolFlag{Name: "json", Usage: "report events as JSON lines on standard output"},
 			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"},

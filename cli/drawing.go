@@ -44,7 +44,7 @@ func (d *drawing) open(ctx context.Context, f *flags) (*networks, error) {
 	}
 	for i := range d.requests {
 		if err == nil {
-			err = n.attach(ctx, &d.requests[i], f.name("hires-upscaler"))
+			err = n.attach(ctx, &d.requests[i], f.name("hires-upscaler"), f.name("lora"))
 		}
 	}
 	if err != nil {

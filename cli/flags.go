@@ -75,7 +75,12 @@ func (f *flags) number(name string) float64 {
 func (f *flags) texts(name string) []string { return f.values.Value(name).([]string) }
 
 // text is any flag's value as text.
-func (f *flags) text(name string) string { return fmt.Sprint(f.values.Value(name)) }
+func (f *flags) text(name string) string {
+	if all, ok := f.values.Value(name).([]string); ok {
+		return strings.Join(all, ",")
+	}
+	return fmt.Sprint(f.values.Value(name))
+}
 
 // has reports whether the command knows a flag.
 func (f *flags) has(name string) bool { return f.command.flag(name) != nil }

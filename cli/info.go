@@ -27,9 +27,10 @@ func infoCommand() *command {
 	return &command{
 		name:     "info",
 		usage:    "says what a model is, or how a picture was made",
-		synopsis: "info [--tensors] [--json] FILE",
+		synopsis: "info [--tensors] [-m MODEL] [--json] FILE",
 		flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "tensors", Usage: "list every tensor"},
+			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` say whether a LoRA goes with this model"},
 			&urfave.BoolFlag{Name: "json", Usage: "as JSON"},
 		},
 		run: runInfo,
@@ -38,6 +39,7 @@ Examples:
   sdgo info sd15.safetensors
   sdgo info builtin:sdgo-emoji
   sdgo info --json out.webp
+  sdgo info -m sd15.safetensors style.safetensors
   sdgo txt2img -q -m sd15.safetensors -p "a fox" -o - | sdgo info -`,
 	}
 }
@@ -72,10 +74,14 @@ func showModel(p *program, f *flags, m *convert.Model, err error) error {
 		return err
 	}
 	defer m.Close()
-	if f.bool("json") {
-		return report.JSON(p.stdout, modelJSON(m, f.bool("tensors")), "  ")
+	adapter, err := adapterFacts(m, f.string("model"))
+	if err != nil {
+		return err
 	}
-	return writeModel(p.stdout, m, f.bool("tensors"))
+	if f.bool("json") {
+		return report.JSON(p.stdout, modelJSON(m, adapter, f.bool("tensors")), "  ")
+	}
+	return writeModel(p.stdout, m, adapter, f.bool("tensors"))
 }
 
 // maxLines bounds what is shown of the texts of a picture, without --json.

@@ -32,7 +32,7 @@ func typeList(types map[dtype.Type]int64) string {
 }
 
 // writeModel shows what a model is.
-func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
+func writeModel(w io.Writer, m *convert.Model, adapter *jsonAdapter, tensors bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\n", name, report.Printable(fmt.Sprintf(format, args...)))
@@ -59,9 +59,7 @@ func writeModel(w io.Writer, m *convert.Model, tensors bool) error {
 	for _, n := range convert.Networks(m) {
 		line(n.Name, "%s", n.Summary)
 	}
-	for _, p := range m.Properties {
-		line(strings.ReplaceAll(p.Name, "_", " "), "%d", p.Value)
-	}
+	adapter.lines(m, line)
 	for _, text := range m.Warnings {
 		line("warning", "%s", text)
 	}
@@ -135,6 +133,7 @@ type levels struct {
 
 type jsonContents struct {
 	Facts    map[string]int    `json:"facts,omitempty"` // of families without networks
+	Adapter  *jsonAdapter      `json:"adapter,omitempty"`
 	Ignored  []string          `json:"ignored,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"`
 	Metadata map[string]string `json:"metadata"`
@@ -177,10 +176,10 @@ type jsonTensor struct {
 	Shape []int64 `json:"shape"`
 }
 
-func modelJSON(m *convert.Model, tensors bool) jsonModel {
+func modelJSON(m *convert.Model, adapter *jsonAdapter, tensors bool) jsonModel {
 	out := jsonModel{networks: convert.Networks(m)}
 	out.jsonKind = jsonKind{m.Path, "model", m.Format, m.Family, m.Description, m.Prediction, m.NativeSize, m.Guidance, m.ZeroSNR, (*levels)(m.EDM), m.Schedule}
-	out.Warnings = m.Warnings
+	out.Warnings, out.Adapter = m.Warnings, adapter
 	out.Metadata = boundedMetadata(m.Metadata)
 	if out.Ignored = m.Ignored; len(out.Ignored) > maxIgnored {
 		out.Ignored = append(out.Ignored[:maxIgnored:maxIgnored], fmt.Sprintf("… (%d in all)", len(m.Ignored)))

@@ -22,7 +22,7 @@ import (
 )
 
 // notOfJobs are flags of the command line that no job may have, by their names in JSON.
-var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "json", "quiet"}
+var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "embedding_dir", "json", "quiet"}
 
 // notOfBatches are flags of the other commands that neither a batch nor its jobs have.
 var notOfBatches = []string{"prompts", "grid", "preview", "preview_every", "taesd_preview_only"}
@@ -80,6 +80,12 @@ func (m *jobMaker) job(line jobLine) (*job, error) {
 		}
 		if line.set(p.key) && line.file != standardInput && !filepath.IsAbs(*p.name) {
 			*p.name = filepath.Join(filepath.Dir(line.file), *p.name)
+		}
+	}
+	for i := range j.request.Adapters {
+		name := &j.request.Adapters[i].Name
+		if line.set("lora") && line.file != standardInput && isFileName(*name) && !filepath.IsAbs(*name) {
+			*name = filepath.Join(filepath.Dir(line.file), *name)
 		}
 	}
 	return j, j.setTarget(m.folder)
@@ -296,7 +302,7 @@ func (j *job) whole(ctx context.Context, n *networks, open opener) (sd.Request, 
 		return q, err
 	}
 	refiner, taesd := q.Refiner, q.TAESD
-	err := n.attach(ctx, &q, "hires_upscaler")
+	err := n.attach(ctx, &q, "hires_upscaler", "lora")
 	if refiner == "" { // it may be without one
 		q.Refiner = ""
 	}

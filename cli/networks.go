@@ -125,6 +125,7 @@ type networks struct {
 	esrgan  map[string]*sd.ESRGAN
 	options sd.Options // of TAESD and ESRGAN
 	typed   string     // the type that models' weights are converted to
+	folders adapterFolders
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
@@ -141,6 +142,9 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 }
 
 func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error) {
+	if n.folders, err = readFolders(f); err != nil {
+		return err
+	}
 	if n.model, err = n.openOwn(ctx, f, o); err != nil {
 		return err
 	}
@@ -182,8 +186,8 @@ func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Mod
 }
 
 // attach gives a request its networks: the refiner and the tiny autoencoder, and for
-// its passes those of ESRGAN files. flag is what named these.
-func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error {
+// its passes those of ESRGAN files, which hires named, and adapters, which lora did.
+func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string) error {
 	q.Refiner = ""
 	if n.refiner != nil {
 		q.Refiner = n.refiner.Name()
@@ -204,11 +208,11 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, flag string) error
 		}
 		u, err := n.upscaler(ctx, pass.Upscaler)
 		if err != nil {
-			return fmt.Errorf("%s %w", flag, err)
+			return fmt.Errorf("%s %w", hires, err)
 		}
 		q.Hires[i].Upscaler = u.Name()
 	}
-	return nil
+	return n.attachExtras(ctx, q, lora)
 }
 
 // stage opens a model that enlarges pictures, once. The name of an open one is as good
@@ -250,6 +254,7 @@ func (n *networks) upscaler(ctx context.Context, file string) (*sd.ESRGAN, error
 
 // close closes what is open.
 func (n *networks) close() {
+	n.closeAdapters()
 	for _, u := range n.esrgan {
 		u.Close()
 	}

@@ -24,6 +24,8 @@ func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urf
 	for _, f := range requests.FlagsFor(c) {
 		if f.Kind == requests.KindSwitch {
 			all = append(all, &urfave.BoolFlag{Name: f.Name, Usage: usageOf(f, c)})
+		} else if f.Name == "lora" { // several are as good as a list
+			all = append(all, &urfave.GenericFlag{Name: f.Name, Value: new(texts), Usage: usageOf(f, c)})
 		} else {
 			flag := &urfave.StringFlag{Name: f.Name, Usage: usageOf(f, c)} // package job reads the value
 			if f.Short != "" {

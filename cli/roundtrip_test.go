@@ -33,7 +33,8 @@ type roundTripGroup struct {
 	xl             bool
 	refiner, taesd string // by their names
 	esrgan         bool
-	class          bool // draws by class
+	class          bool     // draws by class
+	adapters       []string // by their names
 }
 
 func (d dice) maybe() bool { return d.IntN(2) == 0 }
@@ -93,6 +94,12 @@ func (d dice) request() sd.Request {
 	}
 	if d.group.class {
 		d.classed(&r)
+	}
+	if names := d.group.adapters; len(names) > 0 && d.maybe() {
+		r.Adapters = []sd.RequestAdapter{{Name: names[d.IntN(len(names))], Strength: d.optional(-1, 1)}}
+		if r.Adapters[0].Strength != nil {
+			r.Adapters[0].TextStrength = d.optional(-1, 1)
+		}
 	}
 	return r
 }
@@ -230,6 +237,9 @@ func TestPicturesAreJobs(t *testing.T) {
 			g.class, g.args[1] = true, absolute(t, pixelModels+"guided.safetensors")
 		default:
 			g.esrgan, g.args = true, append(g.args, "--hires-upscaler", absolute(t, enlarge2))
+		}
+		if name == "sd1" {
+			g.adapters, g.args = []string{"kohya", "norm"}, append(g.args, "--lora-dir", absolute(t, adapters))
 		}
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}

@@ -151,6 +151,7 @@ void Graph::build(const Architecture &arch, Weights &weights, Cpu *cpu, Profile 
     if (d.any()) {
         differentiate(arch, weights, d, outputs, choice.segments, capacity);
     } else {
+        ops_->adapt(key_.adapters);
         outputs_ = arch.forward(*ops_, inputs_, outputs);
     }
 }
@@ -165,6 +166,7 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
     }
     targets.weights.insert(d.weights.begin(), d.weights.end());
     Tape tape(*ops_, ctx_.get(), weights, capacity, targets, segments);
+    tape.adapt(key_.adapters);
     const Tensors all = arch.forward(tape, inputs_, outputs);
     std::vector<std::pair<Tensor, Tensor>> seeds;
     for (const std::string &name : d.seeds) {

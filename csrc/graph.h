@@ -13,7 +13,7 @@ namespace sdgo {
 struct GraphKey {
     Shapes inputs;
     std::vector<std::string> outputs;
-    std::vector<const void *> adapters{}; // which, in their order; their strengths are no part of a graph
+    Adapters adapters{}; // in their order; their strengths are no part of a graph
 
     bool operator==(const GraphKey &o) const {
         return inputs == o.inputs && outputs == o.outputs && adapters == o.adapters;
@@ -73,6 +73,14 @@ class Graph {
     // operations.
     double compute(Device &device, Stream *stream, const int32_t *cancel);
 
+    // The strengths of the adapters in the run that follows. What is cached depends on them.
+    void set_strengths(const std::vector<float> &strengths) {
+        if (strengths != strengths_) {
+            invalidate_cache();
+        }
+        strengths_ = strengths;
+    }
+
     const GraphKey &key() const { return key_; }
     Tensor input(const std::string &name) const { return inputs_.at(name); }
     Tensor output(const std::string &name) const { return outputs_.at(name); }
@@ -104,7 +112,8 @@ class Graph {
     ggml_gallocr_t cache_memory_ = nullptr;
     bool cache_valid_ = false; // it was computed from the inputs as they are
     bool allocated_ = false;
-    bool in_order_ = false;    // its nodes are in the order in which they were made
+    bool in_order_ = false; // its nodes are in the order in which they were made
+    std::vector<float> strengths_;
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to
     Tensors inputs_, outputs_;
 };

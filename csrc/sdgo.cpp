@@ -163,6 +163,27 @@ void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
     net->choose({choice->direct_conv, choice->flash_attention, choice->float32, choice->gradient_segments});
 }
 
+sdgo_adapter *sdgo_adapter_new(sdgo_net *net, const sdgo_change *changes, size_t n_changes, sdgo_error *err) {
+    sdgo_adapter *made = nullptr;
+    guarded(err, [&] {
+        std::vector<Change> all;
+        for (size_t i = 0; i < n_changes; i++) {
+            const sdgo_change &c = changes[i];
+            all.push_back({c.weight, ggml_type(c.element), c.whole, c.rank, c.down, c.mid, c.up, c.scale});
+        }
+        made = net->adapt(all).release();
+    });
+    return made;
+}
+
+void sdgo_adapter_free(sdgo_adapter *adapter) {
+    if (!adapter) {
+        return;
+    }
+    const DeviceLock lock(adapter->mutex);
+    delete adapter;
+}
+
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
                   size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
                   const int32_t *cancel, sdgo_error *err) {

@@ -148,7 +148,7 @@ void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice);
 // A tensor on a net's device, holding one output of one run.
 typedef struct sdgo_value sdgo_value;
 
-typedef enum { SDGO_F32 = 0, SDGO_I32 = 26 } sdgo_element;
+typedef enum { SDGO_F32 = 0, SDGO_F16 = 1, SDGO_I32 = 26 } sdgo_element;
 
 typedef struct {
     const char *name;
@@ -166,14 +166,35 @@ typedef struct {
     sdgo_value *value; // set by a run where data is NULL
 } sdgo_output;
 
-// A change to a net's weights that a run applies in addition to them (LoRA); the weights
-// themselves stay as they are bound. There is no way to make one yet: runs
-// take a list of them, which must be empty, and fail with SDGO_INVALID otherwise.
+// Changes to a net's weights that a run applies in addition to them (LoRA); the weights
+// themselves stay as they are bound.
 typedef struct sdgo_adapter sdgo_adapter;
+
+// A change of one weight. Arrays are contiguous, in PyTorch's order.
+//
+// With `whole`, its elements take the place of the weight's, a vector's as SDGO_F32.
+// Without it the layer adds up·diag(scale)·down to its product with the weight
+// [out, in]: down is [rank, in], up [out, rank]. Of a convolution's weight
+// [out, in, k, k] down is [rank, in, k, k], or [rank, in] if there is mid,
+// [rank, rank, k, k], between the two.
+typedef struct {
+    size_t weight;        // index of the weight
+    sdgo_element element; // SDGO_F32 or SDGO_F16: of whole, or of down, mid and up
+    const void *whole;
+    int64_t rank;
+    const void *down, *mid, *up;
+    const float *scale; // [rank]
+} sdgo_change;
+
+// Copies changes to the net's device. A weight may have several low-rank changes. The
+// adapter is for runs of this net; it may be freed while graphs of the net still use
+// it, from any thread, and before or after the net.
+sdgo_adapter *sdgo_adapter_new(sdgo_net *net, const sdgo_change *changes, size_t n_changes, sdgo_error *err);
+void sdgo_adapter_free(sdgo_adapter *adapter);
 
 typedef struct {
     const sdgo_adapter *adapter;
-    float strength; // a factor of what it adds
+    float strength; // a factor of what low-rank changes add
 } sdgo_adapter_use;
 
 // Runs the net with some adapters. The outputs asked for decide how much of it

@@ -57,13 +57,14 @@ GraphKey sdgo_net::key(const Request &r) const {
         k.outputs.push_back(r.outputs[i].name);
     }
     for (size_t i = 0; i < r.n_adapters; i++) {
-        k.adapters.push_back(r.adapters[i].adapter);
+        const sdgo_adapter *a = r.adapters[i].adapter;
+        if (!a || a->net != this) {
+            invalid("adapter %zu was not made for this net", i);
+        }
+        k.adapters.push_back(a->adapter);
     }
     if (k.outputs.empty()) {
         invalid("no output is asked for");
-    }
-    if (!k.adapters.empty()) {
-        invalid("adapters are not supported yet: their number must be 0, got %zu", k.adapters.size());
     }
     Shapes inputs;
     std::vector<std::string> outputs;
@@ -194,6 +195,7 @@ void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel
         }
         set_input(t, r.inputs[i]);
     }
+    set_strengths(r, g);
     const Stopwatch watch;
     double flop = 0;
     if (cpu_) {
@@ -214,6 +216,24 @@ void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel
     for (size_t i = 0; i < r.n_outputs; i++) {
         get_output(g, outputs[i]);
     }
+}
+
+std::unique_ptr<sdgo_adapter> sdgo_net::adapt(const std::vector<Change> &changes) const {
+    const DeviceLock lock(device_, nullptr);
+    auto a = std::make_unique<sdgo_adapter>();
+    a->adapter = std::make_shared<Adapter>(weights_, device_, changes);
+    a->net = this;
+    a->mutex = device_.mutex();
+    return a;
+}
+
+void sdgo_net::set_strengths(const Request &r, Graph &g) const {
+    std::vector<float> strengths;
+    for (size_t i = 0; i < r.n_adapters; i++) {
+        r.adapters[i].adapter->adapter->set_strength(r.adapters[i].strength);
+        strengths.push_back(r.adapters[i].strength);
+    }
+    g.set_strengths(strengths);
 }
 
 // Whether an input differs from what its tensor, in the CPU's memory, holds.

@@ -13,6 +13,12 @@ struct sdgo_value {
     sdgo::Shape shape;
 };
 
+struct sdgo_adapter {
+    std::shared_ptr<const sdgo::Adapter> adapter;
+    const sdgo_net *net = nullptr;     // whose weights it changes
+    std::timed_mutex *mutex = nullptr; // of the device
+};
+
 namespace sdgo {
 
 // What a run's graph depends on, as the C interface gives it.
@@ -40,6 +46,7 @@ struct sdgo_net {
     void run(const sdgo::Request &r, sdgo_output *outputs, const int32_t *cancel);
     uint64_t prepare(const sdgo::Request &r);
     uint64_t estimate(const sdgo::Request &r);
+    std::unique_ptr<sdgo_adapter> adapt(const std::vector<sdgo::Change> &changes) const;
     void trim() {
         const sdgo::DeviceLock lock(device_, nullptr);
         graphs_.clear();
@@ -54,6 +61,7 @@ struct sdgo_net {
     void upload(const sdgo::Progress &progress);
     sdgo::Graph nominal() const;
     sdgo::Graph &graph(const sdgo::GraphKey &key);
+    void set_strengths(const sdgo::Request &r, sdgo::Graph &g) const;
     static bool differs(sdgo::Tensor t, const sdgo_input &in);
     void set_input(sdgo::Tensor t, const sdgo_input &in) const;
     sdgo::Shape output_shape(const sdgo::Graph &g, const std::string &name, const int64_t *ne) const;

@@ -72,6 +72,11 @@ func Text(p request.Params, version string) string {
 			add(s)
 		}
 	}
+	for _, s := range []kv{{adapterHashesKey, hashesText(p.UsedAdapters)}, {wordHashesKey, hashesText(p.UsedWords)}} {
+		if s.value != "" {
+			add(s)
+		}
+	}
 	if looksNegative(p.Prompt) {
 		add(kv{promptLinesKey, strconv.Itoa(strings.Count(p.Prompt, "\n") + 1)})
 	}

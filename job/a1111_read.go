@@ -80,6 +80,14 @@ func ReadText(text string) (request.Params, []Unread, error) {
 			}
 		}
 	}
+	for _, s := range []struct {
+		key string
+		to  *[]request.Used
+	}{{adapterHashesKey, &d.params.UsedAdapters}, {wordHashesKey, &d.params.UsedWords}} {
+		if value, ok := d.take(s.key); ok {
+			*s.to = readHashes(value)
+		}
+	}
 	d.readPrompts()
 	for _, f := range fields {
 		switch {

@@ -112,8 +112,9 @@ func TestReadTextOfOtherPrograms(t *testing.T) {
 				"Hires upscaler: Latent (nearest-exact), Hires sampler: Euler a, Hires CFG Scale: 5, Lora hashes: \"a: 1234, b: 5678\", Version: v1.10.1",
 			request.Params{Model: "v1-5-pruned", ModelHash: "6ce0161689", Parts: request.Parts{VAE: "ft-mse.safetensors", VAEHash: "735e4c3a44"}, Request: request.Request{Prompt: "a fox, (red:1.2)\nin snow", NegativePrompt: "blurry: very, \"bad\"\nugly", Steps: 25,
 				Sampler: "dpm++2m", Schedule: "karras", Guidance: request.Float(7), Seed: 965400086, Width: 512, Height: 768, ClipSkip: 2, RNG: request.PhiloxRNG,
-				Hires: []request.HiresPass{{Scale: 2, Steps: 10, Strength: request.Float(0.55), Upscaler: "Latent (nearest-exact)", Sampler: "euler_a", Schedule: "karras", Guidance: request.Float(5)}}}},
-			[]Unread{{"Lora hashes", "a: 1234, b: 5678", ""}}},
+				Hires: []request.HiresPass{{Scale: 2, Steps: 10, Strength: request.Float(0.55), Upscaler: "Latent (nearest-exact)", Sampler: "euler_a", Schedule: "karras", Guidance: request.Float(5)}}},
+				UsedAdapters: []request.Used{{Name: "a", Hash: "1234"}, {Name: "b", Hash: "5678"}}},
+			nil},
 		{"AUTOMATIC1111, before schedules had a setting, resized",
 			"a fox\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1, Size: 512x768, Variation seed: 7, Variation seed strength: 0.3, Seed resize from: 512x512, " +
 				"Denoising strength: 0.7, Hires resize: 1024x0, Hires steps: 0, Hires upscaler: R-ESRGAN 4x+, ENSD: 31337, Tiling, RNG: CPU, Version: v1.5.2",

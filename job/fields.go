@@ -323,6 +323,12 @@ func table() []Field {
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepHiresInput }),
 		},
 
+		{
+			Path: "Adapters.Name", Also: []string{"Adapters.Strength", "Adapters.TextStrength"}, Flag: "lora", A1111: "LoRA", Arg: "FILE[:STRENGTH[:TEXT]],…", For: Texts,
+			Help: "adapters such as LoRAs, with their strengths for the denoiser and the text encoders", Default: "1, and the same for the text encoders",
+			of: adapters(),
+		},
+
 		// Models that enlarge what was drawn.
 		{
 			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample | Batch,

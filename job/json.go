@@ -165,6 +165,9 @@ func (f Field) apply(r *request.Request, raw json.RawMessage) error {
 		f.of.clear(r)
 		return nil
 	}
+	if f.Key == adaptersKey && raw[0] == '[' {
+		return applyAdapters(r, raw)
+	}
 	text, err := textOf(f.Kind, raw)
 	if f.List && raw[0] == '"' {
 		text, err = textOf(KindText, raw)

@@ -251,6 +251,11 @@ func (d dice) family(r *request.Request) {
 		}
 	}
 	r.AestheticScore, r.NegativeAestheticScore = d.optional(0, 10), d.optional(0, 10)
+	for range d.IntN(3) {
+		a := request.Adapter{Name: strings.TrimSpace(d.file()), Strength: request.Float(d.between(-request.MaxAdapterStrength, request.MaxAdapterStrength))}
+		a.TextStrength = d.optional(-request.MaxAdapterStrength, request.MaxAdapterStrength)
+		r.Adapters = append(r.Adapters, a)
+	}
 	if d.maybe() {
 		r.Refiner, r.RefinerAt = d.file(), d.optional(0, 1)
 	}

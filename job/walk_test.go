@@ -138,6 +138,8 @@ func valueOf(f Field) string {
 	switch {
 	case f.Path == "Guider":
 		return "cfg_rescale:phi=0.5"
+	case f.Path == "Adapters.Name":
+		return "style:0.5:0.25"
 	case f.Path == "SamplerOptions.order":
 		return "2"
 	case strings.HasSuffix(f.Path, "Seed"):
@@ -165,6 +167,7 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		seen := map[string]bool{}
 		note(seen, reflect.ValueOf(r), "")
 		delete(seen, "Hires")
+		delete(seen, "Adapters")
 		delete(seen, "Interpolate")
 		for _, m := range []string{"SamplerOptions", "GuiderOptions"} {
 			delete(seen, m)

@@ -16,9 +16,10 @@ type (
 
 // Benchmark runs each stage of drawing a picture once: one chunk of text, one step
 // with guidance (two latents, as a batch), one decode. The first call of a model also
-// loads its weights and builds its graphs; it is to be thrown away.
-func (m *Model) Benchmark(ctx context.Context, width, height int) ([]StageTiming, error) {
-	release, err := engine.Use(m.host())
+// loads its weights and builds its graphs; it is to be thrown away. The pictures are
+// drawn with adapters that are attached, if any are given.
+func (m *Model) Benchmark(ctx context.Context, width, height int, adapters ...RequestAdapter) ([]StageTiming, error) {
+	drawings, release, err := m.acquire([]Request{{Prompt: "a lighthouse at dusk", Width: width, Height: height, Adapters: adapters}})
 	if err != nil {
 		return nil, err
 	}
@@ -26,5 +27,5 @@ func (m *Model) Benchmark(ctx context.Context, width, height int) ([]StageTiming
 	if ctx == nil {
 		return nil, engine.ErrNilContext
 	}
-	return m.pipeline.Benchmark(ctx, width, height)
+	return m.pipeline.Benchmark(ctx, drawings[0])
 }

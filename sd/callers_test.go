@@ -192,7 +192,7 @@ func TestPhasesShareTexts(t *testing.T) {
 	conditions := func(r Request, steps pipeline.Steps) (all []pipeline.Conditions) {
 		d, err := m.resolved(r)
 		require.NoError(t, err)
-		phases, err := m.pipeline.Conditioner.Conditions(t.Context(), &d.Resolved, steps, pipeline.Needs{Cond: true, Uncond: true}, pipeline.Memo{})
+		phases, err := m.pipeline.Conditioner.Conditions(t.Context(), &d.Resolved, d.ExtrasOf(m.pipeline), steps, pipeline.Needs{Cond: true, Uncond: true}, pipeline.Memo{})
 		require.NoError(t, err)
 		for _, p := range phases {
 			all = append(all, p.Conditions())

@@ -113,6 +113,9 @@ func (m *Model) acquire(requests []Request) (drawings []pipeline.Drawing, releas
 	hosts := []*engine.Host{m.host()}
 	for _, r := range requests {
 		hosts = append(hosts, others.Hosts(r)...)
+		if err := others.CheckOpen(r); err != nil {
+			return nil, nil, err
+		}
 	}
 	if release, err = engine.Use(hosts...); err != nil {
 		return nil, nil, err

@@ -42,7 +42,7 @@ func conditionsOf(t *testing.T, m *Model, r Request) pipeline.Conditions {
 	t.Helper()
 	d, err := m.resolved(r)
 	require.NoError(t, err)
-	phases, err := m.pipeline.Conditioner.Conditions(t.Context(), &d.Resolved, pipeline.Steps{Until: MaxSteps}, pipeline.Needs{Cond: true, Uncond: true}, nil)
+	phases, err := m.pipeline.Conditioner.Conditions(t.Context(), &d.Resolved, d.ExtrasOf(m.pipeline), pipeline.Steps{Until: MaxSteps}, pipeline.Needs{Cond: true, Uncond: true}, nil)
 	require.NoError(t, err)
 	return phases[0].Conditions()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/pixel"
@@ -185,8 +186,32 @@ func OpenTAESD(path string, o Options) (*TAESD, error) {
 	return autoencoder.OpenTAESD(path, o.engine())
 }
 
+// Adapter is an open file of changes to a model's weights, such as a LoRA.
+type Adapter = adapter.Adapter
+
+// OpenAdapter opens a file of changes to weights: LoRA, LoCon, LoHa, LoKr, (IA)³, GLoRA,
+// OFT, BOFT, DoRA and plain differences, in the layouts of kohya's scripts, LyCORIS, PEFT,
+// the diffusers library, ComfyUI and cloneofsimo's lora.
+func OpenAdapter(path string) (*Adapter, error) { return adapter.Open(path) }
+
+// AdapterNames are the names of adapters in a prompt, as in <lora:name:0.8>.
+func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
+
+// AdapterAlias is the name that its trainer gave a file of an adapter, of which only the
+// header is read; "" if there is none.
+func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
+
+// Embedding is a textual inversion: a word for prompts with vectors of its own.
+type Embedding = adapter.Embedding
+
+// OpenEmbedding reads a textual inversion of AUTOMATIC1111, the diffusers library, kohya's
+// scripts or SDXL.
+func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbedding(path) }
+
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
-// [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], by their Name. They must
+// [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
+// *Adapter in [Request.Adapters] or the prompt, by their Name. An *Embedding is a word of
+// all prompts. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
@@ -211,8 +236,12 @@ func (m *Model) Attach(others ...Attachment) error {
 				return fmt.Errorf("%q is the name of a filter; a network's file must have another", o.Name())
 			}
 			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
+		case *Adapter:
+			a.Adapters, err = with(a.Adapters, o.Name(), o)
+		case *Embedding:
+			a.Words, err = with(a.Words, o.Name(), o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD or *ESRGAN, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter or *Embedding, got %T", o)
 		}
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ type (
 	Interpolation  = request.Interpolation
 	RNG            = request.RNG
 	MaskFill       = request.MaskFill
+	RequestAdapter = request.Adapter
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -49,6 +50,9 @@ const (
 	MaxSide  = request.MaxSide // pixels
 	MaxCount = request.MaxCount
 	MaxHires = request.MaxHires
+
+	MaxAdapters        = request.MaxAdapters
+	MaxAdapterStrength = request.MaxAdapterStrength
 )
 
 // The stages of an [Event], in their order.

@@ -188,7 +188,7 @@ func TestFailuresTogether(t *testing.T) {
 
 	err = m.GenerateAll(context.Background(), []Request{request(""), {Width: 7, Prompt: "<lora:none:1>"}}, nil)
 	require.ErrorContains(t, err, "request 2: Width: must be a multiple of 8 from 8 to 8192, got 7")
-	require.ErrorContains(t, err, "Prompt: <lora:none>")
+	require.ErrorContains(t, err, "Prompt: \"none\": no adapter is attached")
 	require.NoError(t, m.Check(request("")))
 	require.ErrorContains(t, m.Check(Request{Steps: -1}), "Steps")
 	require.ErrorContains(t, m.Check(Request{Prompt: "(a:1.2.3)"}), "Prompt")

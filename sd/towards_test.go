@@ -55,7 +55,7 @@ func TestTowardsProblems(t *testing.T) {
 		"Interpolate: needs a Prompt or a Seed":   {},
 		"Interpolate.Seed: must be 0 to":          {Seed: &seed},
 		"Interpolate.Prompt: prompt: weight ":     {Prompt: &weight},
-		"Interpolate.Prompt: <lora:x>: extra ":    {Prompt: &tag},
+		"Interpolate.Prompt: <lora:x:1>: extra ":  {Prompt: &tag},
 	} {
 		_, err := m.Generate(context.Background(), Request{Width: 8, Height: 8, Steps: 1, Interpolate: &towards})
 		var e *RequestError

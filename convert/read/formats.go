@@ -13,8 +13,16 @@ import (
 )
 
 // readBytes adds a file's tensors to the model.
-func readBytes(m *model.Model, data []byte) (err error) {
-	var all []model.Stored
+func readBytes(m *model.Model, data []byte) error {
+	all, err := storedBytes(m, data)
+	if err != nil {
+		return err
+	}
+	return addFile(m, all)
+}
+
+// storedBytes reads a file's tensors, and its metadata into the model.
+func storedBytes(m *model.Model, data []byte) (all []model.Stored, err error) {
 	metadata := map[string]string{}
 	switch {
 	case gguf.Looks(data):
@@ -29,10 +37,10 @@ func readBytes(m *model.Model, data []byte) (err error) {
 		all, err = readSafetensors(data, metadata)
 	}
 	if err != nil {
-		return explained(m.Path, data, err)
+		return nil, explained(m.Path, data, err)
 	}
 	m.Metadata = metadata
-	return addFile(m, all)
+	return all, nil
 }
 
 // noType is the type of elements that are no weights. It is not Valid.

@@ -140,3 +140,36 @@ func putInOrder(m *model.Model, budget int64) error {
 	}
 	return nil
 }
+
+// Stored opens a file of tensors of any kind and returns them under the file's own names,
+// whatever they are. The model, to be closed, has the file and its metadata, and no
+// tensors.
+func Stored(path string) (_ *model.Model, all []model.Stored, err error) {
+	defer model.Recovered(path, &err)
+	m := &model.Model{Path: path}
+	all, err = func() ([]model.Stored, error) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, model.WithoutPath(err)
+		}
+		if info.IsDir() {
+			return nil, fmt.Errorf("it must be a file, got a folder")
+		}
+		if err := unfinished(path); err != nil {
+			return nil, err
+		}
+		data, err := mapFile(m, path)
+		if err != nil {
+			return nil, err
+		}
+		return storedBytes(m, data)
+	}()
+	if changed := m.Intact(); changed != nil {
+		err = changed
+	}
+	if err != nil {
+		m.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, all, nil
+}

@@ -58,23 +58,31 @@ Tensor sum_tokens(Tape &t, Tensor x) {
     return shaped(t, ggml_sum_rows(t.context(), swapped(t, x)), x->ne[0], x->ne[2]);
 }
 
-// dW of y = x·Wᵀ, [in, out], from all rows of x and dy.
-Tensor matrix_gradient(Tape &t, Tensor x, Tensor dy) {
-    return t.ops().product(swapped(t, rows(t, dy)), swapped(t, rows(t, x)));
+// x·wᵀ by a matrix that is computed, [in, out].
+Tensor times(Tape &t, Tensor x, Tensor w) {
+    return t.ops().product(x, {w, nullptr}, {w->ne[1], false}, nullptr);
 }
 
-void derive_linear(Tape &t, const std::string &name, const Linear &l, Tensor input, Tensor x, Tensor dy) {
-    const Shape shape = l.shape.empty() ? Shape{l.out, x->ne[0]} : l.shape;
-    if (t.wants(input)) {
-        Tensor w = shaped(t, t.weight32(name + ".weight", shape), x->ne[0], l.out);
-        t.give(input, t.ops().product(dy, swapped(t, w)));
+// dW of y = x·Wᵀ, [in, out], from all rows of x and dy.
+Tensor matrix_gradient(Tape &t, Tensor x, Tensor dy) {
+    return times(t, swapped(t, rows(t, dy)), swapped(t, rows(t, x)));
+}
+
+// Inputs: x, the weight, the bias, what is added before and after the activation.
+void derive_linear(Tape &t, const Recorded &r, const Inputs &in, Tensor dy) {
+    const int64_t width = in[0]->ne[0], out = dy->ne[0];
+    if (t.wants(r.inputs[0])) {
+        Tensor w = shaped(t, t.float32(in[1]), width, out);
+        t.give(r.inputs[0], times(t, dy, swapped(t, w)));
     }
-    if (t.wants(name + ".weight")) {
-        t.give(name + ".weight", matrix_gradient(t, x, dy));
+    if (t.wants(r.inputs[1])) {
+        t.give(r.inputs[1], matrix_gradient(t, in[0], dy));
     }
-    if (l.bias && t.wants(name + ".bias")) {
-        t.give(name + ".bias", sum_rows(t, dy));
+    if (t.wants(r.inputs[2])) {
+        t.give(r.inputs[2], sum_rows(t, dy));
     }
+    t.give(r.inputs[3], dy);
+    t.give(r.inputs[4], dy);
 }
 
 // The derivative of layer, group and RMS normalisation by what comes in, for rows of x
@@ -177,24 +185,23 @@ Tensor kernel_gradient(Tape &t, Tensor w, Tensor x, Tensor dy, const Conv &c) {
     return matrix_gradient(t, columns, dy);
 }
 
-void derive_conv(Tape &t, const std::string &name, const Conv &c, const Recorded &r, const Inputs &in,
-                 Tensor dy) {
+// Inputs: the image, what is added to channels and to the image, the weight, the bias.
+void derive_conv(Tape &t, const Conv &c, const Recorded &r, const Inputs &in, Tensor dy) {
     Ops &ops = t.ops();
     Tensor tokens = ops.tokens(dy), input = r.inputs[0], x = in[0];
     t.give(r.inputs[2], dy);
     if (t.wants(r.inputs[1])) {
         t.give(r.inputs[1], sum_tokens(t, tokens));
     }
-    if (c.bias && t.wants(name + ".bias")) {
-        t.give(name + ".bias", sum_rows(t, tokens));
+    if (t.wants(r.inputs[4])) {
+        t.give(r.inputs[4], sum_rows(t, tokens));
     }
-    const bool kernels = t.wants(name + ".weight");
-    if (!kernels && !t.wants(input)) {
+    if (!t.wants(r.inputs[3]) && !t.wants(input)) {
         return;
     }
-    Tensor w = t.weight32(name + ".weight", {c.out, ops.channels(x), c.kernel, c.kernel});
-    if (kernels) {
-        t.give(name + ".weight", kernel_gradient(t, w, upsampled(t, ops.image_out(x), c), tokens, c));
+    Tensor w = t.float32(in[3]);
+    if (t.wants(r.inputs[3])) {
+        t.give(r.inputs[3], kernel_gradient(t, w, upsampled(t, ops.image_out(x), c), tokens, c));
     }
     if (!t.wants(input)) {
         return;
@@ -203,7 +210,7 @@ void derive_conv(Tape &t, const std::string &name, const Conv &c, const Recorded
         const int64_t width = ops.width(x), height = ops.height(x);
         dy = ops.image_in(spread(t, ops.image_out(dy), c.pad_end, width, height));
     }
-    Tensor dx = ops.convolve(dy, turned(t, w));
+    Tensor dx = ops.convolution(dy, {turned(t, w), nullptr}, {ops.channels(x), c.kernel, 1, false});
     if (c.up_width > 0) {
         dx = ops.image_in(derive_upsampled(t, ops.image_out(dx), ops.width(x), ops.height(x)));
     }
@@ -318,16 +325,16 @@ Tensor fuse(Tape &t, const Heads &h, int heads, Fused order) {
 
 } // namespace
 
-Tensor Tape::conv2d(Tensor x, const std::string &name, const Conv &c) {
-    return record({{x, c.add_channels, c.add},
-                   {name + ".weight", name + ".bias"},
+Tensor Tape::convolution(Tensor x, const Layer &layer, const Conv &c) {
+    return record({{x, c.add_channels, c.add, layer.weight, layer.bias},
+                   {},
                    [=](Ops &ops, const Inputs &in) {
                        Conv k = c;
                        k.add_channels = in[1], k.add = in[2];
-                       return ops.conv2d(in[0], name, k);
+                       return ops.convolution(in[0], {in[3], in[4]}, k);
                    },
                    [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                       derive_conv(t, name, c, r, in, dy);
+                       derive_conv(t, c, r, in, dy);
                    }});
 }
 
@@ -361,21 +368,26 @@ Tensor Tape::resample(Tensor x, Sampling how, float gain) {
 }
 
 // The product by itself, then the activation, then the sum.
-Tensor Tape::linear(Tensor x, const std::string &name, const Linear &l) {
+Tensor Tape::product(Tensor x, const Layer &layer, const Linear &l, Tensor before) {
     Linear plain = l;
-    plain.act = Act::none, plain.add = nullptr;
-    Tensor y = record({{x},
-                       {name + ".weight", name + ".bias"},
-                       [=](Ops &ops, const Inputs &in) { return ops.linear(in[0], name, plain); },
-                       [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                           derive_linear(t, name, plain, r.inputs[0], in[0], dy);
+    plain.act = Act::none;
+    plain.add = l.act == Act::none ? l.add : nullptr;
+    Tensor y = record({{x, layer.weight, layer.bias, before, plain.add},
+                       {},
+                       [=](Ops &ops, const Inputs &in) {
+                           Linear k = plain;
+                           k.add = in[4];
+                           return ops.product(in[0], {in[1], in[2]}, k, in[3]);
+                       },
+                       [](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                           derive_linear(t, r, in, dy);
                        }});
     y = activate(y, l.act);
-    return l.add ? add(y, l.add) : y;
+    return l.add && !plain.add ? add(y, l.add) : y;
 }
 
-Tensor Tape::geglu(Tensor x, const std::string &name, int64_t out) {
-    Tensor y = linear(x, name, {2 * out});
+Tensor Tape::gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) {
+    Tensor y = product(x, layer, {2 * out}, before);
     return ggml_mul(ctx_, activate(chunk(y, 1, 2), Act::gelu), chunk(y, 0, 2));
 }
 

@@ -127,7 +127,10 @@ Tensor Tape::sum(Tensor a, Tensor b) {
 }
 
 Tensor Tape::weight32(const std::string &name, const Shape &shape) {
-    Tensor w = weight(name, shape);
+    return float32(weight(name, shape));
+}
+
+Tensor Tape::float32(Tensor w) {
     return w->type == GGML_TYPE_F32 ? w : ggml_cast(ctx_, w, GGML_TYPE_F32);
 }
 

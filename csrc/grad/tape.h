@@ -67,6 +67,7 @@ class Tape : public Ops {
     void give(const std::string &weight, Tensor g);
     // A weight, converted to float32 where it is another type.
     Tensor weight32(const std::string &name, const Shape &shape);
+    Tensor float32(Tensor w);
     // What to read the value of a tensor of the forward pass from.
     Tensor value(Tensor t);
 
@@ -76,17 +77,16 @@ class Tape : public Ops {
     int64_t width(Tensor image) const override { return ops_.width(image); }
     int64_t height(Tensor image) const override { return ops_.height(image); }
     int64_t channels(Tensor image) const override { return ops_.channels(image); }
-    Tensor conv2d(Tensor image, const std::string &name, const Conv &c) override;
-    Tensor convolve(Tensor image, Tensor kernels) override { return ops_.convolve(image, kernels); }
+    Tensor convolution(Tensor image, const Layer &layer, const Conv &c) override;
+    Tensor product(Tensor x, const Layer &layer, const Linear &l, Tensor before) override;
+    Tensor gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) override;
+    Tensor scale_channels(Tensor x, Tensor factors) override { return ops_.scale_channels(x, factors); }
     Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) override;
     Tensor concat(Tensor a, Tensor b) override { return ops_.concat(a, b); }
     Tensor resample(Tensor image, Sampling how, float gain) override;
     Tensor tokens(Tensor image) override { return ops_.tokens(image); }
     Tensor prelu(Tensor image, const std::string &name) override { return ops_.prelu(image, name); }
     Tensor image(Tensor tokens, int64_t w, int64_t h) override { return ops_.image(tokens, w, h); }
-    Tensor linear(Tensor x, const std::string &name, const Linear &l) override;
-    Tensor product(Tensor x, Tensor w) override { return ops_.product(x, w); }
-    Tensor geglu(Tensor x, const std::string &name, int64_t out) override;
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override;
     Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override;
     Tensor unit_norm(Tensor x, int heads) override;

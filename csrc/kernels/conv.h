@@ -66,6 +66,8 @@ inline Plan plan(const Linear &l) {
     g.bias = l.bias;
     g.act = l.act;
     g.geglu = l.geglu;
+    g.before = l.before;
+    g.before_stride = l.geglu ? 2 * l.out : l.out;
     g.residual = l.residual;
     g.residual_stride = l.residual_stride ? l.residual_stride : l.out;
     g.y = l.y;

@@ -37,6 +37,8 @@ struct Gemm {
     bool geglu = false;
     const float *channel_add = nullptr;
     int64_t channel_add_stride = 0, rows_per_image = 1, first_row = 0;
+    const float *before = nullptr; // added before the activation; with GEGLU to the gates, too
+    int64_t before_stride = 0;
     const float *residual = nullptr;
     int64_t residual_stride = 0;
     float *y = nullptr;
@@ -182,6 +184,7 @@ inline void finish_row(const Gemm &g, int64_t m, int64_t column, int64_t n, cons
     const float *residual = g.residual ? g.residual + row * g.residual_stride + column : nullptr;
     const float *add =
         g.channel_add ? g.channel_add + row / g.rows_per_image * g.channel_add_stride + column : nullptr;
+    const float *before = g.before ? g.before + row * g.before_stride + column : nullptr;
     for (int64_t i = 0; i < n; i += W) {
         const bool whole = i + W <= n;
         const auto read = [&](const float *p) { return whole ? load(p + i) : load(p + i, n - i); };
@@ -189,7 +192,18 @@ inline void finish_row(const Gemm &g, int64_t m, int64_t column, int64_t n, cons
         if (add) {
             x = x + read(add);
         }
-        x = g.geglu ? x * gelu(load(sums + gates + i) + load(bias + gates + i)) : activate(x, g.act);
+        if (before) {
+            x = x + read(before);
+        }
+        if (g.geglu) {
+            V gate = load(sums + gates + i) + load(bias + gates + i);
+            if (before) {
+                gate = gate + read(before + g.out);
+            }
+            x = x * gelu(gate);
+        } else {
+            x = activate(x, g.act);
+        }
         if (residual) {
             x = x + read(residual);
         }

@@ -73,9 +73,10 @@ struct Team {
     bool cancelled() const { return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0; }
 };
 
-// y[m][n] = act(Σ_k x[m][k]·w[n][k] + bias[n]) + residual[m][n]
-// With geglu, w has 2·out rows, values above gates:
-// y[m][n] = (x·w[n] + bias[n]) · gelu(x·w[out+n] + bias[out+n]) + residual[m][n]
+// y[m][n] = act(Σ_k x[m][k]·w[n][k] + bias[n] + before[m][n]) + residual[m][n]
+// With geglu, w has 2·out rows, values above gates, and before as many columns:
+// y[m][n] = (x·w[n] + bias[n] + before[m][n]) · gelu(x·w[out+n] + bias[out+n] + before[m][out+n])
+//           + residual[m][n]
 struct Linear {
     const float *x = nullptr; // [rows][in]
     int64_t x_stride = 0;     // floats from one row to the next; 0: in
@@ -86,6 +87,7 @@ struct Linear {
     Vector bias;
     Act act = Act::none;
     bool geglu = false;
+    const float *before = nullptr; // [rows][out], with geglu [rows][2·out]
     const float *residual = nullptr;
     int64_t residual_stride = 0; // 0: out
     float *y = nullptr;          // may be residual, not x

@@ -3,7 +3,10 @@
 //
 // Hyperparameters: vocabulary, width, heads, layers, ffn, context_length,
 // activation (0 quick GELU, 1 GELU), eps.
-// Input: tokens, whole numbers [N, context_length].
+// Input: tokens, whole numbers [N, context_length]. With the optional inputs keep, [N,
+// context_length], and vectors, [N, context_length, width], a token's embedding is
+// multiplied by its number of keep, 1 or 0, and its row of vectors is added: textual
+// inversion (Gal et al. 2022, arXiv:2208.01618).
 // Outputs: hidden.K for K = 1 … layers, the state after K layers, through the
 // final layer norm, [N, context_length, width]. "Clip skip s" is hidden.(layers+1-s).
 // state.K is the same without the norm, as SDXL takes it.
@@ -31,15 +34,23 @@ class ClipText : public Architecture {
     std::vector<std::string> nominal_outputs() const override {
         return {"hidden." + std::to_string(layers_)};
     }
-    bool is_integer(const std::string &) const override { return true; }
+    bool is_integer(const std::string &input) const override { return input == "tokens"; }
     Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const override {
         return unfold(ne, 3);
     }
     int64_t vocabulary() const override { return vocabulary_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs("clip_text", inputs, {{"tokens"}});
-        expect_shape("clip_text", "tokens", inputs.at("tokens"), {"N", length_});
+        expect_inputs("clip_text", inputs, {{"tokens"}, {"keep", "vectors"}});
+        const Shape &tokens = inputs.at("tokens");
+        expect_shape("clip_text", "tokens", tokens, {"N", length_});
+        if (inputs.count("keep") != inputs.count("vectors")) {
+            invalid("clip_text: keep and vectors go together");
+        }
+        if (inputs.count("keep")) {
+            expect_shape("clip_text", "keep", inputs.at("keep"), {tokens[0], length_});
+            expect_shape("clip_text", "vectors", inputs.at("vectors"), {tokens[0], length_, width_});
+        }
         for (const std::string &name : outputs) {
             depth(name);
         }
@@ -48,6 +59,9 @@ class ClipText : public Architecture {
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &outputs) const override {
         Tensor x = ops.embedding(inputs.at("tokens"), "text_model.embeddings.token_embedding.weight",
                                  vocabulary_, width_);
+        if (inputs.count("keep")) {
+            x = ops.add(ops.scale_tokens(x, inputs.at("keep")), inputs.at("vectors"));
+        }
         x = ops.positions(x, "text_model.embeddings.position_embedding.weight", length_);
 
         int deepest = 0;

@@ -83,10 +83,9 @@ class CpuOps : public Ops {
     int64_t height(Tensor image) const override { return image->ne[2]; }
     int64_t channels(Tensor image) const override { return image->ne[0]; }
 
-    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
+    Tensor convolution(Tensor x, const Layer &layer, const Conv &c) override {
         const int64_t in = x->ne[0];
-        Tensor w = weight(name + ".weight", {c.out, in, c.kernel, c.kernel});
-        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+        Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const auto arguments = [=](Tensor dst) {
             kernels::Conv2d k;
@@ -109,19 +108,6 @@ class CpuOps : public Ops {
             2.0 * double(width * height * x->ne[3] * c.out) * double(in * c.kernel * c.kernel);
         return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
                     {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
-    }
-
-    Tensor convolve(Tensor x, Tensor w) override {
-        const int64_t in = x->ne[0], out = w->ne[3], kernel = w->ne[0];
-        const double flop = 2.0 * double(ggml_nelements(w)) * double(x->ne[1] * x->ne[2] * x->ne[3]);
-        return node("convolve", flop, {out, x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
-            kernels::Conv2d k;
-            k.x = data(x), k.c1 = in, k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = out;
-            k.kernel = int(kernel);
-            k.weight = matrix(w, in * kernel * kernel);
-            k.y = dst ? data(dst) : nullptr;
-            return k;
-        });
     }
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
@@ -194,24 +180,13 @@ class CpuOps : public Ops {
         return ggml_reshape_4d(ctx_, x, x->ne[0], width, height, x->ne[2]);
     }
 
-    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
-        return gemm(x, name, l, false);
+    Tensor product(Tensor x, const Layer &layer, const Linear &l, Tensor before) override {
+        return gemm(x, layer, l, false, before);
     }
-    Tensor product(Tensor x, Tensor w) override {
-        const int64_t in = w->ne[0], out = w->ne[1], rows = ggml_nelements(x) / in;
-        const double flop = 2.0 * double(rows * in) * double(out);
-        return node("product", flop, {out, x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
-            kernels::Linear k;
-            k.x = data(x), k.rows = rows, k.in = in, k.out = out;
-            k.w = matrix(w, in);
-            k.y = dst ? data(dst) : nullptr;
-            return k;
-        });
+    Tensor gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) override {
+        return gemm(x, layer, {out}, true, before);
     }
-
-    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
-        return gemm(x, name, {out}, true);
-    }
+    Tensor scale_channels(Tensor x, Tensor factors) override { return ggml_mul(ctx_, x, factors); }
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {
         Tensor w = name.empty() ? nullptr : weight(name + ".weight", {x->ne[0]});
@@ -384,15 +359,13 @@ class CpuOps : public Ops {
                               int(sources.size()), compute, 1, &jobs_.back());
     }
 
-    Tensor gemm(Tensor x, const std::string &name, const Linear &l, bool geglu) {
+    Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
         const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
-        const Shape shape = l.shape.empty() ? Shape{geglu ? 2 * l.out : l.out, in} : l.shape;
-        Tensor w = weight(name + ".weight", shape);
-        Tensor b = l.bias ? weight(name + ".bias", {geglu ? 2 * l.out : l.out}) : nullptr;
+        Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
-        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]}, {from.x, from.stats, w, b, l.add},
-                    [=](Tensor dst) {
+        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
+                    {from.x, from.stats, w, b, l.add, before}, [=](Tensor dst) {
                         kernels::Linear k;
                         k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
                         k.norm = norm(from);
@@ -401,6 +374,7 @@ class CpuOps : public Ops {
                         k.bias = vector(b);
                         k.act = act_of(l.act);
                         k.geglu = geglu;
+                        k.before = before ? data(before) : nullptr;
                         k.residual = l.add ? data(l.add) : nullptr;
                         k.y = dst ? data(dst) : nullptr;
                         return k;

@@ -20,9 +20,8 @@ class GgmlOps : public Ops {
     int64_t height(Tensor image) const override { return image->ne[1]; }
     int64_t channels(Tensor image) const override { return image->ne[2]; }
 
-    Tensor conv2d(Tensor x, const std::string &name, const Conv &c) override {
-        Tensor w = weight(name + ".weight", {c.out, x->ne[2], c.kernel, c.kernel});
-        Tensor b = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+    Tensor convolution(Tensor x, const Layer &layer, const Conv &c) override {
+        Tensor w = layer.weight, b = layer.bias;
         if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16) {
             w = ggml_cast(ctx_, w, GGML_TYPE_F32); // the operator takes these two types
         }
@@ -45,13 +44,6 @@ class GgmlOps : public Ops {
             x = ggml_add(ctx_, x, ggml_reshape_4d(ctx_, c.add_channels, 1, 1, c.out, c.add_channels->ne[1]));
         }
         return c.add ? ggml_add(ctx_, x, c.add) : x;
-    }
-
-    Tensor convolve(Tensor x, Tensor w) override {
-        const int pad = int(w->ne[0]) / 2;
-        count(2.0 * double(ggml_nelements(w)) * double(x->ne[0] * x->ne[1] * x->ne[3]));
-        return choice_.direct_conv ? ggml_conv_2d_direct(ctx_, w, x, 1, 1, pad, pad, 1, 1)
-                                   : convolve(w, x, 1, pad);
     }
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
@@ -111,32 +103,31 @@ class GgmlOps : public Ops {
         return ggml_cont(ctx_, ggml_permute(ctx_, x, 2, 0, 1, 3)); // [W, H, C, N]
     }
 
-    Tensor linear(Tensor x, const std::string &name, const Linear &l) override {
+    Tensor product(Tensor x, const Layer &layer, const Linear &l, Tensor before) override {
         const int64_t in = x->ne[0];
-        Tensor w = weight(name + ".weight", l.shape.empty() ? Shape{l.out, in} : l.shape);
-        if (!l.shape.empty()) {
-            w = ggml_reshape_2d(ctx_, w, in, l.out);
-        }
-        x = multiply(w, x);
+        const bool matrix = layer.weight->ne[0] == in; // and not a convolution's
+        x = multiply(matrix ? layer.weight : ggml_reshape_2d(ctx_, layer.weight, in, l.out), x);
         count(2.0 * double(ggml_nelements(x)) * double(in));
-        if (l.bias) {
-            x = ggml_add(ctx_, x, weight(name + ".bias", {l.out}));
+        if (layer.bias) {
+            x = ggml_add(ctx_, x, layer.bias);
+        }
+        if (before) {
+            x = ggml_add(ctx_, x, before);
         }
         x = activate(x, l.act);
         return l.add ? ggml_add(ctx_, x, l.add) : x;
     }
 
-    Tensor product(Tensor x, Tensor w) override {
-        count(2.0 * double(ggml_nelements(x)) * double(w->ne[1]));
-        return multiply(w, x);
-    }
-
-    Tensor geglu(Tensor x, const std::string &name, int64_t out) override {
-        x = linear(x, name, {2 * out});
+    Tensor gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) override {
+        x = product(x, layer, {2 * out}, before);
         Tensor value = ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], 0);
         Tensor gate =
             ggml_view_3d(ctx_, x, out, x->ne[1], x->ne[2], x->nb[1], x->nb[2], size_t(out) * x->nb[0]);
         return ggml_mul(ctx_, ggml_gelu_erf(ctx_, ggml_cont(ctx_, gate)), value);
+    }
+
+    Tensor scale_channels(Tensor x, Tensor factors) override {
+        return ggml_mul(ctx_, x, ggml_reshape_4d(ctx_, factors, 1, 1, x->ne[2], 1));
     }
 
     Tensor layer_norm(Tensor x, const std::string &name, float eps) override {

@@ -27,6 +27,9 @@ void Ops::expect_room() const {
 Tensor Ops::weight(const std::string &name, const Shape &shape) {
     expect_room();
     const size_t index = weights_.require(name, shape);
+    if (Tensor t = whole(name)) {
+        return t;
+    }
     if (Tensor bound = weights_.sealed() ? weights_.tensor(index) : nullptr) {
         return bound;
     }
@@ -38,6 +41,79 @@ Tensor Ops::weight(const std::string &name, const Shape &shape) {
     t->data = weights_.sealed() ? kUnallocated : nullptr;
     placeholders_++;
     return t;
+}
+
+template <class F> void Ops::each_low_rank(const std::string &weight, F f) const {
+    for (const auto &adapter : adapters_) {
+        for (const LowRank &low : adapter->low_rank(weight)) {
+            f(low);
+        }
+    }
+}
+
+Tensor Ops::whole(const std::string &weight) const {
+    Tensor found = nullptr;
+    for (const auto &adapter : adapters_) {
+        if (Tensor t = adapter->whole(weight)) {
+            if (found) {
+                invalid("two adapters replace weight %s", weight.c_str());
+            }
+            found = t;
+        }
+    }
+    return found;
+}
+
+// The last factor adds to the sum what the one before has, so no sum has an operator of
+// its own.
+Tensor Ops::conv2d(Tensor x, const std::string &name, const Conv &c) {
+    const std::string kernel = name + ".weight";
+    Layer layer{weight(kernel, {c.out, channels(x), c.kernel, c.kernel}), nullptr};
+    layer.bias = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+    Conv last = c;
+    each_low_rank(kernel, [&](const LowRank &low) {
+        expect_room();
+        Conv strided = c; // what has the layer's kernel
+        strided.out = low.rank(), strided.bias = false;
+        strided.add_channels = strided.add = nullptr;
+        Tensor h = x;
+        if (low.mid) {
+            h = convolution(h, {low.down, nullptr}, {low.rank(), 1, 1, false});
+        }
+        h = convolution(h, {low.mid ? low.mid : low.down, nullptr}, strided);
+        Conv up{c.out, 1, 1, false};
+        up.add = last.add;
+        last.add = convolution(scale_channels(h, low.scale), {low.up, nullptr}, up);
+    });
+    return convolution(x, layer, last);
+}
+
+Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add) {
+    each_low_rank(name + ".weight", [&](const LowRank &low) {
+        expect_room();
+        Linear down{low.rank(), false}, up{low.up->ne[1], false};
+        down.vectors = up.vectors = l.vectors;
+        up.add = add;
+        Tensor h = product(x, {low.down, nullptr}, down, nullptr);
+        add = product(ggml_mul(ctx_, h, low.scale), {low.up, nullptr}, up, nullptr);
+    });
+    return add;
+}
+
+Tensor Ops::linear(Tensor x, const std::string &name, const Linear &l) {
+    Layer layer{weight(name + ".weight", l.shape.empty() ? Shape{l.out, x->ne[0]} : l.shape), nullptr};
+    layer.bias = l.bias ? weight(name + ".bias", {l.out}) : nullptr;
+    if (l.act != Act::none) {
+        return product(x, layer, l, low_rank(x, name, l, nullptr));
+    }
+    Linear last = l;
+    last.add = low_rank(x, name, l, l.add);
+    return product(x, layer, last, nullptr);
+}
+
+Tensor Ops::geglu(Tensor x, const std::string &name, int64_t out) {
+    const Layer layer{weight(name + ".weight", {2 * out, x->ne[0]}), weight(name + ".bias", {2 * out})};
+    return gated_product(x, layer, out, low_rank(x, name, {2 * out}, nullptr));
 }
 
 void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images) {
@@ -208,6 +284,10 @@ Tensor Ops::scale(Tensor x, float factor) {
 
 Tensor Ops::leaky_relu(Tensor x, float slope) {
     return ggml_leaky_relu(ctx_, x, slope, false);
+}
+
+Tensor Ops::scale_tokens(Tensor x, Tensor factors) {
+    return ggml_mul(ctx_, x, ggml_reshape_3d(ctx_, factors, 1, x->ne[1], x->ne[2]));
 }
 
 Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {

@@ -12,6 +12,7 @@
 
 #include "core/profile.h"
 #include "core/weights.h"
+#include "ops/adapter.h"
 #include "ops/tuning.h"
 
 #include <functional>
@@ -95,10 +96,7 @@ class Ops {
     virtual int64_t width(Tensor image) const = 0;
     virtual int64_t height(Tensor image) const = 0;
     virtual int64_t channels(Tensor image) const = 0;
-    virtual Tensor conv2d(Tensor image, const std::string &name, const Conv &c) = 0;
-    // A convolution of stride 1 by kernels that are computed, ne = [K, K, in, out] of
-    // float32, without bias; padded to keep the size.
-    virtual Tensor convolve(Tensor image, Tensor kernels) = 0;
+    Tensor conv2d(Tensor image, const std::string &name, const Conv &c);
     virtual Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) = 0;
     virtual Tensor concat(Tensor a, Tensor b) = 0;                           // along channels
     virtual Tensor resample(Tensor image, Sampling how, float gain = 1) = 0; // times the gain
@@ -108,11 +106,9 @@ class Ops {
     virtual Tensor image(Tensor tokens, int64_t width, int64_t height) = 0;
 
     // Tokens.
-    virtual Tensor linear(Tensor x, const std::string &name, const Linear &l) = 0;
-    // x·wᵀ by a matrix that is computed, ne = [in, out] of float32: [in, …] → [out, …].
-    virtual Tensor product(Tensor x, Tensor w) = 0;
+    Tensor linear(Tensor x, const std::string &name, const Linear &l);
     // (x·Wv + bv) · gelu(x·Wg + bg); name's weight is Wv followed by Wg.
-    virtual Tensor geglu(Tensor x, const std::string &name, int64_t out) = 0;
+    Tensor geglu(Tensor x, const std::string &name, int64_t out);
     // Without weights if the name is empty.
     virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
     // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
@@ -163,6 +159,7 @@ class Ops {
     Tensor add(Tensor a, Tensor b);
     Tensor scale(Tensor x, float factor);
     Tensor leaky_relu(Tensor x, float slope);
+    Tensor scale_tokens(Tensor x, Tensor factors); // [C, L, N], a factor for each token: [L, N]
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
     Tensor vectors(Tensor tokens);   // [C, 1, N] or [C, N, 1] → [C, N]
@@ -196,6 +193,23 @@ class Ops {
     // Memory outside the graph that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
+
+    // A layer's weight and bias, which may be none.
+    struct Layer {
+        Tensor weight, bias;
+    };
+
+    // conv2d, linear and geglu with given weights. `before`, which may be none, has the
+    // shape of what the activation takes, and is added to that.
+    virtual Tensor convolution(Tensor image, const Layer &layer, const Conv &c) = 0;
+    virtual Tensor product(Tensor x, const Layer &layer, const Linear &l, Tensor before) = 0;
+    virtual Tensor gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) = 0;
+    // Multiplies channels; a factor for each, [C].
+    virtual Tensor scale_channels(Tensor image, Tensor factors) = 0;
+
+    // Adapters whose changes apply to the layers that follow: conv2d, linear and geglu
+    // add what is low-rank, and every operator takes what is in place of a weight.
+    void adapt(const Adapters &adapters) { adapters_ = adapters; }
 
   protected:
     Tensor weight(const std::string &name, const Shape &shape);
@@ -236,6 +250,14 @@ class Ops {
   private:
     Tensor outer(Tensor a, Tensor b); // [n], [m] → [n, m]
 
+    // All low-rank changes of a weight, or what is in its place.
+    template <class F> void each_low_rank(const std::string &weight, F f) const;
+    Tensor whole(const std::string &weight) const;
+
+    // What low-rank changes of a layer's weight add to its output, and `add`, which may be none.
+    Tensor low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add);
+
+    Adapters adapters_;
     size_t capacity_, max_nodes_ = kMaxNodes;
     ggml_type unbound_;
     size_t placeholders_ = 0; // tensors that stand for weights

@@ -105,6 +105,14 @@ struct Test {
             l.residual = residual.data();
             l.residual_stride = out + 3;
         }
+        // Not of the generator's numbers: those of the other operands stay what they were.
+        Floats before(size_t(rows * (geglu ? 2 : 1) * out));
+        for (size_t i = 0; i < before.size(); i++) {
+            before[i] = float(i * 37 % 101) / 101 - 0.5f;
+        }
+        if ((rows + in + out) % 2 == 0) {
+            l.before = before.data();
+        }
         if (random.coin()) {
             l.norm = input_norm(norm, images, in);
             l.rows_per_image = per_image;

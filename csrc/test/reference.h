@@ -152,6 +152,9 @@ inline double linear(const Linear &l, const Doubles &w, const Doubles &bias, int
     const int64_t per_image = l.rows_per_image ? l.rows_per_image : l.rows;
     const auto sum = [&](int64_t row) {
         double sum = bias.empty() ? 0 : bias[size_t(row)];
+        if (l.before) {
+            sum += double(l.before[m * (l.geglu ? 2 : 1) * l.out + row]);
+        }
         for (int64_t k = 0; k < l.in; k++) {
             double x = double(l.x[m * stride + k]);
             if (l.norm.scale) {

@@ -58,16 +58,17 @@ var rooms = []room{
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
 		"sd/tensor", "sampler", "convert", "cgo"}},
-	{path: "sd/pipeline", knows: []string{"sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
+	{path: "sd/pipeline", knows: []string{"sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
 		"sampler", "cgo", "internal/guard"}},
 	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},
+	{path: "sd/adapter", knows: []string{"sd/engine", "convert"}},
 	{path: "sd/upscale", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo", "internal/guard"}},
 	{path: "sd/autoencoder", knows: []string{"sd/engine", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/engine", knows: []string{"sd/tensor", "convert", "convert/dtype", "cgo", "internal/guard", "internal/limits"}},
@@ -84,7 +85,8 @@ var rooms = []room{
 
 	{path: "internal/fixture", knows: []string{"convert/family", "convert/model", "convert/safetensors", "convert/dtype"}, pure: true},
 
-	{path: "convert", knows: []string{"convert/write", "convert/read", "convert/family", "convert/model", "convert/dtype"}, pure: true},
+	{path: "convert", knows: []string{"convert/adapter", "convert/write", "convert/read", "convert/family", "convert/model", "convert/dtype"}, pure: true},
+	{path: "convert/adapter", knows: []string{"convert/read", "convert/family", "convert/model", "convert/dtype"}, pure: true},
 	{path: "convert/write", knows: []string{"convert/family", "convert/model", "convert/gguf", "convert/safetensors", "convert/dtype",
 		"internal/guard", "internal/limits", "internal/replace"}, pure: true},
 	{path: "convert/read", knows: []string{"convert/family", "convert/layout", "convert/model", "convert/checkpoint", "convert/gguf", "convert/safetensors",

@@ -57,9 +57,63 @@ func (e *Encoder) Network() *engine.Network { return e.net }
 // commaBacktrack is AUTOMATIC1111's default of its "Prompt word wrap length limit".
 const commaBacktrack = 20
 
-// Chunks are a text's chunks of tokens; the encoder runs once for each.
-func (e *Encoder) Chunks(segments []prompt.Segment) ([]prompt.Chunk, error) {
-	return prompt.Chunks(segments, e.tokenizer, prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding, CommaBacktrack: commaBacktrack, WebUIBreak: true})
+// Word is a textual inversion: a word with vectors of its own.
+type Word interface {
+	Name() string
+	Length() int // the number of its vectors
+
+	// Vectors are [Length, width] numbers for an encoder: of SDXL "l" or "g", of other
+	// models "".
+	Vectors(encoder string, width int) ([]float32, error)
+}
+
+// Extras are what is not in the model's file.
+type Extras struct {
+	Adaptation *engine.Adaptation // of the network; nil without one
+	Words      []Word
+	Encoder    string // the encoder's name for Word.Vectors
+}
+
+// Chunks are a text's chunks of tokens; the encoder runs once for each. It is an error if
+// a word in the text has no vectors for the encoder.
+func (e *Encoder) Chunks(segments []prompt.Segment, with Extras) ([]prompt.Chunk, error) {
+	o := prompt.Options{Content: e.Config.ContextLength - 2, Pad: e.padding, CommaBacktrack: commaBacktrack, WebUIBreak: true}
+	for _, w := range with.Words { // two ways to write each: ComfyUI's, and AUTOMATIC1111's
+		for _, prefix := range []string{"embedding:", ""} {
+			o.Words = append(o.Words, prompt.Word{Tokens: e.tokenizer.Encode(prefix + w.Name()), Length: w.Length()})
+		}
+	}
+	chunks, err := prompt.Chunks(segments, e.tokenizer, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range chunks {
+		for _, p := range c.Places {
+			if _, err := with.Words[p.Word/2].Vectors(with.Encoder, e.Config.Width); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return chunks, nil
+}
+
+// vectors are the inputs that put words' vectors in place of tokens; none without words.
+func (e *Encoder) vectors(c prompt.Chunk, with Extras) ([]cgo.Input, error) {
+	if len(c.Places) == 0 {
+		return nil, nil
+	}
+	length, width := e.Config.ContextLength, e.Config.Width
+	keep, all := slices.Repeat([]float32{1}, length), make([]float32, length*width)
+	for _, p := range c.Places {
+		v, err := with.Words[p.Word/2].Vectors(with.Encoder, width)
+		if err != nil {
+			return nil, err
+		}
+		keep[p.At] = 0
+		copy(all[p.At*width:][:width], v[p.Vector*width:])
+	}
+	return []cgo.Input{{Name: "keep", Shape: []int64{1, int64(length)}, F32: keep},
+		{Name: "vectors", Shape: []int64{1, int64(length), int64(width)}, F32: all}}, nil
 }
 
 // Encoding is an encoded text.
@@ -70,9 +124,9 @@ type Encoding struct {
 
 // Encode encodes a text. clipSkip n leaves out the last n-1 layers; 0 means the model's
 // own. [Encoder.Layers] has its range.
-func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSkip int) (Encoding, error) {
+func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSkip int, with Extras) (Encoding, error) {
 	length, width := e.Config.ContextLength, e.Config.Width
-	chunks, err := e.Chunks(segments)
+	chunks, err := e.Chunks(segments, with)
 	if err != nil {
 		return Encoding{}, err
 	}
@@ -94,7 +148,12 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 			last = make([]float32, length*width)
 			outputs = append(outputs, cgo.Output{Name: fmt.Sprintf("hidden.%d", e.Config.Layers), Data: last})
 		}
-		if err := e.net.Run(ctx, []cgo.Input{{Name: "tokens", Shape: []int64{1, int64(length)}, I32: chunk.Tokens}}, outputs); err != nil {
+		inputs, err := e.vectors(chunk, with)
+		if err != nil {
+			return Encoding{}, err
+		}
+		inputs = append(inputs, cgo.Input{Name: "tokens", Shape: []int64{1, int64(length)}, I32: chunk.Tokens})
+		if err := e.net.Run(ctx, inputs, outputs, with.Adaptation); err != nil {
 			return Encoding{}, err
 		}
 		if !tensor.Finite(z) || !tensor.Finite(last) {

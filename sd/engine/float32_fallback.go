@@ -16,12 +16,16 @@ import (
 // RunFinite is [Network.Run] with a check of the first output. After an overflow of
 // float16 it runs again in float32, and all later runs are in float32, too. Other
 // values that are not finite are a [NotFiniteError], or a damaged weight's error.
-func (n *Network) RunFinite(ctx context.Context, in []cgo.Input, out []cgo.Output) error {
+func (n *Network) RunFinite(ctx context.Context, in []cgo.Input, out []cgo.Output, with ...*Adaptation) error {
 	net, err := n.get(ctx)
 	if err != nil {
 		return err
 	}
-	if err = net.Run(ctx, in, out); err != nil || tensor.Finite(out[0].Data) {
+	uses, err := n.adapt(ctx, net, with)
+	if err != nil {
+		return err
+	}
+	if err = net.Run(ctx, in, out, uses...); err != nil || tensor.Finite(out[0].Data) {
 		return inMemory(err, n.device)
 	}
 	explained := n.NotFinite()
@@ -32,7 +36,10 @@ func (n *Network) RunFinite(ctx context.Context, in []cgo.Input, out []cgo.Outpu
 	if err := n.host.Warn("%s overflowed in float16 and continues in float32", n.title); err != nil {
 		return err
 	}
-	if err = wide.Run(ctx, in, out); err == nil && !tensor.Finite(out[0].Data) {
+	if uses, err = n.adapt(ctx, wide, with); err != nil {
+		return err
+	}
+	if err = wide.Run(ctx, in, out, uses...); err == nil && !tensor.Finite(out[0].Data) {
 		err = explained
 	}
 	return inMemory(err, n.device)

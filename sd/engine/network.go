@@ -103,22 +103,30 @@ func withoutOnes(shape []int64) []int64 {
 	return shape[:n]
 }
 
-// Run runs the network.
-func (n *Network) Run(ctx context.Context, in []cgo.Input, out []cgo.Output) error {
+// Run runs the network, with one adaptation or none (also nil).
+func (n *Network) Run(ctx context.Context, in []cgo.Input, out []cgo.Output, with ...*Adaptation) error {
 	net, err := n.get(ctx)
 	if err != nil {
 		return err
 	}
-	return inMemory(net.Run(ctx, in, out), n.device)
+	uses, err := n.adapt(ctx, net, with)
+	if err != nil {
+		return err
+	}
+	return inMemory(net.Run(ctx, in, out, uses...), n.device)
 }
 
 // Estimate is the memory of a run's graph, in bytes. It uses only the shapes of in.
-func (n *Network) Estimate(ctx context.Context, in []cgo.Input, out []cgo.Output) (uint64, error) {
+func (n *Network) Estimate(ctx context.Context, in []cgo.Input, out []cgo.Output, with ...*Adaptation) (uint64, error) {
 	net, err := n.get(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return net.Estimate(ctx, in, out)
+	uses, err := n.adapt(ctx, net, with)
+	if err != nil {
+		return 0, err
+	}
+	return net.Estimate(ctx, in, out, uses...)
 }
 
 // NotFinite returns the error for NaN or infinity in the network's output: that of a

@@ -9,7 +9,6 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
-	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -29,13 +28,9 @@ type OpTiming struct {
 	Time  time.Duration
 }
 
-// Benchmark runs each stage of drawing a picture once.
-func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTiming, error) {
-	q, err := request.Request{Prompt: "a lighthouse at dusk", Width: width, Height: height}.Resolve(p.Defaults)
-	if err != nil {
-		return nil, err
-	}
-	d := Drawing{Resolved: q, model: p}
+// Benchmark runs each stage of a drawing once.
+func (p *Pipeline) Benchmark(ctx context.Context, d Drawing) ([]StageTiming, error) {
+	q := d.Resolved
 	latent := d.latent()
 	sampler.NewPhilox(0).Normal(latent.Data)
 	var c Condition
@@ -45,7 +40,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 		run  func() error
 	}{
 		{"text", engine.RoleText, func() error {
-			phases, err := p.Conditioner.Conditions(ctx, &q, Steps{0, math.MaxInt}, Needs{Cond: true}, nil)
+			phases, err := p.Conditioner.Conditions(ctx, &q, d.extras, Steps{0, math.MaxInt}, Needs{Cond: true}, nil)
 			if err == nil {
 				c = *phases[0].Conditions().Cond
 			}
@@ -58,7 +53,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, width, height int) ([]StageTim
 			}
 			c := answer{condition: condition(&c, s, true), output: "out"}
 			out := [][]float32{make([]float32, len(latent.Data)), make([]float32, len(latent.Data))}
-			return p.model(alone, latent.Shape, nil, nil, c, c)(ctx, out, latent.Data, 500)
+			return p.model(alone, latent.Shape, nil, nil, d.denoiserOf(p), c, c)(ctx, out, latent.Data, 500)
 		}},
 		{"decode", engine.RoleVAE, func() error {
 			_, err := p.Autoencoder.Decode(ctx, latent, tensor.NoProgress)

@@ -109,10 +109,10 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 }
 
 // answersOf are what guidance sees of a pipeline's network in one phase.
-func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
+func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, adapt *engine.Adaptation, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
 	if len(c.And) == 0 {
-		return p.model(run, shape, cache, variance, all...)
+		return p.model(run, shape, cache, variance, adapt, all...)
 	}
 	m := &composed{first: make([]int, len(all)), sums: make([]bool, len(all)), shares: []float64{1}, without: -1}
 	for i, a := range g.Guider.Answers {
@@ -137,7 +137,7 @@ func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, varian
 		m.asked = append(m.asked, answer{condition: condition(c.Uncond, s, true), output: "out"})
 	}
 	m.memory = make([][]float32, len(m.asked))
-	m.model = p.model(run, shape, cache, variance, m.asked...)
+	m.model = p.model(run, shape, cache, variance, adapt, m.asked...)
 	return m.answer
 }
 

@@ -87,9 +87,9 @@ func TestAlike(t *testing.T) {
 type lines struct{ Text }
 
 func (lines) Check(*request.Resolved, *request.Error) {}
-func (lines) Chunks(string) (int, error)              { return 1, nil }
+func (lines) Chunks(string, Extras) (int, error)      { return 1, nil }
 func (lines) Idle()                                   {}
-func (lines) Encode(_ context.Context, text string, negative bool, _ *request.Resolved, _ Memo) (Condition, error) {
+func (lines) Encode(_ context.Context, text string, negative bool, _ *request.Resolved, _ Extras, _ Memo) (Condition, error) {
 	name := "cond"
 	if negative {
 		name = "uncond"
@@ -100,7 +100,7 @@ func (lines) Encode(_ context.Context, text string, negative bool, _ *request.Re
 // phases are what a request's prompts become in one pass.
 func phases(t *testing.T, q request.Resolved, needs Needs) (until []int, texts [][]string) {
 	t.Helper()
-	all, err := Prompts{lines{}}.Conditions(t.Context(), &q, Steps{0, 1 << 30}, needs, nil)
+	all, err := Prompts{lines{}}.Conditions(t.Context(), &q, Extras{}, Steps{0, 1 << 30}, needs, nil)
 	require.NoError(t, err)
 	for _, p := range all {
 		var names []string
@@ -186,7 +186,7 @@ func TestBetweenComposedPrompts(t *testing.T) {
 	to := "b"
 	q, err := request.Request{Prompt: "a :1 AND c :0", Interpolate: &request.Interpolation{Prompt: &to, At: 0.5}}.Resolve(request.Defaults{Side: 64, Align: 8})
 	require.NoError(t, err)
-	all, err := Prompts{lines{}}.Conditions(t.Context(), &q, Steps{0, 20}, Needs{Cond: true}, nil)
+	all, err := Prompts{lines{}}.Conditions(t.Context(), &q, Extras{}, Steps{0, 20}, Needs{Cond: true}, nil)
 	require.NoError(t, err)
 	require.NotNil(t, all[0].Conditions().Uncond)
 }
@@ -204,7 +204,7 @@ func TestAndIsRefused(t *testing.T) {
 		"Interpolate.Prompt: prompt: 33 prompts joined by AND; at most 32 are supported": {Interpolate: &request.Interpolation{Prompt: &many}},
 	} {
 		var e request.Error
-		Prompts{lines{}}.Check(q(r), &e)
+		Prompts{lines{}}.Check(q(r), Extras{}, &e)
 		require.ErrorContains(t, e.Err(), want)
 	}
 	var e request.Error

@@ -34,10 +34,10 @@ func (c *deepCache) run(ctx context.Context, net *engine.Network, in evaluation,
 		b := c.kept[i]
 		b.left--
 		inputs = append(inputs, cgo.Input{Name: "deep", Shape: b.deep.Shape(), Value: b.deep})
-		return net.Run(ctx, inputs, []cgo.Output{out})
+		return net.Run(ctx, inputs, []cgo.Output{out}, in.adapt)
 	}
 	outputs := []cgo.Output{out, {Name: "deep"}}
-	if err := net.Run(ctx, inputs, outputs); err != nil {
+	if err := net.Run(ctx, inputs, outputs, in.adapt); err != nil {
 		return err
 	}
 	if i < 0 && len(c.kept) == maxInnerBlocks {

@@ -59,7 +59,7 @@ func (p *Pipeline) condition(ctx context.Context, d Drawing, result *request.Res
 func (p *Pipeline) conditions(ctx context.Context, d Drawing, steps Steps, result *request.Result) ([]Phase, error) {
 	start := time.Now()
 	defer func() { result.Text += time.Since(start) }()
-	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, steps, p.needs(d), d.memo)
+	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, d.ExtrasOf(p), steps, p.needs(d), d.memo)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type Drawing struct {
 	model   *Pipeline
 	refiner *Pipeline          // nil without one
 	taesd   *autoencoder.TAESD // nil without one
+	extras  Extras
 	passes  []hiresPass
 	stages  []Drawing // what the picture becomes afterwards, one after the other
 	run     evaluator // of the denoiser; nil is alone
@@ -87,7 +88,8 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	d := Drawing{Resolved: q, model: p}
 	p.attach(&d, with, &all)
 	d.addStages(r, with, &all)
-	p.Conditioner.Check(&q, &all)
+	attachExtras(&d, with, &all)
+	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {
 		checkEditing(&q, &all)

@@ -20,6 +20,7 @@ type evaluation struct {
 	x, t  []float32
 	c     []Condition
 	cache *deepCache
+	adapt *engine.Adaptation // of the network; nil for none
 
 	output string // of the network
 }
@@ -43,9 +44,9 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	}
 	out := []cgo.Output{{Name: outputName(p, in.output), Data: dst}}
 	if net.Device().Kind != cgo.CPU {
-		return net.RunFinite(ctx, inputs, out)
+		return net.RunFinite(ctx, inputs, out, in.adapt)
 	}
-	return net.Run(ctx, inputs, out) // the sampler looks at what comes of it
+	return net.Run(ctx, inputs, out, in.adapt) // the sampler looks at what comes of it
 }
 
 // outputName is what the network calls an output.
@@ -86,7 +87,7 @@ type answer struct {
 //
 // variance, where it is not nil, receives what the network says of it for the condition
 // that is drawn, or for the only one that is asked for.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, answers ...answer) sampler.BatchModel {
+func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, adapt *engine.Adaptation, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
 	each := outputSize(p, n)
 	var x, ts, out []float32
@@ -108,7 +109,7 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: adapt}
 			if a.output == "out" {
 				in.cache = cache
 			}
@@ -180,7 +181,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if !p.LearnsVariance {
 				spread = nil
 			}
-			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, guidance, phases[next].Conditions(), s)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, d.denoiserOf(p), guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -284,7 +285,7 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 	}
 	c := slices.Repeat([]Condition{condition(&largest, t.c.source.start(d.RNG, d.Seed), true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
-	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}})
+	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}}, d.denoiserOf(p))
 }
 
 func elements(c Condition) (n int) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
@@ -72,6 +73,7 @@ type Pipeline struct {
 	Batch int
 
 	rgb    Once[autoencoder.LatentRGB]
+	sets   adapter.Sets
 	passes atomic.Uint64
 }
 
@@ -138,10 +140,10 @@ type Memo map[any]any
 type Conditioner interface {
 	// Conditions are those of the steps that the model makes: of others they need not
 	// be there, and those that needs leaves out are nil.
-	Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error)
+	Conditions(ctx context.Context, q *request.Resolved, with Extras, steps Steps, needs Needs, memo Memo) ([]Phase, error)
 
 	// Check checks what conditions are made of, before any work.
-	Check(q *request.Resolved, e *request.Error)
+	Check(q *request.Resolved, with Extras, e *request.Error)
 }
 
 // Denoiser is the network that predicts the noise, and how it is called.
@@ -176,7 +178,9 @@ type Denoiser interface {
 
 // Attached are the open models that a request may name.
 type Attached struct {
-	Models  map[string]*Pipeline // refiners and stages
-	TAESDs  map[string]*autoencoder.TAESD
-	ESRGANs map[string]Enlarger
+	Models   map[string]*Pipeline // refiners and stages
+	TAESDs   map[string]*autoencoder.TAESD
+	ESRGANs  map[string]Enlarger
+	Adapters map[string]*adapter.Adapter
+	Words    map[string]*adapter.Embedding
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/request"
@@ -22,10 +23,10 @@ const maxEncoded = 512
 type Text interface {
 	// Encode encodes one text of a prompt, or of a negative one. It keeps in memo what
 	// further passes of the request can use again.
-	Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo Memo) (Condition, error)
+	Encode(ctx context.Context, text string, negative bool, q *request.Resolved, with Extras, memo Memo) (Condition, error)
 
 	// Chunks is the number of runs of a text encoder that a text takes.
-	Chunks(text string) (int, error)
+	Chunks(text string, with Extras) (int, error)
 
 	// Check checks the request's fields about the encoders.
 	Check(q *request.Resolved, e *request.Error)
@@ -40,7 +41,7 @@ type Prompts struct{ Text }
 
 // Check checks all prompts: their grammar, and how much text they are in all of a
 // request's passes.
-func (p Prompts) Check(q *request.Resolved, e *request.Error) {
+func (p Prompts) Check(q *request.Resolved, with Extras, e *request.Error) {
 	p.Text.Check(q, e)
 	passes := []passSteps{{prompt.Pass{Steps: 1}, 1}}
 	if q.Steps > 0 && q.Steps <= request.MaxSteps {
@@ -51,10 +52,10 @@ func (p Prompts) Check(q *request.Resolved, e *request.Error) {
 			passes = append(passes, stepsOf(&h.Request))
 		}
 	}
-	e.Join(inField(p.checkComposed(q.Prompt, passes), "Prompt"))
-	e.Join(inField(p.checkPrompt([]prompt.Part{{Text: q.NegativePrompt, Weight: 1}}, passes), "NegativePrompt"))
+	e.Join(inField(p.checkComposed(q.Prompt, with, passes), "Prompt"))
+	e.Join(inField(p.checkPrompt([]prompt.Part{{Text: q.NegativePrompt, Weight: 1}}, with, passes), "NegativePrompt"))
 	if t := q.Interpolate; t != nil && t.Prompt != nil {
-		e.Join(inField(p.checkComposed(*t.Prompt, passes), "Interpolate.Prompt"))
+		e.Join(inField(p.checkComposed(*t.Prompt, with, passes), "Interpolate.Prompt"))
 	}
 }
 
@@ -89,12 +90,12 @@ func (s passSteps) schedule(text string) ([]prompt.Entry, error) {
 }
 
 // checkComposed checks a prompt that AND may compose.
-func (p Prompts) checkComposed(text string, passes []passSteps) error {
+func (p Prompts) checkComposed(text string, with Extras, passes []passSteps) error {
 	parts, err := prompt.Compose(text)
 	if err != nil {
 		return err
 	}
-	return p.checkPrompt(parts, passes)
+	return p.checkPrompt(parts, with, passes)
 }
 
 // composes reports whether parts are more than a prompt.
@@ -108,7 +109,7 @@ func composesText(text string) bool {
 }
 
 // checkPrompt checks a prompt that is drawn in some passes.
-func (p Prompts) checkPrompt(parts []prompt.Part, passes []passSteps) error {
+func (p Prompts) checkPrompt(parts []prompt.Part, with Extras, passes []passSteps) error {
 	seen := map[string]bool{}
 	encoded, phases := 0, 0
 	for _, pass := range passes {
@@ -123,7 +124,7 @@ func (p Prompts) checkPrompt(parts []prompt.Part, passes []passSteps) error {
 					continue
 				}
 				seen[entry.Text] = true
-				chunks, err := p.Chunks(entry.Text)
+				chunks, err := p.Chunks(entry.Text, with)
 				if err != nil {
 					return err
 				}
@@ -140,12 +141,12 @@ func (p Prompts) checkPrompt(parts []prompt.Part, passes []passSteps) error {
 // Conditions encodes the prompts that guidance needs, with all that they
 // become from step to step, and mixes them with those of the picture that the request
 // is on the way to.
-func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Steps, needs Needs, memo Memo) ([]Phase, error) {
+func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, with Extras, steps Steps, needs Needs, memo Memo) ([]Phase, error) {
 	defer p.Idle()
 	if t := q.Interpolate; t != nil && t.Prompt != nil && needs.Cond && (composesText(q.Prompt) || composesText(*t.Prompt)) {
 		needs.Uncond = true // whatever the weights are on the way
 	}
-	own, err := p.encode(ctx, q, q.Prompt, steps, needs, memo)
+	own, err := p.encode(ctx, q, with, q.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, err
 	}
@@ -156,11 +157,11 @@ func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, steps Step
 		}
 		return all, nil
 	}
-	other, err := p.encode(ctx, q, *q.Interpolate.Prompt, steps, needs, memo)
+	other, err := p.encode(ctx, q, with, *q.Interpolate.Prompt, steps, needs, memo)
 	if err != nil {
 		return nil, request.Rename(err, "Interpolate.Prompt")
 	}
-	empty, err := p.Encode(ctx, "", false, q, memo)
+	empty, err := p.Encode(ctx, "", false, q, with, memo)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ type encoded struct {
 }
 
 // encode encodes a prompt and the negative one, which AND does not split.
-func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, steps Steps, needs Needs, memo Memo) (all []encoded, err error) {
+func (p Prompts) encode(ctx context.Context, q *request.Resolved, with Extras, text string, steps Steps, needs Needs, memo Memo) (all []encoded, err error) {
 	parts, err := prompt.Compose(text)
 	if err != nil {
 		return nil, inField(err, "Prompt")
@@ -198,7 +199,7 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, text string, s
 	one := func(kind int, text string) (*Condition, error) {
 		c, ok := known[kind][text]
 		if !ok {
-			e, err := p.Encode(ctx, text, kind == 1, q, memo)
+			e, err := p.Encode(ctx, text, kind == 1, q, with, memo)
 			if err != nil {
 				return nil, err
 			}
@@ -315,20 +316,13 @@ func padded(in, other, empty engine.Named) engine.Named {
 	return engine.Named{Name: in.Name, Shape: other.Shape, Data: data}
 }
 
-// TagError is an extra network that a prompt asks for.
-type TagError struct{ prompt.Tag }
-
-func (e *TagError) Error() string {
-	return fmt.Sprintf("<%s:%s>: extra networks are not supported yet", e.Kind, e.Name)
-}
-
 // inField names the field of a request whose text cannot be. Errors that are
 // not the text's own stay as they are.
 func inField(err error, field string) error {
 	var limit *prompt.LimitError
 	var weight *prompt.WeightError
-	var tag *TagError
-	if errors.As(err, &limit) || errors.As(err, &weight) || errors.As(err, &tag) {
+	var width *adapter.WidthError
+	if errors.As(err, &limit) || errors.As(err, &weight) || errors.As(err, &width) {
 		return request.Problemf(field, "%s", err)
 	}
 	return err

@@ -52,7 +52,7 @@ func (d *Drawing) addStages(r request.Request, with Attached, e *request.Error) 
 // fits reports whether a step of n pictures of a stage fits in memory.
 func (d Drawing) fits(ctx context.Context, n int) (bool, error) {
 	p := d.model
-	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, Steps{0, math.MaxInt}, p.needs(d), Memo{})
+	phases, err := p.Conditioner.Conditions(ctx, &d.Resolved, d.ExtrasOf(p), Steps{0, math.MaxInt}, p.needs(d), Memo{})
 	if err != nil {
 		return false, err
 	}
@@ -88,7 +88,7 @@ func (r rendering) enlarged(ctx context.Context, pass int) (*image.NRGBA, error)
 	var c guided
 	var err error
 	start := time.Now()
-	c.phases, err = p.Conditioner.Conditions(ctx, &r.d.Resolved, Steps{0, math.MaxInt}, p.needs(r.d), Memo{})
+	c.phases, err = p.Conditioner.Conditions(ctx, &r.d.Resolved, r.d.ExtrasOf(p), Steps{0, math.MaxInt}, p.needs(r.d), Memo{})
 	r.result.Text += time.Since(start)
 	if err != nil {
 		return nil, err

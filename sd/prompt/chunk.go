@@ -37,12 +37,31 @@ type Options struct {
 
 	// MaxChunks is the largest number of chunks. Zero means 128.
 	MaxChunks int
+
+	// Words are words that have vectors of their own (textual inversion). A prompt has one where its tokens have the
+	// word's, the longest one if several do. As in AUTOMATIC1111, a word takes as many places as it has vectors, all in
+	// one chunk.
+	Words []Word
+}
+
+// Word is a word with vectors of its own.
+type Word struct {
+	Tokens []int32 // of the word as text; none is no word
+	Length int     // the number of its vectors, at least 1
+}
+
+// Place is a token of a chunk that stands for a vector of a word.
+type Place struct {
+	At     int // index in Chunk.Tokens
+	Word   int // index in Options.Words
+	Vector int // of that word
 }
 
 // Chunk is the text encoder's input for one run.
 type Chunk struct {
 	Tokens  []int32   // [Content+2]: start of text, the prompt's tokens, end of text, padding
 	Weights []float32 // [Content+2]: the weight of each token; 1 for start, end and padding
+	Places  []Place   // of words' vectors, whose tokens mean nothing
 }
 
 // Chunks tokenizes segments one by one and lays their tokens out in as few chunks as possible, at least one. A prompt
@@ -63,8 +82,8 @@ func Chunks(segments []Segment, tok Tokenizer, o Options) ([]Chunk, error) {
 			l.breakHere()
 			continue
 		}
-		for _, id := range tok.Encode(s.Text) {
-			l.add(id, float32(s.Weight))
+		if err := l.addAll(tok.Encode(s.Text), float32(s.Weight)); err != nil {
+			return nil, err
 		}
 	}
 	if len(l.tokens) > 0 || len(l.chunks) == 0 {
@@ -92,7 +111,45 @@ type layout struct {
 	chunks    []Chunk
 	tokens    []int32 // of the chunk that is being filled, at most Content
 	weights   []float32
-	lastComma int // its index in tokens, -1 if there is none
+	places    []Place // with At in tokens
+	lastComma int     // its index in tokens, -1 if there is none
+}
+
+// addAll adds a segment's tokens, with places for the vectors of words.
+func (l *layout) addAll(ids []int32, weight float32) error {
+	for len(ids) > 0 {
+		w := l.wordAt(ids)
+		if w < 0 {
+			l.add(ids[0], weight)
+			ids = ids[1:]
+			continue
+		}
+		n := l.Words[w].Length
+		if n > l.Content {
+			return &LimitError{What: "vectors of one word", Got: n, Max: l.Content}
+		}
+		if len(l.tokens)+n > l.Content {
+			l.flush()
+		}
+		for i := range n {
+			l.places = append(l.places, Place{len(l.tokens), w, i})
+			l.tokens, l.weights = append(l.tokens, 0), append(l.weights, weight)
+		}
+		ids = ids[len(l.Words[w].Tokens):]
+	}
+	return nil
+}
+
+// wordAt is the longest word that tokens begin with; -1 if there is none.
+func (l *layout) wordAt(ids []int32) int {
+	longest := -1
+	for i, w := range l.Words {
+		n := len(w.Tokens)
+		if n > 0 && n <= len(ids) && (longest < 0 || n > len(l.Words[longest].Tokens)) && slices.Equal(w.Tokens, ids[:n]) {
+			longest = i
+		}
+	}
+	return longest
 }
 
 func (l *layout) add(id int32, weight float32) {
@@ -105,9 +162,18 @@ func (l *layout) add(id int32, weight float32) {
 			keep = l.lastComma + 1
 		}
 		tokens, weights := l.tokens[keep:], l.weights[keep:]
+		moved := slices.IndexFunc(l.places, func(p Place) bool { return p.At >= keep })
+		var places []Place
+		if moved >= 0 {
+			places = slices.Clone(l.places[moved:])
+			l.places = l.places[:moved]
+		}
+		for i := range places {
+			places[i].At -= keep
+		}
 		l.tokens, l.weights = l.tokens[:keep], l.weights[:keep]
 		l.flush()
-		l.tokens, l.weights = tokens, weights
+		l.tokens, l.weights, l.places = tokens, weights, places
 	}
 	l.tokens = append(l.tokens, id)
 	l.weights = append(l.weights, weight)
@@ -135,6 +201,10 @@ func (l *layout) flush() {
 	c.Weights = append(append(append(c.Weights, 1), l.weights...), 1)
 	c.Tokens = append(c.Tokens, slices.Repeat([]int32{l.Pad}, size-len(c.Tokens))...)
 	c.Weights = append(c.Weights, slices.Repeat([]float32{1}, size-len(c.Weights))...)
+	for _, p := range l.places {
+		p.At++ // after the start of text
+		c.Places = append(c.Places, p)
+	}
 	l.chunks = append(l.chunks, c)
-	l.tokens, l.weights, l.lastComma = nil, nil, -1
+	l.tokens, l.weights, l.places, l.lastComma = nil, nil, nil, -1
 }

@@ -49,7 +49,7 @@ func Compose(text string) ([]Part, error) {
 		return []Part{{text, 1}}, nil
 	}
 	for _, tag := range tags {
-		parts[0].Text += "<" + tag.Kind + ":" + strings.Join(append([]string{tag.Name}, tag.Args...), ":") + ">"
+		parts[0].Text += tag.String()
 	}
 	return parts, nil
 }

@@ -25,7 +25,7 @@ const (
 
 // LimitError says that a prompt exceeds one of this package's limits.
 type LimitError struct {
-	What     string // "bytes", "nested brackets", "chunks of tokens", "steps", "bytes of scheduled text" or "prompts joined by AND"
+	What     string // "bytes", "nested brackets", "chunks of tokens", "steps", "bytes of scheduled text", "prompts joined by AND" or "vectors of one word"
 	Got, Max int    // Got may be lower than the real number: counting stops beyond Max
 }
 

@@ -13,6 +13,17 @@ type Tag struct {
 	Args []string // what follows the name, as written
 }
 
+// Tags are the tags of a prompt, in their order.
+func Tags(text string) []Tag {
+	_, tags := takeTags(text)
+	return tags
+}
+
+// String is the tag as it is written.
+func (t Tag) String() string {
+	return "<" + t.Kind + ":" + strings.Join(append([]string{t.Name}, t.Args...), ":") + ">"
+}
+
 // takeTags removes what matches <(\w+):([^>]+)> from text, and returns the rest and the tags in order.
 func takeTags(text string) (rest string, tags []Tag) {
 	var b strings.Builder

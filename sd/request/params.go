@@ -7,6 +7,9 @@ type Params struct {
 	Model     string // the file's name without folder and extension
 	ModelHash string // the first ten hexadecimal digits of its SHA-256, if known
 	Parts
+
+	// Adapters' and textual inversions' files that the picture was drawn with.
+	UsedAdapters, UsedWords []Used
 }
 
 // Parts are the files whose networks are in place of the model's own; "" where those are
@@ -51,6 +54,13 @@ func (q Resolved) Params(model string, seed int64) Params {
 		other.SetSeed(uint64(*t.Seed + seed - q.Seed))
 		r.Interpolate = &other
 	}
+	r.Adapters = nil
+	for _, a := range q.Adapters {
+		if a.Strength == nil {
+			a.Strength = Float(1)
+		}
+		r.Adapters = append(r.Adapters, a)
+	}
 	r.Hires = nil
 	for _, p := range q.Hires {
 		h := p.HiresPass
@@ -58,5 +68,5 @@ func (q Resolved) Params(model string, seed int64) Params {
 		h.Sampler, h.Schedule = p.Request.Sampler.Name, p.Request.Schedule.Name
 		r.Hires = append(r.Hires, h)
 	}
-	return Params{Request: r, Model: model}
+	return Params{Request: r, Model: model, UsedAdapters: q.UsedAdapters, UsedWords: q.UsedWords}
 }

@@ -203,6 +203,12 @@ type Request struct {
 	// prompt and the negative one, 0 to 10; nil means 6 and 2.5.
 	AestheticScore, NegativeAestheticScore *float64
 
+	// Adapters are attached adapters, such as LoRAs, that change the model's networks
+	// for this request: at most MaxAdapters. The prompt may name further ones, as in
+	// AUTOMATIC1111: <lora:name:0.8>, or <lora:name:0.5:0.8> with a strength for the text
+	// encoders and one for the denoiser. A refiner gets none.
+	Adapters []Adapter
+
 	// Refiner names an attached model of SDXL's family that makes the last steps:
 	// those after the fraction RefinerAt, 0 to 1, of Steps (nil means 0.8). Empty is
 	// none.

@@ -70,6 +70,7 @@ type Resolved struct {
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	defaultSchedule, defaultGuider                    string
 	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
+	UsedAdapters, UsedWords                           []Used
 	Pass, StepsBefore                                 int // of a hires pass: its number, from 1, and the steps of all passes before
 }
 
@@ -111,6 +112,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkSampler(&e)
 	q.checkGuidance(&e)
 	q.checkInterpolation(&e)
+	q.checkAdapters(&e)
 	q.resolveHires(&e)
 	return q, e.Err()
 }

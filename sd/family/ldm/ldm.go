@@ -158,7 +158,7 @@ type textKey struct {
 }
 
 // Encode encodes a text with all text encoders; memo keeps the result for the request.
-func (m *Model) Encode(ctx context.Context, text string, clipSkip int, memo pipeline.Memo) (Encoding, error) {
+func (m *Model) Encode(ctx context.Context, text string, clipSkip int, with pipeline.Extras, memo pipeline.Memo) (Encoding, error) {
 	key := textKey{m, text}
 	if e, ok := memo[key].(Encoding); ok {
 		return e, nil
@@ -169,7 +169,7 @@ func (m *Model) Encode(ctx context.Context, text string, clipSkip int, memo pipe
 	}
 	all := make([]clip.Encoding, len(m.Texts))
 	for i, t := range m.Texts {
-		if all[i], err = t.Encode(ctx, segments, clipSkip); err != nil {
+		if all[i], err = t.Encode(ctx, segments, clipSkip, m.extras(i, with)); err != nil {
 			return Encoding{}, err
 		}
 	}
@@ -203,24 +203,35 @@ func sideBySide(all []clip.Encoding) Encoding {
 	return joined
 }
 
-// parsePrompt parses a prompt. Tags are an error, because no family here supports any.
-func parsePrompt(text string) ([]prompt.Segment, error) {
-	segments, tags, err := prompt.Parse(text)
-	if err == nil && len(tags) > 0 {
-		err = &pipeline.TagError{Tag: tags[0]}
+// extras are those of text encoder i.
+func (m *Model) extras(i int, with pipeline.Extras) clip.Extras {
+	e := clip.Extras{Adaptation: with.Adapters.Text()}
+	for _, w := range with.Words {
+		e.Words = append(e.Words, w)
 	}
+	if m.Host.Weights.Family == convert.SDXL {
+		e.Encoder = "lg"[i : i+1]
+	} else if m.Host.Weights.Family == convert.SDXLRefiner {
+		e.Encoder = "g"
+	}
+	return e
+}
+
+// parsePrompt parses a prompt. The loop has read its tags.
+func parsePrompt(text string) ([]prompt.Segment, error) {
+	segments, _, err := prompt.Parse(text)
 	return segments, err
 }
 
 // Chunks is the number of a text's chunks, the largest of all encoders.
-func (m *Model) Chunks(text string) (int, error) {
+func (m *Model) Chunks(text string, with pipeline.Extras) (int, error) {
 	segments, err := parsePrompt(text)
 	if err != nil {
 		return 0, err
 	}
 	longest := 0
-	for _, t := range m.Texts {
-		chunks, err := t.Chunks(segments)
+	for i, t := range m.Texts {
+		chunks, err := t.Chunks(segments, m.extras(i, with))
 		if err != nil {
 			return 0, err
 		}

@@ -38,10 +38,10 @@ func labels(metadata map[string]string, count int) ([]string, error) {
 type conditioner struct{ *model }
 
 // Check has nothing to check: the pipeline's has found the class.
-func (conditioner) Check(*request.Resolved, *request.Error) {}
+func (conditioner) Check(*request.Resolved, pipeline.Extras, *request.Error) {}
 
 // Conditions are the same in all steps.
-func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeline.Steps, needs pipeline.Needs, _ pipeline.Memo) ([]pipeline.Phase, error) {
+func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeline.Extras, _ pipeline.Steps, needs pipeline.Needs, _ pipeline.Memo) ([]pipeline.Phase, error) {
 	var low []engine.Named
 	if n := c.c.LowChannels; n > 0 {
 		height, width := q.Height/c.factor(), q.Width/c.factor()
@@ -217,7 +217,7 @@ func (m *model) refuse(q *request.Resolved, e *request.Error) {
 	for _, f := range []struct {
 		field string
 		set   bool
-	}{{"ClipSkip", q.ClipSkip != 0}, {"Refiner", q.Refiner != ""}, {"ImageGuidance", q.Request.ImageGuidance != nil},
+	}{{"ClipSkip", q.ClipSkip != 0}, {"Adapters", len(q.Adapters) > 0}, {"Refiner", q.Refiner != ""}, {"ImageGuidance", q.Request.ImageGuidance != nil},
 		{"AestheticScore", q.Request.AestheticScore != nil || q.Request.NegativeAestheticScore != nil}} {
 		if f.set {
 			e.Add(f.field, "models that draw without text have no use for it")

@@ -78,8 +78,8 @@ func (m *model) complete(l *ldm.Model) error {
 // embedding of an empty negative prompt is replaced by zeros, as in AUTOMATIC1111,
 // stable-diffusion.cpp and, by default, diffusers (force_zeros_for_empty_prompt),
 // unless the file says otherwise. The refiner gets the empty text's embedding.
-func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, err := m.Model.Encode(ctx, text, q.ClipSkip, memo)
+func (m *model) Encode(ctx context.Context, text string, negative bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
+	e, err := m.Model.Encode(ctx, text, q.ClipSkip, with, memo)
 	if err != nil {
 		return pipeline.Condition{}, err
 	}

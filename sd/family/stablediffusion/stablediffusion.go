@@ -68,7 +68,7 @@ func refuse(q *request.Resolved, e *request.Error) {
 // text turns texts into the UNet's context.
 type text struct{ *ldm.Model }
 
-func (t text) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, err := t.Model.Encode(ctx, text, q.ClipSkip, memo)
+func (t text) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
+	e, err := t.Model.Encode(ctx, text, q.ClipSkip, with, memo)
 	return t.Condition(q.Guidance, engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}), err
 }

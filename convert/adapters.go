@@ -1,0 +1,63 @@
+package convert
+
+import (
+	"context"
+
+	"github.com/sdgo/sdgo/convert/adapter"
+)
+
+// Files of changes to a model's weights, and what they consist of.
+type (
+	// Adapter is an open file of changes to weights: a LoRA or one of its relatives.
+	Adapter = adapter.File
+
+	// AdapterChange is the change of one weight of a model.
+	AdapterChange = adapter.Change
+
+	// AdapterUse is a change with the strength at which it is used.
+	AdapterUse = adapter.Use
+
+	// AdapterInfo is what a file of changes is, and what it says about itself.
+	AdapterInfo = adapter.Info
+
+	// AdapterTargets are the layers of a model by all names that files of changes have
+	// for them.
+	AdapterTargets = adapter.Targets
+
+	// Embedding is a textual inversion: vectors in place of a word's tokens.
+	Embedding = adapter.Embedding
+
+	// EmbeddingVectors are those for one text encoder.
+	EmbeddingVectors = adapter.Vectors
+)
+
+// OpenAdapter opens a file of changes to weights: LoRA, LoCon, LoHa, LoKr, (IA)³, GLoRA,
+// OFT, BOFT, DoRA and plain differences, in the layouts of kohya's scripts, LyCORIS, PEFT,
+// the diffusers library, ComfyUI and cloneofsimo's lora. Every tensor must be understood,
+// finite, and complete with the others of its layer.
+func OpenAdapter(path string) (*Adapter, error) { return adapter.Open(path) }
+
+// OpenEmbedding reads a textual inversion in any of its layouts.
+func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbedding(path) }
+
+// NewAdapterTargets makes the index of a model's layers that [Adapter.Match] needs.
+func NewAdapterTargets(m *Model) (*AdapterTargets, error) { return adapter.NewTargets(m) }
+
+// PatchWeight returns a weight with changes, all of that weight, each at its strength.
+func PatchWeight(base []float32, uses []AdapterUse) ([]float32, error) {
+	return adapter.Patch(base, uses)
+}
+
+// AdapterAlias is the name that its trainer gave a file of changes (ss_output_name), of
+// which only the header is read; "" if there is none.
+func AdapterAlias(path string) string { return adapter.AliasOf(path) }
+
+// BakedAdapter is a file of changes with its strengths, to be made a part of a model.
+type BakedAdapter = adapter.Baked
+
+// BakeAdapters makes changes a part of a model's weights, which must not be quantized.
+// It is for the code that has opened the model, before anything else uses it. unmatched
+// are the layers, as in the files, that the model does not have.
+func BakeAdapters(ctx context.Context, m *Model, all []BakedAdapter) (unmatched []string, err error) {
+	return adapter.Bake(ctx, m, all)
+}
