@@ -112,6 +112,7 @@ func TestOwnInterface(t *testing.T) {
 	d.call(200, "POST", "/api/v1/models/unload", `{"model": "sd2"}`)
 	d.call(404, "POST", "/api/v1/models/load", `{"model": "nothing"}`)
 	d.call(400, "POST", "/api/v1/models/unload", `{}`)
+	require.Contains(t, string(d.call(400, "POST", "/api/v1/jobs", `{"request": {"prompt": "a fox", "lora": "style:0.5"}}`)), "no adapters")
 
 	job := d.order(`{"request": {"prompt": "a fox", "count": 2, "seed": 18446744073709551613, "width": 64, "height": 64, "steps": 4, "hires": [{"scale": 1.5}]}, "output": {"format": "jpg", "quality": 80}, "key": "mine"}`)
 	require.Equal(t, "done", job["status"], job)
