@@ -111,10 +111,15 @@ func partialName(name string) string {
 // unfinished looks for the file that a program keeps beside one that it still downloads.
 // aria2 gives that one its full length at once, with zeros for what is not there yet.
 func unfinished(path string) error {
-	if _, err := os.Lstat(path + ".aria2"); err == nil {
-		return &foreignError{"an unfinished download: aria2's " + filepath.Base(path) + ".aria2 is beside it", "run aria2c -c again, or remove that file if you know that this one is complete"}
+	if !isRegular(path) || !isRegular(path+".aria2") { // Windows has devices with any ending, such as NUL.aria2
+		return nil
 	}
-	return nil
+	return &foreignError{"an unfinished download: aria2's " + filepath.Base(path) + ".aria2 is beside it", "run aria2c -c again, or remove that file if you know that this one is complete"}
+}
+
+func isRegular(path string) bool {
+	s, err := os.Stat(path)
+	return err == nil && s.Mode().IsRegular()
 }
 
 // foreignKind is a kind of file that is no model for this package.
