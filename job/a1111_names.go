@@ -69,10 +69,12 @@ const ownScheduleKey = "Schedule name"
 func scheduleSettings(of, name, key, ownKey string) []kv {
 	label := scheduleLabel(of, name)
 	all := []kv{{key, label}}
-	if s, err := sampler.Lookup(of); err == nil && label != name {
-		if read, err := s.LookupSchedule(label); err != nil || read.Name != name {
-			all = append(all, kv{ownKey, name})
-		}
+	if label == name {
+		return all
+	}
+	s, _ := sampler.Lookup(of) // none if the settings don't say which
+	if read, err := s.LookupSchedule(label); err != nil || read.Name != name {
+		all = append(all, kv{ownKey, name})
 	}
 	return all
 }

@@ -174,6 +174,19 @@ func TestA1111OtherSettings(t *testing.T) {
 	require.Equal(t, []Unread{{"Eta DDIM", "0.1", ""}, {"Schedule name", "karras", errNoSchedule.Error()}}, unread)
 }
 
+// Both schedules that have one name there are told apart, whoever the sampler was.
+func TestOwnScheduleWithoutASampler(t *testing.T) {
+	for _, sampler := range []string{"", "Sampler: a sampler of another program, ", "Sampler: Euler a, "} {
+		p, _, err := ReadText("x\nSteps: 20, " + sampler + "Schedule type: Align Your Steps, Seed: 1, Hires upscale: 2, Hires schedule name: align_your_steps, Schedule name: align_your_steps_sdxl, Version: sdgo 0.1.0")
+		require.NoError(t, err)
+		again, unread, err := ReadText(Text(p, "0.1.0"))
+		require.NoError(t, err)
+		require.Empty(t, unread)
+		require.Equal(t, "align_your_steps_sdxl", again.Schedule)
+		require.Equal(t, "align_your_steps", again.Hires[0].Schedule)
+	}
+}
+
 func TestQuotedAsJSON(t *testing.T) {
 	for text, want := range map[string]string{"plain": "plain", "a, b": `"a, b"`, "a: <b>\x07\u2028": `"a: <b>\u0007\u2028"`, " x": `" x"`, `"`: `"\""`, "a\nb": `"a\nb"`} {
 		require.Equal(t, want, quoted(text))

@@ -32,16 +32,26 @@ func (s Sigmas) Check() error {
 }
 
 // TruncateByStrength leaves out the first noise levels for a run that begins
-// with a picture, with the denoising strength of AUTOMATIC1111 and
-// stable-diffusion.cpp: of n steps the last int(n·strength)+1 remain, at most
-// all. A strength of 1 begins with nearly pure noise, 0 leaves the last step
-// alone. Strengths outside of 0 to 1 are taken for the nearer end, NaN for 0.
+// with a picture: the last [StepsByStrength] steps remain. No noise levels stay
+// none.
 func TruncateByStrength(sigmas Sigmas, strength float64) Sigmas {
+	if len(sigmas) == 0 {
+		return sigmas
+	}
+	n := len(sigmas) - 1
+	return sigmas[n-StepsByStrength(n, strength):]
+}
+
+// StepsByStrength is the number of steps that a run of n steps makes when it begins
+// with a picture, with the denoising strength of AUTOMATIC1111 and
+// stable-diffusion.cpp: the last int(n·strength)+1, at most all. A strength of 1
+// begins with nearly pure noise, 0 leaves the last step alone. Strengths outside of
+// 0 to 1 are taken for the nearer end, NaN for 0.
+func StepsByStrength(n int, strength float64) int {
 	if !(strength > 0) {
 		strength = 0
 	}
-	n := len(sigmas) - 1
-	return sigmas[max(n-1-int(float64(n)*min(strength, 1)), 0):]
+	return min(int(float64(n)*min(strength, 1))+1, n)
 }
 
 // fraction goes from 0 to 1 as i goes from 0 to n-1.

@@ -72,6 +72,7 @@ func (p *Pass) resolveSize(width, height int, add func(field, format string, arg
 func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...any)) {
 	p.Steps = p.HiresPass.Steps
 	fill(&p.Steps, q.Steps)
+	p.Request.StepsMade = p.Steps
 	if p.Steps < 1 || p.Steps > MaxSteps {
 		add("Steps", "must be 1 to %d, got %d", MaxSteps, p.Steps)
 	}
@@ -102,7 +103,6 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 		}
 	}
 	// The steps are the last ones of a longer schedule, as in AUTOMATIC1111's hires fix.
-	p.Request.StepsMade = p.Steps
 	if p.Strength > 0 {
 		p.Request.Steps = int(math.Min(float64(p.Steps)/min(p.Strength, 0.999), math.MaxInt32))
 		if p.Request.Steps > MaxSteps && p.Steps <= MaxSteps {

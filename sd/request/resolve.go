@@ -332,7 +332,7 @@ func (q Resolved) StepsToMake() int {
 	if q.Image == nil {
 		return q.Steps
 	}
-	return len(sampler.TruncateByStrength(make([]float64, q.Steps+1), q.Strength)) - 1
+	return sampler.StepsByStrength(q.Steps, q.Strength)
 }
 
 // Truncate returns the part of a schedule for the steps that are made on an initial

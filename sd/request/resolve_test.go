@@ -3,6 +3,7 @@ package request
 import (
 	"fmt"
 	"image"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,4 +52,18 @@ func TestScheduleSaysTheSteps(t *testing.T) {
 	q, err = Request{Schedule: "karras"}.Resolve(d)
 	require.NoError(t, err)
 	require.Equal(t, 20, q.Steps)
+}
+
+// What is wrong is said, and nothing is made of it on the way.
+func TestStepsBeyondEveryLimit(t *testing.T) {
+	d := Defaults{Side: 64, Align: 8}
+	img, strength := image.NewNRGBA(image.Rect(0, 0, 64, 64)), 2.0
+	for _, steps := range []int{math.MaxInt, math.MinInt, 1 << 40} {
+		q, err := Request{Image: img, Steps: steps, Hires: []HiresPass{{Steps: 5, Strength: &strength}}}.Resolve(d)
+		require.ErrorContains(t, err, fmt.Sprintf("Steps: must be 1 to %d, got %d", MaxSteps, steps))
+		require.ErrorContains(t, err, "Hires[0].Strength: must be 0 to 1, got 2")
+		require.LessOrEqual(t, q.StepsToMake(), max(steps, 0))
+		require.Len(t, q.Hires, 1)
+		require.Equal(t, 5, q.Hires[0].Request.StepsToMake())
+	}
 }
