@@ -33,6 +33,7 @@ func commands() []*command {
 		inpaintCommand(),
 		interpolateCommand(),
 		upscaleCommand(),
+		preprocessCommand(),
 		batchCommand(),
 		serveCommand(),
 		modelsCommand(),

@@ -32,7 +32,7 @@ type room struct {
 var rooms = []room{
 	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
-	{path: "cli", knows: []string{"cli/output", "cli/report", "hub", "server", "server/catalog", "server/gallery", "server/inputs", "server/pool", "server/queue", "server/reply", "server/security", "server/service", "server/wire", "server/worker", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "cgo", "convert", "convert/dtype", "internal/guard", "internal/limits", "sampler"}},
+	{path: "cli", knows: []string{"cli/output", "cli/report", "hub", "server", "server/catalog", "server/gallery", "server/inputs", "server/pool", "server/queue", "server/reply", "server/security", "server/service", "server/wire", "server/worker", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sd/preprocess", "cgo", "convert", "convert/dtype", "internal/guard", "internal/limits", "sampler"}},
 	{path: "hub", pure: true},
 	{path: "server", knows: []string{"server/catalog", "server/wire", "server/a1111", "server/openai", "server/api", "server/page", "server/metrics", "server/service", "server/pool", "server/queue", "server/security", "server/reply"}, pure: true},
 	{path: "server/a1111", knows: []string{"server/service", "server/queue", "server/catalog", "server/security", "server/reply", "server/loose", "server/wire", "internal/limits", "job", "sampler", "sd/picture", "sd/request"}, pure: true},
@@ -75,6 +75,7 @@ var rooms = []room{
 	{path: "sd/request", knows: []string{"sd/picture", "sampler"}, pure: true},
 	{path: "sd/tensor", pure: true},
 	{path: "sd/fullsize", knows: []string{"convert", "cgo", "internal/replace"}},
+	{path: "sd/preprocess", knows: []string{"sd/picture", "internal/limits"}, pure: true},
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
 	{path: "sd/prompt", pure: true},

@@ -75,6 +75,7 @@ var packages = []struct {
 	{"sd/picture", true},
 	{"sd/pipeline", false},
 	{"sd/pngtext", true},
+	{"sd/preprocess", true},
 	{"sd/prompt", true},
 	{"sd/request", true},
 	{"sd/tensor", true},
