@@ -36,6 +36,8 @@ func convertCommand() *command {
 			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's or SD 3's second text encoder from"},
 			&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` to take FLUX.1's or SD 3's T5 text encoder from"},
 			&urfave.GenericFlag{Name: "lora", Value: &texts{}, Usage: "`FILE[:STRENGTH[:TEXT]],…` make LoRAs a part of the weights, which must not be quantized yet"},
+			&urfave.StringFlag{Name: "extract-lora", Usage: "`BASE` write a LoRA of what the model has and the model BASE has not"},
+			&urfave.IntFlag{Name: "rank", Value: defaultRank, Usage: fmt.Sprintf("`N` of that LoRA, 1 to %d (default: %d)", convert.MaxRank, defaultRank)},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "show what would be written, and write nothing"},
 			&urfave.BoolFlag{Name: "verify", Usage: "read the file back and report each tensor's error"},
 			&urfave.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
@@ -54,11 +56,18 @@ Examples:
   sdgo convert -o sd15-q4.gguf --type q4_K --tensor-type vae=f16 --verify sd15/
   sdgo convert -o mine.gguf --vae better-vae.safetensors sd15.safetensors
   sdgo convert -o styled.safetensors --lora style.safetensors:0.8 sd15.safetensors
+  sdgo convert -o style.safetensors --extract-lora sd15.safetensors --rank 16 tuned.safetensors
   sdgo convert -o flux.gguf --type q4_0 --unet flux1-dev.safetensors --vae ae.safetensors --clip-l clip_l.safetensors --t5xxl t5xxl_fp16.safetensors`,
 	}
 }
 
 func runConvert(ctx context.Context, p *program, f *flags) error {
+	if f.set("extract-lora") {
+		return extractLoRA(ctx, p, f)
+	}
+	if f.set("rank") {
+		return report.Usagef("%s is of %s alone", f.name("rank"), f.name("extract-lora"))
+	}
 	s := convert.Components{UNet: f.string("unet"), VAE: f.string("vae"), CLIPL: f.string("clip-l"), CLIPG: f.string("clip-g"), T5: f.string("t5xxl")}
 	whole := s == convert.Components{}
 	if whole || len(f.args) > 1 {

@@ -2,8 +2,10 @@ package convert
 
 import (
 	"context"
+	"io"
 
 	"github.com/sdgo/sdgo/convert/adapter"
+	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
 // Files of changes to a model's weights, and what they consist of.
@@ -60,4 +62,25 @@ type BakedAdapter = adapter.Baked
 // are the layers, as in the files, that the model does not have.
 func BakeAdapters(ctx context.Context, m *Model, all []BakedAdapter) (unmatched []string, err error) {
 	return adapter.Bake(ctx, m, all)
+}
+
+// Extraction says how [ExtractLoRA] makes a LoRA, and ExtractedLoRA is what came out.
+type (
+	Extraction    = adapter.Extraction
+	ExtractedLoRA = adapter.Extracted
+)
+
+// MaxRank bounds the rank of a LoRA that is extracted.
+const MaxRank = adapter.MaxRank
+
+// ExtractLoRA makes a LoRA of what the model tuned has and base has not, with kohya's
+// names: of each linear layer and each convolution the best approximation of the
+// difference of a rank. [WriteLoRA] writes it.
+func ExtractLoRA(ctx context.Context, base, tuned *Model, o Extraction) (*ExtractedLoRA, error) {
+	return adapter.Extract(ctx, base, tuned, o)
+}
+
+// WriteLoRA writes what was extracted as a safetensors file.
+func WriteLoRA(w io.Writer, x *ExtractedLoRA) error {
+	return safetensors.Write(w, x.Metadata, x.Tensors)
 }
