@@ -1,7 +1,6 @@
 # make        builds ./sdgo
 # make run    builds it and draws a picture with the built-in model
-# make test   runs every test, also with the race detector and the sanitizers, and
-#             every fuzz target for a few seconds
+# make test   runs every test, also with the race detector and the sanitizers
 # make lint   checks formatting and runs the linters
 #
 # make consumer tests how other modules use this one; part of make test
@@ -11,7 +10,11 @@
 #               there; make page-pictures draws its pictures in docs anew
 # make clients  runs clients of PyPI, npm and Go against sdgo serve; it needs Python,
 #               Node and the network
-# make fuzz-long runs every fuzz target for FUZZ_TIME, by default 10m
+# make fuzz   runs every fuzz target for a few seconds, make fuzz-long for 10 minutes
+#             or FUZZ_TIME. Both are random, and so not part of make test, which
+#             runs the targets' seeds and the inputs that once failed
+# make mutations opens 10,000 damaged model files of each format, with the race
+#             detector and with AddressSanitizer; a small part of them is in make test
 #
 # make gpu      runs the tests of GPUs on Mesa's software Vulkan device; needs
 #               make vulkan, and fails if the device is missing
@@ -48,7 +51,7 @@ CUDA_ARCHITECTURES ?= native
 # than 1.4 (Debian 12).
 VULKAN_HEADERS     ?=
 
-.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long consumer clients page-test page-pictures lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
+.PHONY: sdgo run test unit race asan kernels emulate fuzz fuzz-long mutations consumer clients page-test page-pictures lint vet-elsewhere bench gpu vulkan cuda windows arm64 windows-test arm64-test install clean
 
 sdgo:
 	go build -o sdgo$(EXE) ./cli/sdgo
@@ -56,7 +59,7 @@ sdgo:
 run: sdgo
 	./sdgo txt2img -p "a red apple on a yellow background" -s 1 -o out.png
 
-test: unit race asan kernels fuzz consumer
+test: unit race asan kernels consumer
 
 unit:
 	go test -timeout 30m ./...
@@ -86,6 +89,12 @@ fuzz:
 # caused them are in the package's testdata/fuzz, where go test runs them again.
 fuzz-long:
 	sh testdata/fuzz.sh $(or $(FUZZ_TIME),10m)
+
+# 10,000 files of each format take an hour and a half of processor time under each.
+MUTATIONS = SDGO_MUTATIONS=$(or $(N),10000) go test -timeout 24h -run Mutations -count 1
+mutations:
+	$(MUTATIONS) -race ./sd
+	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" $(MUTATIONS) -asan ./sd
 
 # How other modules use this one: with a replace directive, vendored, static, with
 # the race detector; and the packages that need no C compiler. It uses what unit and
