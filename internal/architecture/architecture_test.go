@@ -80,7 +80,10 @@ var rooms = []room{
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
 	{path: "sd/prompt", pure: true},
 	{path: "sd/classes", pure: true},
-	{path: "sd/tokenizer", pure: true},
+	{path: "sd/tokenizer", knows: []string{"sd/tokenizer/bpe"}, pure: true},
+	{path: "sd/tokenizer/bytelevel", knows: []string{"sd/tokenizer/bpe"}, pure: true},
+	{path: "sd/tokenizer/unigram", pure: true},
+	{path: "sd/tokenizer/bpe", pure: true},
 
 	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},
 

@@ -6,9 +6,10 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
+
+	"github.com/sdgo/sdgo/sd/tokenizer/bpe"
 )
 
 const (
@@ -47,15 +48,13 @@ type symbol struct {
 	endsWord bool
 }
 
-type pair struct{ left, right int32 }
-
 // table is a vocabulary in CLIP's order: the 256 bytes, the 256 bytes that end a word, and the result of each merge.
 // A merge of better rank therefore has a smaller id, and ids are used as ranks.
 type table struct {
-	byteID  [256]int32     // id of a byte inside a word; the byte that ends a word has the id 256 higher
-	symbols []symbol       // by id
-	merges  []pair         // by rank
-	merged  map[pair]int32 // id of the symbol that a pair merges into
+	byteID  [256]int32 // id of a byte inside a word; the byte that ends a word has the id 256 higher
+	symbols []symbol   // by id
+	merges  []bpe.Pair // by rank
+	merged  bpe.Table
 }
 
 // New returns a tokenizer for a merge table: "left right" in each string, best rank first, in the byte alphabet of
@@ -69,14 +68,14 @@ func New(merges []string) (*Tokenizer, error) {
 		return nil, &TableError{Field: "merges", Index: -1,
 			Reason: fmt.Sprintf("must have at most %d entries, got %d", maxMerges, len(merges))}
 	}
-	t := &Tokenizer{table{merged: make(map[pair]int32, len(merges))}}
+	t := &Tokenizer{table{merged: make(bpe.Table, len(merges))}}
 	ids := make(map[string]int32, byteIDs+len(merges))
 	for _, end := range []string{"", wordEnd} {
-		for _, b := range byteOrder() {
+		for _, b := range bpe.ByteOrder() {
 			if end == "" {
 				t.byteID[b] = int32(len(t.symbols))
 			}
-			ids[string(letter(b))+end] = int32(len(t.symbols))
+			ids[string(bpe.Letter(b))+end] = int32(len(t.symbols))
 			t.symbols = append(t.symbols, symbol{string([]byte{b}), end != ""})
 		}
 	}
@@ -109,8 +108,8 @@ func (t *table) add(ids map[string]int32, text string) (wrong string) {
 	id := int32(len(t.symbols))
 	ids[left+right] = id
 	t.symbols = append(t.symbols, symbol{t.symbols[l].bytes + t.symbols[r].bytes, t.symbols[r].endsWord})
-	t.merges = append(t.merges, pair{l, r})
-	t.merged[pair{l, r}] = id
+	t.merges = append(t.merges, bpe.Pair{Left: l, Right: r})
+	t.merged[bpe.Pair{Left: l, Right: r}] = bpe.Merge{ID: id, Rank: id}
 	return ""
 }
 
@@ -148,16 +147,26 @@ func (t *Tokenizer) Vocabulary() []string {
 func (t *Tokenizer) Merges() []string {
 	out := make([]string, len(t.merges))
 	for i, m := range t.merges {
-		out[i] = t.spell(m.left) + " " + t.spell(m.right)
+		out[i] = t.spell(m.Left) + " " + t.spell(m.Right)
 	}
 	return out
+}
+
+// spelled are the symbols of a word's bytes.
+func (t *table) spelled(word string) []int32 {
+	ids := make([]int32, len(word))
+	for i := range len(word) {
+		ids[i] = t.byteID[word[i]]
+	}
+	ids[len(word)-1] += 256
+	return ids
 }
 
 func (t *table) spell(id int32) string {
 	s := t.symbols[id]
 	var b strings.Builder
 	for _, c := range []byte(s.bytes) {
-		b.WriteRune(letter(c))
+		b.WriteRune(bpe.Letter(c))
 	}
 	if s.endsWord {
 		b.WriteString(wordEnd)
@@ -177,37 +186,4 @@ func (e *TableError) Error() string {
 		return fmt.Sprintf("tokenizer: %s: %s", e.Field, e.Reason)
 	}
 	return fmt.Sprintf("tokenizer: %s[%d]: %s", e.Field, e.Index, e.Reason)
-}
-
-// printable reports whether a byte stands for itself in GPT-2's byte alphabet.
-func printable(b byte) bool {
-	return '!' <= b && b <= '~' || 0xA1 <= b && b <= 0xAC || 0xAE <= b
-}
-
-// byteOrder returns the 256 bytes as a vocabulary lists them: the printable ones first.
-func byteOrder() []byte {
-	var first, then []byte
-	for b := range 256 {
-		if printable(byte(b)) {
-			first = append(first, byte(b))
-		} else {
-			then = append(then, byte(b))
-		}
-	}
-	return slices.Concat(first, then)
-}
-
-// letter returns the character for a byte in a table's text: printable bytes stand for themselves, the others are U+0100
-// and up, in order: bytes below '!', then 0x7F to 0xA0, then 0xAD.
-func letter(b byte) rune {
-	switch {
-	case printable(b):
-		return rune(b)
-	case b < '!':
-		return 0x100 + rune(b)
-	case b == 0xAD:
-		return 0x100 + '!' + 0xA1 - 0x7F
-	default:
-		return 0x100 + '!' + rune(b) - 0x7F
-	}
 }

@@ -15,6 +15,8 @@ package tokenizer
 
 import (
 	"strings"
+
+	"github.com/sdgo/sdgo/sd/tokenizer/bpe"
 )
 
 // The two special tokens. In a text they are encoded as their ids, as in the reference.
@@ -32,7 +34,7 @@ type Tokenizer struct {
 // [0, Size()). Every byte that is not valid UTF-8 counts as one U+FFFD.
 func (t *Tokenizer) Encode(text string) []int32 {
 	var ids []int32
-	var m merger
+	var m bpe.Merger
 	for rest := clean(text); rest != ""; {
 		word := rest[:wordLength(rest)]
 		rest = rest[len(word):]
@@ -42,7 +44,7 @@ func (t *Tokenizer) Encode(text string) []int32 {
 		case word == endOfText:
 			ids = append(ids, t.EOS())
 		case !isGap(word):
-			ids = m.merge(ids, &t.table, word)
+			ids = m.Merge(ids, t.merged, t.spelled(word))
 		}
 	}
 	return ids
