@@ -76,6 +76,11 @@ type (
 	// VAEConfig describes the autoencoder of latent diffusion.
 	VAEConfig = family.VAEConfig
 
+	// T5Config (a pointer to it) is the configuration of T5's text encoders, and QwenConfig
+	// that of Qwen's text stacks.
+	T5Config   = family.T5Config
+	QwenConfig = family.QwenConfig
+
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 

@@ -269,10 +269,10 @@ void sdgo_net::set_input(Tensor t, const sdgo_input &in) const {
     }
     if (integer) {
         const int32_t *ids = static_cast<const int32_t *>(in.data);
+        const int64_t all = arch_->vocabulary(in.name);
         for (int64_t i = 0, n = ggml_nelements(t); i < n; i++) {
-            if (ids[i] < 0 || ids[i] >= arch_->vocabulary()) {
-                invalid("input %s: token ids must be 0 to %lld, got %d", in.name,
-                        (long long)arch_->vocabulary() - 1, ids[i]);
+            if (ids[i] < 0 || ids[i] >= all) {
+                invalid("input %s: token ids must be 0 to %lld, got %d", in.name, (long long)all - 1, ids[i]);
             }
         }
     }

@@ -5,7 +5,7 @@ package family
 var table = []*Family{
 	ipAdapter, lora, embedding, controlNet,
 	flux, sd3, sdxl, sdxlRefiner, sd2, sd1, dit,
-	t5, unet, pixelUNet, sigLIP, clip, clipVision,
+	t5, qwen, unet, pixelUNet, sigLIP, clip, clipVision,
 	esrgan, taesd, vae,
 	textStates, lpips, dists, mtcnn, resNet, cnnDDPM,
 }

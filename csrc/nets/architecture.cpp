@@ -13,6 +13,8 @@ struct Entry {
 
 constexpr Entry kArchitectures[] = {
     {"clip_text", clip_text},
+    {"t5_encoder", t5_encoder},
+    {"qwen_text", qwen_text},
     {"unet", unet},
     {"vae_decoder", vae_decoder},
     {"vae_encoder", vae_encoder},

@@ -42,14 +42,16 @@ class Architecture {
         return unfold(ne, kTensorDims);
     }
 
-    // The number of token ids, which are below it; 0 without such inputs.
-    virtual int64_t vocabulary() const { return 0; }
+    // The number of token ids of an input that holds whole numbers, which are below it.
+    virtual int64_t vocabulary(const std::string &) const { return 0; }
 
     virtual Tensors forward(Ops &ops, const Tensors &inputs,
                             const std::vector<std::string> &outputs) const = 0;
 };
 
 std::unique_ptr<Architecture> clip_text(const Params &p);
+std::unique_ptr<Architecture> t5_encoder(const Params &p);
+std::unique_ptr<Architecture> qwen_text(const Params &p);
 std::unique_ptr<Architecture> unet(const Params &p);
 std::unique_ptr<Architecture> vae_decoder(const Params &p);
 std::unique_ptr<Architecture> vae_encoder(const Params &p);

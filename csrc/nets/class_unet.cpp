@@ -28,7 +28,7 @@ class ClassUNet : public Architecture {
     }
     std::vector<std::string> nominal_outputs() const override { return {"sample"}; }
     bool is_integer(const std::string &input) const override { return input == "class"; }
-    int64_t vocabulary() const override { return rows_; }
+    int64_t vocabulary(const std::string &) const override { return rows_; }
 
     // The keys and values of its row are, too.
     bool is_constant_across_steps(const std::string &input) const override { return input == "class"; }

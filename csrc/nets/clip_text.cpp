@@ -38,7 +38,7 @@ class ClipText : public Architecture {
     Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const override {
         return unfold(ne, 3);
     }
-    int64_t vocabulary() const override { return vocabulary_; }
+    int64_t vocabulary(const std::string &) const override { return vocabulary_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         expect_inputs("clip_text", inputs, {{"tokens"}, {"keep", "vectors"}});

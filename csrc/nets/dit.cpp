@@ -41,7 +41,7 @@ class DiT : public Architecture {
     }
     std::vector<std::string> nominal_outputs() const override { return {"sample"}; }
     bool is_integer(const std::string &input) const override { return input == "class"; }
-    int64_t vocabulary() const override { return classes_; }
+    int64_t vocabulary(const std::string &) const override { return classes_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         expect_inputs("dit", inputs, {{"x", "timesteps", "class"}});

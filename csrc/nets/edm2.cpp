@@ -54,7 +54,7 @@ class EDM2 : public Architecture {
     }
     std::vector<std::string> nominal_outputs() const override { return {"sample"}; }
     bool is_integer(const std::string &input) const override { return input == "class"; }
-    int64_t vocabulary() const override { return classes_; }
+    int64_t vocabulary(const std::string &) const override { return classes_; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "timesteps"}};

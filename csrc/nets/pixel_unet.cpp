@@ -47,7 +47,7 @@ class PixelUNet : public Architecture {
     bool is_integer(const std::string &input) const override {
         return input == "class" && blocks_.is_table();
     }
-    int64_t vocabulary() const override { return blocks_.classes(); }
+    int64_t vocabulary(const std::string &) const override { return blocks_.classes(); }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "timesteps"}};

@@ -99,7 +99,7 @@ class UNet : public Architecture {
     }
 
     bool is_integer(const std::string &input) const override { return input == "class"; }
-    int64_t vocabulary() const override { return blocks_.classes(); }
+    int64_t vocabulary(const std::string &) const override { return blocks_.classes(); }
 
     // The text stays the same for all steps of a picture.
     bool is_constant_across_steps(const std::string &input) const override { return input == "context"; }

@@ -274,6 +274,41 @@ Tensor Ops::activate(Tensor x, Act act) {
     return x;
 }
 
+Tensor Ops::multiply(Tensor a, Tensor b) {
+    return ggml_mul(ctx_, a, b);
+}
+
+Tensor Ops::repeat_heads(Tensor x, int heads, int times) {
+    const int64_t dim = check_heads(x->ne[0], heads), rows = x->ne[1] * x->ne[2];
+    Tensor each = ggml_reshape_4d(ctx_, x, dim, 1, heads, rows);
+    const int64_t ne[] = {dim, times, heads, rows};
+    Tensor shape = ggml_new_tensor(ctx_, GGML_TYPE_F32, 4, ne);
+    return ggml_reshape_3d(ctx_, ggml_repeat(ctx_, each, shape), dim * times * heads, x->ne[1], x->ne[2]);
+}
+
+Tensor Ops::position_bias(Tensor buckets, const std::string &name, int64_t rows, int heads) {
+    const int64_t keys = buckets->ne[0], queries = buckets->ne[1];
+    Tensor table = weight(name, {rows, heads});
+    Tensor bias = ggml_get_rows(ctx_, table, ggml_reshape_2d(ctx_, buckets, keys * queries, 1));
+    bias = ggml_reshape_3d(ctx_, bias, heads, keys, queries);
+    return ggml_cont(ctx_, ggml_permute(ctx_, bias, 2, 0, 1, 3));
+}
+
+Tensor Ops::biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads) {
+    const int64_t dim = check_heads(q->ne[0], heads), n = q->ne[2], lq = q->ne[1], lk = k->ne[1];
+    const auto by_head = [&](Tensor x, int64_t length) {
+        return ggml_reshape_4d(ctx_, x, dim, heads, length, n);
+    };
+    count(4.0 * double(q->ne[0] * n) * double(lq * lk));
+    Tensor products = ggml_mul_mat(ctx_, ggml_permute(ctx_, by_head(k, lk), 0, 2, 1, 3),
+                                   ggml_permute(ctx_, by_head(q, lq), 0, 2, 1, 3)); // [Lk, Lq, heads, N]
+    ggml_mul_mat_set_prec(products, GGML_PREC_F32);
+    products = ggml_soft_max_ext(ctx_, products, bias, 1, 0);
+    Tensor values = ggml_cont(ctx_, ggml_permute(ctx_, by_head(v, lk), 1, 2, 0, 3)); // [Lk, d, heads, N]
+    Tensor y = ggml_permute(ctx_, ggml_mul_mat(ctx_, values, products), 0, 2, 1, 3);
+    return ggml_reshape_3d(ctx_, ggml_cont(ctx_, y), q->ne[0], lq, n);
+}
+
 Tensor Ops::add(Tensor a, Tensor b) {
     return ggml_add(ctx_, a, b);
 }

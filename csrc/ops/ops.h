@@ -170,6 +170,15 @@ class Ops {
     Tensor fixed_positions(Tensor x, const std::string &name);
     // Adds a learned column to each of [C, L, N]; the table is [C, L].
     Tensor position_columns(Tensor x, const std::string &name);
+    Tensor multiply(Tensor a, Tensor b); // number by number
+    // Each of `heads` heads of the channels `times` times, next to each other: keys and values of
+    // grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
+    Tensor repeat_heads(Tensor x, int heads, int times);
+    // What is added to the products of queries and keys of T5's attention: the row of a table,
+    // [buckets, heads], for each pair of positions, whose numbers are [Lk, Lq]; to [Lk, Lq, heads].
+    Tensor position_bias(Tensor buckets, const std::string &name, int64_t rows, int heads);
+    // softmax(q·kᵀ + bias)·v for each head, without the factor 1/√d.
+    Tensor biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads);
     Tensor mean_token(Tensor x);                      // [C, L, N] → [C, 1, N]
     Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
     Tensor sinusoids(Tensor t, const Sinusoids &s);   // [N] → [width, N]

@@ -67,6 +67,8 @@ var rooms = []room{
 		"sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/pipeline", knows: []string{"sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
 		"sampler", "cgo", "internal/guard"}},
+	{path: "sd/t5", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/unigram", "convert", "cgo"}},
+	{path: "sd/qwen", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/bytelevel", "convert", "cgo"}},
 	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/adapter", knows: []string{"sd/engine", "convert"}},
 	{path: "sd/upscale", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo", "internal/guard"}},

@@ -1,0 +1,90 @@
+// Package qwen runs the text stacks of Qwen's language models, which Z-Image and FLUX.2 klein (Qwen3) and Qwen-Image
+// (Qwen2.5-VL) have for text encoders. A text becomes the hidden states of its tokens after some of the layers, as in
+// transformers' Qwen3Model and Qwen2Model.
+package qwen
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/tokenizer/bytelevel"
+)
+
+// MaxTokens bounds the length of a text, in tokens.
+const MaxTokens = 4096
+
+// Final stands for the states of the last layer after the final norm.
+const Final = 0
+
+// Encoder is a text stack. Its methods may be called from any goroutine.
+type Encoder struct {
+	Config    convert.QwenConfig
+	Tokenizer *bytelevel.Tokenizer
+
+	net *engine.Network
+}
+
+// New creates the text stack of a file, whose names have the prefix. It is an error if the tokenizer has more tokens than
+// it.
+func New(h *engine.Host, prefix string, c convert.QwenConfig, t *bytelevel.Tokenizer) (*Encoder, error) {
+	if size := t.Size(); c.Vocabulary < size {
+		return nil, fmt.Errorf("the text encoder must have at least the tokenizer's %d tokens, got %d", size, c.Vocabulary)
+	}
+	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleText, Title: "the text encoder", Arch: "qwen_text", Prefix: prefix, Params: c.Params()})
+	if err != nil {
+		return nil, err
+	}
+	return &Encoder{Config: c, Tokenizer: t, net: net}, nil
+}
+
+// Network is the encoder's network.
+func (e *Encoder) Network() *engine.Network { return e.net }
+
+// Encode returns the states of tokens after each of some layers, [tokens, Width] each: 1 to Layers, without the final norm,
+// or [Final]. transformers' hidden_states[k] is layer k, and its last one Final.
+func (e *Encoder) Encode(ctx context.Context, ids []int32, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
+	n := len(ids)
+	if n < 1 || n > MaxTokens {
+		return nil, fmt.Errorf("a text must have 1 to %d tokens, got %d", MaxTokens, n)
+	}
+	cos, sin := angles(n, e.Config.HeadChannels, e.Config.RopeBase)
+	half := int64(e.Config.HeadChannels / 2)
+	in := []cgo.Input{
+		{Name: "tokens", Shape: []int64{1, int64(n)}, I32: ids},
+		{Name: "cos", Shape: []int64{int64(n), half}, F32: cos}, {Name: "sin", Shape: []int64{int64(n), half}, F32: sin},
+	}
+	all, outputs := make([]tensor.Tensor, len(layers)), make([]cgo.Output, len(layers))
+	for i, layer := range layers {
+		name := "hidden"
+		if layer != Final {
+			name = fmt.Sprintf("state.%d", layer)
+		}
+		all[i] = tensor.New(n, e.Config.Width)
+		outputs[i] = cgo.Output{Name: name, Data: all[i].Data}
+	}
+	if err := e.net.Run(ctx, in, outputs, with); err != nil {
+		return nil, err
+	}
+	for _, t := range all {
+		if !tensor.Finite(t.Data) {
+			return nil, e.net.NotFinite()
+		}
+	}
+	return all, nil
+}
+
+// angles are the cosines and sines of the rotary position embedding (Su et al. 2021), [length, dim/2] each.
+func angles(length, dim int, base float64) (cos, sin []float32) {
+	for p := range length {
+		for j := range dim / 2 {
+			angle := float64(p) * math.Pow(base, -2*float64(j)/float64(dim))
+			cos, sin = append(cos, float32(math.Cos(angle))), append(sin, float32(math.Sin(angle)))
+		}
+	}
+	return cos, sin
+}
