@@ -81,6 +81,9 @@ type (
 	T5Config   = family.T5Config
 	QwenConfig = family.QwenConfig
 
+	// ZImageConfig (a pointer to it) is that of Z-Image's transformer.
+	ZImageConfig = family.ZImageConfig
+
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 

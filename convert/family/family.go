@@ -5,6 +5,7 @@
 package family
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -52,8 +53,10 @@ type Family struct {
 	Says func(all []model.Stored) map[string]string
 
 	// Fused are the layers of the original layout, for families that the
-	// diffusers library has in pieces, named "transformer_blocks.…".
-	Fused []layout.Fusion
+	// diffusers library has in pieces. Its files are told by what a name in them
+	// contains: InPieces, or "transformer_blocks." if that is empty.
+	Fused    []layout.Fusion
+	InPieces string
 
 	// Rewrite gives tensors of another layout the canonical names and forms, where
 	// neither names nor rows alone do.
@@ -160,7 +163,7 @@ func (f *Family) Original(all []model.Stored) ([]model.Stored, error) {
 	if f.Rewrite != nil {
 		return f.Rewrite(all)
 	}
-	if f.Fused != nil && layout.Contains(all, "transformer_blocks.") {
+	if f.Fused != nil && layout.Contains(all, cmp.Or(f.InPieces, "transformer_blocks.")) {
 		return layout.Fuse(all, f.Fused)
 	}
 	if f.Names != nil && !f.Strict {

@@ -23,6 +23,7 @@ constexpr Entry kArchitectures[] = {
     {"taesd_encoder", taesd_encoder},
     {"pixel_unet", pixel_unet},
     {"dit", dit},
+    {"zimage", zimage},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
     {"edm2", edm2},

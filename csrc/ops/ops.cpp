@@ -205,6 +205,14 @@ Tensor Ops::patches_out(Tensor x, int64_t p, int64_t width, int64_t height) {
     return ggml_cont(ctx_, ggml_permute(ctx_, x, 2, 0, 1, 3)); // [W, H, C, N]
 }
 
+Tensor Ops::pixels_in(Tensor x, int64_t p) {
+    const int64_t width = x->ne[0] / p, height = x->ne[1] / p, c = x->ne[2], n = x->ne[3];
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]
+    x = ggml_reshape_4d(ctx_, x, c * p, width, p, height * n);
+    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [c·p, p, width, height·n]
+    return ggml_reshape_3d(ctx_, x, c * p * p, width * height, n);
+}
+
 // The columns of each row first, then the rows: ggml's tensors have four dimensions.
 Tensor Ops::pixel_shuffle(Tensor x, int side) {
     const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
@@ -276,6 +284,27 @@ Tensor Ops::activate(Tensor x, Act act) {
 
 Tensor Ops::multiply(Tensor a, Tensor b) {
     return ggml_mul(ctx_, a, b);
+}
+
+Tensor Ops::tanh(Tensor x) {
+    return ggml_tanh(ctx_, x);
+}
+
+Tensor Ops::scale_by(Tensor x, Tensor factors) {
+    Tensor each = ggml_reshape_3d(ctx_, factors, factors->ne[0], 1, ggml_nelements(factors) / factors->ne[0]);
+    return ggml_add(ctx_, x, ggml_mul(ctx_, x, each));
+}
+
+Tensor Ops::pad_tokens(Tensor x, const std::string &name, int64_t multiple) {
+    const int64_t more = (multiple - x->ne[1] % multiple) % multiple;
+    Tensor token = weight(name, {1, x->ne[0]});
+    if (more == 0) {
+        return x;
+    }
+    const int64_t ne[] = {x->ne[0], more, x->ne[2]};
+    Tensor shape = ggml_new_tensor(ctx_, GGML_TYPE_F32, 3, ne);
+    token = ggml_cast(ctx_, token, GGML_TYPE_F32);
+    return ggml_concat(ctx_, x, ggml_repeat(ctx_, token, shape), 1);
 }
 
 Tensor Ops::repeat_heads(Tensor x, int heads, int times) {
@@ -361,6 +390,11 @@ Tensor Ops::slice_tokens(Tensor x, int64_t from, int64_t length) {
     }
     return ggml_cont(
         ctx_, ggml_view_3d(ctx_, x, x->ne[0], length, x->ne[2], x->nb[1], x->nb[2], size_t(from) * x->nb[1]));
+}
+
+Tensor Ops::table_rows(Tensor table, int64_t rows) {
+    return ggml_cont(ctx_, ggml_view_4d(ctx_, table, table->ne[0], rows, 1, 1, table->nb[1],
+                                        table->nb[1] * rows, table->nb[1] * rows, 0));
 }
 
 Tensor Ops::chunk(Tensor x, int64_t index, int64_t chunks) {

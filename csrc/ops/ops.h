@@ -143,6 +143,8 @@ class Ops {
     // W/p by H/p tokens, which have the channels of a pixel next to each other.
     Tensor patches_in(Tensor nchw, int64_t p);
     Tensor patches_out(Tensor tokens, int64_t p, int64_t width, int64_t height);
+    // The inverse of patches_out: tokens that have the channels of a pixel next to each other.
+    Tensor pixels_in(Tensor nchw, int64_t p);
 
     // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
     // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
@@ -170,7 +172,11 @@ class Ops {
     Tensor fixed_positions(Tensor x, const std::string &name);
     // Adds a learned column to each of [C, L, N]; the table is [C, L].
     Tensor position_columns(Tensor x, const std::string &name);
-    Tensor multiply(Tensor a, Tensor b); // number by number
+    Tensor multiply(Tensor a, Tensor b);       // number by number
+    Tensor tanh(Tensor x);                     // of each number
+    Tensor scale_by(Tensor x, Tensor factors); // x·(1 + factors), which are [C, N], the same for all tokens
+    // Adds a learned token as often as it takes to make the tokens a multiple; its shape is [1, C].
+    Tensor pad_tokens(Tensor x, const std::string &name, int64_t multiple);
     // Each of `heads` heads of the channels `times` times, next to each other: keys and values of
     // grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
     Tensor repeat_heads(Tensor x, int heads, int times);
@@ -186,6 +192,7 @@ class Ops {
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
+    Tensor table_rows(Tensor table, int64_t rows);               // the first ones: [C, L] → [C, rows]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels
 
     // The arithmetic of the whole graph, in floating-point operations, and the

@@ -67,6 +67,7 @@ var rooms = []room{
 		"sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/pipeline", knows: []string{"sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
 		"sampler", "cgo", "internal/guard"}},
+	{path: "sd/family/zimage", knows: []string{"sd/engine", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/t5", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/unigram", "convert", "cgo"}},
 	{path: "sd/qwen", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/bytelevel", "convert", "cgo"}},
 	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},

@@ -71,6 +71,7 @@ var packages = []struct {
 	{"sd/family/pixel", false},
 	{"sd/family/sdxl", false},
 	{"sd/family/stablediffusion", false},
+	{"sd/family/zimage", false},
 	{"sd/fullsize", false},
 	{"sd/picture", true},
 	{"sd/pipeline", false},
