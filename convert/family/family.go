@@ -38,6 +38,10 @@ type Family struct {
 	// model. Such a family has Read.
 	Runs bool
 
+	// Alone says that only its network runs: nothing draws with it yet. It is not
+	// among the families that are said to be supported.
+	Alone bool
+
 	// Strict says that every tensor of a file has its place: one that is unknown,
 	// missing or of another shape is an error as soon as the file is opened. The
 	// files of other families can always be looked at and converted, and what
@@ -227,7 +231,7 @@ func read(f *Family, m *model.Model) (any, error) {
 // running describes the families that can be run.
 func running() (all []string) {
 	for _, f := range table {
-		if f.Runs {
+		if f.Runs && !f.Alone {
 			all = append(all, f.Looks[0].Description)
 		}
 	}

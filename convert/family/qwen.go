@@ -21,6 +21,7 @@ var qwen = &Family{
 	},
 	Owns:     func(name string) bool { return qwenName(name) != name || strings.HasPrefix(name, "layers.") },
 	Runs:     true,
+	Alone:    true,
 	Read:     func(r *Reader) any { return readQwen(r) },
 	Complete: func(m *model.Model) error { renameAll(m, qwenName); return nil },
 	Properties: func(d *Describer) {

@@ -18,6 +18,7 @@ var t5 = &Family{
 		{"a T5 text encoder with llama.cpp's names", []string{"enc.blk.0.attn_q.weight"}},
 	},
 	Runs:     true,
+	Alone:    true,
 	Read:     func(r *Reader) any { return readT5(r) },
 	Complete: func(m *model.Model) error { renameAll(m, t5Name); return nil },
 	Properties: func(d *Describer) {

@@ -19,6 +19,7 @@ var zImage = &Family{
 	Fused:      zImageLayers(),
 	InPieces:   "all_x_embedder.",
 	Runs:       true,
+	Alone:      true,
 	Read:       func(r *Reader) any { return readZImage(r) },
 	Groups:     transformerGroups,
 	Role:       Denoiser,
