@@ -101,6 +101,9 @@ func readPixelUNet(r *Reader) any {
 	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
+	if c.VAE != nil && c.Codebook > 0 && c.LowChannels > 0 {
+		c.VAE.ScaleFactor = 1 // latent diffusion's super-resolution: the library's pipeline reads no scaling_factor
+	}
 	knownPixel(r, prefix, pixelName)
 	r.betas()
 	r.alphas()
