@@ -31,6 +31,7 @@ var pixelUNet = &Family{
 		{"a UNet of EDM2", []string{"*emb_fourier.freqs", "*out_conv.weight", "*block0.conv_res0.weight"}},
 		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
 		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
+		{"a score-based UNet (DDPM)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight", "!*all_modules.*.Conv_2.weight"}},
 		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
 		{"a UNet without conditioning with the DDPM's names", []string{"temb.dense.0.weight", "down.0.block.0.temb_proj.weight"}},
 	},
