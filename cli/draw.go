@@ -91,7 +91,7 @@ func runDraw(c requests.Command) func(ctx context.Context, p *program, f *flags)
 		}
 		defer n.close()
 		if c != requests.Inpaint || longest(prompts) != "" { // a mask is no business of text
-			if err := checkTakesText(f, n.model); err != nil {
+			if err := checkTakesText(f, n.model, c); err != nil {
 				return err
 			}
 		}

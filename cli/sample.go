@@ -91,15 +91,26 @@ func runSample(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer n.close()
-	if n.model.TakesText() {
+	switch {
+	case n.model.TakesText() && n.model.Enlarges():
+		return enlargesByText(f, n.model)
+	case n.model.TakesText():
 		return report.Usagef("%s draws from text: sdgo txt2img%s -p PROMPT", n.model.Name(), modelFlag(f))
 	}
 	return requestError(f.field, d.draw(ctx, p, n, start))
 }
 
+// enlargesByText says which command is for a model that enlarges pictures as a text says.
+func enlargesByText(f *flags, m *sd.Model) error {
+	return report.Usagef("%s enlarges pictures as a text says: sdgo img2img%s -i FILE -p PROMPT", m.Name(), modelFlag(f))
+}
+
 // checkTakesText makes sure that a command that draws from text has a model that does.
-func checkTakesText(f *flags, m *sd.Model) error {
-	if m.TakesText() {
+func checkTakesText(f *flags, m *sd.Model, c requests.Command) error {
+	switch {
+	case m.TakesText() && m.Enlarges() && c == requests.Txt2Img:
+		return enlargesByText(f, m)
+	case m.TakesText():
 		return nil
 	}
 	class := ""

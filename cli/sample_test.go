@@ -131,6 +131,30 @@ func TestSampleStages(t *testing.T) {
 	require.Equal(t, readPNG(t, alone), readPNG(t, filepath.Join(folder, "jobs", "jobs-0001.png")))
 }
 
+// x4Model is a tiny model that enlarges pictures as a text says.
+const x4Model = "../testdata/x4/x4"
+
+// A picture is enlarged as a text says by img2img, and its parameters draw it again.
+func TestEnlargesByText(t *testing.T) {
+	folder := t.TempDir()
+	small, large, again := filepath.Join(folder, "small.png"), filepath.Join(folder, "large.png"), filepath.Join(folder, "again.png")
+	o := sdgo(t, "sample", "-m", pixelModels+"ddpm", "--steps", "2", "-s", "1", "-o", small)
+	require.Zero(t, o.code, o.errors)
+	o = sdgo(t, "img2img", "-m", x4Model, "-i", small, "-p", "a fox", "--steps", "2", "-s", "3", "--noise-level", "30", "-o", large)
+	require.Zero(t, o.code, o.errors)
+	img := readPNG(t, large)
+	require.Equal(t, readPNG(t, small).Bounds().Size().Mul(4), img.Bounds().Size())
+	o = sdgo(t, "info", large)
+	require.Contains(t, o.out, "Noise level: 30")
+	jobs := filepath.Join(folder, "jobs.jsonl")
+	require.NoError(t, os.WriteFile(jobs, []byte(`{"prompt": "a fox", "input": "small.png", "steps": 2, "seed": 3, "noise_level": 30}`+"\n"), 0o666))
+	o = sdgo(t, "batch", "-m", x4Model, "-q", jobs, "-o", again)
+	require.Zero(t, o.code, o.errors)
+	require.Equal(t, img, readPNG(t, strings.TrimSpace(o.out)))
+	o = sdgo(t, "img2img", "-m", x4Model, "-i", small, "-p", "a fox", "--noise-level", "351", "-o", again)
+	require.Contains(t, o.errors, "--noise-level: must be 0 to 350 of this model, got 351")
+}
+
 func TestSampleRefuses(t *testing.T) {
 	model := pixelModels + "guided.safetensors"
 	text := tinyModel(t)
@@ -140,6 +164,8 @@ func TestSampleRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"sample", "-m", text, "-o", out}, "tiny draws from text: sdgo txt2img -m " + text + " -p PROMPT"},
+		{[]string{"txt2img", "-m", x4Model, "-p", "a fox", "-o", out}, "x4 enlarges pictures as a text says: sdgo img2img -m " + x4Model + " -i FILE -p PROMPT"},
+		{[]string{"sample", "-m", x4Model, "-o", out}, "x4 enlarges pictures as a text says: sdgo img2img -m " + x4Model + " -i FILE -p PROMPT"},
 		{[]string{"txt2img", "-m", model, "-p", "a fox", "-o", out}, "guided takes no text: sdgo sample -m " + model + " --class CLASS draws with it"},
 		{[]string{"txt2img", "-m", pixelModels + "ddpm", "-p", "", "-o", out}, "ddpm takes no text: sdgo sample -m " + pixelModels + "ddpm draws with it"},
 		{[]string{"txt2img", "-m", model}, "models that take none are for sdgo sample"},

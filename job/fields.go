@@ -341,9 +341,9 @@ func table() []Field {
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.StageSteps }),
 		},
 		{
-			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Sample | Batch,
-			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none",
-			of: plain(whole(0, request.MaxNoiseLevel), func(r *req) *int { return &r.NoiseLevel }),
+			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Sample | Img2Img | Batch,
+			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none; 20 of the x4 upscaler",
+			of: optional(whole(0, request.MaxNoiseLevel), func(r *req) **int { return &r.NoiseLevel }),
 		},
 		{
 			Path: "KeepStages", Flag: "save-each-stage", For: Sample | Batch,

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdgo/sdgo/internal/nearest"
 	"github.com/sdgo/sdgo/sd/request"
 )
 
@@ -112,7 +113,7 @@ func Set(r *request.Request, flag, value string) error {
 			return f.of.set(r, value)
 		}
 	}
-	return fmt.Errorf("unknown flag; did you mean %s?", nearest(flag, all, func(f Field) string { return f.Flag }))
+	return fmt.Errorf("unknown flag; did you mean %s?", closest(flag, all, func(f Field) string { return f.Flag }))
 }
 
 // Find returns the field that an error of [request.Request.Resolve] names:
@@ -134,9 +135,9 @@ func Find(path string) (Field, bool) {
 	return Field{}, false
 }
 
-// nearest is the name of a field that is most like a name, which is some field's in
+// closest is the name of a field that is most like a name, which is some field's in
 // AUTOMATIC1111's API or has the least edit distance.
-func nearest(name string, all []Field, of func(Field) string) string {
+func closest(name string, all []Field, of func(Field) string) string {
 	fold := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 	name = fold(name)
 	if len(name) > 64 {
@@ -147,31 +148,9 @@ func nearest(name string, all []Field, of func(Field) string) string {
 		if name == f.API || name == f.Short && name != "" {
 			return of(f)
 		}
-		if d := distance(name, fold(of(f))); d < least {
+		if d := nearest.Distance(name, fold(of(f))); d < least {
 			best, least = of(f), d
 		}
 	}
 	return best
-}
-
-// distance is Levenshtein's: the insertions, deletions and substitutions of bytes that
-// turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

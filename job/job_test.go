@@ -24,7 +24,7 @@ func TestFlagsFor(t *testing.T) {
 	)
 	for c, want := range map[Command]string{
 		Txt2Img:     all + "count taesd " + shown + hires,
-		Img2Img:     all + "count taesd input strength image-cfg-scale " + shown + hires,
+		Img2Img:     all + "count taesd input strength image-cfg-scale noise-level " + shown + hires,
 		Inpaint:     all + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",
 		Sample:      every + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,

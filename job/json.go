@@ -145,7 +145,7 @@ func Apply(r *request.Request, members []Member) error {
 			if len(e.Problems) == maxProblems {
 				break
 			}
-			e.Add(fmt.Sprintf("%.80s", m.Key), "unknown field; did you mean %q?", nearest(m.Key, all, func(f Field) string { return f.Key }))
+			e.Add(fmt.Sprintf("%.80s", m.Key), "unknown field; did you mean %q?", closest(m.Key, all, func(f Field) string { return f.Key }))
 		}
 	}
 	if e.Err() == nil {
@@ -236,7 +236,7 @@ func decodePass(data []byte) (p request.HiresPass, err error) {
 			}
 		}
 		if !known {
-			return p, fmt.Errorf("%.80s: unknown field; did you mean %q?", m.Key, nearest(m.Key, passes, func(f Field) string { return f.PassKey }))
+			return p, fmt.Errorf("%.80s: unknown field; did you mean %q?", m.Key, closest(m.Key, passes, func(f Field) string { return f.PassKey }))
 		}
 	}
 	return p, nil

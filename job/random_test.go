@@ -190,7 +190,7 @@ func (d dice) sample(r *request.Request) {
 		}
 		r.StageSteps = d.whole(1, request.MaxSteps)
 		if d.maybe() {
-			r.NoiseLevel = d.whole(1, request.MaxNoiseLevel)
+			r.NoiseLevel = request.Int(d.whole(0, request.MaxNoiseLevel))
 		}
 	}
 }

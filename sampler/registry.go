@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sdgo/sdgo/internal/nearest"
 )
 
 // A Sampler is a sampling algorithm as the registry has it.
@@ -183,7 +185,7 @@ func find[T any](kind, name string, all []T, names func(T) []string) (T, error) 
 		}
 	}
 	var none T
-	return none, &UnknownError{Kind: kind, Name: name, Nearest: nearest(name, known)}
+	return none, &UnknownError{Kind: kind, Name: name, Nearest: alike(name, known)}
 }
 
 // DefaultSchedule is the name of the schedule of a run that names none:
@@ -218,39 +220,17 @@ func fold(name string) string {
 	}, name)
 }
 
-// nearest returns the name with the least edit distance; the first of equals.
-func nearest(name string, names []string) string {
+// alike returns the name with the least edit distance; the first of equals.
+func alike(name string, names []string) string {
 	best, least := "", 1<<30
 	key := fold(name)
 	if len(key) > 100 {
 		key = key[:100] // the rest can't matter, and the distance is quadratic
 	}
 	for _, n := range names {
-		if d := distance(key, fold(n)); d < least {
+		if d := nearest.Distance(key, fold(n)); d < least {
 			best, least = n, d
 		}
 	}
 	return best
-}
-
-// distance is Levenshtein's: the insertions, deletions and substitutions of
-// bytes that turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

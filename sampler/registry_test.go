@@ -64,12 +64,6 @@ func TestRegistryIsConsistent(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	require.Equal(t, 3, distance("kitten", "sitting"))
-	require.Equal(t, 5, distance("", "heunp"))
-	require.Equal(t, 0, distance("heun", "heun"))
-}
-
 func FuzzLookup(f *testing.F) {
 	f.Add("DPM++ 2M Karras")
 	f.Add("eulr")

@@ -124,6 +124,9 @@ func (m *Model) NativeSize() int {
 // class, or freely.
 func (m *Model) TakesText() bool { return m.host() != nil && !m.pipeline.Textless }
 
+// Enlarges reports whether the model enlarges pictures: a request's Image is what it enlarges.
+func (m *Model) Enlarges() bool { return m.host() != nil && m.pipeline.Defaults.Enlarges }
+
 // Classes is the number of classes that a request's Class may name, 0 of models without,
 // and what they are called, where they have names. The names must not be changed.
 func (m *Model) Classes() (n int, names []string) {

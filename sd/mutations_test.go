@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,12 +54,41 @@ func TestMutations(t *testing.T) {
 			dir := t.TempDir()
 			var all mutationCounts
 			all.run(t, dir, "unchanged", mutate.NewScript(nil), write)
-			require.Equal(t, mutationCounts{1, 1, 1, 1, 1, all.slowest}, all, "the model without a change draws")
+			require.Equal(t, mutationCounts{1, 1, 1, 1, 1, all.slowest, false}, all, "the model without a change draws")
 			for i := range n {
 				all.run(t, dir, strconv.Itoa(first+i), mutate.Random(uint64(first+i)), write)
 			}
 			t.Logf("%d files: %d loaded, %d converted, %d opened, %d drew; the slowest took %v", all.files, all.loaded, all.converted, all.opened, all.drew, all.slowest)
 			require.Greater(t, all.loaded, n/20)
+			require.Greater(t, all.files, all.loaded)
+		})
+	}
+}
+
+// The same of a model that enlarges pictures as a text says.
+func TestUpscalerMutations(t *testing.T) {
+	n, first := setting(t, "SDGO_MUTATIONS", 40), setting(t, "SDGO_MUTATIONS_FROM", 0)
+	model := &mutate.Model{}
+	m, err := convert.Load(filepath.Join(upscalerFolder, "x4.safetensors"))
+	require.NoError(t, err)
+	defer m.Close()
+	model.Meta = m.Metadata
+	model.Meta["sdgo.tokenizer.merges"] = strings.Join(m.Merges, "\n")
+	for _, x := range m.Tensors {
+		data := make([]byte, x.Size())
+		copy(data, x.Bytes)
+		model.Tensors = append(model.Tensors, mutate.Tensor{Name: x.Name, Type: x.Type, Shape: x.Shape, Data: data})
+	}
+	for name, write := range map[string]func(*mutate.Script) []byte{"safetensors": model.Safetensors, "gguf": model.GGUF} {
+		t.Run(name, func(t *testing.T) {
+			all, dir := mutationCounts{enlarges: true}, t.TempDir()
+			file := func(path string, s *mutate.Script) error { return os.WriteFile(path, write(s), 0o666) }
+			all.run(t, dir, "unchanged", mutate.NewScript(nil), file)
+			require.Equal(t, mutationCounts{1, 1, 1, 1, 1, all.slowest, true}, all, "the model without a change draws")
+			for i := range n {
+				all.run(t, dir, strconv.Itoa(first+i), mutate.Random(uint64(first+i)), file)
+			}
+			t.Logf("%d files: %d loaded, %d converted, %d opened, %d drew; the slowest took %v", all.files, all.loaded, all.converted, all.opened, all.drew, all.slowest)
 			require.Greater(t, all.files, all.loaded)
 		})
 	}
@@ -78,6 +108,7 @@ func setting(t *testing.T, name string, otherwise int) int {
 type mutationCounts struct {
 	files, loaded, converted, opened, drew int
 	slowest                                time.Duration
+	enlarges                               bool // a picture, which each is given
 }
 
 func (c *mutationCounts) run(t *testing.T, dir, name string, s *mutate.Script, write func(string, *mutate.Script) error) {
@@ -136,7 +167,7 @@ func (c *mutationCounts) draw(t *testing.T, ctx context.Context, path string) {
 	}
 	c.opened++
 	r := Request{Prompt: "a (b:1.2)", Width: 16, Height: 16, Steps: 1, Seed: 5}
-	if c.opened%3 == 0 {
+	if c.opened%3 == 0 || c.enlarges {
 		r.Image = image.NewNRGBA(image.Rect(0, 0, 16, 16))
 	}
 	got, err := m.Generate(ctx, r)

@@ -3,8 +3,12 @@
 package sd
 
 import (
+	"cmp"
 	"context"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -17,7 +21,9 @@ import (
 
 // benchDenoiser opens the denoiser of any model, with inputs for one picture of its native
 // size and its output.
-func benchDenoiser(b *testing.B, path string) (*engine.Network, []cgo.Input, []cgo.Output) {
+func benchDenoiser(b *testing.B, file string) (*engine.Network, []cgo.Input, []cgo.Output) {
+	path, other, _ := strings.Cut(file, "@")
+	side, _ := strconv.Atoi(other)
 	host, err := engine.Open("denoiser", engine.Options{Backend: "cpu"}, func() (*convert.Model, error) { return convert.Open(path) })
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, host.Close()) })
@@ -33,14 +39,15 @@ func benchDenoiser(b *testing.B, path string) (*engine.Network, []cgo.Input, []c
 	var output cgo.Output
 	switch c := host.Weights.Config.(type) {
 	case *convert.StableDiffusion:
-		side := host.Weights.NativeSize / c.VAE.Factor()
+		side = cmp.Or(side, host.Weights.NativeSize/c.VAE.Factor())
 		x := picture(c.UNet.InChannels, side)
 		spec.Arch, spec.Prefix, spec.Params = "unet", convert.UNetPrefix, c.UNet.Params()
 		inputs = []cgo.Input{x, {Name: "t", Shape: []int64{1}, F32: []float32{500}},
 			{Name: "context", Shape: []int64{1, 77, int64(c.UNet.ContextDim)}, F32: make([]float32, 77*c.UNet.ContextDim)}}
 		output = cgo.Output{Name: "out", Data: make([]float32, c.UNet.OutChannels*side*side)}
 	case *convert.Pixel:
-		x := picture(c.Channels, c.Size)
+		side = cmp.Or(side, c.Size)
+		x := picture(c.Channels, side)
 		spec.Arch, spec.Prefix, spec.Params = c.Net, c.Prefix, c.Params()
 		inputs = []cgo.Input{x, {Name: "timesteps", Shape: []int64{1}, F32: []float32{500}}}
 		if c.ClassInput == "index" {
@@ -50,7 +57,7 @@ func benchDenoiser(b *testing.B, path string) (*engine.Network, []cgo.Input, []c
 		if c.LearnedVariance {
 			channels *= 2
 		}
-		output = cgo.Output{Name: "sample", Data: make([]float32, channels*c.Size*c.Size)}
+		output = cgo.Output{Name: "sample", Data: make([]float32, channels*side*side)}
 	default:
 		b.Fatalf("%s is no model whose denoiser is known here", path)
 	}
@@ -62,38 +69,54 @@ func benchDenoiser(b *testing.B, path string) (*engine.Network, []cgo.Input, []c
 	return n, inputs, []cgo.Output{output}
 }
 
-// BenchmarkDenoiser is one evaluation of the denoiser of a model, SDGO_DENOISER, such as
-// testdata/fullsize writes, for one picture. GFLOP per second of the processors' time are
-// what compares models on a machine that is busy with other things.
+// processorTime is what this process has had of the processors.
+func processorTime(b *testing.B) float64 {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// BenchmarkDenoiser is one evaluation of the denoiser of each of some models for one
+// picture: SDGO_DENOISER is a list of files, such as testdata/fullsize writes, each perhaps with
+// another side of its input, FILE@32. They take turns, and GFLOP per second of the
+// processors' time are what compares models on a machine that is busy with other things.
 func BenchmarkDenoiser(b *testing.B) {
-	path := os.Getenv("SDGO_DENOISER")
-	if path == "" {
+	list := filepath.SplitList(os.Getenv("SDGO_DENOISER"))
+	if len(list) == 0 {
 		b.Skip("SDGO_DENOISER is no file")
 	}
-	n, inputs, outputs := benchDenoiser(b, path)
-	estimate, err := n.Estimate(context.Background(), inputs, outputs)
-	require.NoError(b, err)
-	require.NoError(b, n.Run(context.Background(), inputs, outputs))
-	n.Profile()
-	processors := func() float64 {
-		var u syscall.Rusage
-		require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-		return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+	type turn struct {
+		run           func()
+		n             *engine.Network
+		seconds, flop float64
+		estimate      uint64
 	}
-	before := processors()
+	var turns []*turn
+	for _, path := range list {
+		n, inputs, outputs := benchDenoiser(b, path)
+		estimate, err := n.Estimate(context.Background(), inputs, outputs)
+		require.NoError(b, err)
+		t := &turn{n: n, estimate: estimate, run: func() { require.NoError(b, n.Run(context.Background(), inputs, outputs)) }}
+		t.run()
+		n.Profile()
+		turns = append(turns, t)
+	}
 	for b.Loop() {
-		require.NoError(b, n.Run(context.Background(), inputs, outputs))
-	}
-	seconds := processors() - before
-	flop := 0.0
-	for _, w := range n.Profile() {
-		if w.Op == "" { // all of them
-			flop = w.FLOP
+		for _, t := range turns {
+			before := processorTime(b)
+			t.run()
+			t.seconds += processorTime(b) - before
 		}
-		b.Logf("%+v", w)
 	}
-	b.ReportMetric(flop/1e9/float64(b.N), "GFLOP")
-	b.ReportMetric(flop/1e9/b.Elapsed().Seconds(), "GFLOP/s")
-	b.ReportMetric(flop/1e9/seconds, "GFLOP/processor-s")
-	b.ReportMetric(float64(estimate)/1e6, "MB-of-activations")
+	for i, t := range turns {
+		for _, w := range t.n.Profile() {
+			if w.Op == "" { // all of them
+				t.flop = w.FLOP
+			}
+			b.Logf("%+v", w)
+		}
+		rate := func(t *turn) float64 { return t.flop / 1e9 / t.seconds }
+		b.Logf("%s: %.1f GFLOP, %.2f s of the processors, %.1f GFLOP/s of them, %.2f of the first one's, %.1f MB of activations",
+			list[i], t.flop/1e9/float64(b.N), t.seconds/float64(b.N), rate(t), rate(t)/rate(turns[0]), float64(t.estimate)/1e6)
+	}
 }

@@ -51,8 +51,9 @@ func tensorOf(ref reference, name string) tensor.Tensor {
 // its file, against the diffusers library.
 func TestPixelAutoencoders(t *testing.T) {
 	ref := readReference(t, pixelFolder, "reference.safetensors")
-	for path, scale := range map[string]float32{"cin.safetensors": 1, "enlarging": 0.5} {
-		c, a := openAutoencoder(t, filepath.Join(pixelFolder, path))
+	scaled := rewritten(t, filepath.Join(pixelFolder, "cin.safetensors"), nil, map[string]string{"sdgo.vae.scale_factor": "0.5"})
+	for path, scale := range map[string]float32{filepath.Join(pixelFolder, "cin.safetensors"): 1, filepath.Join(pixelFolder, "enlarging"): 1, scaled: 0.5} {
+		c, a := openAutoencoder(t, path)
 		require.Equal(t, []any{64, scale, 2, true}, []any{c.Codebook, c.VAE.ScaleFactor, a.Factor(), a.CanEncode()}, path)
 		z := tensorOf(ref, "cin.z")
 		for i := range z.Data { // in the denoiser's scale

@@ -23,7 +23,7 @@ import (
 // said of them, nothing panics nor hangs.
 func TestPixelMutations(t *testing.T) {
 	n, first := setting(t, "SDGO_MUTATIONS", 40), setting(t, "SDGO_MUTATIONS_FROM", 0)
-	for _, file := range []string{"guided", "classifier", "edm-ncsnpp", "edm-guided", "ncsnpp", "ddpmpp", "dit", "edm2", "cin", "churches"} {
+	for _, file := range []string{"guided", "classifier", "edm-ncsnpp", "edm-guided", "ncsnpp", "ddpmpp", "score-ddpm", "dit", "edm2", "cin", "churches"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			data, err := os.ReadFile(filepath.Join(pixelFolder, file+".safetensors"))

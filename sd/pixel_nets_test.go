@@ -78,6 +78,7 @@ func TestPixelNets(t *testing.T) {
 		{"ncsnpp-ema.pt", "ncsnpp", "ncsnpp.sample"},
 		{"ncsnpp-vp.safetensors", "ncsnpp-vp", "ncsnpp-vp.sample"},
 		{"ddpmpp.safetensors", "ddpmpp", "ddpmpp.sample"},
+		{"score-ddpm.safetensors", "score-ddpm", "score-ddpm.sample"},
 		{"skip", "skip", "skip.sample"},
 		{"edm2.safetensors", "edm2", "edm2.sample"},
 		{"edm2.pkl", "edm2", "edm2.sample"},

@@ -47,6 +47,7 @@ func TestPixelPipelines(t *testing.T) {
 		{"consistency", "consistency.2", Request{Class: "3", Steps: 2}},
 		{"guided.safetensors", "guided.3", Request{Class: "3", Sampler: "ddpm", Schedule: "6"}},
 		{"upsampler.safetensors", "upsampler.large", Request{Image: lowPicture(ref), Sampler: "ddpm", Schedule: "6"}},
+		{"upsampler.safetensors", "upsampler.noised", Request{Image: lowPicture(ref), Sampler: "ddpm", Schedule: "6", NoiseLevel: Int(300)}},
 		{"dit", "dit.guided", Request{Class: "3", Sampler: "ddpm", Schedule: "6", TAESD: "tiny", Width: 64, Height: 64}},
 		{"enlarging", "enlarging.ddim", Request{Image: lowPicture(ref), Sampler: "ddim", Schedule: "trailing", Steps: 5, Width: 16, Height: 16}},
 	} {

@@ -29,6 +29,8 @@ func readConfig(in place, fields Object, said map[string]string) (warnings []str
 		warnings = c.check("a scheduler of diffusers with betas, such as EulerDiscreteScheduler, or EDMEulerScheduler or EDMDPMSolverMultistepScheduler",
 			slices.Collect(maps.Keys(schedulers))...)
 		c.scheduler()
+	case inLowScheduler:
+		warnings = lowScheduler(c)
 	case inUNet:
 		warnings = c.check("UNet2DConditionModel", "UNet2DConditionModel")
 		c.unet()
@@ -74,6 +76,11 @@ func (c *config) unet() {
 		if n, ok := c.number(heads, 1, 1<<10); ok {
 			c.say(keyUNetHeads, n)
 		}
+	}
+	if list := c.fields["only_cross_attention"]; len(list) > 0 && list[0] == '[' {
+		truths(c, "only_cross_attention", keyOnlyCross)
+	} else if c.truth("only_cross_attention") {
+		c.fail("only_cross_attention", "must be false, or a list of true and false: the middle attends to itself")
 	}
 	c.norms(keyUNetGroups)
 	if eps, ok := c.number("norm_eps", 1e-12, 1); ok && eps != 1e-5 {

@@ -56,7 +56,7 @@ func IsMark(name string) bool { return lookMark(inTensors, name) != nil && name 
 
 // IsProcess reports whether a key of metadata says how a denoiser was trained.
 func IsProcess(key string) bool {
-	return lookMark(inMetadata, key) != nil || key == keyBetas || key == keyTrainedBetas
+	return lookMark(inMetadata, key) != nil || key == keyBetas || key == keyTrainedBetas || key == keyLowBetas || key == keyLowTrained || key == keyMaxNoise
 }
 
 // SaysProcess reports whether metadata says so.

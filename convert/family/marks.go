@@ -68,6 +68,7 @@ var marks = []mark{
 
 	// The pipeline: what SDXL's unconditional prediction is made of.
 	{in: inPipeline, name: "force_zeros_for_empty_prompt", verdict: followed},
+	{in: inPipeline, name: "max_noise_level", verdict: followed}, // of the x4 upscaler
 
 	// Schedulers: the process of training.
 	{in: inScheduler, name: "num_train_timesteps", verdict: followed},
@@ -152,7 +153,7 @@ var marks = []mark{
 	{in: inUNet, name: "freq_shift", verdict: only, values: []any{0.0}, why: "timesteps are embedded without one"},
 	{in: inUNet, name: "flip_sin_to_cos", verdict: only, values: []any{true}, why: "cosines come first"},
 	{in: inUNet, name: "center_input_sample", verdict: only, values: []any{false}, why: "the input is taken as it is"},
-	{in: inUNet, name: "only_cross_attention", verdict: only, values: []any{false}, why: "blocks attend to themselves first"},
+	{in: inUNet, name: "only_cross_attention", verdict: followed}, // of the x4 upscaler
 	{in: inUNet, name: "mid_block_only_cross_attention", verdict: only, values: []any{nil, false}, why: "blocks attend to themselves first"},
 	{in: inUNet, name: "dual_cross_attention", verdict: only, values: []any{false}, why: "there is one text"},
 	{in: inUNet, name: "downsample_padding", verdict: only, values: []any{1.0}, why: "the convolutions have this padding"},
@@ -164,7 +165,7 @@ var marks = []mark{
 	{in: inUNet, name: "time_embedding_act_fn", verdict: only, values: []any{nil}, why: "the time's embedding has none"},
 	{in: inUNet, name: "timestep_post_act", verdict: only, values: []any{nil}, why: "the time's embedding has none"},
 	{in: inUNet, name: "class_embed_type", verdict: only, values: []any{nil}, why: "there are no classes"},
-	{in: inUNet, name: "num_class_embeds", verdict: only, values: []any{nil}, why: "there are no classes"},
+	{in: inUNet, name: "num_class_embeds", verdict: shaped},
 	{in: inUNet, name: "class_embeddings_concat", verdict: only, values: []any{nil, false}, why: "there are no classes"},
 	{in: inUNet, name: "addition_embed_type", verdict: only, values: []any{nil, "text_time"}, why: "SDXL's conditions are built"},
 	{in: inUNet, name: "addition_embed_type_num_heads", verdict: harmless, why: "only other kinds of addition_embed_type read it"},

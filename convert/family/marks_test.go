@@ -126,8 +126,9 @@ func TestFieldsAreRefusedByName(t *testing.T) {
 // What is followed changes what is said of the model.
 func TestFieldsAreFollowed(t *testing.T) {
 	values := map[place]map[string]string{
-		inUNet: {"sample_size": "[48, 64]", "attention_head_dim": "[5, 10]", "num_attention_heads": "4", "norm_num_groups": "16", "norm_eps": "1e-6"},
-		inVAE:  {"scaling_factor": "0.5", "shift_factor": "0.1", "latents_mean": "[1, 2, 3, 4]", "latents_std": "[1, 2, 3, 4]", "norm_num_groups": "8"},
+		inUNet: {"sample_size": "[48, 64]", "attention_head_dim": "[5, 10]", "num_attention_heads": "4", "norm_num_groups": "16", "norm_eps": "1e-6",
+			"only_cross_attention": "[true, false]"},
+		inVAE: {"scaling_factor": "0.5", "shift_factor": "0.1", "latents_mean": "[1, 2, 3, 4]", "latents_std": "[1, 2, 3, 4]", "norm_num_groups": "8"},
 		inScheduler: {"num_train_timesteps": "500", "beta_start": "0.002", "beta_end": "0.03", "beta_schedule": `"sigmoid"`, "trained_betas": "[0.1, 0.2]",
 			"prediction_type": `"sample"`, "rescale_betas_zero_snr": "true", "timestep_spacing": `"trailing"`, "steps_offset": "1", "use_karras_sigmas": "true",
 			"use_exponential_sigmas": "true", "use_beta_sigmas": "true", "sigma_min": "0.1", "sigma_max": "100", "sigma_data": "1", "sigma_schedule": `"exponential"`},

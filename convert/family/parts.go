@@ -43,7 +43,7 @@ func Parts(m *model.Model) []model.Part {
 	}
 	parts[len(groups)].Name = "weights"
 	for _, t := range m.Tensors {
-		if t.Name == model.ScheduleName {
+		if t.Name == model.ScheduleName || t.Name == lowSchedule {
 			continue
 		}
 		p := &parts[partOf(groups, t.Name)]

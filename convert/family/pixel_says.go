@@ -91,6 +91,11 @@ func edmMarks(all []model.Stored, byName map[string]model.Stored, say func(pairs
 // scoreMarks are those of score_sde's networks. Their levels of noise, if the file has
 // them, end the process.
 func scoreMarks(all []model.Stored, say func(pairs ...string)) {
+	if layout.IsScoreDDPM(all) { // which score_sde has for its VP process
+		say(ddpmMarks...)
+		say("process", ProcessVP)
+		return
+	}
 	say(songMarks...)
 	if layout.Contains(all, ".Conv2d_0.") { // of filtered images
 		say("fir", "1")

@@ -31,6 +31,7 @@ var pixelUNet = &Family{
 		{"a UNet of EDM2", []string{"*emb_fourier.freqs", "*out_conv.weight", "*block0.conv_res0.weight"}},
 		{"a UNet of EDM", []string{"*map_layer0.weight", "*map_layer1.weight", "*_block0.affine.weight"}},
 		{"a score-based UNet with learned frequencies (NCSN++)", []string{"*all_modules.0.W", "*all_modules.4.GroupNorm_1.weight"}},
+		{"a score-based UNet (DDPM)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight", "!*all_modules.*.Conv_2.weight"}},
 		{"a score-based UNet (DDPM++)", []string{"*all_modules.0.weight", "*all_modules.3.GroupNorm_1.weight"}},
 		{"a UNet without conditioning with the DDPM's names", []string{"temb.dense.0.weight", "down.0.block.0.temb_proj.weight"}},
 	},
@@ -101,6 +102,9 @@ func readPixelUNet(r *Reader) any {
 	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
+	if c.VAE != nil && c.Codebook > 0 && c.LowChannels > 0 {
+		c.VAE.ScaleFactor = 1 // latent diffusion's super-resolution: the library's pipeline reads no scaling_factor
+	}
 	knownPixel(r, prefix, pixelName)
 	r.betas()
 	r.alphas()

@@ -92,13 +92,16 @@ func (r *Reader) edm() {
 // betas makes alphas_cumprod of the betas that the metadata has, unless the file has
 // them as a tensor. They become that tensor, so that what is written has it, too,
 // under the name that other programs read.
-func (r *Reader) betas() {
+func (r *Reader) betas() { betasInto(r, keyBetas, keyTrainedBetas, model.ScheduleName) }
+
+// betasInto does it with betas of some keys and a tensor.
+func betasInto(r *Reader, keyBetas, keyTrained, tensor string) {
 	m := r.Model
-	alphas, err := readBetas(m.Metadata)
+	alphas, err := readBetas(m.Metadata, keyBetas, keyTrained)
 	switch {
 	case err != nil:
 		r.Fail("%w", err)
-	case alphas != nil && !r.Has(model.ScheduleName):
+	case alphas != nil && !r.Has(tensor):
 		values := make([]float32, len(alphas))
 		for i, a := range alphas {
 			values[i] = float32(a)
@@ -108,14 +111,14 @@ func (r *Reader) betas() {
 			r.Fail("%w", err)
 			return
 		}
-		m.Add(model.Tensor{Name: model.ScheduleName, Type: dtype.F32, Shape: []int64{int64(len(values))}, Bytes: data})
+		m.Add(model.Tensor{Name: tensor, Type: dtype.F32, Shape: []int64{int64(len(values))}, Bytes: data})
 	}
-	delete(m.Metadata, keyTrainedBetas) // thousands of numbers
+	delete(m.Metadata, keyTrained) // thousands of numbers
 	delete(m.Metadata, keyBetas)
 }
 
-func readBetas(metadata map[string]string) (sampler.AlphasCumprod, error) {
-	if text, ok := metadata[keyTrainedBetas]; ok {
+func readBetas(metadata map[string]string, keyBetas, keyTrained string) (sampler.AlphasCumprod, error) {
+	if text, ok := metadata[keyTrained]; ok {
 		list, err := floatList(text)
 		if err == nil && len(list) > maxTimesteps {
 			err = fmt.Errorf("must be at most %d numbers, got %d", maxTimesteps, len(list))
@@ -166,21 +169,27 @@ func usable(what string, alphas sampler.AlphasCumprod) (sampler.AlphasCumprod, e
 // alphas takes the noise schedule that a file has as a tensor, in whatever type its
 // weights have been converted to.
 func (r *Reader) alphas() {
-	const name = model.ScheduleName
+	if alphas := r.schedule(model.ScheduleName); alphas != nil {
+		r.Model.AlphasCumprod = alphas
+	}
+}
+
+// schedule is the noise schedule that a tensor has; nil if there is none.
+func (r *Reader) schedule(name string) sampler.AlphasCumprod {
 	t, ok := r.Model.Tensor(name)
 	if !ok {
-		return
+		return nil
 	}
 	n := t.Elements()
 	long := slices.ContainsFunc(t.Shape, func(d int64) bool { return d == n })
 	if !t.Type.Float() || t.Type.Quantized() || !long || n < 2 || n > maxTimesteps {
 		r.Fail("tensor %q must be 2 to %d numbers of type f32, f64, f16 or bf16, got %s of shape %v", name, maxTimesteps, t.Type, t.Shape)
-		return
+		return nil
 	}
 	values := make([]float32, n)
 	if err := t.Float32(values); err != nil {
 		r.Fail("%w", err)
-		return
+		return nil
 	}
 	alphas := make(sampler.AlphasCumprod, n)
 	run := int64(0) // of equal numbers: rounding makes short ones
@@ -192,14 +201,15 @@ func (r *Reader) alphas() {
 		}
 		if alphas[i] = float64(v); !(v >= 0 && v <= 1) || i == 0 && v == 0 || i > 0 && v > values[i-1] || run > 1 && run > n/4 {
 			r.Fail("tensor %q must have numbers that fall from 1 to 0, element %d is %g", name, i, v)
-			return
+			return nil
 		}
 	}
 	exact, err := restored(alphas, t.Type)
 	if err != nil {
 		r.Fail("tensor %q: %w", name, err)
+		return nil
 	}
-	r.Model.AlphasCumprod = exact
+	return exact
 }
 
 // endOfNoise replaces a last alphas_cumprod of 0, whose noise level is infinite: 2^-24,
@@ -245,7 +255,7 @@ func knownAlphas(n int) (all []sampler.AlphasCumprod) {
 	for _, b := range []struct {
 		name       string
 		start, end float64
-	}{{standardBetas, standardStart, standardEnd}, {"linear", usual.start, usual.end}, {"squaredcos_cap_v2", usual.start, usual.end}} {
+	}{{standardBetas, standardStart, standardEnd}, {"linear", usual.start, usual.end}, {standardBetas, usual.start, usual.end}, {"squaredcos_cap_v2", usual.start, usual.end}} {
 		if alphas, err := sampler.NewAlphasCumprod(b.name, b.start, b.end, n); err == nil {
 			all = append(all, alphas, alphas.ZeroTerminalSNR())
 		}

@@ -25,7 +25,9 @@ var sd2 = &Family{
 
 func sd2Traits(r *Reader, c *StableDiffusion) {
 	r.Model.Family, r.Model.Description = SD2, "Stable Diffusion 2.x"
-	c.UNet.HeadDim = 64
+	if c.UNet.HeadDim = 64; c.Variant == upscales {
+		c.UNet.Heads, c.UNet.HeadDim = upscalerHeads, 0
+	}
 	c.Text.Activation, c.Text.ClipSkip = "gelu", 2
 	// The diffusers library drops OpenCLIP's last layer, which is never used; the
 	// original files keep it, and a head for training that tells them.

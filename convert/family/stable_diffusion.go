@@ -17,8 +17,14 @@ type StableDiffusion struct {
 
 	// Variant is what the UNet is trained for beside text to image: "" for
 	// nothing else, "inpaint" (further input channels are a mask and the masked
-	// image's latent) or "edit" (an image's latent, as in instruct-pix2pix).
+	// image's latent), "edit" (an image's latent, as in instruct-pix2pix) or "upscale" (a
+	// smaller image with noise on it, as in the x4 upscaler).
 	Variant string
+
+	// Of "upscale": alphas_cumprod of the smaller image's noise, and the highest timestep of
+	// it that a request may ask for.
+	LowAlphas     []float64
+	MaxNoiseLevel int
 
 	Text  TextConfig
 	Text2 TextConfig // of SDXL: OpenCLIP ViT-bigG, whose output is joined to Text's; its Layers are 0 elsewhere
@@ -42,7 +48,7 @@ func stableDiffusion(text []string, traits func(r *Reader, c *StableDiffusion)) 
 			c.readUNet, c.readVAE,
 			func(r *Reader) { c.readTexts(r, text) },
 			func(r *Reader) { c.applyTraits(r, traits) },
-			c.applyMetadata, (*Reader).process, c.complete,
+			c.applyMetadata, c.upscaler, (*Reader).process, c.complete,
 		} {
 			if step(r); r.err != nil {
 				return nil
@@ -57,11 +63,14 @@ func (c *StableDiffusion) readUNet(r *Reader) {
 	if r.err == nil && c.UNet.ContextDim == 0 {
 		r.Fail("a UNet without cross-attention: %w", model.ErrUnrecognized)
 	}
-	if r.err == nil && (c.UNet.Classes > 0 || c.UNet.CrossOnly != nil) {
-		r.Fail("a UNet that enlarges pictures by text, as the x4 upscaler, is not drawn with: %w", model.ErrUnrecognized)
+	in, out := c.UNet.InChannels, c.UNet.OutChannels
+	if r.err == nil && c.UNet.Classes > 0 != (in == out+pictureChannels) {
+		r.Fail("a UNet with %d input and %d output channels and %d levels of noise: %w", in, out, c.UNet.Classes, model.ErrUnrecognized)
 	}
-	switch in, out := c.UNet.InChannels, c.UNet.OutChannels; in {
+	switch in {
 	case out:
+	case out + pictureChannels:
+		c.Variant = upscales
 	case 2*out + 1:
 		c.Variant = "inpaint"
 	case 2 * out:
@@ -76,6 +85,9 @@ func (c *StableDiffusion) readVAE(r *Reader) {
 		r.Fail("no autoencoder (VAE) is in the file: tensor %q is missing; %s: %w", first, addVAE, model.ErrUnrecognized)
 	}
 	c.VAE = r.VAE()
+	if c.Variant == upscales {
+		c.VAE.ScaleFactor = upscalerScale
+	}
 	if r.err == nil && c.VAE.EmbedDim != c.UNet.OutChannels {
 		r.Fail("an autoencoder with %d latent channels does not fit a UNet with %d", c.VAE.EmbedDim, c.UNet.OutChannels)
 	}
@@ -102,7 +114,7 @@ func (c *StableDiffusion) applyTraits(r *Reader, traits func(*Reader, *StableDif
 	r.Model.NativeSize = 512
 	traits(r, c)
 	c.Name = r.Model.Family
-	r.Model.Description += map[string]string{"inpaint": " for inpainting", "edit": " for editing pictures"}[c.Variant]
+	r.Model.Description += map[string]string{"inpaint": " for inpainting", "edit": " for editing pictures", upscales: " that enlarges pictures"}[c.Variant]
 	if name := c.UNet.prunedName(); name != "" {
 		r.Model.Description += " (" + name + ")"
 	}
@@ -138,6 +150,7 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 	})
 	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { m.Guidance = v })
 	r.headList(&c.UNet)
+	onlyCross(r, &c.UNet)
 	switch act := m.Metadata[keyTextActivation]; act {
 	case "":
 	case "quick_gelu", "gelu":
@@ -164,7 +177,7 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 
 // complete checks the model's tensors.
 func (c *StableDiffusion) complete(r *Reader) {
-	optional := append([]string{model.ScheduleName}, append(c.Text.projections(), c.Text2.projections()...)...)
+	optional := append([]string{model.ScheduleName, lowSchedule}, append(c.Text.projections(), c.Text2.projections()...)...)
 	if !c.VAE.HasEncoder { // whose last layer stands apart
 		optional = append(optional, model.VAEPrefix+"quant_conv.weight", model.VAEPrefix+"quant_conv.bias")
 	}

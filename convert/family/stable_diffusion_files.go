@@ -72,11 +72,14 @@ func stableDiffusionSettings(name string) func(json func(path string, to any) er
 		}
 		pipeline := config{in: inPipeline, fields: index}
 		say(keyEmptyText, pipeline.has("force_zeros_for_empty_prompt") && !pipeline.truth("force_zeros_for_empty_prompt"), "encoded")
+		var warnings []string
+		if v, ok := pipeline.number("max_noise_level", 0, maxTimesteps); ok {
+			said[keyMaxNoise] = fmt.Sprint(v)
+		}
 		if pipeline.err != nil {
 			return nil, nil, pipeline.err
 		}
-		var warnings []string
-		for _, in := range []place{inUNet, inVAE, inScheduler} {
+		for _, in := range []place{inUNet, inVAE, inScheduler, inLowScheduler} {
 			var fields Object
 			if err := json(string(in), &fields); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", in, err)
@@ -135,6 +138,7 @@ func stableDiffusionMetadata(m *model.Model, add func(key string, value any)) {
 		add(keyEmptyText, "encoded")
 	}
 	c.UNet.Norms.describe(keyUNetGroups, keyUNetEps, add)
+	c.describeUpscaler(add)
 
 	number("sdgo.vae.channels", c.VAE.Channels)
 	add("sdgo.vae.channel_mult", int32s(c.VAE.ChannelMult))

@@ -13,6 +13,7 @@ import (
 var unused = []*regexp.Regexp{
 	regexp.MustCompile(`^model_ema\.`),
 	regexp.MustCompile(`^(betas|alphas_cumprod_prev|sqrt_.*|log_one_minus_.*|posterior_.*|logvar|lvlb_weights|global_step|scale_factor)$`),
+	regexp.MustCompile(`^low_scale_model\.(betas|alphas_cumprod_prev|sqrt_.*|log_one_minus_.*)$`), // of the x4 upscaler
 	regexp.MustCompile(`^(optimizer_states|lr_schedulers|callbacks|loops|denoiser)\b`),
 	regexp.MustCompile(`^first_stage_model\.loss\.`),
 	regexp.MustCompile(`^first_stage_model\.model_ema\.`),
@@ -44,7 +45,7 @@ func CanonicalName(name string) (string, bool) {
 	if name == model.UNetPrefix+"time_embedding.cond_proj.weight" { // LCM_Dreamshaper_v7's single file
 		return model.UNetPrefix + "time_embed.cond_proj.weight", true
 	}
-	if name == model.ScheduleName || strings.HasPrefix(name, model.UNetPrefix) { // most names, and none that is unused
+	if name == model.ScheduleName || name == "low_scale_model."+model.ScheduleName || strings.HasPrefix(name, model.UNetPrefix) { // most names, and none that is unused
 		return name, true
 	}
 	if Unused(name) {

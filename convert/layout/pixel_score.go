@@ -76,6 +76,7 @@ func (l *scoreList) walk() {
 	l.next("convolution", "input_blocks.0.0")
 	levels, blocks, n := 1, 0, 1
 	for l.err == nil { // down
+		before := n
 		for i := 0; blocks == 0 || i < blocks; i++ {
 			if l.resizes(l.at) || l.kind(l.at) != "block" {
 				break
@@ -86,6 +87,12 @@ func (l *scoreList) walk() {
 		}
 		if blocks == 0 {
 			blocks = n - 1
+		}
+		if l.kind(l.at) == "combine" && blocks >= 1 && n-before == blocks { // the DDPM's convolution
+			l.next("combine", fmt.Sprintf("input_blocks.%d.0.op", n))
+			n++
+			levels++
+			continue
 		}
 		if !l.resizes(l.at) || blocks < 1 {
 			break
@@ -128,7 +135,10 @@ func (l *scoreList) up(levels, blocks int) {
 			l.next("norm", fmt.Sprintf("output_pyramid.%d.0", level))
 			l.next("convolution", fmt.Sprintf("output_pyramid.%d.2", level))
 		}
-		if level > 0 {
+		switch {
+		case level > 0 && l.kind(l.at) == "combine": // the DDPM's convolution
+			l.next("combine", fmt.Sprintf("output_blocks.%d.%d.conv", n-1, after))
+		case level > 0:
 			l.next("block", fmt.Sprintf("output_blocks.%d.%d", n-1, after))
 		}
 	}
@@ -154,11 +164,6 @@ func ScorePixel(all []model.Stored) ([]model.Stored, error) {
 			l.modules = append(l.modules, map[string]model.Stored{})
 		}
 		l.modules[at][m[2]] = t
-	}
-	for at, module := range l.modules {
-		if _, ddpm := module["NIN_0.W"]; ddpm && l.kind(at) == "block" {
-			return nil, fmt.Errorf("module %d of a score-based model is one of the DDPM's blocks; only BigGAN's are read here, and the DDPM in its own layout and the diffusers library's: %w", at, model.ErrUnrecognized)
-		}
 	}
 	if l.walk(); l.err != nil {
 		return nil, l.err
@@ -187,6 +192,10 @@ func scoreTensors(kind, name string, module map[string]model.Stored) (out []mode
 			t.Name = name
 		case !nested: // weight or bias
 			t.Name = name + "." + inner
+		case kind == "block" && layer == "NIN_0": // of the DDPM: a matrix over channels in place of a convolution
+			if t, err = scoreSkip(name, leaf, t); err != nil {
+				return nil, err
+			}
 		case kind == "block":
 			to, ok := scoreBlock[layer]
 			if !ok {
@@ -199,6 +208,50 @@ func scoreTensors(kind, name string, module map[string]model.Stored) (out []mode
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// scoreSkip is the layer in the skip of a block of the DDPM's, as a 1x1 convolution.
+func scoreSkip(name, leaf string, t model.Stored) (model.Stored, error) {
+	switch leaf {
+	case "W":
+		out, err := transposed(t)
+		if err == nil {
+			out.Name, out.Shape = name+".skip_connection.weight", append(out.Shape, 1, 1)
+		}
+		return out, err
+	case "b":
+		t.Name = name + ".skip_connection.bias"
+		return t, nil
+	}
+	return t, fmt.Errorf("tensor %q is no part of a score-based model", t.Name)
+}
+
+// IsScoreDDPM reports whether a file of score_sde's holds the DDPM's network and not one of
+// its own: its modules for another size are convolutions, and none is a block.
+func IsScoreDDPM(all []model.Stored) bool {
+	blocks, matrices, first := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	convolves := false
+	for _, t := range all {
+		m := scoreModule.FindStringSubmatch(t.Name)
+		if m == nil {
+			continue
+		}
+		switch m[2] {
+		case "GroupNorm_1.weight":
+			blocks[m[1]] = true
+		case "NIN_0.W":
+			matrices[m[1]] = true
+		case "Conv_0.weight":
+			first[m[1]] = len(t.Shape) == 4 && t.Shape[2] == 3
+		}
+	}
+	for at, three := range first {
+		convolves = convolves || three && !blocks[at]
+	}
+	for at := range blocks {
+		convolves = convolves || matrices[at]
+	}
+	return convolves
 }
 
 // scoreAttention is a block of attention, whose matrices are transposed.

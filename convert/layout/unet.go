@@ -28,6 +28,7 @@ func UNetModules(levels, blocks int, attention map[int]bool) []Module {
 		{"time_embedding.linear_1", "time_embed.0", nil},
 		{"time_embedding.linear_2", "time_embed.2", nil},
 		{"time_embedding.cond_proj", "time_embed.cond_proj", nil}, // LCM's
+		{"class_embedding", "label_emb", nil},                     // the x4 upscaler's
 		{"add_embedding.linear_1", "label_emb.0.0", nil},
 		{"add_embedding.linear_2", "label_emb.0.2", nil},
 		{"mid_block.resnets.0", "middle_block.0", unetResnet},

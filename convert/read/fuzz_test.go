@@ -80,6 +80,8 @@ func FuzzDetect(f *testing.F) {
 	all := append(fixture.Weights(m), family.Weight{Name: model.ScheduleName, Shape: []int64{4}})
 	f.Add(uint16(0), uint16(1000), all[0].Name, uint8(2), int64(1), int64(64), int64(1), int64(1))
 	f.Add(uint16(90), uint16(1), model.UNetPrefix+"input_blocks.1.0.in_layers.2.weight", uint8(4), int64(0), int64(-1), int64(1<<40), int64(3))
+	f.Add(uint16(1000), uint16(1000), model.UNetPrefix+"label_emb.weight", uint8(2), int64(1<<40), int64(4), int64(1), int64(1)) // of the x4 upscaler
+	f.Add(uint16(0), uint16(1000), "low_scale_model."+model.ScheduleName, uint8(1), int64(1), int64(1), int64(1), int64(1))
 	f.Add(uint16(50), uint16(1), model.VAEPrefix+"decoder.up.7.block.0.conv1.weight", uint8(1), int64(1<<62), int64(4), int64(0), int64(0))
 	f.Fuzz(func(t *testing.T, at, drop uint16, name string, dims uint8, a, b, c, d int64) {
 		m := &model.Model{Metadata: map[string]string{"sdgo.unet.heads_by_level": "1 2 3"}}

@@ -80,7 +80,7 @@ func parts() (all []*mutate.Model) {
 
 // withoutText are tiny models without text, in several layouts.
 func withoutText(t testing.TB) (all []*mutate.Model) {
-	for _, name := range []string{"ddpmpp", "edm-ncsnpp", "dit"} {
+	for _, name := range []string{"ddpmpp", "score-ddpm", "edm-ncsnpp", "dit"} {
 		data, err := os.ReadFile(fixture.Testdata(t, "pixel/"+name+".safetensors"))
 		require.NoError(t, err)
 		file, err := safetensors.Parse(data)

@@ -90,31 +90,31 @@ inline int64_t gemm_floats(const Gemm &g, const Blocking &b) {
            round_up(dequantize_floats(g.w, b.depth * g.taps), W);
 }
 
-// Adds MR rows times a panel of N vectors to c; starts from zero if `fresh`. The
+// Adds R rows times a panel of N vectors to c; starts from zero if `fresh`. The
 // rows that come next, if not null, are prefetched a few lines at a time: more than
 // the processor has buffers for would stall it.
 // Not inlined: among other code its row pointers would not stay in registers.
-template <int N>
+template <int N, int R = MR>
 __attribute__((noinline)) void multiply(const float *const *rows, const float *const *next,
                                         const int64_t *tap_offset, int taps, int64_t depth, const float *b,
                                         float *c, int64_t stride, bool fresh) {
-    V sum[MR][N];
+    V sum[R][N];
 #pragma GCC unroll 8
-    for (int m = 0; m < MR; m++) {
+    for (int m = 0; m < R; m++) {
 #pragma GCC unroll 4
         for (int n = 0; n < N; n++) {
             sum[m][n] = fresh ? zero() : load(c + m * stride + n * W);
         }
     }
     for (int t = 0; t < taps; t++) {
-        const float *a[MR];
+        const float *a[R];
 #pragma GCC unroll 8
-        for (int m = 0; m < MR; m++) {
+        for (int m = 0; m < R; m++) {
             a[m] = rows[m] + tap_offset[t];
         }
         for (int64_t k = 0; k < depth;) {
             if (next) {
-                for (int m = 0; m < MR; m++) {
+                for (int m = 0; m < R; m++) {
                     __builtin_prefetch(next[m] + tap_offset[t] + k);
                 }
             }
@@ -126,7 +126,7 @@ __attribute__((noinline)) void multiply(const float *const *rows, const float *c
                 }
                 b += N * W;
 #pragma GCC unroll 8
-                for (int m = 0; m < MR; m++) {
+                for (int m = 0; m < R; m++) {
                     const V av = broadcast(a[m][k]);
 #pragma GCC unroll 4
                     for (int n = 0; n < N; n++) {
@@ -137,7 +137,7 @@ __attribute__((noinline)) void multiply(const float *const *rows, const float *c
         }
     }
 #pragma GCC unroll 8
-    for (int m = 0; m < MR; m++) {
+    for (int m = 0; m < R; m++) {
 #pragma GCC unroll 4
         for (int n = 0; n < N; n++) {
             store(c + m * stride + n * W, sum[m][n]);
@@ -165,13 +165,20 @@ inline void multiply(int vectors, const float *const *rows, const float *const *
     multiply(vectors, rows, next, &no_offset, 1, depth, b, c, stride, fresh);
 }
 
-// MR rows times n columns of panels. `next`: the rows that come next, or null.
-inline void multiply_panels(const float *const *rows, const float *const *next, const Gemm &g, int64_t depth,
-                            int64_t n, const float *b, float *c, int64_t stride, bool fresh) {
+constexpr int kFewRows = 2; // vectors of one picture, and of one with guidance
+
+// MR rows, `valid` of them real, times n columns of panels. `next`: the rows that come
+// next, or null.
+inline void multiply_panels(const float *const *rows, int64_t valid, const float *const *next, const Gemm &g,
+                            int64_t depth, int64_t n, const float *b, float *c, int64_t stride, bool fresh) {
     for (int64_t p = 0; p < n; p += kPanel) {
         const int64_t width = lesser(kPanel, round_up(n - p, W));
-        multiply(int(width / W), rows, p == 0 ? next : nullptr, g.tap_offset, g.taps, depth, b, c + p, stride,
-                 fresh);
+        if (valid <= kFewRows && width == kPanel) {
+            multiply<NV, kFewRows>(rows, nullptr, g.tap_offset, g.taps, depth, b, c + p, stride, fresh);
+        } else {
+            multiply(int(width / W), rows, p == 0 ? next : nullptr, g.tap_offset, g.taps, depth, b, c + p,
+                     stride, fresh);
+        }
         b += width * depth * g.taps;
     }
 }
@@ -250,9 +257,10 @@ inline void gemm_task(const Gemm &g, const Blocking &b, int64_t task, float *mem
             row_pointers(g, row + lesser(m + MR, rows - 1), row + rows, k, next);
             // Sums that are finished at once share the place of the first rows.
             float *c = b.depth < g.depth ? sums + m * b.stride : sums;
-            multiply_panels(now, next, g, depth, columns, memory, c, b.stride, k == 0);
+            multiply_panels(now, rows - m, next, g, depth, columns, memory, c, b.stride, k == 0);
             if (g.geglu) {
-                multiply_panels(now, nullptr, g, depth, columns, gate_panels, c + gates, b.stride, k == 0);
+                multiply_panels(now, rows - m, nullptr, g, depth, columns, gate_panels, c + gates, b.stride,
+                                k == 0);
             }
             if (k + depth == g.depth) {
                 for (int64_t i = 0; i < lesser(MR, rows - m); i++) {

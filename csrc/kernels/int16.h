@@ -153,30 +153,30 @@ struct Int16Factor {
     int64_t stride;
 };
 
-// Adds the products of a register tile's rows and a panel of N vectors, [pair of
-// numbers][column][number], to c. `next`: whether the rows after these are needed
-// next and are not in the cache, so that they are prefetched.
-template <int N>
+// Adds the products of R rows and a panel of N vectors, [pair of numbers][column][number],
+// to c. `next`: whether the rows after these are needed next and are not in the cache, so
+// that they are prefetched.
+template <int N, int R = kInt16Rows>
 __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
                                               bool fresh) {
-    VI sum[kInt16Rows][N];
+    VI sum[R][N];
 #pragma GCC unroll 12
-    for (int m = 0; m < kInt16Rows; m++) {
+    for (int m = 0; m < R; m++) {
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
             sum[m][n] = zero_integers();
         }
     }
-    for (int64_t k = 0; next && k < kInt16Rows * a.stride; k += 32) {
-        __builtin_prefetch(a.integers + kInt16Rows * a.stride + k);
+    for (int64_t k = 0; next && k < R * a.stride; k += 32) {
+        __builtin_prefetch(a.integers + R * a.stride + k);
     }
     // Six rows have a pointer each, which takes no arithmetic. There are no registers
     // for twelve pointers: twelve rows are addressed from two, by the multiples of the
     // stride that an x86 address can express.
-    constexpr bool two_pointers = kInt16Rows > 6;
+    constexpr bool two_pointers = R > 6;
     int64_t once = a.stride * int64_t(sizeof(int16_t)), thrice = 3 * once, five_times = 5 * once;
-    const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + kInt16Rows / 2 * once;
+    const char *upper = reinterpret_cast<const char *>(a.integers), *lower = upper + R / 2 * once;
     if constexpr (two_pointers) {
         keep(once), keep(thrice), keep(five_times);
     }
@@ -187,8 +187,8 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
         const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
         b += N * 2 * W;
 #pragma GCC unroll 12
-        for (int m = 0; m < kInt16Rows; m++) {
-            const int i = m % (kInt16Rows / 2);
+        for (int m = 0; m < R; m++) {
+            const int i = m % (R / 2);
             const int64_t offset = i == 3 ? thrice : i == 5 ? five_times : i * once;
             int32_t pair;
             __builtin_memcpy(&pair, (m == i ? upper : lower) + offset, sizeof pair);
@@ -202,7 +202,7 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
         lower += sizeof(int32_t);
     }
 #pragma GCC unroll 12
-    for (int m = 0; m < kInt16Rows; m++) {
+    for (int m = 0; m < R; m++) {
         const V scale = broadcast(a.scales[m]);
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
@@ -210,6 +210,23 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
             float *to = c + m * stride + n * W;
             store(to, fresh ? x * scale : fma(x, scale, load(to)));
         }
+    }
+}
+
+// The same for the first `valid` rows of a register tile: a whole tile, or so many fours
+// that little is multiplied in vain.
+constexpr int kInt16FewRows = 4;
+
+template <int N>
+void multiply_int16_rows(const Int16Factor &a, int64_t valid, const int16_t *b, const float *b_scales,
+                         int64_t depth, float *c, int64_t stride, bool fresh) {
+    if (valid > kInt16Rows - kInt16FewRows) {
+        multiply_int16<N>(a, false, b, b_scales, depth, c, stride, fresh);
+        return;
+    }
+    for (int64_t m = 0; m < valid; m += kInt16FewRows) {
+        multiply_int16<N, kInt16FewRows>({a.integers + m * a.stride, a.scales + m, a.stride}, false, b,
+                                         b_scales, depth, c + m * stride, stride, fresh);
     }
 }
 

@@ -203,8 +203,8 @@ inline void attend_int16(const Attention &a, const Int16AttentionPlan &p, int64_
     const int16_t *keys = reinterpret_cast<const int16_t *>(packed) + from * p.row;
     const float *key_scales = packed + p.key_scales + from;
     for (int64_t j = 0; j < slice; j += kInt16Columns) {
-        multiply_int16<2>({q.integers + m * p.row, q.scales + m, p.row}, false, keys + j * p.row,
-                          key_scales + j, p.depth, q.scores + j, p.keys, true);
+        multiply_int16_rows<2>({q.integers + m * p.row, q.scales + m, p.row}, valid, keys + j * p.row,
+                               key_scales + j, p.depth, q.scores + j, p.keys, true);
     }
     for (int64_t i = 0; a.causal && i < valid; i++) {
         for (int64_t j = greater(lesser(n, query + i + 1 - from), 0); j < n; j++) {
@@ -223,10 +223,12 @@ inline void attend_int16(const Attention &a, const Int16AttentionPlan &p, int64_
     const float *value_scales = packed + p.value_scales + block * p.wide;
     int64_t d = 0;
     for (; d + kInt16Columns <= p.wide; d += kInt16Columns) {
-        multiply_int16<2>(powers, false, values + d * slice, value_scales + d, slice, out + d, p.wide, false);
+        multiply_int16_rows<2>(powers, valid, values + d * slice, value_scales + d, slice, out + d, p.wide,
+                               false);
     }
     if (d < p.wide) {
-        multiply_int16<1>(powers, false, values + d * slice, value_scales + d, slice, out + d, p.wide, false);
+        multiply_int16_rows<1>(powers, valid, values + d * slice, value_scales + d, slice, out + d, p.wide,
+                               false);
     }
 }
 

@@ -30,6 +30,20 @@ inline bool use_int16(const Plan &p) {
            (g.w.type != Type::block || (g.w.block_length % (2 * W) == 0 && g.w.block_length <= 512));
 }
 
+// The columns of a task, at most those of the plan and not less than half, with which the
+// threads are done at the same time. Sums are the same with any.
+inline int64_t even_columns(const Int16Plan &f, int64_t out, int threads) {
+    const int64_t row_blocks = ceil_div(f.band_rows, f.rows);
+    const auto longest = [&](int64_t columns) { // the columns of the thread that has most
+        return ceil_div(row_blocks * ceil_div(out, columns), threads) * columns;
+    };
+    int64_t best = f.columns;
+    for (int64_t c = f.columns; 2 * c >= f.columns && c >= kInt16Columns; c -= kInt16Columns) {
+        best = longest(c) < longest(best) ? c : best;
+    }
+    return best;
+}
+
 inline Int16Plan int16_plan(const Plan &p, int threads) {
     Int16Plan f;
     const Gemm &g = p.gemm;
@@ -53,6 +67,7 @@ inline Int16Plan int16_plan(const Plan &p, int threads) {
     while (tasks() < enough && f.rows > 48) {
         f.rows = round_up(f.rows / 2, kInt16Rows);
     }
+    f.columns = even_columns(f, g.out, threads);
     f.row_blocks = ceil_div(f.band_rows, f.rows);
     f.column_blocks = ceil_div(g.out, f.columns);
     f.stride = sides * f.columns;
@@ -169,14 +184,15 @@ inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const int
             const int64_t end = lesser(rows, first + kInt16Group);
             float *c = f.chunk < f.slices ? sums + first * f.stride : sums;
             for (int64_t s = 0; s < count; s++) {
+                const int64_t depth = lesser(f.slice, round_up(g.depth - (k + s) * f.slice, 2));
                 each_panel([&](int64_t n, int64_t, int64_t) {
                     for (int64_t m = first; m < end; m += kInt16Rows) {
                         const int64_t place = (k + s) * f.band_rows + row + m;
                         const Int16Factor a = {integers + place * f.slice, scales + place, f.slice};
-                        multiply_int16<2>(a, false,
-                                          weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns,
-                                          weight_scales + n * f.chunk + s * kInt16Columns, f.slice,
-                                          c + (m - first) * f.stride + n, f.stride, k + s == 0);
+                        multiply_int16_rows<2>(
+                            a, end - m, weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns,
+                            weight_scales + n * f.chunk + s * kInt16Columns, depth,
+                            c + (m - first) * f.stride + n, f.stride, k + s == 0);
                     }
                 });
             }

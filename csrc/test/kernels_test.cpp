@@ -369,6 +369,9 @@ struct Test {
         }
         linear(1, 1, 320, 1280, Type::f16, false);
         linear(2, 77, 768, 320, Type::f16, false);
+        linear(1, 64, 1152, 96, Type::f16, false); // a shorter last slice, fewer rows in the last tile
+        linear(1, 44, 1152, 96, Type::bf16, true);
+        linear(2, 1, 1152, 200, Type::f16, false); // few rows
         linear(1, 600, 64, 240, Type::f32, true);
         if (!small) {
             linear(4, 2000, 1100, 40, Type::f16, false); // several bands of rows

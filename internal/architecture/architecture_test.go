@@ -56,7 +56,7 @@ var rooms = []room{
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
-	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
+	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler", "internal/nearest"}, pure: true},
 
 	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
@@ -82,7 +82,7 @@ var rooms = []room{
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
 	{path: "sd/prompt", pure: true},
-	{path: "sd/classes", pure: true},
+	{path: "sd/classes", knows: []string{"internal/nearest"}, pure: true},
 	{path: "sd/tokenizer", knows: []string{"sd/tokenizer/bpe"}, pure: true},
 	{path: "sd/tokenizer/bytelevel", knows: []string{"sd/tokenizer/bpe"}, pure: true},
 	{path: "sd/tokenizer/unigram", pure: true},
@@ -105,7 +105,7 @@ var rooms = []room{
 	{path: "convert/gguf", knows: []string{"convert/dtype"}, pure: true},
 	{path: "convert/safetensors", pure: true},
 	{path: "convert/dtype", pure: true},
-	{path: "sampler", pure: true},
+	{path: "sampler", knows: []string{"internal/nearest"}, pure: true},
 
 	{path: "cgo", knows: []string{"csrc", "internal/limits"}},
 	{path: "csrc/fault/prebuild", knows: []string{"csrc/fault"}, pure: true},

@@ -42,6 +42,21 @@ var costs = []cost{
 			"convert/convert.go": 1,
 		},
 	},
+	{
+		family: "EDM2", code: regexp.MustCompile(`EDM2|edm2`),
+		own:    []string{"csrc/nets/edm2.cpp", "convert/layout/edm2.go", "convert/family/network_edm2.go", "convert/family/pixel*.go", "sd/family/pixel/*.go"},
+		shared: map[string]int{"csrc/nets/architecture.cpp": 1, "csrc/nets/architecture.h": 1},
+	},
+	{
+		family: "models that enlarge by text (the x4 upscaler)", code: regexp.MustCompile(`= upscales|case upscales|upscales:|upscales = |lowSchedule|LowAlphas|[iI]nLowScheduler|keyLow|onlyCross\(|low_scale_model|NoiseLevel\(q\)`),
+		own: []string{"convert/family/upscaler.go", "sd/family/ldm/upscale.go"},
+		// It is a variant of Stable Diffusion 2, as models for inpainting and editing are.
+		shared: map[string]int{
+			"convert/family/configs.go": 2, "convert/family/keys.go": 1, "convert/family/parts.go": 1, "convert/family/sd2.go": 1, "convert/family/stable_diffusion.go": 6,
+			"convert/family/stable_diffusion_files.go": 1, "convert/layout/canonical.go": 2,
+			"sd/family/ldm/ldm.go": 1, "sd/family/ldm/variants.go": 2, "sd/family/stablediffusion/stablediffusion.go": 1,
+		},
+	},
 }
 
 // comment is one in Go or C++, to the end of its line.

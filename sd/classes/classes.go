@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/sdgo/sdgo/internal/nearest"
 )
 
 // Names are those of a model's classes, by their numbers. A class may have several,
@@ -73,7 +75,7 @@ func (n Names) Find(text string, count int) (int, error) {
 				found = append(found, i)
 				break
 			}
-			if d := distance(key, fold(name)); d < least {
+			if d := nearest.Distance(key, fold(name)); d < least {
 				best, least = name, d
 			}
 		}
@@ -97,26 +99,4 @@ func fold(name string) string {
 		name = name[:500] // longer than any; the distance is quadratic
 	}
 	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == ' ' || r == '_' || r == '\t' }), " ")
-}
-
-// distance is Levenshtein's: the insertions, deletions and substitutions of bytes that
-// turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

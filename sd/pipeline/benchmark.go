@@ -51,6 +51,9 @@ func (p *Pipeline) Benchmark(ctx context.Context, d Drawing) ([]StageTiming, err
 			if p.Concat != nil {
 				s.concat = tensor.New(p.ConcatChannels, latent.Height(), latent.Width())
 			}
+			if low := lowOf(p, d); low != nil {
+				s.low = low(newNoise(d.RNG, 0))
+			}
 			c := answer{condition: condition(&c, s, true), output: "out"}
 			out := [][]float32{make([]float32, len(latent.Data)), make([]float32, len(latent.Data))}
 			return p.model(alone, latent.Shape, nil, nil, d.denoiserOf(p), c, c)(ctx, out, latent.Data, 500)

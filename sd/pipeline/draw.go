@@ -5,13 +5,16 @@ import (
 	"math"
 	"time"
 
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // prepare encodes what a request's pictures are guided by and begin with.
 func (p *Pipeline) prepare(ctx context.Context, d Drawing, result *request.Result) (guided, error) {
-	var c guided
+	c := guided{low: lowOf(p, d)}
 	if err := p.upload(ctx, d); err != nil {
 		return c, err
 	}
@@ -37,6 +40,31 @@ func (p *Pipeline) prepare(ctx context.Context, d Drawing, result *request.Resul
 		return c, err
 	}
 	return c, nil
+}
+
+// lowOf draws what a model sees of the picture that a drawing enlarges; nil if it enlarges
+// none.
+func lowOf(p *Pipeline, d Drawing) Draw {
+	if p.Low == nil {
+		return nil
+	}
+	q := d.Resolved
+	if q.Low != nil {
+		q.Low = picture.OnWhite(q.Low)
+	}
+	return p.Low(&q)
+}
+
+// drawLow draws it, if there is any, before or after the noise of the latent.
+func drawLow(low Draw, noise sampler.Noise, first bool, latent func()) (out tensor.Tensor) {
+	if low != nil && first {
+		out = low(noise)
+	}
+	latent()
+	if low != nil && !first {
+		out = low(noise)
+	}
+	return out
 }
 
 // condition makes the conditions of a drawing, without its hires passes.

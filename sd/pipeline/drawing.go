@@ -79,7 +79,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	q, err := r.Resolve(p.Defaults)
 	all.Join(err)
 	p.Check(&q, with, &all)
-	if q.NoiseLevel > 0 && !p.Defaults.Enlarges && len(q.Stages) == 0 {
+	if n := q.Request.NoiseLevel; n != nil && *n > 0 && !p.Defaults.Enlarges && len(q.Stages) == 0 {
 		all.Add("NoiseLevel", "is for pictures that a model enlarges, and this one enlarges none")
 	}
 	if q.Class != "" && !p.Textless {

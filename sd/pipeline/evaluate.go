@@ -255,14 +255,18 @@ func condition(c *Condition, s start, seen bool) Condition {
 	if c == nil {
 		return Condition{}
 	}
+	out := *c
+	if s.low.Data != nil {
+		out.Inputs = append(slices.Clip(out.Inputs), engine.Named{Name: "low", Shape: s.low.Shape, Data: s.low.Data})
+	}
 	if s.concat.Data == nil {
-		return *c
+		return out
 	}
 	beside := s.concat
 	if !seen {
 		beside = beside.Like()
 	}
-	return Condition{append(slices.Clip(c.Inputs), engine.Named{Name: "concat", Shape: beside.Shape, Data: beside.Data})}
+	return Condition{append(slices.Clip(out.Inputs), engine.Named{Name: "concat", Shape: beside.Shape, Data: beside.Data})}
 }
 
 // stepMemory is what a step of n pictures takes beside the weights, in bytes.
@@ -283,7 +287,11 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 			}
 		}
 	}
-	c := slices.Repeat([]Condition{condition(&largest, t.c.source.start(d.RNG, d.Seed), true)}, n*answers)
+	begin := t.c.source.start(d.RNG, d.Seed)
+	if t.c.low != nil {
+		begin.low = t.c.low(newNoise(d.RNG, d.Seed))
+	}
+	c := slices.Repeat([]Condition{condition(&largest, begin, true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
 	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}}, d.denoiserOf(p))
 }

@@ -34,6 +34,13 @@ type Pipeline struct {
 	Concat         func(ctx context.Context, s *Source) (Draw, error)
 	ConcatChannels int
 
+	// Low, if not nil, draws what the denoiser sees of a picture to enlarge, which has no
+	// transparency: the input "low" of its conditions. Where there is no picture, it is one to
+	// measure with. LowFirst says that its noise comes before that of the latent in a
+	// seed's stream.
+	Low      func(q *request.Resolved) Draw
+	LowFirst bool
+
 	// EditsImages says that a picture is a condition and not the beginning of
 	// sampling. The denoiser then answers three times, for nothing, for the picture,
 	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).

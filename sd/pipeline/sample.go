@@ -15,6 +15,7 @@ type guided struct {
 	phases  []Phase
 	refined []Phase  // the refiner's; nil without one
 	source  *Source  // nil without a picture to begin with
+	low     Draw     // of a picture to enlarge; nil with most models
 	passes  []guided // for each of the request's hires passes
 }
 
@@ -39,7 +40,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if c.source != nil {
 		sigmas = d.Truncate(sigmas)
 	}
-	process.InitialNoise(x.Data, begin.latent, sigmas[0], noise)
+	begin.low = drawLow(c.low, noise, p.LowFirst, func() { process.InitialNoise(x.Data, begin.latent, sigmas[0], noise) })
 
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
 	options := d.Sampler.Options

@@ -45,6 +45,7 @@ type start struct {
 	latent []float32     // nil where noise is the beginning
 	cells  []float32     // the latent mask; nil where all is painted
 	concat tensor.Tensor // channels beside the latent; empty with most models
+	low    tensor.Tensor // what is seen of a picture to enlarge; empty with most models
 }
 
 // start draws what the picture of a seed begins with; s may be nil.
@@ -213,25 +214,29 @@ func (d Drawing) noise(seed int64, x tensor.Tensor) sampler.Noise {
 	if d.Interpolate == nil || d.Interpolate.Seed == nil {
 		return own
 	}
-	return &arcNoise{own, newNoise(d.RNG, *d.Interpolate.Seed+seed-d.Seed), d.Interpolate.At, x, false}
+	arcs := 1
+	if d.model.Low != nil && d.model.LowFirst {
+		arcs = 2
+	}
+	return &arcNoise{own, newNoise(d.RNG, *d.Interpolate.Seed+seed-d.Seed), d.Interpolate.At, x, arcs}
 }
 
 // arcNoise is a stream whose first noise, a whole latent, is on the arc to
-// another stream's.
+// another stream's, and before it that of a picture to enlarge, if that comes first.
 type arcNoise struct {
 	sampler.Noise
 	other sampler.Noise
 	at    float64
 	shape tensor.Tensor
-	begun bool
+	arcs  int // left
 }
 
 func (n *arcNoise) Normal(dst []float32) {
 	n.Noise.Normal(dst)
-	if n.begun {
+	if n.arcs == 0 {
 		return
 	}
-	n.begun = true
+	n.arcs--
 	other := make([]float32, len(dst))
 	n.other.Normal(other)
 	sampler.SlerpColumns(dst, dst, other, n.at, n.shape.Height(), n.shape.Width())

@@ -30,11 +30,14 @@ func (d *Drawing) addStages(r request.Request, with Attached, e *request.Error) 
 			return
 		}
 		s := request.Request{
-			Image: image.NewNRGBA(image.Rectangle{Max: size}), Seed: max(d.Seed, 0), RNG: d.RNG, Steps: d.StageSteps, NoiseLevel: d.NoiseLevel,
+			Image: image.NewNRGBA(image.Rectangle{Max: size}), Seed: max(d.Seed, 0), RNG: d.RNG, Steps: d.StageSteps, NoiseLevel: r.NoiseLevel,
 			Sampler: r.Sampler, Schedule: r.Schedule, SamplerOptions: r.SamplerOptions, PreviewEvery: r.PreviewEvery, PreviewNoisy: r.PreviewNoisy,
 		}
 		if m.Classes > 0 {
 			s.Class = d.Class
+		}
+		if !m.Textless {
+			s.Prompt, s.NegativePrompt = r.Prompt, r.NegativePrompt
 		}
 		if m.Defaults.Guidance != 1 { // else it takes none
 			s.Guidance, s.Guider, s.GuiderOptions = r.Guidance, r.Guider, r.GuiderOptions
@@ -56,7 +59,7 @@ func (d Drawing) fits(ctx context.Context, n int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	need, err := p.stepMemory(ctx, task{&job{d: d}, guided{phases: phases}, 0}, n)
+	need, err := p.stepMemory(ctx, task{&job{d: d}, guided{phases: phases, low: lowOf(p, d)}, 0}, n)
 	return need <= p.Host.Room(p.Denoiser.Network().Device()), err
 }
 
@@ -85,7 +88,7 @@ func (r rendering) enlarged(ctx context.Context, pass int) (*image.NRGBA, error)
 	if err := p.upload(ctx, r.d); err != nil {
 		return nil, err
 	}
-	var c guided
+	c := guided{low: lowOf(p, r.d)}
 	var err error
 	start := time.Now()
 	c.phases, err = p.Conditioner.Conditions(ctx, &r.d.Resolved, r.d.ExtrasOf(p), Steps{0, math.MaxInt}, p.needs(r.d), Memo{})

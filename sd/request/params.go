@@ -43,6 +43,9 @@ func (q Resolved) Params(model string, seed int64) Params {
 	if q.Image != nil {
 		r.Strength = Float(q.Strength)
 	}
+	if q.Low != nil && q.NoiseLevel > 0 {
+		r.NoiseLevel = Int(q.NoiseLevel)
+	}
 	if q.OnlyMasked {
 		r.MaskPadding = Int(q.MaskPadding)
 	}

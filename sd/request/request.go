@@ -73,9 +73,10 @@ type Request struct {
 	// NoiseLevel adds noise to a picture that is to be enlarged, an Image or one of a
 	// cascade, before that: conditioning augmentation (Ho et al. 2022, arXiv:2106.15282),
 	// which hides what is wrong with it. It is a timestep of the forward process of the
-	// model that enlarges, 1 to 999 of 1000; 0 adds none. The noise is the same for all
-	// seeds.
-	NoiseLevel int
+	// model that enlarges, 1 to 999 of 1000, and 0 adds none; of the x4 upscaler one of the
+	// picture's own process, 0 to 350, which the network is told. nil means 0, or 20 of the x4 upscaler.
+	// The noise comes from the picture's seed.
+	NoiseLevel *int
 
 	// Width and Height are in pixels, multiples of the model's alignment (8), up to
 	// MaxSide. 0 means the model's native size, or with an Image that picture's size,

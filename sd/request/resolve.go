@@ -29,6 +29,9 @@ type Defaults struct {
 	Enlarges   bool
 	EnlargesBy int
 
+	// NoiseLevel is the default of pictures to enlarge.
+	NoiseLevel int
+
 	// OwnGuidance says that the model's family has its own kind of guidance, which
 	// takes no other's place.
 	OwnGuidance bool
@@ -59,6 +62,7 @@ type Resolved struct {
 	Align                                             int
 	Guidance, Strength, ImageGuidance                 float64
 	RefinerAt, AestheticScore, NegativeAestheticScore float64
+	NoiseLevel                                        int
 	Sampler                                           sampler.Sampler
 	Schedule                                          sampler.Schedule
 	Image                                             *image.NRGBA // nil without one
@@ -136,6 +140,9 @@ func (q *Resolved) fillNumbers(d Defaults) {
 		if *f.to = f.value; f.from != nil {
 			*f.to = *f.from
 		}
+	}
+	if q.NoiseLevel = d.NoiseLevel; q.Request.NoiseLevel != nil {
+		q.NoiseLevel = *q.Request.NoiseLevel
 	}
 	if q.Request.Sampler == "" {
 		fill(&q.Request.Sampler, d.Sampler)

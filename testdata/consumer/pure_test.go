@@ -58,6 +58,7 @@ var packages = []struct {
 	{"internal/limits", true},
 	{"internal/mmap", true},
 	{"internal/mutate", true},
+	{"internal/nearest", true},
 	{"internal/replace", true},
 	{"job", true},
 	{"sampler", true},

@@ -23,6 +23,7 @@ import magnitude  # noqa: E402
 import names  # noqa: E402
 import networks  # noqa: E402
 import persistence  # noqa: E402
+import scoreddpm  # noqa: E402
 
 
 def randomise(model, seed):
@@ -198,6 +199,14 @@ def song():
     return out
 
 
+def score_ddpm():
+    """The DDPM as score_sde writes it: other blocks than its later networks have."""
+    net = seeded(14, lambda: scoreddpm.ScoreDDPM(8, (1, 2), 1, (False, True), 4))
+    save(half({"module." + k: v for k, v in net.state_dict().items()}), HERE / "score-ddpm.safetensors", {"sdgo.pixel.norm_groups": "4"})
+    x, t = torch.randn(2, 3, 16, 24), torch.tensor([981.0, 17.25])
+    return {"score-ddpm.x": x, "score-ddpm.timesteps": t, "score-ddpm.sample": net(x, t)}
+
+
 def song_pickle():
     """The network of edm-ncsnpp.safetensors as EDM's training writes it, and that of ncsnpp.safetensors as score_sde's does."""
     net = networks.Song(16, 8, (1, 2), 1, (8,), fourier=True, taps=(1, 3, 3, 1), encoder="residual", classes=16, augment=9)
@@ -326,7 +335,7 @@ def latent():
 def main():
     torch.set_num_threads(1)
     values = {}
-    for make in ddpm, consistency, guided, dit, song, song_pickle, edm2, skip, latent, enlarging_by_text:
+    for make in ddpm, consistency, guided, dit, song, song_pickle, score_ddpm, edm2, skip, latent, enlarging_by_text:
         torch.manual_seed(0)
         values |= make()
     save({k: v.clone() for k, v in values.items()}, HERE / "reference.safetensors", None)

@@ -60,11 +60,12 @@ def consistency():
     return out
 
 
-def learned(net, count, betas, seed, shape=SHAPE, clip=1.0):
-    """guided diffusion's p_sample_loop, its betas made anew for the timesteps that are used."""
+def learned(net, count, betas, seed, shape=SHAPE, clip=1.0, begin=lambda g, bars: None):
+    """guided diffusion's p_sample_loop, its betas made anew for the timesteps that are used; begin may draw more noise."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(shape, generator=g)
     bars = torch.cumprod(1 - betas, 0).float().double()
+    begin(g, bars)
     steps = respaced(count)
     for i, t in enumerate(steps):
         out = net(x.float(), torch.tensor([float(t)])).double()
@@ -93,6 +94,16 @@ def guided():
     large = F.interpolate(low.float() / 127.5 - 1, SHAPE[2:], mode="bilinear")
     out["upsampler.low"] = low
     out["upsampler.large"] = learned(lambda x, t: net.eval()(torch.cat([x, large], 1), t), 6, linear, SEED)
+
+    # Conditioning augmentation: noise on the small picture, drawn after the first noise as the library's IFSuperResolutionPipeline does.
+    seen = {}
+
+    def noised(g, bars):
+        small = low.double() / 127.5 - 1
+        small = bars[300].sqrt() * small + (1 - bars[300]).sqrt() * torch.randn(small.shape, generator=g)
+        seen["large"] = F.interpolate(small.float(), SHAPE[2:], mode="bilinear")
+
+    out["upsampler.noised"] = learned(lambda x, t: net.eval()(torch.cat([x, seen["large"]], 1), t), 6, linear, SEED, begin=noised)
     return out
 
 

@@ -140,6 +140,9 @@ func (m *Model) Pipeline(text pipeline.Text, check func(q *request.Resolved, wit
 		Check: check, Batch: m.options.Batch,
 	}
 	p.EmbedsGuidance = m.embedsGuidance
+	if m.Config.Variant == upscales {
+		m.enlarge(p)
+	}
 	m.see(p)
 	p.Init()
 	return p

@@ -16,8 +16,8 @@ import (
 
 // unet is a UNet as a denoiser. Its conditions have the inputs "context", [tokens,
 // ContextDim], "y", [ADMChannels], if it has any, "guidance", [GuidanceDim], if it takes
-// the guidance scale, and "concat", the channels that are concatenated with the latent, if
-// its input has more channels than its output.
+// the guidance scale, "class", a level of noise, if it takes one, and "concat" or "low", the
+// channels that are concatenated with the latent, if its input has more channels than its output.
 type unet struct {
 	config  convert.UNetConfig
 	net     *engine.Network
@@ -50,6 +50,7 @@ func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo
 		in.F32 = make([]float32, 0, n*tensor.Size(shape[1:])*u.config.InChannels)
 		for i := range n {
 			in.F32 = append(append(in.F32, x[i*size:][:size]...), named(c[i], "concat").Data...)
+			in.F32 = append(in.F32, named(c[i], "low").Data...)
 		}
 	}
 	inputs := []cgo.Input{in, {Name: "t", Shape: []int64{int64(n)}, F32: t}}
@@ -68,6 +69,15 @@ func (u *unet) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo
 			}
 		}
 		inputs = append(inputs, all)
+	}
+	if u.config.Classes > 0 {
+		class := cgo.Input{Name: "class", Shape: []int64{int64(n), 1}}
+		for _, one := range c {
+			for _, v := range named(one, "class").Data {
+				class.I32 = append(class.I32, int32(v))
+			}
+		}
+		inputs = append(inputs, class)
 	}
 	return inputs
 }
@@ -118,6 +128,9 @@ func (u *unet) probe(ctx context.Context) (sampler.Prediction, error) {
 	}
 	if n := u.beside(); n > 0 {
 		add("concat", full(n, side, side))
+	}
+	if u.config.Classes > 0 {
+		add("class", tensor.New(1))
 	}
 	out := make([]float32, len(x.Data))
 	run := u.net.Run

@@ -13,6 +13,7 @@ import (
 const (
 	inpaints = "inpaint" // 9 channels: the latent's 4, the mask, the masked picture's latent
 	edits    = "edit"    // 8 channels: the latent's 4, the picture's latent (instruct-pix2pix)
+	upscales = "upscale" // 7 channels: the latent's 4, a smaller picture (the x4 upscaler)
 )
 
 // see sets the pipeline's further input channels.
@@ -61,7 +62,7 @@ func (m *Model) wholePicture(ctx context.Context, s *pipeline.Source) (pipeline.
 func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
 	variant := m.Config.Variant
 	if variant != "" && len(q.Request.Hires) > 0 {
-		e.Add("Hires", "a model made for inpainting or for editing pictures can't take them; plain ones can")
+		e.Add("Hires", "a model made for inpainting, or for editing or enlarging pictures can't take them; plain ones can")
 	}
 	if variant != edits && q.Request.ImageGuidance != nil {
 		e.Add("ImageGuidance", "only models for editing (instruct-pix2pix) have it")
@@ -71,6 +72,8 @@ func (m *Model) CheckVariant(q *request.Resolved, e *request.Error) {
 		if q.Image == nil || q.Mask == nil {
 			e.Add("Mask", "the model is made for inpainting: it needs a picture and a mask")
 		}
+	case upscales:
+		m.checkUpscaling(q, e)
 	case edits:
 		switch {
 		case q.Image == nil:

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	"image/color"
-	"image/draw"
 	"math"
 	"strconv"
 
@@ -34,7 +32,7 @@ func labels(metadata map[string]string, count int) ([]string, error) {
 	return names, nil
 }
 
-// conditioner makes conditions of a class and of a picture to enlarge.
+// conditioner makes conditions of a class.
 type conditioner struct{ *model }
 
 // Check has nothing to check: the pipeline's has found the class.
@@ -42,24 +40,10 @@ func (conditioner) Check(*request.Resolved, pipeline.Extras, *request.Error) {}
 
 // Conditions are the same in all steps.
 func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeline.Extras, _ pipeline.Steps, needs pipeline.Needs, _ pipeline.Memo) ([]pipeline.Phase, error) {
-	var low []engine.Named
-	if n := c.c.LowChannels; n > 0 {
-		height, width := q.Height/c.factor(), q.Width/c.factor()
-		t := tensor.New(n, height, width) // grey, to measure with
-		if q.Low != nil {
-			t = tensor.FromImage(onWhite(q.Low))
-			if n == 1 {
-				t = luminance(t)
-			}
-			c.augment(t, q)
-			t = t.Resample(tensor.Bilinear, height, width)
-		}
-		low = []engine.Named{{Name: "low", Shape: t.Shape, Data: t.Data}}
-	}
 	of := func(class float32) *pipeline.Condition {
-		out := &pipeline.Condition{Inputs: low}
+		out := &pipeline.Condition{}
 		if c.c.ClassInput != "" {
-			out.Inputs = append([]engine.Named{{Name: "class", Shape: []int{1}, Data: []float32{class}}}, low...)
+			out.Inputs = []engine.Named{{Name: "class", Shape: []int{1}, Data: []float32{class}}}
 		}
 		return out
 	}
@@ -77,31 +61,36 @@ func (c conditioner) Conditions(_ context.Context, q *request.Resolved, _ pipeli
 	return []pipeline.Phase{{Until: math.MaxInt, Conditions: func() pipeline.Conditions { return all }}}, nil
 }
 
-// noiseSeed is that of the noise on pictures to enlarge. It is far from what requests
-// have, so that it is not the beginning of sampling, too.
-const noiseSeed = 0x9e3779b97f4a7c15
+// low draws what the network sees of a picture to enlarge: with noise on it, at the size of
+// what is drawn.
+func (m *model) low(q *request.Resolved) pipeline.Draw {
+	height, width := q.Height/m.factor(), q.Width/m.factor()
+	if q.Low == nil { // grey, to measure with
+		return func(sampler.Noise) tensor.Tensor { return tensor.New(m.c.LowChannels, height, width) }
+	}
+	small := tensor.FromImage(q.Low)
+	if m.c.LowChannels == 1 {
+		small = luminance(small)
+	}
+	return func(noise sampler.Noise) tensor.Tensor {
+		return m.augmented(small, q, noise).Resample(tensor.Bilinear, height, width)
+	}
+}
 
-// augment makes a picture what the forward process makes of it at the request's level.
-func (m *model) augment(x tensor.Tensor, q *request.Resolved) {
+// augmented is what the forward process makes of a picture at the request's level.
+func (m *model) augmented(x tensor.Tensor, q *request.Resolved, noise sampler.Noise) tensor.Tensor {
 	if q.NoiseLevel == 0 {
-		return
+		return x
 	}
 	p := m.denoiser.process
 	first, last := p.SigmaToT(p.SigmaMin()), p.SigmaToT(p.SigmaMax())
 	sigma := p.TToSigma(first + (last-first)*float64(q.NoiseLevel)/request.MaxNoiseLevel)
-	eps := x.Like()
-	sampler.NewTorch(noiseSeed).Normal(eps.Data)
+	out := x.Like()
+	noise.Normal(out.Data)
 	alpha, scale := p.Alpha(sigma), p.Scale(sigma)
 	for i, v := range x.Data {
-		x.Data[i] = float32(scale * (alpha*float64(v) + sigma*float64(eps.Data[i])))
+		out.Data[i] = float32(scale * (alpha*float64(v) + sigma*float64(out.Data[i])))
 	}
-}
-
-// onWhite is a picture without transparency.
-func onWhite(img *image.NRGBA) *image.NRGBA {
-	out := image.NewNRGBA(image.Rectangle{Max: img.Rect.Size()})
-	draw.Draw(out, out.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)
-	draw.Draw(out, out.Rect, img, img.Rect.Min, draw.Over)
 	return out
 }
 

@@ -137,6 +137,9 @@ func (m *model) pipeline(o pipeline.Options) *pipeline.Pipeline {
 	if !m.c.Latent() {
 		p.LatentRGB = m.pixels()
 	}
+	if m.c.LowChannels > 0 {
+		p.Low = m.low
+	}
 	if m.c.Process.Clip {
 		p.Limit = m.clip
 	}

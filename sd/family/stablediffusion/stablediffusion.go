@@ -70,5 +70,6 @@ type text struct{ *ldm.Model }
 
 func (t text) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
 	e, err := t.Model.Encode(ctx, text, q.ClipSkip, with, memo)
-	return t.Condition(q.Guidance, engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}), err
+	inputs := append([]engine.Named{{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data}}, t.NoiseLevel(q)...)
+	return t.Condition(q.Guidance, inputs...), err
 }
