@@ -42,9 +42,14 @@ struct Vector {
 
 // A matrix of weights: one row for each output, `in` weights in a row; for a
 // 3x3 convolution a row is [in][3][3].
+//
+// With `transposed`, a row for each input, with a weight for each output; for a 3x3
+// convolution a row is [out][3][3], and the kernels are turned by 180°. The weights of a
+// layer are read so for the derivative by its input.
 struct Matrix {
     const void *data = nullptr;
     Type type = Type::f32;
+    bool transposed = false;
     size_t row_bytes = 0; // from one row to the next
     // For Type::block only: n weights from a place where a block starts
     // (ggml's type traits), a block's length and its size.
