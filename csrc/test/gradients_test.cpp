@@ -68,15 +68,19 @@ struct GradientTest {
     void conv2d(int64_t n, int64_t h, int64_t w, int64_t in, int64_t out, int kernel, Type type) {
         Conv2d c;
         c.n = n, c.h = h, c.w = w, c.c1 = in, c.out = out, c.kernel = kernel;
+        if (random.coin()) {
+            c.upsample = true, c.spread = random.coin() ? Spread::first : Spread::last;
+            c.up_h = 2 * h + random.between(-1, 1), c.up_w = 2 * w + random.between(-1, 1);
+        }
         const Weights weight = transposed(random, type, in, out, kernel * kernel);
         const Floats x = random.floats(n * h * w * in);
-        Floats y(size_t(n * h * w * out), kGuard);
+        Floats y(size_t(n * out_height(c) * out_width(c) * out), kGuard);
         c.x = x.data(), c.weight = weight.matrix, c.y = y.data();
         const std::string what =
             name("transposed conv2d", {n, h, w, in, out, kernel}) + " " + type_name(type);
         run(c, y, what);
         Doubles want;
-        for (int64_t i = 0; i < n * h * w * out; i++) {
+        for (int64_t i = 0; i < int64_t(y.size()); i++) {
             want.push_back(reference::conv2d(c, weight.values, {}, i / out, i % out));
         }
         compare(y.data(), want, tolerance(type, kernel), what);
