@@ -6,8 +6,7 @@
 #include "kernels/resample.h"
 #include "kernels/rope.h"
 #include "kernels/table.h"
-#include "kernels/weight_gradient.h"
-#include "kernels/winograd.h"
+#include "kernels/winograd_gradient.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 

@@ -22,22 +22,32 @@ struct WeightGradientPlan {
     int64_t row_blocks = 0, column_blocks = 0;
 };
 
-inline WeightGradientPlan plan(const WeightGradient &a, int threads) {
+// The convolution whose weights they are.
+inline Conv2d convolution(const WeightGradient &a) {
     Conv2d c;
     c.x = a.x, c.n = a.n, c.h = a.h, c.w = a.w, c.c1 = a.c, c.out = a.out;
     c.kernel = a.kernel, c.stride = a.stride, c.pad_end = a.pad_end;
     c.upsample = a.upsample, c.up_h = a.up_h, c.up_w = a.up_w;
-    const Plan conv = plan(c);
+    return c;
+}
+
+// The size of equal parts of n, whole vectors, that are at most `most`.
+inline int64_t even_part(int64_t n, int64_t most) {
+    return round_up(ceil_div(n, ceil_div(n, most)), W);
+}
+
+inline WeightGradientPlan plan(const WeightGradient &a, int threads) {
+    const Plan conv = plan(convolution(a));
     WeightGradientPlan p;
     p.source = conv.source;
     p.out_h = conv.out_h, p.out_w = conv.out_w;
     p.pixels = a.n * p.out_h * p.out_w;
     p.taps = a.kernel * a.kernel;
     p.rows = lesser(round_up(a.out, MR), 32 * MR);
-    p.columns = lesser(round_up(a.c, kPanel), a.kernel == 1 ? 8 * kPanel : kPanel);
+    p.columns = even_part(a.c, a.kernel == 1 ? 8 * kPanel : kPanel);
     const auto tasks = [&] { return ceil_div(a.out, p.rows) * ceil_div(a.c, p.columns); };
     while (tasks() < 4 * threads && p.columns > kPanel) {
-        p.columns -= kPanel;
+        p.columns = even_part(a.c, p.columns - kPanel < kPanel ? kPanel : p.columns - kPanel);
     }
     while (tasks() < 4 * threads && p.rows > 4 * MR) {
         p.rows = round_up(p.rows / 2, MR);
@@ -50,10 +60,6 @@ inline WeightGradientPlan plan(const WeightGradient &a, int threads) {
 // A thread's packed dy and x, and sums.
 inline int64_t weight_gradient_floats(const WeightGradientPlan &p) {
     return round_up(p.rows * kSlicePixels + p.columns * kSlicePixels + p.rows * p.columns * p.taps + W, 16);
-}
-
-inline size_t weight_gradient_scratch(const WeightGradient &a, int threads) {
-    return size_t(threads * weight_gradient_floats(plan(a, threads))) * sizeof(float);
 }
 
 // n outputs from `from` of pixels [first, first + count): [output][kSlicePixels].
@@ -135,13 +141,6 @@ inline void weight_gradient_task(const WeightGradient &a, const WeightGradientPl
         }
     }
     finish_weights(a, p, row, rows, column, columns, sums);
-}
-
-inline void run_weight_gradient(const WeightGradient &a, int, int thread, Team &team) {
-    const WeightGradientPlan p = plan(a, team.threads);
-    float *memory = static_cast<float *>(team.scratch) + thread * weight_gradient_floats(p);
-    take_tasks(team, p.row_blocks * p.column_blocks,
-               [&](int64_t i) { weight_gradient_task(a, p, i, memory); });
 }
 
 } // namespace sdgo::kernels::SDGO_ISA
