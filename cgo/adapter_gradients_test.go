@@ -25,9 +25,9 @@ var adaptedLayers = []string{
 	"middle_block.1.transformer_blocks.0.attn1.to_out.0.weight", "out.2.weight",
 }
 
-func newLowRank(t *testing.T, kernels string, tucker bool) *lowRank {
+func newLowRank(t *testing.T, kernels string, threads int, tucker bool) *lowRank {
 	r := rand.New(rand.NewPCG(8, 9))
-	l := &lowRank{net: randomNet(t, "unet", unetParams(), Config{Threads: 1, Kernels: kernels}), seed: make([]float32, 4*36)}
+	l := &lowRank{net: randomNet(t, "unet", unetParams(), Config{Threads: threads, Kernels: kernels}), seed: make([]float32, 4*36)}
 	for i, w := range l.net.Weights() {
 		if slices.Contains(adaptedLayers, w.Name) {
 			c, _ := factors(r, i, w, 2, tucker)
@@ -80,7 +80,7 @@ func TestAdapterGradientsAreSlopes(t *testing.T) {
 	all := KernelNames()
 	for _, kernels := range []string{GGML, "generic", all[len(all)-1]} {
 		for _, tucker := range []bool{false, true} {
-			l := newLowRank(t, kernels, tucker)
+			l := newLowRank(t, kernels, 1, tucker)
 			names, values, gradients := l.gradients(t)
 			r := rand.New(rand.NewPCG(10, 11))
 			for i, name := range names {
@@ -107,11 +107,29 @@ func TestAdapterGradientsAreSlopes(t *testing.T) {
 	}
 }
 
+// The same numbers to the bit, whichever parts are computed twice and by however many
+// threads.
+func TestAdapterGradientsOfSegments(t *testing.T) {
+	all := KernelNames()
+	var want [][]float32
+	for _, threads := range []int{1, 2, 8} {
+		l := newLowRank(t, all[len(all)-1], threads, true)
+		for _, segments := range []int{1, 4, 30} {
+			l.net.Choose(OpChoice{GradientSegments: segments})
+			_, _, got := l.gradients(t)
+			if want == nil {
+				want = got
+			}
+			require.Equal(t, want, got, "%d threads, %d segments", threads, segments)
+		}
+	}
+}
+
 // An adapter with new numbers gives what one gives that is made of them, of what depends on
 // the context alone, which a graph keeps between runs, too.
 func TestUpdatedAdapters(t *testing.T) {
 	for _, kernels := range KernelNames() {
-		l := newLowRank(t, kernels, false)
+		l := newLowRank(t, kernels, 1, false)
 		before := l.loss(t)
 		for _, c := range l.changes {
 			for _, values := range [][]float32{floatsOf(c.Down), floatsOf(c.Up), c.Scale} {
@@ -138,7 +156,7 @@ func TestUpdatedAdapters(t *testing.T) {
 }
 
 func TestAdapterGradientErrors(t *testing.T) {
-	l := newLowRank(t, "generic", false)
+	l := newLowRank(t, "generic", 1, false)
 	inputs := append(unetInputs(6), Input{Name: "d_out", Shape: []int64{1, 4, 6, 6}, F32: l.seed})
 	for name, want := range map[string]string{
 		"d:adapter:out.2.weight.mid":   "has down and up",

@@ -46,10 +46,15 @@ inline WeightGradientPlan plan(const WeightGradient &a, int threads) {
     p.rows = lesser(round_up(a.out, MR), 32 * MR);
     p.columns = even_part(a.c, a.kernel == 1 ? 8 * kPanel : kPanel);
     const auto tasks = [&] { return ceil_div(a.out, p.rows) * ceil_div(a.c, p.columns); };
-    while (tasks() < 4 * threads && p.columns > kPanel) {
-        p.columns = even_part(a.c, p.columns - kPanel < kPanel ? kPanel : p.columns - kPanel);
+    // Fewer outputs first: transposing dy costs more than copying x.
+    const int64_t enough = threads == 1 ? 1 : 4 * threads;
+    while (tasks() < enough && p.rows > 8 * MR) {
+        p.rows = round_up(p.rows / 2, MR);
     }
-    while (tasks() < 4 * threads && p.rows > 4 * MR) {
+    while (tasks() < enough && p.columns > kPanel) {
+        p.columns = even_part(a.c, greater(p.columns - kPanel, kPanel));
+    }
+    while (tasks() < enough && p.rows > 4 * MR) {
         p.rows = round_up(p.rows / 2, MR);
     }
     p.row_blocks = ceil_div(a.out, p.rows);
@@ -86,9 +91,16 @@ inline void pack_pixels(const WeightGradientPlan &p, int64_t tap, int64_t from, 
                         int64_t count, float *to) {
     const Source &s = p.source;
     const int64_t dy = tap / s.kernel - s.pad, dx = tap % s.kernel - s.pad;
+    const bool in_place = s.kernel == 1 && s.stride == 1 && !s.upsample; // a pixel for each of dy
     for (int64_t c = 0; c < n; c += kPanel) {
         const int64_t here = lesser(kPanel, n - c), width = round_up(here, W);
-        for (int64_t k = first; k < first + count; k++, to += width) {
+        for (int64_t k = first; in_place && k < first + count; k++, to += width) {
+            const float *x = s.x + k * s.c1 + from + c;
+            for (int64_t i = 0; i < here; i += W) {
+                store(to + i, i + W <= here ? load(x + i) : load(x + i, here - i));
+            }
+        }
+        for (int64_t k = in_place ? first + count : first; k < first + count; k++, to += width) {
             const int64_t line = k / p.out_w;
             for (int64_t i = here; i < width; i++) {
                 to[i] = 0;

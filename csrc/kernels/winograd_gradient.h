@@ -51,7 +51,8 @@ inline WinogradGradientPlan winograd_plan(const WeightGradient &a, int threads) 
     constexpr int64_t fit = kPanelBytes / int64_t(sizeof(float)) / (kPoints * kPanel) / MR * MR;
     p.columns = even_part(a.c, kPanel);
     p.rows = lesser(round_up(a.out, MR), greater(fit, MR));
-    while (ceil_div(a.out, p.rows) * ceil_div(a.c, p.columns) < 4 * threads && p.rows > 2 * MR) {
+    const int64_t enough = threads == 1 ? 1 : 4 * threads;
+    while (ceil_div(a.out, p.rows) * ceil_div(a.c, p.columns) < enough && p.rows > 2 * MR) {
         p.rows = round_up(p.rows / 2, MR);
     }
     p.row_blocks = ceil_div(a.out, p.rows);
