@@ -1,5 +1,5 @@
 """Makes reference.safetensors: gradients of the networks of ../nets, by PyTorch; and
-lora.safetensors: a LoRA for their UNet with its gradients, by PEFT.
+lora.safetensors: a LoRA for their UNet with its gradients, by PEFT 0.21.2.
 
 Run it in any folder, after ../nets/make.py: python make.py. The networks are those of
 ../nets/sd1-diffusers with the inputs of ../nets/reference.safetensors, computed by the
