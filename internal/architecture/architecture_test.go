@@ -56,6 +56,7 @@ var rooms = []room{
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
+	{path: "train/optim", pure: true},
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
 
 	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine",

@@ -99,6 +99,7 @@ var packages = []struct {
 	{"server/wire", true},
 	{"server/worker", true},
 	{"third_party/govendor", true},
+	{"train/optim", true},
 	{"third_party/licenses", false}, // has only tests
 }
 
