@@ -56,7 +56,10 @@ var rooms = []room{
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
+	{path: "train/data", knows: []string{"train/random", "sd/picture"}, pure: true},
+	{path: "train/loss", knows: []string{"train/random", "sampler"}, pure: true},
 	{path: "train/optim", pure: true},
+	{path: "train/random", pure: true},
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sampler"}, pure: true},
 
 	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine",

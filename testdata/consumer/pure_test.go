@@ -99,7 +99,10 @@ var packages = []struct {
 	{"server/wire", true},
 	{"server/worker", true},
 	{"third_party/govendor", true},
+	{"train/data", true},
+	{"train/loss", true},
 	{"train/optim", true},
+	{"train/random", true},
 	{"third_party/licenses", false}, // has only tests
 }
 
