@@ -56,6 +56,8 @@ var rooms = []room{
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
+	{path: "train", knows: []string{"train/chart", "train/optim", "convert/dtype", "convert/safetensors", "internal/guard", "internal/replace"}, pure: true},
+	{path: "train/chart", pure: true},
 	{path: "train/data", knows: []string{"train/random", "sd/picture"}, pure: true},
 	{path: "train/loss", knows: []string{"train/random", "sampler"}, pure: true},
 	{path: "train/optim", pure: true},

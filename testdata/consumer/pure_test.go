@@ -99,6 +99,8 @@ var packages = []struct {
 	{"server/wire", true},
 	{"server/worker", true},
 	{"third_party/govendor", true},
+	{"train", true},
+	{"train/chart", true},
 	{"train/data", true},
 	{"train/loss", true},
 	{"train/optim", true},
