@@ -56,6 +56,8 @@ var rooms = []room{
 	{path: "cli/report", pure: true},
 	{path: "builtin", knows: []string{"sd"}},
 
+	{path: "train/pixel", knows: []string{"train/network", "train", "train/data", "train/loss", "train/optim", "train/random", "sd/family/pixel", "sampler", "convert", "convert/dtype", "convert/safetensors", "cgo"}},
+	{path: "train/network", knows: []string{"train/optim", "cgo"}},
 	{path: "train", knows: []string{"train/chart", "train/optim", "convert/dtype", "convert/safetensors", "internal/guard", "internal/replace"}, pure: true},
 	{path: "train/chart", pure: true},
 	{path: "train/data", knows: []string{"train/random", "sd/picture"}, pure: true},

@@ -103,7 +103,9 @@ var packages = []struct {
 	{"train/chart", true},
 	{"train/data", true},
 	{"train/loss", true},
+	{"train/network", false},
 	{"train/optim", true},
+	{"train/pixel", false},
 	{"train/random", true},
 	{"third_party/licenses", false}, // has only tests
 }
