@@ -38,6 +38,8 @@ func commands() []*command {
 		modelsCommand(),
 		pullCommand(),
 		convertCommand(),
+		trainUNetCommand(),
+		trainClassifierCommand(),
 		infoCommand(),
 		samplersCommand(),
 		sigmasCommand(),

@@ -20,7 +20,7 @@ import (
 // Event is something that happened in a training: a "step", a "checkpoint", a "save" of
 // the result, or a "sample".
 type Event struct {
-	Event string `json:"event"`
+	Event string `json:"event,omitempty"`
 	Step  int    `json:"step"` // that was done last
 	Of    int    `json:"of"`
 

@@ -95,7 +95,8 @@ const (
 	maxAccumulate = 1 << 16
 )
 
-func (o *Options) check() error {
+// Check returns an error for options out of range.
+func (o *Options) Check() error {
 	switch {
 	case o.Folder == "":
 		return errors.New("a training must have a folder")
@@ -133,7 +134,7 @@ type run struct {
 // Run trains until the last step. When ctx is done it writes a checkpoint and returns an
 // *[Interrupted]. After an error the folder has the last checkpoint.
 func Run(ctx context.Context, task Task, o Options) error {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	r := &run{o: o, task: task, saved: -1}

@@ -2,6 +2,8 @@ package data
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"image"
 	"image/color"
@@ -149,4 +151,19 @@ func lightColour(r *random.Source) (rgb [3]float32) {
 		rgb[c] = float32(255 * value * (1 - saturation*max(0, min(k, 4-k, 1))))
 	}
 	return rgb
+}
+
+// Hash is a hash of a set and its pictures: what a training depends on of them.
+func (p *Pixels) Hash(s *Set) string {
+	h := sha256.New()
+	for i, item := range s.Items {
+		img := p.pictures[i]
+		fmt.Fprintf(h, "%q %d %v\n", item.Caption, item.Class, img.Rect)
+		h.Write(img.Pix)
+		if m := p.masks[i]; m != nil {
+			h.Write(m.Pix)
+		}
+	}
+	fmt.Fprintf(h, "%q", s.Classes)
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

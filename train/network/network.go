@@ -4,11 +4,14 @@ package network
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"unsafe"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/train/optim"
 )
 
@@ -16,7 +19,7 @@ import (
 type Options struct {
 	Threads  int    // of the CPU; 0: one for each physical core
 	Backend  string // a device's name as `sdgo devices` lists it; "" the CPU
-	Kernels  string // the CPU's operators; "" the fastest
+	Kernels  string // the CPU's operators; "" those of SDGO_KERNELS, else the fastest
 	Segments int    // parts whose tensors are computed twice: less memory, more time; 0: none
 }
 
@@ -52,7 +55,7 @@ func New(ctx context.Context, arch string, params cgo.Params, o Options, values 
 	if config.Device, err = device(o.Backend); err != nil {
 		return nil, err
 	}
-	if config.Kernels, err = cgo.FindKernels(o.Kernels); err != nil {
+	if config.Kernels, err = engine.Kernels(o.Kernels); err != nil {
 		return nil, err
 	}
 	net, err := cgo.NewNet(arch, params, config)
@@ -103,8 +106,7 @@ func (n *Network) bind(ctx context.Context, values func(cgo.Weight) ([]float32, 
 		if int64(len(v)) != elements {
 			return fmt.Errorf("tensor %q must have %d elements, got %d", w.Name, elements, len(v))
 		}
-		bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
-		if err := n.net.Bind(i, 0, bytes); err != nil {
+		if err := n.net.Bind(i, 0, bytesOf(v)); err != nil {
 			return err
 		}
 		n.all = append(n.all, v)
@@ -134,6 +136,20 @@ func (n *Network) Elements() (all, trained int) {
 		trained += len(w)
 	}
 	return all, trained
+}
+
+// Hash is a hash of the weights that are trained.
+func (n *Network) Hash() string {
+	h := sha256.New()
+	for _, w := range n.weights {
+		h.Write(bytesOf(w))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// bytesOf are the bytes of numbers, not a copy.
+func bytesOf(v []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
 // Change calls change, which may write to the weights.

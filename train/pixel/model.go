@@ -110,3 +110,6 @@ func (m *Model) Save(ctx context.Context, path string, weights [][]float32, typ 
 	}
 	return convert.Convert(ctx, out, path, convert.Options{Type: typ, Safetensors: strings.EqualFold(filepath.Ext(path), ".safetensors"), Quantize: cgo.Quantize})
 }
+
+// Discrete reports whether the model's process is a chain of steps, as a DDPM's is.
+func (m *Model) Discrete() bool { return m.config.Process.Kind == convert.ProcessDDPM }

@@ -348,7 +348,7 @@ func TestSave(t *testing.T) {
 		require.Equal(t, changed, again.Weights(), name)
 		require.Equal(t, m.config.Params(), again.config.Params())
 		require.Equal(t, m.config.Process, again.config.Process)
-		require.Contains(t, source.Metadata[convert.PixelLabels], `"b"`)
+		require.JSONEq(t, `["a", "b", "c"]`, source.Metadata[convert.PixelLabels])
 	}
 }
 
@@ -381,4 +381,35 @@ func TestTasksAreChecked(t *testing.T) {
 	_, trained := m.Elements()
 	require.Greater(t, bytes, uint64(20*trained))
 	require.Less(t, bytes, uint64(100<<20))
+}
+
+// Classes of a set are the model's by name, whatever their order, or by number.
+func TestMatchClasses(t *testing.T) {
+	m := newModel(t, tiny(false), network.Options{})
+	match := func(names ...string) (classes []int, err error) {
+		set := &data.Set{Classes: names}
+		for i := range names {
+			set.Items = append(set.Items, data.Item{Class: i})
+		}
+		if set, err = m.MatchClasses(set); err == nil {
+			require.Equal(t, []string{"a", "b", "c"}, set.Classes)
+			for _, item := range set.Items {
+				classes = append(classes, item.Class)
+			}
+		}
+		return classes, err
+	}
+	got, err := match("c", "a")
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 0}, got)
+	got, err = match("1", "c")
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, got)
+	for _, name := range []string{"d", "3", "-1"} {
+		_, err = match("a", name)
+		require.ErrorContains(t, err, "the model has no class")
+	}
+	set, err := m.MatchClasses(&data.Set{Items: []data.Item{{Class: -1}}})
+	require.NoError(t, err)
+	require.Nil(t, set.Classes)
 }
