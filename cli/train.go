@@ -83,6 +83,7 @@ type training struct {
 	typ    dtype.Type
 	kind   string // of training, in settings
 	pixels uint64 // bytes of pictures in memory
+	intro  string // written before the first line
 	shown  time.Time
 	recent []float64 // losses since the last line
 }
@@ -224,9 +225,7 @@ func (t *training) checkMemory(ctx context.Context, o train.Options) error {
 	if room := limits.Room(); bytes > room.Amount {
 		return fmt.Errorf("the training would take %d MB of memory, %d MB are left (%s): a smaller --batch takes less, and so does --segments 4", bytes/1e6, room.Amount/1e6, room.By)
 	}
-	if style, w := t.p.style(t.f); style != report.Silent && style != report.Events {
-		fmt.Fprintf(w, "%d weights, %d trained; %d MB of memory\n", all, trained, (bytes+1e6-1)/1e6)
-	}
+	t.intro = fmt.Sprintf("%d weights, %d trained; %d MB of memory\n", all, trained, (bytes+1e6-1)/1e6)
 	return nil
 }
 
@@ -242,7 +241,10 @@ func (t *training) event(e train.Event) error {
 		return nil
 	case style == report.Silent:
 		return nil
-	case e.Event != "step":
+	}
+	fmt.Fprint(w, t.intro)
+	t.intro = ""
+	if e.Event != "step" {
 		fmt.Fprintf(w, "step %d: %s\n", e.Step, e.Path)
 		return nil
 	}

@@ -128,6 +128,7 @@ func (a Architecture) config() *convert.PixelUNetConfig {
 func (a Architecture) metadata() (map[string]string, error) {
 	m := map[string]string{
 		"size": strconv.Itoa(a.Size), "heads": strconv.Itoa(a.Heads), "qkv_by_head": "0", "norm_groups": strconv.Itoa(a.Groups), "process": a.Process,
+		"low_channels": "0", "learned_variance": "0", // which numbers of classes could be taken for
 	}
 	if a.Process == convert.ProcessDDPM {
 		m["betas"], m["steps"] = a.Betas, "1000"
