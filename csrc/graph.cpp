@@ -167,6 +167,7 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
     targets.weights.insert(d.weights.begin(), d.weights.end());
     Tape tape(*ops_, ctx_.get(), weights, capacity, targets, segments);
     tape.adapt(key_.adapters);
+    ops_->adapt(key_.adapters); // whose normalisations take what is in place of a weight
     const Tensors all = arch.forward(tape, inputs_, outputs);
     std::vector<std::pair<Tensor, Tensor>> seeds;
     for (const std::string &name : d.seeds) {

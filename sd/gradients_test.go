@@ -15,6 +15,32 @@ import (
 
 const gradientsFolder = "../testdata/gradients"
 
+// Gradients through weights of less than float32, which kernels may multiply in fixed point,
+// are those of generic kernels, which multiply in float32. (ggml's operators round numbers
+// to the weights' type.)
+func TestGradientsOfTypes(t *testing.T) {
+	inputs := readReference(t, netsFolder, "reference.safetensors")
+	c := netCase{"unet", (*Model).unet, map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context"}, "out", "unet.out"}
+	for _, typ := range []string{"f16", "bf16", "q8_0", "q4_0"} {
+		var want []float32
+		for _, kernels := range cgo.KernelNames()[1:] {
+			m := openTiny(t, "sd1.safetensors", Options{Type: typ, Kernels: kernels})
+			run := netInputs(inputs, "sd1.", c)
+			seed := cgo.Input{Name: "d_out", Shape: inputs.shape("sd1." + c.want), F32: make([]float32, len(inputs.f32("sd1."+c.want)))}
+			for i := range seed.F32 {
+				seed.F32[i] = float32(math.Cos(0.7 * float64(i)))
+			}
+			got := cgo.Output{Name: "d:x", Data: make([]float32, len(inputs.f32("sd1.unet.x")))}
+			require.NoError(t, c.net(m).Run(t.Context(), append(run, seed), []cgo.Output{got}))
+			if want == nil {
+				want = got.Data
+			}
+			t.Logf("%s with %s: relative RMS error %.2g", typ, kernels, relativeRMS(got.Data, want))
+			require.LessOrEqual(t, relativeRMS(got.Data, want), 4e-3, "%s with %s", typ, kernels)
+		}
+	}
+}
+
 // testdata/gradients has PyTorch's gradients of whole networks, by inputs and weights.
 func TestGradientsAgreeWithPyTorch(t *testing.T) {
 	inputs := readReference(t, netsFolder, "reference.safetensors")

@@ -43,11 +43,17 @@ inline Tensor rows(Tape &t, Tensor x) {
 
 // Sums over all rows: [C]. Columns are summed in double precision.
 inline Tensor sum_rows(Tape &t, Tensor x) {
+    if (Backward *kernels = t.backward()) {
+        return kernels->sum_tokens(rows(t, x));
+    }
     return shaped(t, ggml_sum_rows(t.context(), swapped(t, rows(t, x))), x->ne[0], 1);
 }
 
 // Sums over an image's tokens: [C, L, N] → [C, N].
 inline Tensor sum_tokens(Tape &t, Tensor x) {
+    if (Backward *kernels = t.backward()) {
+        return kernels->sum_tokens(x);
+    }
     return shaped(t, ggml_sum_rows(t.context(), swapped(t, x)), x->ne[0], x->ne[2]);
 }
 

@@ -85,6 +85,7 @@ Tensor kernel_gradient(Tape &t, Tensor w, Tensor x, Tensor dy, const Conv &c) {
 // Inputs: the image, what is added to channels and to the image, the weight, the bias.
 void derive_conv(Tape &t, const Conv &c, const Recorded &r, const Inputs &in, Tensor dy) {
     Ops &ops = t.ops();
+    Backward *kernels = t.backward();
     Tensor tokens = ops.tokens(dy), input = r.inputs[0], x = in[0];
     t.give(r.inputs[2], dy);
     if (t.wants(r.inputs[1])) {
@@ -92,6 +93,15 @@ void derive_conv(Tape &t, const Conv &c, const Recorded &r, const Inputs &in, Te
     }
     if (t.wants(r.inputs[4])) {
         t.give(r.inputs[4], sum_rows(t, tokens));
+    }
+    if (kernels) {
+        if (t.wants(r.inputs[3])) {
+            t.give(r.inputs[3], kernels->convolution_by_weight(x, dy, c));
+        }
+        if (t.wants(input)) {
+            t.give(input, kernels->convolution_by_x(x, dy, in[3], c));
+        }
+        return;
     }
     if (!t.wants(r.inputs[3]) && !t.wants(input)) {
         return;

@@ -13,14 +13,17 @@ namespace sdgo {
 namespace {
 
 // Inputs: x, the weight, the bias, what is added before and after the activation.
-void derive_linear(Tape &t, const Recorded &r, const Inputs &in, Tensor dy) {
+void derive_linear(Tape &t, const Linear &l, const Recorded &r, const Inputs &in, Tensor dy) {
     const int64_t width = in[0]->ne[0], out = dy->ne[0];
+    Backward *kernels = t.backward();
     if (t.wants(r.inputs[0])) {
-        Tensor w = shaped(t, t.float32(in[1]), width, out);
-        t.give(r.inputs[0], times(t, dy, swapped(t, w)));
+        const auto expression = [&] {
+            return times(t, dy, swapped(t, shaped(t, t.float32(in[1]), width, out)));
+        };
+        t.give(r.inputs[0], kernels ? kernels->product_by_x(dy, in[1], width, l.vectors) : expression());
     }
     if (t.wants(r.inputs[1])) {
-        t.give(r.inputs[1], matrix_gradient(t, in[0], dy));
+        t.give(r.inputs[1], kernels ? kernels->product_by_weight(in[0], dy) : matrix_gradient(t, in[0], dy));
     }
     if (t.wants(r.inputs[2])) {
         t.give(r.inputs[2], sum_rows(t, dy));
@@ -52,6 +55,29 @@ Tensor derive_normalised(Tape &t, const Normalised &n, Tensor g, bool centred) {
     return ggml_div(ctx, dx, n.sigma);
 }
 
+// Of layer and RMS normalisation, without weights if the name is empty.
+void derive_rows(Tape &t, const std::string &name, const Backward::Rows &how, const Recorded &r,
+                 const Inputs &in, Tensor dy) {
+    const int64_t dim = how.dim;
+    Tensor w = name.empty() ? nullptr : t.weight32(name + ".weight", {dim});
+    Tensor dx, along, total; // the sums are computed only where they are used
+    if (Backward *kernels = t.backward()) {
+        const Backward::Norm n = kernels->row_norm(in[0], dy, w, how);
+        dx = n.x, along = n.along, total = n.total;
+    } else {
+        const int64_t count = ggml_nelements(dy) / dim;
+        const Normalised n = normalise(t, shaped(t, in[0], dim, count), how.eps, how.centred);
+        dy = shaped(t, dy, dim, count);
+        along = sum_rows(t, mul(t, dy, n.x)), total = sum_rows(t, dy);
+        dx = derive_normalised(t, n, w ? mul(t, dy, w) : dy, how.centred);
+    }
+    if (!name.empty()) {
+        t.give(name + ".weight", along);
+        t.give(name + ".bias", total);
+    }
+    t.give(r.inputs[0], dx);
+}
+
 void derive_group_norm(Tape &t, const std::string &name, const GroupNorm &g, const Recorded &r,
                        const Inputs &in, Tensor dy) {
     Ops &ops = t.ops();
@@ -73,13 +99,41 @@ void derive_group_norm(Tape &t, const std::string &name, const GroupNorm &g, con
     }
 }
 
+// Weight, bias and modulation of a group normalisation, from what kernels sum for each image.
+void derive_group_norm_weights(Tape &t, const std::string &name, const Recorded &r, Tensor modulation,
+                               const Backward::Norm &n) {
+    const int64_t c = n.total->ne[0];
+    Tensor along = n.along, total = n.total; // [C, N]
+    if (modulation) {
+        const auto chunk = [&](int64_t from) { // [C, N]
+            return ggml_cont(t.context(),
+                             ggml_view_3d(t.context(), modulation, c, total->ne[1], 1, modulation->nb[1],
+                                          modulation->nb[2], size_t(from) * modulation->nb[0]));
+        };
+        Tensor factor = ggml_scale_bias(t.context(), chunk(0), 1, 1);
+        if (t.wants(r.inputs[1])) {
+            Tensor w = t.weight32(name + ".weight", {c}), b = t.weight32(name + ".bias", {c});
+            Tensor scales = add(t, mul(t, along, w), mul(t, total, b));
+            t.give(r.inputs[1], ggml_concat(t.context(), scales, total, 0));
+        }
+        along = mul(t, along, factor), total = mul(t, total, factor);
+    }
+    if (t.wants(name + ".weight")) {
+        t.give(name + ".weight", sum_rows(t, along));
+    }
+    if (t.wants(name + ".bias")) {
+        t.give(name + ".bias", sum_rows(t, total));
+    }
+}
+
 // Attention: with P = softmax(s·Q·Kᵀ) and O = P·V of each head,
 //   dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP - Σ P∘dP), dQ = s·dS·K, dK = s·dSᵀ·Q
-struct Heads {
-    Tensor q, k, v;
-};
+using Heads = Backward::Attention;
 
 Heads derive_attention(Tape &t, const Heads &in, Tensor dy, int heads, bool causal) {
+    if (Backward *kernels = t.backward()) {
+        return kernels->attention(in, dy, heads, causal);
+    }
     ggml_context *ctx = t.context();
     const int64_t c = in.q->ne[0], dim = c / heads, n = in.q->ne[2];
     const float s = 1 / std::sqrt(float(dim));
@@ -106,19 +160,7 @@ Heads derive_attention(Tape &t, const Heads &in, Tensor dy, int heads, bool caus
             join(multiply(swapped(t, d), swapped(t, p)))};
 }
 
-// Queries, keys and values of a fused layer, and back.
-Heads fused_parts(Tape &t, Tensor qkv, int heads, Fused order) {
-    ggml_context *ctx = t.context();
-    const int64_t c = qkv->ne[0] / 3, dim = c / heads, length = qkv->ne[1], n = qkv->ne[2];
-    const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? dim : 3 * dim) * size;
-    const size_t other = size_t(order == Fused::whole ? c : dim) * size;
-    const auto part = [&](size_t i) {
-        Tensor x = ggml_view_4d(ctx, qkv, dim, heads, length, n, head, qkv->nb[1], qkv->nb[2], i * other);
-        return ggml_reshape_3d(ctx, ggml_cont(ctx, x), c, length, n);
-    };
-    return {part(0), part(1), part(2)};
-}
-
+// Queries, keys and values beside each other, as in a fused layer.
 Tensor fuse(Tape &t, const Heads &h, int heads, Fused order) {
     ggml_context *ctx = t.context();
     const int64_t c = h.q->ne[0], length = h.q->ne[1], n = h.q->ne[2];
@@ -130,8 +172,31 @@ Tensor fuse(Tape &t, const Heads &h, int heads, Fused order) {
 
 } // namespace
 
-// In its parts, whose derivatives are simple: the normalisation, the modulation, SiLU.
+// With kernels, of all of it.
+Tensor Tape::whole_group_norm(Tensor x, const std::string &name, const GroupNorm &g) {
+    const auto with = [=](Tensor modulation) {
+        GroupNorm how = g;
+        how.modulation = modulation;
+        return how;
+    };
+    return record({{x, g.modulation},
+                   {name + ".weight", name + ".bias"},
+                   [=](Ops &ops, const Inputs &in) { return ops.group_norm(in[0], name, with(in[1])); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       const int64_t c = t.channels(in[0]);
+                       const Layer layer{t.weight(name + ".weight", {c}), t.weight(name + ".bias", {c})};
+                       const Backward::Norm n = t.backward()->group_norm(in[0], dy, layer, with(in[1]));
+                       t.give(r.inputs[0], n.x);
+                       derive_group_norm_weights(t, name, r, in[1], n);
+                   }});
+}
+
+// Without, in its parts, whose derivatives are simple: the normalisation, the modulation,
+// SiLU.
 Tensor Tape::group_norm(Tensor x, const std::string &name, const GroupNorm &g) {
+    if (backward()) {
+        return whole_group_norm(x, name, g);
+    }
     GroupNorm plain = g;
     plain.silu = false, plain.modulation = nullptr;
     Tensor y = record({{x},
@@ -160,15 +225,35 @@ Tensor Tape::product(Tensor x, const Layer &layer, const Linear &l, Tensor befor
                            k.add = in[4];
                            return ops.product(in[0], {in[1], in[2]}, k, in[3]);
                        },
-                       [](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                           derive_linear(t, r, in, dy);
+                       [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                           derive_linear(t, plain, r, in, dy);
                        }});
-    y = activate(y, l.act);
+    y = activated(y, l.act);
     return l.add && !plain.add ? add(y, l.add) : y;
+}
+
+Tensor Tape::activated(Tensor x, Act act) {
+    if (!backward() || act == Act::none) {
+        return activate(x, act);
+    }
+    return record({{x},
+                   {},
+                   [=](Ops &ops, const Inputs &in) { return ops.backward()->activation(in[0], act); },
+                   [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                       t.give(r.inputs[0], t.backward()->activation_by_x(in[0], dy, act));
+                   }});
 }
 
 Tensor Tape::gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) {
     Tensor y = product(x, layer, {2 * out}, before);
+    if (backward()) {
+        return record({{y},
+                       {},
+                       [](Ops &ops, const Inputs &in) { return ops.backward()->geglu(in[0]); },
+                       [](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+                           t.give(r.inputs[0], t.backward()->geglu_by_x(in[0], dy));
+                       }});
+    }
     return ggml_mul(ctx_, activate(chunk(y, 1, 2), Act::gelu), chunk(y, 0, 2));
 }
 
@@ -177,18 +262,7 @@ Tensor Tape::layer_norm(Tensor x, const std::string &name, float eps) {
                    {name + ".weight", name + ".bias"},
                    [=](Ops &ops, const Inputs &in) { return ops.layer_norm(in[0], name, eps); },
                    [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                       const Normalised n = normalise(t, in[0], eps, true);
-                       if (!name.empty() && t.wants(name + ".weight")) {
-                           t.give(name + ".weight", sum_rows(t, mul(t, dy, n.x)));
-                       }
-                       if (!name.empty() && t.wants(name + ".bias")) {
-                           t.give(name + ".bias", sum_rows(t, dy));
-                       }
-                       if (t.wants(r.inputs[0])) {
-                           Tensor g =
-                               name.empty() ? dy : mul(t, dy, t.weight32(name + ".weight", {dy->ne[0]}));
-                           t.give(r.inputs[0], derive_normalised(t, n, g, true));
-                       }
+                       derive_rows(t, name, {dy->ne[0], true, eps, 0}, r, in, dy);
                    }});
 }
 
@@ -197,22 +271,16 @@ Tensor Tape::rms_norm(Tensor x, const std::string &name, float eps, int heads) {
                    {name + ".weight"},
                    [=](Ops &ops, const Inputs &in) { return ops.rms_norm(in[0], name, eps, heads); },
                    [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                       const int64_t dim = dy->ne[0] / heads, count = ggml_nelements(dy) / dim;
-                       const Normalised n = normalise(t, shaped(t, in[0], dim, count), eps, false);
-                       dy = shaped(t, dy, dim, count);
-                       if (t.wants(name + ".weight")) {
-                           t.give(name + ".weight", sum_rows(t, mul(t, dy, n.x)));
-                       }
-                       if (t.wants(r.inputs[0])) {
-                           Tensor g = mul(t, dy, t.weight32(name + ".weight", {dim}));
-                           t.give(r.inputs[0], derive_normalised(t, n, g, false));
-                       }
+                       derive_rows(t, name, {dy->ne[0] / heads, false, eps, 0}, r, in, dy);
                    }});
 }
 
 // y = x / s with s = r + ε and r² = mean(x²): dx = (dy - x·mean(dy·x) / (s·r)) / s
 Tensor Tape::unit_norm(Tensor x, int heads) {
     const auto derive = [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
+        if (t.backward()) {
+            return derive_rows(t, "", {dy->ne[0] / heads, false, 0, kUnitEps}, r, in, dy);
+        }
         ggml_context *ctx = t.context();
         const int64_t dim = dy->ne[0] / heads, count = ggml_nelements(dy) / dim;
         Tensor x = shaped(t, in[0], dim, count);
@@ -282,9 +350,36 @@ Tensor Tape::self_attention(Tensor qkv, int heads, Fused order) {
                    {},
                    [=](Ops &ops, const Inputs &in) { return ops.self_attention(in[0], heads, order); },
                    [=](Tape &t, const Recorded &r, const Inputs &in, Tensor, Tensor dy) {
-                       const Heads d =
-                           derive_attention(t, fused_parts(t, in[0], heads, order), dy, heads, false);
+                       if (Backward *kernels = t.backward()) {
+                           t.give(r.inputs[0], kernels->self_attention(in[0], dy, heads, order));
+                           return;
+                       }
+                       const Fusion parts = fused_parts(t.context(), in[0], heads, order);
+                       const Heads d = derive_attention(t, {parts.q, parts.k, parts.v}, dy, heads, false);
                        t.give(r.inputs[0], fuse(t, d, heads, order));
+                   }});
+}
+
+// Each part is a view of the gradient.
+Tensor Tape::concat(Tensor a, Tensor b) {
+    return record({{a, b},
+                   {},
+                   [](Ops &ops, const Inputs &in) { return ops.concat(in[0], in[1]); },
+                   [](Tape &t, const Recorded &r, const Inputs &, Tensor, Tensor dy) {
+                       size_t offset = 0;
+                       for (Tensor x : r.inputs) {
+                           if (t.wants(x)) {
+                               t.give(x,
+                                      ggml_cont(t.context(), ggml_view_4d(t.context(), dy, x->ne[0], x->ne[1],
+                                                                          x->ne[2], x->ne[3], dy->nb[1],
+                                                                          dy->nb[2], dy->nb[3], offset)));
+                           }
+                           int dim = 0; // along which they are joined
+                           while (dim < kTensorDims - 1 && x->ne[dim] == dy->ne[dim]) {
+                               dim++;
+                           }
+                           offset += size_t(x->ne[dim]) * dy->nb[dim];
+                       }
                    }});
 }
 

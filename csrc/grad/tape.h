@@ -15,7 +15,7 @@
 // arXiv:1604.06174): less memory, a third more arithmetic.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/backward.h"
 
 #include <map>
 #include <set>
@@ -59,6 +59,8 @@ class Tape : public Ops {
 
     ggml_context *context() const { return ctx_; }
     Ops &ops() { return ops_; } // to add operators to the graph
+    // Operators for derivatives; null: they are made of others.
+    Backward *backward() override { return ops_.backward(); }
     // Whether the gradient of a tensor, which may be null, or of a weight is of any use.
     bool wants(Tensor t) const { return t && dependent_.count(t) > 0; }
     bool wants(const std::string &weight) const { return targets_.weights.count(weight) > 0; }
@@ -82,7 +84,7 @@ class Tape : public Ops {
     Tensor gated_product(Tensor x, const Layer &layer, int64_t out, Tensor before) override;
     Tensor scale_channels(Tensor x, Tensor factors) override { return ops_.scale_channels(x, factors); }
     Tensor group_norm(Tensor image, const std::string &name, const GroupNorm &g) override;
-    Tensor concat(Tensor a, Tensor b) override { return ops_.concat(a, b); }
+    Tensor concat(Tensor a, Tensor b) override;
     Tensor resample(Tensor image, Sampling how, float gain) override;
     Tensor tokens(Tensor image) override { return ops_.tokens(image); }
     Tensor prelu(Tensor image, const std::string &name) override { return ops_.prelu(image, name); }
@@ -99,6 +101,8 @@ class Tape : public Ops {
 
   private:
     Tensor record(Recorded r);
+    Tensor whole_group_norm(Tensor image, const std::string &name, const GroupNorm &g);
+    Tensor activated(Tensor x, Act act);
     void find_dependent();
     bool depends(Tensor t) const;
     void begin_segment(size_t i);

@@ -31,7 +31,7 @@ struct AmxPlan {
 // images), and float32 weights are promised float32 arithmetic. The choice depends on
 // the size of one image, as Winograd's does.
 inline bool use_amx(const Plan &p) {
-    return p.source.kernel == 1 && !p.source.upsample && p.gemm.w.type != Type::f32 &&
+    return p.source.kernel == 1 && !p.source.upsample && p.gemm.w.type != Type::f32 && !p.gemm.w.transposed &&
            2 * p.gemm.rows_per_image >= kTile && p.gemm.depth >= 64 && p.gemm.out >= kAmxBlock;
 }
 

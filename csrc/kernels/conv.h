@@ -87,6 +87,7 @@ inline Plan plan(const Conv2d &c) {
         s.up_w = c.up_w ? c.up_w : 2 * c.w;
     }
     s.pad = c.kernel == 3 && !c.pad_end ? 1 : 0;
+    s.spread = c.spread;
     p.out_h = out_height(c);
     p.out_w = out_width(c);
     p.copied = c.kernel != 1 || c.stride != 1 || c.upsample || c.c2 || c.norm.scale;

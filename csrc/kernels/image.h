@@ -14,6 +14,7 @@ struct Source {
     bool upsample = false;
     int64_t up_h = 0, up_w = 0; // the size after it: h and w without it
     int kernel = 1, stride = 1, pad = 0;
+    Spread spread = Spread::none;
 
     int64_t channels() const { return c1 + c2; }
 };
@@ -48,7 +49,9 @@ inline void normalize(const float *x, int64_t n, const float *scale, const float
 // Channels [from, from + n) of pixel (y, x) of an image of the enlarged source.
 inline void read_pixel(const Source &s, int64_t image, int64_t y, int64_t x, int64_t from, int64_t n,
                        float *to) {
-    if (y < 0 || y >= s.up_h || x < 0 || x >= s.up_w) {
+    const int64_t odd = s.spread == Spread::last;
+    if (y < 0 || y >= s.up_h || x < 0 || x >= s.up_w ||
+        (s.spread != Spread::none && (y % 2 != odd || x % 2 != odd || y >= 2 * s.h || x >= 2 * s.w))) {
         __builtin_memset(to, 0, size_t(n) * sizeof(float));
         return;
     }

@@ -27,7 +27,8 @@ inline bool use_int16(const Plan &p) {
     const Gemm &g = p.gemm;
     return p.source.kernel == 1 && !p.source.upsample && g.w.type != Type::f32 &&
            2 * g.rows_per_image >= 16 && g.depth >= 64 && g.out >= kInt16Columns &&
-           (g.w.type != Type::block || (g.w.block_length % (2 * W) == 0 && g.w.block_length <= 512));
+           (g.w.type != Type::block ||
+            (!g.w.transposed && g.w.block_length % (2 * W) == 0 && g.w.block_length <= 512));
 }
 
 inline Int16Plan int16_plan(const Plan &p, int threads) {
@@ -99,9 +100,26 @@ inline void round_task(const Int16Plan &f, int64_t band, int64_t task, float *ro
     }
 }
 
+// The same of n ≤ W columns from `column` of a transposed matrix.
+template <Type type>
+void pack_int16_transposed(const Matrix &w, int64_t column, int64_t n, int64_t from, int64_t depth,
+                           int64_t slice, int16_t *to, float *scales) {
+    const char *data = static_cast<const char *>(w.data) + size_t(from) * w.row_bytes;
+    const auto read = [&](int64_t k) {
+        const char *row = data + size_t(k) * w.row_bytes;
+        return n == W ? load_as<type>(row, column) : n > 0 ? load_as<type>(row, column, n) : zero();
+    };
+    round_columns<2>(read, depth, slice, to, scales);
+}
+
 // Rows [row, row + n) of weights, n ≤ W, a slice from `from`.
 inline void pack_int16(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
                        int16_t *to, float *scales, float *dequantized, bool more) {
+    if (w.transposed) { // of type f16 or bf16: see use_int16
+        return w.type == Type::f16
+                   ? pack_int16_transposed<Type::f16>(w, row, n, from, depth, slice, to, scales)
+                   : pack_int16_transposed<Type::bf16>(w, row, n, from, depth, slice, to, scales);
+    }
     const void *rows[W];
     for (int64_t i = 0; i < n; i++) {
         rows[i] = static_cast<const char *>(w.data) + size_t(row + i) * w.row_bytes;

@@ -168,6 +168,14 @@ SDGO_KERNEL(Gate, gate)
 SDGO_KERNEL(Rope, rope)
 SDGO_KERNEL(Resample, resample)
 SDGO_KERNEL(Elementwise, elementwise)
+SDGO_KERNEL(AttentionGradient, attention_gradient)
+SDGO_KERNEL(GroupNormGradient, group_norm_gradient)
+SDGO_KERNEL(RowNormGradient, row_norm_gradient)
+SDGO_KERNEL(ActivationGradient, activation_gradient)
+SDGO_KERNEL(Geglu, geglu)
+SDGO_KERNEL(GegluGradient, geglu_gradient)
+SDGO_KERNEL(WeightGradient, weight_gradient)
+SDGO_KERNEL(ColumnSums, column_sums)
 #undef SDGO_KERNEL
 
 } // namespace sdgo::kernels

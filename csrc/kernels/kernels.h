@@ -42,9 +42,14 @@ struct Vector {
 
 // A matrix of weights: one row for each output, `in` weights in a row; for a
 // 3x3 convolution a row is [in][3][3].
+//
+// With `transposed`, a row for each input, with a weight for each output; for a 3x3
+// convolution a row is [out][3][3], and the kernels are turned by 180°. The weights of a
+// layer are read so for the derivative by its input.
 struct Matrix {
     const void *data = nullptr;
     Type type = Type::f32;
+    bool transposed = false;
     size_t row_bytes = 0; // from one row to the next
     // For Type::block only: n weights from a place where a block starts
     // (ggml's type traits), a block's length and its size.
@@ -95,6 +100,10 @@ struct Linear {
     Isa isa = Isa::best;
 };
 
+// Which of four pixels an enlarged image has a pixel's value in, if not in all: the first,
+// or the last. The derivative of a convolution of stride 2 by its input starts so.
+enum class Spread { none, first, last };
+
 // y = act(conv(x) + bias + channel_add) + residual
 // The input is x with channels c1, followed by x2 with channels c2 (a skip
 // connection); 3x3 kernels pad by one on each side, or on the right and the
@@ -104,11 +113,12 @@ struct Conv2d {
     const float *x = nullptr;  // [n][h][w][c1]
     const float *x2 = nullptr; // [n][h][w][c2]
     int64_t n = 0, h = 0, w = 0, c1 = 0, c2 = 0, out = 0;
-    int kernel = 3;        // 3 or 1
-    int stride = 1;        // 1 or 2
-    bool pad_end = false;  // with stride 2: floor(size / 2) rows and columns
-    bool upsample = false; // nearest neighbour, before the convolution
-    int64_t up_h = 0;      // with upsample: cut to this size; 0: 2·h, 2·w
+    int kernel = 3;               // 3 or 1
+    int stride = 1;               // 1 or 2
+    bool pad_end = false;         // with stride 2: floor(size / 2) rows and columns
+    bool upsample = false;        // nearest neighbour, before the convolution
+    Spread spread = Spread::none; // with upsample, instead: zeros between pixels
+    int64_t up_h = 0;             // with upsample: cut to this size; 0: 2·h, 2·w
     int64_t up_w = 0;
     InputNorm norm; // [n][c1 + c2]
     Matrix weight;  // [out][c1 + c2][kernel][kernel]

@@ -68,8 +68,13 @@ inline void stats_task(const GroupNormStats &g, int64_t task, float *partial) {
     }
 }
 
-// The mean and variance of a group from its channels' (Chan et al. 1979).
-inline void group_task(const GroupNormStats &g, int64_t task, const float *partial) {
+// Of a group; inverse: 1 / √(variance + eps).
+struct Moments {
+    double mean, inverse;
+};
+
+// From those of its channels (Chan et al. 1979).
+inline Moments group_moments(const GroupNormStats &g, int64_t task, const float *partial) {
     const int64_t image = task / g.groups, all = g.c1 + g.c2, size = all / g.groups;
     const int64_t from = task % g.groups * size, chunks = stats_chunks(g);
     double mean = 0, m2 = 0, count = 0;
@@ -88,7 +93,13 @@ inline void group_task(const GroupNormStats &g, int64_t task, const float *parti
         count += rows;
         mean += delta * rows / count;
     }
-    const double inverse = 1 / __builtin_sqrt(m2 / count + double(g.eps));
+    return {mean, 1 / __builtin_sqrt(m2 / count + double(g.eps))};
+}
+
+inline void group_task(const GroupNormStats &g, int64_t task, const float *partial) {
+    const int64_t image = task / g.groups, all = g.c1 + g.c2, size = all / g.groups;
+    const int64_t from = task % g.groups * size;
+    const auto [mean, inverse] = group_moments(g, task, partial);
     for (int64_t c = from; c < from + size; c++) {
         float weight, bias;
         load_vector(g.weight, c, 1, &weight, 1);

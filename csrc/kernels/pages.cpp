@@ -9,17 +9,6 @@
 
 namespace sdgo::kernels {
 
-namespace {
-
-constexpr size_t kHugePage = size_t(2) << 20;
-
-size_t rounded(size_t size) {
-    const size_t unit = size < kHugePage ? size_t(64) << 10 : kHugePage;
-    return (size + unit - 1) / unit * unit;
-}
-
-} // namespace
-
 #if defined(_WIN32)
 
 void *map_pages(size_t size) {
@@ -31,6 +20,17 @@ void unmap_pages(void *pages, size_t) {
 }
 
 #else
+
+namespace {
+
+constexpr size_t kHugePage = size_t(2) << 20;
+
+size_t rounded(size_t size) {
+    const size_t unit = size < kHugePage ? size_t(64) << 10 : kHugePage;
+    return (size + unit - 1) / unit * unit;
+}
+
+} // namespace
 
 // Large pieces begin at a huge page's boundary.
 void *map_pages(size_t size) {

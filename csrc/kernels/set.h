@@ -1,11 +1,12 @@
 // All kernels of one instruction set, as a table.
 #pragma once
 
-#include "kernels/attention.h"
-#include "kernels/norm.h"
+#include "kernels/attention_gradient.h"
+#include "kernels/norm_gradient.h"
 #include "kernels/resample.h"
 #include "kernels/rope.h"
 #include "kernels/table.h"
+#include "kernels/weight_gradient.h"
 #include "kernels/winograd.h"
 
 namespace sdgo::kernels::SDGO_ISA {
@@ -69,6 +70,14 @@ inline const Table &table() {
         {one_phase<Rope>, no_scratch<Rope>, run_rope},
         {one_phase<Resample>, no_scratch<Resample>, run_resample},
         {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},
+        {attention_gradient_phases, attention_gradient_scratch, run_attention_gradient},
+        {group_norm_gradient_phases, group_norm_gradient_scratch, run_group_norm_gradient},
+        {two_phases<RowNormGradient>, row_norm_gradient_scratch, run_row_norm_gradient},
+        {one_phase<ActivationGradient>, no_scratch<ActivationGradient>, run_activation_gradient},
+        {one_phase<Geglu>, no_scratch<Geglu>, run_geglu},
+        {one_phase<GegluGradient>, no_scratch<GegluGradient>, run_geglu_gradient},
+        {one_phase<WeightGradient>, weight_gradient_scratch, run_weight_gradient},
+        {two_phases<ColumnSums>, column_sums_scratch, run_column_sums},
     };
     return all;
 }

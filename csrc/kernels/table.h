@@ -1,7 +1,7 @@
 // Each instruction set's kernels, for the dispatcher.
 #pragma once
 
-#include "kernels/kernels.h"
+#include "kernels/gradients.h"
 
 namespace sdgo::kernels {
 
@@ -24,6 +24,14 @@ struct Table {
     Kernel<Rope> rope;
     Kernel<Resample> resample;
     Kernel<Elementwise> elementwise;
+    Kernel<AttentionGradient> attention_gradient;
+    Kernel<GroupNormGradient> group_norm_gradient;
+    Kernel<RowNormGradient> row_norm_gradient;
+    Kernel<ActivationGradient> activation_gradient;
+    Kernel<Geglu> geglu;
+    Kernel<GegluGradient> geglu_gradient;
+    Kernel<WeightGradient> weight_gradient;
+    Kernel<ColumnSums> column_sums;
 };
 
 const Table &generic_table();

@@ -1,77 +1,26 @@
 // Nets' operators in terms of the CPU kernels, as ggml custom operators.
 // Images are channels-last, ne = [C, W, H, N], so an image's tokens are a view.
-#include "ops/ops.h"
+#include "ops/cpu_backward.h"
 
-#include "core/cpu.h"
-#include "kernels/pages.h"
-
-#include <algorithm>
 #include <cmath>
 
 namespace sdgo {
 
 namespace {
 
-using kernels::Vector;
-
-float *data(Tensor t) {
-    return static_cast<float *>(t->data);
-}
-
-kernels::Act act_of(Act act) {
-    switch (act) {
-    case Act::none:
-        return kernels::Act::none;
-    case Act::silu:
-        return kernels::Act::silu;
-    case Act::gelu:
-        return kernels::Act::gelu;
-    case Act::gelu_tanh:
-        return kernels::Act::gelu_tanh;
-    case Act::quick_gelu:
-        return kernels::Act::quick_gelu;
-    }
-    return kernels::Act::none;
-}
-
-// A matrix with `in` weights in a row.
-kernels::Matrix matrix(Tensor w, int64_t in) {
-    kernels::Matrix m;
-    m.data = w->data;
-    switch (w->type) {
-    case GGML_TYPE_F32:
-        m.type = kernels::Type::f32;
-        break;
-    case GGML_TYPE_F16:
-        m.type = kernels::Type::f16;
-        break;
-    case GGML_TYPE_BF16:
-        m.type = kernels::Type::bf16;
-        break;
-    default: {
-        const ggml_type_traits *t = ggml_get_type_traits(w->type);
-        m.type = kernels::Type::block;
-        m.to_float = t->to_float;
-        m.block_length = t->blck_size;
-        m.block_bytes = t->type_size;
-    }
-    }
-    m.row_bytes = ggml_row_size(w->type, in);
-    return m;
-}
-
-// Vectors are float32: Weights converts them.
-Vector vector(Tensor t) {
-    return t ? Vector{t->data, kernels::Type::f32} : Vector{};
-}
-
-class CpuOps : public Ops {
+class CpuOps : public Ops, private CpuBackward::Owner {
   public:
     CpuOps(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile, size_t capacity)
-        : Ops(ctx, weights, capacity), cpu_(cpu), profile_(profile) {}
+        : Ops(ctx, weights, capacity), nodes_(ctx, cpu, profile), backward_(ctx, nodes_, *this) {}
 
-    uint64_t scratch_size() const override { return scratch_size_; }
-    bool allocate_scratch() override { return scratch_.reserve(scratch_size_); }
+    uint64_t scratch_size() const override { return nodes_.scratch_size(); }
+    bool allocate_scratch() override { return nodes_.allocate_scratch(); }
+    Backward *backward() override { return &backward_; }
+    Joined joined_parts(Tensor x) const override {
+        const Source from = joined(x);
+        return {from.x, from.x2};
+    }
+    void count_backward(double flop) override { count(flop); }
 
     Tensor image_in(Tensor nchw) override {
         return ggml_cont(ctx_, ggml_permute(ctx_, nchw, 1, 2, 0, 3)); // [C, W, H, N]
@@ -330,33 +279,11 @@ class CpuOps : public Ops {
         return n;
     }
 
-    // What a custom operator runs: it makes the kernel's arguments from its result,
-    // whose memory is known only when the graph is computed.
-    using Job = std::function<void(Tensor dst)>;
-
-    static void compute(Tensor dst, int, int, void *job) { (*static_cast<const Job *>(job))(dst); }
-
-    // A node of shape ne for a kernel. `arguments(nullptr)` must be enough to find out
-    // how much scratch memory the kernel needs.
     template <class F>
     Tensor node(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
                 F arguments) {
         count(flop);
-        sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
-        const auto call = [this, arguments](Tensor dst) {
-            auto args = arguments(dst);
-            args.isa = cpu_.isa;
-            return args;
-        };
-        scratch_size_ =
-            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(call(nullptr), cpu_.pool.threads())));
-        jobs_.push_back([this, op, flop, call](Tensor dst) {
-            const Stopwatch watch;
-            kernels::run_on(cpu_.pool, call(dst), scratch_.data(), cpu_.cancel);
-            profile_.add(op, flop, watch.seconds());
-        });
-        return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
-                              int(sources.size()), compute, 1, &jobs_.back());
+        return nodes_.node(op, flop, std::move(ne), std::move(sources), arguments);
     }
 
     Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
@@ -381,15 +308,53 @@ class CpuOps : public Ops {
                     });
     }
 
-    Cpu &cpu_;
-    Profile &profile_;
+    CpuNodes nodes_;
+    CpuBackward backward_;
     std::unordered_map<Tensor, Source> joined_, normalized_;
-    std::deque<Job> jobs_; // at addresses that stay
-    uint64_t scratch_size_ = 0;
-    kernels::Memory scratch_;
 };
 
 } // namespace
+
+kernels::Act act_of(Act act) {
+    switch (act) {
+    case Act::none:
+        return kernels::Act::none;
+    case Act::silu:
+        return kernels::Act::silu;
+    case Act::gelu:
+        return kernels::Act::gelu;
+    case Act::gelu_tanh:
+        return kernels::Act::gelu_tanh;
+    case Act::quick_gelu:
+        return kernels::Act::quick_gelu;
+    }
+    return kernels::Act::none;
+}
+
+kernels::Matrix matrix(Tensor w, int64_t in) {
+    kernels::Matrix m;
+    m.data = w->data;
+    switch (w->type) {
+    case GGML_TYPE_F32:
+        m.type = kernels::Type::f32;
+        break;
+    case GGML_TYPE_F16:
+        m.type = kernels::Type::f16;
+        break;
+    case GGML_TYPE_BF16:
+        m.type = kernels::Type::bf16;
+        break;
+    default: {
+        const ggml_type_traits *t = ggml_get_type_traits(w->type);
+        m.type = kernels::Type::block;
+        m.to_float = t->to_float;
+        m.block_length = t->blck_size;
+        m.block_bytes = t->type_size;
+    }
+    }
+    m.row_bytes = ggml_row_size(w->type, in);
+    return m;
+}
 
 std::unique_ptr<Ops> cpu_ops(ggml_context *ctx, Weights &weights, Cpu &cpu, Profile &profile,
                              size_t capacity) {

@@ -221,14 +221,9 @@ class GgmlOps : public Ops {
     }
 
     Tensor self_attention(Tensor qkv, int heads, Fused order) override {
-        const int64_t c = check_fused(qkv, heads), d = c / heads, l = qkv->ne[1], n = qkv->ne[2];
-        const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? d : 3 * d) * size;
-        const size_t other = size_t(order == Fused::whole ? c : d) * size;
-        const auto part = [&](size_t i) {
-            Tensor x = ggml_view_4d(ctx_, qkv, d, heads, l, n, head, qkv->nb[1], qkv->nb[2], i * other);
-            return ggml_reshape_3d(ctx_, ggml_cont(ctx_, x), c, l, n);
-        };
-        return attention(part(0), part(1), part(2), heads, false);
+        check_fused(qkv, heads);
+        const Fusion parts = fused_parts(ctx_, qkv, heads, order);
+        return attention(parts.q, parts.k, parts.v, heads, false);
     }
 
   private:
@@ -285,6 +280,17 @@ class GgmlOps : public Ops {
 };
 
 } // namespace
+
+Fusion fused_parts(ggml_context *ctx, Tensor qkv, int heads, Fused order) {
+    const int64_t c = qkv->ne[0] / 3, dim = c / heads, l = qkv->ne[1], n = qkv->ne[2];
+    const size_t size = qkv->nb[0], head = size_t(order == Fused::whole ? dim : 3 * dim) * size;
+    const size_t other = size_t(order == Fused::whole ? c : dim) * size;
+    const auto part = [&](size_t i) {
+        Tensor x = ggml_view_4d(ctx, qkv, dim, heads, l, n, head, qkv->nb[1], qkv->nb[2], i * other);
+        return ggml_reshape_3d(ctx, ggml_cont(ctx, x), c, l, n);
+    };
+    return {part(0), part(1), part(2)};
+}
 
 std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const OpChoice &choice, size_t capacity,
                               ggml_type unbound) {

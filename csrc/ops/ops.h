@@ -72,6 +72,8 @@ struct Linear {
     Shape shape{};        // of the weight in files, if not [out, in]
 };
 
+class Backward;
+
 class Ops {
   public:
     // Nodes of the largest net that can be computed: ggml visits a graph by recursion,
@@ -190,6 +192,9 @@ class Ops {
     };
     const std::vector<Cached> &cached() const { return cached_; }
 
+    // Its own operators for derivatives; null: there are none.
+    virtual Backward *backward() { return nullptr; }
+
     // Memory outside the graph that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
@@ -211,9 +216,10 @@ class Ops {
     // add what is low-rank, and every operator takes what is in place of a weight.
     void adapt(const Adapters &adapters) { adapters_ = adapters; }
 
-  protected:
+    // A weight, or what is in its place.
     Tensor weight(const std::string &name, const Shape &shape);
 
+  protected:
     // Throws Full if the context may lack room for the tensors until the next weight, and
     // Code::invalid if the net is too large. It is enough to ask at each weight: what a
     // net has many of has weights.
@@ -263,6 +269,12 @@ class Ops {
     size_t placeholders_ = 0; // tensors that stand for weights
     double flop_ = 0;
 };
+
+// Queries, keys and values, [C, L, N] each, of a fused layer's tokens, [3C, L, N].
+struct Fusion {
+    Tensor q, k, v;
+};
+Fusion fused_parts(ggml_context *ctx, Tensor qkv, int heads, Fused order);
 
 // ggml's own operators, on any device.
 std::unique_ptr<Ops> ggml_ops(ggml_context *ctx, Weights &weights, const OpChoice &choice, size_t capacity,

@@ -1,62 +1,10 @@
 // Every kernel against plain loops, on random shapes, for every instruction
 // set that this machine has and several numbers of threads.
-#include "reference.h"
+#include "check.h"
 
-#include <cstdio>
-
-using namespace reference;
+using namespace check;
 
 namespace {
-
-int failures = 0;
-double worst = 0; // error as a part of what is allowed, of the kernel at hand
-
-void expect(bool ok, const char *what, const std::string &name) {
-    if (!ok) {
-        failures++;
-        std::printf("FAIL %s: %s\n", name.c_str(), what);
-    }
-}
-
-// `tolerance` bounds the error's RMS relative to the values' RMS; single
-// values may be off by twenty times that.
-void compare(const float *got, const Doubles &want, double tolerance, const std::string &name) {
-    double error = 0, size = 0, largest = 0;
-    for (size_t i = 0; i < want.size(); i++) {
-        const double d = double(got[i]) - want[i];
-        error += d * d;
-        size += want[i] * want[i];
-        largest = d * d >= largest ? d * d : largest;
-    }
-    const double allowed = tolerance * tolerance * size, ratio = std::sqrt(error / allowed);
-    worst = ratio > worst ? ratio : worst;
-    if (!(error <= allowed && largest <= 400 * allowed / double(want.size()))) {
-        std::printf("relative RMS error %.3g, tolerance %.3g, largest error %.3g\n", std::sqrt(error / size),
-                    tolerance, std::sqrt(largest));
-        expect(false, "differs from the plain loop", name);
-    }
-}
-
-const float kGuard = 12345.5f; // fills the gaps between rows, which must not change
-
-std::string shape(std::initializer_list<int64_t> numbers) {
-    std::string s;
-    for (int64_t n : numbers) {
-        s += (s.empty() ? "" : "x") + std::to_string(n);
-    }
-    return s;
-}
-
-const char *type_name(Type t) {
-    return t == Type::f32 ? "f32" : t == Type::f16 ? "f16" : t == Type::bf16 ? "bf16" : "block";
-}
-
-Type any_type(Random &r) {
-    return Type(r.between(0, 3));
-}
-Type vector_type(Random &r) {
-    return Type(r.between(0, 2));
-}
 
 struct Test {
     Isa isa;
@@ -64,14 +12,9 @@ struct Test {
     Random random{};
 
     // Runs on 1 and on several threads: the same bits.
-    template <class Args> void run(Args args, const Floats &y, const std::string &name) {
+    template <class Args> void run(Args args, Floats &y, const std::string &name) {
         args.isa = isa;
-        const Floats before = y;
-        run_with(args, 1);
-        const Floats once = y;
-        std::memcpy(args.y, before.data(), before.size() * sizeof(float));
-        run_with(args, 3);
-        expect(std::memcmp(once.data(), y.data(), y.size() * sizeof(float)) == 0, "depends on threads", name);
+        run_twice(args, y, name);
     }
 
     InputNorm input_norm(Floats &memory, int64_t images, int64_t channels) {
@@ -355,11 +298,7 @@ struct Test {
         compare(y.data(), want, 1e-6, name);
     }
 
-    void report(const char *kernel) {
-        std::printf("%-11s %-12s largest error: %3.0f %% of what is allowed\n", isa_name(isa), kernel,
-                    100 * worst);
-        worst = 0;
-    }
+    void report(const char *kernel) { check::report(isa, kernel); }
 
     void linears() {
         for (int i = 0; i < 60; i++) {
@@ -478,6 +417,7 @@ int main(int argc, char **argv) {
         test.conv2ds();
         test.attentions();
         test.norms();
+        test_gradients(Isa(i), small);
     }
     if (tested == 0) {
         std::printf("no kernels for %s\n", only.c_str());

@@ -179,6 +179,10 @@ inline double input(const Conv2d &c, int64_t image, int64_t y, int64_t x, int64_
     if (y < 0 || x < 0 || y >= h || x >= w) {
         return 0;
     }
+    const int64_t odd = c.spread == Spread::last;
+    if (c.spread != Spread::none && (y % 2 != odd || x % 2 != odd || y / 2 >= c.h || x / 2 >= c.w)) {
+        return 0;
+    }
     const int64_t pixel = (image * c.h + y / up) * c.w + x / up;
     double v = double(channel < c.c1 ? c.x[pixel * c.c1 + channel] : c.x2[pixel * c.c2 + channel - c.c1]);
     if (c.norm.scale) {

@@ -1,8 +1,10 @@
 package testnet
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,8 +126,8 @@ func dot(a, b []float32) float64 {
 func newPoint(t *testing.T, r *rand.Rand, i int, kernels string, threads int) *point {
 	d := differentiated[i]
 	p := &point{op: d.op, kernels: kernels, inputs: map[string]Tensor{}}
-	for name, shape := range d.inputs {
-		p.inputs[name] = random(r, shape...)
+	for _, name := range slices.Sorted(maps.Keys(d.inputs)) {
+		p.inputs[name] = random(r, d.inputs[name]...)
 		values := p.inputs[name].Data
 		for k, v := range values {
 			switch {
@@ -210,16 +212,41 @@ func TestGradientsAreSlopes(t *testing.T) {
 	}
 }
 
+// The kernels of every instruction set give what expressions of ggml's operators do.
+func TestGradientsOfKernels(t *testing.T) {
+	for i, d := range differentiated {
+		var want map[string]Tensor
+		for _, kernels := range cgo.KernelNames() { // ggml's operators first
+			got := newPoint(t, rand.New(rand.NewPCG(uint64(i), 12)), i, kernels, 1).gradients(t, d.without)
+			if want == nil {
+				want = got
+			}
+			for name, g := range got {
+				require.Equal(t, want[name].Shape, g.Shape)
+				difference, size := 0.0, 0.0
+				for k, v := range g.Data {
+					difference += math.Pow(float64(v-want[name].Data[k]), 2)
+					size += math.Pow(float64(want[name].Data[k]), 2)
+				}
+				require.LessOrEqual(t, math.Sqrt(difference), 2e-5*math.Sqrt(size)+1e-9, "%s with %q, %s", d.op, kernels, name)
+			}
+		}
+	}
+}
+
 // The same numbers to the bit, whichever parts are computed twice and by however many
 // threads.
 func TestSegments(t *testing.T) {
 	for i, d := range differentiated {
-		if d.op != "chain" {
-			continue
-		}
 		for _, kernels := range []string{cgo.GGML, fastest()} {
+			if kernels == cgo.GGML && d.op != "chain" { // whose threads are ggml's
+				continue
+			}
 			var want map[string]Tensor
 			for threads, parts := range map[int][]int{1: {1, 2, 7, 1000}, 2: {1, 7}, 8: {7}} {
+				if d.op != "chain" { // whose parts are several operators
+					parts = []int{1}
+				}
 				p := newPoint(t, rand.New(rand.NewPCG(3, 4)), i, kernels, threads)
 				for _, segments := range parts {
 					p.net.Segment(segments)
@@ -227,7 +254,7 @@ func TestSegments(t *testing.T) {
 					if want == nil {
 						want = got
 					}
-					require.Equal(t, want, got, "%d threads, %d segments", threads, segments)
+					require.Equal(t, want, got, "%s with %q, %d threads, %d segments", d.op, kernels, threads, segments)
 				}
 			}
 		}

@@ -1,0 +1,74 @@
+// CPU kernels as ggml custom operators.
+#pragma once
+
+#include "core/cpu.h"
+#include "core/profile.h"
+#include "kernels/gradients.h"
+#include "kernels/pages.h"
+#include "ops/ops.h"
+
+#include <algorithm>
+#include <deque>
+
+namespace sdgo {
+
+inline float *data(Tensor t) {
+    return static_cast<float *>(t->data);
+}
+
+kernels::Act act_of(Act act);
+
+// A matrix with `in` weights in a row.
+kernels::Matrix matrix(Tensor w, int64_t in);
+
+// Vectors are float32: Weights converts them.
+inline kernels::Vector vector(Tensor t) {
+    return t ? kernels::Vector{t->data, kernels::Type::f32} : kernels::Vector{};
+}
+
+// Makes nodes of a graph that run kernels, and has the memory that these share.
+class CpuNodes {
+  public:
+    CpuNodes(ggml_context *ctx, Cpu &cpu, Profile &profile) : ctx_(ctx), cpu_(cpu), profile_(profile) {}
+
+    uint64_t scratch_size() const { return scratch_size_; }
+    bool allocate_scratch() { return scratch_.reserve(scratch_size_); }
+
+    // A node of shape ne for a kernel. `arguments(nullptr)` must be enough to find out
+    // how much scratch memory the kernel needs.
+    template <class F>
+    Tensor node(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
+                F arguments) {
+        sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
+        const auto call = [this, arguments](Tensor dst) {
+            auto args = arguments(dst);
+            args.isa = cpu_.isa;
+            return args;
+        };
+        scratch_size_ =
+            std::max(scratch_size_, uint64_t(kernels::scratch_bytes(call(nullptr), cpu_.pool.threads())));
+        jobs_.push_back([this, op, flop, call](Tensor dst) {
+            const Stopwatch watch;
+            kernels::run_on(cpu_.pool, call(dst), scratch_.data(), cpu_.cancel);
+            profile_.add(op, flop, watch.seconds());
+        });
+        return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(),
+                              int(sources.size()), compute, 1, &jobs_.back());
+    }
+
+  private:
+    // What a custom operator runs: it makes the kernel's arguments from its result,
+    // whose memory is known only when the graph is computed.
+    using Job = std::function<void(Tensor dst)>;
+
+    static void compute(Tensor dst, int, int, void *job) { (*static_cast<const Job *>(job))(dst); }
+
+    ggml_context *ctx_;
+    Cpu &cpu_;
+    Profile &profile_;
+    std::deque<Job> jobs_; // at addresses that stay
+    uint64_t scratch_size_ = 0;
+    kernels::Memory scratch_;
+};
+
+} // namespace sdgo
