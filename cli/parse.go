@@ -49,7 +49,7 @@ func parse(all []*command, args []string) (*command, *flags, error) {
 		}
 	}
 	if kinds := kindsOf(all, name); kinds != nil {
-		return nil, nil, report.Usagef("%s: what to %s must be %s (sdgo help %s %s)", name, name, strings.Join(kinds, " or "), name, kinds[0])
+		return nil, nil, report.Usagef("%s: what to %s must be one of %s (sdgo help %s %s)", name, name, strings.Join(kinds, ", "), name, kinds[0])
 	}
 	return nil, nil, report.Usagef("unknown command %q; %s (sdgo help lists all)", name, didYouMean(all, name))
 }

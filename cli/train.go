@@ -77,15 +77,17 @@ type trainable interface {
 
 // training is a training that a command has set up.
 type training struct {
-	p      *program
-	f      *flags
-	task   trainable
-	typ    dtype.Type
-	kind   string // of training, in settings
-	pixels uint64 // bytes of pictures in memory
-	intro  string // written before the first line
-	shown  time.Time
-	recent []float64 // losses since the last line
+	p       *program
+	f       *flags
+	task    trainable
+	typ     dtype.Type
+	kind    string                                        // of training, in settings
+	file    string                                        // the result's name
+	drawing func(context.Context) ([]*image.NRGBA, error) // samples with the result's file; nil if none are drawn
+	pixels  uint64                                        // bytes of pictures in memory
+	intro   string                                        // written before the first line
+	shown   time.Time
+	recent  []float64 // losses since the last line
 }
 
 // trainOptions reads the flags of every kind.
@@ -184,7 +186,7 @@ func (t *training) run(ctx context.Context, o train.Options, settings map[string
 	maps.Copy(o.Settings, settings)
 	o.OnEvent = t.event
 	o.OnSave = t.save
-	if t.f.has("samples") {
+	if t.drawing != nil {
 		o.OnSample = t.sheet
 	}
 	t.shown = t.p.now()
@@ -201,10 +203,6 @@ func (t *training) stopped(ctx context.Context, err error) error {
 		return &report.Interrupted{Done: fmt.Sprintf("%s finished; --resume continues from there", report.Plural(e.Step, "step"))}
 	}
 	return err
-}
-
-func (t *training) modelPath() string {
-	return filepath.Join(t.f.string("output"), "model.safetensors")
 }
 
 // checkMemory makes sure before the start that the training fits.
@@ -281,7 +279,7 @@ func (t *training) sheet(ctx context.Context, step int, weights [][]float32) (st
 		return "", err
 	}
 	path := filepath.Join(folder, fmt.Sprintf("%07d.png", step))
-	pictures, err := t.drawSamples(ctx)
+	pictures, err := t.drawing(ctx)
 	if err != nil {
 		return "", fmt.Errorf("samples: %w", err)
 	}
@@ -320,8 +318,12 @@ func (t *training) drawSamples(ctx context.Context) ([]*image.NRGBA, error) {
 		}
 		requests = append(requests, q)
 	}
+	return drawAll(ctx, m, requests)
+}
+
+func drawAll(ctx context.Context, m *sd.Model, requests []sd.Request) ([]*image.NRGBA, error) {
 	pictures := make([]*image.NRGBA, len(requests))
-	err = m.GenerateAll(ctx, requests, func(i int, r *sd.Result, err error) error {
+	err := m.GenerateAll(ctx, requests, func(i int, r *sd.Result, err error) error {
 		if err == nil {
 			pictures[i] = r.Images[0].Image
 		}

@@ -217,7 +217,8 @@ func runTrainUNet(ctx context.Context, p *program, f *flags) error {
 	if err != nil {
 		return report.Usagef("%v", err)
 	}
-	t := &training{p: p, f: f, task: task, kind: "unet", pixels: data.Bytes(len(s.set.Items), s.model.Size())}
+	t := &training{p: p, f: f, task: task, kind: "unet", file: "model.safetensors", pixels: data.Bytes(len(s.set.Items), s.model.Size())}
+	t.drawing = t.drawSamples
 	return t.run(ctx, o, map[string]string{"data": s.pixels.Hash(s.set), "min-snr": fmt.Sprint(u.Noise.Gamma), "noise-offset": f.text("noise-offset"), "class-drop": fmt.Sprint(u.ClassDrop)})
 }
 
@@ -243,6 +244,6 @@ func runTrainClassifier(ctx context.Context, p *program, f *flags) error {
 	if err != nil {
 		return report.Usagef("%v", err)
 	}
-	t := &training{p: p, f: f, task: task, kind: "classifier", pixels: data.Bytes(len(s.set.Items), s.model.Size())}
+	t := &training{p: p, f: f, task: task, kind: "classifier", file: "model.safetensors", pixels: data.Bytes(len(s.set.Items), s.model.Size())}
 	return t.run(ctx, o, map[string]string{"data": s.pixels.Hash(s.set), "smoothing": f.text("smoothing"), "clean": f.text("clean")})
 }

@@ -155,8 +155,8 @@ func TestTrainRefuses(t *testing.T) {
 		words string
 		args  []string
 	}{
-		{ExitUsage, "train: what to train must be unet or classifier", []string{"train"}},
-		{ExitUsage, "must be unet or classifier", []string{"train", "lora!"}},
+		{ExitUsage, "train: what to train must be one of unet, classifier, embedding", []string{"train"}},
+		{ExitUsage, "must be one of unet, classifier, embedding", []string{"train", "lora!"}},
 		{ExitUsage, "a folder or list of pictures is missing", []string{"train", "unet"}},
 		{ExitUsage, "--optimizer: must be adamw or prodigy", tinyTraining("unet", set, folder, "--optimizer", "sgd")},
 		{ExitUsage, "--batch: must be 1 to 16384, got 0", tinyTraining("unet", set, folder, "--batch", "0")},
@@ -181,4 +181,33 @@ func TestTrainRefuses(t *testing.T) {
 		require.Empty(t, o.out)
 	}
 	require.NoFileExists(t, filepath.Join(folder, "state.safetensors"))
+}
+
+// A word is trained, drawn with, and used by a prompt.
+func TestTrainEmbedding(t *testing.T) {
+	set, folder, model := trainingSet(t), filepath.Join(t.TempDir(), "run"), tinyModel(t)
+	pictures := filepath.Join(set, "red")
+	arguments := []string{"train", "embedding", pictures, "-m", model, "--word", "my-toy", "--init", "red", "--vectors", "2", "--size", "64", "-o", folder, "--steps", "4", "--save-every", "2",
+		"--schedule", "constant", "--sample-every", "4", "--samples", "2"}
+	o := sdgo(t, arguments...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Equal(t, filepath.Join(folder, "my-toy.safetensors")+"\n", o.out)
+	require.Contains(t, o.errors, "encoded 6/6")
+	require.Equal(t, image.Pt(128, 64), pictureSize(t, filepath.Join(folder, "samples", "0000004.png")))
+	drawn := filepath.Join(t.TempDir(), "out.png")
+	o = sdgo(t, "txt2img", "-m", model, "--embedding-dir", folder, "-p", "my-toy", "-W", "64", "-H", "64", "--steps", "1", "--json", "-o", drawn)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, o.out, "my-toy")
+
+	for words, args := range map[string][]string{
+		"train embedding needs --word": {"train", "embedding", pictures, "-m", model},
+		"--size: ":                     append(slices.Clone(arguments), "--size", "65"),
+		"the word must be":             append(slices.Clone(arguments), "--word", "a b"),
+		"must have {} for the word":    append(slices.Clone(arguments), "--template", "a photo"),
+		"--rate: ":                     append(slices.Clone(arguments), "--rate", "x"),
+	} {
+		require.NotEqual(t, ExitOK, sdgo(t, args...).code)
+		require.Contains(t, sdgo(t, args...).errors, words)
+	}
+	sdgo(t, append([]string{"train", "embedding", set}, arguments[3:]...)...).requireError(t, ExitFailure, "must be one folder")
 }

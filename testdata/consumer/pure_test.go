@@ -102,6 +102,7 @@ var packages = []struct {
 	{"train", true},
 	{"train/chart", true},
 	{"train/data", true},
+	{"train/embedding", false},
 	{"train/loss", true},
 	{"train/network", false},
 	{"train/optim", true},
