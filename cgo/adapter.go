@@ -45,12 +45,11 @@ func (n *Net) NewAdapter(changes []Change) (*Adapter, error) {
 		return nil, invalid("the net is closed")
 	}
 	defer n.release()
-	all := n.Weights()
+	if err := n.check(changes); err != nil {
+		return nil, err
+	}
 	var bytes uint64
 	for _, c := range changes {
-		if err := c.check(all); err != nil {
-			return nil, err
-		}
 		bytes += c.Bytes()
 	}
 	release, left, ok := limits.Take(bytes)
@@ -61,6 +60,51 @@ func (n *Net) NewAdapter(changes []Change) (*Adapter, error) {
 
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
+	list := changesInC(changes, &pinner)
+	var e C.sdgo_error
+	made := C.sdgo_adapter_new(n.c, unsafe.SliceData(list), C.size_t(len(list)), &e)
+	if made == nil {
+		return nil, newError(context.Background(), &e)
+	}
+	a := &Adapter{made}
+	runtime.AddCleanup(a, func(c *C.sdgo_adapter) { C.sdgo_adapter_free(c) }, made)
+	return a, nil
+}
+
+// UpdateAdapter copies new numbers for an adapter's changes: as many, of the same weights,
+// types and ranks, in the same order. It waits for a run in progress; the graphs of the net
+// stay, which a new adapter would need again.
+func (n *Net) UpdateAdapter(ctx context.Context, a *Adapter, changes []Change) error {
+	if err := n.acquire(ctx); err != nil {
+		return err
+	}
+	defer n.release()
+	if err := n.check(changes); err != nil {
+		return err
+	}
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	list := changesInC(changes, &pinner)
+	var e C.sdgo_error
+	if !C.sdgo_adapter_update(n.c, a.c, unsafe.SliceData(list), C.size_t(len(list)), &e) {
+		return newError(ctx, &e)
+	}
+	runtime.KeepAlive(a)
+	return nil
+}
+
+func (n *Net) check(changes []Change) error {
+	all := n.Weights()
+	for _, c := range changes {
+		if err := c.check(all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changesInC are changes as C takes them, whose arrays are pinned.
+func changesInC(changes []Change, pinner *runtime.Pinner) []C.sdgo_change {
 	pointer := func(b []byte) unsafe.Pointer {
 		if len(b) == 0 {
 			return nil
@@ -81,14 +125,7 @@ func (n *Net) NewAdapter(changes []Change) (*Adapter, error) {
 			list[i].scale = (*C.float)(&c.Scale[0])
 		}
 	}
-	var e C.sdgo_error
-	made := C.sdgo_adapter_new(n.c, unsafe.SliceData(list), C.size_t(len(list)), &e)
-	if made == nil {
-		return nil, newError(context.Background(), &e)
-	}
-	a := &Adapter{made}
-	runtime.AddCleanup(a, func(c *C.sdgo_adapter) { C.sdgo_adapter_free(c) }, made)
-	return a, nil
+	return list
 }
 
 // check checks the lengths of a change's arrays, which C cannot.

@@ -89,7 +89,7 @@ bool is_integer(const Architecture &arch, const std::string &input) {
 
 Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
                   std::vector<std::string> &outputs) {
-    static const std::string seed = "d_", input = "d:", weight = "d:weight:";
+    static const std::string seed = "d_", input = "d:", weight = "d:weight:", adapter = "d:adapter:";
     const auto begins = [](const std::string &name, const std::string &with) {
         return name.compare(0, with.size(), with) == 0;
     };
@@ -104,6 +104,8 @@ Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
     for (const std::string &name : key.outputs) {
         if (begins(name, weight)) {
             d.weights.push_back(name.substr(weight.size()));
+        } else if (begins(name, adapter)) {
+            d.adapters.push_back(name.substr(adapter.size()));
         } else if (begins(name, input)) {
             d.inputs.push_back(name.substr(input.size()));
         } else {
@@ -124,6 +126,26 @@ Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
         invalid("gradients are of an output OUT whose own gradient is the input d_OUT: there is none");
     }
     return d;
+}
+
+Factor find_factor(const Adapters &adapters, const std::string &name) {
+    static constexpr std::pair<const char *, Tensor LowRank::*> factors[] = {
+        {"down", &LowRank::down}, {"mid", &LowRank::mid}, {"up", &LowRank::up}};
+    const size_t dot = name.rfind('.');
+    const std::string weight = name.substr(0, dot),
+                      part = dot == std::string::npos ? "" : name.substr(dot + 1);
+    for (const auto &adapter : adapters) {
+        for (const LowRank &low : adapter->low_rank(weight)) {
+            for (const auto &[known, member] : factors) {
+                if (part == known && low.*member) {
+                    return {weight, low.*member};
+                }
+            }
+            invalid("output d:adapter:%s: a low-rank change has down and up, some have mid", name.c_str());
+        }
+    }
+    invalid("output d:adapter:%s: no adapter of this run has a low-rank change of weight %s", name.c_str(),
+            weight.c_str());
 }
 
 // Makes the tensors; throws Ops::Full if they are more than `capacity`.
@@ -165,6 +187,9 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
         targets.of_constant = targets.of_constant || arch.is_constant_across_steps(name);
     }
     targets.weights.insert(d.weights.begin(), d.weights.end());
+    for (const std::string &name : d.adapters) {
+        targets.adapters[name] = find_factor(key_.adapters, name).tensor;
+    }
     Tape tape(*ops_, ctx_.get(), weights, capacity, targets, segments);
     tape.adapt(key_.adapters);
     ops_->adapt(key_.adapters); // whose normalisations take what is in place of a weight
@@ -197,6 +222,9 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
     }
     for (const std::string &name : d.weights) {
         outputs_["d:weight:" + name] = tape.gradient_of_weight(name, weights.shape(name));
+    }
+    for (const std::string &name : d.adapters) {
+        outputs_["d:adapter:" + name] = tape.gradient_of_adapter(name);
     }
     in_order_ = true;
 }

@@ -21,14 +21,23 @@ struct GraphKey {
 };
 
 // The part of a key that is about gradients (see sdgo_net_run): inputs d_OUTPUT, which are
-// gradients of outputs, and outputs d:INPUT and d:weight:NAME.
+// gradients of outputs, and outputs d:INPUT, d:weight:NAME and d:adapter:NAME.FACTOR.
 struct Derivatives {
-    std::vector<std::string> seeds;   // outputs that have a gradient
-    std::vector<std::string> inputs;  // whose gradients are asked for
-    std::vector<std::string> weights; // the same
+    std::vector<std::string> seeds;    // outputs that have a gradient
+    std::vector<std::string> inputs;   // whose gradients are asked for
+    std::vector<std::string> weights;  // the same
+    std::vector<std::string> adapters; // the same: a weight's name and "down", "mid" or "up"
 
-    bool any() const { return !seeds.empty() || !inputs.empty() || !weights.empty(); }
+    bool any() const { return !seeds.empty() || !inputs.empty() || !weights.empty() || !adapters.empty(); }
 };
+
+// A factor of the low-rank change of a weight that the first of some adapters makes which
+// changes it. Throws Code::invalid if there is none of that name, WEIGHT.FACTOR.
+struct Factor {
+    std::string weight;
+    Tensor tensor;
+};
+Factor find_factor(const Adapters &adapters, const std::string &name);
 
 // Splits a key in what the network itself is asked for and what is about gradients.
 // Throws Code::invalid if the gradients can't be.

@@ -163,17 +163,24 @@ void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
     net->choose({choice->direct_conv, choice->flash_attention, choice->float32, choice->gradient_segments});
 }
 
+static std::vector<Change> changes_of(const sdgo_change *changes, size_t n) {
+    std::vector<Change> all;
+    for (size_t i = 0; i < n; i++) {
+        const sdgo_change &c = changes[i];
+        all.push_back({c.weight, ggml_type(c.element), c.whole, c.rank, c.down, c.mid, c.up, c.scale});
+    }
+    return all;
+}
+
 sdgo_adapter *sdgo_adapter_new(sdgo_net *net, const sdgo_change *changes, size_t n_changes, sdgo_error *err) {
     sdgo_adapter *made = nullptr;
-    guarded(err, [&] {
-        std::vector<Change> all;
-        for (size_t i = 0; i < n_changes; i++) {
-            const sdgo_change &c = changes[i];
-            all.push_back({c.weight, ggml_type(c.element), c.whole, c.rank, c.down, c.mid, c.up, c.scale});
-        }
-        made = net->adapt(all).release();
-    });
+    guarded(err, [&] { made = net->adapt(changes_of(changes, n_changes)).release(); });
     return made;
+}
+
+bool sdgo_adapter_update(sdgo_net *net, sdgo_adapter *adapter, const sdgo_change *changes, size_t n_changes,
+                         sdgo_error *err) {
+    return guarded(err, [&] { net->update(*adapter, changes_of(changes, n_changes)); });
 }
 
 void sdgo_adapter_free(sdgo_adapter *adapter) {

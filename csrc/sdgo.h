@@ -196,6 +196,11 @@ typedef struct {
 // adapter is for runs of this net; it may be freed while graphs of the net still use
 // it, from any thread, and before or after the net.
 sdgo_adapter *sdgo_adapter_new(sdgo_net *net, const sdgo_change *changes, size_t n_changes, sdgo_error *err);
+
+// Copies new numbers for an adapter's changes, between runs, so that graphs need not be
+// built again: as many changes, of the same weights, types and ranks, in the same order.
+bool sdgo_adapter_update(sdgo_net *net, sdgo_adapter *adapter, const sdgo_change *changes, size_t n_changes,
+                         sdgo_error *err);
 void sdgo_adapter_free(sdgo_adapter *adapter);
 
 typedef struct {
@@ -207,8 +212,10 @@ typedef struct {
 // runs. `cancel` (may be NULL) is polled between the graph's nodes.
 //
 // Gradients: with inputs d_OUT, each the gradient of some scalar by the output OUT, of its
-// shape, the outputs d:IN are that scalar's gradients by inputs, and d:weight:NAME by
-// weights (a vector-Jacobian product). All are float32.
+// shape, the outputs d:IN are that scalar's gradients by inputs, d:weight:NAME by weights,
+// and d:adapter:NAME.down, .mid and .up by the factors of the low-rank change of weight NAME
+// that the run's first adapter makes which changes it (a vector-Jacobian product). All are
+// float32, of the shape of what the gradient is of.
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
                   size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
                   const int32_t *cancel, sdgo_error *err);

@@ -255,6 +255,17 @@ std::unique_ptr<sdgo_adapter> sdgo_net::adapt(const std::vector<Change> &changes
     return a;
 }
 
+void sdgo_net::update(sdgo_adapter &adapter, const std::vector<Change> &changes) {
+    if (adapter.net != this) {
+        invalid("the adapter was not made for this net");
+    }
+    const DeviceLock lock(device_, nullptr);
+    adapter.adapter->update(changes);
+    for (Graph &g : graphs_) {
+        g.invalidate_cache(); // what it kept may have been computed with the adapter
+    }
+}
+
 void sdgo_net::set_strengths(const Request &r, Graph &g) const {
     std::vector<float> strengths;
     for (size_t i = 0; i < r.n_adapters; i++) {
@@ -318,6 +329,11 @@ Shape sdgo_net::output_shape(const Graph &g, const std::string &name, const int6
     const auto input = std::find_if(d.inputs.begin(), d.inputs.end(), is("d:"));
     if (input != d.inputs.end()) {
         return inputs.at(*input);
+    }
+    const auto factor = std::find_if(d.adapters.begin(), d.adapters.end(), is("d:adapter:"));
+    if (factor != d.adapters.end()) {
+        const Factor f = find_factor(g.key().adapters, *factor);
+        return unfold(f.tensor->ne, int(weights_.shape(f.weight).size()));
     }
     const auto weight = std::find_if(d.weights.begin(), d.weights.end(), is("d:weight:"));
     return weight != d.weights.end() ? weights_.shape(*weight) : arch_->output_shape(name, inputs, ne);

@@ -14,7 +14,7 @@ struct sdgo_value {
 };
 
 struct sdgo_adapter {
-    std::shared_ptr<const sdgo::Adapter> adapter;
+    std::shared_ptr<sdgo::Adapter> adapter;
     const sdgo_net *net = nullptr;     // whose weights it changes
     std::timed_mutex *mutex = nullptr; // of the device
 };
@@ -48,6 +48,7 @@ struct sdgo_net {
     uint64_t prepare(const sdgo::Request &r);
     uint64_t estimate(const sdgo::Request &r);
     std::unique_ptr<sdgo_adapter> adapt(const std::vector<sdgo::Change> &changes) const;
+    void update(sdgo_adapter &adapter, const std::vector<sdgo::Change> &changes);
     void trim() {
         const sdgo::DeviceLock lock(device_, nullptr);
         graphs_.clear();

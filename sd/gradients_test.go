@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/sd/engine"
 )
 
@@ -37,6 +39,64 @@ func TestGradientsOfTypes(t *testing.T) {
 			}
 			t.Logf("%s with %s: relative RMS error %.2g", typ, kernels, relativeRMS(got.Data, want))
 			require.LessOrEqual(t, relativeRMS(got.Data, want), 4e-3, "%s with %s", typ, kernels)
+		}
+	}
+}
+
+// loraOfReference is the LoRA of testdata/gradients as changes of the UNet's weights, and the
+// outputs that are its gradients.
+func loraOfReference(r reference, gradients *[]cgo.Output) *engine.Adaptation {
+	tensor := func(name string) convert.Tensor {
+		t := r.tensor(name, "F32")
+		return convert.Tensor{Name: name, Type: dtype.F32, Shape: t.Shape, Bytes: t.Data}
+	}
+	var changes []engine.WeightChange
+	for _, name := range slices.Sorted(maps.Keys(r.tensors)) {
+		if weight, ok := strings.CutSuffix(name, ".down"); ok && !strings.HasPrefix(name, "d:") {
+			down, up := tensor(name), tensor(weight+".up")
+			rank := int(down.Shape[0])
+			changes = append(changes, engine.WeightChange{Tensor: convert.UNetPrefix + weight,
+				LowRank: []engine.LowRank{{Down: down, Up: up, Rank: rank, Scale: 2 / float64(rank)}}}) // alpha is 2
+		}
+		if strings.HasPrefix(name, "d:") {
+			*gradients = append(*gradients, cgo.Output{Name: name, Data: make([]float32, len(r.f32(name)))})
+		}
+	}
+	return engine.NewAdaptation(changes, func() (func() error, error) { return func() error { return nil }, nil })
+}
+
+// The gradients of a LoRA, over float32 and quantized weights: PEFT's, of layers of every
+// kind. What is quantized is another network; its gradients are those of generic kernels.
+func TestAdapterGradientsAgreeWithPyTorch(t *testing.T) {
+	inputs := readReference(t, netsFolder, "reference.safetensors")
+	lora := readReference(t, gradientsFolder, "lora.safetensors")
+	c := netCase{"unet", (*Model).unet, map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context"}, "out", "unet.out"}
+	seed := cgo.Input{Name: "d_out", Shape: inputs.shape("sd1.unet.out"), F32: make([]float32, len(inputs.f32("sd1.unet.out")))}
+	for i := range seed.F32 {
+		seed.F32[i] = float32(math.Cos(0.7 * float64(i)))
+	}
+	for _, typ := range []string{"f32", "q8_0"} {
+		generic := map[string][]float32{}
+		for _, kernels := range cgo.KernelNames() {
+			if typ != "f32" && kernels == cgo.GGML { // which rounds numbers to the weights' type
+				continue
+			}
+			m := openTiny(t, "sd1.safetensors", Options{Type: typ, Kernels: kernels})
+			outputs := []cgo.Output{{Name: "out", Data: make([]float32, len(seed.F32))}}
+			adaptation := loraOfReference(lora, &outputs)
+			require.Len(t, outputs, 2+2*11)
+			require.NoError(t, c.net(m).Run(t.Context(), append(netInputs(inputs, "sd1.", c), seed), outputs, adaptation))
+			for _, o := range outputs {
+				if typ == "f32" {
+					requireClose(t, o.Data, lora.f32(o.Name), 1e-4, o.Name)
+					continue
+				}
+				require.LessOrEqual(t, relativeRMS(o.Data, lora.f32(o.Name)), 0.2, "%s with %s", o.Name, kernels)
+				if kernels == "generic" {
+					generic[o.Name] = o.Data
+				}
+				require.LessOrEqual(t, relativeRMS(o.Data, generic[o.Name]), 1e-2, "%s with %s", o.Name, kernels)
+			}
 		}
 	}
 }

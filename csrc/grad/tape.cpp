@@ -34,7 +34,8 @@ Tensor Tape::record(Recorded r) {
 // What depends on a constant input or a weight changes from run to run, if those are what
 // gradients are asked for: it is part of the graph.
 Tensor Tape::cache(const std::function<Tensor()> &make) {
-    return targets_.of_constant || !targets_.weights.empty() ? make() : ops_.cache(make);
+    const bool changes = targets_.of_constant || !targets_.weights.empty() || !targets_.adapters.empty();
+    return changes ? make() : ops_.cache(make);
 }
 
 bool Tape::depends(Tensor t) const {
@@ -49,8 +50,10 @@ bool Tape::depends(Tensor t) const {
 }
 
 void Tape::find_dependent() {
-    for (const auto &[name, t] : targets_.inputs) {
-        dependent_.insert(t);
+    for (const auto *targets : {&targets_.inputs, &targets_.adapters}) {
+        for (const auto &[name, t] : *targets) {
+            dependent_.insert(t);
+        }
     }
     for (const Weight &w : weights_.all()) {
         if (w.tensor && wants(w.name)) {
@@ -185,6 +188,14 @@ Tensor Tape::gradient_of_input(const std::string &name) {
     const auto g = gradients_.find(t);
     Tensor out = g == gradients_.end() ? ggml_scale(ctx_, t, 0) : g->second;
     return ggml_cont(ctx_, out); // of its own, also where it is the seed
+}
+
+Tensor Tape::gradient_of_adapter(const std::string &name) {
+    const auto g = gradients_.find(targets_.adapters.at(name));
+    if (g == gradients_.end()) {
+        invalid("no output depends on the adapter's %s", name.c_str());
+    }
+    return ggml_cont(ctx_, g->second);
 }
 
 Tensor Tape::gradient_of_weight(const std::string &name, const Shape &shape) {

@@ -38,11 +38,13 @@ struct Recorded {
 
 class Tape : public Ops {
   public:
-    // Gradients that are asked for: of inputs, by tensor, and of weights, by name.
+    // Gradients that are asked for: of inputs and adapters, by tensor, and of weights, by
+    // name.
     struct Targets {
         std::map<std::string, Tensor> inputs;
         std::set<std::string> weights;
-        bool of_constant = false; // one of the inputs is constant across steps
+        std::map<std::string, Tensor> adapters; // factors of low-rank changes, by any name
+        bool of_constant = false;               // one of the inputs is constant across steps
     };
 
     // `segments` is the number of parts whose tensors are computed twice; 1: none are.
@@ -54,6 +56,7 @@ class Tape : public Ops {
     // After backward: a contiguous float32 tensor of the target's shape.
     Tensor gradient_of_input(const std::string &name);
     Tensor gradient_of_weight(const std::string &name, const Shape &shape);
+    Tensor gradient_of_adapter(const std::string &name);
 
     // For derivatives.
 

@@ -55,9 +55,11 @@ void Adapter::declare(const Weight &w, const Change &c, std::vector<std::pair<Te
         if (w.shape.size() == 1 && c.type != GGML_TYPE_F32) {
             invalid("a change of weight %s must be of type f32: it is a vector", w.name.c_str());
         }
-        if (!whole_.emplace(w.name, add(c.type, w.shape, c.whole)).second) {
+        Tensor whole = add(c.type, w.shape, c.whole);
+        if (!whole_.emplace(w.name, whole).second) {
             invalid("weight %s is replaced twice", w.name.c_str());
         }
+        made_.push_back({c.weight, c.type, whole, {}});
         return;
     }
     if (w.shape.size() != 2 && w.shape.size() != 4) {
@@ -86,6 +88,52 @@ void Adapter::declare(const Weight &w, const Change &c, std::vector<std::pair<Te
     low.scale = add(GGML_TYPE_F32, {r}, c.scale);
     scales_.push_back({low.scale, std::vector<float>(c.scale, c.scale + r)});
     low_rank_[w.name].push_back(low);
+    made_.push_back({c.weight, c.type, nullptr, low});
+}
+
+bool Adapter::fits(const Made &made, const Change &c) {
+    if (c.weight != made.weight || c.type != made.type || (c.whole != nullptr) != (made.whole != nullptr)) {
+        return false;
+    }
+    const LowRank &low = made.low;
+    return made.whole ||
+           (c.rank == low.rank() && c.down && c.up && c.scale && (c.mid != nullptr) == (low.mid != nullptr));
+}
+
+void Adapter::update(const std::vector<Change> &changes) {
+    bool same = changes.size() == made_.size();
+    for (size_t i = 0; same && i < changes.size(); i++) {
+        same = fits(made_[i], changes[i]);
+    }
+    if (!same) {
+        invalid("an adapter's new changes must be of the same weights, types and ranks, in the same order");
+    }
+    size_t scale = 0;
+    for (size_t i = 0; i < changes.size(); i++) {
+        const Change &c = changes[i];
+        const LowRank &low = made_[i].low;
+        const std::pair<Tensor, const void *> arrays[] = {
+            {made_[i].whole, c.whole}, {low.down, c.down}, {low.mid, c.mid}, {low.up, c.up}};
+        for (const auto &[t, from] : arrays) {
+            if (t) {
+                ggml_backend_tensor_set(t, from, 0, ggml_nbytes(t));
+            }
+        }
+        if (low.scale) {
+            scales_[scale++].values.assign(c.scale, c.scale + c.rank);
+        }
+    }
+    set_scales();
+}
+
+void Adapter::set_scales() const {
+    for (const Scale &s : scales_) {
+        std::vector<float> values = s.values;
+        for (float &v : values) {
+            v *= strength_;
+        }
+        ggml_backend_tensor_set(s.tensor, values.data(), 0, values.size() * sizeof(float));
+    }
 }
 
 const std::vector<LowRank> &Adapter::low_rank(const std::string &weight) const {
@@ -106,14 +154,8 @@ void Adapter::set_strength(float strength) const {
     if (strength == strength_) {
         return;
     }
-    for (const Scale &s : scales_) {
-        std::vector<float> values = s.values;
-        for (float &v : values) {
-            v *= strength;
-        }
-        ggml_backend_tensor_set(s.tensor, values.data(), 0, values.size() * sizeof(float));
-    }
     strength_ = strength;
+    set_scales();
 }
 
 } // namespace sdgo

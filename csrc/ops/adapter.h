@@ -44,18 +44,32 @@ class Adapter {
     // A factor of what the low-rank changes add. Only between runs.
     void set_strength(float strength) const;
 
+    // New numbers for the same changes: as many, of the same weights, types and ranks.
+    // Only between runs.
+    void update(const std::vector<Change> &changes);
+
   private:
     struct Scale {
         Tensor tensor;
         std::vector<float> values;
     };
+    // A change as it was made.
+    struct Made {
+        size_t weight;
+        ggml_type type;
+        Tensor whole;
+        LowRank low;
+    };
     void declare(const Weight &w, const Change &c, std::vector<std::pair<Tensor, const void *>> &data);
+    static bool fits(const Made &made, const Change &c);
+    void set_scales() const; // times the strength
 
     Context ctx_;
     Buffer buffer_;
     std::map<std::string, std::vector<LowRank>> low_rank_;
     std::map<std::string, Tensor> whole_;
     std::vector<Scale> scales_;
+    std::vector<Made> made_; // in their order
     mutable float strength_ = 1;
 };
 

@@ -244,6 +244,9 @@ func TestSegments(t *testing.T) {
 			}
 			var want map[string]Tensor
 			for threads, parts := range map[int][]int{1: {1, 2, 7, 1000}, 2: {1, 7}, 8: {7}} {
+				if kernels == cgo.GGML && threads > 2 { // whose threads wait by spinning
+					continue
+				}
 				if d.op != "chain" { // whose parts are several operators
 					parts = []int{1}
 				}

@@ -1,4 +1,5 @@
-"""Makes reference.safetensors: gradients of the networks of ../nets, by PyTorch.
+"""Makes reference.safetensors: gradients of the networks of ../nets, by PyTorch; and
+lora.safetensors: a LoRA for their UNet with its gradients, by PEFT.
 
 Run it in any folder, after ../nets/make.py: python make.py. The networks are those of
 ../nets/sd1-diffusers with the inputs of ../nets/reference.safetensors, computed by the
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
@@ -58,6 +60,44 @@ def gradients(name, model, weights, inputs, run):
         out[f"{name}.d:weight:{k}"] = v.grad.clone().contiguous()
 
 
+# Layers with a LoRA, as above: linear ones, and convolutions of stride 1, of stride 2 and
+# after enlarging.
+LORA = {
+    "input_blocks.0.0": "conv_in",
+    "input_blocks.1.0.in_layers.2": "down_blocks.0.resnets.0.conv1",
+    "input_blocks.1.1.transformer_blocks.0.attn1.to_q": "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+    "input_blocks.1.1.transformer_blocks.0.attn1.to_out.0": "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0",
+    "input_blocks.1.1.transformer_blocks.0.attn2.to_k": "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k",
+    "input_blocks.1.1.transformer_blocks.0.attn2.to_v": "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_v",
+    "input_blocks.1.1.transformer_blocks.0.ff.net.0.proj": "down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj",
+    "input_blocks.1.1.transformer_blocks.0.ff.net.2": "down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2",
+    "input_blocks.2.0.op": "down_blocks.0.downsamplers.0.conv",
+    "output_blocks.1.1.conv": "up_blocks.0.upsamplers.0.conv",
+    "out.2": "conv_out",
+}
+RANK, ALPHA = 3, 2.0
+
+
+def lora():
+    """Gradients of the sum of out * seed by x and the LoRA's factors."""
+    torch.manual_seed(0)
+    model = UNet2DConditionModel.from_pretrained(FOLDER, subfolder="unet").float().eval()
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(LORA.values()), init_lora_weights=False)
+    model = inject_adapter_in_model(config, model)
+    x = reference["sd1.unet.x"].float().clone().requires_grad_()
+    result = model(x, reference["sd1.unet.t"], reference["sd1.unet.context"]).sample
+    seed = torch.cos(0.7 * torch.arange(result.numel(), dtype=torch.float64)).float().reshape(result.shape)
+    result.mul(seed).sum().backward()
+    tensors = {"d:x": x.grad.clone(), "out": result.detach().clone()}
+    modules = dict(model.named_modules())
+    for name, module in LORA.items():
+        for part, factors in (("down", modules[module].lora_A), ("up", modules[module].lora_B)):
+            w = factors["default"].weight
+            tensors[f"{name}.weight.{part}"] = w.detach().clone().contiguous()
+            tensors[f"d:adapter:{name}.weight.{part}"] = w.grad.clone().contiguous()
+    save_file(tensors, HERE / "lora.safetensors", metadata={"alpha": str(ALPHA)})
+
+
 def main():
     torch.set_num_threads(1)
     model = UNet2DConditionModel.from_pretrained(FOLDER, subfolder="unet").float().eval()
@@ -75,6 +115,7 @@ def main():
     layers = json.loads((FOLDER / "text_encoder" / "config.json").read_text())["num_hidden_layers"]
     gradients("text", model, TEXT, {}, lambda: norm(model)(model(tokens, output_hidden_states=True).hidden_states[layers]))
     save_file(out, HERE / "reference.safetensors")
+    lora()
 
 
 def norm(model):
