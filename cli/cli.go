@@ -40,6 +40,7 @@ func commands() []*command {
 		convertCommand(),
 		trainUNetCommand(),
 		trainClassifierCommand(),
+		trainLoRACommand(),
 		trainEmbeddingCommand(),
 		infoCommand(),
 		samplersCommand(),

@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/train/data"
 	"github.com/sdgo/sdgo/train/embedding"
+	"github.com/sdgo/sdgo/train/latent"
 	"github.com/sdgo/sdgo/train/loss"
 )
 
@@ -58,40 +59,24 @@ func runTrainEmbedding(ctx context.Context, p *program, f *flags) error {
 	if !f.set("average") {
 		o.Average = 0 // of a word that moves far in few steps
 	}
-	set, err := data.Open(f.args[0])
+	l, err := openLatentSet(ctx, f)
 	if err != nil {
 		return err
 	}
-	if set.Classes != nil {
-		return fmt.Errorf("%s: a word is trained on pictures without classes: must be one folder", f.args[0])
-	}
-	m, err := embedding.Open(f.string("model"), embedding.Device{Threads: f.int("threads"), Backend: f.string("backend"), Segments: f.int("segments")})
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	pixels, err := loadBuckets(ctx, f, m, set)
-	if err != nil {
-		return err
-	}
+	defer l.model.Close()
+	m, set, pixels := l.model, l.set, l.pixels
 	seed, err := trainSeed(f)
 	if err != nil {
 		return err
 	}
-	e := embedding.Options{Word: f.string("word"), Vectors: f.int("vectors"), Init: f.string("init"), Seed: seed, Batch: f.int("batch"), Templates: f.texts("template"),
-		Draw: trainDraw(f), Noise: loss.Options{Gamma: f.number("min-snr")}}
+	e := embedding.Options{Word: f.string("word"), Vectors: f.int("vectors"), Init: f.string("init"), Templates: f.texts("template"), Options: latentOptions(f, seed)}
 	if len(e.Templates) == 0 {
 		e.Templates = embedding.Templates()
 	}
-	if err := m.Check(e); err != nil {
+	if err := e.Check(m); err != nil {
 		return report.Usagef("%v", err)
 	}
-	style, w := p.style(f)
-	task, err := embedding.New(ctx, m, set, pixels, e, func(done, of int) {
-		if style == report.Lines || style == report.Bars {
-			fmt.Fprintf(w, "encoded %d/%d\n", done, of)
-		}
-	})
+	task, err := embedding.New(ctx, m, set, pixels, e, encoding(p, f))
 	if err != nil {
 		return err
 	}
@@ -100,8 +85,12 @@ func runTrainEmbedding(ctx context.Context, p *program, f *flags) error {
 	return t.run(ctx, o, map[string]string{"data": pixels.Hash(set), "model": m.Hash(), "word": e.Word, "vectors": fmt.Sprint(e.Vectors), "min-snr": f.text("min-snr"), "templates": strings.Join(e.Templates, "\n")})
 }
 
+func latentOptions(f *flags, seed uint64) latent.Options {
+	return latent.Options{Seed: seed, Batch: f.int("batch"), Draw: trainDraw(f), Noise: loss.Options{Gamma: f.number("min-snr")}}
+}
+
 // loadBuckets reads pictures of any shape.
-func loadBuckets(ctx context.Context, f *flags, m *embedding.Model, set *data.Set) (*data.Pixels, error) {
+func loadBuckets(ctx context.Context, f *flags, m *latent.Model, set *data.Set) (*data.Pixels, error) {
 	size := f.int("size")
 	if !f.set("size") {
 		size = m.Size()

@@ -155,8 +155,8 @@ func TestTrainRefuses(t *testing.T) {
 		words string
 		args  []string
 	}{
-		{ExitUsage, "train: what to train must be one of unet, classifier, embedding", []string{"train"}},
-		{ExitUsage, "must be one of unet, classifier, embedding", []string{"train", "lora!"}},
+		{ExitUsage, "train: what to train must be one of unet, classifier, lora, embedding", []string{"train"}},
+		{ExitUsage, "must be one of unet, classifier, lora, embedding", []string{"train", "x"}},
 		{ExitUsage, "a folder or list of pictures is missing", []string{"train", "unet"}},
 		{ExitUsage, "--optimizer: must be adamw or prodigy", tinyTraining("unet", set, folder, "--optimizer", "sgd")},
 		{ExitUsage, "--batch: must be 1 to 16384, got 0", tinyTraining("unet", set, folder, "--batch", "0")},
@@ -210,4 +210,33 @@ func TestTrainEmbedding(t *testing.T) {
 		require.Contains(t, sdgo(t, args...).errors, words)
 	}
 	sdgo(t, append([]string{"train", "embedding", set}, arguments[3:]...)...).requireError(t, ExitFailure, "must be one folder")
+}
+
+// A LoRA is trained, drawn with, and fits its model.
+func TestTrainLoRA(t *testing.T) {
+	set, folder, model := trainingSet(t), filepath.Join(t.TempDir(), "run"), tinyModel(t)
+	arguments := []string{"train", "lora", filepath.Join(set, "red"), "-m", model, "--caption", "a red square", "--size", "64", "-o", folder, "--steps", "4", "--save-every", "2", "--rank", "2",
+		"--sample-every", "4", "--samples", "2", "--flip"}
+	o := sdgo(t, arguments...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	file := filepath.Join(folder, "lora.safetensors")
+	require.Equal(t, file+"\n", o.out)
+	require.Equal(t, image.Pt(128, 64), pictureSize(t, filepath.Join(folder, "samples", "0000004.png")))
+	o = sdgo(t, "info", file, "-m", model, "--json")
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Regexp(t, `"fits": ?true`, o.out)
+	drawn := filepath.Join(t.TempDir(), "out.png")
+	o = sdgo(t, "txt2img", "-m", model, "--lora", file, "-p", "a red square", "-W", "64", "-H", "64", "--steps", "1", "-o", drawn)
+	require.Equal(t, ExitOK, o.code, o.errors)
+
+	for words, args := range map[string][]string{
+		"train lora needs --model": {"train", "lora", set},
+		"--type: must be f16":      append(slices.Clone(arguments), "--type", "q8_0"),
+		"the rank must be":         append(slices.Clone(arguments), "--rank", "0"),
+		"layers must be":           append(slices.Clone(arguments), "--layers", "x"),
+	} {
+		sdgo(t, args...).requireError(t, ExitUsage, words)
+	}
+	sdgo(t, append(slices.Clone(arguments), "--caption", "", "-o", folder+"2")...).requireError(t, ExitFailure, "has no caption")
+	sdgo(t, append([]string{"train", "lora", set}, arguments[3:]...)...).requireError(t, ExitFailure, "must be one folder")
 }

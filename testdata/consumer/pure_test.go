@@ -103,6 +103,8 @@ var packages = []struct {
 	{"train/chart", true},
 	{"train/data", true},
 	{"train/embedding", false},
+	{"train/latent", false},
+	{"train/lora", false},
 	{"train/loss", true},
 	{"train/network", false},
 	{"train/optim", true},

@@ -18,14 +18,15 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/train"
 	"github.com/sdgo/sdgo/train/data"
+	"github.com/sdgo/sdgo/train/latent"
 	"github.com/sdgo/sdgo/train/optim"
 )
 
 const tiny = "../../testdata/nets/sd1.safetensors"
 
-func open(t *testing.T) *Model {
+func open(t *testing.T) *latent.Model {
 	t.Helper()
-	m, err := Open(tiny, Device{Threads: 1})
+	m, err := latent.Open(tiny, latent.Device{Threads: 1})
 	require.NoError(t, err)
 	t.Cleanup(func() { m.Close() })
 	return m
@@ -55,10 +56,11 @@ func toys(t *testing.T, caption string) (*data.Set, *data.Pixels) {
 }
 
 func options() Options {
-	return Options{Word: "my-toy", Vectors: 3, Init: "red cat", Seed: 5, Batch: 2, Templates: []string{"a photo of {}", "{} and {}"}, Draw: data.Draw{Flip: true, Background: data.White}}
+	return Options{Word: "my-toy", Vectors: 3, Init: "red cat", Templates: []string{"a photo of {}", "{} and {}"},
+		Options: latent.Options{Seed: 5, Batch: 2, Draw: data.Draw{Flip: true, Background: data.White}}}
 }
 
-func task(t *testing.T, m *Model, o Options) *Task {
+func task(t *testing.T, m *latent.Model, o Options) *Task {
 	t.Helper()
 	set, p := toys(t, "{} (on a table)")
 	made, err := New(context.Background(), m, set, p, o, func(int, int) {})
@@ -109,7 +111,7 @@ func TestGradients(t *testing.T) {
 func TestTraining(t *testing.T) {
 	m := open(t)
 	made := task(t, m, options())
-	rows, err := m.text.Rows("red cat")
+	rows, err := m.Text.Rows("red cat")
 	require.NoError(t, err)
 	n := len(rows)
 	require.Equal(t, slices.Concat(rows[0], rows[1%n], rows[2%n]), made.vectors[0])
@@ -118,20 +120,22 @@ func TestTraining(t *testing.T) {
 	run := func(folder string, made *Task) {
 		o, err := optim.NewAdamW(optim.DefaultAdamW())
 		require.NoError(t, err)
-		require.NoError(t, train.Run(context.Background(), made, train.Options{Folder: folder, Steps: 30, Accumulate: 1, Optimizer: o, Rate: 0.02, Schedule: "constant"}))
+		require.NoError(t, train.Run(context.Background(), made, train.Options{Folder: folder, Steps: 48, Accumulate: 1, Optimizer: o, Rate: 0.01, Schedule: "constant"}))
 	}
 	run(t.TempDir(), made)
 	require.NotEqual(t, before, made.Hash())
 	again := task(t, m, options())
 	mean := func(of *Task) (sum float64) {
-		for n := range uint64(8) {
-			l, err := of.Gradients(context.Background(), 1000+n, [][]float32{make([]float32, len(of.vectors[0]))})
+		for n := range uint64(16) { // of those that it was trained on
+			l, err := of.Gradients(context.Background(), n, [][]float32{make([]float32, len(of.vectors[0]))})
 			require.NoError(t, err)
-			sum += l.Value / 8
+			sum += l.Value / 16
 		}
 		return sum
 	}
-	require.Less(t, mean(made), mean(again))
+	after, first := mean(made), mean(again)
+	t.Log(first, after)
+	require.Less(t, after, 0.995*first)
 	run(t.TempDir(), again)
 	require.Equal(t, made.vectors, again.vectors)
 
@@ -174,8 +178,4 @@ func TestOptionsAreChecked(t *testing.T) {
 	set, p := toys(t, long)
 	_, err := New(context.Background(), m, set, p, options(), func(int, int) {})
 	require.ErrorContains(t, err, "1.png: its caption must be at most")
-	_, err = Open("../../testdata/xl/base.safetensors", Device{})
-	require.ErrorContains(t, err, "one text encoder")
-	_, err = Open("../../testdata/pixel/edm2.safetensors", Device{})
-	require.Error(t, err)
 }
