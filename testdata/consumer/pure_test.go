@@ -99,6 +99,7 @@ var packages = []struct {
 	{"server/wire", true},
 	{"server/worker", true},
 	{"third_party/govendor", true},
+	{"third_party/licenses", false}, // has only tests
 	{"train", true},
 	{"train/chart", true},
 	{"train/data", true},
@@ -110,7 +111,6 @@ var packages = []struct {
 	{"train/optim", true},
 	{"train/pixel", false},
 	{"train/random", true},
-	{"third_party/licenses", false}, // has only tests
 }
 
 const path = "github.com/sdgo/sdgo/"
