@@ -223,3 +223,20 @@ func TestCallersErrors(t *testing.T) {
 	}), mine)
 	require.ErrorContains(t, train(t, newLine(), func(o *Options) { o.OnEvent = func(Event) error { panic("x") } }), "OnEvent")
 }
+
+// Gradients of several batches are averaged, not added up.
+func TestAccumulate(t *testing.T) {
+	norm := func(batches int) (first float64) {
+		require.NoError(t, train(t, newLine(), func(o *Options) {
+			o.Accumulate, o.Steps, o.Warmup, o.Schedule = batches, 1, 0, "constant"
+			o.OnEvent = func(e Event) error {
+				if e.Event == "step" {
+					first = e.Norm
+				}
+				return nil
+			}
+		}))
+		return first
+	}
+	require.InEpsilon(t, norm(1), norm(5), 0.05)
+}

@@ -137,6 +137,14 @@ func (t *Task) caption(item int) string {
 	return t.o.Caption
 }
 
+// text is what a sample of an item is trained with.
+func (t *Task) text(item int, number uint64) string {
+	if t.o.CaptionDrop > 0 && random.New(t.o.Seed, number, dropStream).Float64() < t.o.CaptionDrop {
+		return ""
+	}
+	return t.caption(item)
+}
+
 // find finds the layers that are changed, by the names of the model's weights.
 func (t *Task) find() error {
 	source := t.m.Host.Weights
@@ -224,11 +232,7 @@ func (t *Task) Gradients(ctx context.Context, n uint64, sum [][]float32) (train.
 	}
 	var c []pipeline.Condition
 	for k, item := range b.Items {
-		text := t.caption(item)
-		if t.o.CaptionDrop > 0 && random.New(t.o.Seed, b.Numbers[k], dropStream).Float64() < t.o.CaptionDrop {
-			text = ""
-		}
-		c = append(c, latent.Condition(t.texts[text]))
+		c = append(c, latent.Condition(t.texts[t.text(item, b.Numbers[k])]))
 	}
 	in := t.m.Inputs(b, c)
 	out, seed := make([]float32, len(b.X)), make([]float32, len(b.X))

@@ -163,6 +163,19 @@ func TestTraining(t *testing.T) {
 	require.Greater(t, bytes, uint64(1<<20))
 }
 
+// Captions are the pictures' own, or that of all, and some are dropped.
+func TestCaptions(t *testing.T) {
+	made := task(t, options())
+	count := map[string]int{}
+	for n := range uint64(300) {
+		count[made.text(int(n%3), n)]++
+		require.Equal(t, made.text(1, n), made.text(1, n))
+	}
+	require.InDelta(t, 90, count[""], 30)
+	require.InDelta(t, 70, count["a (red) thing"], 20)
+	require.InDelta(t, 140, count["a thing"], 30)
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"the rank must be":       func(o *Options) { o.Rank = 0 },
