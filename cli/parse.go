@@ -28,7 +28,7 @@ func parse(all []*command, args []string) (*command, *flags, error) {
 		if len(rest) == 0 {
 			return helpOf(all)
 		}
-		name, rest = rest[0], []string{"--help"}
+		name, rest = rest[0], append(rest[1:len(rest):len(rest)], "--help")
 	}
 	if name == "" {
 		return nil, nil, report.Usagef("the command is missing (sdgo help lists all)")
@@ -36,12 +36,32 @@ func parse(all []*command, args []string) (*command, *flags, error) {
 	if strings.HasPrefix(name, "-") {
 		return nil, nil, report.Usagef("%s comes before the command, which must be first: sdgo txt2img %s …", name, name)
 	}
+	if len(rest) > 0 { // of two words
+		for _, c := range all {
+			if c.name == name+" "+rest[0] {
+				return parseCommand(c, rest[1:])
+			}
+		}
+	}
 	for _, c := range all {
 		if c.name == name {
 			return parseCommand(c, rest)
 		}
 	}
+	if kinds := kindsOf(all, name); kinds != nil {
+		return nil, nil, report.Usagef("%s: what to %s must be one of %s (sdgo help %s %s)", name, name, strings.Join(kinds, ", "), name, kinds[0])
+	}
 	return nil, nil, report.Usagef("unknown command %q; %s (sdgo help lists all)", name, didYouMean(all, name))
+}
+
+// kindsOf are the second words of commands of two.
+func kindsOf(all []*command, name string) (kinds []string) {
+	for _, c := range all {
+		if kind, ok := strings.CutPrefix(c.name, name+" "); ok {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
 }
 
 // helpOf shows all commands.

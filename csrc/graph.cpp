@@ -200,10 +200,13 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
             invalid("input d_%s: there is no output %s", name.c_str(), name.c_str());
         }
         Tensor output = all.at(name), seed = inputs_.at("d_" + name);
-        if (!std::equal(output->ne, output->ne + kTensorDims, seed->ne)) {
+        const Shape expected = arch.output_shape(name, key_.inputs, output->ne);
+        const Shape &given = key_.inputs.at("d_" + name);
+        if (given != expected && !std::equal(output->ne, output->ne + kTensorDims, seed->ne)) {
             invalid("input d_%s must have the shape of %s, %s, got %s", name.c_str(), name.c_str(),
-                    text(unfold(output->ne, kTensorDims)).c_str(), text(key_.inputs.at("d_" + name)).c_str());
+                    text(expected).c_str(), text(given).c_str());
         }
+        seed = ggml_reshape_4d(ctx_.get(), seed, output->ne[0], output->ne[1], output->ne[2], output->ne[3]);
         seeds.push_back({output, seed});
     }
     tape.backward(seeds);

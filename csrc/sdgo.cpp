@@ -225,6 +225,10 @@ bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, 
     });
 }
 
+bool sdgo_net_changed(sdgo_net *net, const size_t *weights, size_t n_weights, sdgo_error *err) {
+    return guarded(err, [&] { net->changed(weights, n_weights); });
+}
+
 void sdgo_net_trim(sdgo_net *net) {
     net->trim();
 }

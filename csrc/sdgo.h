@@ -111,6 +111,12 @@ bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight);
 // elements in PyTorch's order, as safetensors and GGUF files do.
 bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err);
 
+// Says that the caller has changed the bytes of some weights, between runs of a net that
+// is loaded: they are copied to a device that is not the CPU, where it must have been
+// loaded with `keep`. Only bytes that are used as they are can change: float32, at an
+// address that is a multiple of four. The errors name a weight that was converted.
+bool sdgo_net_changed(sdgo_net *net, const size_t *weights, size_t n_weights, sdgo_error *err);
+
 // How weights come to a device that is not the CPU.
 typedef struct {
     uint64_t memory;       // not 0: while the net runs, in groups that take at most that many bytes

@@ -115,6 +115,34 @@ void sdgo_net::unload() {
     unloaded_ = true;
 }
 
+// Brings weights whose bytes have changed to where the device reads them.
+void sdgo_net::changed(const size_t *weights, size_t n) {
+    if (!weights_.loaded() && !unloaded_) {
+        invalid("the net is not loaded");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (weights[i] >= weights_.all().size()) {
+            invalid("weight %zu does not exist: the net has %zu", weights[i], weights_.all().size());
+        }
+        const Weight &w = weights_.all()[weights[i]];
+        if (w.owned || w.tensor->type != GGML_TYPE_F32) {
+            invalid("weight %s is not used as it was bound: it must be float32, at a multiple of four",
+                    w.name.c_str());
+        }
+    }
+    if (!device_.is_cpu() && !how_.keep) {
+        invalid("weights of a net that was loaded without keeping them can't change");
+    }
+    const DeviceLock lock(device_, nullptr);
+    for (Graph &g : graphs_) {
+        g.invalidate_cache(); // what it kept may have been computed from them
+    }
+    const bool copied = !device_.is_cpu() && !stream_ && !unloaded_; // else the next run copies
+    for (size_t i = 0; i < n && copied; i++) {
+        weights_.upload(weights[i], {nullptr, nullptr});
+    }
+}
+
 void sdgo_net::choose(const OpChoice &choice) {
     const DeviceLock lock(device_, nullptr);
     graphs_.clear();

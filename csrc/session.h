@@ -41,6 +41,7 @@ struct sdgo_net {
     const sdgo::Weights &weights() const { return weights_; }
     void load(const sdgo_load &how);
     void unload();
+    void changed(const size_t *weights, size_t n);
     void choose(const sdgo::OpChoice &choice);
     // `outputs` are the request's, to be written to.
     void run(const sdgo::Request &r, sdgo_output *outputs, const int32_t *cancel);

@@ -143,6 +143,7 @@ func (c *Pixel) finish(r *Reader) {
 		c.Channels = u.InChannels
 		if u.Heads > 0 {
 			u.HeadDim = 0
+			u.PoolHeads = u.Heads // only of a classifier
 		}
 		if u.InputPyramid == 2 && !u.FIR {
 			r.Fail("a UNet whose smaller inputs are convolved must filter them by [1, 3, 3, 1]: %sfir must be 1", pixelKey)

@@ -291,3 +291,11 @@ func TestMetadata(t *testing.T) {
 	require.Equal(t, float32(0.18215), f.Get("sdgo.vae.scale_factor"))
 	require.Nil(t, f.Get("sdgo.prediction"))
 }
+
+// A text of the metadata stays as it is, also one with brackets: names of classes are a
+// list in JSON.
+func TestTextOf(t *testing.T) {
+	for want, value := range map[string]any{`["a", "b"]`: `["a", "b"]`, "1 2": []int{1, 2}, "a\nb": []string{"a", "b"}, "3": uint32(3)} {
+		require.Equal(t, want, textOf(value))
+	}
+}

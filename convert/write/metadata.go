@@ -47,10 +47,13 @@ func keyValues(m *model.Model, tensors []Change) []gguf.KV {
 }
 
 // textOf writes a value as safetensors' metadata has it: lists of strings in
-// lines.
+// lines, of numbers without brackets; a text, which may be a list in JSON, as it is.
 func textOf(value any) string {
-	if lines, ok := value.([]string); ok {
-		return strings.Join(lines, "\n")
+	switch v := value.(type) {
+	case string:
+		return v
+	case []string:
+		return strings.Join(v, "\n")
 	}
 	return strings.Trim(fmt.Sprint(value), "[]")
 }

@@ -135,14 +135,11 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 		return Encoding{}, err
 	}
 	out := Encoding{Tokens: tensor.New(len(chunks)*length, width)}
-	kind := "hidden"
-	if e.Config.NoFinalNorm {
-		kind = "state"
-	}
+	states := e.output(layers)
 	for i, chunk := range chunks {
 		// One chunk at a time, so that all prompts use a graph of one shape.
 		z := out.Tokens.Data[i*length*width:][:length*width]
-		outputs := []cgo.Output{{Name: fmt.Sprintf("%s.%d", kind, layers), Data: z}}
+		outputs := []cgo.Output{{Name: states, Data: z}}
 		var last []float32
 		if e.Pools && i == 0 { // the first chunk's pooled output is used, as in AUTOMATIC1111 and ComfyUI
 			last = make([]float32, length*width)

@@ -58,6 +58,10 @@ type Options struct {
 	// Offload keeps the weights of the text encoders and the autoencoder in host
 	// memory, and uploads them to the GPU only while they are needed.
 	Offload bool
+
+	// GradientSegments is the number of parts of each network whose tensors are computed a
+	// second time for gradients: less memory, more time. 0 and 1 keep all of them.
+	GradientSegments int
 }
 
 func (o Options) check() error {

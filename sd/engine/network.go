@@ -156,7 +156,9 @@ func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo
 		}
 		n.bound = true
 	}
-	n.net.Choose(n.ops)
+	ops := n.ops
+	ops.GradientSegments = n.host.options.GradientSegments
+	n.net.Choose(ops)
 	err := n.net.LoadWith(ctx, cgo.Loading{Memory: n.stream, Keep: true, OnProgress: onProgress})
 	if err != nil {
 		return nil, inMemory(err, n.device)

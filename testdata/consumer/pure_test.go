@@ -108,6 +108,17 @@ var packages = []struct {
 	{"server/worker", true},
 	{"third_party/govendor", true},
 	{"third_party/licenses", false}, // has only tests
+	{"train", true},
+	{"train/chart", true},
+	{"train/data", true},
+	{"train/embedding", false},
+	{"train/latent", false},
+	{"train/lora", false},
+	{"train/loss", true},
+	{"train/network", false},
+	{"train/optim", true},
+	{"train/pixel", false},
+	{"train/random", true},
 }
 
 const path = "github.com/sdgo/sdgo/"

@@ -44,7 +44,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 		return nil, err
 	}
 	m.names = classes.Of(c.Classes, own)
-	p, prediction, err := process(c.Process, h.Weights.AlphasCumprod)
+	p, prediction, err := Process(c.Process, h.Weights.AlphasCumprod)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 )
 
-// process makes the process that a file describes, with the time that the network is
+// Process makes the process that a file describes, with the time that the network is
 // given, and what the network predicts.
-func process(c convert.PixelProcess, bars []float64) (*sampler.Process, sampler.Prediction, error) {
+func Process(c convert.PixelProcess, bars []float64) (*sampler.Process, sampler.Prediction, error) {
 	switch c.Kind {
 	case convert.ProcessDDPM:
 		return ddpm(c, bars)
