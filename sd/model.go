@@ -10,6 +10,7 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
@@ -200,6 +201,18 @@ func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
 // AdapterAlias is the name that its trainer gave a file of an adapter, of which only the
 // header is read; "" if there is none.
 func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
+
+// ControlNet is an open ControlNet: a network that makes a model follow a picture.
+type ControlNet = control.ControlNet
+
+// OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original
+// layout or the diffusers library's, or that of a checkpoint which brings one along.
+func OpenControlNet(path string, o Options) (*ControlNet, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.Open(path, o.engine())
+}
 
 // Embedding is a textual inversion: a word for prompts with vectors of its own.
 type Embedding = adapter.Embedding

@@ -221,11 +221,13 @@ func read(f *Family, m *model.Model) (any, error) {
 	return config, nil
 }
 
-// running describes the families that can be run.
+// running describes the families that can be run, whole models first.
 func running() (all []string) {
-	for _, f := range table {
-		if f.Runs {
-			all = append(all, f.Looks[0].Description)
+	for _, strict := range []bool{true, false} {
+		for _, f := range table {
+			if f.Runs && f.Strict == strict {
+				all = append(all, f.Looks[0].Description)
+			}
 		}
 	}
 	return all

@@ -27,6 +27,20 @@ func Open(path string) (_ *model.Model, err error) {
 	return prepared(m, 0, err)
 }
 
+// OpenControlNet is Open for a ControlNet, which may be in the file of a whole model.
+func OpenControlNet(path string) (_ *model.Model, err error) {
+	defer model.Recovered(path, &err)
+	if info, e := os.Stat(path); e != nil || info.IsDir() {
+		return Open(path)
+	}
+	m, all, err := Stored(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err = opened(m, addFile(m, family.OfControlNet(all)))
+	return prepared(m, 0, err)
+}
+
 // OpenBytes is Open for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.
 func OpenBytes(name string, data []byte) (_ *model.Model, err error) {

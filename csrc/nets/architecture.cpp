@@ -23,6 +23,7 @@ constexpr Entry kArchitectures[] = {
     {"dit", dit},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
+    {"controlnet", controlnet},
     {"edm2", edm2},
     {"srvgg", srvgg},
 };

@@ -61,6 +61,7 @@ std::unique_ptr<Architecture> dit(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> edm2(const Params &p);
 std::unique_ptr<Architecture> class_unet(const Params &p);
+std::unique_ptr<Architecture> controlnet(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.

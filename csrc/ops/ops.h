@@ -159,7 +159,8 @@ class Ops {
     Tensor add(Tensor a, Tensor b);
     Tensor scale(Tensor x, float factor);
     Tensor leaky_relu(Tensor x, float slope);
-    Tensor scale_tokens(Tensor x, Tensor factors); // [C, L, N], a factor for each token: [L, N]
+    Tensor scale_tokens(Tensor x, Tensor factors);     // [C, L, N], a factor for each token: [L, N]
+    Tensor scale_images(Tensor image, Tensor factors); // a factor for each image of a batch: [N]
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
     Tensor vectors(Tensor tokens);   // [C, 1, N] or [C, N, 1] → [C, N]

@@ -1,0 +1,221 @@
+package sd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/sd/control"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+var controlsFolder = filepath.Join("..", "testdata", "controls")
+
+// openControl opens one of the tiny ControlNets.
+func openControl(t *testing.T, name string, o Options) *ControlNet {
+	t.Helper()
+	c, err := OpenControlNet(filepath.Join(controlsFolder, name), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// controlNets are the tiny ControlNets of each base model, whose file it is.
+var controlNets = map[string]struct {
+	model, inputs string // the file, and its folder's reference
+	nets          []string
+}{
+	"sd1": {filepath.Join(netsFolder, "sd1.safetensors"), "sd1.unet.", []string{"sd1.safetensors", "sd1-diffusers"}},
+	"sd2": {filepath.Join(netsFolder, "sd2.safetensors"), "sd2.unet.", []string{"sd2.safetensors"}},
+	"xl":  {filepath.Join("..", "testdata", "xl", "base.safetensors"), "base.unet.", []string{"xl.safetensors", "xl-small.safetensors"}},
+}
+
+// read are a ControlNet's results, as they are on the host.
+func readResiduals(t *testing.T, r control.Residuals) map[string][]float32 {
+	t.Helper()
+	inputs, err := r.On(cgo.DeviceInfo{Index: -1})
+	require.NoError(t, err)
+	all := map[string][]float32{}
+	for _, in := range inputs {
+		all[in.Name] = in.F32
+	}
+	return all
+}
+
+// What ControlNets return, in all layouts, and what UNets make of it, alone and in sums,
+// against the diffusers library.
+func TestControlNetsAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	for base, c := range controlNets {
+		given := readReference(t, filepath.Dir(c.model), "reference.safetensors")
+		for _, w := range ways() {
+			m, err := Open(c.model, w.options)
+			require.NoError(t, err)
+			var in []cgo.Input
+			for _, name := range []string{"t", "context", "y"} {
+				if key := c.inputs + name; given.tensors[key].Name != "" {
+					in = append(in, cgo.Input{Name: name, Shape: given.shape(key), F32: given.f32(key)})
+				}
+			}
+			x := cgo.Input{Name: "x", Shape: given.shape(c.inputs + "x"), F32: given.f32(c.inputs + "x")}
+			var sum control.Residuals
+			for i, file := range c.nets {
+				t.Run(fmt.Sprintf("%s/%s/%s", base, w, file), func(t *testing.T) {
+					net := openControl(t, file, w.options)
+					name := fmt.Sprintf("%s.%d.", base, i)
+					items := itemsOf(t, ref, net, name+"picture")
+					alone, err := net.Run(context.Background(), x, in, items, control.Residuals{}, false)
+					require.NoError(t, err)
+					got := readResiduals(t, alone)
+					require.Len(t, got, net.Outputs())
+					for k := range net.Outputs() {
+						out := fmt.Sprintf("control.%d", k)
+						if k == net.Outputs()-1 {
+							out = "control.middle"
+						}
+						want := fmt.Sprintf("%scontrol.%d", name, k)
+						require.InDelta(t, len(ref.f32(want)), len(got[out]), 0)
+						requireClose(t, got[out], ref.f32(want), w.bound, want)
+					}
+					shallow, err := net.Run(context.Background(), x, in, items, control.Residuals{}, true)
+					require.NoError(t, err)
+					require.Equal(t, map[string][]float32{"control.0": got["control.0"]}, readResiduals(t, shallow))
+
+					// The second network's share of the sum is a half.
+					if i > 0 {
+						for k := range items {
+							items[k].Scale = slices.Repeat([]float32{0.5}, net.Outputs())
+						}
+					}
+					sum, err = net.Run(context.Background(), x, in, items, sum, false)
+					require.NoError(t, err)
+					residuals, err := sum.On(m.unet().Device())
+					require.NoError(t, err)
+					out := make([]float32, len(x.F32))
+					require.NoError(t, m.unet().Run(context.Background(), slices.Concat([]cgo.Input{x}, in, residuals), []cgo.Output{{Name: "out", Data: out}}))
+					requireClose(t, out, ref.f32(name+"out"), 2*w.bound, name+"out") // two networks in a row
+					require.Greater(t, relativeRMS(out, given.f32(c.inputs+"out")), 0.01, "it must change something")
+				})
+			}
+			require.NoError(t, m.Close())
+		}
+	}
+}
+
+// itemsOf are encoded pictures of a reference, [N, 3, H, W].
+func itemsOf(t *testing.T, ref reference, net *ControlNet, name string) (items []control.Item) {
+	t.Helper()
+	shape, all := ref.shape(name), ref.f32(name)
+	n := len(all) / int(shape[0])
+	for i := range shape[0] {
+		picture := tensor.Of(all[int(i)*n:][:n], int(shape[1]), int(shape[2]), int(shape[3]))
+		hint, err := net.Hint(context.Background(), picture)
+		require.NoError(t, err)
+		items = append(items, control.Item{Hint: hint})
+	}
+	return items
+}
+
+// writeTensors writes a file.
+func writeTensors(t *testing.T, path string, all []safetensors.Tensor) {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, safetensors.Write(&b, nil, all))
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+}
+
+// A network is the same in a file of its own, with or without a prefix, and in the file
+// of a whole model, which draws without it.
+func TestControlNetInACheckpoint(t *testing.T) {
+	alone := readReference(t, controlsFolder, "sd1.safetensors").file
+	whole := rewrite(t, func(f *safetensors.File) { f.Tensors = append(f.Tensors, alone.Tensors...) })
+	bare := filepath.Join(t.TempDir(), "bare.safetensors")
+	var tensors []safetensors.Tensor
+	for _, x := range alone.Tensors {
+		x.Name = strings.TrimPrefix(x.Name, convert.ControlPrefix)
+		tensors = append(tensors, x)
+	}
+	writeTensors(t, bare, tensors)
+	picture := tensor.New(3, 64, 64)
+	for i := range picture.Data {
+		picture.Data[i] = float32(i%7) / 7
+	}
+	want, err := openControl(t, "sd1.safetensors", Options{}).Hint(context.Background(), picture)
+	require.NoError(t, err)
+	for _, path := range []string{whole, bare} {
+		c, err := OpenControlNet(path, Options{})
+		require.NoError(t, err, path)
+		got, err := c.Hint(context.Background(), picture)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Close())
+	}
+	m, err := Open(whole, Options{})
+	require.NoError(t, err)
+	defer m.Close()
+	require.Equal(t, draw(t, openTiny(t, "sd1.safetensors", Options{}), tinyRequest("a cat")), draw(t, m, tinyRequest("a cat")))
+}
+
+// What is no ControlNet, or not a whole one, is refused by name.
+func TestControlNetsAreChecked(t *testing.T) {
+	_, err := OpenControlNet(filepath.Join(netsFolder, "sd1.safetensors"), Options{})
+	require.ErrorContains(t, err, "expected a ControlNet")
+	_, err = OpenControlNet(filepath.Join(adaptersFolder, "kohya.safetensors"), Options{})
+	require.ErrorIs(t, err, convert.ErrUnrecognized)
+	alone := readReference(t, controlsFolder, "sd1.safetensors").file
+	for i, x := range alone.Tensors {
+		if i%7 > 0 { // some of each kind
+			continue
+		}
+		path := filepath.Join(t.TempDir(), "damaged.safetensors")
+		writeTensors(t, path, slices.Delete(slices.Clone(alone.Tensors), i, i+1))
+		_, err := OpenControlNet(path, Options{})
+		require.Error(t, err, x.Name)
+		other := slices.Clone(alone.Tensors)
+		other[i].Shape = []int64{2, int64(len(x.Data)) / 4}
+		writeTensors(t, path, other)
+		_, err = OpenControlNet(path, Options{})
+		require.Error(t, err, x.Name)
+	}
+	for name, want := range map[string]string{"task_embedding": "ControlNet Union", "lora_controlnet": "Control-LoRA", "difference": "differences"} {
+		path := filepath.Join(t.TempDir(), "other.safetensors")
+		writeTensors(t, path, append(slices.Clone(alone.Tensors), safetensors.Tensor{Name: name, DType: "F32", Shape: []int64{1}, Data: make([]byte, 4)}))
+		_, err := OpenControlNet(path, Options{})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// The sizes and names of inputs.
+func TestControlInputsAreChecked(t *testing.T) {
+	ref := readReference(t, netsFolder, "reference.safetensors")
+	net := openControl(t, "sd1.safetensors", Options{})
+	hint := cgo.Input{Name: "hint", Shape: []int64{2, 32, 10, 6}, F32: make([]float32, 2*32*60)}
+	run := func(output string, in ...cgo.Input) error {
+		return net.Network().Run(context.Background(), in, []cgo.Output{{Name: output}})
+	}
+	var in []cgo.Input
+	for _, name := range []string{"x", "t", "context"} {
+		in = append(in, cgo.Input{Name: name, Shape: ref.shape("sd1.unet." + name), F32: ref.f32("sd1.unet." + name)})
+	}
+	require.NoError(t, run("control.1", append(in, hint)...))
+	require.ErrorContains(t, run("control.1", in...), "input picture is missing")
+	require.ErrorContains(t, run("control.4", append(in, hint)...), "no output control.4; there are hint, control.0 to control.3, control.middle")
+	wrong := hint
+	wrong.Shape = []int64{2, 32, 6, 10}
+	require.ErrorContains(t, run("control.1", append(in, wrong)...), "hint must have the shape [2, 32, 10, 6]")
+	picture := cgo.Input{Name: "picture", Shape: []int64{1, 3, 12, 16}, F32: make([]float32, 3*12*16)}
+	require.ErrorContains(t, run("hint", picture), "multiples of 8, got 16x12")
+	scale := cgo.Input{Name: "scale", Shape: []int64{2, 4}, F32: make([]float32, 8)}
+	require.ErrorContains(t, run("control.1", append(in, hint, scale)...), "scale must have the shape [2, 5]")
+}
