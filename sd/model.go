@@ -223,7 +223,7 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
-// *Adapter in [Request.Adapters] or the prompt, by their Name. An *Embedding is a word of
+// *Adapter in [Request.Adapters] or the prompt, a *ControlNet in [Request.Controls], by their Name. An *Embedding is a word of
 // all prompts. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
@@ -251,10 +251,12 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
 		case *Adapter:
 			a.Adapters, err = with(a.Adapters, o.Name(), o)
+		case *ControlNet:
+			a.Controls, err = with(a.Controls, o.Name(), o)
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter or *Embedding, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding or *ControlNet, got %T", o)
 		}
 		if err != nil {
 			return err

@@ -103,14 +103,26 @@ func OfControlNet(all []model.Stored) []model.Stored {
 	return own
 }
 
-// readControlNet reads the configuration of a ControlNet.
+// readControlNet reads the configuration of a ControlNet, whose tensors may have their
+// names in a file of the network alone.
 func readControlNet(r *Reader) *ControlNetConfig {
+	named := &Reader{Model: r.Model.Copy()}
+	if err := nameControlNet(named.Model); err != nil {
+		r.Fail("%w", err)
+	}
 	c := &ControlNetConfig{}
+	if c.read(named); named.err != nil {
+		r.Fail("%w", named.err)
+	}
+	return c
+}
+
+func (c *ControlNetConfig) read(r *Reader) {
 	for name, what := range map[string]string{
 		"task_embedding": "a ControlNet Union", "lora_controlnet": "a Control-LoRA", "difference": "differences from a UNet",
 		"controlnet_blocks.0.weight": "a ControlNet for a transformer",
 	} {
-		if r.Has(model.ControlPrefix+name) || r.Has(name) {
+		if r.Has(model.ControlPrefix + name) {
 			r.Fail("it is %s, which is not supported yet: %w", what, model.ErrUnrecognized)
 		}
 	}
@@ -130,14 +142,13 @@ func readControlNet(r *Reader) *ControlNetConfig {
 	c.UNet.OutputDepth = nil
 	if u.err != nil {
 		r.Fail("%s", strings.ReplaceAll(u.err.Error(), model.UNetPrefix, model.ControlPrefix))
-		return c
+		return
 	}
 	c.readHint(r)
 	c.readHeads(r)
 	if r.err == nil {
 		r.complete(nil, c.Weights())
 	}
-	return c
 }
 
 // readHint reads the network that encodes the picture: convolutions in places 0, 2 … 14,

@@ -65,7 +65,7 @@ var rooms = []room{
 	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/control", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
 		"sd/tensor", "sampler", "convert", "cgo"}},
-	{path: "sd/pipeline", knows: []string{"sd/adapter", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
+	{path: "sd/pipeline", knows: []string{"sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
 		"sampler", "cgo", "internal/guard"}},
 	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/adapter", knows: []string{"sd/engine", "convert"}},

@@ -135,6 +135,11 @@ type Item struct {
 	Scale []float32
 }
 
+// Counts reports whether any of the network's outputs does.
+func (i Item) Counts() bool {
+	return i.Scale == nil || slices.ContainsFunc(i.Scale, func(v float32) bool { return v != 0 })
+}
+
 // Run returns what is added to a UNet for a batch: x are the latents, one after the other,
 // and in the UNet's own inputs. To the result of other networks, before, this one's is
 // added. With shallow it is only what is added to the first skip.
