@@ -123,16 +123,16 @@ type networks struct {
 	stages  map[string]*sd.Model // by their files
 	taesd   *sd.TAESD            // nil without one
 	esrgan  map[string]*sd.ESRGAN
-	control map[string]*sd.ControlNet // by their files
-	options sd.Options                // of TAESD and ESRGAN
-	typed   string                    // the type that models' weights are converted to
+	control map[string]sd.Control // by their files
+	options sd.Options            // of TAESD and ESRGAN
+	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]*sd.ControlNet{}, stages: map[string]*sd.Model{}, options: o}
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
 	if err := n.open(ctx, f, o); err != nil {
@@ -213,7 +213,7 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 		}
 		q.Hires[i].Upscaler = u.Name()
 	}
-	q.Controls = slices.Clone(q.Controls)
+	q.Controls = slices.Clone(q.Controls) // which requests may share
 	for i, c := range q.Controls {
 		net, err := n.controlNet(ctx, c.Name)
 		if err != nil {
@@ -245,8 +245,8 @@ func (n *networks) stage(ctx context.Context, file string) (*sd.Model, error) {
 	return m, n.model.Attach(m)
 }
 
-// controlNet opens a ControlNet, once. The name of an open one is as good as its file.
-func (n *networks) controlNet(ctx context.Context, file string) (*sd.ControlNet, error) {
+// controlNet opens a ControlNet or a T2I-Adapter, once. The name of an open one is as good as its file.
+func (n *networks) controlNet(ctx context.Context, file string) (sd.Control, error) {
 	if c := n.control[file]; c != nil {
 		return c, nil
 	}
@@ -258,9 +258,17 @@ func (n *networks) controlNet(ctx context.Context, file string) (*sd.ControlNet,
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	switch paths := n.folders.controls[strings.ToLower(file)]; len(paths) {
+	case 0:
+	case 1:
+		file = paths[0]
+	default:
+		slices.Sort(paths)
+		return nil, fmt.Errorf("%.80q may be %s or %s", file, paths[0], paths[1])
+	}
 	o := n.options
 	o.Type = n.typed
-	c, err := sd.OpenControlNet(file, o)
+	c, err := sd.OpenControl(file, o)
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,9 @@ type (
 	// ControlNetConfig is the configuration (a pointer to it) of ControlNets.
 	ControlNetConfig = family.ControlNetConfig
 
+	// T2IAdapterConfig is the configuration (a pointer to it) of T2I-Adapters.
+	T2IAdapterConfig = family.T2IAdapterConfig
+
 	// ESRGANConfig is the configuration (a pointer to it) of upscalers, and SRVGGConfig
 	// that of compact ones.
 	ESRGANConfig = family.ESRGANConfig

@@ -91,6 +91,66 @@ func TestControlledLatentsAgreeWithDiffusers(t *testing.T) {
 	requireClose(t, got.Data, ref.f32("latent.xl"), 1e-4, "xl")
 }
 
+// Whole runs with T2I-Adapters.
+func TestT2ILatentsAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	open := func(name string) Control {
+		c, err := OpenControl(filepath.Join(controlsFolder, name), Options{Type: "f32"})
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	m := withControls(t, Options{Type: "f32", Batch: 4})
+	require.NoError(t, m.Attach(open("t2i-sd1.safetensors"), open("t2i-light.safetensors")))
+	one := RequestControl{Name: "t2i-sd1", Image: controlPicture(t, ref, 0), Weight: Float(0.8)}
+	got := latentOf(t, m, controlRequest(ref, one), nil)
+	requireClose(t, got.Data, ref.f32("latent.t2i"), 1e-4, "t2i")
+	xl, err := Open(filepath.Join("..", "testdata", "xl", "base.safetensors"), Options{Type: "f32"})
+	require.NoError(t, err)
+	defer xl.Close()
+	require.NoError(t, xl.Attach(open("t2i-xl.safetensors")))
+	got = latentOf(t, xl, controlRequest(ref, RequestControl{Name: "t2i-xl", Image: controlPicture(t, ref, 0), Weight: Float(0.8), End: Float(0.6)}), nil)
+	requireClose(t, got.Data, ref.f32("latent.t2i.xl"), 1e-4, "t2i.xl")
+
+	// In batches, beside ControlNets, in all modes, with DeepCache, hires passes and odd sides.
+	net := RequestControl{Name: "sd1", Image: controlPicture(t, ref, 1)}
+	light := RequestControl{Name: "t2i-light", Image: controlPicture(t, ref, 1), Mode: ControlNetwork}
+	prompt := light
+	prompt.Mode = ControlPrompt
+	var requests []Request
+	var want [][]byte
+	for _, controls := range [][]RequestControl{{one}, {one, light}, {light}, {prompt}, {net, one}, {net}, nil} {
+		r := controlRequest(ref, controls...)
+		requests, want = append(requests, r), append(want, draw(t, m, r))
+		for k := range len(want) - 1 {
+			require.NotEqual(t, want[k], want[len(want)-1], "%d %d", k, len(want)-1)
+		}
+	}
+	require.NoError(t, m.GenerateAll(context.Background(), requests, func(i int, r *Result, err error) error {
+		require.NoError(t, err)
+		require.Equal(t, want[i], r.Images[0].Image.Pix, "%d", i)
+		return nil
+	}))
+	for name, change := range map[string]func(*Request){
+		"deep cache": func(r *Request) { r.DeepCache = 2 }, "hires": func(r *Request) { r.Hires = []HiresPass{{Scale: 1.5, Steps: 2}} },
+		"odd sides": func(r *Request) { r.Width, r.Height = 72, 40 },
+	} {
+		r := controlRequest(ref)
+		change(&r)
+		plain := draw(t, m, r)
+		r.Controls = []RequestControl{one}
+		require.NotEqual(t, plain, draw(t, m, r), name)
+		r.Controls[0].Weight = Float(0)
+		require.Equal(t, plain, draw(t, m, r), name)
+	}
+	guess := light
+	guess.Mode = ControlGuess
+	require.ErrorContains(t, m.Check(controlRequest(ref, guess)), "Controls[0].Mode: guess is for ControlNets, and t2i-light is a T2I-Adapter")
+	require.NoError(t, m.Attach(open("t2i-xl.safetensors")))
+	require.ErrorContains(t, m.Check(controlRequest(ref, RequestControl{Name: "t2i-xl", Image: controlPicture(t, ref, 0)})),
+		"t2i-xl does not go with the model: feature 0 has 32 channels at 1/2 of the latent's size, the model's level 32 at 1/1")
+}
+
 // The modes: what is more important weighs more, and the network steers predictions
 // without the prompt in only two of them.
 func TestControlModes(t *testing.T) {

@@ -219,3 +219,94 @@ func TestControlInputsAreChecked(t *testing.T) {
 	scale := cgo.Input{Name: "scale", Shape: []int64{2, 4}, F32: make([]float32, 8)}
 	require.ErrorContains(t, run("control.1", append(in, hint, scale)...), "scale must have the shape [2, 5]")
 }
+
+// What T2I-Adapters return, full, light and XL's, of colour and of grey, in both layouts, and
+// what UNets make of it, against the diffusers library.
+func TestT2IAdaptersAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	for _, c := range []struct{ base, kind, file string }{
+		{"sd1", "full", "t2i-sd1"}, {"sd1", "light", "t2i-light"}, {"sd1", "grey", "t2i-grey"}, {"xl", "full", "t2i-xl"},
+	} {
+		base := controlNets[c.base]
+		given := readReference(t, filepath.Dir(base.model), "reference.safetensors")
+		for _, w := range ways() {
+			m, err := Open(base.model, w.options)
+			require.NoError(t, err)
+			t.Run(fmt.Sprintf("%s/%s", c.file, w), func(t *testing.T) {
+				a, err := OpenT2IAdapter(filepath.Join(controlsFolder, c.file+".safetensors"), w.options)
+				require.NoError(t, err)
+				defer a.Close()
+				require.Empty(t, a.Misfit(m.config().UNet))
+				name := "t2i." + c.base + "."
+				shape := ref.shape(name + "picture")
+				got, err := a.Encode(context.Background(), tensor.Of(ref.f32(name+"picture"), 3, int(shape[2]), int(shape[3])))
+				require.NoError(t, err)
+				require.Len(t, got, a.Features())
+				name += c.kind
+				for k, f := range got {
+					key := fmt.Sprintf("%s.feature.%d", name, k)
+					requireClose(t, f.Data, ref.f32(key), w.bound, key)
+				}
+				var in []cgo.Input
+				for _, input := range []string{"x", "t", "context", "y"} {
+					if key := base.inputs + input; given.tensors[key].Name != "" {
+						in = append(in, cgo.Input{Name: input, Shape: given.shape(key), F32: given.f32(key)})
+					}
+				}
+				in = append(in, control.Features{got, got}.Inputs(len(m.config().UNet.ChannelMult))...)
+				out := make([]float32, len(given.f32(base.inputs+"x")))
+				require.NoError(t, m.unet().Run(context.Background(), in, []cgo.Output{{Name: "out", Data: out}}))
+				requireClose(t, out, ref.f32(name+".out"), 4*w.bound, name+".out")
+			})
+			require.NoError(t, m.Close())
+		}
+	}
+}
+
+// Features of sides that do not halve often enough have the UNet's sizes.
+func TestT2IFeaturesOfOddSides(t *testing.T) {
+	a, err := OpenT2IAdapter(filepath.Join(controlsFolder, "t2i-sd1.safetensors"), Options{})
+	require.NoError(t, err)
+	defer a.Close()
+	got, err := a.Encode(context.Background(), tensor.New(3, 72, 40))
+	require.NoError(t, err)
+	require.Equal(t, []int{32, 9, 5}, got[0].Shape)
+	require.Equal(t, []int{32, 5, 3}, got[1].Shape)
+	_, err = OpenT2IAdapter(filepath.Join(controlsFolder, "sd1.safetensors"), Options{})
+	require.ErrorContains(t, err, "a ControlNet; expected a T2I-Adapter")
+	_, err = OpenControlNet(filepath.Join(controlsFolder, "t2i-sd1.safetensors"), Options{})
+	require.ErrorContains(t, err, "expected a ControlNet")
+}
+
+// What goes to the middle is added there, as a ControlNet's is, and with what is kept of the
+// inner blocks there is none.
+func TestFeatureInputs(t *testing.T) {
+	ref := readReference(t, netsFolder, "reference.safetensors")
+	m := openTiny(t, "sd1.safetensors", Options{})
+	run := func(more ...cgo.Input) ([]float32, error) {
+		var in []cgo.Input
+		for _, name := range []string{"x", "t", "context"} {
+			in = append(in, cgo.Input{Name: name, Shape: ref.shape("sd1.unet." + name), F32: ref.f32("sd1.unet." + name)})
+		}
+		out := make([]float32, 2*4*10*6)
+		return out, m.unet().Run(context.Background(), append(in, more...), []cgo.Output{{Name: "out", Data: out}})
+	}
+	added := make([]float32, 2*32*5*3)
+	for i := range added {
+		added[i] = float32(i%5) / 5
+	}
+	middle := cgo.Input{Name: "feature.middle", Shape: []int64{2, 32, 5, 3}, F32: added}
+	got, err := run(middle)
+	require.NoError(t, err)
+	middle.Name = "control.middle"
+	want, err := run(middle)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	middle.Name = "feature.0"
+	_, err = run(middle)
+	require.ErrorContains(t, err, "feature.0 must have the shape [2, 32, 10, 6]")
+	middle.Name = "feature.1"
+	deep := cgo.Input{Name: "deep", Shape: []int64{2, 32, 10, 6}, F32: make([]float32, 2*32*60)}
+	_, err = run(middle, deep)
+	require.ErrorContains(t, err, "with deep there is no input feature.1")
+}

@@ -202,8 +202,23 @@ func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
 // header is read; "" if there is none.
 func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
 
-// ControlNet is an open ControlNet: a network that makes a model follow a picture.
+// Control is an open network that makes a model follow a picture: a *[ControlNet] or a
+// *[T2IAdapter].
+type Control = control.Network
+
+// ControlNet is an open ControlNet (Zhang et al. 2023).
 type ControlNet = control.ControlNet
+
+// T2IAdapter is an open T2I-Adapter (Mou et al. 2023).
+type T2IAdapter = control.T2IAdapter
+
+// OpenControl opens a ControlNet or a T2I-Adapter, whichever a file is.
+func OpenControl(path string, o Options) (Control, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.Open(path, o.engine())
+}
 
 // OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original
 // layout or the diffusers library's, or that of a checkpoint which brings one along.
@@ -211,7 +226,16 @@ func OpenControlNet(path string, o Options) (*ControlNet, error) {
 	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
-	return control.Open(path, o.engine())
+	return control.OpenControlNet(path, o.engine())
+}
+
+// OpenT2IAdapter opens a T2I-Adapter for Stable Diffusion 1.x, 2.x or XL, full or light, in
+// its authors' layout or the diffusers library's.
+func OpenT2IAdapter(path string, o Options) (*T2IAdapter, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.OpenT2IAdapter(path, o.engine())
 }
 
 // Embedding is a textual inversion: a word for prompts with vectors of its own.
@@ -223,7 +247,7 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
-// *Adapter in [Request.Adapters] or the prompt, a *ControlNet in [Request.Controls], by their Name. An *Embedding is a word of
+// *Adapter in [Request.Adapters] or the prompt, a *ControlNet or *T2IAdapter in [Request.Controls], by their Name. An *Embedding is a word of
 // all prompts. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
@@ -251,12 +275,12 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
 		case *Adapter:
 			a.Adapters, err = with(a.Adapters, o.Name(), o)
-		case *ControlNet:
+		case Control:
 			a.Controls, err = with(a.Controls, o.Name(), o)
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding or *ControlNet, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet or *T2IAdapter, got %T", o)
 		}
 		if err != nil {
 			return err

@@ -24,6 +24,7 @@ constexpr Entry kArchitectures[] = {
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
     {"controlnet", controlnet},
+    {"t2i_adapter", t2i_adapter},
     {"edm2", edm2},
     {"srvgg", srvgg},
 };

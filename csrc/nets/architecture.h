@@ -62,6 +62,7 @@ std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> edm2(const Params &p);
 std::unique_ptr<Architecture> class_unet(const Params &p);
 std::unique_ptr<Architecture> controlnet(const Params &p);
+std::unique_ptr<Architecture> t2i_adapter(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.

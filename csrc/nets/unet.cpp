@@ -27,6 +27,11 @@
 // skip; control.middle, of the last one's shape, to what the middle block returns.
 // The diffusers library calls them down_block_additional_residuals and
 // mid_block_additional_residual. With deep there is control.0 alone.
+//
+// The inputs feature.0 … feature.(levels - 1) and feature.middle, each of them optional, are
+// what a T2I-Adapter (Mou et al. 2023, arXiv:2302.08453) returns: feature.k is added to the
+// last image of level k before it becomes a skip (see UNetBlocks::down), feature.middle to what the
+// middle block returns. The diffusers library calls them down_intrablock_additional_residuals.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -58,7 +63,9 @@ class UNet : public Architecture {
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        InputNames names{{"x", "t", "context"}, {"deep"}, {{"control", skips(), "middle"}}};
+        InputNames names{{"x", "t", "context"},
+                         {"deep"},
+                         {{"control", skips(), "middle"}, {"feature", blocks_.levels(), "middle"}}};
         if (blocks_.adm_channels() > 0) {
             names.required.push_back("y");
         }
@@ -86,6 +93,7 @@ class UNet : public Architecture {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
         }
         check_controls(inputs);
+        check_features(inputs);
         for (const std::string &name : outputs) {
             const bool inner = name == "deep" || name == "perturbed"; // of blocks that deep stands for
             if (name != "out" && !(inner && !inputs.count("deep"))) {
@@ -118,13 +126,16 @@ class UNet : public Architecture {
         if (inputs.count("deep")) {
             return {{"out", last_block(p, ops.image_in(inputs.at("deep")), skip)}};
         }
-        std::vector<Tensor> skips = blocks_.down(p, first);
+        std::vector<Tensor> skips = blocks_.down(p, first, [&](int level, Tensor h) {
+            return controlled(ops, h, inputs, "feature." + std::to_string(level));
+        });
         const Tensor middle = blocks_.middle_begin(p, skips.back());
         for (size_t k = 1; k < skips.size(); k++) {
             skips[k] = controlled(ops, skips[k], inputs, control(int(k)));
         }
         const auto inner_blocks = [&](bool perturbed) {
-            const Tensor h = blocks_.middle_end(p, middle, perturbed);
+            const Tensor h =
+                controlled(ops, blocks_.middle_end(p, middle, perturbed), inputs, "feature.middle");
             return output_blocks(p, controlled(ops, h, inputs, "control.middle"), skips);
         };
         Tensors all;
@@ -156,6 +167,23 @@ class UNet : public Architecture {
                 continue;
             }
             if (k > 0 && inputs.count("deep")) {
+                invalid("unet: with deep there is no input %s: the block that takes it is not computed",
+                        name.c_str());
+            }
+            const Shape &s = shapes[size_t(k)];
+            expect_shape("unet", name, inputs.at(name), {s[0], s[1], s[2], s[3]});
+        }
+    }
+
+    void check_features(const Shapes &inputs) const {
+        const Shape &x = inputs.at("x");
+        const std::vector<Shape> shapes = blocks_.level_shapes(x[0], x[2], x[3]);
+        for (int k = 0; k <= blocks_.levels(); k++) {
+            const std::string name = k < blocks_.levels() ? "feature." + std::to_string(k) : "feature.middle";
+            if (!inputs.count(name)) {
+                continue;
+            }
+            if (inputs.count("deep")) {
                 invalid("unet: with deep there is no input %s: the block that takes it is not computed",
                         name.c_str());
             }

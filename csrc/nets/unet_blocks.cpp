@@ -125,23 +125,48 @@ Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tens
     return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
 }
 
-std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first) const {
+std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first, const Change &change) const {
     std::vector<Tensor> skips = {first};
     Tensor h = first;
     int n = 1; // input_blocks.n
     for (int level = 0; level < levels(); level++) {
+        const bool halves = level + 1 < levels(), early = attends(level) || !halves;
         for (int block = 0; block < blocks_; block++, n++) {
             h = stage(p, h, "input_blocks." + std::to_string(n), level, input_depth(level * blocks_ + block));
+            h = change && early && block + 1 == blocks_ ? change(level, h) : h;
             skips.push_back(h);
         }
-        if (level + 1 < levels()) {
+        if (halves) {
             Conv down{p.ops.channels(h)};
             down.stride = 2;
             h = p.ops.conv2d(h, "input_blocks." + std::to_string(n++) + ".0.op", down);
+            h = change && !early ? change(level, h) : h;
             skips.push_back(h);
         }
     }
     return skips;
+}
+
+bool UNetBlocks::attends(int level) const {
+    for (int block = 0; block < blocks_; block++) {
+        if (input_depth(level * blocks_ + block) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::vector<Shape> UNetBlocks::level_shapes(int64_t n, int64_t h, int64_t w) const {
+    std::vector<Shape> all;
+    for (int level = 0; level < levels(); level++) {
+        const bool halves = level + 1 < levels();
+        const int64_t h2 = halves ? (h + 1) / 2 : h, w2 = halves ? (w + 1) / 2 : w;
+        const bool early = attends(level) || !halves;
+        all.push_back({n, channels(level), early ? h : h2, early ? w : w2});
+        h = h2, w = w2;
+    }
+    all.push_back({n, channels(levels() - 1), h, w});
+    return all;
 }
 
 Tensor UNetBlocks::middle_begin(Pass &p, Tensor h) const {

@@ -1,5 +1,5 @@
 // Package control has networks that make a denoiser follow a picture, such as edges or a
-// pose, beside the text: ControlNets.
+// pose, beside the text: ControlNets and T2I-Adapters.
 package control
 
 import (
@@ -24,21 +24,18 @@ type ControlNet struct {
 // Factor is the number of a picture's pixels along a side of a pixel of the latent.
 const Factor = 8
 
-// Open opens a ControlNet for Stable Diffusion 1.x, 2.x or XL: a file in the original
-// layout or the diffusers library's, a folder of the library's, or the file of a whole
-// model that brings one along.
-func Open(path string, o engine.Options) (*ControlNet, error) {
-	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path) })
+// OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL: a file in the
+// original layout or the diffusers library's, a folder of the library's, or the file of a
+// whole model that brings one along.
+func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
+	n, err := Open(path, o)
 	if err != nil {
 		return nil, err
 	}
-	c := &ControlNet{host: h}
-	if c.config, err = convert.ConfigAs[*convert.ControlNetConfig](h.Weights, "a ControlNet for Stable Diffusion"); err == nil {
-		err = h.Place(c.setUp, c.demands)
-	}
-	if err != nil {
-		h.Abandon()
-		return nil, err
+	c, ok := n.(*ControlNet)
+	if !ok {
+		defer n.Close()
+		return nil, fmt.Errorf("%s: %s; expected a ControlNet: %w", path, n.Host().Weights.Description, convert.ErrUnrecognized)
 	}
 	return c, nil
 }

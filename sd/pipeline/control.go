@@ -18,14 +18,17 @@ import (
 	"github.com/sdgo/sdgo/sd/upscale"
 )
 
-// Steered is a denoiser that ControlNets can steer: its network has their outputs as
-// inputs.
+// Steered is a denoiser that ControlNets and T2I-Adapters can steer: its network has their
+// outputs as inputs.
 type Steered interface {
-	// CheckControl says why a ControlNet can't steer the denoiser; "" if it can.
-	CheckControl(c *control.ControlNet) string
+	// CheckControl says why a network can't steer the denoiser; "" if it can.
+	CheckControl(c control.Network) string
+
+	// Levels is the number of resolutions of the denoiser's network.
+	Levels() int
 }
 
-// attachControls finds the ControlNets that a request names.
+// attachControls finds the ControlNets and T2I-Adapters that a request names.
 func attachControls(d *Drawing, with Attached, e *request.Error) {
 	d.controls = nil
 	for i, c := range d.Controls {
@@ -45,6 +48,9 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 			if why := steered.CheckControl(found); why != "" {
 				e.Add(field, "%.80s does not go with the model: %s", c.Name, why)
 			}
+			if _, ok := found.(*control.T2IAdapter); ok && c.Mode == request.ControlGuess {
+				e.Add(fmt.Sprintf("Controls[%d].Mode", i), "guess is for ControlNets, and %.80s is a T2I-Adapter", c.Name)
+			}
 		}
 		d.controls = append(d.controls, found)
 	}
@@ -53,15 +59,20 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 	}
 }
 
-// steer is a ControlNet of a drawing, with the picture that it sees, encoded.
+// steer is a ControlNet or a T2I-Adapter of a drawing, with the picture that it sees,
+// encoded.
 type steer struct {
-	net        *control.ControlNet
-	hint       tensor.Tensor
 	start, end float64
 
-	// cond and uncond are factors of its outputs, for predictions with the prompt and
-	// without; nil are all 1.
+	// net is the ControlNet; nil of a T2I-Adapter. cond and uncond are factors of its
+	// outputs, for predictions with the prompt and without; nil are all 1.
+	net          *control.ControlNet
+	hint         tensor.Tensor
 	cond, uncond []float32
+
+	// features are a T2I-Adapter's, without features of predictions without the prompt; nil of
+	// a ControlNet, or where there are none.
+	features, without []tensor.Tensor
 }
 
 // steersOf encodes the pictures of a drawing's ControlNets. Those that have nothing to say
@@ -72,9 +83,23 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 		if weight == 0 {
 			continue
 		}
-		s := steer{net: d.controls[i], start: start, end: end}
-		s.cond, s.uncond = factors(c.Mode, weight, s.net.Outputs())
-		if s.hint, err = hintOf(ctx, p, d, i); err != nil {
+		s := steer{start: start, end: end}
+		picture, release, err := controlPicture(p, d, i)
+		if err != nil {
+			return nil, err
+		}
+		switch net := d.controls[i].(type) {
+		case *control.ControlNet:
+			s.net = net
+			s.cond, s.uncond = factors(c.Mode, weight, net.Outputs())
+			s.hint, err = net.Hint(ctx, picture)
+		case *control.T2IAdapter:
+			if s.features, err = net.Encode(ctx, picture); err == nil {
+				s.features, s.without = softened(c.Mode, weight, s.features)
+			}
+		}
+		release()
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
@@ -82,15 +107,13 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 	return all, nil
 }
 
-// hintOf encodes the picture of the i-th ControlNet.
-func hintOf(ctx context.Context, p *Pipeline, d Drawing, i int) (tensor.Tensor, error) {
+// controlPicture is the picture of the i-th of a drawing's networks, [3, H, W] in [0, 1].
+func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, release func(), err error) {
 	shape := p.Denoiser.Latent(d.Width, d.Height)
 	width, height := shape[2]*control.Factor, shape[1]*control.Factor
-	release, err := p.Host.TakePixels(width, height, engine.TensorPixel+3*engine.PicturePixel)
-	if err != nil {
-		return tensor.Tensor{}, err
+	if release, err = p.Host.TakePixels(width, height, engine.TensorPixel+3*engine.PicturePixel); err != nil {
+		return picture, nil, err
 	}
-	defer release()
 	img := d.ControlPictures[i]
 	if d.OnlyMasked { // it shows the same as the picture to begin with
 		whole := fit(img, d.Image.Rect.Dx(), d.Image.Rect.Dy())
@@ -102,14 +125,38 @@ func hintOf(ctx context.Context, p *Pipeline, d Drawing, i int) (tensor.Tensor, 
 		img = fit(img, width, height)
 	}
 	img = opaque(img)
-	picture := tensor.New(3, height, width)
+	picture = tensor.New(3, height, width)
 	n := width * height
 	for k := range n {
 		for channel := range 3 {
 			picture.Data[channel*n+k] = float32(img.Pix[4*k+channel]) / 255
 		}
 	}
-	return d.controls[i].Hint(ctx, picture)
+	return picture, release, nil
+}
+
+// softFeatures are AUTOMATIC1111's soft weights of a T2I-Adapter's features, the finest
+// first.
+var softFeatures = []float64{0.25, 0.62, 0.825, 1}
+
+// softened are a T2I-Adapter's features as a mode weighs them, and those for predictions
+// without the prompt.
+func softened(mode request.ControlMode, weight float64, features []tensor.Tensor) (cond, uncond []tensor.Tensor) {
+	for i, f := range features {
+		factor := weight
+		if mode == request.ControlPrompt || mode == request.ControlNetwork {
+			factor *= softFeatures[min(i, len(softFeatures)-1)]
+		}
+		scaled := f.Like()
+		for k, v := range f.Data {
+			scaled.Data[k] = float32(factor) * v
+		}
+		cond = append(cond, scaled)
+	}
+	if mode == request.ControlNetwork {
+		return cond, nil
+	}
+	return cond, cond
 }
 
 // softest is the factor by which AUTOMATIC1111's soft weights fall from output to output,
@@ -164,17 +211,22 @@ func (s *steering) active() (all []steer) {
 	return all
 }
 
-// networks are those of some ControlNets.
-func networks(all []steer) (nets []*control.ControlNet) {
+// controlNets are the ControlNets among what is active.
+func controlNets(all []steer) (nets []*control.ControlNet) {
 	for _, s := range all {
-		nets = append(nets, s.net)
+		if s.net != nil {
+			nets = append(nets, s.net)
+		}
 	}
 	return nets
 }
 
-// items are what the networks need for one prediction.
+// items are what the ControlNets need for one prediction.
 func items(all []steer, uncond bool) (each []control.Item) {
 	for _, s := range all {
+		if s.net == nil {
+			continue
+		}
 		item := control.Item{Hint: s.hint, Scale: s.cond}
 		if uncond {
 			item.Scale = s.uncond
@@ -182,6 +234,23 @@ func items(all []steer, uncond bool) (each []control.Item) {
 		each = append(each, item)
 	}
 	return each
+}
+
+// features are the sum of what the T2I-Adapters add to one prediction.
+func features(all []steer, uncond bool) (sum []tensor.Tensor) {
+	for _, s := range all {
+		own := s.features
+		if uncond {
+			own = s.without
+		}
+		switch {
+		case sum == nil:
+			sum = own
+		case own != nil:
+			sum = control.Sum(sum, own)
+		}
+	}
+	return sum
 }
 
 // runControls runs the ControlNets of an evaluation and returns what they add, as further inputs
@@ -209,6 +278,9 @@ func runControls(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.I
 		sum.Close()
 		return nil, nil, err
 	}
+	if steered, ok := p.Denoiser.(Steered); ok && !shallow {
+		more = append(more, in.features.Inputs(steered.Levels())...)
+	}
 	return more, sum.Close, nil
 }
 
@@ -220,7 +292,11 @@ func controlMemory(ctx context.Context, p *Pipeline, d Drawing, n int, c Conditi
 			tokens = in.Shape[0]
 		}
 	}
-	for _, net := range d.controls {
+	for _, one := range d.controls {
+		net, ok := one.(*control.ControlNet)
+		if !ok { // it runs once
+			continue
+		}
 		need, err := net.Estimate(ctx, n, shape[1], shape[2], tokens)
 		if err != nil {
 			return 0, err

@@ -40,7 +40,7 @@ type Drawing struct {
 	refiner  *Pipeline          // nil without one
 	taesd    *autoencoder.TAESD // nil without one
 	extras   Extras
-	controls []*control.ControlNet // one for each of the request's Controls
+	controls []control.Network // one for each of the request's Controls
 	passes   []hiresPass
 	stages   []Drawing // what the picture becomes afterwards, one after the other
 	run      evaluator // of the denoiser; nil is alone

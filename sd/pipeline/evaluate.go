@@ -25,6 +25,8 @@ type evaluation struct {
 
 	controls []*control.ControlNet // that take part
 	items    [][]control.Item      // for each latent what each of them needs
+	features control.Features      // what T2I-Adapters add, for each latent; nil where none takes part
+	adapters int                   // how many of these do
 
 	output string // of the network
 }
@@ -119,18 +121,22 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 			}
 			var members []int
 			var steered [][]control.Item
+			var added control.Features
 			x, ts, batch = x[:0], ts[:0], batch[:0]
 			for i := first; i < len(answers); i++ {
 				if b := answers[i]; dst[i] != nil && !done[i] && b.output == a.output && sameShapes(b.condition, a.condition) {
 					x, ts = append(x, latent...), append(ts, float32(t))
 					batch, members, done[i] = append(batch, b.condition), append(members, i), true
-					steered = append(steered, items(active, b.uncond))
+					steered, added = append(steered, items(active, b.uncond)), append(added, features(active, b.uncond))
 				}
 			}
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: networks(active), items: steered}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered}
+			if in.adapters = len(active) - len(in.controls); in.adapters > 0 {
+				in.features = added
+			}
 			if a.output == "out" {
 				in.cache = cache
 			}

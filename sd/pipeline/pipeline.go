@@ -184,5 +184,5 @@ type Attached struct {
 	ESRGANs  map[string]Enlarger
 	Adapters map[string]*adapter.Adapter
 	Words    map[string]*adapter.Embedding
-	Controls map[string]*control.ControlNet
+	Controls map[string]control.Network
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 from diffusers import (ControlNetModel, EulerDiscreteScheduler, StableDiffusionControlNetImg2ImgPipeline,
-                       StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline)
+                       StableDiffusionAdapterPipeline, StableDiffusionControlNetPipeline, StableDiffusionXLAdapterPipeline,
+                       StableDiffusionXLControlNetPipeline, T2IAdapter)
 from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
@@ -47,7 +48,28 @@ def make_control(unet, seed, **other):
     return nets.randomise(control, seed)
 
 
+def make_t2i(seed, **settings):
+    torch.manual_seed(seed)
+    return nets.randomise(T2IAdapter(num_res_blocks=2, **settings), seed)
+
+
 # Names of the original files.
+
+
+def t2i_name(key, light):
+    """In the original full networks the blocks of all levels have numbers one after another."""
+    key = key.removeprefix("adapter.")
+    if light:
+        return key.replace(".resnets.", ".body.")
+    key = re.sub(r"^body\.(\d+)\.resnets\.(\d+)\.", lambda m: f"body.{2 * int(m[1]) + int(m[2])}.", key)
+    return re.sub(r"^body\.(\d+)\.in_conv\.", lambda m: f"body.{2 * int(m[1])}.in_conv.", key)
+
+
+def save_t2i(adapter, path, original):
+    tensors = adapter.state_dict()
+    if original:
+        tensors = {t2i_name(k, "light" in path): v for k, v in tensors.items()}
+    nets.save(nets.half(tensors), HERE / path, {"format": "pt"})
 
 
 def original_name(key, levels=2):
@@ -115,6 +137,22 @@ def residuals(name, unet, controls, given, about=None):
     return out
 
 
+def features(name, unet, adapters, given, about=None):
+    """What T2I-Adapters return for a picture, and the UNet with it: with all but the first, of grey, half of it."""
+    x, t, context = given["x"], given["t"], given["context"]
+    plain = unet(x, t, context, added_cond_kwargs=about).sample
+    out = {f"{name}.picture": picture()[None]}
+    luma = (picture() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
+    for kind, adapter in adapters.items():
+        all = adapter((luma if kind == "grey" else picture())[None])
+        out |= {f"{name}.{kind}.feature.{k}": v for k, v in enumerate(all)}
+        twice = [v.repeat(2, 1, 1, 1) for v in all]
+        got = unet(x, t, context, down_intrablock_additional_residuals=twice, added_cond_kwargs=about).sample
+        assert (got - plain).norm() / plain.norm() > 0.01
+        out[f"{name}.{kind}.out"] = got
+    return out
+
+
 def given(folder, prefix):
     all = load_file(HERE.parent / folder / "reference.safetensors")
     return {k.removeprefix(prefix): v for k, v in all.items() if k.startswith(prefix)}
@@ -177,6 +215,25 @@ def xl_pictures(control):
     return {"xl": draw(pipe, [control], controlnet_conditioning_scale=0.8, height=64, width=64)}
 
 
+def t2i_pictures(sd1, base, full, large):
+    """Latents of T2I-Adapters' pipelines."""
+    unet, vae, text = sd1
+    folder = HERE.parent / "nets" / "sd1-diffusers" / "tokenizer"
+    pipe = StableDiffusionAdapterPipeline(vae=vae, text_encoder=text, tokenizer=CLIPTokenizer.from_pretrained(folder), unet=unet, adapter=full,
+                                          scheduler=scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    more = {"image": square()[None].float() / 255, "negative_prompt": NEGATIVE, "num_inference_steps": STEPS, "guidance_scale": GUIDANCE,
+            "output_type": "latent", "height": 64, "width": 64}
+    out = {"t2i": pipe(PROMPT, generator=seeded(), adapter_conditioning_scale=0.8, **more).images}
+    clip_l = xl.make_text(xl.CLIPTextModel, 41, 32, 1, 2, "quick_gelu", nets.WORDS - 1)
+    clip_g = xl.make_text(xl.CLIPTextModelWithProjection, 42, 64, 2, 3, "gelu", 0)
+    pipe = StableDiffusionXLAdapterPipeline(
+        vae=xl.make_vae(), text_encoder=clip_l, text_encoder_2=clip_g, tokenizer=CLIPTokenizer.from_pretrained(folder),
+        tokenizer_2=CLIPTokenizer.from_pretrained(folder, pad_token="!"), unet=base, adapter=large, scheduler=scheduler())
+    pipe.watermark = None
+    out["t2i.xl"] = pipe(PROMPT, generator=seeded(), adapter_conditioning_scale=0.8, adapter_conditioning_factor=0.6, **more).images
+    return out
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
@@ -195,6 +252,17 @@ def main():
     about = {"text_embeds": of_xl["y"][:, :64], "time_ids": of_xl["ids"]}
     values = residuals("sd1", sd1[0], [one, two], of_sd1) | residuals("sd2", sd2[0], [second], of_sd2)
     values |= residuals("xl", base, [large, small], of_xl, about)
+    adapters = {"full": make_t2i(91, channels=[32, 32], adapter_type="full_adapter"),
+                "light": make_t2i(92, channels=[32], adapter_type="light_adapter"),
+                "grey": make_t2i(93, in_channels=1, channels=[32, 32], adapter_type="full_adapter")}
+    t2i_xl = make_t2i(94, channels=[32, 32], adapter_type="full_adapter_xl", downscale_factor=16)
+    save_t2i(adapters["full"], "t2i-sd1.safetensors", False)
+    save_t2i(adapters["light"], "t2i-light.safetensors", True)
+    save_t2i(adapters["grey"], "t2i-grey.safetensors", True)
+    save_t2i(t2i_xl, "t2i-xl.safetensors", True)
+    values |= features("t2i.sd1", sd1[0], adapters, of_sd1) | features("t2i.xl", base, {"full": t2i_xl}, of_xl, about)
+    drawn = t2i_pictures(sd1, base, adapters["full"], t2i_xl)
+    values |= {f"latent.{k}": v for k, v in drawn.items()}
     values |= {f"picture.{i}": square(64 * i).permute(1, 2, 0) for i in range(2)}
     values |= {f"latent.{k}": v for k, v in (pictures(sd1, one, two) | xl_pictures(large)).items()}
     nets.save({k: v.contiguous() for k, v in values.items()}, HERE / "reference.safetensors", {"prompt": PROMPT, "negative": NEGATIVE})

@@ -41,8 +41,11 @@ func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
 }
 
-// CheckControl says why a ControlNet can't steer the UNet; "" if it can.
-func (u *unet) CheckControl(c *control.ControlNet) string { return c.Misfit(u.config) }
+// CheckControl says why a network can't steer the UNet; "" if it can.
+func (u *unet) CheckControl(c control.Network) string { return c.Misfit(u.config) }
+
+// Levels is the number of the UNet's resolutions.
+func (u *unet) Levels() int { return len(u.config.ChannelMult) }
 
 // beside is the number of channels that are concatenated with the latent.
 func (u *unet) beside() int { return u.config.InChannels - u.config.OutChannels }
