@@ -21,6 +21,7 @@ func adapterFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "lora-dir", Usage: "`FOLDER` whose LoRAs, also in folders below, prompts use by name, as in <lora:name:0.8>"},
 		&urfave.StringFlag{Name: "control-dir", Usage: "`FOLDER` whose ControlNets --control and jobs use by name"},
+		&urfave.StringFlag{Name: "clip-vision", Usage: "`FILE` the image encoder of CLIP by which --control IP-Adapters see pictures"},
 		&urfave.StringFlag{Name: "embedding-dir", Usage: "`FOLDER` whose textual inversions prompts use by name, as words"},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -98,6 +99,30 @@ func TestControlMistakes(t *testing.T) {
 		o := sdgo(t, append([]string{"txt2img", "-q", "-m", sd1Tiny, "-p", "a cat", "--steps", "1", "-W", "64", "-H", "64", "-o", t.TempDir() + "/x.png"}, c.args...)...)
 		require.Equal(t, c.code, o.code, "%v: %s", c.args, o.errors)
 		require.Contains(t, o.errors, c.want)
+	}
+}
+
+// T2I-Adapters and IP-Adapters are named as ControlNets are.
+func TestOtherControlsByFlags(t *testing.T) {
+	edges := edgesFile(t)
+	draw := func(args ...string) ([]uint8, string) {
+		return drawnBy(t, append([]string{"txt2img", "-m", sd1Tiny, "-p", "a cat", "-W", "64", "-H", "64", "--control-image", edges}, args...)...)
+	}
+	net, _ := draw("--control", controls+"/sd1.safetensors")
+	t2i, said := draw("--control", "t2i-light", "--control-dir", controls)
+	require.Contains(t, said, "Model: t2i-light, ")
+	ip, said := draw("--control", controls+"/ip-plus.safetensors", "--clip-vision", controls+"/clip-vision.safetensors", "--control-weight", "0.7")
+	require.Contains(t, said, "Model: ip-plus, ")
+	require.NotEqual(t, net, t2i)
+	require.NotEqual(t, net, ip)
+	o := sdgo(t, "txt2img", "-q", "-m", sd1Tiny, "-p", "a", "--control", controls+"/ip-plus.safetensors", "--control-image", edges, "-o", t.TempDir()+"/x.png")
+	require.Equal(t, ExitFailure, o.code)
+	require.Contains(t, o.errors, "an IP-Adapter needs an image encoder of CLIP: name its file (--clip-vision")
+	for file, want := range map[string]string{"t2i-sd1": "T2I-Adapter  2 features of [32 32] channels", "t2i-light": "a light T2I-Adapter", "ip-plus": "IP-Adapter  4 tokens of width 64 of states, by a resampler",
+		"ip-basic": "of an embedding of width 24, 4 layers", "clip-vision": "a CLIP image encoder"} {
+		o := sdgo(t, "info", controls+"/"+file+".safetensors")
+		require.Equal(t, ExitOK, o.code, o.errors)
+		require.Contains(t, strings.Join(strings.Fields(o.out), " "), strings.Join(strings.Fields(want), " "), file)
 	}
 }
 

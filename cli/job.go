@@ -22,7 +22,7 @@ import (
 )
 
 // notOfJobs are flags of the command line that no job may have, by their names in JSON.
-var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "control_dir", "embedding_dir", "json", "quiet"}
+var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "control_dir", "clip_vision", "embedding_dir", "json", "quiet"}
 
 // notOfBatches are flags of the other commands that neither a batch nor its jobs have.
 var notOfBatches = []string{"prompts", "grid", "preview", "preview_every", "taesd_preview_only"}

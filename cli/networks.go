@@ -127,6 +127,8 @@ type networks struct {
 	options sd.Options            // of TAESD and ESRGAN
 	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
+
+	clipVision string // the file of IP-Adapters' image encoder
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
@@ -135,6 +137,7 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
+	n.clipVision = f.string("clip-vision")
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -267,7 +270,7 @@ func (n *networks) controlNet(ctx context.Context, file string) (sd.Control, err
 		return nil, fmt.Errorf("%.80q may be %s or %s", file, paths[0], paths[1])
 	}
 	o := n.options
-	o.Type = n.typed
+	o.Type, o.CLIPVision = n.typed, n.clipVision
 	c, err := sd.OpenControl(file, o)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,11 @@ type (
 	// T2IAdapterConfig is the configuration (a pointer to it) of T2I-Adapters.
 	T2IAdapterConfig = family.T2IAdapterConfig
 
+	// IPAdapterConfig is the configuration (a pointer to it) of IP-Adapters, and
+	// CLIPVisionConfig that of CLIP's image encoders.
+	IPAdapterConfig  = family.IPAdapterConfig
+	CLIPVisionConfig = family.CLIPVisionConfig
+
 	// ESRGANConfig is the configuration (a pointer to it) of upscalers, and SRVGGConfig
 	// that of compact ones.
 	ESRGANConfig = family.ESRGANConfig
@@ -174,6 +179,13 @@ const (
 	UNetPrefix    = model.UNetPrefix    // UNet
 	ControlPrefix = model.ControlPrefix // ControlNet
 	VAEPrefix     = model.VAEPrefix     // both halves of the autoencoder
+)
+
+// Kinds of IP-Adapters, IPAdapterConfig.Kind.
+const (
+	IPBasic = family.IPBasic
+	IPPlus  = family.IPPlus
+	IPFull  = family.IPFull
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

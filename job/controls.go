@@ -25,7 +25,7 @@ func controlFlags() []Field {
 	return []Field{
 		{
 			Path: "Controls.Name", Flag: "control", A1111: controlSetting, Arg: "FILE[,FILE…]", For: Texts,
-			Help: "ControlNets or T2I-Adapters, which make the picture follow another one",
+			Help: "ControlNets, T2I-Adapters or an IP-Adapter, which make the picture follow another one",
 			of:   controlNames(),
 			text: controlsText, read: readControls,
 		},

@@ -151,6 +151,62 @@ func TestT2ILatentsAgreeWithDiffusers(t *testing.T) {
 		"t2i-xl does not go with the model: feature 0 has 32 channels at 1/2 of the latent's size, the model's level 32 at 1/1")
 }
 
+// Whole runs with IP-Adapters.
+func TestIPLatentsAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	m := withControls(t, Options{Type: "f32", Batch: 4})
+	t2i, err := OpenT2IAdapter(filepath.Join(controlsFolder, "t2i-sd1.safetensors"), Options{Type: "f32"})
+	require.NoError(t, err)
+	defer t2i.Close()
+	require.NoError(t, m.Attach(t2i))
+	img := seenPicture(ref)
+	for _, kind := range []string{"basic", "plus", "full"} {
+		require.NoError(t, m.Attach(openIPAdapter(t, kind, Options{Type: "f32"})))
+		got := latentOf(t, m, controlRequest(ref, RequestControl{Name: "ip-" + kind, Image: img, Weight: Float(0.7)}), nil)
+		requireClose(t, got.Data, ref.f32("latent.ip."+kind), 1e-4, kind)
+	}
+
+	// In batches, beside others, with DeepCache, hires passes, AND, and in a part of the steps.
+	ip, late := RequestControl{Name: "ip-plus", Image: img}, RequestControl{Name: "ip-plus", Image: img, Start: Float(0.4)}
+	other := RequestControl{Name: "ip-basic", Image: controlPicture(t, ref, 1)}
+	net, adapter := RequestControl{Name: "sd1", Image: controlPicture(t, ref, 1)}, RequestControl{Name: "t2i-sd1", Image: controlPicture(t, ref, 0)}
+	var requests []Request
+	var want [][]byte
+	for _, controls := range [][]RequestControl{{ip}, {late}, {other}, {net, ip, adapter}, {net, adapter}, nil} {
+		r := controlRequest(ref, controls...)
+		requests, want = append(requests, r), append(want, draw(t, m, r))
+		for k := range len(want) - 1 {
+			require.NotEqual(t, want[k], want[len(want)-1], "%d %d", k, len(want)-1)
+		}
+	}
+	require.NoError(t, m.GenerateAll(context.Background(), requests, func(i int, r *Result, err error) error {
+		require.NoError(t, err)
+		require.Equal(t, want[i], r.Images[0].Image.Pix, "%d", i)
+		return nil
+	}))
+	for name, change := range map[string]func(*Request){
+		"deep cache": func(r *Request) { r.DeepCache = 2 }, "hires": func(r *Request) { r.Hires = []HiresPass{{Scale: 1.5, Steps: 2}} },
+		"and": func(r *Request) { r.Prompt = "a cat AND a dog :0.5" }, "perturbed": func(r *Request) { r.Guider = "pag" },
+	} {
+		r := controlRequest(ref)
+		change(&r)
+		plain := draw(t, m, r)
+		r.Controls = []RequestControl{ip}
+		require.NotEqual(t, plain, draw(t, m, r), name)
+		r.Controls[0].Weight = Float(0)
+		require.Equal(t, plain, draw(t, m, r), name)
+	}
+	require.ErrorContains(t, m.Check(controlRequest(ref, ip, other)), "Controls[1].Name: at most one IP-Adapter is possible")
+	ip.Mode = ControlPrompt
+	require.ErrorContains(t, m.Check(controlRequest(ref, ip)), "Controls[0].Mode: must be balanced with an IP-Adapter, got prompt")
+	_, err = OpenControl(filepath.Join(controlsFolder, "ip-basic.safetensors"), Options{})
+	require.ErrorContains(t, err, "an IP-Adapter needs an image encoder of CLIP")
+	_, err = OpenControl(filepath.Join(controlsFolder, "ip-basic.safetensors"), Options{CLIPVision: filepath.Join(controlsFolder, "sd1.safetensors")})
+	require.ErrorContains(t, err, "expected an image encoder of CLIP")
+	_, err = Open(filepath.Join(netsFolder, "sd1.safetensors"), Options{CLIPVision: "x"})
+	require.ErrorContains(t, err, "CLIPVision is what OpenControl takes")
+}
+
 // The modes: what is more important weighs more, and the network steers predictions
 // without the prompt in only two of them.
 func TestControlModes(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"slices"
@@ -309,4 +310,55 @@ func TestFeatureInputs(t *testing.T) {
 	deep := cgo.Input{Name: "deep", Shape: []int64{2, 32, 10, 6}, F32: make([]float32, 2*32*60)}
 	_, err = run(middle, deep)
 	require.ErrorContains(t, err, "with deep there is no input feature.1")
+}
+
+// IP-Adapters of all kinds: what image encoder and UNet make of a picture, against the
+// transformers and diffusers libraries.
+func TestIPAdaptersAgreeWithDiffusers(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	given := readReference(t, netsFolder, "reference.safetensors")
+	img := seenPicture(ref)
+	for _, kind := range []string{"basic", "plus", "full"} {
+		for _, w := range ways() {
+			m := openTiny(t, "sd1.safetensors", w.options)
+			t.Run(fmt.Sprintf("%s/%s", kind, w), func(t *testing.T) {
+				a := openIPAdapter(t, kind, w.options)
+				require.Empty(t, a.Misfit(m.config().UNet))
+				cond, uncond, err := a.Encode(context.Background(), img, 0.7)
+				require.NoError(t, err)
+				require.NotEqual(t, cond[0].Data, uncond[0].Data)
+				var in []cgo.Input
+				for _, input := range []string{"x", "t", "context"} {
+					key := "sd1.unet." + input
+					in = append(in, cgo.Input{Name: input, Shape: given.shape(key), F32: given.f32(key)})
+				}
+				all := control.PictureInputs([]control.Picture{cond, cond}, func(int) bool { return true })
+				require.Len(t, all, 8)
+				out := make([]float32, 2*4*10*6)
+				require.NoError(t, m.unet().Run(context.Background(), append(in, all...), []cgo.Output{{Name: "out", Data: out}}))
+				requireClose(t, out, ref.f32("ip."+kind+".out"), 4*w.bound, kind)
+			})
+		}
+	}
+}
+
+// seenPicture is what IP-Adapters see.
+func seenPicture(ref reference) *image.NRGBA {
+	shape := ref.shape("ip.picture")
+	img := image.NewNRGBA(image.Rect(0, 0, int(shape[1]), int(shape[0])))
+	for i := range int(shape[0] * shape[1]) {
+		copy(img.Pix[4*i:], ref.tensor("ip.picture", "U8").Data[3*i:][:3])
+		img.Pix[4*i+3] = 255
+	}
+	return img
+}
+
+// openIPAdapter opens one of the tiny IP-Adapters.
+func openIPAdapter(t *testing.T, kind string, o Options) *IPAdapter {
+	t.Helper()
+	o.CLIPVision = filepath.Join(controlsFolder, "clip-vision.safetensors")
+	c, err := OpenControl(filepath.Join(controlsFolder, "ip-"+kind+".safetensors"), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c.(*IPAdapter)
 }

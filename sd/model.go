@@ -202,8 +202,8 @@ func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
 // header is read; "" if there is none.
 func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
 
-// Control is an open network that makes a model follow a picture: a *[ControlNet] or a
-// *[T2IAdapter].
+// Control is an open network that makes a model follow a picture: a *[ControlNet], a
+// *[T2IAdapter] or an *[IPAdapter].
 type Control = control.Network
 
 // ControlNet is an open ControlNet (Zhang et al. 2023).
@@ -212,12 +212,19 @@ type ControlNet = control.ControlNet
 // T2IAdapter is an open T2I-Adapter (Mou et al. 2023).
 type T2IAdapter = control.T2IAdapter
 
-// OpenControl opens a ControlNet or a T2I-Adapter, whichever a file is.
+// IPAdapter is an open IP-Adapter (Ye et al. 2023), with the image encoder by which it sees
+// pictures.
+type IPAdapter = control.IPAdapter
+
+// OpenControl opens a ControlNet, a T2I-Adapter or an IP-Adapter, whichever a file is. An
+// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision].
 func OpenControl(path string, o Options) (Control, error) {
+	vision := o.CLIPVision
+	o.CLIPVision = ""
 	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
-	return control.Open(path, o.engine())
+	return control.Open(path, vision, o.engine())
 }
 
 // OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original
@@ -280,7 +287,7 @@ func (m *Model) Attach(others ...Attachment) error {
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet or *T2IAdapter, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter or *IPAdapter, got %T", o)
 		}
 		if err != nil {
 			return err

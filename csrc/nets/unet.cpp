@@ -32,6 +32,11 @@
 // what a T2I-Adapter (Mou et al. 2023, arXiv:2302.08453) returns: feature.k is added to the
 // last image of level k before it becomes a skip (see UNetBlocks::down), feature.middle to what the
 // middle block returns. The diffusers library calls them down_intrablock_additional_residuals.
+//
+// The inputs picture_key.k and picture_value.k, [N, T, C] for the k-th layer that attends to the text
+// (way down, way up, middle), are keys and values of a picture, which the layer attends to as
+// well: what an IP-Adapter returns (ip_adapter.cpp). With deep there are those of the last output block
+// alone.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -43,8 +48,8 @@ namespace {
 class UNet : public Architecture {
   public:
     explicit UNet(const Params &p)
-        : blocks_(p, "unet"), in_(p.integer("in_channels", 1, 256)), out_(p.integer("out_channels", 1, 256)) {
-    }
+        : blocks_(p, "unet"), in_(p.integer("in_channels", 1, 256)), out_(p.integer("out_channels", 1, 256)),
+          attending_(blocks_.attending()) {}
 
     Shapes nominal_inputs() const override {
         const int64_t side = int64_t(1) << blocks_.levels();
@@ -65,7 +70,10 @@ class UNet : public Architecture {
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "t", "context"},
                          {"deep"},
-                         {{"control", skips(), "middle"}, {"feature", blocks_.levels(), "middle"}}};
+                         {{"control", skips(), "middle"},
+                          {"feature", blocks_.levels(), "middle"},
+                          {"picture_key", int(attending_.size()), ""},
+                          {"picture_value", int(attending_.size()), ""}}};
         if (blocks_.adm_channels() > 0) {
             names.required.push_back("y");
         }
@@ -94,6 +102,7 @@ class UNet : public Architecture {
         }
         check_controls(inputs);
         check_features(inputs);
+        check_pictures(inputs);
         for (const std::string &name : outputs) {
             const bool inner = name == "deep" || name == "perturbed"; // of blocks that deep stands for
             if (name != "out" && !(inner && !inputs.count("deep"))) {
@@ -121,6 +130,13 @@ class UNet : public Architecture {
         const Tensor row = blocks_.classes() > 0 ? inputs.at("class") : nullptr;
         UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, row, guidance),
                            inputs.at("context")};
+        for (size_t k = 0; k < attending_.size(); k++) {
+            const auto key = inputs.find("picture_key." + std::to_string(k));
+            if (key != inputs.end()) {
+                p.of_picture[attending_[k].name] = {key->second,
+                                                    inputs.at("picture_value." + std::to_string(k))};
+            }
+        }
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
         const Tensor skip = controlled(ops, first, inputs, control(0));
         if (inputs.count("deep")) {
@@ -192,6 +208,26 @@ class UNet : public Architecture {
         }
     }
 
+    void check_pictures(const Shapes &inputs) const {
+        for (size_t k = 0; k < attending_.size(); k++) {
+            const std::string key = "picture_key." + std::to_string(k);
+            const std::string value = "picture_value." + std::to_string(k);
+            if (inputs.count(key) != inputs.count(value)) {
+                invalid("unet: %s and %s go together", key.c_str(), value.c_str());
+            }
+            if (!inputs.count(key)) {
+                continue;
+            }
+            if (inputs.count("deep") && !attending_[k].last) {
+                invalid("unet: with deep there is no input %s: the layer that takes it is not computed",
+                        key.c_str());
+            }
+            const Shape &shape = inputs.at(key);
+            expect_shape("unet", key, shape, {inputs.at("x")[0], "T", attending_[k].channels});
+            expect_shape("unet", value, inputs.at(value), {shape[0], shape[1], shape[2]});
+        }
+    }
+
     // An image and what a ControlNet adds to it, if there is that.
     static Tensor controlled(Ops &ops, Tensor h, const Tensors &inputs, const std::string &name) {
         const auto found = inputs.find(name);
@@ -237,6 +273,7 @@ class UNet : public Architecture {
 
     UNetBlocks blocks_;
     int in_, out_;
+    std::vector<UNetBlocks::Attending> attending_;
 };
 
 } // namespace

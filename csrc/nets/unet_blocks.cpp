@@ -147,6 +147,30 @@ std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first, const Change &change
     return skips;
 }
 
+std::vector<UNetBlocks::Attending> UNetBlocks::attending() const {
+    std::vector<Attending> all;
+    const auto add = [&](const std::string &block, int level, int depth, bool last) {
+        for (int i = 0; i < depth; i++) {
+            all.push_back(
+                {block + ".transformer_blocks." + std::to_string(i) + ".attn2", channels(level), last});
+        }
+    };
+    for (int level = 0; level < levels(); level++) {
+        for (int block = 0; block < blocks_; block++) {
+            const int n = 1 + level * (blocks_ + 1) + block; // input_blocks.n
+            add("input_blocks." + std::to_string(n) + ".1", level, input_depth(level * blocks_ + block),
+                false);
+        }
+    }
+    const int count = levels() * (blocks_ + 1);
+    for (int n = 0; n < count; n++) {
+        add("output_blocks." + std::to_string(n) + ".1", levels() - 1 - n / (blocks_ + 1), output_depth(n),
+            n + 1 == count);
+    }
+    add("middle_block.1", levels() - 1, middle_depth(), false);
+    return all;
+}
+
 bool UNetBlocks::attends(int level) const {
     for (int block = 0; block < blocks_; block++) {
         if (input_depth(level * blocks_ + block) > 0) {
@@ -260,6 +284,10 @@ Tensor UNetBlocks::cross_attention(Pass &p, Tensor x, Tensor residual, const std
         found = p.of_context.emplace(name, std::make_pair(k, v)).first;
     }
     Tensor h = ops.attention(q, found->second.first, found->second.second, heads, false);
+    const auto picture = p.of_picture.find(name);
+    if (picture != p.of_picture.end()) { // Ye et al. 2023, arXiv:2308.06721, decoupled cross-attention
+        h = ops.add(h, ops.attention(q, picture->second.first, picture->second.second, heads, false));
+    }
     return ops.linear(h, name + ".to_out.0", {c, true, Act::none, residual});
 }
 

@@ -49,7 +49,19 @@ class UNetBlocks {
         // Keys and values of the context by layer: one pass may compute a layer
         // twice, and caches these.
         std::map<std::string, std::pair<Tensor, Tensor>> of_context{};
+
+        // Keys and values of a picture by layer, to which it attends beside the text.
+        std::map<std::string, std::pair<Tensor, Tensor>> of_picture{};
     };
+
+    // The layers that attend to the text, in the diffusers library's order: way down, way up,
+    // middle.
+    struct Attending {
+        std::string name;
+        int64_t channels;
+        bool last; // of the last output block
+    };
+    std::vector<Attending> attending() const;
 
     // Every residual block begins with the SiLU of the embedding, which this is.
     // y, the row's number and guidance are null where there are none.

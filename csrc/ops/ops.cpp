@@ -305,6 +305,10 @@ Tensor Ops::vectors(Tensor tokens) {
     return ggml_reshape_2d(ctx_, tokens, tokens->ne[0], ggml_nelements(tokens) / tokens->ne[0]);
 }
 
+Tensor Ops::split_tokens(Tensor x, int64_t n) {
+    return ggml_reshape_3d(ctx_, x, x->ne[0] / n, n, ggml_nelements(x) / x->ne[0]);
+}
+
 Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {
     Tensor table = weight(name, {length, x->ne[0]});
     if (table->type != GGML_TYPE_F32) {

@@ -177,6 +177,7 @@ class Ops {
     // sin and cos of 2π·t·w, whose w is the weight `name`: [N] → [2·count, N].
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
+    Tensor split_tokens(Tensor vectors, int64_t n);              // [C·n, N] → [C, n, N]
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels
 

@@ -1,5 +1,6 @@
 // Package control has networks that make a denoiser follow a picture, such as edges or a
-// pose, beside the text: ControlNets and T2I-Adapters.
+// pose, beside the text: ControlNets, T2I-Adapters
+// and IP-Adapters.
 package control
 
 import (
@@ -28,7 +29,7 @@ const Factor = 8
 // original layout or the diffusers library's, a folder of the library's, or the file of a
 // whole model that brings one along.
 func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
-	n, err := Open(path, o)
+	n, err := Open(path, "", o)
 	if err != nil {
 		return nil, err
 	}

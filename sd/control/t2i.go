@@ -11,8 +11,8 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Network is an open network that makes a denoiser follow a picture: a *[ControlNet] or a
-// *[T2IAdapter].
+// Network is an open network that makes a denoiser follow a picture: a *[ControlNet], a
+// *[T2IAdapter] or an *[IPAdapter].
 type Network interface {
 	Name() string
 	Host() *engine.Host
@@ -23,9 +23,10 @@ type Network interface {
 	Misfit(u convert.UNetConfig) string
 }
 
-// Open opens a ControlNet ([OpenControlNet]) or a T2I-Adapter ([OpenT2IAdapter]), whichever a
-// file is.
-func Open(path string, o engine.Options) (Network, error) {
+// Open opens a ControlNet ([OpenControlNet]), a T2I-Adapter ([OpenT2IAdapter]) or an
+// IP-Adapter, whichever a file is. clipVision is the file of the image encoder that an
+// IP-Adapter needs.
+func Open(path, clipVision string, o engine.Options) (Network, error) {
 	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path) })
 	if err != nil {
 		return nil, err
@@ -40,11 +41,21 @@ func Open(path string, o engine.Options) (Network, error) {
 	case *convert.T2IAdapterConfig:
 		a := &T2IAdapter{host: h, config: config}
 		n, setUp, demands = a, a.setUp, a.demands
+	case *convert.IPAdapterConfig:
+		a := &IPAdapter{host: h, config: config}
+		n, setUp, demands = a, a.setUp, a.demands
+		if a.vision, err = openVision(clipVision, o); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 	default:
-		_, err = convert.ConfigAs[*convert.ControlNetConfig](h.Weights, "a ControlNet or a T2I-Adapter for Stable Diffusion")
+		_, err = convert.ConfigAs[*convert.ControlNetConfig](h.Weights, "a ControlNet, a T2I-Adapter or an IP-Adapter for Stable Diffusion")
 	}
 	if err == nil {
-		err = h.Place(setUp, demands)
+		if err = h.Place(setUp, demands); err != nil {
+			if a, ok := n.(*IPAdapter); ok {
+				a.vision.host.Abandon()
+			}
+		}
 	}
 	if err != nil {
 		h.Abandon()
@@ -64,7 +75,7 @@ type T2IAdapter struct {
 // OpenT2IAdapter opens a T2I-Adapter, full or light, in its authors' layout or the diffusers
 // library's.
 func OpenT2IAdapter(path string, o engine.Options) (*T2IAdapter, error) {
-	n, err := Open(path, o)
+	n, err := Open(path, "", o)
 	if err != nil {
 		return nil, err
 	}

@@ -26,11 +26,16 @@ type Steered interface {
 
 	// Levels is the number of resolutions of the denoiser's network.
 	Levels() int
+
+	// AttendsInLastBlock reports whether the k-th of the layers that attend to the text is in
+	// the last block, which is computed beside what is kept of inner blocks.
+	AttendsInLastBlock(k int) bool
 }
 
 // attachControls finds the ControlNets and T2I-Adapters that a request names.
 func attachControls(d *Drawing, with Attached, e *request.Error) {
 	d.controls = nil
+	pictures := 0
 	for i, c := range d.Controls {
 		field := fmt.Sprintf("Controls[%d].Name", i)
 		found := with.Controls[c.Name]
@@ -47,6 +52,14 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 		default:
 			if why := steered.CheckControl(found); why != "" {
 				e.Add(field, "%.80s does not go with the model: %s", c.Name, why)
+			}
+			if _, ok := found.(*control.IPAdapter); ok {
+				if pictures++; pictures > 1 {
+					e.Add(field, "at most one IP-Adapter is possible")
+				}
+				if c.Mode != "" && c.Mode != request.ControlBalanced {
+					e.Add(fmt.Sprintf("Controls[%d].Mode", i), "must be balanced with an IP-Adapter, got %s", c.Mode)
+				}
 			}
 			if _, ok := found.(*control.T2IAdapter); ok && c.Mode == request.ControlGuess {
 				e.Add(fmt.Sprintf("Controls[%d].Mode", i), "guess is for ControlNets, and %.80s is a T2I-Adapter", c.Name)
@@ -73,6 +86,9 @@ type steer struct {
 	// features are a T2I-Adapter's, without features of predictions without the prompt; nil of
 	// a ControlNet, or where there are none.
 	features, without []tensor.Tensor
+
+	// picture and blank are an IP-Adapter's, with the prompt and without; nil of others.
+	picture, blank control.Picture
 }
 
 // steersOf encodes the pictures of a drawing's ControlNets. Those that have nothing to say
@@ -84,6 +100,13 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 			continue
 		}
 		s := steer{start: start, end: end}
+		if net, ok := d.controls[i].(*control.IPAdapter); ok {
+			if s.picture, s.blank, err = net.Encode(ctx, opaque(imaging.Clone(d.ControlPictures[i])), weight); err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+			continue
+		}
 		picture, release, err := controlPicture(p, d, i)
 		if err != nil {
 			return nil, err
@@ -253,6 +276,18 @@ func features(all []steer, uncond bool) (sum []tensor.Tensor) {
 	return sum
 }
 
+// pictureOf is what the IP-Adapter gives one prediction; nil where none takes part.
+func pictureOf(all []steer, uncond bool) control.Picture {
+	for _, s := range all {
+		if s.picture != nil && uncond {
+			return s.blank
+		} else if s.picture != nil {
+			return s.picture
+		}
+	}
+	return nil
+}
+
 // runControls runs the ControlNets of an evaluation and returns what they add, as further inputs
 // of the denoiser. With shallow it is what the first skip gets alone. release frees it.
 func runControls(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.Input, shallow bool) (more []cgo.Input, release func(), err error) {
@@ -278,8 +313,13 @@ func runControls(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.I
 		sum.Close()
 		return nil, nil, err
 	}
-	if steered, ok := p.Denoiser.(Steered); ok && !shallow {
-		more = append(more, in.features.Inputs(steered.Levels())...)
+	if steered, ok := p.Denoiser.(Steered); ok {
+		if !shallow {
+			more = append(more, in.features.Inputs(steered.Levels())...)
+		}
+		if in.tokens > 0 {
+			more = append(more, control.PictureInputs(in.pictures, func(k int) bool { return !shallow || steered.AttendsInLastBlock(k) })...)
+		}
 	}
 	return more, sum.Close, nil
 }

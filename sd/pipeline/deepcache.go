@@ -16,6 +16,7 @@ type innerBlocks struct {
 	conditions []Condition // of the batch
 	controls   []*control.ControlNet
 	adapters   int
+	tokens     int
 	left       int // passes until the next one in full
 	deep       *cgo.Value
 }
@@ -34,7 +35,7 @@ const maxInnerBlocks = 3
 func (c *deepCache) run(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.Input, dst []float32) error {
 	net, out := p.Denoiser.Network(), cgo.Output{Name: "out", Data: dst}
 	i := slices.IndexFunc(c.kept, func(b *innerBlocks) bool {
-		return slices.EqualFunc(b.conditions, in.c, equal) && slices.Equal(b.controls, in.controls) && b.adapters == in.adapters
+		return slices.EqualFunc(b.conditions, in.c, equal) && slices.Equal(b.controls, in.controls) && b.adapters == in.adapters && b.tokens == in.tokens
 	})
 	shallow := i >= 0 && c.kept[i].left > 0
 	added, release, err := runControls(ctx, p, in, inputs, shallow)
@@ -60,7 +61,7 @@ func (c *deepCache) run(ctx context.Context, p *Pipeline, in evaluation, inputs 
 		c.kept[i].deep.Close()
 		c.kept = slices.Delete(c.kept, i, i+1)
 	}
-	c.kept = append(c.kept, &innerBlocks{slices.Clone(in.c), in.controls, in.adapters, c.every - 1, outputs[1].Value})
+	c.kept = append(c.kept, &innerBlocks{slices.Clone(in.c), in.controls, in.adapters, in.tokens, c.every - 1, outputs[1].Value})
 	return nil
 }
 

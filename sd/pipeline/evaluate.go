@@ -27,6 +27,8 @@ type evaluation struct {
 	items    [][]control.Item      // for each latent what each of them needs
 	features control.Features      // what T2I-Adapters add, for each latent; nil where none takes part
 	adapters int                   // how many of these do
+	pictures []control.Picture     // what an IP-Adapter gives, for each latent
+	tokens   int                   // of each of them; 0 without one
 
 	output string // of the network
 }
@@ -122,21 +124,21 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 			var members []int
 			var steered [][]control.Item
 			var added control.Features
+			var pictures []control.Picture
 			x, ts, batch = x[:0], ts[:0], batch[:0]
 			for i := first; i < len(answers); i++ {
 				if b := answers[i]; dst[i] != nil && !done[i] && b.output == a.output && sameShapes(b.condition, a.condition) {
 					x, ts = append(x, latent...), append(ts, float32(t))
 					batch, members, done[i] = append(batch, b.condition), append(members, i), true
 					steered, added = append(steered, items(active, b.uncond)), append(added, features(active, b.uncond))
+					pictures = append(pictures, pictureOf(active, b.uncond))
 				}
 			}
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
 			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered}
-			if in.adapters = len(active) - len(in.controls); in.adapters > 0 {
-				in.features = added
-			}
+			in.join(active, added, pictures)
 			if a.output == "out" {
 				in.cache = cache
 			}
@@ -152,6 +154,26 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 		}
 		return nil
 	}
+}
+
+// join adds what T2I-Adapters and an IP-Adapter give, where some take part.
+func (in *evaluation) join(active []steer, added control.Features, pictures []control.Picture) {
+	if in.adapters = countAdapters(active); in.adapters > 0 {
+		in.features = added
+	}
+	if len(pictures) > 0 && pictures[0] != nil {
+		in.pictures, in.tokens = pictures, pictures[0][0].Shape[0]
+	}
+}
+
+// countAdapters is the number of T2I-Adapters.
+func countAdapters(all []steer) (n int) {
+	for _, s := range all {
+		if s.features != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // isDrawn reports whether the condition that is drawn is among the answers that are asked

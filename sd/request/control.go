@@ -8,7 +8,7 @@ import (
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
-// Control is an attached ControlNet or T2I-Adapter and the picture that it makes a request follow.
+// Control is an attached ControlNet, T2I-Adapter or IP-Adapter and the picture that it makes a request follow.
 type Control struct {
 	// Name is the network's: its file's, without folder and extension.
 	Name string

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 from diffusers import (ControlNetModel, EulerDiscreteScheduler, StableDiffusionControlNetImg2ImgPipeline,
-                       StableDiffusionAdapterPipeline, StableDiffusionControlNetPipeline, StableDiffusionXLAdapterPipeline,
+                       StableDiffusionAdapterPipeline, StableDiffusionPipeline, StableDiffusionControlNetPipeline, StableDiffusionXLAdapterPipeline,
                        StableDiffusionXLControlNetPipeline, T2IAdapter)
 from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 from safetensors.torch import load_file
-from transformers import CLIPTokenizer
+from PIL import Image
+from transformers import CLIPImageProcessor, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 HERE = Path(__file__).resolve().parent
 PROMPT, NEGATIVE, SEED, STEPS, GUIDANCE = "a red apple on a table", "blurry", 42, 5, 7.0
@@ -51,6 +52,52 @@ def make_control(unet, seed, **other):
 def make_t2i(seed, **settings):
     torch.manual_seed(seed)
     return nets.randomise(T2IAdapter(num_res_blocks=2, **settings), seed)
+
+
+def make_vision():
+    torch.manual_seed(95)
+    return nets.randomise(CLIPVisionModelWithProjection(CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, projection_dim=24, num_hidden_layers=3, num_attention_heads=2, image_size=32, patch_size=8,
+        hidden_act="gelu")), 95)
+
+
+def make_ip(kind, seed, context=64, layers=(32,) * 4):
+    """An IP-Adapter's two dictionaries, in the authors' names."""
+    g = torch.Generator().manual_seed(seed)
+    tokens, width, inner, clip = 4, 48, 64, 24 if kind == "basic" else 32
+
+    def matrix(out, inside):
+        return nets_exact(1.5 * torch.randn(out, inside, generator=g) / inside**0.5)
+
+    def vector(n, mean=0.0):
+        return nets_exact(mean + 0.2 * torch.randn(n, generator=g))
+
+    def linear(name, out, inside):
+        return {name + ".weight": matrix(out, inside), name + ".bias": vector(out)}
+
+    def norm(name, n):
+        return {name + ".weight": vector(n, 1), name + ".bias": vector(n)}
+
+    if kind == "basic":
+        proj = linear("proj", tokens * context, clip) | norm("norm", context)
+    elif kind == "full":
+        proj = linear("proj.0", clip, clip) | linear("proj.2", context, clip) | norm("proj.3", context)
+    else:
+        proj = {"latents": nets_exact(torch.randn(1, tokens, width, generator=g))} | linear("proj_in", width, clip)
+        for i in range(4):  # as many as the library makes
+            a, f = f"layers.{i}.0.", f"layers.{i}.1."
+            proj |= norm(a + "norm1", width) | norm(a + "norm2", width) | norm(f + "0", width)
+            proj |= {a + "to_q.weight": matrix(inner, width), a + "to_kv.weight": matrix(2 * inner, width), a + "to_out.weight": matrix(width, inner),
+                     f + "1.weight": matrix(4 * width, width), f + "3.weight": matrix(width, 4 * width)}
+        proj |= linear("proj_out", context, width) | norm("norm_out", context)
+    keys = {f"{2 * k + 1}.to_{n}_ip.weight": matrix(c, context) for k, c in enumerate(layers) for n in "kv"}
+    return {"image_proj": proj, "ip_adapter": keys}
+
+
+def nets_exact(t):
+    """Rounded to four significant bits, as nets.randomise does."""
+    mantissa, exponent = torch.frexp(t)
+    return torch.ldexp((mantissa * 16).round() / 16, exponent).half().float()
 
 
 # Names of the original files.
@@ -150,6 +197,42 @@ def features(name, unet, adapters, given, about=None):
         got = unet(x, t, context, down_intrablock_additional_residuals=twice, added_cond_kwargs=about).sample
         assert (got - plain).norm() / plain.norm() > 0.01
         out[f"{name}.{kind}.out"] = got
+    return out
+
+
+def ip_references(sd1, of_sd1):
+    """What image encoder, IP-Adapters and the UNet with them give for a picture, and latents of the pipeline."""
+    unet, vae, text = nets.make_sd1()
+    vision = make_vision()
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(32), indexing="ij")
+    seen = torch.stack([x * 8, y * 6, 255 - x * 3 - y * 3], dim=-1).to(torch.uint8)  # 32 wide, 40 high
+    image = Image.fromarray(seen.numpy())
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    pixels = processor(image, return_tensors="pt").pixel_values
+    result = vision(pixels, output_hidden_states=True)
+    blank = vision(torch.zeros_like(pixels), output_hidden_states=True).hidden_states[-2]
+    out = {"ip.picture": seen, "ip.embedding": result.image_embeds, "ip.hidden": result.hidden_states[-2]}
+    state = {k: v.half() for k, v in vision.state_dict().items() if "position_ids" not in k}
+    state = {k if k.startswith(("vision_model.", "visual_projection.")) else "vision_model." + k: v for k, v in state.items()}
+    nets.save(state, HERE / "clip-vision.safetensors", {"sdgo.clip_vision.heads": "2", "sdgo.clip_vision.activation": "gelu"})
+    x, t, context = of_sd1["x"], of_sd1["t"], of_sd1["context"]
+    tokenizer = CLIPTokenizer.from_pretrained(HERE.parent / "nets" / "sd1-diffusers" / "tokenizer")
+    for seed, kind in enumerate(("basic", "plus", "full")):
+        made = make_ip(kind, 960 + seed)
+        nets.save({f"{part}.{k}": v.half() for part in made for k, v in made[part].items()}, HERE / f"ip-{kind}.safetensors", {"format": "pt"})
+        unet = nets.make_sd1()[0]
+        unet._load_ip_adapter_weights([{part: dict(v) for part, v in made.items()}])
+        pipe = StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler(), safety_checker=None,
+                                       feature_extractor=processor, image_encoder=vision, requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+        pipe.set_ip_adapter_scale(0.7)
+        embeds = result.image_embeds[:, None] if kind == "basic" else result.hidden_states[-2][:, None]
+        unet_out = unet(x, t, context, added_cond_kwargs={"image_embeds": [torch.cat([embeds, embeds])]}).sample
+        assert (unet_out - of_sd1["out"]).norm() / unet_out.norm() > 0.01
+        out[f"ip.{kind}.out"] = unet_out
+        out[f"latent.ip.{kind}"] = pipe(PROMPT, negative_prompt=NEGATIVE, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=seeded(),
+                                        output_type="latent", height=64, width=64, ip_adapter_image=image).images
+    out["ip.blank"] = blank
     return out
 
 
@@ -261,6 +344,7 @@ def main():
     save_t2i(adapters["grey"], "t2i-grey.safetensors", True)
     save_t2i(t2i_xl, "t2i-xl.safetensors", True)
     values |= features("t2i.sd1", sd1[0], adapters, of_sd1) | features("t2i.xl", base, {"full": t2i_xl}, of_xl, about)
+    values |= ip_references(sd1, of_sd1)
     drawn = t2i_pictures(sd1, base, adapters["full"], t2i_xl)
     values |= {f"latent.{k}": v for k, v in drawn.items()}
     values |= {f"picture.{i}": square(64 * i).permute(1, 2, 0) for i in range(2)}

@@ -47,6 +47,10 @@ func (u *unet) CheckControl(c control.Network) string { return c.Misfit(u.config
 // Levels is the number of the UNet's resolutions.
 func (u *unet) Levels() int { return len(u.config.ChannelMult) }
 
+// AttendsInLastBlock reports whether the k-th of the layers that attend to the text is in
+// the last block of the way up.
+func (u *unet) AttendsInLastBlock(k int) bool { return u.config.AttendsInLastBlock(k) }
+
 // beside is the number of channels that are concatenated with the latent.
 func (u *unet) beside() int { return u.config.InChannels - u.config.OutChannels }
 
