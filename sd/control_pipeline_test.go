@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -376,4 +378,48 @@ func TestControlsInRequestsAreChecked(t *testing.T) {
 	require.NoError(t, closed.Close())
 	require.ErrorIs(t, bare.Check(controlRequest(ref, RequestControl{Name: "sd1", Image: img})), ErrClosed)
 	require.Error(t, bare.Attach(openControl(t, "sd1.safetensors", Options{})), "another one of that name is attached")
+}
+
+// controlFolder is the folder "sd1-diffusers" with some text of its configuration replaced.
+func controlFolder(t *testing.T, old, new string) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "changed")
+	require.NoError(t, os.CopyFS(folder, os.DirFS(filepath.Join(controlsFolder, "sd1-diffusers"))))
+	path := filepath.Join(folder, "config.json")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(data), old)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(data), old, new, 1)), 0o600))
+	return folder
+}
+
+// What a configuration file says of the mathematics is followed, or refused by name.
+func TestControlNetConfigurations(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
+	pooled, err := OpenControlNet(controlFolder(t, `"global_pool_conditions": false`, `"global_pool_conditions": true`), Options{Type: "f32"})
+	require.NoError(t, err)
+	defer pooled.Close()
+	require.NoError(t, m.Attach(pooled))
+	r := controlRequest(ref, RequestControl{Name: "changed", Image: controlPicture(t, ref, 0), Weight: Float(0.8)})
+	got := latentOf(t, m, r, nil)
+	requireClose(t, got.Data, ref.f32("latent.pooled"), 1e-4, "pooled")
+	r.Controls[0].Mode = ControlGuess
+	require.Equal(t, got, latentOf(t, m, r, nil))
+
+	for _, c := range []struct{ old, new, want string }{
+		{`"controlnet_conditioning_channel_order": "rgb"`, `"controlnet_conditioning_channel_order": "bgr"`, "controlnet_conditioning_channel_order must be \"rgb\""},
+		{`"freq_shift": 0`, `"freq_shift": 1`, "freq_shift must be 0"},
+		{`"global_pool_conditions": false`, `"global_pool_conditions": 7`, "global_pool_conditions must be true or false"},
+	} {
+		_, err := OpenControlNet(controlFolder(t, c.old, c.new), Options{})
+		require.ErrorContains(t, err, c.want)
+	}
+	heads, err := OpenControlNet(controlFolder(t, `"attention_head_dim": 8`, `"attention_head_dim": 4`), Options{Type: "f32"})
+	require.NoError(t, err)
+	defer heads.Close()
+	other := openTiny(t, "sd1.safetensors", Options{Type: "f32"})
+	require.NoError(t, other.Attach(heads))
+	r.Controls[0].Mode = ""
+	require.NotEqual(t, got, latentOf(t, other, r, nil))
 }

@@ -17,6 +17,10 @@ type ControlNetConfig struct {
 	// four sizes: 16 32 96 256. PictureChannels are the picture's: 3.
 	HintWidths      []int
 	PictureChannels int
+
+	// GlobalPool says that what the network returns is averaged over the picture, as that for
+	// shuffled pictures does (diffusers: global_pool_conditions).
+	GlobalPool bool `json:",omitzero"`
 }
 
 // Params are the hyperparameters of the network "controlnet".
@@ -26,6 +30,9 @@ func (c ControlNetConfig) Params() map[string][]float64 {
 	delete(params, "output_depth")
 	if c.UNet.ContextDim == 0 { // without attention, which the blocks need no number for
 		params["context_dim"] = one(1)
+	}
+	if c.GlobalPool {
+		params["global_pool"] = one(1)
 	}
 	params["hint_widths"], params["picture_channels"] = each(c.HintWidths), one(c.PictureChannels)
 	return params
@@ -176,6 +183,7 @@ func (c *ControlNetConfig) readHeads(r *Reader) {
 	r.Number(keyUNetHeadDim, 1, 1<<12, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = 0, int(v) })
 	r.headList(&c.UNet)
 	c.UNet.Norms.apply(r, keyUNetGroups, keyUNetEps)
+	c.GlobalPool = r.Model.Metadata[keyGlobalPool] == "true"
 }
 
 // Misfit says why the network can't steer a UNet; "" if it can.

@@ -31,7 +31,15 @@ func Open(path string) (_ *model.Model, err error) {
 func OpenControlNet(path string) (_ *model.Model, err error) {
 	defer model.Recovered(path, &err)
 	if info, e := os.Stat(path); e != nil || info.IsDir() {
-		return Open(path)
+		m, err := Open(path)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, err := networkConfig(path); err != nil { // which is only a warning to those who look
+			m.Close()
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return m, nil
 	}
 	m, all, err := Stored(path)
 	if err != nil {

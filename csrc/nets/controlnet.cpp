@@ -4,6 +4,8 @@
 //
 // Hyperparameters: in_channels; picture_channels; hint_widths, the channels of the four
 // sizes of the network that encodes the picture; those of unet_blocks.h.
+// global_pool, 1 if outputs are their means over the picture, as of the network for shuffled
+// pictures; 0 if left out.
 // Inputs: x, t, context and y as the UNet's (context only where there is attention); hint,
 // the encoded picture [N, model_channels · channel_mult[0], H, W], or picture, the picture
 // itself [N, picture_channels, 8H, 8W], 0 to 1. Optionally scale [N, K + 1], factors of the
@@ -25,7 +27,8 @@ class ControlNet : public Architecture {
     explicit ControlNet(const Params &p)
         : blocks_(p, kNet), in_(p.integer("in_channels", 1, 256)),
           picture_(p.integer_or(3, "picture_channels", 1, 256)),
-          hint_widths_(p.integers("hint_widths", 1, 1 << 13)) {
+          hint_widths_(p.integers("hint_widths", 1, 1 << 13)),
+          pools_(p.integer_or(0, "global_pool", 0, 1) == 1) {
         if (hint_widths_.size() != kSizes) {
             invalid("%s: hint_widths must have %zu numbers, got %zu", kNet, kSizes, hint_widths_.size());
         }
@@ -111,6 +114,7 @@ class ControlNet : public Architecture {
         const auto give = [&](int k, Tensor h, const std::string &layer) {
             if (asked(control(k))) {
                 h = ops.conv2d(h, layer, {ops.channels(h), 1});
+                h = pools_ ? pooled(ops, h) : h;
                 all[control(k)] = ops.image_out(scaled(ops, h, inputs, k));
             }
         };
@@ -190,6 +194,12 @@ class ControlNet : public Architecture {
         return h;
     }
 
+    // The mean of an image everywhere.
+    static Tensor pooled(Ops &ops, Tensor h) {
+        const Tensor tokens = ops.tokens(h);
+        return ops.image(ops.add(ops.times(tokens, 0), ops.mean_token(tokens)), ops.width(h), ops.height(h));
+    }
+
     // An output times its factors, and what other ControlNets returned.
     Tensor scaled(Ops &ops, Tensor h, const Tensors &inputs, int k) const {
         const auto scale = inputs.find("scale");
@@ -203,7 +213,7 @@ class ControlNet : public Architecture {
     UNetBlocks blocks_;
     int in_, picture_;
     std::vector<int> hint_widths_;
-    bool attends_ = false;
+    bool pools_, attends_ = false;
 };
 
 } // namespace

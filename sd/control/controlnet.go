@@ -88,6 +88,10 @@ func (c *ControlNet) names() (all []string) {
 // its middle.
 func (c *ControlNet) Outputs() int { return c.config.Skips() + 1 }
 
+// Pools reports whether the outputs are averaged over the picture. Such a network is for
+// predictions with the prompt alone.
+func (c *ControlNet) Pools() bool { return c.config.GlobalPool }
+
 // Misfit says why the network can't steer a UNet; "" if it can.
 func (c *ControlNet) Misfit(u convert.UNetConfig) string { return c.config.Misfit(u) }
 

@@ -114,7 +114,13 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 		switch net := d.controls[i].(type) {
 		case *control.ControlNet:
 			s.net = net
-			s.cond, s.uncond = factors(c.Mode, weight, net.Outputs())
+			mode := c.Mode
+			if net.Pools() && mode == request.ControlGuess { // as in the diffusers library
+				mode = request.ControlBalanced
+			}
+			if s.cond, s.uncond = factors(mode, weight, net.Outputs()); net.Pools() {
+				s.uncond = make([]float32, net.Outputs())
+			}
 			s.hint, err = net.Hint(ctx, picture)
 		case *control.T2IAdapter:
 			if s.features, err = net.Encode(ctx, picture); err == nil {

@@ -49,6 +49,13 @@ def make_control(unet, seed, **other):
     return nets.randomise(control, seed)
 
 
+def pooling(control):
+    """The same, as one for shuffled pictures."""
+    pooled = ControlNetModel.from_config(control.config, global_pool_conditions=True)
+    pooled.load_state_dict(control.state_dict())
+    return pooled.eval()
+
+
 def make_t2i(seed, **settings):
     torch.manual_seed(seed)
     return nets.randomise(T2IAdapter(num_res_blocks=2, **settings), seed)
@@ -273,6 +280,7 @@ def pictures(sd1, one, two):
         "windows": draw(pipe, [one, two], control_guidance_start=[0.0, 0.4], control_guidance_end=[0.4, 1.0], **size),
         "guess": draw(pipe, [one], guess_mode=True, **size),
         "guess.two": draw(pipe, [one, two], guess_mode=True, controlnet_conditioning_scale=[1.0, 0.7], **size),
+        "pooled": draw(pipe, [pooling(two)], controlnet_conditioning_scale=0.8, **size),
         "none": draw(pipe, [one], controlnet_conditioning_scale=0.0, **size),
     }
     again = StableDiffusionControlNetImg2ImgPipeline(controlnet=one, **parts)
