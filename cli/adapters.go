@@ -20,14 +20,16 @@ import (
 func adapterFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "lora-dir", Usage: "`FOLDER` whose LoRAs, also in folders below, prompts use by name, as in <lora:name:0.8>"},
+		&urfave.StringFlag{Name: "control-dir", Usage: "`FOLDER` whose ControlNets --control and jobs use by name"},
+		&urfave.StringFlag{Name: "clip-vision", Usage: "`FILE` the image encoder of CLIP by which --control IP-Adapters see pictures"},
 		&urfave.StringFlag{Name: "embedding-dir", Usage: "`FOLDER` whose textual inversions prompts use by name, as words"},
 	}
 }
 
 // adapterFolders are what the files of such folders are called.
 type adapterFolders struct {
-	loras, embeddings map[string][]string // name in lower case → paths
-	aliases           map[string][]string // of LoRAs; nil until they are needed
+	loras, embeddings, controls map[string][]string // name in lower case → paths
+	aliases                     map[string][]string // of LoRAs; nil until they are needed
 
 	opened map[string]*sd.Adapter   // by path
 	words  map[string]*sd.Embedding // by path
@@ -37,6 +39,7 @@ type adapterFolders struct {
 var (
 	adapterEndings   = []string{".safetensors", ".pt", ".ckpt", ".bin"}
 	embeddingEndings = []string{".safetensors", ".pt", ".bin"}
+	controlEndings   = []string{".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".gguf"}
 )
 
 // maxInFolder bounds the files of a folder.
@@ -47,6 +50,9 @@ func readFolders(f *flags) (a adapterFolders, err error) {
 	a.opened, a.words = map[string]*sd.Adapter{}, map[string]*sd.Embedding{}
 	if a.loras, err = namesIn(f, "lora-dir", adapterEndings); err == nil {
 		a.embeddings, err = namesIn(f, "embedding-dir", embeddingEndings)
+	}
+	if err == nil {
+		a.controls, err = namesIn(f, "control-dir", controlEndings)
 	}
 	return a, err
 }

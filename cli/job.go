@@ -22,7 +22,7 @@ import (
 )
 
 // notOfJobs are flags of the command line that no job may have, by their names in JSON.
-var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "embedding_dir", "json", "quiet"}
+var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "control_dir", "clip_vision", "embedding_dir", "json", "quiet"}
 
 // notOfBatches are flags of the other commands that neither a batch nor its jobs have.
 var notOfBatches = []string{"prompts", "grid", "preview", "preview_every", "taesd_preview_only"}
@@ -86,6 +86,18 @@ func (m *jobMaker) job(line jobLine) (*job, error) {
 		name := &j.request.Adapters[i].Name
 		if line.set("lora") && line.file != standardInput && isFileName(*name) && !filepath.IsAbs(*name) {
 			*name = filepath.Join(filepath.Dir(line.file), *name)
+		}
+	}
+	for i := range j.request.Controls {
+		c := &j.request.Controls[i]
+		for _, p := range []struct {
+			key  string
+			name *string
+			file bool
+		}{{"control", &c.Name, isFileName(c.Name)}, {"control_image", &c.ImageFile, c.ImageFile != ""}} {
+			if (line.set(p.key) || line.set("control")) && p.file && line.file != standardInput && !filepath.IsAbs(*p.name) {
+				*p.name = filepath.Join(filepath.Dir(line.file), *p.name)
+			}
 		}
 	}
 	return j, j.setTarget(m.folder)
@@ -284,7 +296,11 @@ func (j *job) paths() (all []string) {
 
 // sources are the pictures that the job reads.
 func (j *job) sources() (all []string) {
-	for _, path := range []string{j.request.ImageFile, j.request.MaskFile} {
+	paths := []string{j.request.ImageFile, j.request.MaskFile}
+	for _, c := range j.request.Controls {
+		paths = append(paths, c.ImageFile)
+	}
+	for _, path := range paths {
 		if path != "" {
 			all = append(all, path)
 		}
@@ -358,13 +374,22 @@ func (j *job) hash(model string) error {
 	for i, name := range q.Stages {
 		q.Stages[i] = filepath.Base(name)
 	}
+	type source struct{ key, path string }
+	sources := []source{{"input", j.request.ImageFile}, {"mask", j.request.MaskFile}}
+	q.Controls = slices.Clone(q.Controls)
+	for i, c := range q.Controls {
+		sources = append(sources, source{"control_image", c.ImageFile})
+		if q.Controls[i].Name = filepath.Base(c.Name); c.ImageFile != "" {
+			q.Controls[i].ImageFile = filepath.Base(c.ImageFile)
+		}
+	}
 	text, err := requestJSON(q)
 	if err != nil {
 		return inKeys(err)
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", model, text, q.Prompt, q.NegativePrompt)
-	for _, p := range []struct{ key, path string }{{"input", j.request.ImageFile}, {"mask", j.request.MaskFile}} {
+	for _, p := range sources {
 		if p.path == "" {
 			continue
 		}

@@ -123,17 +123,21 @@ type networks struct {
 	stages  map[string]*sd.Model // by their files
 	taesd   *sd.TAESD            // nil without one
 	esrgan  map[string]*sd.ESRGAN
-	options sd.Options // of TAESD and ESRGAN
-	typed   string     // the type that models' weights are converted to
+	control map[string]sd.Control // by their files
+	options sd.Options            // of TAESD and ESRGAN
+	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
+
+	clipVision string // the file of IP-Adapters' image encoder
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, stages: map[string]*sd.Model{}, options: o}
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
+	n.clipVision = f.string("clip-vision")
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -212,6 +216,14 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 		}
 		q.Hires[i].Upscaler = u.Name()
 	}
+	q.Controls = slices.Clone(q.Controls) // which requests may share
+	for i, c := range q.Controls {
+		net, err := n.controlNet(ctx, c.Name)
+		if err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		q.Controls[i].Name = net.Name()
+	}
 	return n.attachExtras(ctx, q, lora)
 }
 
@@ -234,6 +246,37 @@ func (n *networks) stage(ctx context.Context, file string) (*sd.Model, error) {
 	}
 	n.stages[file] = m
 	return m, n.model.Attach(m)
+}
+
+// controlNet opens a ControlNet or a T2I-Adapter, once. The name of an open one is as good as its file.
+func (n *networks) controlNet(ctx context.Context, file string) (sd.Control, error) {
+	if c := n.control[file]; c != nil {
+		return c, nil
+	}
+	for _, c := range n.control {
+		if c.Name() == file {
+			return c, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	switch paths := n.folders.controls[strings.ToLower(file)]; len(paths) {
+	case 0:
+	case 1:
+		file = paths[0]
+	default:
+		slices.Sort(paths)
+		return nil, fmt.Errorf("%.80q may be %s or %s", file, paths[0], paths[1])
+	}
+	o := n.options
+	o.Type, o.CLIPVision = n.typed, n.clipVision
+	c, err := sd.OpenControl(file, o)
+	if err != nil {
+		return nil, err
+	}
+	n.control[file] = c
+	return c, n.model.Attach(c)
 }
 
 // upscaler opens an ESRGAN network, once.
@@ -260,6 +303,9 @@ func (n *networks) close() {
 	}
 	for _, m := range n.stages {
 		m.Close()
+	}
+	for _, c := range n.control {
+		c.Close()
 	}
 	n.taesd.Close()
 	n.refiner.Close()

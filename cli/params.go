@@ -95,5 +95,10 @@ func requestJSON(q sd.Request) (json.RawMessage, error) {
 		passes[i].Upscaler = valid(passes[i].Upscaler)
 	}
 	q.Hires = passes
+	q.Controls = append([]sd.RequestControl(nil), q.Controls...)
+	for i := range q.Controls {
+		c := &q.Controls[i]
+		c.Name, c.ImageFile, c.Image = valid(c.Name), valid(c.ImageFile), nil
+	}
 	return requests.Encode(q)
 }

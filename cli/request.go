@@ -24,7 +24,7 @@ func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urf
 	for _, f := range requests.FlagsFor(c) {
 		if f.Kind == requests.KindSwitch {
 			all = append(all, &urfave.BoolFlag{Name: f.Name, Usage: usageOf(f, c)})
-		} else if f.Name == "lora" { // several are as good as a list
+		} else if isRepeated(f.Name) { // several are as good as a list
 			all = append(all, &urfave.GenericFlag{Name: f.Name, Value: new(texts), Usage: usageOf(f, c)})
 		} else {
 			flag := &urfave.StringFlag{Name: f.Name, Usage: usageOf(f, c)} // package job reads the value
@@ -37,6 +37,9 @@ func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urf
 	}
 	return all
 }
+
+// isRepeated reports whether a flag may be given several times.
+func isRepeated(name string) bool { return name == "lora" || strings.HasPrefix(name, "control") }
 
 // usageOf is what help says about a flag of a request.
 func usageOf(f requests.Flag, c requests.Command) string {

@@ -35,6 +35,7 @@ type roundTripGroup struct {
 	esrgan         bool
 	class          bool     // draws by class
 	adapters       []string // by their names
+	controls       []string
 }
 
 func (d dice) maybe() bool { return d.IntN(2) == 0 }
@@ -99,6 +100,12 @@ func (d dice) request() sd.Request {
 		r.Adapters = []sd.RequestAdapter{{Name: names[d.IntN(len(names))], Strength: d.optional(-1, 1)}}
 		if r.Adapters[0].Strength != nil {
 			r.Adapters[0].TextStrength = d.optional(-1, 1)
+		}
+	}
+	if names := d.group.controls; len(names) > 0 && d.maybe() {
+		for range 1 + d.IntN(2) {
+			r.Controls = append(r.Controls, sd.RequestControl{Name: names[d.IntN(len(names))], ImageFile: "in.png", Weight: d.optional(0, 2), Start: d.optional(0, 0.3),
+				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)]})
 		}
 	}
 	return r
@@ -240,6 +247,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		}
 		if name == "sd1" {
 			g.adapters, g.args = []string{"kohya", "norm"}, append(g.args, "--lora-dir", absolute(t, adapters))
+			g.controls, g.args = []string{"sd1", "t2i-light"}, append(g.args, "--control-dir", absolute(t, controls))
 		}
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}

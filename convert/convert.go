@@ -87,6 +87,17 @@ type (
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 
+	// ControlNetConfig is the configuration (a pointer to it) of ControlNets.
+	ControlNetConfig = family.ControlNetConfig
+
+	// T2IAdapterConfig is the configuration (a pointer to it) of T2I-Adapters.
+	T2IAdapterConfig = family.T2IAdapterConfig
+
+	// IPAdapterConfig is the configuration (a pointer to it) of IP-Adapters, and
+	// CLIPVisionConfig that of CLIP's image encoders.
+	IPAdapterConfig  = family.IPAdapterConfig
+	CLIPVisionConfig = family.CLIPVisionConfig
+
 	// ESRGANConfig is the configuration (a pointer to it) of upscalers, and SRVGGConfig
 	// that of compact ones.
 	ESRGANConfig = family.ESRGANConfig
@@ -147,6 +158,7 @@ const (
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
 	TAESD       = family.TAESD       // tiny autoencoder
+	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
@@ -169,11 +181,19 @@ const (
 
 // Prefixes of the networks' canonical names.
 const (
-	TextPrefix  = model.TextPrefix  // text encoder of SD 1.x and 2.x
-	Text1Prefix = model.Text1Prefix // first text encoder of SDXL, the only one of its refiner
-	Text2Prefix = model.Text2Prefix // second text encoder of SDXL
-	UNetPrefix  = model.UNetPrefix  // UNet
-	VAEPrefix   = model.VAEPrefix   // both halves of the autoencoder
+	TextPrefix    = model.TextPrefix    // text encoder of SD 1.x and 2.x
+	Text1Prefix   = model.Text1Prefix   // first text encoder of SDXL, the only one of its refiner
+	Text2Prefix   = model.Text2Prefix   // second text encoder of SDXL
+	UNetPrefix    = model.UNetPrefix    // UNet
+	ControlPrefix = model.ControlPrefix // ControlNet
+	VAEPrefix     = model.VAEPrefix     // both halves of the autoencoder
+)
+
+// Kinds of IP-Adapters, IPAdapterConfig.Kind.
+const (
+	IPBasic = family.IPBasic
+	IPPlus  = family.IPPlus
+	IPFull  = family.IPFull
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

@@ -15,6 +15,10 @@ import (
 // [ErrUnrecognized].
 func Open(path string) (*Model, error) { return read.Open(path) }
 
+// OpenControlNet is [Open] for a ControlNet: a file or folder of its own, or the file of a
+// whole model that brings one along.
+func OpenControlNet(path string) (*Model, error) { return read.OpenControlNet(path) }
+
 // OpenBytes is [Open] for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.
 func OpenBytes(name string, data []byte) (*Model, error) { return read.OpenBytes(name, data) }

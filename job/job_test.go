@@ -17,7 +17,7 @@ import (
 func TestFlagsFor(t *testing.T) {
 	const (
 		every = "width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
-		all   = every + "prompt negative clip-skip deep-cache lora refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
+		all   = every + "prompt negative clip-skip deep-cache lora control control-image control-weight control-start control-end control-mode refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
 		mask  = "mask mask-grow mask-blur mask-feather mask-fill only-masked mask-padding canvas "
 		shown = "taesd-preview-only preview-every "
@@ -143,8 +143,8 @@ func TestBoundsAreThoseOfRequests(t *testing.T) {
 		}
 		n++
 		for side, at := range bounds[1:] {
-			if f.Path == "Canvas" && side == 0 {
-				continue // it is no less than the picture
+			if (f.Path == "Canvas" || f.Path == "Controls.End") && side == 0 {
+				continue // it is no less than the picture, or than the start
 			}
 			text := at
 			if f.Kind == KindSize {
@@ -173,7 +173,7 @@ func every(t *testing.T) request.Request {
 	t.Helper()
 	img, mask := picture64()
 	seed := int64(1)
-	return request.Request{Image: img, Mask: mask, OnlyMasked: true, Refiner: "r", TAESD: "t", Interpolate: &request.Interpolation{Seed: &seed}, Hires: []request.HiresPass{{Steps: 1}}, Width: 64, Height: 64}
+	return request.Request{Image: img, Mask: mask, OnlyMasked: true, Refiner: "r", TAESD: "t", Interpolate: &request.Interpolation{Seed: &seed}, Hires: []request.HiresPass{{Steps: 1}}, Controls: []request.Control{{Name: "c"}}, Width: 64, Height: 64}
 }
 
 // problemAt is what Resolve says of a field, for a model without an alignment, which is

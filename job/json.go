@@ -168,6 +168,9 @@ func (f Field) apply(r *request.Request, raw json.RawMessage) error {
 	if f.Key == adaptersKey && raw[0] == '[' {
 		return applyAdapters(r, raw)
 	}
+	if f.Key == controlsKey && raw[0] == '[' {
+		return applyControls(r, raw)
+	}
 	text, err := textOf(f.Kind, raw)
 	if f.List && raw[0] == '"' {
 		text, err = textOf(KindText, raw)
@@ -302,6 +305,11 @@ func Encode(r request.Request) ([]byte, error) {
 	}
 	if r.Mask != nil && r.MaskFile == "" {
 		c.problems.Add("MaskFile", "must name the file of Mask")
+	}
+	for i, one := range r.Controls {
+		if one.Image != nil && one.ImageFile == "" {
+			c.problems.Add(fmt.Sprintf("Controls[%d].ImageFile", i), "must name the file of Image")
+		}
 	}
 	c.b.WriteByte('{')
 	object := ""

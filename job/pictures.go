@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/request"
@@ -26,10 +27,16 @@ type Pictures struct {
 // ImageFile, Mask of MaskFile. The error is a [*request.Error] with these fields.
 func (p Pictures) Read(r *request.Request) error {
 	var e request.Error
-	for _, f := range []struct {
+	type named struct {
 		field, name string
 		to          *image.Image
-	}{{"ImageFile", r.ImageFile, &r.Image}, {"MaskFile", r.MaskFile, &r.Mask}} {
+	}
+	all := []named{{"ImageFile", r.ImageFile, &r.Image}, {"MaskFile", r.MaskFile, &r.Mask}}
+	r.Controls = slices.Clone(r.Controls) // which requests may share
+	for i := range r.Controls {
+		all = append(all, named{fmt.Sprintf("Controls[%d].ImageFile", i), r.Controls[i].ImageFile, &r.Controls[i].Image})
+	}
+	for _, f := range all {
 		if f.name == "" || *f.to != nil {
 			continue
 		}

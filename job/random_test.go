@@ -126,6 +126,9 @@ func (d dice) request() request.Request {
 		d.hires(&r)
 	}
 	if d.maybe() {
+		d.controls(&r)
+	}
+	if d.maybe() {
 		r.TAESD, r.TAESDPreviewOnly = d.file(), d.maybe()
 	}
 	if d.maybe() {
@@ -192,6 +195,18 @@ func (d dice) sample(r *request.Request) {
 		if d.maybe() {
 			r.NoiseLevel = request.Int(d.whole(0, request.MaxNoiseLevel))
 		}
+	}
+}
+
+// controls gives a request ControlNets.
+func (d dice) controls(r *request.Request) {
+	for range 1 + d.IntN(3) {
+		c := request.Control{Name: strings.TrimSpace(d.file()), Weight: d.optional(0, request.MaxControlWeight), Start: d.optional(0, 0.4), End: d.optional(0.5, 1)}
+		if c.ImageFile = strings.TrimSpace(d.file()); d.maybe() || r.Image == nil {
+			c.Image, _ = picture64()
+		}
+		c.Mode = []request.ControlMode{"", request.ControlBalanced, request.ControlPrompt, request.ControlNetwork, request.ControlGuess}[d.IntN(5)]
+		r.Controls = append(r.Controls, c)
 	}
 }
 

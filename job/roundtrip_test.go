@@ -2,6 +2,7 @@ package job
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,12 +38,21 @@ func TestParametersOfPicturesRoundTrip(t *testing.T) {
 	}
 }
 
+// withPictures is what was read, with the pictures of the request that was written.
+func withPictures(r, of request.Request) request.Request {
+	r.Image, r.Mask = of.Image, of.Mask
+	r.Controls = slices.Clone(r.Controls)
+	for i := range min(len(r.Controls), len(of.Controls)) {
+		r.Controls[i].Image = of.Controls[i].Image
+	}
+	return r
+}
+
 // resolved is what was read of a picture with every default filled in, and the pictures
 // of the request that it was drawn of.
 func resolved(t *testing.T, got request.Params, of request.Request) request.Params {
 	t.Helper()
-	r := got.Request
-	r.Image, r.Mask = of.Image, of.Mask
+	r := withPictures(got.Request, of)
 	q, err := r.Resolve(defaults)
 	require.NoError(t, err)
 	p := q.Params(got.Model, got.Seed)
@@ -52,8 +62,7 @@ func resolved(t *testing.T, got request.Params, of request.Request) request.Para
 
 // again reports how what was read differs from what was written.
 func again(got request.Params, of request.Request, want request.Params) error {
-	r := got.Request
-	r.Image, r.Mask = of.Image, of.Mask
+	r := withPictures(got.Request, of)
 	q, err := r.Resolve(defaults)
 	if err != nil {
 		return err
@@ -76,7 +85,7 @@ func TestJSONRoundTrips(t *testing.T) {
 		again, err := Encode(got)
 		require.NoError(t, err)
 		require.Equal(t, string(data), string(again))
-		r.Image, r.Mask = nil, nil
+		r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls))})
 		require.NoError(t, differ(got, r), "%s", data)
 
 		// What a picture says goes on as JSON, too.
@@ -103,7 +112,7 @@ func TestFlagsRoundTrip(t *testing.T) {
 	passes := 0
 	for range requests / 5 {
 		r := d.request()
-		if r.Image, r.Mask = nil, nil; !sayable(r.Hires) {
+		if r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls))}); !sayable(r.Hires) {
 			r.Hires = nil
 		}
 		passes += len(r.Hires)

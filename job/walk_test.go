@@ -15,7 +15,7 @@ import (
 
 // exceptions are fields that are no data: what is done meanwhile, and pictures, which
 // stand in files that other fields name.
-var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true}
+var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true, "Controls.Image": true}
 
 // paths are the fields of a struct, and of structs in it, as the table names them.
 func paths(t reflect.Type, prefix string) (all []string) {
@@ -140,6 +140,10 @@ func valueOf(f Field) string {
 		return "cfg_rescale:phi=0.5"
 	case f.Path == "Adapters.Name":
 		return "style:0.5:0.25"
+	case f.Path == "Controls.Mode":
+		return "prompt"
+	case f.Kind == KindText && strings.HasPrefix(f.Path, "Controls.") && f.of.bounds != "":
+		return "0.5"
 	case f.Path == "SamplerOptions.order":
 		return "2"
 	case strings.HasSuffix(f.Path, "Seed"):
@@ -163,11 +167,15 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		if f.List && f.instead == "" {
 			r.Hires = make([]request.HiresPass, 2)
 		}
+		if ofControl := strings.HasPrefix(f.Path, "Controls.") && f.Path != "Controls.Name"; ofControl {
+			r.Controls = make([]request.Control, 2)
+		}
 		require.NoError(t, Set(&r, f.Flag, valueOf(f)), f.Flag)
 		seen := map[string]bool{}
 		note(seen, reflect.ValueOf(r), "")
 		delete(seen, "Hires")
 		delete(seen, "Adapters")
+		delete(seen, "Controls")
 		delete(seen, "Interpolate")
 		for _, m := range []string{"SamplerOptions", "GuiderOptions"} {
 			delete(seen, m)
@@ -182,7 +190,10 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		for i := range r.Hires {
 			require.Zero(t, r.Hires[i], f.Path)
 		}
-		r.Hires = nil
+		for i := range r.Controls {
+			require.Zero(t, r.Controls[i], f.Path)
+		}
+		r.Hires, r.Controls = nil, nil
 		require.NoError(t, differ(r, request.Request{}), f.Path)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/picture"
@@ -87,10 +88,17 @@ func (m *Model) Check(r Request) error {
 
 // resolve reads the pictures that a request names, and checks it.
 func (m *Model) resolve(r Request, others pipeline.Attached) (pipeline.Drawing, error) {
-	for _, p := range []struct {
+	type named struct {
 		img         *image.Image
 		field, file string
-	}{{&r.Image, "ImageFile", r.ImageFile}, {&r.Mask, "MaskFile", r.MaskFile}} {
+	}
+	all := []named{{&r.Image, "ImageFile", r.ImageFile}, {&r.Mask, "MaskFile", r.MaskFile}}
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls[:min(len(r.Controls), MaxControls)] {
+		c := &r.Controls[i]
+		all = append(all, named{&c.Image, fmt.Sprintf("Controls[%d].ImageFile", i), c.ImageFile})
+	}
+	for _, p := range all {
 		if *p.img != nil || p.file == "" {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
@@ -204,6 +205,49 @@ func AdapterNames(text string) []string { return pipeline.AdapterNames(text) }
 // header is read; "" if there is none.
 func AdapterAlias(path string) string { return convert.AdapterAlias(path) }
 
+// Control is an open network that makes a model follow a picture: a *[ControlNet], a
+// *[T2IAdapter] or an *[IPAdapter].
+type Control = control.Network
+
+// ControlNet is an open ControlNet (Zhang et al. 2023).
+type ControlNet = control.ControlNet
+
+// T2IAdapter is an open T2I-Adapter (Mou et al. 2023).
+type T2IAdapter = control.T2IAdapter
+
+// IPAdapter is an open IP-Adapter (Ye et al. 2023), with the image encoder by which it sees
+// pictures.
+type IPAdapter = control.IPAdapter
+
+// OpenControl opens a ControlNet, a T2I-Adapter or an IP-Adapter, whichever a file is. An
+// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision].
+func OpenControl(path string, o Options) (Control, error) {
+	vision := o.CLIPVision
+	o.CLIPVision = ""
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.Open(path, vision, o.engine())
+}
+
+// OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original
+// layout or the diffusers library's, or that of a checkpoint which brings one along.
+func OpenControlNet(path string, o Options) (*ControlNet, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.OpenControlNet(path, o.engine())
+}
+
+// OpenT2IAdapter opens a T2I-Adapter for Stable Diffusion 1.x, 2.x or XL, full or light, in
+// its authors' layout or the diffusers library's.
+func OpenT2IAdapter(path string, o Options) (*T2IAdapter, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return control.OpenT2IAdapter(path, o.engine())
+}
+
 // Embedding is a textual inversion: a word for prompts with vectors of its own.
 type Embedding = adapter.Embedding
 
@@ -213,7 +257,7 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
-// *Adapter in [Request.Adapters] or the prompt, by their Name. An *Embedding is a word of
+// *Adapter in [Request.Adapters] or the prompt, a *ControlNet or *T2IAdapter in [Request.Controls], by their Name. An *Embedding is a word of
 // all prompts. They must
 // stay open as long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
@@ -241,10 +285,12 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
 		case *Adapter:
 			a.Adapters, err = with(a.Adapters, o.Name(), o)
+		case Control:
+			a.Controls, err = with(a.Controls, o.Name(), o)
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter or *Embedding, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter or *IPAdapter, got %T", o)
 		}
 		if err != nil {
 			return err

@@ -37,6 +37,10 @@ type Options struct {
 	// SDXL's second and its refiner's only one. [Open] alone takes them.
 	VAE, CLIPL, CLIPG string
 
+	// CLIPVision is the file of the image encoder of CLIP by which an IP-Adapter sees
+	// pictures. [OpenControl] alone takes it.
+	CLIPVision string
+
 	// Prediction is what the UNet predicts, "epsilon", "v" or "sample". Empty takes what
 	// the file says; where it says nothing, as SD 2.x files do, a trial run of
 	// the UNet tells.
@@ -111,6 +115,9 @@ func (o Options) check() error {
 	}
 	if o.MaxWaiting < 0 || o.MaxWaiting > MaxQueue {
 		return fmt.Errorf("waiting requests must be 1 to %d, or 0 for 256, got %d", MaxQueue, o.MaxWaiting)
+	}
+	if o.CLIPVision != "" {
+		return errors.New("CLIPVision is what OpenControl takes for an IP-Adapter")
 	}
 	switch o.Prediction {
 	case "", "epsilon", "v", "sample":

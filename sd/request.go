@@ -14,6 +14,8 @@ type (
 	RNG            = request.RNG
 	MaskFill       = request.MaskFill
 	RequestAdapter = request.Adapter
+	RequestControl = request.Control
+	ControlMode    = request.ControlMode
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -41,6 +43,14 @@ const (
 	MaskNothing  = request.MaskNothing
 )
 
+// Control modes, [RequestControl.Mode].
+const (
+	ControlBalanced = request.ControlBalanced
+	ControlPrompt   = request.ControlPrompt
+	ControlNetwork  = request.ControlNetwork
+	ControlGuess    = request.ControlGuess
+)
+
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.
 const RandomSeed = request.RandomSeed
 
@@ -53,6 +63,9 @@ const (
 
 	MaxAdapters        = request.MaxAdapters
 	MaxAdapterStrength = request.MaxAdapterStrength
+
+	MaxControls      = request.MaxControls
+	MaxControlWeight = request.MaxControlWeight
 )
 
 // The stages of an [Event], in their order.

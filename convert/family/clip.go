@@ -63,6 +63,9 @@ var clipVision = &Family{
 		{"a CLIP image encoder", []string{"*vision_model.encoder.layers.0.self_attn.q_proj.weight", "*vision_model.embeddings.class_embedding"}},
 		{"a CLIP image encoder in OpenCLIP's layout", []string{"*visual.transformer.resblocks.0.attn.in_proj_weight", "*visual.class_embedding"}},
 	},
+	Runs:     true,
+	Read:     func(r *Reader) any { return readCLIPVision(r) },
+	Complete: nameCLIPVision,
 	Properties: func(d *Describer) {
 		width := max(d.Dim("vision_model.embeddings.class_embedding", 0), d.Dim("visual.class_embedding", 0))
 		d.Property("width", width)

@@ -18,6 +18,7 @@ var networkConfigs = map[string]struct {
 }{
 	"UNet2DConditionModel": {inUNet, (*config).unet},
 	"AutoencoderKL":        {inVAE, (*config).vae},
+	"ControlNetModel":      {inControl, readControlConfig},
 }
 
 // readConfig reads one configuration file into metadata. warnings are about fields
@@ -37,6 +38,10 @@ func readConfig(in place, fields Object, said map[string]string) (warnings []str
 	case inVAE:
 		warnings = c.check("AutoencoderKL", "AutoencoderKL")
 		c.vae()
+	case inControl:
+		c.marks = controlMarks()
+		warnings = c.check("ControlNetModel", "ControlNetModel")
+		readControlConfig(c)
 	}
 	return warnings, c.err
 }

@@ -32,6 +32,9 @@ var controlNet = &Family{
 			"conv_in.", "down_blocks.", "mid_block.", "time_embedding.", "add_embedding.", "class_embedding.",
 			"task_embedding", "transformer_layes.", "spatial_ch_projs.", "control_add_embedding.") // of ControlNet++
 	},
+	Runs:       true,
+	Read:       func(r *Reader) any { return readControlNet(r) },
+	Complete:   nameControlNet,
 	Properties: unetProperties,
 }
 

@@ -228,11 +228,13 @@ func read(f *Family, m *model.Model) (any, error) {
 	return config, nil
 }
 
-// running describes the families that can be run.
+// running describes the families that can be run, whole models first.
 func running() (all []string) {
-	for _, f := range table {
-		if f.Runs && !f.Alone {
-			all = append(all, f.Looks[0].Description)
+	for _, strict := range []bool{true, false} {
+		for _, f := range table {
+			if f.Runs && !f.Alone && f.Strict == strict {
+				all = append(all, f.Looks[0].Description)
+			}
 		}
 	}
 	return all

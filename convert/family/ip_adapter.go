@@ -12,6 +12,8 @@ var ipAdapter = &Family{
 		{"an IP-Adapter", []string{"image_proj.*", "ip_adapter.*.to_k_ip.weight"}},
 	},
 	Owns: func(name string) bool { return beginsWith(name, "image_proj.", "ip_adapter.") },
+	Runs: true,
+	Read: func(r *Reader) any { return readIPAdapter(r) },
 	Properties: func(d *Describer) {
 		context := 0
 		for _, t := range d.Model.Tensors {

@@ -28,6 +28,7 @@ const (
 	keyEmptyText      = "sdgo.text.empty" // "encoded", not zeros
 	keyTextFinal      = "sdgo.text.final_layer"
 	keyUNetHeads      = "sdgo.unet.heads"
+	keyGlobalPool     = "sdgo.controlnet.global_pool"
 	keyUNetHeadDim    = "sdgo.unet.head_dim"
 	keyUNetHeadList   = "sdgo.unet.heads_by_level"
 	keyUNetGroups     = "sdgo.unet.norm_groups"

@@ -15,6 +15,7 @@ const (
 	inMetadata  place = "metadata"
 	inUNet      place = "unet/config.json"
 	inVAE       place = "vae/config.json"
+	inControl   place = "controlnet/config.json"
 	inScheduler place = "scheduler/scheduler_config.json"
 	inPipeline  place = "model_index.json"
 )

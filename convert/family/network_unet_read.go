@@ -16,16 +16,34 @@ const maxLevels = 8
 // which no shape tells.
 func (r *Reader) UNet() (c UNetConfig) {
 	p := model.UNetPrefix
-	if r.Has(p + "label_emb.0.0.weight") {
-		c.ADMChannels = r.Shape(p+"label_emb.0.0.weight", 2)[1]
-	}
 	if r.Has(p + "label_emb.weight") {
 		c.Classes = r.Shape(p+"label_emb.weight", 2)[0]
 	}
+	unetInput(r, &c)
+	c.OutChannels = r.Shape(p+"out.2.weight", 4)[0]
+	r.unetDown(&c)
+	r.unetMiddle(&c)
+	r.unetOutput(&c)
+	c.uniform()
+	if r.Has(p + condProj) {
+		c.GuidanceDim = r.Shape(p+condProj, 2)[1]
+	}
+	return c
+}
+
+// unetInput reads what the UNet takes.
+func unetInput(r *Reader, c *UNetConfig) {
+	p := model.UNetPrefix
+	if r.Has(p + "label_emb.0.0.weight") {
+		c.ADMChannels = r.Shape(p+"label_emb.0.0.weight", 2)[1]
+	}
 	in := r.Shape(p+"input_blocks.0.0.weight", 4)
 	c.ModelChannels, c.InChannels = in[0], in[1]
-	c.OutChannels = r.Shape(p+"out.2.weight", 4)[0]
+}
 
+// unetDown reads the way down.
+func (r *Reader) unetDown(c *UNetConfig) {
+	p := model.UNetPrefix
 	blocks := 0
 	for n := 1; r.err == nil; n++ {
 		name := fmt.Sprintf("%sinput_blocks.%d.", p, n)
@@ -34,27 +52,20 @@ func (r *Reader) UNet() (c UNetConfig) {
 			break
 		}
 		if res {
-			r.unetBlock(&c, name, blocks)
+			r.unetBlock(c, name, blocks)
 			blocks++
 			continue
 		}
-		r.endLevel(&c, blocks)
+		r.endLevel(c, blocks)
 		blocks = 0
 	}
-	r.endLevel(&c, blocks)
+	r.endLevel(c, blocks)
 	if len(c.ChannelMult) > maxLevels {
 		r.Fail("a UNet must have at most %d levels, got %d", maxLevels, len(c.ChannelMult))
 	}
 	if c.CrossOnly != nil {
 		c.CrossOnly = append(c.CrossOnly, make([]bool, len(c.ChannelMult)-len(c.CrossOnly))...)
 	}
-	r.unetMiddle(&c)
-	r.unetOutput(&c)
-	c.uniform()
-	if r.Has(p + condProj) {
-		c.GuidanceDim = r.Shape(p+condProj, 2)[1]
-	}
-	return c
 }
 
 // condProj is the weight that LCM's UNets have for the guidance scale.

@@ -3,7 +3,7 @@ package family
 // table has all families in the order in which they are tried: what is more
 // special comes first. The first of a family's Looks that fits decides.
 var table = []*Family{
-	ipAdapter, lora, embedding, controlNet,
+	ipAdapter, lora, embedding, controlNet, t2iAdapter,
 	flux, sd3, zImage, sdxl, sdxlRefiner, sd2, sd1, dit,
 	t5, qwen, unet, pixelUNet, sigLIP, clip, clipVision,
 	esrgan, taesd, vae,

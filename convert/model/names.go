@@ -3,9 +3,10 @@ package model
 // Prefixes of the networks' canonical names, which are those of the original
 // checkpoints.
 const (
-	TextPrefix = "cond_stage_model.transformer." // text encoder of SD 1.x and 2.x
-	UNetPrefix = "model.diffusion_model."        // UNet, or a transformer in its place
-	VAEPrefix  = "first_stage_model."            // both halves of the autoencoder
+	TextPrefix    = "cond_stage_model.transformer." // text encoder of SD 1.x and 2.x
+	UNetPrefix    = "model.diffusion_model."        // UNet, or a transformer in its place
+	ControlPrefix = "control_model."                // ControlNet
+	VAEPrefix     = "first_stage_model."            // both halves of the autoencoder
 
 	Text1Prefix = "conditioner.embedders.0.transformer." // first text encoder of SDXL, the only one of its refiner
 	Text2Prefix = "conditioner.embedders.1.transformer." // second text encoder of SDXL

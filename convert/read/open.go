@@ -27,6 +27,28 @@ func Open(path string) (_ *model.Model, err error) {
 	return prepared(m, 0, err)
 }
 
+// OpenControlNet is Open for a ControlNet, which may be in the file of a whole model.
+func OpenControlNet(path string) (_ *model.Model, err error) {
+	defer model.Recovered(path, &err)
+	if info, e := os.Stat(path); e != nil || info.IsDir() {
+		m, err := Open(path)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, err := networkConfig(path); err != nil { // which is only a warning to those who look
+			m.Close()
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return m, nil
+	}
+	m, all, err := Stored(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err = opened(m, addFile(m, family.OfControlNet(all)))
+	return prepared(m, 0, err)
+}
+
 // OpenBytes is Open for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.
 func OpenBytes(name string, data []byte) (_ *model.Model, err error) {

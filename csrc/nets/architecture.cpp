@@ -26,6 +26,10 @@ constexpr Entry kArchitectures[] = {
     {"zimage", zimage},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
+    {"controlnet", controlnet},
+    {"t2i_adapter", t2i_adapter},
+    {"ip_adapter", ip_adapter},
+    {"clip_vision", clip_vision},
     {"edm2", edm2},
     {"srvgg", srvgg},
 };
@@ -44,7 +48,9 @@ std::string list(const InputNames &names) {
     }
     for (const InputGroup &g : names.groups) {
         add(g.prefix + ".0 to " + g.prefix + "." + std::to_string(g.count - 1));
-        add(g.prefix + "." + g.last);
+        if (!g.last.empty()) {
+            add(g.prefix + "." + g.last);
+        }
     }
     return text.empty() ? required : required + ", and optionally " + text;
 }
@@ -74,7 +80,9 @@ void expect_inputs(const char *net, const Shapes &shapes, const InputNames &name
         for (int i = 0; i < g.count; i++) {
             known.insert(g.prefix + "." + std::to_string(i));
         }
-        known.insert(g.prefix + "." + g.last);
+        if (!g.last.empty()) {
+            known.insert(g.prefix + "." + g.last);
+        }
     }
     for (const auto &s : shapes) {
         if (!known.count(s.first)) {

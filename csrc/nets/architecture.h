@@ -64,13 +64,17 @@ std::unique_ptr<Architecture> zimage(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> edm2(const Params &p);
 std::unique_ptr<Architecture> class_unet(const Params &p);
+std::unique_ptr<Architecture> controlnet(const Params &p);
+std::unique_ptr<Architecture> t2i_adapter(const Params &p);
+std::unique_ptr<Architecture> ip_adapter(const Params &p);
+std::unique_ptr<Architecture> clip_vision(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.
 std::unique_ptr<Architecture> architecture(const std::string &name, const Params &p);
 
 // Optional inputs that belong together: PREFIX.0 to PREFIX.(count - 1), and
-// PREFIX.last.
+// PREFIX.last, if last is not empty.
 struct InputGroup {
     std::string prefix;
     int count;

@@ -27,6 +27,16 @@
 // skip; control.middle, of the last one's shape, to what the middle block returns.
 // The diffusers library calls them down_block_additional_residuals and
 // mid_block_additional_residual. With deep there is control.0 alone.
+//
+// The inputs feature.0 … feature.(levels - 1) and feature.middle, each of them optional, are
+// what a T2I-Adapter (Mou et al. 2023, arXiv:2302.08453) returns: feature.k is added to the
+// last image of level k before it becomes a skip (see UNetBlocks::down), feature.middle to what the
+// middle block returns. The diffusers library calls them down_intrablock_additional_residuals.
+//
+// The inputs picture_key.k and picture_value.k, [N, T, C] for the k-th layer that attends to the text
+// (way down, way up, middle), are keys and values of a picture, which the layer attends to as
+// well: what an IP-Adapter returns (ip_adapter.cpp). With deep there are those of the last output block
+// alone.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -38,8 +48,8 @@ namespace {
 class UNet : public Architecture {
   public:
     explicit UNet(const Params &p)
-        : blocks_(p, "unet"), in_(p.integer("in_channels", 1, 256)), out_(p.integer("out_channels", 1, 256)) {
-    }
+        : blocks_(p, "unet"), in_(p.integer("in_channels", 1, 256)), out_(p.integer("out_channels", 1, 256)),
+          attending_(blocks_.attending()) {}
 
     Shapes nominal_inputs() const override {
         const int64_t side = int64_t(1) << blocks_.levels();
@@ -58,7 +68,12 @@ class UNet : public Architecture {
     std::vector<std::string> nominal_outputs() const override { return {"out"}; }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        InputNames names{{"x", "t", "context"}, {"deep"}, {{"control", skips(), "middle"}}};
+        InputNames names{{"x", "t", "context"},
+                         {"deep"},
+                         {{"control", skips(), "middle"},
+                          {"feature", blocks_.levels(), "middle"},
+                          {"picture_key", int(attending_.size()), ""},
+                          {"picture_value", int(attending_.size()), ""}}};
         if (blocks_.adm_channels() > 0) {
             names.required.push_back("y");
         }
@@ -86,6 +101,8 @@ class UNet : public Architecture {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
         }
         check_controls(inputs);
+        check_features(inputs);
+        check_pictures(inputs);
         for (const std::string &name : outputs) {
             const bool inner = name == "deep" || name == "perturbed"; // of blocks that deep stands for
             if (name != "out" && !(inner && !inputs.count("deep"))) {
@@ -113,18 +130,28 @@ class UNet : public Architecture {
         const Tensor row = blocks_.classes() > 0 ? inputs.at("class") : nullptr;
         UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, row, guidance),
                            inputs.at("context")};
+        for (size_t k = 0; k < attending_.size(); k++) {
+            const auto key = inputs.find("picture_key." + std::to_string(k));
+            if (key != inputs.end()) {
+                p.of_picture[attending_[k].name] = {key->second,
+                                                    inputs.at("picture_value." + std::to_string(k))};
+            }
+        }
         const Tensor first = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.width()});
         const Tensor skip = controlled(ops, first, inputs, control(0));
         if (inputs.count("deep")) {
             return {{"out", last_block(p, ops.image_in(inputs.at("deep")), skip)}};
         }
-        std::vector<Tensor> skips = blocks_.down(p, first);
+        std::vector<Tensor> skips = blocks_.down(p, first, [&](int level, Tensor h) {
+            return controlled(ops, h, inputs, "feature." + std::to_string(level));
+        });
         const Tensor middle = blocks_.middle_begin(p, skips.back());
         for (size_t k = 1; k < skips.size(); k++) {
             skips[k] = controlled(ops, skips[k], inputs, control(int(k)));
         }
         const auto inner_blocks = [&](bool perturbed) {
-            const Tensor h = blocks_.middle_end(p, middle, perturbed);
+            const Tensor h =
+                controlled(ops, blocks_.middle_end(p, middle, perturbed), inputs, "feature.middle");
             return output_blocks(p, controlled(ops, h, inputs, "control.middle"), skips);
         };
         Tensors all;
@@ -161,6 +188,43 @@ class UNet : public Architecture {
             }
             const Shape &s = shapes[size_t(k)];
             expect_shape("unet", name, inputs.at(name), {s[0], s[1], s[2], s[3]});
+        }
+    }
+
+    void check_features(const Shapes &inputs) const {
+        const Shape &x = inputs.at("x");
+        const std::vector<Shape> shapes = blocks_.level_shapes(x[0], x[2], x[3]);
+        for (int k = 0; k <= blocks_.levels(); k++) {
+            const std::string name = k < blocks_.levels() ? "feature." + std::to_string(k) : "feature.middle";
+            if (!inputs.count(name)) {
+                continue;
+            }
+            if (inputs.count("deep")) {
+                invalid("unet: with deep there is no input %s: the block that takes it is not computed",
+                        name.c_str());
+            }
+            const Shape &s = shapes[size_t(k)];
+            expect_shape("unet", name, inputs.at(name), {s[0], s[1], s[2], s[3]});
+        }
+    }
+
+    void check_pictures(const Shapes &inputs) const {
+        for (size_t k = 0; k < attending_.size(); k++) {
+            const std::string key = "picture_key." + std::to_string(k);
+            const std::string value = "picture_value." + std::to_string(k);
+            if (inputs.count(key) != inputs.count(value)) {
+                invalid("unet: %s and %s go together", key.c_str(), value.c_str());
+            }
+            if (!inputs.count(key)) {
+                continue;
+            }
+            if (inputs.count("deep") && !attending_[k].last) {
+                invalid("unet: with deep there is no input %s: the layer that takes it is not computed",
+                        key.c_str());
+            }
+            const Shape &shape = inputs.at(key);
+            expect_shape("unet", key, shape, {inputs.at("x")[0], "T", attending_[k].channels});
+            expect_shape("unet", value, inputs.at(value), {shape[0], shape[1], shape[2]});
         }
     }
 
@@ -209,6 +273,7 @@ class UNet : public Architecture {
 
     UNetBlocks blocks_;
     int in_, out_;
+    std::vector<UNetBlocks::Attending> attending_;
 };
 
 } // namespace

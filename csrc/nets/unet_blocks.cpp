@@ -125,23 +125,72 @@ Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tens
     return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
 }
 
-std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first) const {
+std::vector<Tensor> UNetBlocks::down(Pass &p, Tensor first, const Change &change) const {
     std::vector<Tensor> skips = {first};
     Tensor h = first;
     int n = 1; // input_blocks.n
     for (int level = 0; level < levels(); level++) {
+        const bool halves = level + 1 < levels(), early = attends(level) || !halves;
         for (int block = 0; block < blocks_; block++, n++) {
             h = stage(p, h, "input_blocks." + std::to_string(n), level, input_depth(level * blocks_ + block));
+            h = change && early && block + 1 == blocks_ ? change(level, h) : h;
             skips.push_back(h);
         }
-        if (level + 1 < levels()) {
+        if (halves) {
             Conv down{p.ops.channels(h)};
             down.stride = 2;
             h = p.ops.conv2d(h, "input_blocks." + std::to_string(n++) + ".0.op", down);
+            h = change && !early ? change(level, h) : h;
             skips.push_back(h);
         }
     }
     return skips;
+}
+
+std::vector<UNetBlocks::Attending> UNetBlocks::attending() const {
+    std::vector<Attending> all;
+    const auto add = [&](const std::string &block, int level, int depth, bool last) {
+        for (int i = 0; i < depth; i++) {
+            all.push_back(
+                {block + ".transformer_blocks." + std::to_string(i) + ".attn2", channels(level), last});
+        }
+    };
+    for (int level = 0; level < levels(); level++) {
+        for (int block = 0; block < blocks_; block++) {
+            const int n = 1 + level * (blocks_ + 1) + block; // input_blocks.n
+            add("input_blocks." + std::to_string(n) + ".1", level, input_depth(level * blocks_ + block),
+                false);
+        }
+    }
+    const int count = levels() * (blocks_ + 1);
+    for (int n = 0; n < count; n++) {
+        add("output_blocks." + std::to_string(n) + ".1", levels() - 1 - n / (blocks_ + 1), output_depth(n),
+            n + 1 == count);
+    }
+    add("middle_block.1", levels() - 1, middle_depth(), false);
+    return all;
+}
+
+bool UNetBlocks::attends(int level) const {
+    for (int block = 0; block < blocks_; block++) {
+        if (input_depth(level * blocks_ + block) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::vector<Shape> UNetBlocks::level_shapes(int64_t n, int64_t h, int64_t w) const {
+    std::vector<Shape> all;
+    for (int level = 0; level < levels(); level++) {
+        const bool halves = level + 1 < levels();
+        const int64_t h2 = halves ? (h + 1) / 2 : h, w2 = halves ? (w + 1) / 2 : w;
+        const bool early = attends(level) || !halves;
+        all.push_back({n, channels(level), early ? h : h2, early ? w : w2});
+        h = h2, w = w2;
+    }
+    all.push_back({n, channels(levels() - 1), h, w});
+    return all;
 }
 
 Tensor UNetBlocks::middle_begin(Pass &p, Tensor h) const {
@@ -235,6 +284,10 @@ Tensor UNetBlocks::cross_attention(Pass &p, Tensor x, Tensor residual, const std
         found = p.of_context.emplace(name, std::make_pair(k, v)).first;
     }
     Tensor h = ops.attention(q, found->second.first, found->second.second, heads, false);
+    const auto picture = p.of_picture.find(name);
+    if (picture != p.of_picture.end()) { // Ye et al. 2023, arXiv:2308.06721, decoupled cross-attention
+        h = ops.add(h, ops.attention(q, picture->second.first, picture->second.second, heads, false));
+    }
     return ops.linear(h, name + ".to_out.0", {c, true, Act::none, residual});
 }
 

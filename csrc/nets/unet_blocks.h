@@ -5,6 +5,7 @@
 
 #include "nets/architecture.h"
 
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -48,15 +49,30 @@ class UNetBlocks {
         // Keys and values of the context by layer: one pass may compute a layer
         // twice, and caches these.
         std::map<std::string, std::pair<Tensor, Tensor>> of_context{};
+
+        // Keys and values of a picture by layer, to which it attends beside the text.
+        std::map<std::string, std::pair<Tensor, Tensor>> of_picture{};
     };
+
+    // The layers that attend to the text, in the diffusers library's order: way down, way up,
+    // middle.
+    struct Attending {
+        std::string name;
+        int64_t channels;
+        bool last; // of the last output block
+    };
+    std::vector<Attending> attending() const;
 
     // Every residual block begins with the SiLU of the embedding, which this is.
     // y, the row's number and guidance are null where there are none.
     Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance) const;
 
     // What all input blocks return, of which the first has returned `first`: what
-    // the output blocks get as skips. The last is what the middle begins with.
-    std::vector<Tensor> down(Pass &p, Tensor first) const;
+    // the output blocks get as skips. The last is what the middle begins with. `change`, if
+    // there is one, gets each level's last image: that of its last residual block where
+    // the level has attention or is the last, elsewhere that which was halved.
+    using Change = std::function<Tensor(int level, Tensor h)>;
+    std::vector<Tensor> down(Pass &p, Tensor first, const Change &change = nullptr) const;
 
     // The middle block, in two parts: with `perturbed` its transformer's tokens
     // attend to themselves alone (see unet.cpp).
@@ -82,6 +98,13 @@ class UNetBlocks {
     int classes() const { return classes_; }
     int64_t width() const { return width_; }
     int64_t channels(int level) const { return width_ * mult_[size_t(level)]; }
+
+    // Whether any residual block of a level on the way down has a transformer.
+    bool attends(int level) const;
+
+    // The shapes [N, C, H, W] of the images that `change` of `down` gets for N images of H by
+    // W, then the middle's.
+    std::vector<Shape> level_shapes(int64_t n, int64_t h, int64_t w) const;
 
     // The shapes [N, C, H, W] of what `down` returns for N images of H by W, then the
     // middle's.

@@ -354,6 +354,10 @@ Tensor Ops::scale_tokens(Tensor x, Tensor factors) {
     return ggml_mul(ctx_, x, ggml_reshape_3d(ctx_, factors, 1, x->ne[1], x->ne[2]));
 }
 
+Tensor Ops::scale_images(Tensor x, Tensor factors) {
+    return ggml_mul(ctx_, x, ggml_reshape_4d(ctx_, factors, 1, 1, 1, x->ne[3]));
+}
+
 Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t width) {
     const int64_t length = ids->ne[0], batch = ids->ne[1];
     Tensor table = weight(name, {rows, width});
@@ -363,6 +367,10 @@ Tensor Ops::embedding(Tensor ids, const std::string &name, int64_t rows, int64_t
 
 Tensor Ops::vectors(Tensor tokens) {
     return ggml_reshape_2d(ctx_, tokens, tokens->ne[0], ggml_nelements(tokens) / tokens->ne[0]);
+}
+
+Tensor Ops::split_tokens(Tensor x, int64_t n) {
+    return ggml_reshape_3d(ctx_, x, x->ne[0] / n, n, ggml_nelements(x) / x->ne[0]);
 }
 
 Tensor Ops::positions(Tensor x, const std::string &name, int64_t length) {

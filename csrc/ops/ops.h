@@ -163,7 +163,8 @@ class Ops {
     Tensor add(Tensor a, Tensor b);
     Tensor scale(Tensor x, float factor);
     Tensor leaky_relu(Tensor x, float slope);
-    Tensor scale_tokens(Tensor x, Tensor factors); // [C, L, N], a factor for each token: [L, N]
+    Tensor scale_tokens(Tensor x, Tensor factors);     // [C, L, N], a factor for each token: [L, N]
+    Tensor scale_images(Tensor image, Tensor factors); // a factor for each image of a batch: [N]
     Tensor embedding(Tensor ids, const std::string &name, int64_t rows,
                      int64_t width); // ids [L, N] → [width, L, N]
     Tensor vectors(Tensor tokens);   // [C, 1, N] or [C, N, 1] → [C, N]
@@ -193,6 +194,7 @@ class Ops {
     // sin and cos of 2π·t·w, whose w is the weight `name`: [N] → [2·count, N].
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
+    Tensor split_tokens(Tensor vectors, int64_t n);              // [C·n, N] → [C, n, N]
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
     Tensor table_rows(Tensor table, int64_t rows);               // the first ones: [C, L] → [C, rows]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels

@@ -56,7 +56,7 @@ func (p *Pipeline) Benchmark(ctx context.Context, d Drawing) ([]StageTiming, err
 			}
 			c := answer{condition: condition(&c, s, true), output: "out"}
 			out := [][]float32{make([]float32, len(latent.Data)), make([]float32, len(latent.Data))}
-			return p.model(alone, latent.Shape, nil, nil, d.denoiserOf(p), c, c)(ctx, out, latent.Data, 500)
+			return p.model(alone, latent.Shape, nil, nil, beside{adapt: d.denoiserOf(p)}, c, c)(ctx, out, latent.Data, 500)
 		}},
 		{"decode", engine.RoleVAE, func() error {
 			_, err := p.Autoencoder.Decode(ctx, latent, tensor.NoProgress)

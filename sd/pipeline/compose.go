@@ -109,10 +109,10 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 }
 
 // answersOf are what guidance sees of a pipeline's network in one phase.
-func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, adapt *engine.Adaptation, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
+func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, with beside, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
 	if len(c.And) == 0 {
-		return p.model(run, shape, cache, variance, adapt, all...)
+		return p.model(run, shape, cache, variance, with, all...)
 	}
 	m := &composed{first: make([]int, len(all)), sums: make([]bool, len(all)), shares: []float64{1}, without: -1}
 	for i, a := range g.Guider.Answers {
@@ -120,7 +120,7 @@ func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, varian
 		switch m.sums[i] = a == sampler.AnswerCond || a == sampler.AnswerPerturbed; {
 		case m.sums[i]:
 			for _, w := range c.And {
-				m.asked = append(m.asked, answer{condition(w.Condition, s, true), all[i].output, all[i].guides})
+				m.asked = append(m.asked, answer{condition: condition(w.Condition, s, true), output: all[i].output, guides: all[i].guides})
 			}
 			continue
 		case a == sampler.AnswerUncond:
@@ -134,10 +134,10 @@ func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, varian
 	m.shares[0] = withoutCondition(m.shares[1:])
 	if m.without < 0 {
 		m.without = len(m.asked)
-		m.asked = append(m.asked, answer{condition: condition(c.Uncond, s, true), output: "out"})
+		m.asked = append(m.asked, answer{condition: condition(c.Uncond, s, true), output: "out", uncond: true})
 	}
 	m.memory = make([][]float32, len(m.asked))
-	m.model = p.model(run, shape, cache, variance, adapt, m.asked...)
+	m.model = p.model(run, shape, cache, variance, with, m.asked...)
 	return m.answer
 }
 

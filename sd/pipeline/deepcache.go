@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 )
 
@@ -13,7 +14,10 @@ import (
 // arXiv:2312.00858).
 type innerBlocks struct {
 	conditions []Condition // of the batch
-	left       int         // passes until the next one in full
+	controls   []*control.ControlNet
+	adapters   int
+	tokens     int
+	left       int // passes until the next one in full
 	deep       *cgo.Value
 }
 
@@ -27,10 +31,20 @@ type deepCache struct {
 const maxInnerBlocks = 3
 
 // run runs the network in full, or with what is kept of an earlier pass.
-func (c *deepCache) run(ctx context.Context, net *engine.Network, in evaluation, inputs []cgo.Input, dst []float32) error {
-	out := cgo.Output{Name: "out", Data: dst}
-	i := slices.IndexFunc(c.kept, func(b *innerBlocks) bool { return slices.EqualFunc(b.conditions, in.c, equal) })
-	if i >= 0 && c.kept[i].left > 0 {
+// What ControlNets add to the inner blocks is part of what is kept.
+func (c *deepCache) run(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.Input, dst []float32) error {
+	net, out := p.Denoiser.Network(), cgo.Output{Name: "out", Data: dst}
+	i := slices.IndexFunc(c.kept, func(b *innerBlocks) bool {
+		return slices.EqualFunc(b.conditions, in.c, equal) && slices.Equal(b.controls, in.controls) && b.adapters == in.adapters && b.tokens == in.tokens
+	})
+	shallow := i >= 0 && c.kept[i].left > 0
+	added, release, err := runControls(ctx, p, in, inputs, shallow)
+	if err != nil {
+		return err
+	}
+	defer release()
+	inputs = append(inputs, added...)
+	if shallow {
 		b := c.kept[i]
 		b.left--
 		inputs = append(inputs, cgo.Input{Name: "deep", Shape: b.deep.Shape(), Value: b.deep})
@@ -47,7 +61,7 @@ func (c *deepCache) run(ctx context.Context, net *engine.Network, in evaluation,
 		c.kept[i].deep.Close()
 		c.kept = slices.Delete(c.kept, i, i+1)
 	}
-	c.kept = append(c.kept, &innerBlocks{slices.Clone(in.c), c.every - 1, outputs[1].Value})
+	c.kept = append(c.kept, &innerBlocks{slices.Clone(in.c), in.controls, in.adapters, in.tokens, c.every - 1, outputs[1].Value})
 	return nil
 }
 

@@ -69,6 +69,11 @@ func drawLow(low Draw, noise sampler.Noise, first bool, latent func()) (out tens
 
 // condition makes the conditions of a drawing, without its hires passes.
 func (p *Pipeline) condition(ctx context.Context, d Drawing, result *request.Result, c *guided) (err error) {
+	start := time.Now()
+	c.steers, err = steersOf(ctx, p, d)
+	if result.Encode += time.Since(start); err != nil {
+		return err
+	}
 	own := Steps{0, math.MaxInt}
 	if d.refiner != nil {
 		own.Until = d.RefinerStep()
@@ -101,6 +106,11 @@ func (p *Pipeline) upload(ctx context.Context, d Drawing) error {
 	for _, n := range p.Host.Networks() {
 		if !n.IsLazy() || d.Image != nil { // else it may never be needed
 			networks = append(networks, n)
+		}
+	}
+	if p == d.model {
+		for _, c := range d.controls {
+			networks = append(networks, c.Network())
 		}
 	}
 	start := time.Now()

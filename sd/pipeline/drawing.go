@@ -14,6 +14,7 @@ import (
 	"github.com/sdgo/sdgo/internal/guard"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -35,14 +36,15 @@ type Enlarger interface {
 // names.
 type Drawing struct {
 	request.Resolved
-	model   *Pipeline
-	refiner *Pipeline          // nil without one
-	taesd   *autoencoder.TAESD // nil without one
-	extras  Extras
-	passes  []hiresPass
-	stages  []Drawing // what the picture becomes afterwards, one after the other
-	run     evaluator // of the denoiser; nil is alone
-	memo    Memo      // what its texts have become so far
+	model    *Pipeline
+	refiner  *Pipeline          // nil without one
+	taesd    *autoencoder.TAESD // nil without one
+	extras   Extras
+	controls []control.Network // one for each of the request's Controls
+	passes   []hiresPass
+	stages   []Drawing // what the picture becomes afterwards, one after the other
+	run      evaluator // of the denoiser; nil is alone
+	memo     Memo      // what its texts have become so far
 }
 
 // hiresPass is one of the request's Hires.
@@ -63,6 +65,11 @@ func (a Attached) Hosts(r request.Request) (all []*engine.Host) {
 	}
 	if t := a.TAESDs[r.TAESD]; t != nil {
 		all = append(all, t.Host())
+	}
+	for _, c := range r.Controls {
+		if n := a.Controls[c.Name]; n != nil {
+			all = append(all, n.Host())
+		}
 	}
 	for _, h := range r.Hires {
 		if u := a.ESRGANs[h.Upscaler]; u != nil {
@@ -89,6 +96,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	p.attach(&d, with, &all)
 	d.addStages(r, with, &all)
 	attachExtras(&d, with, &all)
+	attachControls(&d, with, &all)
 	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -21,6 +22,13 @@ type evaluation struct {
 	c     []Condition
 	cache *deepCache
 	adapt *engine.Adaptation // of the network; nil for none
+
+	controls []*control.ControlNet // that take part
+	items    [][]control.Item      // for each latent what each of them needs
+	features control.Features      // what T2I-Adapters add, for each latent; nil where none takes part
+	adapters int                   // how many of these do
+	pictures []control.Picture     // what an IP-Adapter gives, for each latent
+	tokens   int                   // of each of them; 0 without one
 
 	output string // of the network
 }
@@ -40,8 +48,14 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	net := p.Denoiser.Network()
 	inputs := p.Denoiser.Inputs(in.shape, in.x, in.t, in.c)
 	if in.cache != nil {
-		return in.cache.run(ctx, net, in, inputs, dst)
+		return in.cache.run(ctx, p, in, inputs, dst)
 	}
+	added, release, err := runControls(ctx, p, in, inputs, false)
+	if err != nil {
+		return err
+	}
+	defer release()
+	inputs = append(inputs, added...)
 	out := []cgo.Output{{Name: outputName(p, in.output), Data: dst}}
 	if net.Device().Kind != cgo.CPU {
 		return net.RunFinite(ctx, inputs, out, in.adapt)
@@ -73,11 +87,19 @@ func sameShapes(a, b Condition) bool {
 }
 
 // answer is one answer of the network: to a condition, from one of its outputs.
-// guides says that its variance is that of the guided prediction.
+// guides says that its variance is that of the guided prediction, uncond that it is not
+// to the prompt.
 type answer struct {
 	condition Condition
 	output    string
 	guides    bool
+	uncond    bool
+}
+
+// beside is what a run has beside the denoiser's own weights.
+type beside struct {
+	adapt    *engine.Adaptation // nil for none
+	controls *steering          // nil for none
 }
 
 // model returns the denoiser as samplers see it, for latents of one shape and a
@@ -87,29 +109,36 @@ type answer struct {
 //
 // variance, where it is not nil, receives what the network says of it for the condition
 // that is drawn, or for the only one that is asked for.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, adapt *engine.Adaptation, answers ...answer) sampler.BatchModel {
+func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, with beside, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
 	each := outputSize(p, n)
 	var x, ts, out []float32
 	var batch []Condition
 	return func(ctx context.Context, dst [][]float32, latent []float32, t float64) error {
 		done := make([]bool, len(answers))
+		active := with.controls.active()
 		for first, a := range answers {
 			if done[first] || dst[first] == nil {
 				continue
 			}
 			var members []int
+			var steered [][]control.Item
+			var added control.Features
+			var pictures []control.Picture
 			x, ts, batch = x[:0], ts[:0], batch[:0]
 			for i := first; i < len(answers); i++ {
 				if b := answers[i]; dst[i] != nil && !done[i] && b.output == a.output && sameShapes(b.condition, a.condition) {
 					x, ts = append(x, latent...), append(ts, float32(t))
 					batch, members, done[i] = append(batch, b.condition), append(members, i), true
+					steered, added = append(steered, items(active, b.uncond)), append(added, features(active, b.uncond))
+					pictures = append(pictures, pictureOf(active, b.uncond))
 				}
 			}
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: adapt}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered}
+			in.join(active, added, pictures)
 			if a.output == "out" {
 				in.cache = cache
 			}
@@ -125,6 +154,26 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 		}
 		return nil
 	}
+}
+
+// join adds what T2I-Adapters and an IP-Adapter give, where some take part.
+func (in *evaluation) join(active []steer, added control.Features, pictures []control.Picture) {
+	if in.adapters = countAdapters(active); in.adapters > 0 {
+		in.features = added
+	}
+	if len(pictures) > 0 && pictures[0] != nil {
+		in.pictures, in.tokens = pictures, pictures[0][0].Shape[0]
+	}
+}
+
+// countAdapters is the number of T2I-Adapters.
+func countAdapters(all []steer) (n int) {
+	for _, s := range all {
+		if s.features != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // isDrawn reports whether the condition that is drawn is among the answers that are asked
@@ -145,6 +194,7 @@ type run struct {
 	uncond []float32 // the sampler's option
 	spread []float32 // the sampler's option Variance, of the model that has made the noise
 	made   *int      // the number of steps that are done
+	steer  *steering
 }
 
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
@@ -166,6 +216,10 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	if evaluator == nil {
 		evaluator = alone
 	}
+	with := beside{adapt: d.denoiserOf(p)}
+	if p == d.model {
+		with.controls = r.steer
+	}
 	current, answers := -1, sampler.BatchModel(nil)
 	phased := func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
 		next := max(current, 0)
@@ -181,7 +235,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if !p.LearnsVariance {
 				spread = nil
 			}
-			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, d.denoiserOf(p), guidance, phases[next].Conditions(), s)
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, with, guidance, phases[next].Conditions(), s)
 		}
 		return answers(ctx, dst, x, t)
 	}
@@ -201,13 +255,13 @@ func ask(g sampler.Guidance, c Conditions, s start) []answer {
 	for i, a := range g.Guider.Answers {
 		switch a {
 		case sampler.AnswerCond:
-			all[i] = answer{condition(c.Cond, s, true), "out", true}
+			all[i] = answer{condition: condition(c.Cond, s, true), output: "out", guides: true}
 		case sampler.AnswerPerturbed:
 			all[i] = answer{condition: condition(c.Cond, s, true), output: "perturbed"}
 		case sampler.AnswerImage:
-			all[i] = answer{condition: condition(c.Uncond, s, true), output: "out"}
+			all[i] = answer{condition: condition(c.Uncond, s, true), output: "out", uncond: true}
 		case sampler.AnswerUncond: // without the picture, where that has a guidance of its own
-			all[i] = answer{condition: condition(c.Uncond, s, !slices.Contains(g.Guider.Answers, sampler.AnswerImage)), output: "out"}
+			all[i] = answer{condition: condition(c.Uncond, s, !slices.Contains(g.Guider.Answers, sampler.AnswerImage)), output: "out", uncond: true}
 		}
 	}
 	return all
@@ -293,7 +347,12 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 	}
 	c := slices.Repeat([]Condition{condition(&largest, begin, true)}, n*answers)
 	shape := p.Denoiser.Latent(d.Width, d.Height)
-	return p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}}, d.denoiserOf(p))
+	controls, err := controlMemory(ctx, p, d, n*answers, largest)
+	if err != nil {
+		return 0, err
+	}
+	own, err := p.Denoiser.Network().Estimate(ctx, p.Denoiser.Inputs(shape, nil, make([]float32, n*answers), c), []cgo.Output{{Name: outputName(p, "out")}}, d.denoiserOf(p))
+	return own + controls, err
 }
 
 func elements(c Condition) (n int) {

@@ -109,7 +109,7 @@ func (w *work) draw(ctx context.Context) {
 
 // like reports whether two requests' pictures can be drawn at once.
 func (d Drawing) like(o Drawing) bool {
-	return d.Width == o.Width && d.Height == o.Height && d.extras.Adapters == o.extras.Adapters
+	return d.Width == o.Width && d.Height == o.Height && d.extras.Adapters == o.extras.Adapters && slices.Equal(d.controls, o.controls)
 }
 
 // begin makes the next job's pictures wait, with all that they have in common.

@@ -16,6 +16,7 @@ type guided struct {
 	refined []Phase  // the refiner's; nil without one
 	source  *Source  // nil without a picture to begin with
 	low     Draw     // of a picture to enlarge; nil with most models
+	steers  []steer  // ControlNets
 	passes  []guided // for each of the request's hires passes
 }
 
@@ -51,7 +52,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if p.LearnsVariance {
 		options.Variance = make([]float32, len(x.Data))
 	}
-	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made}
+	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made, steer: &steering{c.steers, &made, len(sigmas) - 1}}
 	denoise, err := p.guide(d, begin, prediction, c.phases, run)
 	if err == nil && d.refiner != nil {
 		denoise, err = p.handOver(ctx, d, denoise, c, run)

@@ -64,6 +64,15 @@ func (q Resolved) Params(model string, seed int64) Params {
 		}
 		r.Adapters = append(r.Adapters, a)
 	}
+	r.Controls = nil
+	for _, c := range q.Controls {
+		weight, start, end := c.Numbers()
+		c.Weight, c.Start, c.End = &weight, &start, &end
+		if c.Mode == "" {
+			c.Mode = ControlBalanced
+		}
+		r.Controls = append(r.Controls, c)
+	}
 	r.Hires = nil
 	for _, p := range q.Hires {
 		h := p.HiresPass

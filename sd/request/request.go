@@ -210,6 +210,10 @@ type Request struct {
 	// encoders and one for the denoiser. A refiner gets none.
 	Adapters []Adapter
 
+	// Controls are attached ControlNets with the pictures that the request follows: at most
+	// MaxControls. What several add is summed. A refiner gets none.
+	Controls []Control
+
 	// Refiner names an attached model of SDXL's family that makes the last steps:
 	// those after the fraction RefinerAt, 0 to 1, of Steps (nil means 0.8). Empty is
 	// none.

@@ -71,6 +71,7 @@ type Resolved struct {
 	MaskRegion                                        image.Rectangle
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
+	ControlPictures                                   []*image.NRGBA   // one for each of Controls
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	defaultSchedule, defaultGuider                    string
 	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
@@ -117,6 +118,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkGuidance(&e)
 	q.checkInterpolation(&e)
 	q.checkAdapters(&e)
+	q.resolveControls(&e)
 	q.resolveHires(&e)
 	return q, e.Err()
 }

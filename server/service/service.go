@@ -364,6 +364,9 @@ func (s *Service) attach(r *request.Request) (all []wire.Model, err error) {
 	if len(r.Adapters) > 0 {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Adapters", Message: "the server has no adapters (LoRA) yet: leave them out"}
 	}
+	if len(r.Controls) > 0 {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Controls", Message: "the server has no ControlNets yet: leave them out"}
+	}
 	r.Hires = slices.Clone(r.Hires)
 	for i := range r.Hires {
 		name := r.Hires[i].Upscaler

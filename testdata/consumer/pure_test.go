@@ -67,6 +67,7 @@ var packages = []struct {
 	{"sd/autoencoder", false},
 	{"sd/classes", true},
 	{"sd/clip", false},
+	{"sd/control", false},
 	{"sd/engine", false},
 	{"sd/family/ldm", false},
 	{"sd/family/pixel", false},

@@ -9,6 +9,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -39,6 +40,16 @@ func (u *unet) Perturbs() bool            { return u.config.MiddleDepth > 0 }
 func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
 }
+
+// CheckControl says why a network can't steer the UNet; "" if it can.
+func (u *unet) CheckControl(c control.Network) string { return c.Misfit(u.config) }
+
+// Levels is the number of the UNet's resolutions.
+func (u *unet) Levels() int { return len(u.config.ChannelMult) }
+
+// AttendsInLastBlock reports whether the k-th of the layers that attend to the text is in
+// the last block of the way up.
+func (u *unet) AttendsInLastBlock(k int) bool { return u.config.AttendsInLastBlock(k) }
 
 // beside is the number of channels that are concatenated with the latent.
 func (u *unet) beside() int { return u.config.InChannels - u.config.OutChannels }

@@ -1,0 +1,349 @@
+package job
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sdgo/sdgo/sd/request"
+)
+
+// A request's ControlNets are written as lists with commas: their files, their pictures,
+// their weights and so on, one for each. A comma in a name has a backslash before it. An
+// empty place is the default; the last value holds for the networks after it, too.
+
+// controlsKey is the field of ControlNets in JSON, which may be a list of objects, too.
+const controlsKey = "control"
+
+// controlSetting is what AUTOMATIC1111's parameters call the first ControlNet.
+const controlSetting = "ControlNet 0"
+
+// controlFlags are the fields of ControlNets.
+func controlFlags() []Field {
+	return []Field{
+		{
+			Path: "Controls.Name", Flag: "control", A1111: controlSetting, Arg: "FILE[,FILE…]", For: Texts,
+			Help: "ControlNets, T2I-Adapters or an IP-Adapter, which make the picture follow another one",
+			of:   controlNames(),
+			text: controlsText, read: readControls,
+		},
+		{
+			Path: "Controls.ImageFile", Flag: "control-image", Arg: "FILE[,FILE…]", For: Texts,
+			Help: "the picture for each: edges, a depth map, a pose, whatever the network was made for", Default: "the picture to begin with",
+			of:   eachControl(controlImage()),
+			text: noSetting, read: nothing,
+		},
+		{
+			Path: "Controls.Weight", Flag: "control-weight", Arg: "X[,X…]", For: Texts,
+			Help: "how much each has to say", Default: "1",
+			of:   eachControl(controlWeight()),
+			text: noSetting, read: nothing,
+		},
+		{
+			Path: "Controls.Start", Flag: "control-start", Arg: "X[,X…]", For: Texts,
+			Help: "the fraction of the steps after which each begins", Default: "0",
+			of:   eachControl(controlStart()),
+			text: noSetting, read: nothing,
+		},
+		{
+			Path: "Controls.End", Flag: "control-end", Arg: "X[,X…]", For: Texts,
+			Help: "the fraction of the steps after which each ends", Default: "1",
+			of:   eachControl(controlEnd()),
+			text: noSetting, read: nothing,
+		},
+		{
+			Path: "Controls.Mode", Flag: "control-mode", Arg: "NAME[,NAME…]", For: Texts,
+			Help: "what is more important, prompt or control; guess is the diffusers library's guess mode", Default: "balanced",
+			of:   eachControl(controlMode()),
+			text: noSetting, read: nothing,
+		},
+	}
+}
+
+// controlNames are the networks themselves.
+func controlNames() access[request.Request] {
+	one := name[string](KindFile, "a ControlNet", nil)
+	return access[request.Request]{KindText, "",
+		func(r *request.Request) (string, bool) {
+			return joinList(r.Controls, func(c *request.Control) string { return c.Name }), len(r.Controls) > 0
+		},
+		func(r *request.Request, text string) error {
+			list := splitList(text)
+			if len(list) > request.MaxControls {
+				return fmt.Errorf("must be at most %d ControlNets, got %d", request.MaxControls, len(list))
+			}
+			all := make([]request.Control, len(list))
+			copy(all, r.Controls)
+			for i, text := range list {
+				v, err := one.parse(text)
+				if err != nil {
+					return err
+				}
+				all[i].Name = v
+			}
+			r.Controls = all
+			return nil
+		},
+		func(r *request.Request) { r.Controls = nil },
+	}
+}
+
+// eachControl is a value of every ControlNet.
+func eachControl(of access[request.Control]) access[request.Request] {
+	value := func(c *request.Control) string {
+		if text, ok := of.get(c); ok {
+			return text
+		}
+		return ""
+	}
+	return access[request.Request]{KindText, of.bounds,
+		func(r *request.Request) (string, bool) {
+			for i := range r.Controls {
+				if value(&r.Controls[i]) != "" {
+					return joinList(r.Controls, value), true
+				}
+			}
+			return "", false
+		},
+		func(r *request.Request, text string) error {
+			list, n := splitList(text), len(r.Controls)
+			switch {
+			case n == 0:
+				return errors.New("there is no ControlNet that it could be for; control FILE names one")
+			case len(list) > n:
+				return fmt.Errorf("must be at most one value a ControlNet, got %d values for %d", len(list), n)
+			}
+			all := append([]request.Control(nil), r.Controls...)
+			for i := range all {
+				text := list[min(i, len(list)-1)]
+				if text == "" {
+					of.clear(&all[i])
+				} else if err := of.set(&all[i], text); err != nil {
+					return err
+				}
+			}
+			r.Controls = all
+			return nil
+		},
+		func(r *request.Request) {
+			r.Controls = append([]request.Control(nil), r.Controls...)
+			for i := range r.Controls {
+				of.clear(&r.Controls[i])
+			}
+		},
+	}
+}
+
+// The values of one ControlNet.
+func controlImage() access[request.Control] {
+	return plain(fileName(), func(c *request.Control) *string { return &c.ImageFile })
+}
+
+func controlWeight() access[request.Control] {
+	return optional(decimal(0, request.MaxControlWeight), func(c *request.Control) **float64 { return &c.Weight })
+}
+
+func controlStart() access[request.Control] {
+	return optional(decimal(0, 1), func(c *request.Control) **float64 { return &c.Start })
+}
+
+func controlEnd() access[request.Control] {
+	return optional(decimal(0, 1), func(c *request.Control) **float64 { return &c.End })
+}
+
+func controlMode() access[request.Control] {
+	return plain(oneOf(request.ControlBalanced, request.ControlPrompt, request.ControlNetwork, request.ControlGuess),
+		func(c *request.Control) *request.ControlMode { return &c.Mode })
+}
+
+// joinList writes a list with commas.
+func joinList(all []request.Control, of func(*request.Control) string) string {
+	parts := make([]string, len(all))
+	for i := range all {
+		parts[i] = strings.ReplaceAll(of(&all[i]), ",", `\,`)
+	}
+	return strings.Join(parts, ",")
+}
+
+// splitList reads one.
+func splitList(text string) (parts []string) {
+	const comma = "\x00" // which no value has
+	if strings.Contains(text, comma) {
+		return []string{text}
+	}
+	for _, part := range strings.Split(strings.ReplaceAll(text, `\,`, comma), ",") {
+		parts = append(parts, strings.TrimSpace(strings.ReplaceAll(part, comma, ",")))
+	}
+	return parts
+}
+
+// controlFields are the values of a ControlNet by their names in JSON's objects and in
+// AUTOMATIC1111's layout.
+func controlFields() []struct {
+	key, a1111 string
+	of         access[request.Control]
+} {
+	return []struct {
+		key, a1111 string
+		of         access[request.Control]
+	}{
+		{"name", "Model", plain(name[string](KindFile, "a ControlNet", nil), func(c *request.Control) *string { return &c.Name })},
+		{"image", "Image", controlImage()},
+		{"weight", "Weight", controlWeight()},
+		{"start", "Guidance Start", controlStart()},
+		{"end", "Guidance End", controlEnd()},
+		{"mode", "Control Mode", controlMode()},
+	}
+}
+
+// applyControls sets the ControlNets to a JSON list of objects.
+func applyControls(r *request.Request, raw json.RawMessage) error {
+	var objects []json.RawMessage
+	if err := json.Unmarshal(raw, &objects); err != nil {
+		return jsonError(err)
+	}
+	if len(objects) > request.MaxControls {
+		return fmt.Errorf("must be at most %d ControlNets, got %d", request.MaxControls, len(objects))
+	}
+	var all []request.Control
+	for i, o := range objects {
+		c, err := decodeControl(o)
+		if err != nil {
+			return fmt.Errorf("ControlNet %d: %w", i+1, err)
+		}
+		all = append(all, c)
+	}
+	r.Controls = all
+	return nil
+}
+
+// decodeControl reads an object of the list.
+func decodeControl(raw json.RawMessage) (c request.Control, err error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		return c, fmt.Errorf(`must be an object, such as {"name": "canny", "image": "edges.png"}, got %.40s`, raw)
+	}
+	members, err := Members(raw)
+	if err != nil {
+		return c, err
+	}
+	for _, m := range members {
+		known := false
+		for _, f := range controlFields() {
+			if f.key != m.Key {
+				continue
+			}
+			if known = true; isNull(m.Value) {
+				continue
+			}
+			text, err := textOf(f.of.kind, m.Value)
+			if err == nil {
+				err = f.of.set(&c, text)
+			}
+			if err != nil {
+				return c, fmt.Errorf("%s: %w", m.Key, err)
+			}
+		}
+		if !known {
+			return c, fmt.Errorf("%.80s: unknown field; there are name, image, weight, start, end and mode", m.Key)
+		}
+	}
+	if c.Name == "" {
+		return c, errors.New("must have a name")
+	}
+	return c, nil
+}
+
+// controlModes are AUTOMATIC1111's words for the modes; guess is none of its.
+var controlModes = map[request.ControlMode]string{
+	request.ControlBalanced: "Balanced", request.ControlPrompt: "My prompt is more important", request.ControlNetwork: "ControlNet is more important",
+	request.ControlGuess: "Guess",
+}
+
+// controlsText are the ControlNets as AUTOMATIC1111's extension writes them: a setting for
+// each, with settings of its own.
+func controlsText(_ Field, r *request.Request) (all []kv) {
+	for i := range r.Controls {
+		c := r.Controls[i]
+		c.Name, c.ImageFile = lastPart(c.Name), lastPart(c.ImageFile)
+		var line settingsLine
+		line.add("Module", "none")
+		for _, f := range controlFields() {
+			value, ok := f.of.get(&c)
+			if f.key == "mode" && ok {
+				value = controlModes[c.Mode]
+			}
+			if ok {
+				line.add(f.a1111, value)
+			}
+		}
+		all = append(all, kv{fmt.Sprintf("ControlNet %d", i), line.String()})
+	}
+	return all
+}
+
+// lastPart is a file's name without its folders.
+func lastPart(path string) string {
+	path = strings.TrimRight(path, `/\`)
+	return path[strings.LastIndexAny(path, `/\`)+1:]
+}
+
+// readControls reads them.
+func readControls(_ Field, d *reading) {
+	for i := range request.MaxControls {
+		key := fmt.Sprintf("ControlNet %d", i)
+		value, ok := d.take(key)
+		if !ok {
+			if i == 0 { // the extension's units may begin with any
+				continue
+			}
+			return
+		}
+		c, err := readControl(value)
+		if err != nil {
+			d.refuse(key, err)
+			continue
+		}
+		d.params.Controls = append(d.params.Controls, c)
+	}
+}
+
+// readControl reads the settings of one.
+func readControl(text string) (c request.Control, err error) {
+	fields := controlFields()
+	for _, s := range split(text, false) {
+		for _, f := range fields {
+			if s.key != f.a1111 {
+				continue
+			}
+			value := s.value
+			switch f.key {
+			case "mode":
+				for mode, word := range controlModes {
+					if value == word {
+						value = string(mode)
+					}
+				}
+			case "name": // a part of the hash follows
+				if at := strings.LastIndex(value, " ["); at > 0 && strings.HasSuffix(value, "]") {
+					value = value[:at]
+				}
+			case "image":
+				if strings.ContainsAny(value, `/\`) {
+					return c, errors.New("must name a picture without folders")
+				}
+			}
+			if err := f.of.set(&c, value); err != nil {
+				return c, fmt.Errorf("%s %w", s.key, err)
+			}
+		}
+		if s.key == "Module" && s.value != "none" && s.value != "None" && s.value != "" {
+			return c, fmt.Errorf("the preprocessor %.40s is not known: the picture must be prepared", s.value)
+		}
+	}
+	if c.Name == "" {
+		return c, errors.New("must name a model")
+	}
+	return c, nil
+}

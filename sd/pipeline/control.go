@@ -1,0 +1,353 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/sd/control"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
+	"github.com/sdgo/sdgo/sd/upscale"
+)
+
+// Steered is a denoiser that ControlNets and T2I-Adapters can steer: its network has their
+// outputs as inputs.
+type Steered interface {
+	// CheckControl says why a network can't steer the denoiser; "" if it can.
+	CheckControl(c control.Network) string
+
+	// Levels is the number of resolutions of the denoiser's network.
+	Levels() int
+
+	// AttendsInLastBlock reports whether the k-th of the layers that attend to the text is in
+	// the last block, which is computed beside what is kept of inner blocks.
+	AttendsInLastBlock(k int) bool
+}
+
+// attachControls finds the ControlNets and T2I-Adapters that a request names.
+func attachControls(d *Drawing, with Attached, e *request.Error) {
+	d.controls = nil
+	pictures := 0
+	for i, c := range d.Controls {
+		field := fmt.Sprintf("Controls[%d].Name", i)
+		found := with.Controls[c.Name]
+		steered, ok := d.model.Denoiser.(Steered)
+		switch {
+		case !ok:
+			e.Add(field, "the model can't be steered by ControlNets")
+		case c.Name == "": // which is reported
+		case found == nil && len(with.Controls) == 0:
+			e.Add(field, "%.80q: no ControlNet is attached", c.Name)
+		case found == nil:
+			all := slices.Sorted(maps.Keys(with.Controls))
+			e.Add(field, "no ControlNet %.80q is attached; there are %.200q", c.Name, all[:min(len(all), 5)])
+		default:
+			if why := steered.CheckControl(found); why != "" {
+				e.Add(field, "%.80s does not go with the model: %s", c.Name, why)
+			}
+			if _, ok := found.(*control.IPAdapter); ok {
+				if pictures++; pictures > 1 {
+					e.Add(field, "at most one IP-Adapter is possible")
+				}
+				if c.Mode != "" && c.Mode != request.ControlBalanced {
+					e.Add(fmt.Sprintf("Controls[%d].Mode", i), "must be balanced with an IP-Adapter, got %s", c.Mode)
+				}
+			}
+			if _, ok := found.(*control.T2IAdapter); ok && c.Mode == request.ControlGuess {
+				e.Add(fmt.Sprintf("Controls[%d].Mode", i), "guess is for ControlNets, and %.80s is a T2I-Adapter", c.Name)
+			}
+		}
+		d.controls = append(d.controls, found)
+	}
+	for i := range d.passes {
+		d.passes[i].drawing.controls = d.controls
+	}
+}
+
+// steer is a ControlNet or a T2I-Adapter of a drawing, with the picture that it sees,
+// encoded.
+type steer struct {
+	start, end float64
+
+	// net is the ControlNet; nil of a T2I-Adapter. cond and uncond are factors of its
+	// outputs, for predictions with the prompt and without; nil are all 1.
+	net          *control.ControlNet
+	hint         tensor.Tensor
+	cond, uncond []float32
+
+	// features are a T2I-Adapter's, without features of predictions without the prompt; nil of
+	// a ControlNet, or where there are none.
+	features, without []tensor.Tensor
+
+	// picture and blank are an IP-Adapter's, with the prompt and without; nil of others.
+	picture, blank control.Picture
+}
+
+// steersOf encodes the pictures of a drawing's ControlNets. Those that have nothing to say
+// are left out.
+func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err error) {
+	for i, c := range d.Controls {
+		weight, start, end := c.Numbers()
+		if weight == 0 {
+			continue
+		}
+		s := steer{start: start, end: end}
+		if net, ok := d.controls[i].(*control.IPAdapter); ok {
+			if s.picture, s.blank, err = net.Encode(ctx, opaque(imaging.Clone(d.ControlPictures[i])), weight); err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+			continue
+		}
+		picture, release, err := controlPicture(p, d, i)
+		if err != nil {
+			return nil, err
+		}
+		switch net := d.controls[i].(type) {
+		case *control.ControlNet:
+			s.net = net
+			mode := c.Mode
+			if net.Pools() && mode == request.ControlGuess { // as in the diffusers library
+				mode = request.ControlBalanced
+			}
+			if s.cond, s.uncond = factors(mode, weight, net.Outputs()); net.Pools() {
+				s.uncond = make([]float32, net.Outputs())
+			}
+			s.hint, err = net.Hint(ctx, picture)
+		case *control.T2IAdapter:
+			if s.features, err = net.Encode(ctx, picture); err == nil {
+				s.features, s.without = softened(c.Mode, weight, s.features)
+			}
+		}
+		release()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// controlPicture is the picture of the i-th of a drawing's networks, [3, H, W] in [0, 1].
+func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, release func(), err error) {
+	shape := p.Denoiser.Latent(d.Width, d.Height)
+	width, height := shape[2]*control.Factor, shape[1]*control.Factor
+	if release, err = p.Host.TakePixels(width, height, engine.TensorPixel+3*engine.PicturePixel); err != nil {
+		return picture, nil, err
+	}
+	img := d.ControlPictures[i]
+	if d.OnlyMasked { // it shows the same as the picture to begin with
+		whole := fit(img, d.Image.Rect.Dx(), d.Image.Rect.Dy())
+		img = imaging.Crop(whole, d.MaskRegion)
+		if img.Rect.Size() != image.Pt(width, height) {
+			img = upscale.Resize(img, width, height, imaging.Lanczos)
+		}
+	} else {
+		img = fit(img, width, height)
+	}
+	img = opaque(img)
+	picture = tensor.New(3, height, width)
+	n := width * height
+	for k := range n {
+		for channel := range 3 {
+			picture.Data[channel*n+k] = float32(img.Pix[4*k+channel]) / 255
+		}
+	}
+	return picture, release, nil
+}
+
+// softFeatures are AUTOMATIC1111's soft weights of a T2I-Adapter's features, the finest
+// first.
+var softFeatures = []float64{0.25, 0.62, 0.825, 1}
+
+// softened are a T2I-Adapter's features as a mode weighs them, and those for predictions
+// without the prompt.
+func softened(mode request.ControlMode, weight float64, features []tensor.Tensor) (cond, uncond []tensor.Tensor) {
+	for i, f := range features {
+		factor := weight
+		if mode == request.ControlPrompt || mode == request.ControlNetwork {
+			factor *= softFeatures[min(i, len(softFeatures)-1)]
+		}
+		scaled := f.Like()
+		for k, v := range f.Data {
+			scaled.Data[k] = float32(factor) * v
+		}
+		cond = append(cond, scaled)
+	}
+	if mode == request.ControlNetwork {
+		return cond, nil
+	}
+	return cond, cond
+}
+
+// softest is the factor by which AUTOMATIC1111's soft weights fall from output to output,
+// and softOutputs the number of outputs that they are made for.
+const (
+	softest     = 0.825
+	softOutputs = 13
+)
+
+// factors are those of a mode for n outputs, the finest first.
+func factors(mode request.ControlMode, weight float64, n int) (cond, uncond []float32) {
+	cond = make([]float32, n)
+	for i := range cond {
+		scale := 1.0
+		switch mode {
+		case request.ControlPrompt, request.ControlNetwork:
+			scale = math.Pow(softest, float64(max(softOutputs-1-i, 0)))
+		case request.ControlGuess:
+			scale = math.Pow(10, float64(i)/float64(n-1)-1)
+		}
+		cond[i] = float32(weight * scale)
+	}
+	switch mode {
+	case request.ControlNetwork, request.ControlGuess:
+		return cond, make([]float32, n)
+	}
+	if !slices.ContainsFunc(cond, func(v float32) bool { return v != 1 }) {
+		cond = nil
+	}
+	return cond, cond
+}
+
+// steering are the ControlNets of a run.
+type steering struct {
+	all  []steer
+	made *int // steps
+	of   int
+}
+
+// active are those that have something to say in the current step: what the diffusers
+// library's pipelines call controlnet_keep.
+func (s *steering) active() (all []steer) {
+	if s == nil {
+		return nil
+	}
+	i, n := float64(*s.made), float64(s.of)
+	for _, one := range s.all {
+		if i/n >= one.start && (i+1)/n <= one.end {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// controlNets are the ControlNets among what is active.
+func controlNets(all []steer) (nets []*control.ControlNet) {
+	for _, s := range all {
+		if s.net != nil {
+			nets = append(nets, s.net)
+		}
+	}
+	return nets
+}
+
+// items are what the ControlNets need for one prediction.
+func items(all []steer, uncond bool) (each []control.Item) {
+	for _, s := range all {
+		if s.net == nil {
+			continue
+		}
+		item := control.Item{Hint: s.hint, Scale: s.cond}
+		if uncond {
+			item.Scale = s.uncond
+		}
+		each = append(each, item)
+	}
+	return each
+}
+
+// features are the sum of what the T2I-Adapters add to one prediction.
+func features(all []steer, uncond bool) (sum []tensor.Tensor) {
+	for _, s := range all {
+		own := s.features
+		if uncond {
+			own = s.without
+		}
+		switch {
+		case sum == nil:
+			sum = own
+		case own != nil:
+			sum = control.Sum(sum, own)
+		}
+	}
+	return sum
+}
+
+// pictureOf is what the IP-Adapter gives one prediction; nil where none takes part.
+func pictureOf(all []steer, uncond bool) control.Picture {
+	for _, s := range all {
+		if s.picture != nil && uncond {
+			return s.blank
+		} else if s.picture != nil {
+			return s.picture
+		}
+	}
+	return nil
+}
+
+// runControls runs the ControlNets of an evaluation and returns what they add, as further inputs
+// of the denoiser. With shallow it is what the first skip gets alone. release frees it.
+func runControls(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.Input, shallow bool) (more []cgo.Input, release func(), err error) {
+	var sum control.Residuals
+	x := cgo.Input{Name: "x", Shape: tensor.Batch(len(in.t), in.shape), F32: in.x}
+	for i, net := range in.controls {
+		column := make([]control.Item, len(in.items))
+		for k := range in.items {
+			column[k] = in.items[k][i]
+		}
+		if !slices.ContainsFunc(column, control.Item.Counts) {
+			continue
+		}
+		next, err := net.Run(ctx, x, inputs, column, sum, shallow)
+		sum.Close()
+		if err != nil {
+			return nil, nil, err
+		}
+		sum = next
+	}
+	more, err = sum.On(p.Denoiser.Network().Device())
+	if err != nil {
+		sum.Close()
+		return nil, nil, err
+	}
+	if steered, ok := p.Denoiser.(Steered); ok {
+		if !shallow {
+			more = append(more, in.features.Inputs(steered.Levels())...)
+		}
+		if in.tokens > 0 {
+			more = append(more, control.PictureInputs(in.pictures, func(k int) bool { return !shallow || steered.AttendsInLastBlock(k) })...)
+		}
+	}
+	return more, sum.Close, nil
+}
+
+// controlMemory is what a step of n latents takes for a drawing's ControlNets, in bytes.
+func controlMemory(ctx context.Context, p *Pipeline, d Drawing, n int, c Condition) (sum uint64, err error) {
+	shape, tokens := p.Denoiser.Latent(d.Width, d.Height), 1
+	for _, in := range c.Inputs {
+		if in.Name == "context" {
+			tokens = in.Shape[0]
+		}
+	}
+	for _, one := range d.controls {
+		net, ok := one.(*control.ControlNet)
+		if !ok { // it runs once
+			continue
+		}
+		need, err := net.Estimate(ctx, n, shape[1], shape[2], tokens)
+		if err != nil {
+			return 0, err
+		}
+		sum += need
+	}
+	return sum, nil
+}

@@ -1,0 +1,110 @@
+package request
+
+import (
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/sdgo/sdgo/sd/picture"
+)
+
+// Control is an attached ControlNet, T2I-Adapter or IP-Adapter and the picture that it makes a request follow.
+type Control struct {
+	// Name is the network's: its file's, without folder and extension.
+	Name string
+
+	// Image is the picture, as the network was trained to see it: edges, a depth map, a
+	// pose. It is scaled to cover Width x Height and cropped around its middle;
+	// transparent pixels become white. nil is the request's own Image. ImageFile is the
+	// name of its file: it is read if Image is nil.
+	Image     image.Image
+	ImageFile string
+
+	// Weight is how much the network has to say, 0 to MaxControlWeight: 1 is as it was
+	// trained, 0 nothing. nil means 1.
+	Weight *float64
+
+	// Start and End are the part of the steps in which it has, 0 to 1: step i of n, from 0
+	// on, is in it if i/n is at least Start and (i+1)/n at most End, as in the diffusers
+	// library. nil means 0 and 1. Each hires pass counts its own steps.
+	Start, End *float64
+
+	// Mode says whether the text or the picture matters more; "" is ControlBalanced.
+	Mode ControlMode
+}
+
+// ControlMode is AUTOMATIC1111's control mode: how a ControlNet's outputs are weighted.
+type ControlMode string
+
+// The modes. The outputs for a UNet's outer blocks, of which the first is for the finest
+// details, weigh less than those for inner ones in all but the first mode.
+const (
+	ControlBalanced ControlMode = "balanced" // all the same
+	ControlPrompt   ControlMode = "prompt"   // the prompt is more important: 0.825 to the power of 12, 11 … 0
+	ControlNetwork  ControlMode = "control"  // the network is: the same, and only where there is a prompt
+	ControlGuess    ControlMode = "guess"    // the diffusers library's guess mode: 0.1 to 1, and only where there is a prompt
+)
+
+// Limits of a request's ControlNets.
+const (
+	MaxControls      = 16
+	MaxControlWeight = 10
+)
+
+// Numbers are the weight and the part of the steps, with defaults.
+func (c Control) Numbers() (weight, start, end float64) {
+	weight, end = 1, 1
+	for _, n := range []struct{ from, to *float64 }{{c.Weight, &weight}, {c.Start, &start}, {c.End, &end}} {
+		if n.from != nil {
+			*n.to = *n.from
+		}
+	}
+	return weight, start, end
+}
+
+// resolveControls checks the ControlNets, and converts their pictures.
+func (q *Resolved) resolveControls(e *Error) {
+	all := q.Request.Controls
+	q.ControlPictures, q.Request.Controls = nil, nil
+	if len(all) > MaxControls {
+		e.Add("Controls", "must be at most %d, got %d", MaxControls, len(all))
+		return
+	}
+	for i, c := range all {
+		field := func(name string) string { return fmt.Sprintf("Controls[%d].%s", i, name) }
+		if c.Name == "" {
+			e.Add(field("Name"), "must be that of an attached ControlNet")
+		}
+		weight, start, end := c.Numbers()
+		checkFloat(e, field("Weight"), weight, 0, MaxControlWeight)
+		checkFloat(e, field("Start"), start, 0, 1)
+		checkFloat(e, field("End"), end, 0, 1)
+		if start >= end && !math.IsNaN(start+end) {
+			e.Add(field("End"), "must be after Start, %g, got %g", start, end)
+		}
+		switch c.Mode {
+		case "", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess:
+		default:
+			e.Add(field("Mode"), "must be %s, %s, %s or %s, got %.40q", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess, c.Mode)
+		}
+		q.ControlPictures = append(q.ControlPictures, controlPicture(c, q.Image, field("Image"), e))
+		c.Image = nil
+		q.Request.Controls = append(q.Request.Controls, c)
+	}
+}
+
+// controlPicture is the picture of a ControlNet: its own, or the one to begin with. nil if
+// there is none.
+func controlPicture(c Control, begin *image.NRGBA, field string, e *Error) *image.NRGBA {
+	switch {
+	case c.Image != nil:
+		img, err := picture.NRGBA(c.Image)
+		if err != nil {
+			e.Add(field, "%v", err)
+		}
+		return img
+	case begin == nil:
+		e.Add(field, "needs a picture: there is neither one of its own nor one to begin with")
+	}
+	return begin
+}
