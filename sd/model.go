@@ -238,6 +238,8 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
 		case *Adapter:
 			a.Adapters, err = with(a.Adapters, o.Name(), o)
+		case namedAdapter:
+			a.Adapters, err = with(a.Adapters, o.name, o.Adapter)
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:
