@@ -23,6 +23,7 @@ import (
 
 	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/server/fake"
 )
 
 // served is a running server.
@@ -30,26 +31,8 @@ type served struct {
 	testing.TB
 	url     string
 	command *exec.Cmd
-	log     *logOf
+	log     *fake.Log
 	ended   chan error
-}
-
-// logOf is a log that may be read while it is written.
-type logOf struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (l *logOf) Write(b []byte) (int, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logOf) String() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.String()
 }
 
 var servingAt = regexp.MustCompile(`msg=serving address=(http://\S+)`)
@@ -59,7 +42,7 @@ func serve(t testing.TB, env []string, args ...string) *served {
 	t.Helper()
 	program, err := buildProgram()
 	require.NoError(t, err)
-	s := &served{TB: t, log: &logOf{}, ended: make(chan error, 1)}
+	s := &served{TB: t, log: &fake.Log{}, ended: make(chan error, 1)}
 	s.command = exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
 	s.command.Stderr, s.command.Env = s.log, append(os.Environ(), env...)
 	require.NoError(t, s.command.Start())
@@ -104,17 +87,8 @@ func (s *served) read(reply *http.Response, err error) (out map[string]any) {
 // pictureOfText decodes a picture in base64 with its parameters.
 func pictureOfText(t *testing.T, text any) (pix []uint8, parameters string) {
 	t.Helper()
-	data, err := base64.StdEncoding.DecodeString(text.(string))
+	img, parameters, err := fake.Decode(text.(string))
 	require.NoError(t, err)
-	img, err := picture.Read(bytes.NewReader(data))
-	require.NoError(t, err)
-	facts, err := picture.ReadFacts(bytes.NewReader(data))
-	require.NoError(t, err)
-	for _, one := range facts.Texts {
-		if one.Keyword == picture.Keyword {
-			parameters = one.Value
-		}
-	}
 	return img.Pix, parameters
 }
 

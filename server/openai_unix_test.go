@@ -107,7 +107,7 @@ func TestOpenAIErrors(t *testing.T) {
 		`{"prompt": "x", "sampler": "odd"}`:            {"sampler", "odd"},
 		`{"prompt": "x", "scheduler": "odd"}`:          {"scheduler", "odd"},
 		`{"prompt": "x", "cfg_scale": -1}`:             {"cfg_scale", "must be 0 to 1000"},
-		`{"prompt": "<lora:x:1>"}`:                     {"prompt", "not supported"},
+		`{"prompt": "<lora:x:1>"}`:                     {"prompt", "not found"},
 	} {
 		e := f.object(400, "POST", "/v1/images/generations", body)["error"].(object)
 		require.Equal(t, want[0], e["param"], body)

@@ -63,6 +63,7 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 	d.hires()
 	d.scripts()
 	d.switches()
+	d.textless()
 	if err := d.Err(); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,29 +21,17 @@ import (
 	"github.com/sdgo/sdgo/server/fake"
 	"github.com/sdgo/sdgo/server/queue"
 	"github.com/sdgo/sdgo/server/wire"
-	"github.com/sdgo/sdgo/server/worker"
 )
 
-// asWorker makes this test's program a worker.
-const asWorker = "SDGO_TEST_WORKER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
-		if err := worker.Run(context.Background(), os.Stdin, os.Stdout, fake.Backend()); err != nil {
-			os.Exit(3)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { fake.Main(m.Run) }
 
 // newPool makes a pool with fake models "a", "b", … of 1 GB each, "crash" and "broken".
 func newPool(t *testing.T, l queue.Limits, c Config) (*queue.Queue, *Pool) {
 	t.Helper()
-	exe, err := os.Executable()
+	environ, program, err := fake.Command()
 	require.NoError(t, err)
 	if c.Start == nil {
-		c.Start = Command(append(os.Environ(), asWorker+"=1"), exe)
+		c.Start = Command(environ, program)
 	}
 	c.Lookup = func(name string) (Model, bool) {
 		return Model{wire.Model{Role: wire.RoleModel, Name: name, Path: name}, name, 1 << 30}, name != "gone"
@@ -332,9 +319,9 @@ func TestKills(t *testing.T) {
 
 // Workers don't outlive their server.
 func TestWorkersEndWithTheServer(t *testing.T) {
-	exe, err := os.Executable()
+	environ, program, err := fake.Command()
 	require.NoError(t, err)
-	proc, err := Command(append(os.Environ(), asWorker+"=1"), exe)()
+	proc, err := Command(environ, program)()
 	require.NoError(t, err)
 	require.NoError(t, wire.NewWriter(proc.In()).Write(wire.Message{Kind: wire.Open, Model: &wire.Model{Name: "a"}}))
 	m, err := wire.Read(proc.Out())
