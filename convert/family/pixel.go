@@ -1,6 +1,7 @@
 package family
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/sdgo/sdgo/convert/model"
@@ -153,16 +154,18 @@ func (c *Pixel) Side() int {
 // Align is what the sides of pictures must be multiples of.
 func (c *Pixel) Align() int { return max(1, c.Multiple) * c.Factor() }
 
-// Steps are those that such models are usually drawn with: 50 even timesteps of DDIM, one
-// step of a consistency model, 18 of Heun's method in continuous time (Karras et al. 2022).
-func (c *Pixel) Steps() int {
+// Usual is what such models are usually drawn with: DDIM in 50 even timesteps, as the
+// diffusers library has it; one step of a consistency model; and Heun's method in 18
+// steps, as Karras et al. (2022) have it, of all in continuous time.
+func (c *Pixel) Usual() (sampler, schedule string, steps int) {
+	sampler, schedule, steps = "heun", "karras", 18
 	switch c.Process.Kind {
 	case ProcessDDPM:
-		return 50
+		sampler, schedule, steps = "ddim", "respaced", 50
 	case ProcessConsistency:
-		return 1
+		sampler, schedule, steps = "consistency", "consistency", 1
 	}
-	return 18
+	return cmp.Or(c.Sampler, sampler), schedule, steps
 }
 
 // Guidance is the scale that such models are usually drawn with. own is the file's; 0 is

@@ -39,6 +39,10 @@ type modelView struct {
 	DrawsFrom     string   `json:"draws_from,omitempty"` // text, class, number or nothing
 	Classes       []string `json:"classes,omitempty"`    // by their numbers, which are the names of those without
 	ClassOptional bool     `json:"class_optional,omitempty"`
+	Align         int      `json:"align,omitempty"`
+	Steps         int      `json:"steps,omitempty"`
+	Sampler       string   `json:"sampler,omitempty"`
+	Schedule      string   `json:"schedule,omitempty"`
 
 	// Of adapters and textual inversions.
 	Alias    string   `json:"alias,omitempty"`
@@ -55,6 +59,7 @@ func (v *modelView) of(e catalog.Entry) {
 	if e.Word != nil {
 		v.Vectors = e.Word.Vectors
 	}
+	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
 	t := e.Textless
 	switch {
 	case e.Kind != catalog.Checkpoint && e.Kind != catalog.Refiner:

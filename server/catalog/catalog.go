@@ -55,6 +55,8 @@ type Entry struct {
 	NativeSize  int
 	Align       int     // the sides of its pictures are multiples of it; 0 means 8
 	Steps       int     // that it is usually drawn with; 0 means 20
+	Sampler     string  // likewise; "" is euler_a
+	Schedule    string  // likewise; "" is the sampler's
 	Guidance    float64 // the model's own scale; 0 is none
 	Variant     string  // "inpaint", "edit" (instruct-pix2pix), "enlarge" or ""
 	Scale       int     // of an upscaler

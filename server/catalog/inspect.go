@@ -120,7 +120,8 @@ func (e *Entry) describeTextless(m *convert.Model) error {
 	if err != nil {
 		return fmt.Errorf("%s: %s %w", e.File, convert.PixelLabels, err)
 	}
-	e.Kind, e.NativeSize, e.Align, e.Steps, e.Guidance = Checkpoint, c.Side()*c.Factor(), c.Align(), c.Steps(), c.Guidance(m.Guidance)
+	e.Kind, e.NativeSize, e.Align, e.Guidance = Checkpoint, c.Side()*c.Factor(), c.Align(), c.Guidance(m.Guidance)
+	e.Sampler, e.Schedule, e.Steps = c.Usual()
 	if c.LowChannels > 0 {
 		e.Variant = "enlarge"
 	}

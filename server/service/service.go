@@ -293,7 +293,7 @@ func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queu
 	if err != nil {
 		return nil, 0, err
 	}
-	q, err := r.Resolve(request.Defaults{Side: cmp.Or(e.NativeSize, 512), Align: cmp.Or(e.Align, 8), Guidance: e.Guidance, Steps: e.Steps, Enlarges: e.Variant == "enlarge"})
+	q, err := r.Resolve(request.Defaults{Side: cmp.Or(e.NativeSize, 512), Align: cmp.Or(e.Align, 8), Guidance: e.Guidance, Sampler: e.Sampler, Schedule: e.Schedule, Steps: e.Steps, Enlarges: e.Variant == "enlarge"})
 	if err != nil {
 		return nil, 0, invalid(err)
 	}

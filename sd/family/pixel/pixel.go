@@ -128,25 +128,14 @@ func (m *model) pipeline(o pipeline.Options) *pipeline.Pipeline {
 	return p
 }
 
-// defaults are what such models are usually drawn with: DDIM in 50 even timesteps, as
-// the diffusers library has it; one step of a consistency model; and Heun's method in
-// 18 steps, as Karras et al. (2022) have it, of all in continuous time.
+// defaults are what such models are usually drawn with.
 func (m *model) defaults() request.Defaults {
 	d := request.Defaults{
-		Side: m.c.Side() * m.factor(), Align: m.c.Align(), Guidance: m.c.Guidance(m.host.Weights.Guidance),
-		Sampler: "heun", Schedule: "karras", Steps: m.c.Steps(), Enlarges: m.c.LowChannels > 0,
+		Side: m.c.Side() * m.factor(), Align: m.c.Align(), Guidance: m.c.Guidance(m.host.Weights.Guidance), Enlarges: m.c.LowChannels > 0,
 	}
+	d.Sampler, d.Schedule, d.Steps = m.c.Usual()
 	if m.c.VAE != nil { // the picture is at the latent's size
 		d.EnlargesBy = m.factor()
-	}
-	switch m.c.Process.Kind {
-	case convert.ProcessDDPM:
-		d.Sampler, d.Schedule = "ddim", "respaced"
-	case convert.ProcessConsistency:
-		d.Sampler, d.Schedule = "consistency", "consistency"
-	}
-	if m.c.Sampler != "" {
-		d.Sampler = m.c.Sampler
 	}
 	return d
 }
