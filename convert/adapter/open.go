@@ -74,8 +74,8 @@ func (f *File) read(all []model.Stored) error {
 	groups, unknown := f.groups(all)
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		if len(unknown) == len(all) {
-			return fmt.Errorf("%s: none of its %d tensors is of a known kind of LoRA (%.200q): %w", f.Path, len(all), unknown[:min(3, len(unknown))], model.ErrUnrecognized)
+		if 2*len(unknown) > len(all) { // it is something else
+			return fmt.Errorf("%s: %d of its %d tensors are of no known kind of LoRA (%.200q): %w", f.Path, len(unknown), len(all), unknown[:min(3, len(unknown))], model.ErrUnrecognized)
 		}
 		return fmt.Errorf("%s: %d of its %d tensors are of no known kind of LoRA: %.200q", f.Path, len(unknown), len(all), unknown[:min(3, len(unknown))])
 	}

@@ -40,6 +40,10 @@ type Word struct {
 	Widths  []int // of its vectors, for each text encoder
 }
 
+// WordOf is the word by which prompts name a textual inversion: its file's name, whatever
+// its folder.
+func (e Entry) WordOf() string { return strings.TrimSuffix(e.File, filepath.Ext(e.File)) }
+
 // Fits reports whether a model has text encoders of its widths.
 func (w *Word) Fits(e Entry) bool {
 	for _, width := range e.TextWidths {

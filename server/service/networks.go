@@ -3,7 +3,6 @@ package service
 import (
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -144,13 +143,9 @@ func (n *networks) words(r *request.Request) error {
 	if t := r.Interpolate; t != nil && t.Prompt != nil {
 		text += "\n" + *t.Prompt
 	}
-	text = strings.ToLower(text)
 	found := map[string]string{} // word → name
-	for _, e := range n.catalog.Entries(catalog.Embedding) {
-		word := strings.ToLower(strings.TrimSuffix(e.File, path.Ext(e.File))) // as the model knows it
-		if !mentions(text, word) {
-			continue
-		}
+	for _, e := range mentioned(n.catalog, text) {
+		word := strings.ToLower(e.WordOf())
 		if other, ok := found[word]; ok {
 			return wrong("Prompt", "the embedding %.80q may be %s or %s", word, other, e.Name)
 		}
@@ -161,6 +156,19 @@ func (n *networks) words(r *request.Request) error {
 		}
 	}
 	return nil
+}
+
+// Mentioned are the textual inversions whose words are in a text.
+func (s *Service) Mentioned(text string) []catalog.Entry { return mentioned(s.Catalog, text) }
+
+func mentioned(c *catalog.Catalog, text string) (all []catalog.Entry) {
+	text = strings.ToLower(text)
+	for _, e := range c.Entries(catalog.Embedding) {
+		if mentions(text, strings.ToLower(e.WordOf())) {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // mentions reports whether a text has a word that is not a part of a longer one.
