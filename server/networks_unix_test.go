@@ -202,6 +202,8 @@ func TestModelsWithoutText(t *testing.T) {
 	e := d.object(422, "POST", "/sdapi/v1/txt2img", `{"prompt": "a fox", "override_settings": {"sd_model_checkpoint": "churches"}}`)
 	require.Contains(t, fmt.Sprint(e), "draws freely")
 	d.object(200, "POST", "/sdapi/v1/txt2img", `{"override_settings": {"sd_model_checkpoint": "churches"}}`)
+	d.object(200, "POST", "/v1/images/generations", `{"prompt": " ", "model": "churches"}`)
+	require.Empty(t, d.Service().Queue.Jobs()[0].Spec.Tasks[0].Request.Prompt)
 
 	// One enlarges what another has drawn.
 	job = d.order(`{"model": "guided", "request": {"class": "3", "stages": "UPSAMPLER"}}`)

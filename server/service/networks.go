@@ -17,13 +17,14 @@ import (
 // told makes a prompt the class of a model that draws without text, for interfaces that
 // have no field for it.
 func (s *Service) told(e catalog.Entry, r *request.Request, told bool) error {
-	if e.Textless == nil || !told || r.Class != "" || strings.TrimSpace(r.Prompt) == "" {
+	class := strings.TrimSpace(r.Prompt)
+	if e.Textless == nil || !told || r.Class != "" {
 		return nil
 	}
-	if e.Textless.Classes == 0 && !e.Textless.Number {
+	if class != "" && e.Textless.Classes == 0 && !e.Textless.Number {
 		return wrong("Prompt", "the model %q draws freely, without text: the prompt must be empty", e.Name)
 	}
-	r.Class, r.Prompt = strings.TrimSpace(r.Prompt), ""
+	r.Class, r.Prompt = class, ""
 	return nil
 }
 
