@@ -67,6 +67,7 @@ unit:
 # The race detector, for all packages with goroutines.
 race:
 	go test -timeout 30m -race ./cgo ./sd/... ./sampler ./cli/...
+	go test -timeout 30m -race -short ./server/... ./hub/...
 
 # AddressSanitizer, for the C++ core, through its binding and the pipeline.
 asan:

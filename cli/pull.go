@@ -12,7 +12,6 @@ import (
 
 	"github.com/sdgo/sdgo/cli/report"
 	"github.com/sdgo/sdgo/hub"
-	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/server/catalog"
 )
 
@@ -210,12 +209,8 @@ func runModels(_ context.Context, p *program, f *flags) error {
 		return listKnown(p, f, folder)
 	}
 	c := catalog.Config{}
-	if name, data, ok := sd.Builtin(); ok {
-		e, err := catalog.Builtin(name, data)
-		if err != nil {
-			return err
-		}
-		c.Builtin = &e
+	if c.Builtin, err = builtins(); err != nil {
+		return err
 	}
 	if _, err := os.Stat(folder); err == nil || f.set("models") {
 		c.Folder = folder

@@ -116,12 +116,8 @@ func openFolders(p *program, f *flags, c *server.Config) (err error) {
 			config.Folder = folder
 		}
 	}
-	if name, data, ok := sd.Builtin(); ok {
-		e, err := catalog.Builtin(name, data)
-		if err != nil {
-			return err
-		}
-		config.Builtin = &e
+	if config.Builtin, err = builtins(); err != nil {
+		return err
 	}
 	all, err := catalog.New(config)
 	if err != nil {
@@ -146,6 +142,18 @@ func openFolders(p *program, f *flags, c *server.Config) (err error) {
 	}
 	c.Pool.Start = pool.Command(workerEnvironment(os.Environ()), exe, workerArguments(f)...)
 	return nil
+}
+
+// builtins are the entries of the models that come with the program.
+func builtins() (all []catalog.Entry, err error) {
+	for _, name := range sd.Builtins() {
+		e, err := catalog.Builtin(sd.BuiltinPrefix+name, name, sd.BuiltinData(name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
 }
 
 // workerArguments are the command line of workers: the flags that say how a model is

@@ -72,6 +72,7 @@ type engine struct {
 	network *sd.ESRGAN // in place of a model
 	tiles   sync.Mutex // the network upscales one picture at a time
 	options sd.Options
+	extras  extras
 }
 
 // openEngine opens a model or an upscaler.
@@ -110,6 +111,10 @@ func (e *engine) Attach(m wire.Model) (name string, err error) {
 	switch m.Role {
 	case wire.RoleRefiner:
 		other, err = sd.Open(m.Path, e.options)
+	case wire.RoleStage:
+		o := networkOptions(e.options)
+		o.Type = e.options.Type
+		other, err = sd.Open(m.Path, o)
 	case wire.RoleTAESD:
 		other, err = sd.OpenTAESD(m.Path, networkOptions(e.options))
 	case wire.RoleESRGAN:
@@ -127,11 +132,16 @@ func (e *engine) Attach(m wire.Model) (name string, err error) {
 }
 
 // Draw makes a request's pictures, in passes with those of others.
-func (e *engine) Draw(ctx context.Context, r sd.Request, priority int) (*sd.Result, error) {
+func (e *engine) Draw(ctx context.Context, r sd.Request, priority int, all []wire.Model) (*sd.Result, error) {
 	if e.Model == nil {
 		return nil, errors.New("an upscaler draws no pictures")
 	}
-	return e.Submit(ctx, r, priority)
+	m, release, err := e.extras.fork(ctx, e.Model, all)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return m.Submit(ctx, r, priority)
 }
 
 // Upscale enlarges a picture.

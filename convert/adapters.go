@@ -22,6 +22,9 @@ type (
 	// AdapterInfo is what a file of changes is, and what it says about itself.
 	AdapterInfo = adapter.Info
 
+	// AdapterSummary is what a file of changes is, found without reading its numbers.
+	AdapterSummary = adapter.Summary
+
 	// AdapterTargets are the layers of a model by all names that files of changes have
 	// for them.
 	AdapterTargets = adapter.Targets
@@ -38,6 +41,10 @@ type (
 // the diffusers library, ComfyUI and cloneofsimo's lora. Every tensor must be understood,
 // finite, and complete with the others of its layer.
 func OpenAdapter(path string) (*Adapter, error) { return adapter.Open(path) }
+
+// LookAtAdapter tells what a file of changes is by the names and shapes of its tensors.
+// [OpenAdapter] may still refuse the file for their numbers.
+func LookAtAdapter(path string) (AdapterSummary, error) { return adapter.Look(path) }
 
 // OpenEmbedding reads a textual inversion in any of its layouts.
 func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbedding(path) }

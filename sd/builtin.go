@@ -66,6 +66,17 @@ func Builtins() (names []string) {
 	return names
 }
 
+// BuiltinData are the bytes of the file of the built-in model of a name, which must not be
+// changed; nil if there is none.
+func BuiltinData(name string) []byte {
+	for _, b := range registered() {
+		if b.name == name {
+			return b.data
+		}
+	}
+	return nil
+}
+
 // builtinOf finds the built-in model that a path names; nil for a file's.
 func builtinOf(path string) (*builtin, error) {
 	all := registered()

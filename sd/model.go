@@ -287,6 +287,8 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.Adapters, err = with(a.Adapters, o.Name(), o)
 		case Control:
 			a.Controls, err = with(a.Controls, o.Name(), o)
+		case namedAdapter:
+			a.Adapters, err = with(a.Adapters, o.name, o.Adapter)
 		case *Embedding:
 			a.Words, err = with(a.Words, o.Name(), o)
 		default:

@@ -112,7 +112,7 @@ func TestOwnInterface(t *testing.T) {
 	d.call(200, "POST", "/api/v1/models/unload", `{"model": "sd2"}`)
 	d.call(404, "POST", "/api/v1/models/load", `{"model": "nothing"}`)
 	d.call(400, "POST", "/api/v1/models/unload", `{}`)
-	require.Contains(t, string(d.call(400, "POST", "/api/v1/jobs", `{"request": {"prompt": "a fox", "lora": "style:0.5"}}`)), "no adapters")
+	require.Contains(t, string(d.call(400, "POST", "/api/v1/jobs", `{"request": {"prompt": "a fox", "lora": "style:0.5"}}`)), "the server has none")
 
 	job := d.order(`{"request": {"prompt": "a fox", "count": 2, "seed": 18446744073709551613, "width": 64, "height": 64, "steps": 4, "hires": [{"scale": 1.5}]}, "output": {"format": "jpg", "quality": 80}, "key": "mine"}`)
 	require.Equal(t, "done", job["status"], job)
@@ -255,9 +255,9 @@ func TestWrongOrders(t *testing.T) {
 	d.call(404, "POST", "/api/v1/jobs", `{"model": "nothing"}`)
 	d.call(404, "POST", "/api/v1/jobs", `{"model": "x4"}`)
 	// One that its worker refuses has the field, too.
-	job := d.order(`{"request": {"prompt": "<lora:x:1>"}}`)
+	job := d.order(`{"request": {"negative": "<lora:x:1>"}}`)
 	require.Equal(t, "failed", job["status"])
-	require.Equal(t, "prompt", job["error"].(object)["param"])
+	require.Equal(t, "negative", job["error"].(object)["param"])
 	require.Equal(t, "invalid_request", job["error"].(object)["code"])
 }
 

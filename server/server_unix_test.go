@@ -14,33 +14,18 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/fake"
 	"github.com/sdgo/sdgo/server/pool"
-	"github.com/sdgo/sdgo/server/worker"
 )
 
-// asWorker makes this test's program a worker.
-const asWorker = "SDGO_TEST_WORKER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
-		if err := worker.Run(context.Background(), os.Stdin, os.Stdout, fake.Backend()); err != nil {
-			os.Exit(3)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { fake.Main(m.Run) }
 
 // fixture is a server with the models fake-a (the default) and sd2, and an upscaler x4,
 // whose workers are fake.
@@ -48,41 +33,23 @@ type fixture struct {
 	testing.TB
 	*Server
 	web *httptest.Server
-	log *logOf
-}
-
-// logOf is a log that may be read while it is written.
-type logOf struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (l *logOf) Write(b []byte) (int, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logOf) String() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.String()
+	log *fake.Log
 }
 
 func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	exe, err := os.Executable()
+	environ, program, err := fake.Command()
 	require.NoError(t, err)
 	builtin := catalog.Entry{Name: "fake-a", File: "fake-a.gguf", Kind: catalog.Checkpoint, NativeSize: 64, Hash: strings.Repeat("ab", 32), Bytes: 1 << 20}
-	all, err := catalog.New(catalog.Config{Builtin: &builtin, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors", "../testdata/xl/base-diffusers/vae"}})
+	all, err := catalog.New(catalog.Config{Builtin: []catalog.Entry{builtin}, Files: []string{"../testdata/nets/sd2.safetensors", "../testdata/upscale/x4.pth", "../testdata/taesd/tiny.safetensors", "../testdata/xl/base-diffusers/vae"}})
 	require.NoError(t, err)
-	f := &fixture{TB: t, log: &logOf{}}
+	f := &fixture{TB: t, log: &fake.Log{}}
 	c := Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(f.log, nil))}
 	c.Service.Catalog = all
 	c.Service.Version = "0.0"
 	c.Service.Filters = []string{"latent", "latent-antialiased", "latent-bicubic", "latent-bicubic-antialiased", "latent-nearest", "latent-nearest-exact", "nearest", "bicubic", "lanczos"}
 	c.Service.Grace = 100 * time.Millisecond
-	c.Pool.Start = pool.Command(append(os.Environ(), asWorker+"=1"), exe)
+	c.Pool.Start = pool.Command(environ, program)
 	if change != nil {
 		change(&c)
 	}
@@ -168,16 +135,7 @@ func base64Of(data []byte) string { return base64.StdEncoding.EncodeToString(dat
 // decode decodes a picture in base64.
 func decode(t testing.TB, text any) (*image.NRGBA, string) {
 	t.Helper()
-	data, err := base64.StdEncoding.DecodeString(text.(string))
+	img, parameters, err := fake.Decode(text.(string))
 	require.NoError(t, err)
-	img, err := picture.Read(bytes.NewReader(data))
-	require.NoError(t, err)
-	facts, err := picture.ReadFacts(bytes.NewReader(data))
-	require.NoError(t, err)
-	for _, one := range facts.Texts {
-		if one.Keyword == picture.Keyword {
-			return img, one.Value
-		}
-	}
-	return img, ""
+	return img, parameters
 }

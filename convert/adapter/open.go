@@ -74,6 +74,9 @@ func (f *File) read(all []model.Stored) error {
 	groups, unknown := f.groups(all)
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
+		if 2*len(unknown) > len(all) { // it is something else
+			return fmt.Errorf("%s: %d of its %d tensors are of no known kind of LoRA (%.200q): %w", f.Path, len(unknown), len(all), unknown[:min(3, len(unknown))], model.ErrUnrecognized)
+		}
 		return fmt.Errorf("%s: %d of its %d tensors are of no known kind of LoRA: %.200q", f.Path, len(unknown), len(all), unknown[:min(3, len(unknown))])
 	}
 	peft, err := peftScales(f.Metadata)

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/sdgo/sdgo/convert/model"
@@ -129,6 +130,57 @@ type Process struct {
 
 // Latent reports whether the model draws in latents.
 func (c *Pixel) Latent() bool { return c.VAE != nil || c.Channels == 4 }
+
+// Factor is how many times larger a picture's sides are than those that the denoiser
+// works on.
+func (c *Pixel) Factor() int {
+	switch {
+	case c.VAE != nil:
+		return c.VAE.Factor()
+	case c.Latent():
+		return 8 // Stable Diffusion's, which is in a file of its own
+	}
+	return 1
+}
+
+// Side is the denoiser's native side, in its own pixels.
+func (c *Pixel) Side() int {
+	if c.Size > 0 {
+		return c.Size
+	}
+	return max(64/c.Factor(), c.Multiple)
+}
+
+// Align is what the sides of pictures must be multiples of.
+func (c *Pixel) Align() int { return max(1, c.Multiple) * c.Factor() }
+
+// Usual is what such models are usually drawn with: DDIM in 50 even timesteps, as the
+// diffusers library has it; one step of a consistency model; and Heun's method in 18
+// steps, as Karras et al. (2022) have it, of all in continuous time.
+func (c *Pixel) Usual() (sampler, schedule string, steps int) {
+	sampler, schedule, steps = "heun", "karras", 18
+	switch c.Process.Kind {
+	case ProcessDDPM:
+		sampler, schedule, steps = "ddim", "respaced", 50
+	case ProcessConsistency:
+		sampler, schedule, steps = "consistency", "consistency", 1
+	}
+	return cmp.Or(c.Sampler, sampler), schedule, steps
+}
+
+// Guidance is the scale that such models are usually drawn with. own is the file's; 0 is
+// none.
+func (c *Pixel) Guidance(own float64) float64 {
+	switch {
+	case c.NullClass < 0:
+		return 1
+	case own == 0 && c.DiT != nil:
+		return 4 // Peebles and Xie 2023
+	case own == 0:
+		return 3 // Rombach et al. 2022
+	}
+	return own
+}
 
 // Params are the hyperparameters of the network Net.
 func (c *Pixel) Params() map[string][]float64 {

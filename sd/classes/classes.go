@@ -4,6 +4,7 @@ package classes
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,6 +38,18 @@ func Of(count int, own []string) Names {
 		return ImageNet()
 	}
 	return nil
+}
+
+// Labels are a file's own names of its classes: a JSON list of count texts, or nothing.
+func Labels(text string, count int) (Names, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var names Names
+	if err := json.Unmarshal([]byte(text), &names); err != nil || len(names) != count {
+		return nil, fmt.Errorf("must be a JSON list of %d names", count)
+	}
+	return names, nil
 }
 
 // Name is the first name of a class, or "" if it has none.

@@ -63,6 +63,7 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 	d.hires()
 	d.scripts()
 	d.switches()
+	d.textless()
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
@@ -208,12 +209,7 @@ func (d *decoder) settings() {
 	if o == nil {
 		o, _ = loose.Parse(nil)
 	}
-	if v, ok := o.String("sd_model_checkpoint"); ok {
-		d.out.order.Model = v
-	}
-	if v, ok := o.String("sd_vae"); ok {
-		d.out.order.VAE = v
-	}
+	d.out.order.Model, d.out.order.VAE = d.networks(o)
 	if v, ok := o.Int("CLIP_stop_at_last_layers"); ok && v > 1 && v <= 100 {
 		d.request.ClipSkip = int(v)
 	}

@@ -1,6 +1,7 @@
 package a1111
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -29,15 +30,13 @@ func (a *API) lists() map[string]func(*http.Request) any {
 		"/sdapi/v1/realesrgan-models":    empty,
 		"/sdapi/v1/prompt-styles":        empty,
 		"/sdapi/v1/extensions":           empty,
-		"/sdapi/v1/loras":                empty,
-		"/sdapi/v1/embeddings": func(*http.Request) any {
-			return map[string]any{"loaded": map[string]any{}, "skipped": map[string]any{}}
-		},
-		"/sdapi/v1/scripts":     func(*http.Request) any { return map[string]any{"txt2img": []string{}, "img2img": []string{}} },
-		"/sdapi/v1/script-info": empty,
-		"/sdapi/v1/cmd-flags":   func(*http.Request) any { return map[string]any{"api": true} },
-		"/sdapi/v1/memory":      func(*http.Request) any { return memory(a) },
-		"/internal/ping":        func(*http.Request) any { return map[string]any{} },
+		"/sdapi/v1/loras":                func(*http.Request) any { return loras(a) },
+		"/sdapi/v1/embeddings":           a.embeddings,
+		"/sdapi/v1/scripts":              func(*http.Request) any { return map[string]any{"txt2img": []string{}, "img2img": []string{}} },
+		"/sdapi/v1/script-info":          empty,
+		"/sdapi/v1/cmd-flags":            func(*http.Request) any { return map[string]any{"api": true} },
+		"/sdapi/v1/memory":               func(*http.Request) any { return memory(a) },
+		"/internal/ping":                 func(*http.Request) any { return map[string]any{} },
 	}
 }
 
@@ -134,6 +133,44 @@ func autoencoders(a *API) any {
 	all := []one{}
 	for _, e := range a.service.Catalog.Entries(catalog.VAE) {
 		all = append(all, one{e.Name, e.File})
+	}
+	return all
+}
+
+// loras are the adapters that prompts may name. The name of one without its trainer's is
+// that of its file.
+func loras(a *API) any {
+	type one struct {
+		Name     string         `json:"name"`
+		Alias    string         `json:"alias"`
+		Path     string         `json:"path"` // without its folder
+		Metadata map[string]any `json:"metadata"`
+	}
+	all := []one{}
+	for _, e := range a.service.Catalog.Entries(catalog.LoRA) {
+		all = append(all, one{e.Name, cmp.Or(e.Adapter.Alias, e.Name), e.File, e.Adapter.Values()})
+	}
+	return all
+}
+
+// embeddings are the textual inversions: loaded are those that the client's model can
+// use, skipped those that are for others.
+func (a *API) embeddings(r *http.Request) any {
+	type one struct {
+		Step           *int    `json:"step"`
+		Checkpoint     *string `json:"sd_checkpoint"`
+		CheckpointName *string `json:"sd_checkpoint_name"`
+		Shape          int     `json:"shape"`
+		Vectors        int     `json:"vectors"`
+	}
+	model, _ := a.service.Model(client(r), "") // without one, none fits
+	all := map[string]map[string]one{"loaded": {}, "skipped": {}}
+	for _, e := range a.service.Catalog.Entries(catalog.Embedding) {
+		where := "skipped"
+		if e.Word.Fits(model) {
+			where = "loaded"
+		}
+		all[where][e.Name] = one{Shape: e.Word.Widths[len(e.Word.Widths)-1], Vectors: e.Word.Vectors}
 	}
 	return all
 }

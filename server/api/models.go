@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sampler"
@@ -33,6 +34,51 @@ type modelView struct {
 	Seconds     float64 `json:"seconds,omitempty"` // since its worker was started
 	Running     int     `json:"running,omitempty"`
 	Default     bool    `json:"default,omitempty"`
+
+	// Of models that generate pictures.
+	DrawsFrom     string   `json:"draws_from,omitempty"` // text, class, number or nothing
+	Classes       []string `json:"classes,omitempty"`    // by their numbers, which are the names of those without
+	ClassOptional bool     `json:"class_optional,omitempty"`
+	Align         int      `json:"align,omitempty"`
+	Steps         int      `json:"steps,omitempty"`
+	Sampler       string   `json:"sampler,omitempty"`
+	Schedule      string   `json:"schedule,omitempty"`
+
+	// Of adapters and textual inversions.
+	Alias    string   `json:"alias,omitempty"`
+	Base     string   `json:"base,omitempty"`
+	Triggers []string `json:"triggers,omitempty"`
+	Vectors  int      `json:"vectors,omitempty"`
+}
+
+// of says what an entry has beside what all have.
+func (v *modelView) of(e catalog.Entry) {
+	if a := e.Adapter; a != nil {
+		v.Alias, v.Base, v.Triggers = a.Alias, a.Base, a.Triggers
+	}
+	if e.Word != nil {
+		v.Vectors = e.Word.Vectors
+	}
+	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
+	t := e.Textless
+	switch {
+	case e.Kind != catalog.Checkpoint && e.Kind != catalog.Refiner:
+	case t == nil:
+		v.DrawsFrom = "text"
+	case t.Number:
+		v.DrawsFrom = "number"
+	case t.Classes == 0:
+		v.DrawsFrom = "nothing"
+	default:
+		v.DrawsFrom, v.ClassOptional = "class", t.Optional
+		for i := range t.Classes {
+			name := strconv.Itoa(i)
+			if i < len(t.Names) {
+				name = t.Names[i]
+			}
+			v.Classes = append(v.Classes, name)
+		}
+	}
 }
 
 // models lists all models.
@@ -42,14 +88,15 @@ func (a *API) models(w http.ResponseWriter, r *http.Request) {
 	for _, e := range a.service.Catalog.Entries() {
 		v := modelView{Name: e.Name, File: e.File, Kind: string(e.Kind), Description: e.Description, Family: e.Family, Variant: e.Variant, NativeSize: e.NativeSize,
 			Guidance: e.Guidance, Scale: e.Scale, Bytes: e.Bytes, Hash: e.Hash, Why: e.Why}
-		if e.Kind != catalog.Other && e.Kind != catalog.TAESD {
+		v.of(e)
+		if e.Kind.Opens() {
 			s := a.service.Pool.Status(e.Name)
 			v.State, v.Running, v.Seconds = s.State, s.Running, s.Seconds
 			if s.Why != "" {
 				v.Why = s.Why
 			}
 		}
-		v.Default = e.Name == chosen && (e.Kind == catalog.Checkpoint || e.Kind == catalog.Refiner)
+		v.Default = e.Name == chosen && v.DrawsFrom != ""
 		all = append(all, v)
 	}
 	reply.JSON(w, http.StatusOK, map[string]any{"models": all})

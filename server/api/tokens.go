@@ -8,6 +8,7 @@ import (
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/tokenizer"
+	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/reply"
 	"github.com/sdgo/sdgo/server/service"
 )
@@ -36,12 +37,25 @@ func tokens(a *API, w http.ResponseWriter, r *http.Request) {
 	if t == nil {
 		t = tokenizer.CLIP()
 	}
-	v, err := countTokens(text, t)
+	v, err := countTokens(text, t, wordsOf(a, e, text, t))
 	if err != nil {
 		fail(w, service.Errorf(http.StatusBadRequest, "invalid_request", "text: %v", err))
 		return
 	}
 	reply.JSON(w, http.StatusOK, v)
+}
+
+// wordsOf are the textual inversions of a text that a model can use, in both ways to write
+// each.
+func wordsOf(a *API, e catalog.Entry, text string, t prompt.Tokenizer) (all []prompt.Word) {
+	for _, w := range a.service.Mentioned(text) {
+		if w.Word.Fits(e) {
+			for _, prefix := range []string{"embedding:", ""} {
+				all = append(all, prompt.Word{Tokens: t.Encode(prefix + w.WordOf()), Length: w.Word.Vectors})
+			}
+		}
+	}
+	return all
 }
 
 // tokensBody reads {"text": "…", "model": "…"}.
@@ -68,7 +82,7 @@ func tokensBody(r *http.Request) (text, model string, err error) {
 }
 
 // countTokens counts what the text encoder reads of a prompt.
-func countTokens(text string, t prompt.Tokenizer) (tokensView, error) {
+func countTokens(text string, t prompt.Tokenizer, words []prompt.Word) (tokensView, error) {
 	v := tokensView{Chunks: 1, Chunk: prompt.Content}
 	parts, err := prompt.Compose(text)
 	if err != nil {
@@ -80,7 +94,7 @@ func countTokens(text string, t prompt.Tokenizer) (tokensView, error) {
 			return v, err
 		}
 		for _, e := range entries {
-			if err := v.add(e.Text, t); err != nil {
+			if err := v.add(e.Text, t, words); err != nil {
 				return v, err
 			}
 		}
@@ -92,12 +106,12 @@ func countTokens(text string, t prompt.Tokenizer) (tokensView, error) {
 const countedSteps = 20
 
 // add counts a text without changes.
-func (v *tokensView) add(text string, t prompt.Tokenizer) error {
+func (v *tokensView) add(text string, t prompt.Tokenizer, words []prompt.Word) error {
 	segments, _, err := prompt.Parse(text)
 	if err != nil {
 		return err
 	}
-	chunks, err := prompt.Chunks(segments, t, prompt.Options{Pad: t.EOS()})
+	chunks, err := prompt.Chunks(segments, t, prompt.Options{Pad: t.EOS(), Words: words})
 	if err != nil {
 		return err
 	}
@@ -105,6 +119,13 @@ func (v *tokensView) add(text string, t prompt.Tokenizer) error {
 	for _, s := range segments {
 		if !s.Break {
 			n += len(t.Encode(s.Text))
+		}
+	}
+	for _, c := range chunks { // a word has as many places as vectors
+		for _, p := range c.Places {
+			if n++; p.Vector == 0 {
+				n -= len(words[p.Word].Tokens)
+			}
 		}
 	}
 	v.Tokens, v.Chunks = max(v.Tokens, n), max(v.Chunks, len(chunks))

@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/tokenizer"
 )
 
@@ -35,25 +33,41 @@ const (
 	TAESD      Kind = "taesd"      // a tiny autoencoder
 	VAE        Kind = "vae"        // an autoencoder to open a model with, in place of its own
 	Upscaler   Kind = "upscaler"   // ESRGAN
+	LoRA       Kind = "lora"       // an adapter of any kind, which prompts name by tags
+	Embedding  Kind = "embedding"  // a textual inversion, which is a word of prompts
 	Other      Kind = "other"      // a file that this program cannot use; Why says why
 )
+
+// Opens reports whether workers open files of the kind for jobs of their own. The others
+// are opened beside one of these.
+func (k Kind) Opens() bool { return k == Checkpoint || k == Refiner || k == Upscaler }
 
 // Entry is a model.
 type Entry struct {
 	Name        string // without folders and ending; unique among its kind
 	File        string // its file's name without folders
 	Kind        Kind
-	Path        string // "" is the built-in model; never shown to clients
+	Path        string // "" and builtin:NAME are built-in models; never shown to clients
 	Bytes       uint64
 	Modified    time.Time
 	Family      string // as package convert names it
 	Description string
 	NativeSize  int
+	Align       int     // the sides of its pictures are multiples of it; 0 means 8
+	Steps       int     // that it is usually drawn with; 0 means 20
+	Sampler     string  // likewise; "" is euler_a
+	Schedule    string  // likewise; "" is the sampler's
 	Guidance    float64 // the model's own scale; 0 is none
-	Variant     string  // "inpaint", "edit" (instruct-pix2pix) or ""
+	Variant     string  // "inpaint", "edit" (instruct-pix2pix), "enlarge" or ""
 	Scale       int     // of an upscaler
 	Hash        string  // SHA-256 in hexadecimal digits; "" if not computed yet
 	Why         string  // of Other
+
+	TextWidths [2]int // of the text encoders of models that draw from text, which textual inversions must have; 0 is none
+
+	Textless *Textless // of models that draw without text; nil of others
+	Adapter  *Adapter  // of adapters; nil of others
+	Word     *Word     // of textual inversions; nil of others
 
 	// Tokenizer is the one that the file brings, where it is not CLIP's; nil otherwise.
 	Tokenizer *tokenizer.Tokenizer
@@ -74,7 +88,7 @@ func (e Entry) Title() string {
 type Config struct {
 	Folder  string   // "" is none
 	Files   []string // that were named one by one
-	Builtin *Entry   // nil is none
+	Builtin []Entry  // that come with the program, the default first
 	Log     *slog.Logger
 }
 
@@ -113,14 +127,11 @@ func New(c Config) (*Catalog, error) {
 }
 
 // endings are those of files that may be models.
-var endings = []string{".safetensors", ".gguf", ".ckpt", ".pt", ".pth"}
+var endings = []string{".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin"}
 
 // Scan looks for models anew.
 func (c *Catalog) Scan() error {
-	var found []Entry
-	if c.config.Builtin != nil {
-		found = append(found, *c.config.Builtin)
-	}
+	found := slices.Clone(c.config.Builtin)
 	c.mutex.Lock()
 	for _, file := range c.config.Files {
 		found = append(found, c.known[file])
@@ -214,79 +225,6 @@ func (c *Catalog) inspect(rel string, info os.FileInfo) Entry {
 	return e
 }
 
-// Builtin is the entry of a model that comes with the program.
-func Builtin(name string, data []byte) (Entry, error) {
-	m, err := convert.OpenBytes(name, data)
-	if err != nil {
-		return Entry{}, err
-	}
-	defer m.Close()
-	sum := sha256.Sum256(data)
-	e := Entry{Name: name, File: name + ".gguf", Bytes: uint64(len(data)), Hash: hex.EncodeToString(sum[:])}
-	return e, e.describe(m)
-}
-
-// describe says what an open model is.
-func (e *Entry) describe(m *convert.Model) error {
-	e.Family, e.Description, e.NativeSize, e.Guidance = m.Family, m.Description, m.NativeSize, m.Guidance
-	switch m.Family {
-	case convert.SD1, convert.SD2, convert.SDXL:
-		e.Kind = Checkpoint
-		if config, ok := m.Config.(*convert.StableDiffusion); ok {
-			e.Variant = config.Variant
-		}
-		if len(m.Merges) > 0 && !slices.Equal(m.Merges, tokenizer.CLIP().Merges()) {
-			t, err := tokenizer.New(m.Merges)
-			if err != nil {
-				return fmt.Errorf("%s: %w", e.File, err)
-			}
-			e.Tokenizer = t
-		}
-	case convert.SDXLRefiner:
-		e.Kind = Refiner
-	case convert.TAESD:
-		e.Kind = TAESD
-	case convert.ESRGAN:
-		e.Kind = Upscaler
-		if config, ok := m.Config.(interface{ Scale() int }); ok { // of two kinds of networks
-			e.Scale = config.Scale()
-		}
-	case convert.VAE:
-		e.Kind = VAE
-	default:
-		return fmt.Errorf("%s: %s cannot be used by the server yet", e.File, m.Description)
-	}
-	return nil
-}
-
-// Inspect finds out what a file is.
-func Inspect(file string) (Entry, error) {
-	base := filepath.Base(filepath.Clean(file))
-	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
-	m, err := convert.Open(file)
-	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder is no model, but can be a part of one
-		if part, partErr := convert.Load(file); partErr == nil && part.Family == convert.VAE {
-			m, err = part, nil
-		} else if partErr == nil {
-			part.Close()
-		}
-	}
-	if err != nil {
-		return e, err
-	}
-	defer m.Close()
-	for _, p := range convert.Parts(m) {
-		e.Bytes += uint64(p.Bytes)
-	}
-	if info, err := os.Stat(file); err == nil {
-		e.Modified = info.ModTime()
-		if !info.IsDir() {
-			e.Bytes = uint64(info.Size())
-		}
-	}
-	return e, e.describe(m)
-}
-
 // name gives entries short names, and those of one kind with equal ones longer ones.
 func name(all []Entry) {
 	type key struct {
@@ -294,7 +232,7 @@ func name(all []Entry) {
 		name string
 	}
 	group := func(k Kind) Kind { // those that workers open have names of their own among each other
-		if k == Refiner || k == Upscaler {
+		if k.Opens() {
 			return Checkpoint
 		}
 		return k
@@ -346,61 +284,6 @@ func (c *Catalog) Entries(kinds ...Kind) (all []Entry) {
 func (c *Catalog) withHash(e Entry) Entry {
 	e.Hash = cmp.Or(e.Hash, c.hashes[e.Path])
 	return e
-}
-
-// NotFoundError says that a name is of no model, or of several.
-type NotFoundError struct {
-	Name  string
-	What  string   // "model", "upscaler" …
-	Names []string // that there are, or that match
-	Many  bool
-}
-
-func (e *NotFoundError) Error() string {
-	text := fmt.Sprintf("%s %.80q not found; there are: ", e.What, e.Name)
-	if e.Many {
-		text = fmt.Sprintf("%.80q is the beginning of several names: ", e.Name)
-	}
-	list := e.Names
-	if len(list) > 20 {
-		list = append(list[:20:20], "…")
-	}
-	return text + strings.Join(list, ", ")
-}
-
-// Lookup finds a model of some kinds by its name, its file's name, its title or its
-// hash, whatever the case, or by a beginning that only one has. The error is a
-// [*NotFoundError].
-func (c *Catalog) Lookup(what, name string, kinds ...Kind) (Entry, error) {
-	all := c.Entries(kinds...)
-	wanted := strings.ToLower(strings.TrimSpace(name))
-	var begin []Entry
-	fail := &NotFoundError{Name: name, What: what}
-	for _, e := range all {
-		names := []string{e.Name, e.File, e.Title()}
-		if e.Hash != "" {
-			names = append(names, e.Hash, e.ShortHash(), e.Hash[:8], e.File+" ["+e.Hash[:8]+"]", e.Name+" ["+e.ShortHash()+"]")
-		}
-		for _, n := range names {
-			if strings.ToLower(n) == wanted {
-				return e, nil
-			}
-		}
-		fail.Names = append(fail.Names, e.Name)
-		if wanted != "" && (strings.HasPrefix(strings.ToLower(e.Name), wanted) || strings.HasPrefix(strings.ToLower(e.File), wanted) || len(wanted) >= 6 && strings.HasPrefix(e.Hash, wanted)) {
-			begin = append(begin, e)
-		}
-	}
-	if len(begin) == 1 {
-		return begin[0], nil
-	}
-	if len(begin) > 1 {
-		fail.Many, fail.Names = true, nil
-		for _, e := range begin {
-			fail.Names = append(fail.Names, e.Name)
-		}
-	}
-	return Entry{}, fail
 }
 
 // Hash computes a model's hash in the background, once.

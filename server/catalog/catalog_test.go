@@ -41,7 +41,7 @@ func TestFolder(t *testing.T) {
 	require.NoError(t, os.Symlink(outside+"/secret.safetensors", dir+"/link.safetensors"))
 	require.NoError(t, os.Symlink(outside, dir+"/folder"))
 	builtin := Entry{Name: "noto", File: "noto.gguf", Kind: Checkpoint, Hash: "00112233445566"}
-	c, err := New(Config{Folder: dir, Files: []string{nets + "sd2.safetensors", nets + "sd1-diffusers"}, Builtin: &builtin})
+	c, err := New(Config{Folder: dir, Files: []string{nets + "sd2.safetensors", nets + "sd1-diffusers"}, Builtin: []Entry{builtin}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"noto", "sd2", "sd1-diffusers", "Stable-diffusion/Dream", "dreamer", "other/Dream"}, names(c.Entries(Checkpoint)))
 	require.Equal(t, []string{"x4"}, names(c.Entries(Upscaler)))

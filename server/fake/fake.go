@@ -9,6 +9,8 @@ import (
 	"hash/fnv"
 	"image"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,12 +61,12 @@ func (e *engine) Info() wire.Info {
 
 func (e *engine) Attach(m wire.Model) (string, error) { return m.Name, nil }
 
-func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.Result, error) {
+func (e *engine) Draw(ctx context.Context, r request.Request, _ int, extras []wire.Model) (*request.Result, error) {
 	q, err := r.Resolve(request.Defaults{Side: 64, Align: 8})
 	if err != nil {
 		return nil, err
 	}
-	if err := noTags(r.Prompt); err != nil {
+	if err := checkTags(r, extras); err != nil {
 		return nil, err
 	}
 	e.mutex.Lock()
@@ -84,7 +86,7 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.R
 			return nil, err
 		}
 	}
-	drawn := Picture(q)
+	drawn := Picture(q, extras...)
 	if e.model.VAE != "" {
 		drawn = imaging.Invert(drawn)
 	}
@@ -95,17 +97,20 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int) (*request.R
 	return &request.Result{Images: []request.Image{img}}, nil
 }
 
-// noTags refuses tags of extra networks, as models do that take none.
-func noTags(text string) error {
-	_, tags, err := prompt.Parse(text)
-	if err == nil && len(tags) == 0 {
-		return nil
-	}
+// checkTags refuses tags of extra networks that the server did not send, and those of the
+// negative prompt, as models do.
+func checkTags(r request.Request, extras []wire.Model) error {
 	var e request.Error
-	if err != nil {
+	if _, _, err := prompt.Parse(r.Prompt); err != nil {
 		e.Add("Prompt", "%v", err)
-	} else {
-		e.Add("Prompt", "<%s:%s>: extra networks are not supported", tags[0].Kind, tags[0].Name)
+	}
+	for _, t := range prompt.Tags(r.Prompt) {
+		if !slices.ContainsFunc(extras, func(m wire.Model) bool { return m.Role == wire.RoleLoRA && m.Name == t.Name }) {
+			e.Add("Prompt", "%s: no adapter of this name is attached", t)
+		}
+	}
+	for _, t := range prompt.Tags(r.NegativePrompt) {
+		e.Add("NegativePrompt", "%s: only the prompt may name extra networks", t)
 	}
 	return e.Err()
 }
@@ -134,10 +139,20 @@ func act(ctx context.Context, text string, step int) error {
 	return nil
 }
 
-// Picture is the picture of a request.
-func Picture(q request.Resolved) *image.NRGBA {
+// Picture is the picture of a request that was drawn with some adapters.
+func Picture(q request.Resolved, extras ...wire.Model) *image.NRGBA {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s|%d|%s|%s|%d|%g", q.Prompt, q.Seed, q.Sampler.Name, q.Schedule.Name, q.Steps, q.Guidance)
+	for _, x := range extras {
+		fmt.Fprintf(h, "|%s %s", x.Role, filepath.Base(x.Path))
+	}
+	for _, a := range q.Adapters {
+		_, strength := a.Strengths()
+		fmt.Fprintf(h, "|%s %g", a.Name, strength)
+	}
+	if q.Class != "" {
+		fmt.Fprintf(h, "|class %s", q.Class)
+	}
 	if q.Image != nil {
 		h.Write(q.Image.Pix)
 	}

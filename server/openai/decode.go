@@ -57,7 +57,7 @@ func (a *API) read(r *http.Request, editing, varying bool) (*drawing, []byte, er
 		return nil, nil, err
 	}
 	d := &decoder{o, a, r.Context(), &drawing{kind: "image_generation"}, &request.Request{Seed: request.RandomSeed}, files}
-	d.out.order = service.Order{API: "openai", Client: client(r)}
+	d.out.order = service.Order{API: "openai", Client: client(r), Told: true}
 	if editing {
 		d.out.kind = "image_edit"
 	}

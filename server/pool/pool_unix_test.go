@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,29 +21,17 @@ import (
 	"github.com/sdgo/sdgo/server/fake"
 	"github.com/sdgo/sdgo/server/queue"
 	"github.com/sdgo/sdgo/server/wire"
-	"github.com/sdgo/sdgo/server/worker"
 )
 
-// asWorker makes this test's program a worker.
-const asWorker = "SDGO_TEST_WORKER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
-		if err := worker.Run(context.Background(), os.Stdin, os.Stdout, fake.Backend()); err != nil {
-			os.Exit(3)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { fake.Main(m.Run) }
 
 // newPool makes a pool with fake models "a", "b", … of 1 GB each, "crash" and "broken".
 func newPool(t *testing.T, l queue.Limits, c Config) (*queue.Queue, *Pool) {
 	t.Helper()
-	exe, err := os.Executable()
+	environ, program, err := fake.Command()
 	require.NoError(t, err)
 	if c.Start == nil {
-		c.Start = Command(append(os.Environ(), asWorker+"=1"), exe)
+		c.Start = Command(environ, program)
 	}
 	c.Lookup = func(name string) (Model, bool) {
 		return Model{wire.Model{Role: wire.RoleModel, Name: name, Path: name}, name, 1 << 30}, name != "gone"
@@ -216,13 +203,16 @@ func TestCancelAndSkip(t *testing.T) {
 	require.Equal(t, queue.Cancelled, waiting.State())
 	require.True(t, q.Cancel(running))
 	require.Equal(t, queue.Cancelled, running.State(), "at once")
-	two := add(t, q, "a", long, task("after", 2))
+	first, second := long, task(fake.Slow, 2)
+	first.Request.Steps, second.Request.Steps = 60, 60
+	two := add(t, q, "a", first, second)
 	require.Eventually(t, func() bool { v, _ := two.View(); return v.Step > 1 }, 10*time.Second, time.Millisecond)
 	require.True(t, p.Skip(two))
 	v := wait(t, two)
-	require.Equal(t, queue.Done, v.State)
+	require.Equal(t, queue.Done, v.State, v.Err)
 	require.Len(t, v.Pictures, 1)
-	require.Equal(t, uint64(2), v.Pictures[0].Seed)
+	require.NotEqual(t, two.Skipped(0), two.Skipped(1), "the one that was being made")
+	require.Equal(t, two.Skipped(0), v.Pictures[0].Seed == 2)
 	require.Equal(t, 1, v.Skipped)
 	// One that does not stop is ended with its worker.
 	hang := add(t, q, "a", task(fake.Hang, 1))
@@ -332,9 +322,9 @@ func TestKills(t *testing.T) {
 
 // Workers don't outlive their server.
 func TestWorkersEndWithTheServer(t *testing.T) {
-	exe, err := os.Executable()
+	environ, program, err := fake.Command()
 	require.NoError(t, err)
-	proc, err := Command(append(os.Environ(), asWorker+"=1"), exe)()
+	proc, err := Command(environ, program)()
 	require.NoError(t, err)
 	require.NoError(t, wire.NewWriter(proc.In()).Write(wire.Message{Kind: wire.Open, Model: &wire.Model{Name: "a"}}))
 	m, err := wire.Read(proc.Out())

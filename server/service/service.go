@@ -114,6 +114,7 @@ type Order struct {
 	VAE              string // likewise; "" is the client's choice, "Automatic" the model's own
 	Priority         int
 	Requests         []request.Request // each of Count pictures
+	Told             bool              // a prompt tells models without text which class to draw
 	Output           wire.Output
 	Previews         bool
 	Note             json.RawMessage
@@ -285,11 +286,14 @@ func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queu
 	if r.Random() {
 		r.Seed = Seed()
 	}
-	attach, err := s.attach(&r)
+	if err := s.told(e, &r, o.Told); err != nil {
+		return nil, 0, err
+	}
+	attach, err := s.attach(e, &r)
 	if err != nil {
 		return nil, 0, err
 	}
-	q, err := r.Resolve(request.Defaults{Side: cmp.Or(e.NativeSize, 512), Align: 8, Guidance: e.Guidance})
+	q, err := r.Resolve(request.Defaults{Side: cmp.Or(e.NativeSize, 512), Align: cmp.Or(e.Align, 8), Guidance: e.Guidance, Sampler: e.Sampler, Schedule: e.Schedule, Steps: e.Steps, Enlarges: e.Variant == "enlarge"})
 	if err != nil {
 		return nil, 0, invalid(err)
 	}
@@ -336,48 +340,6 @@ func invalid(err error) error {
 	}
 	out.Param = wrong.Problems[0].Field
 	return out
-}
-
-// attach looks up the networks that a request names.
-func (s *Service) attach(r *request.Request) (all []wire.Model, err error) {
-	find := func(field, what, role, name string, kinds ...catalog.Kind) (string, error) {
-		e, err := s.Catalog.Lookup(what, name, kinds...)
-		if err != nil {
-			return "", &Error{Status: http.StatusNotFound, Code: "model_not_found", Param: field, Message: err.Error()}
-		}
-		m := wire.Model{Role: role, Path: e.Path, Name: e.Name}
-		if !slices.Contains(all, m) {
-			all = append(all, m)
-		}
-		return e.Name, nil
-	}
-	if r.Refiner != "" {
-		if r.Refiner, err = find("Refiner", "refiner", wire.RoleRefiner, r.Refiner, catalog.Refiner, catalog.Checkpoint); err != nil {
-			return nil, err
-		}
-	}
-	if r.TAESD != "" {
-		if r.TAESD, err = find("TAESD", "tiny autoencoder", wire.RoleTAESD, r.TAESD, catalog.TAESD); err != nil {
-			return nil, err
-		}
-	}
-	if len(r.Adapters) > 0 {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Adapters", Message: "the server has no adapters (LoRA) yet: leave them out"}
-	}
-	if len(r.Controls) > 0 {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Controls", Message: "the server has no ControlNets yet: leave them out"}
-	}
-	r.Hires = slices.Clone(r.Hires)
-	for i := range r.Hires {
-		name := r.Hires[i].Upscaler
-		if name == "" || s.IsFilter(name) {
-			continue
-		}
-		if r.Hires[i].Upscaler, err = find(fmt.Sprintf("Hires[%d].Upscaler", i), "upscaler", wire.RoleESRGAN, name, catalog.Upscaler); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
 }
 
 // IsFilter reports whether an upscaler is one without a network.

@@ -61,10 +61,13 @@ type Message struct {
 
 // Roles of models.
 const (
-	RoleModel   = "model"
-	RoleRefiner = "refiner"
-	RoleTAESD   = "taesd"
-	RoleESRGAN  = "esrgan"
+	RoleModel     = "model"
+	RoleRefiner   = "refiner"
+	RoleStage     = "stage" // enlarges what another model has drawn
+	RoleTAESD     = "taesd"
+	RoleESRGAN    = "esrgan"
+	RoleLoRA      = "lora"
+	RoleEmbedding = "embedding"
 )
 
 // Model is a file to open.
@@ -74,7 +77,15 @@ type Model struct {
 	Name string `json:"name"`          // as requests name it
 	VAE  string `json:"vae,omitempty"` // a file whose autoencoder is in place of the model's own
 	Hash string `json:"hash,omitempty"`
+
+	// Modified tells versions of a file apart, in nanoseconds: an adapter that has
+	// changed is opened anew.
+	Modified int64 `json:"modified,omitempty"`
 }
+
+// IsExtra reports whether the file is one that each request has its own of: an adapter or
+// a textual inversion. Other networks are attached to the model once.
+func (m Model) IsExtra() bool { return m.Role == RoleLoRA || m.Role == RoleEmbedding }
 
 // Work is what to do for one picture.
 type Work struct {
@@ -83,7 +94,7 @@ type Work struct {
 	Request  json.RawMessage `json:"request,omitempty"`
 	Image    *Size           `json:"image,omitempty"`
 	Mask     *Size           `json:"mask,omitempty"`
-	Attach   []Model         `json:"attach,omitempty"`  // networks that the request names
+	Attach   []Model         `json:"attach,omitempty"`  // networks, adapters and textual inversions that the request names
 	Upscale  *Size           `json:"upscale,omitempty"` // in place of a request: the size of the upscaled Image
 	Priority int             `json:"priority,omitempty"`
 	Output   Output          `json:"output"`

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,8 +31,9 @@ type Engine interface {
 	Attach(m wire.Model) (name string, err error)
 
 	// Draw generates the pictures of a request; it is called for several requests at
-	// once.
-	Draw(ctx context.Context, r request.Request, priority int) (*request.Result, error)
+	// once. extras are the adapters and textual inversions that the request names, by
+	// these names; no other request's are its.
+	Draw(ctx context.Context, r request.Request, priority int, extras []wire.Model) (*request.Result, error)
 
 	// Upscale enlarges a picture to a size.
 	Upscale(ctx context.Context, img image.Image, width, height int, onTile func(index, of int) error) (*image.NRGBA, error)
@@ -206,20 +208,28 @@ func (w *worker) draw(ctx context.Context, m wire.Message, before <-chan struct{
 	delete(w.cancels, m.Task)
 	w.mutex.Unlock()
 	if err != nil {
-		done = wire.Message{Kind: wire.Failed, Task: m.Task, Error: w.describe(err)}
+		done = wire.Message{Kind: wire.Failed, Task: m.Task, Error: w.describe(err, m.Work.Attach)}
 	}
 	_ = w.out.Write(done) // that the server is gone is noticed by the reader
 }
 
-// describe is an error for the server.
-func (w *worker) describe(err error) *wire.Error {
-	e := &wire.Error{Code: wire.CodeFailed, Message: err.Error()}
+// describe is an error for the server. It has names in place of the paths of attached
+// files, since clients are told.
+func (w *worker) describe(err error, attached []wire.Model) *wire.Error {
+	var paths []string
+	for _, a := range attached {
+		if a.Path != "" {
+			paths = append(paths, a.Path, a.Name)
+		}
+	}
+	plain := strings.NewReplacer(paths...).Replace
+	e := &wire.Error{Code: wire.CodeFailed, Message: plain(err.Error())}
 	var wrong *request.Error
 	switch code := w.backend.Code(err); {
 	case errors.As(err, &wrong):
 		e.Code = wire.CodeInvalid
 		for _, p := range wrong.Problems {
-			e.Problems = append(e.Problems, wire.Problem{Field: p.Field, Message: p.Text})
+			e.Problems = append(e.Problems, wire.Problem{Field: p.Field, Message: plain(p.Text)})
 		}
 	case code != "":
 		e.Code = code
@@ -231,7 +241,7 @@ func (w *worker) describe(err error) *wire.Error {
 
 // generate makes the picture of a request.
 func (w *worker) generate(ctx context.Context, m wire.Message, before <-chan struct{}, begin func()) (*wire.Picture, [][]byte, error) {
-	r, err := w.request(m)
+	r, extras, err := w.request(m)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -244,7 +254,7 @@ func (w *worker) generate(ctx context.Context, m wire.Message, before <-chan str
 	}
 	begin()
 	r.OnEvent = func(e request.Event) error { return w.event(m, e) }
-	result, err := w.ready().Draw(ctx, r, m.Work.Priority)
+	result, err := w.ready().Draw(ctx, r, m.Work.Priority, extras)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -255,33 +265,47 @@ func (w *worker) generate(ctx context.Context, m wire.Message, before <-chan str
 }
 
 // request decodes a task's request with its pictures and networks.
-func (w *worker) request(m wire.Message) (request.Request, error) {
-	r, err := job.Decode(m.Work.Request)
-	if err != nil {
-		return r, err
+func (w *worker) request(m wire.Message) (r request.Request, extras []wire.Model, err error) {
+	if r, err = job.Decode(m.Work.Request); err != nil {
+		return r, nil, err
 	}
 	if r.Image, r.Mask, err = pictures(m); err != nil {
-		return r, err
+		return r, nil, err
 	}
 	for _, a := range m.Work.Attach {
+		if a.IsExtra() {
+			extras = append(extras, a)
+			continue
+		}
 		name, err := w.attach(a)
 		if err != nil {
-			return r, err
+			return r, nil, err
 		}
-		switch a.Role {
-		case wire.RoleRefiner:
-			r.Refiner = name
-		case wire.RoleTAESD:
-			r.TAESD = name
-		case wire.RoleESRGAN:
-			for i := range r.Hires {
-				if r.Hires[i].Upscaler == a.Name {
-					r.Hires[i].Upscaler = name
-				}
+		rename(&r, a, name)
+	}
+	return r, extras, nil
+}
+
+// rename makes a request name a network as the engine does.
+func rename(r *request.Request, a wire.Model, name string) {
+	switch a.Role {
+	case wire.RoleRefiner:
+		r.Refiner = name
+	case wire.RoleTAESD:
+		r.TAESD = name
+	case wire.RoleStage:
+		for i := range r.Stages {
+			if r.Stages[i] == a.Name {
+				r.Stages[i] = name
+			}
+		}
+	case wire.RoleESRGAN:
+		for i := range r.Hires {
+			if r.Hires[i].Upscaler == a.Name {
+				r.Hires[i].Upscaler = name
 			}
 		}
 	}
-	return r, nil
 }
 
 // attach opens a network once.

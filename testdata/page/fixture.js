@@ -83,7 +83,7 @@ export async function draw(page, { prompt, seed, steps = 4, count } = {}) {
 export async function generate(page) {
   const { order, job } = await submit(page);
   await ended(page, job.id);
-  return { order, job: await (await page.request.get(job.poll_url)).json() };
+  return { order, job: await (await page.request.get(at(page, job.poll_url))).json() };
 }
 
 /** Presses the button; returns what was asked for and the answer. */
@@ -96,10 +96,13 @@ export async function submit(page) {
   return { order: JSON.parse(reply.request().postData()), job: await reply.json() };
 }
 
+/** An address of the server whose page it is, which a test may have started itself. */
+const at = (page, path) => new URL(path, page.url()).href;
+
 /** Waits until a job has ended and the page knows it. */
 export async function ended(page, id) {
   await expect
-    .poll(async () => (await (await page.request.get(`/api/v1/jobs/${id}`)).json()).status, { timeout: 60_000 })
+    .poll(async () => (await (await page.request.get(at(page, `/api/v1/jobs/${id}`))).json()).status, { timeout: 60_000 })
     .not.toMatch(/queued|running/);
   await expect(page.locator(".stage")).toHaveAttribute("aria-busy", "false");
 }

@@ -1,7 +1,10 @@
 // The form: completion of names, tokens, weights, models that take classes.
 
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { png } from "./png.js";
-import { expect, generate, number, submit, test, withModels } from "./fixture.js";
+import { draw, expect, ready, generate, number, submit, test, withModels } from "./fixture.js";
 
 const prompt = (page) => page.getByLabel("Prompt", { exact: true });
 
@@ -42,6 +45,81 @@ test("names of LoRAs and embeddings are completed", async ({ page, open }) => {
   await expect(prompt(page)).toHaveValue("a lake <lora:wood-cut:0.6> <lora:watercolour:1>");
   await page.getByRole("button", { name: "Remove wood-cut" }).click();
   await expect(prompt(page)).toHaveValue("a lake <lora:watercolour:1>");
+});
+
+test("a LoRA and an embedding of the models folder are completed and drawn with", async ({ page, start }) => {
+  const models = await mkdtemp(join(tmpdir(), "sdgo-models-"));
+  for (const [from, to] of [
+    ["nets/sd1.safetensors", "tiny.safetensors"],
+    ["adapters/kohya.safetensors", "watercolour.safetensors"],
+    ["adapters/words-a1111.pt", "shiny.pt"],
+  ])
+    await copyFile(new URL(`../${from}`, import.meta.url), join(models, to));
+  const server = await start({ models });
+  await page.goto(server.address);
+  await ready(page);
+  await page.getByLabel("Model", { exact: true }).selectOption("tiny");
+  await prompt(page).pressSequentially("a lake <lora:wat");
+  await page.keyboard.press("Tab");
+  await prompt(page).pressSequentially(" shi");
+  await page.keyboard.press("Tab");
+  await expect(prompt(page)).toHaveValue("a lake <lora:watercolour:1> shiny");
+  await number(page, "Width", 64);
+  await number(page, "Height", 64);
+  const { order, job } = await draw(page, { steps: 2, seed: 3 });
+  expect(order.request.prompt).toBe("a lake <lora:watercolour:1> shiny");
+  expect(job.status).toBe("done");
+  const { text } = await (await page.request.get(`${server.address}${job.pictures[0].url}/parameters`)).json();
+  expect(text).toContain("Lora hashes: \"watercolour: ");
+  expect(text).toContain("TI hashes: \"shiny: ");
+  await prompt(page).fill("a lake <lora:oil:1>");
+  await page.locator("#generate").click();
+  await expect(page.locator(".notice.error")).toContainText("oil");
+  await rm(models, { recursive: true });
+});
+
+test("the built-in model of emoji draws a class", async ({ page, open }) => {
+  await open();
+  await page.getByLabel("Model", { exact: true }).selectOption("sdgo-emoji");
+  await expect(prompt(page)).toHaveCount(0);
+  await expect(page.getByLabel("Steps", { exact: true })).toHaveAttribute("placeholder", "50");
+  await expect(page.getByLabel("Width", { exact: true })).toHaveAttribute("placeholder", "32");
+  await page.getByPlaceholder("Find one of 24 classes").fill("fo");
+  await page.getByText("fox").click();
+  const { order, job } = await draw(page, { steps: 2, seed: 5 });
+  expect(order.model).toBe("sdgo-emoji");
+  expect(order.request.class).toMatch(/^\d+$/);
+  expect(job.status).toBe("done");
+  expect([job.pictures[0].width, job.pictures[0].height]).toEqual([32, 32]);
+  // Its parameters fill the form again.
+  await page.reload();
+  await ready(page);
+  await expect(page.locator(".prompt.class .tokens")).toHaveText("fox");
+});
+
+test("models that take a number, or nothing, say so", async ({ page, open }) => {
+  await withModels(page, (models) =>
+    models.push(
+      { name: "age", file: "age.safetensors", kind: "checkpoint", draws_from: "number", native_size: 64, bytes: 1 },
+      { name: "free", file: "free.safetensors", kind: "checkpoint", draws_from: "nothing", native_size: 64, bytes: 1 },
+    ),
+  );
+  await open();
+  const ordered = async () => {
+    const [request] = await Promise.all([
+      page.waitForRequest((r) => r.url().endsWith("/api/v1/jobs") && r.method() === "POST"),
+      page.locator("#generate").click(),
+    ]);
+    return JSON.parse(request.postData()).request;
+  };
+  await prompt(page).fill("a fox");
+  await page.getByLabel("Model", { exact: true }).selectOption("age");
+  await expect(prompt(page)).toHaveCount(0);
+  await number(page, "What to draw", 0.25);
+  expect(await ordered()).toEqual({ class: "0.25", seed: -1 });
+  await page.getByLabel("Model", { exact: true }).selectOption("free");
+  await expect(page.getByText("This model draws freely")).toBeVisible();
+  expect(await ordered()).toEqual({ seed: -1 });
 });
 
 test("tokens are counted by the server", async ({ page, open }) => {

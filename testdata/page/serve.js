@@ -9,9 +9,10 @@ import { join } from "node:path";
 const program = new URL("../../sdgo", import.meta.url).pathname;
 
 /** Starts a server; resolves to its address and how to stop it, or to end it for good. */
-export async function serve({ listen = "127.0.0.1:0", outputs, env = {} } = {}) {
+export async function serve({ listen = "127.0.0.1:0", outputs, models, env = {} } = {}) {
   const folder = outputs ?? (await mkdtemp(join(tmpdir(), "sdgo-page-")));
-  const child = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s"], {
+  const more = models ? ["--models", models] : [];
+  const child = spawn(program, ["serve", "--listen", listen, "--outputs", folder, "--drain", "1s", ...more], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, ...env },
   });

@@ -2,7 +2,6 @@ package pixel
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"image"
 	"math"
@@ -18,19 +17,6 @@ import (
 
 // noClass is a request's Class that stands for none.
 const noClass = "none"
-
-// labels are the names of classes that a file has, a list in JSON.
-func labels(metadata map[string]string, count int) ([]string, error) {
-	text, ok := metadata[convert.PixelLabels]
-	if !ok {
-		return nil, nil
-	}
-	var names []string
-	if err := json.Unmarshal([]byte(text), &names); err != nil || len(names) != count {
-		return nil, fmt.Errorf("%s must be a JSON list of %d names", convert.PixelLabels, count)
-	}
-	return names, nil
-}
 
 // conditioner makes conditions of a class.
 type conditioner struct{ *model }

@@ -39,9 +39,9 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 		return nil, fmt.Errorf("%s: pixels must have 1 or 3 channels, got %d", h.Weights.Description, n)
 	}
 	m := &model{host: h, c: c}
-	own, err := labels(h.Weights.Metadata, c.Classes)
+	own, err := classes.Labels(h.Weights.Metadata[convert.PixelLabels], c.Classes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s %w", convert.PixelLabels, err)
 	}
 	m.names = classes.Of(c.Classes, own)
 	p, prediction, err := Process(c.Process, h.Weights.AlphasCumprod)
@@ -84,27 +84,11 @@ type coder interface {
 }
 
 // factor is the downsampling factor of the autoencoder.
-func (m *model) factor() int {
-	switch {
-	case m.c.VAE != nil:
-		return m.c.VAE.Factor()
-	case m.c.Latent():
-		return 8 // Stable Diffusion's, which is in a file of its own
-	}
-	return 1
-}
-
-// side is the denoiser's native side, in its own pixels.
-func (m *model) side() int {
-	if m.c.Size > 0 {
-		return m.c.Size
-	}
-	return max(64/m.factor(), m.c.Multiple)
-}
+func (m *model) factor() int { return m.c.Factor() }
 
 // demands are the networks' memory on GPUs for a picture of the native size.
 func (m *model) demands() (all []engine.Demand, err error) {
-	side := m.side()
+	side := m.c.Side()
 	var c pipeline.Condition
 	if m.c.ClassInput != "" {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "class", Shape: []int{1}})
@@ -147,33 +131,14 @@ func (m *model) pipeline(o pipeline.Options) *pipeline.Pipeline {
 	return p
 }
 
-// defaults are what such models are usually drawn with: DDIM in 50 even timesteps, as
-// the diffusers library has it; one step of a consistency model; and Heun's method in
-// 18 steps, as Karras et al. (2022) have it, of all in continuous time.
+// defaults are what such models are usually drawn with.
 func (m *model) defaults() request.Defaults {
 	d := request.Defaults{
-		Side: m.side() * m.factor(), Align: max(1, m.c.Multiple) * m.factor(), Guidance: m.host.Weights.Guidance,
-		Sampler: "heun", Schedule: "karras", Steps: 18, Enlarges: m.c.LowChannels > 0,
+		Side: m.c.Side() * m.factor(), Align: m.c.Align(), Guidance: m.c.Guidance(m.host.Weights.Guidance), Enlarges: m.c.LowChannels > 0,
 	}
+	d.Sampler, d.Schedule, d.Steps = m.c.Usual()
 	if m.c.VAE != nil { // the picture is at the latent's size
 		d.EnlargesBy = m.factor()
-	}
-	switch m.c.Process.Kind {
-	case convert.ProcessDDPM:
-		d.Sampler, d.Schedule, d.Steps = "ddim", "respaced", 50
-	case convert.ProcessConsistency:
-		d.Sampler, d.Schedule, d.Steps = "consistency", "consistency", 1
-	}
-	if m.c.Sampler != "" {
-		d.Sampler = m.c.Sampler
-	}
-	switch {
-	case m.c.NullClass < 0:
-		d.Guidance = 1
-	case d.Guidance == 0 && m.c.DiT != nil:
-		d.Guidance = 4 // Peebles and Xie 2023
-	case d.Guidance == 0:
-		d.Guidance = 3 // Rombach et al. 2022
 	}
 	return d
 }

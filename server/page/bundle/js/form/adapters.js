@@ -3,7 +3,7 @@
 import { h, newID, render } from "../core/dom.js";
 import { icon } from "../core/icons.js";
 import { form } from "../state/form.js";
-import { named } from "../state/models.js";
+import { drawsFrom, named } from "../state/models.js";
 import { insertion, lorasOf, reweighed } from "./completion.js";
 import { section } from "./controls.js";
 
@@ -14,7 +14,7 @@ const set = (tag, weight) => {
 /** The section, where there are LoRAs. */
 export function adapters() {
   const names = named("lora");
-  if (!names.length) return null;
+  if (!names.length || drawsFrom.value !== "text") return null;
   const add = (e) => {
     const name = e.target.value;
     e.target.value = "";

@@ -5,8 +5,8 @@ import { signal } from "../core/signal.js";
 
 const most = 200;
 
-/** The field of a class; list() are the names, in their order. */
-export function classField({ value, list }) {
+/** The field of a class; list() are the names, in their order; optional() says whether none is right, too. */
+export function classField({ value, list, optional }) {
   const id = newID("class");
   const find = signal("");
   const box = h("div.classes", { role: "radiogroup", "aria-label": "Classes" });
@@ -47,6 +47,13 @@ export function classField({ value, list }) {
       {},
       h("label", { htmlFor: id }, "What to draw"),
       h("span.tokens", {}, () => chosenName(list(), value.value)),
+      render(
+        h("span"),
+        () =>
+          optional() &&
+          value.value !== null &&
+          h("button.quiet", { type: "button", onclick: () => (value.value = null) }, "None"),
+      ),
     ),
     h("input", {
       id,
@@ -60,4 +67,4 @@ export function classField({ value, list }) {
   );
 }
 
-const chosenName = (list, n) => (n === "" ? "" : (list[Number(n)] ?? n));
+const chosenName = (list, n) => (n === null ? "" : (list[Number(n)] ?? n));

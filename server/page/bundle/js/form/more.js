@@ -3,9 +3,9 @@
 import { h, render } from "../core/dom.js";
 import { icon } from "../core/icons.js";
 import { form, reset } from "../state/form.js";
-import { capabilities, named } from "../state/models.js";
+import { capabilities, named, usualSteps } from "../state/models.js";
 import { numberField, parameterFields, section, selectField, toggleField } from "./controls.js";
-import { choosing, guider, options, percent, sampler, usualSteps } from "./sampling.js";
+import { choosing, guider, options, percent, sampler } from "./sampling.js";
 
 /** The pass that draws the picture again, larger. */
 export function hires() {
@@ -40,7 +40,7 @@ export function hires() {
             label: "Steps",
             spoken: "Steps of the second pass",
             value: form.hires_steps,
-            usual: () => form.steps.value ?? usualSteps,
+            usual: () => form.steps.value ?? usualSteps.value,
             range: { min: 1, max: 1000, whole: true },
             slide: [1, 60],
           }),

@@ -2,7 +2,7 @@
 
 import { h } from "../core/dom.js";
 import { form } from "../state/form.js";
-import { capabilities, nativeGuidance } from "../state/models.js";
+import { capabilities, nativeGuidance, usualSampler, usualSchedule, usualSteps } from "../state/models.js";
 import { numberField, selectField } from "./controls.js";
 
 export const percent = { min: 0, max: 1, step: 0.05 };
@@ -13,11 +13,8 @@ export const options = (list) => list.map((s) => ({ value: s.name, label: s.name
 /** What the registry says of the entry that was chosen. */
 const about = (list, name) => list.find((s) => s.name === name || s.aliases.includes(name));
 
-export const usualSteps = 20;
-const usualSampler = "euler_a";
-
 /** The sampler that is used. */
-export const sampler = () => about(capabilities.value?.samplers ?? [], form.sampler.value ?? usualSampler);
+export const sampler = () => about(capabilities.value?.samplers ?? [], form.sampler.value ?? usualSampler.value);
 
 /** The kind of guidance that is used. */
 export const guider = () => about(capabilities.value?.guidance ?? [], form.guidance.value ?? "cfg");
@@ -42,7 +39,7 @@ export function sampling() {
     numberField({
       label: "Steps",
       value: form.steps,
-      usual: () => usualSteps,
+      usual: () => usualSteps.value,
       range: { min: 1, max: capabilities.peek()?.limits.steps ?? 1000, whole: true },
       slide: [1, 60],
     }),
@@ -58,7 +55,7 @@ export function sampling() {
       label: "Sampler",
       value: choosing(form.sampler, form.sampler_options, sampler),
       options: () => options(list()),
-      usual: () => usualSampler,
+      usual: () => usualSampler.value,
     }),
     h("p.about", {}, () => sampler()?.description ?? ""),
     selectField({
@@ -66,7 +63,7 @@ export function sampling() {
       help: "The noise levels of the steps",
       value: form.schedule,
       options: () => options(schedules()),
-      usual: () => sampler()?.schedule ?? "discrete",
+      usual: () => (form.sampler.value === null && usualSchedule.value) || (sampler()?.schedule ?? "discrete"),
     }),
   ];
 }

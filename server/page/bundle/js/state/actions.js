@@ -2,7 +2,7 @@
 
 import * as api from "../core/api.js";
 import { failed, notice, say } from "../core/notices.js";
-import { all, chosen, classes, model } from "./models.js";
+import { all, chosen, drawsFrom, model } from "./models.js";
 import { assign, begin, form, mask, source, values } from "./form.js";
 import * as jobs from "./jobs.js";
 import { fromRequest, missing, order } from "./order.js";
@@ -42,7 +42,7 @@ export async function generate() {
     order(v, {
       model: model.peek()?.name ?? "",
       source: source.peek(),
-      classes: classes.peek().length > 0,
+      from: drawsFrom.peek(),
       mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
     });
   try {

@@ -9,7 +9,7 @@ const defaults = {
   mode: "create", // or "picture", "inpaint", "upscale"
   prompt: "",
   negative: "",
-  class: "",
+  class: null,
   width: null,
   height: null,
   steps: null,

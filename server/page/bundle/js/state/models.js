@@ -33,7 +33,13 @@ const names = derived(() => {
 /** The names of a model's classes, in their order; empty for models that take prompts. */
 export const classes = derived(() => model.value?.classes ?? []);
 
-/** "edit" and "inpaint" are models of a kind of their own. */
+/** What tells the model what to draw: "text", "class", "number" or "nothing". */
+export const drawsFrom = derived(() => model.value?.draws_from ?? (model.value?.classes ? "class" : "text"));
+
+/** Whether a class may be left out. */
+export const classOptional = derived(() => model.value?.class_optional ?? false);
+
+/** "edit", "inpaint" and "enlarge" are models of a kind of their own. */
 export const variant = computed(() => model.value?.variant ?? "");
 
 /** Networks that enlarge pictures. */
@@ -44,6 +50,11 @@ export const nativeSize = computed(() => model.value?.native_size || 512);
 
 /** The default of the guidance scale. */
 export const nativeGuidance = computed(() => model.value?.guidance || 7);
+
+/** The defaults of how pictures are drawn. */
+export const usualSteps = computed(() => model.value?.steps || 20);
+export const usualSampler = computed(() => model.value?.sampler || "euler_a");
+export const usualSchedule = computed(() => model.value?.schedule || "");
 
 /** Reads everything anew. */
 export async function refresh() {

@@ -33,12 +33,12 @@ function take(request, values, keys) {
   for (const key of keys) if (given(values[key])) request[key] = values[key];
 }
 
-/** The request of the form's values. classes says whether the model takes a class. */
-export function request(values, classes = false) {
+/** The request of the form's values. from says what tells the model what to draw. */
+export function request(values, from = "text") {
   const r = { ...values.further };
-  if (classes) {
-    if (given(values.class)) r.class = values.class;
-  } else {
+  if (from === "class" || from === "number") {
+    if (given(values.class)) r.class = String(values.class);
+  } else if (from === "text") {
     r.prompt = values.prompt;
     if (values.negative) r.negative = values.negative;
   }
@@ -68,9 +68,9 @@ export function request(values, classes = false) {
 export const aligned = (n, by = 8) => Math.max(by, Math.round(n / by) * by);
 
 /** The request that draws a picture again, larger, with little noise. */
-function redrawn(values, source, classes) {
+function redrawn(values, source, from) {
   const by = values.upscale_by ?? 2;
-  const r = request({ ...values, mode: "picture", hires: false, count: null, width: null, height: null }, classes);
+  const r = request({ ...values, mode: "picture", hires: false, count: null, width: null, height: null }, from);
   r.width = aligned(source.width * by);
   r.height = aligned(source.height * by);
   r.strength = values.upscale_strength ?? 0.3;
@@ -81,7 +81,7 @@ function redrawn(values, source, classes) {
  * The job of the form's values. model is a name or "", source the picture to begin with,
  * mask a data URL or null.
  */
-export function order(values, { model = "", source = null, mask = null, classes = false } = {}) {
+export function order(values, { model = "", source = null, mask = null, from = "text" } = {}) {
   const job = {};
   if (model) job.model = model;
   if (values.format) job.output = { format: values.format };
@@ -89,9 +89,9 @@ export function order(values, { model = "", source = null, mask = null, classes 
   if (values.mode === "upscale" && values.upscaler) {
     return { ...job, model: undefined, upscale: { model: values.upscaler, scale: values.upscale_by ?? 2 } };
   }
-  if (values.mode === "upscale") return { ...job, request: redrawn(values, source, classes) };
+  if (values.mode === "upscale") return { ...job, request: redrawn(values, source, from) };
   if (values.mode === "inpaint" && mask) job.mask = mask;
-  return { ...job, request: request(values, classes) };
+  return { ...job, request: request(values, from) };
 }
 
 /** What is missing before a job can be made; "" if nothing is. */
@@ -116,7 +116,7 @@ export function fromRequest(request) {
     zero_snr: false,
     negative: "",
     prompt: "",
-    class: "",
+    class: null,
     seed: "",
     count: null,
   };

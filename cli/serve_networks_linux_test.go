@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/picture"
+)
+
+// adapterFolder is a folder with a model, adapters and textual inversions.
+func adapterFolder(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, from := range map[string]string{
+		"tiny.safetensors": "../testdata/nets/sd1.safetensors", "loras/style.safetensors": "../testdata/adapters/kohya.safetensors", "loras/ink.safetensors": "../testdata/adapters/locon.safetensors",
+		"loras/turned.safetensors": "../testdata/adapters/oft.safetensors", "words/shiny.pt": "../testdata/adapters/words-a1111.pt",
+	} {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o600))
+	}
+	return folder
+}
+
+// Pictures of prompts that name LoRAs and textual inversions are those of the command line,
+// to the bit, whoever draws with what beside them: all are asked for at once, of eight
+// pictures a pass.
+func TestServedAdapters(t *testing.T) {
+	folder := adapterFolder(t)
+	prompts := []string{"a fox", "a fox <lora:style:0.8>", "a fox <lora:ink:0.8>", "a fox <lora:style:0.5:0.8> <lora:turned:1>", "a shiny fox", "a shiny fox <lora:ink:-0.5>", "a fox <lora:STYLE:0.8>"}
+	want := map[string][]uint8{}
+	for _, p := range prompts {
+		want[p], _ = drawnBy(t, "txt2img", "-m", filepath.Join(folder, "tiny.safetensors"), "--lora-dir", filepath.Join(folder, "loras"), "--embedding-dir", filepath.Join(folder, "words"),
+			"-p", p, "-W", "64", "-H", "64", "--sampler", "euler", "--cfg-scale", "7")
+	}
+	require.NotEqual(t, want["a fox"], want["a fox <lora:style:0.8>"])
+	require.NotEqual(t, want["a fox"], want["a shiny fox"])
+	require.Equal(t, want["a fox <lora:STYLE:0.8>"], want["a fox <lora:style:0.8>"])
+
+	s := serve(t, nil, "--models", folder, "-m", filepath.Join(folder, "tiny.safetensors"), "--batch-size", "8")
+	var all sync.WaitGroup
+	var mutex sync.Mutex
+	got := map[string][]uint8{}
+	for i := range 3 * len(prompts) {
+		p := prompts[i%len(prompts)]
+		all.Go(func() {
+			reply := s.post("/sdapi/v1/txt2img", map[string]any{"prompt": p, "seed": 1, "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64, "cfg_scale": 7})
+			pix, parameters := pictureOfText(t, reply["images"].([]any)[0])
+			mutex.Lock()
+			defer mutex.Unlock()
+			if !strings.Contains(parameters, p) || got[p] != nil && string(got[p]) != string(pix) {
+				t.Errorf("%s: another picture than before, or other parameters: %s", p, parameters)
+			}
+			got[p] = pix
+		})
+	}
+	all.Wait()
+	for p, pix := range want {
+		require.True(t, bytes.Equal(pix, got[p]), "%s: another picture than the command line's", p)
+	}
+
+	// A file that changed is opened anew; one that is gone is no longer there.
+	data, err := os.ReadFile("../testdata/adapters/loha.safetensors")
+	require.NoError(t, err)
+	ink := filepath.Join(folder, "loras", "ink.safetensors")
+	require.NoError(t, os.WriteFile(ink+".part", data, 0o600))
+	require.NoError(t, os.Rename(ink+".part", ink))
+	other, _ := drawnBy(t, "txt2img", "-m", filepath.Join(folder, "tiny.safetensors"), "--lora-dir", filepath.Join(folder, "loras"), "-p", prompts[2], "-W", "64", "-H", "64", "--sampler", "euler", "--cfg-scale", "7")
+	require.NotEqual(t, want[prompts[2]], other)
+	reply, err := http.Post(s.url+"/sdapi/v1/refresh-loras", "application/json", nil)
+	require.NoError(t, err)
+	reply.Body.Close()
+	pix, _ := pictureOfText(t, s.post("/sdapi/v1/txt2img", map[string]any{"prompt": prompts[2], "seed": 1, "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64, "cfg_scale": 7})["images"].([]any)[0])
+	require.True(t, bytes.Equal(other, pix), "the changed file is another adapter")
+
+	// What does not fit the model, or is damaged, is said without a path.
+	broken := append([]byte(nil), data...)
+	for i := len(broken) - 64; i < len(broken); i++ {
+		broken[i] = 0xff // not a number
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "loras", "broken.safetensors"), broken, 0o600))
+	reply, err = http.Post(s.url+"/sdapi/v1/refresh-loras", "application/json", nil)
+	require.NoError(t, err)
+	reply.Body.Close()
+	for text, problem := range map[string]string{"<lora:style:1>": "style", "<lora:broken:1>": "broken"} {
+		body, err := json.Marshal(map[string]any{"prompt": text, "steps": 2, "width": 64, "height": 64, "override_settings": map[string]any{"sd_model_checkpoint": "sdgo-noto"}})
+		require.NoError(t, err)
+		reply, err := http.Post(s.url+"/sdapi/v1/txt2img", "application/json", strings.NewReader(string(body)))
+		require.NoError(t, err)
+		var answer map[string]any
+		require.NoError(t, json.NewDecoder(reply.Body).Decode(&answer))
+		reply.Body.Close()
+		require.GreaterOrEqual(t, reply.StatusCode, 400, text)
+		require.Contains(t, fmt.Sprint(answer), problem)
+		require.NotContains(t, fmt.Sprint(answer), folder)
+	}
+}
+
+// A built-in model that draws by class, as sdgo sample draws with it; and all built-in
+// models are there.
+func TestServedClasses(t *testing.T) {
+	s := serve(t, nil)
+	names := map[string]map[string]any{}
+	for _, m := range s.read(http.Get(s.url + "/api/v1/models"))["models"].([]any) {
+		names[m.(map[string]any)["name"].(string)] = m.(map[string]any)
+	}
+	require.Equal(t, true, names["sdgo-noto"]["default"])
+	emoji := names["sdgo-emoji"]
+	require.Equal(t, "class", emoji["draws_from"])
+	require.Len(t, emoji["classes"], 24)
+	require.Contains(t, emoji["classes"], "fox")
+	require.Equal(t, 32.0, emoji["native_size"])
+
+	out := filepath.Join(t.TempDir(), "out.png")
+	program, err := buildProgram()
+	require.NoError(t, err)
+	text, err := exec.Command(program, "sample", "-q", "--class", "fox", "-s", "5", "--steps", "4", "-o", out).CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	want, err := picture.Open(out)
+	require.NoError(t, err)
+	job := s.post("/api/v1/jobs", map[string]any{"model": "sdgo-emoji", "request": map[string]any{"class": "fox", "seed": 5, "steps": 4}})
+	require.Eventually(t, func() bool {
+		job = s.read(http.Get(s.url + job["poll_url"].(string)))
+		return job["ended"] != nil
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, "done", job["status"], job)
+	reply, err := http.Get(s.url + job["pictures"].([]any)[0].(map[string]any)["url"].(string))
+	require.NoError(t, err)
+	defer reply.Body.Close()
+	got, err := picture.Read(reply.Body)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want.Pix, got.Pix))
+
+	pix, parameters := pictureOfText(t, s.post("/v1/images/generations", map[string]any{"model": "sdgo-emoji", "prompt": "fox", "seed": 5, "steps": 4})["data"].([]any)[0].(map[string]any)["b64_json"])
+	require.True(t, bytes.Equal(want.Pix, pix))
+	require.Contains(t, parameters, "Class: ")
+}
