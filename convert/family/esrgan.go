@@ -116,7 +116,7 @@ func readESRGAN(r *Reader) *ESRGANConfig {
 		r.Fail("%s: %w; an ESRGAN upscaler (RRDBNet) is expected", r.Model.Description, model.ErrUnrecognized)
 		return c
 	}
-	r.known(esrganKnown, "an ESRGAN upscaler (RRDBNet)", "body.", "conv_", "model.", "RRDB_trunk.")
+	onlyKnown(r, esrganKnown, "an ESRGAN upscaler (RRDBNet)", "body.", "conv_", "model.", "RRDB_trunk.")
 	first := r.Shape("conv_first.weight", 4)
 	c.Features, c.Growth = first[0], r.Shape("body.0.rdb1.conv1.weight", 4)[0]
 	c.Blocks = r.Count("body.%d.rdb1.conv1.weight")

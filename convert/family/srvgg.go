@@ -28,9 +28,9 @@ var (
 	srvggKnown  = regexp.MustCompile(`^body\.\d+\.(weight|bias)$`)
 )
 
-// known takes the tensors of a network whose names a pattern has. Others that begin like the
+// onlyKnown takes the tensors of a network whose names a pattern has. Others that begin like the
 // network's are an error: they would change what it computes. The rest is ignored.
-func (r *Reader) known(pattern *regexp.Regexp, network string, prefixes ...string) {
+func onlyKnown(r *Reader, pattern *regexp.Regexp, network string, prefixes ...string) {
 	for _, t := range r.Model.Tensors {
 		switch {
 		case pattern.MatchString(t.Name):
@@ -45,7 +45,7 @@ func (r *Reader) known(pattern *regexp.Regexp, network string, prefixes ...strin
 // readSRVGG reads the configuration of a compact upscaler.
 func readSRVGG(r *Reader) *SRVGGConfig {
 	c := &SRVGGConfig{}
-	r.known(srvggKnown, "a compact ESRGAN upscaler", "body.")
+	onlyKnown(r, srvggKnown, "a compact ESRGAN upscaler", "body.")
 	first := r.Shape("body.0.weight", 4)
 	c.Features = first[0]
 	last := 0

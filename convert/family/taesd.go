@@ -111,7 +111,7 @@ func nameTAESD(m *model.Model) error {
 // names of the whole.
 func readTAESD(r *Reader) *TAESDConfig {
 	c := &TAESDConfig{}
-	r.known(taesdKnown, "a TAESD autoencoder", "decoder.", "encoder.")
+	onlyKnown(r, taesdKnown, "a TAESD autoencoder", "decoder.", "encoder.")
 	if r.Has("decoder.layers.0.weight") {
 		first := r.Shape("decoder.layers.0.weight", 4)
 		c.Channels, c.Latent = first[0], first[1]
