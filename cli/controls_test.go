@@ -35,6 +35,7 @@ func edgesFile(t *testing.T) string {
 
 // Flags, repeated or as lists, and jobs draw the same, and pictures say with what.
 func TestControlsByFlagsAndJobs(t *testing.T) {
+	const photo = "../testdata/preprocess/photo.png"
 	edges := edgesFile(t)
 	draw := func(args ...string) ([]uint8, string) {
 		return drawnBy(t, append([]string{"txt2img", "-m", sd1Tiny, "-p", "a cat", "-W", "64", "-H", "64"}, args...)...)
@@ -51,6 +52,12 @@ func TestControlsByFlagsAndJobs(t *testing.T) {
 		"--control-mode", "prompt", "--control-end", "0.9")
 	require.Equal(t, two, listed)
 	none, _ := draw("--control", controls+"/sd1.safetensors", "--control-image", edges, "--control-weight", "0")
+	lines := filepath.Join(t.TempDir(), "lines.png")
+	require.Equal(t, ExitOK, sdgo(t, "preprocess", "canny:low=30,high=60", "--resolution", "64", "-i", photo, "-o", lines).code)
+	before, _ := draw("--control", controls+"/sd1.safetensors", "--control-image", lines)
+	onTheWay, said := draw("--control", controls+"/sd1.safetensors", "--control-image", photo, "--control-preprocess", "canny:low=30:high=60")
+	require.Equal(t, before, onTheWay)
+	require.Contains(t, said, `canny:low=30:high=60`)
 	require.Equal(t, plain, none)
 
 	folder := filepath.Dir(edges)

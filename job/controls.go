@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sdgo/sdgo/sd/preprocess"
 	"github.com/sdgo/sdgo/sd/request"
 )
 
@@ -33,6 +34,12 @@ func controlFlags() []Field {
 			Path: "Controls.ImageFile", Flag: "control-image", Arg: "FILE[,FILE…]", For: Texts,
 			Help: "the picture for each: edges, a depth map, a pose, whatever the network was made for", Default: "the picture to begin with",
 			of:   eachControl(controlImage()),
+			text: noSetting, read: nothing,
+		},
+		{
+			Path: "Controls.Preprocess", Flag: "control-preprocess", Arg: "NAME[:PARAMETER=X…][,NAME…]", For: Texts,
+			Help: "what makes that picture of a photo: canny, lineart, scribble and others that sdgo preprocess lists", Default: "it is taken as it is",
+			of:   eachControl(controlPreprocess()),
 			text: noSetting, read: nothing,
 		},
 		{
@@ -141,6 +148,13 @@ func controlImage() access[request.Control] {
 	return plain(fileName(), func(c *request.Control) *string { return &c.ImageFile })
 }
 
+func controlPreprocess() access[request.Control] {
+	return plain(name[string](KindText, "a preprocessor", func(text string) error {
+		_, err := preprocess.Parse(text)
+		return err
+	}), func(c *request.Control) *string { return &c.Preprocess })
+}
+
 func controlWeight() access[request.Control] {
 	return optional(decimal(0, request.MaxControlWeight), func(c *request.Control) **float64 { return &c.Weight })
 }
@@ -191,6 +205,7 @@ func controlFields() []struct {
 	}{
 		{"name", "Model", plain(name[string](KindFile, "a ControlNet", nil), func(c *request.Control) *string { return &c.Name })},
 		{"image", "Image", controlImage()},
+		{"preprocess", "Module", controlPreprocess()},
 		{"weight", "Weight", controlWeight()},
 		{"start", "Guidance Start", controlStart()},
 		{"end", "Guidance End", controlEnd()},
@@ -246,7 +261,7 @@ func decodeControl(raw json.RawMessage) (c request.Control, err error) {
 			}
 		}
 		if !known {
-			return c, fmt.Errorf("%.80s: unknown field; there are name, image, weight, start, end and mode", m.Key)
+			return c, fmt.Errorf("%.80s: unknown field; there are name, image, preprocess, weight, start, end and mode", m.Key)
 		}
 	}
 	if c.Name == "" {
@@ -268,19 +283,30 @@ func controlsText(_ Field, r *request.Request) (all []kv) {
 		c := r.Controls[i]
 		c.Name, c.ImageFile = lastPart(c.Name), lastPart(c.ImageFile)
 		var line settingsLine
-		line.add("Module", "none")
+		line.add("Module", moduleOf(c.Preprocess))
 		for _, f := range controlFields() {
 			value, ok := f.of.get(&c)
 			if f.key == "mode" && ok {
 				value = controlModes[c.Mode]
 			}
-			if ok {
+			if ok && f.key != "preprocess" {
 				line.add(f.a1111, value)
 			}
 		}
 		all = append(all, kv{fmt.Sprintf("ControlNet %d", i), line.String()})
 	}
 	return all
+}
+
+// moduleOf is AUTOMATIC1111's name of a preprocessor without numbers of its own, or of none.
+func moduleOf(text string) string {
+	if text == "" {
+		return "none"
+	}
+	if p, err := preprocess.Parse(text); err == nil && p.String() == p.Name && len(p.Aliases) > 0 && p.Name != "canny" {
+		return p.Aliases[0]
+	}
+	return text
 }
 
 // lastPart is a file's name without its folders.
@@ -329,6 +355,15 @@ func readControl(text string) (c request.Control, err error) {
 				if at := strings.LastIndex(value, " ["); at > 0 && strings.HasSuffix(value, "]") {
 					value = value[:at]
 				}
+			case "preprocess":
+				if strings.EqualFold(value, "none") || value == "" {
+					continue
+				}
+				p, err := preprocess.Parse(value)
+				if err != nil {
+					return c, err
+				}
+				value = p.String()
 			case "image":
 				if strings.ContainsAny(value, `/\`) {
 					return c, errors.New("must name a picture without folders")
@@ -337,9 +372,6 @@ func readControl(text string) (c request.Control, err error) {
 			if err := f.of.set(&c, value); err != nil {
 				return c, fmt.Errorf("%s %w", s.key, err)
 			}
-		}
-		if s.key == "Module" && s.value != "none" && s.value != "None" && s.value != "" {
-			return c, fmt.Errorf("the preprocessor %.40s is not known: the picture must be prepared", s.value)
 		}
 	}
 	if c.Name == "" {

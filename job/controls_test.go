@@ -59,12 +59,13 @@ func TestControlsInPictures(t *testing.T) {
 	const text = "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: m, " +
 		`ControlNet 0: "Module: none, Model: control_v11p_sd15_canny [d14c016b], Weight: 0.8, Resize Mode: Crop and Resize, Processor Res: 512, ` +
 		`Guidance Start: 0.1, Guidance End: 0.9, Pixel Perfect: False, Control Mode: My prompt is more important", ` +
-		`ControlNet 1: "Module: canny, Model: other [1], Weight: 1.0", Version: 1.9.0`
+		`ControlNet 1: "Module: canny, Model: other [1], Weight: 1.0", ControlNet 2: "Module: depth_midas, Model: third [1]", Version: 1.9.0`
 	p, unread, err := ReadText(text)
 	require.NoError(t, err)
-	require.Equal(t, []request.Control{{Name: "control_v11p_sd15_canny", Weight: request.Float(0.8), Start: request.Float(0.1), End: request.Float(0.9), Mode: request.ControlPrompt}}, p.Controls)
+	require.Equal(t, []request.Control{{Name: "control_v11p_sd15_canny", Weight: request.Float(0.8), Start: request.Float(0.1), End: request.Float(0.9), Mode: request.ControlPrompt},
+		{Name: "other", Preprocess: "canny", Weight: request.Float(1)}}, p.Controls)
 	require.Len(t, unread, 1)
-	require.Contains(t, unread[0].String(), "the preprocessor canny is not known")
+	require.Contains(t, unread[0].String(), `preprocessor "depth_midas" needs a network of its own`)
 
 	q, err := request.Request{Prompt: "a", Controls: []request.Control{{Name: "folder/canny.safetensors", Image: nil, ImageFile: `C:\in\edges.png`}, {Name: "b", Mode: request.ControlGuess, ImageFile: "x"}}}.Resolve(defaults)
 	require.Error(t, err) // the pictures are not there
@@ -76,4 +77,13 @@ func TestControlsInPictures(t *testing.T) {
 	require.Len(t, p.Controls, 2)
 	require.Equal(t, "edges.png", p.Controls[0].ImageFile)
 	require.Equal(t, request.ControlGuess, p.Controls[1].Mode)
+
+	// Preprocessors have its names where it has the same numbers.
+	for ours, module := range map[string]string{"canny": "canny", "lineart": `lineart_standard`, "blur": "blur_gaussian", "canny:low=50:high=90": `"canny:low=50:high=90"`} {
+		text := controlsText(Field{}, &request.Request{Controls: []request.Control{{Name: "n", Preprocess: ours}}})[0].value
+		require.Contains(t, text, "Module: "+module)
+		c, err := readControl(text)
+		require.NoError(t, err)
+		require.Equal(t, ours, c.Preprocess)
+	}
 }

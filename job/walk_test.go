@@ -140,6 +140,8 @@ func valueOf(f Field) string {
 		return "cfg_rescale:phi=0.5"
 	case f.Path == "Adapters.Name":
 		return "style:0.5:0.25"
+	case f.Path == "Controls.Preprocess":
+		return "canny:low=50"
 	case f.Path == "Controls.Mode":
 		return "prompt"
 	case f.Kind == KindText && strings.HasPrefix(f.Path, "Controls.") && f.of.bounds != "":

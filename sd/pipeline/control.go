@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/preprocess"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
 	"github.com/sdgo/sdgo/sd/upscale"
@@ -56,6 +57,9 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 			if _, ok := found.(*control.IPAdapter); ok {
 				if pictures++; pictures > 1 {
 					e.Add(field, "at most one IP-Adapter is possible")
+				}
+				if c.Preprocess != "" {
+					e.Add(fmt.Sprintf("Controls[%d].Preprocess", i), "must be empty with an IP-Adapter, which sees pictures as they are, got %.40s", c.Preprocess)
 				}
 				if c.Mode != "" && c.Mode != request.ControlBalanced {
 					e.Add(fmt.Sprintf("Controls[%d].Mode", i), "must be balanced with an IP-Adapter, got %s", c.Mode)
@@ -143,7 +147,15 @@ func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, relea
 	if release, err = p.Host.TakePixels(width, height, engine.TensorPixel+3*engine.PicturePixel); err != nil {
 		return picture, nil, err
 	}
-	img := d.ControlPictures[i]
+	target := image.Pt(width, height)
+	if d.OnlyMasked {
+		target = d.Image.Rect.Size()
+	}
+	img, err := preprocessed(d.Controls[i].Preprocess, d.ControlPictures[i], target)
+	if err != nil {
+		release()
+		return picture, nil, request.Problemf(fmt.Sprintf("Controls[%d].Preprocess", i), "%v", err)
+	}
 	if d.OnlyMasked { // it shows the same as the picture to begin with
 		whole := fit(img, d.Image.Rect.Dx(), d.Image.Rect.Dy())
 		img = imaging.Crop(whole, d.MaskRegion)
@@ -162,6 +174,24 @@ func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, relea
 		}
 	}
 	return picture, release, nil
+}
+
+// preprocessed is what a preprocessor, if there is one, makes of a picture that will be scaled
+// to cover a size.
+func preprocessed(name string, img *image.NRGBA, cover image.Point) (*image.NRGBA, error) {
+	if name == "" {
+		return img, nil
+	}
+	p, err := preprocess.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	resolution := 0
+	if size := img.Rect.Size(); p.Scales() && size != cover {
+		k := max(float64(cover.X)/float64(size.X), float64(cover.Y)/float64(size.Y))
+		resolution = int(min(max(math.Ceil(k*float64(min(size.X, size.Y))), preprocess.MinResolution), preprocess.MaxResolution))
+	}
+	return p.Apply(img, resolution)
 }
 
 // softFeatures are AUTOMATIC1111's soft weights of a T2I-Adapter's features, the finest

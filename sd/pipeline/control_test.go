@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"image"
+	"image/color"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,4 +72,30 @@ func TestControlSteps(t *testing.T) {
 		require.Equal(t, c.want, got, "%g to %g", c.start, c.end)
 	}
 	require.Empty(t, (*steering)(nil).active())
+}
+
+// A photo becomes edges at the size that it is scaled to.
+func TestPreprocessed(t *testing.T) {
+	photo := image.NewNRGBA(image.Rect(0, 0, 256, 192))
+	for y := range 192 {
+		for x := range 256 {
+			photo.Set(x, y, color.NRGBA{uint8(255 * (x / 128)), 0, 0, 255})
+		}
+	}
+	edges, err := preprocessed("canny", photo, image.Pt(128, 128))
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(171, 128), edges.Rect.Size())
+	white := 0
+	for i := 0; i < len(edges.Pix); i += 4 {
+		white += int(edges.Pix[i] / 255)
+	}
+	require.InDelta(t, 128, white, 8, "one line")
+	negative, err := preprocessed("invert", photo, image.Pt(128, 128))
+	require.NoError(t, err)
+	require.Equal(t, photo.Rect, negative.Rect)
+	same, err := preprocessed("", photo, image.Pt(128, 128))
+	require.NoError(t, err)
+	require.Same(t, photo, same)
+	_, err = preprocessed("depth", photo, image.Pt(128, 128))
+	require.Error(t, err)
 }

@@ -68,7 +68,8 @@ func Lookup(name string) (Preprocessor, error) {
 }
 
 // Parse reads a preprocessor with its parameters, as in "canny" and
-// "canny:low=50,high=150".
+// "canny:low=50,high=150". Between the parameters a colon is as good as a comma, for lists
+// whose entries have commas between them.
 func Parse(text string) (Preprocessor, error) {
 	name, numbers, some := strings.Cut(text, ":")
 	p, err := Lookup(strings.TrimSpace(name))
@@ -76,7 +77,7 @@ func Parse(text string) (Preprocessor, error) {
 		return p, err
 	}
 	values := map[string]float64{}
-	for part := range strings.SplitSeq(numbers, ",") {
+	for part := range strings.SplitSeq(strings.ReplaceAll(numbers, ":", ","), ",") {
 		key, number, ok := strings.Cut(part, "=")
 		key = strings.TrimSpace(key)
 		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
@@ -90,6 +91,9 @@ func Parse(text string) (Preprocessor, error) {
 	}
 	return p.With(values)
 }
+
+// Scales reports whether a resolution means something to it.
+func (p Preprocessor) Scales() bool { return p.scales }
 
 // With returns the preprocessor with other values of its parameters. The error joins
 // what is wrong with each.
@@ -144,8 +148,8 @@ func (p Preprocessor) value(name string) float64 {
 	return 0
 }
 
-// String is the preprocessor as [Parse] reads it: parameters at their defaults are
-// left out.
+// String is the preprocessor as [Parse] reads it, with a colon before each parameter, such
+// as "canny:low=50:high=150": those at their defaults are left out.
 func (p Preprocessor) String() string {
 	var numbers []string
 	for _, x := range p.Parameters {
@@ -153,10 +157,7 @@ func (p Preprocessor) String() string {
 			numbers = append(numbers, x.Name+"="+strconv.FormatFloat(v, 'g', -1, 64))
 		}
 	}
-	if len(numbers) == 0 {
-		return p.Name
-	}
-	return p.Name + ":" + strings.Join(numbers, ",")
+	return strings.Join(append([]string{p.Name}, numbers...), ":")
 }
 
 // Apply makes the picture. Transparent parts count as white. A resolution other than 0

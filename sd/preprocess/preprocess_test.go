@@ -128,6 +128,7 @@ func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
 		"canny": "canny", "Canny": "canny", "canny:low=100,high=200": "canny", "canny: low = 50": "canny:low=50", "scribble_xdog:threshold=8": "scribble:threshold=8",
 		"blur_gaussian": "blur", "lineart_standard (from white bg & black line)": "lineart", "tile_resample:factor=2.5": "tile:factor=2.5",
+		"canny:low=1,high=2": "canny:low=1:high=2", "canny:low=1:high=2": "canny:low=1:high=2",
 	} {
 		p, err := Parse(text)
 		require.NoError(t, err, text)

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/sdgo/sdgo/sd/picture"
+	"github.com/sdgo/sdgo/sd/preprocess"
 )
 
 // Control is an attached ControlNet, T2I-Adapter or IP-Adapter and the picture that it makes a request follow.
@@ -19,6 +20,11 @@ type Control struct {
 	// name of its file: it is read if Image is nil.
 	Image     image.Image
 	ImageFile string
+
+	// Preprocess makes the picture of Image, as package sd/preprocess names it: "canny",
+	// "canny:low=50:high=150", at the size that it is scaled to, in each hires pass anew.
+	// "" takes Image as it is.
+	Preprocess string
 
 	// Weight is how much the network has to say, 0 to MaxControlWeight: 1 is as it was
 	// trained, 0 nothing. nil means 1.
@@ -86,6 +92,11 @@ func (q *Resolved) resolveControls(e *Error) {
 		case "", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess:
 		default:
 			e.Add(field("Mode"), "must be %s, %s, %s or %s, got %.40q", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess, c.Mode)
+		}
+		if c.Preprocess != "" {
+			if _, err := preprocess.Parse(c.Preprocess); err != nil {
+				e.Add(field("Preprocess"), "%v", err)
+			}
 		}
 		q.ControlPictures = append(q.ControlPictures, controlPicture(c, q.Image, field("Image"), e))
 		c.Image = nil
