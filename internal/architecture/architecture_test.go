@@ -96,8 +96,9 @@ var rooms = []room{
 	{path: "sd/prompt", pure: true},
 	{path: "sd/classes", knows: []string{"internal/nearest"}, pure: true},
 	{path: "sd/tokenizer", knows: []string{"sd/tokenizer/bpe"}, pure: true},
-	{path: "sd/tokenizer/bytelevel", knows: []string{"sd/tokenizer/bpe"}, pure: true},
-	{path: "sd/tokenizer/unigram", pure: true},
+	{path: "sd/tokenizer/bytelevel", knows: []string{"sd/tokenizer/bpe", "sd/tokenizer/special"}, pure: true},
+	{path: "sd/tokenizer/unigram", knows: []string{"sd/tokenizer/special"}, pure: true},
+	{path: "sd/tokenizer/special", pure: true},
 	{path: "sd/tokenizer/bpe", pure: true},
 
 	{path: "internal/mutate", knows: []string{"convert/dtype"}, pure: true},

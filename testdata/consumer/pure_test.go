@@ -87,6 +87,7 @@ var packages = []struct {
 	{"sd/tokenizer", true},
 	{"sd/tokenizer/bpe", true},
 	{"sd/tokenizer/bytelevel", true},
+	{"sd/tokenizer/special", true},
 	{"sd/tokenizer/unigram", true},
 	{"sd/upscale", false},
 	{"server", true},

@@ -14,7 +14,6 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/sdgo/sdgo/sd/tokenizer/bpe"
+	"github.com/sdgo/sdgo/sd/tokenizer/special"
 )
 
 const (
@@ -38,13 +38,8 @@ var qwenMerges []byte
 type Tokenizer struct {
 	byteID  [256]int32
 	merged  bpe.Table
-	tokens  []string           // the bytes of each id, "" where there is none
-	special map[byte][]special // by their first byte, the longest first
-}
-
-type special struct {
-	text string
-	id   int32
+	tokens  []string // the bytes of each id, "" where there is none
+	special special.Tokens
 }
 
 // Tables are a vocabulary as files have it.
@@ -106,7 +101,7 @@ func New(tables Tables) (*Tokenizer, error) {
 	if n := len(tables.Special); n > maxSpecial {
 		return nil, fmt.Errorf("tokenizer: must have at most %d special tokens, got %d", maxSpecial, n)
 	}
-	t := &Tokenizer{merged: make(bpe.Table, len(tables.Merges)), special: map[byte][]special{}}
+	t := &Tokenizer{merged: make(bpe.Table, len(tables.Merges)), special: special.New(tables.Special)}
 	if err := t.addTokens(tables); err != nil {
 		return nil, err
 	}
@@ -165,10 +160,6 @@ func (t *Tokenizer) addTokens(tables Tables) error {
 		if err := add(text, id, text); err != nil {
 			return err
 		}
-		t.special[text[0]] = append(t.special[text[0]], special{text, id})
-	}
-	for _, all := range t.special {
-		slices.SortFunc(all, func(a, b special) int { return len(b.text) - len(a.text) })
 	}
 	return nil
 }
@@ -177,17 +168,7 @@ func (t *Tokenizer) addTokens(tables Tables) error {
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
 // Special is the id of a special token.
-func (t *Tokenizer) Special(text string) (id int32, ok bool) {
-	if text == "" {
-		return 0, false
-	}
-	for _, s := range t.special[text[0]] {
-		if s.text == text {
-			return s.id, true
-		}
-	}
-	return 0, false
-}
+func (t *Tokenizer) Special(text string) (id int32, ok bool) { return t.special.ID(text) }
 
 // Encode returns the ids of text, in which special tokens may be named. Every byte that is not valid UTF-8 counts as one
 // U+FFFD.
@@ -206,33 +187,8 @@ func (t *Tokenizer) Encode(text string) []int32 {
 			rest = rest[n:]
 		}
 	}
-	if !utf8.ValidString(text) {
-		text = string([]rune(text))
-	}
-	from := 0
-	for at := 0; at < len(text); {
-		s, ok := t.specialAt(text[at:])
-		if !ok {
-			at++
-			continue
-		}
-		plain(text[from:at])
-		ids = append(ids, s.id)
-		at += len(s.text)
-		from = at
-	}
-	plain(text[from:])
+	t.special.Cut(text, plain, func(id int32) { ids = append(ids, id) })
 	return ids
-}
-
-// specialAt is the longest special token that a text begins with.
-func (t *Tokenizer) specialAt(text string) (special, bool) {
-	for _, s := range t.special[text[0]] {
-		if strings.HasPrefix(text, s.text) {
-			return s, true
-		}
-	}
-	return special{}, false
 }
 
 // Decode returns the text of ids; U+FFFD stands for ids that there are not and for bytes that form no character.

@@ -3,6 +3,8 @@ package bytelevel
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/sdgo/sdgo/sd/tokenizer/special"
 )
 
 // MaxFile bounds a vocabulary's file, in bytes.
@@ -18,16 +20,9 @@ func FromJSON(data []byte) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer: tokenizer.json must have at most %d MB", MaxFile>>20)
 	}
 	var file struct {
-		Added []struct {
-			ID         int32  `json:"id"`
-			Content    string `json:"content"`
-			SingleWord bool   `json:"single_word"`
-			LStrip     bool   `json:"lstrip"`
-			RStrip     bool   `json:"rstrip"`
-			Normalized bool   `json:"normalized"`
-		} `json:"added_tokens"`
-		Normalizer   *component `json:"normalizer"`
-		PreTokenizer *component `json:"pre_tokenizer"`
+		Added        []special.Added `json:"added_tokens"`
+		Normalizer   *component      `json:"normalizer"`
+		PreTokenizer *component      `json:"pre_tokenizer"`
 		Model        struct {
 			Type         string           `json:"type"`
 			Vocabulary   map[string]int32 `json:"vocab"`
@@ -52,15 +47,13 @@ func FromJSON(data []byte) (*Tokenizer, error) {
 	case !file.PreTokenizer.isQwens():
 		return nil, fmt.Errorf("tokenizer.json: the pre_tokenizer must be Split with Qwen's regular expression, and ByteLevel")
 	}
-	tables := Tables{Tokens: m.Vocabulary, Special: map[string]int32{}}
+	ids, err := special.IDs(file.Added)
+	if err != nil {
+		return nil, err
+	}
+	tables := Tables{Tokens: m.Vocabulary, Special: ids}
 	for _, x := range m.Merges {
 		tables.Merges = append(tables.Merges, string(x))
-	}
-	for _, a := range file.Added {
-		if a.SingleWord || a.LStrip || a.RStrip || a.Normalized {
-			return nil, fmt.Errorf("tokenizer.json: token %.40q: single_word, lstrip, rstrip and normalized must be false, as Qwen's are", a.Content)
-		}
-		tables.Special[a.Content] = a.ID
 	}
 	return New(tables)
 }

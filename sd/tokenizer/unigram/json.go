@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+
+	"github.com/sdgo/sdgo/sd/tokenizer/special"
 )
 
 // FromJSON reads a file tokenizer.json of the tokenizers library, if it does what T5's does: what it does otherwise is an
@@ -13,16 +15,9 @@ func FromJSON(data []byte) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer: tokenizer.json must have at most %d MB", MaxFile>>20)
 	}
 	var file struct {
-		Added []struct {
-			ID         int32  `json:"id"`
-			Content    string `json:"content"`
-			SingleWord bool   `json:"single_word"`
-			LStrip     bool   `json:"lstrip"`
-			RStrip     bool   `json:"rstrip"`
-			Normalized bool   `json:"normalized"`
-		} `json:"added_tokens"`
-		Normalizer   *component `json:"normalizer"`
-		PreTokenizer *component `json:"pre_tokenizer"`
+		Added        []special.Added `json:"added_tokens"`
+		Normalizer   *component      `json:"normalizer"`
+		PreTokenizer *component      `json:"pre_tokenizer"`
 		Model        struct {
 			Type         string  `json:"type"`
 			Unknown      *int32  `json:"unk_id"`
@@ -41,14 +36,11 @@ func FromJSON(data []byte) (*Tokenizer, error) {
 	case file.Model.ByteFallback:
 		return nil, fmt.Errorf("tokenizer.json: byte_fallback is not T5's")
 	}
-	tables := Tables{Pieces: file.Model.Vocabulary, Unknown: *file.Model.Unknown, Special: map[string]int32{}}
-	for _, a := range file.Added {
-		if a.SingleWord || a.LStrip || a.RStrip || a.Normalized {
-			return nil, fmt.Errorf("tokenizer.json: token %.40q: single_word, lstrip, rstrip and normalized must be false, as T5's are", a.Content)
-		}
-		tables.Special[a.Content] = a.ID
+	ids, err := special.IDs(file.Added)
+	if err != nil {
+		return nil, err
 	}
-	var err error
+	tables := Tables{Pieces: file.Model.Vocabulary, Unknown: *file.Model.Unknown, Special: ids}
 	if tables.CharsMap, err = normalization(file.Normalizer); err != nil {
 		return nil, err
 	}

@@ -12,10 +12,11 @@ package unigram
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sdgo/sdgo/sd/tokenizer/special"
 )
 
 const (
@@ -50,13 +51,9 @@ type Tokenizer struct {
 	unknown int32
 	least   float64 // the score of what is not in the vocabulary
 	tree    tree
-	special []special // the longest first
+	special special.Tokens
+	size    int
 	chars   *charsMap
-}
-
-type special struct {
-	text string
-	id   int32
 }
 
 // New returns a tokenizer for a vocabulary. The error names the piece that is wrong.
@@ -81,18 +78,13 @@ func New(tables Tables) (*Tokenizer, error) {
 	}
 	t.least -= unknownPenalty
 	t.tree = newTree(t.ids)
+	t.special, t.size = special.New(tables.Special), n
 	for text, id := range tables.Special {
 		if text == "" || len(text) > maxPiece || id < 0 || id >= 2*maxPieces {
 			return nil, fmt.Errorf("tokenizer: special token %.40q has the id %d", text, id)
 		}
-		t.special = append(t.special, special{text, id})
+		t.size = max(t.size, int(id)+1)
 	}
-	slices.SortFunc(t.special, func(a, b special) int {
-		if d := len(b.text) - len(a.text); d != 0 {
-			return d
-		}
-		return strings.Compare(a.text, b.text)
-	})
 	if len(tables.CharsMap) > 0 {
 		var err error
 		if t.chars, err = newCharsMap(tables.CharsMap); err != nil {
@@ -103,20 +95,12 @@ func New(tables Tables) (*Tokenizer, error) {
 }
 
 // Size is one more than the greatest id.
-func (t *Tokenizer) Size() int {
-	n := len(t.pieces)
-	for _, s := range t.special {
-		n = max(n, int(s.id)+1)
-	}
-	return n
-}
+func (t *Tokenizer) Size() int { return t.size }
 
 // ID is that of a piece or of a special token.
 func (t *Tokenizer) ID(text string) (id int32, ok bool) {
-	for _, s := range t.special {
-		if s.text == text {
-			return s.id, true
-		}
+	if id, ok := t.special.ID(text); ok {
+		return id, true
 	}
 	id, ok = t.ids[text]
 	return id, ok
@@ -137,32 +121,8 @@ func (t *Tokenizer) Encode(text string) []int32 {
 			}
 		}
 	}
-	if !utf8.ValidString(text) {
-		text = string([]rune(text))
-	}
-	from := 0
-	for at := 0; at < len(text); {
-		s, ok := t.specialAt(text[at:])
-		if !ok {
-			at++
-			continue
-		}
-		plain(text[from:at])
-		ids = append(ids, s.id)
-		at += len(s.text)
-		from = at
-	}
-	plain(text[from:])
+	t.special.Cut(text, plain, func(id int32) { ids = append(ids, id) })
 	return ids
-}
-
-func (t *Tokenizer) specialAt(text string) (special, bool) {
-	for _, s := range t.special {
-		if s.text[0] == text[0] && strings.HasPrefix(text, s.text) {
-			return s, true
-		}
-	}
-	return special{}, false
 }
 
 // marked puts a mark before a word, unless it has one, and cuts it before each mark.
