@@ -40,8 +40,9 @@ func adapters() access[request.Request] {
 func formatAdapters(all []request.Adapter) string {
 	var parts []string
 	for _, a := range all {
-		name := strings.ReplaceAll(a.Name, ",", `\,`)
-		if at := strings.LastIndexByte(name, ':'); endsInNumber(name) {
+		// A backslash before a comma or a colon would stand for the comma or the colon.
+		name := strings.NewReplacer(",", `\,`, `\:`, `\\:`).Replace(a.Name)
+		if at := strings.LastIndexByte(name, ':'); endsInNumber(name) && name[at-1] != '\\' {
 			name = name[:at] + `\` + name[at:]
 		}
 		strength := a.Strength
@@ -83,6 +84,8 @@ func parseAdapters(text string) (all []request.Adapter, err error) {
 			return nil, err
 		case a.Name == "":
 			return nil, fmt.Errorf("must be names with their strengths, such as style:0.8, got %.80q", text)
+		case strings.HasSuffix(a.Name, `\`):
+			return nil, fmt.Errorf("a name must not end in a backslash, got %.80q", a.Name)
 		case len(a.Name) > maxName:
 			return nil, fmt.Errorf("a name must be at most %d bytes, got %d", maxName, len(a.Name))
 		case first != nil:
@@ -131,8 +134,8 @@ func applyAdapters(r *request.Request, raw json.RawMessage) error {
 	}
 	var all []request.Adapter
 	for _, a := range list {
-		if a.Name == "" || len(a.Name) > maxName || strings.ContainsRune(a.Name, 0) {
-			return fmt.Errorf("each must have a name of at most %d bytes", maxName)
+		if a.Name == "" || len(a.Name) > maxName || strings.ContainsRune(a.Name, 0) || strings.HasSuffix(a.Name, `\`) {
+			return fmt.Errorf("each must have a name of at most %d bytes, which does not end in a backslash", maxName)
 		}
 		for _, s := range []*float64{a.Strength, a.TextStrength} {
 			if s != nil && (*s < -request.MaxAdapterStrength || *s > request.MaxAdapterStrength) {

@@ -50,3 +50,17 @@ func TestAdapters(t *testing.T) {
 		require.ErrorContains(t, err, want, json)
 	}
 }
+
+// Names with what separates names are written and read again as they are.
+func TestNamesOfAdaptersGoRound(t *testing.T) {
+	for _, name := range []string{`a\: 20:100:86.5/4`, `a\:5`, `a:5`, `a\,b`, `a\\:5:6`, `\:`, `a:b`, `a, b: 3`} {
+		for _, strength := range []*float64{nil, request.Float(0.5)} {
+			all := []request.Adapter{{Name: name, Strength: strength}, {Name: "b"}}
+			again, err := parseAdapters(formatAdapters(all))
+			require.NoError(t, err, name)
+			require.Equal(t, all, again)
+		}
+	}
+	_, err := parseAdapters(`folder\`)
+	require.EqualError(t, err, `a name must not end in a backslash, got "folder\\"`)
+}
