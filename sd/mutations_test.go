@@ -119,12 +119,12 @@ func (c *mutationCounts) run(t *testing.T, dir, name string, s *mutate.Script, w
 		debug.SetTraceback("all")
 		panic(fmt.Sprintf("%s took more than %v", path, mutationDeadline))
 	})
+	defer watchdog.Stop()
 	c.files++
 	ctx, cancel := context.WithTimeout(t.Context(), mutationDeadline/2)
 	c.convert(t, ctx, path)
 	c.draw(t, ctx, path)
 	cancel()
-	watchdog.Stop()
 	c.slowest = max(c.slowest, time.Since(start))
 	require.NoError(t, os.RemoveAll(path))
 }
