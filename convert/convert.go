@@ -159,6 +159,9 @@ const (
 	DiT         = family.DiT         // diffusion transformers by class
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
+	T2IAdapter  = family.T2IAdapter  // T2I-Adapter, likewise
+	IPAdapter   = family.IPAdapter   // IP-Adapter, likewise
+	CLIPVision  = family.CLIPVision  // image encoder of CLIP, beside an IP-Adapter
 	ESRGAN      = family.ESRGAN      // upscaler
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )

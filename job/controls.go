@@ -355,6 +355,9 @@ func readControl(text string) (c request.Control, err error) {
 				if at := strings.LastIndex(value, " ["); at > 0 && strings.HasSuffix(value, "]") {
 					value = value[:at]
 				}
+				if strings.ContainsAny(value, `/\`) {
+					return c, errors.New("must name a model without folders")
+				}
 			case "preprocess":
 				if strings.EqualFold(value, "none") || value == "" {
 					continue

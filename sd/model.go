@@ -257,9 +257,9 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
-// *Adapter in [Request.Adapters] or the prompt, a *ControlNet or *T2IAdapter in [Request.Controls], by their Name. An *Embedding is a word of
-// all prompts. They must
-// stay open as long as requests name them. It is an error if another one of the same
+// *Adapter in [Request.Adapters] or the prompt, a [Control] in [Request.Controls], by their
+// Name or that of [Named]. An *Embedding is a word of all prompts. They must stay open as
+// long as requests name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
 	if m.host() == nil {
@@ -270,27 +270,29 @@ func (m *Model) Attach(others ...Attachment) error {
 	a := m.attached
 	for _, o := range others {
 		var err error
+		name := o.Name()
+		if n, ok := o.(named); ok {
+			o = n.Attachment
+		}
 		switch o := o.(type) {
 		case *Model:
 			if o.host() == nil {
 				return ErrClosed
 			}
-			a.Models, err = with(a.Models, o.Name(), o.pipeline)
+			a.Models, err = with(a.Models, name, o.pipeline)
 		case *TAESD:
-			a.TAESDs, err = with(a.TAESDs, o.Name(), o)
+			a.TAESDs, err = with(a.TAESDs, name, o)
 		case *ESRGAN:
-			if _, ok := upscale.LookupFilter(o.Name()); ok {
-				return fmt.Errorf("%q is the name of a filter; a network's file must have another", o.Name())
+			if _, ok := upscale.LookupFilter(name); ok {
+				return fmt.Errorf("%q is the name of a filter; a network's file must have another", name)
 			}
-			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
+			a.ESRGANs, err = with(a.ESRGANs, name, pipeline.Enlarger(o))
 		case *Adapter:
-			a.Adapters, err = with(a.Adapters, o.Name(), o)
+			a.Adapters, err = with(a.Adapters, name, o)
 		case Control:
-			a.Controls, err = with(a.Controls, o.Name(), o)
-		case namedAdapter:
-			a.Adapters, err = with(a.Adapters, o.name, o.Adapter)
+			a.Controls, err = with(a.Controls, name, o)
 		case *Embedding:
-			a.Words, err = with(a.Words, o.Name(), o)
+			a.Words, err = with(a.Words, name, o)
 		default:
 			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter or *IPAdapter, got %T", o)
 		}
