@@ -45,8 +45,8 @@ type Preprocessor struct {
 
 	values     map[string]float64 // of parameters that are not at their defaults
 	resolution int                // that Apply takes where none is given it; 0 is none
-	apply  func(*raster, func(name string) float64) *raster
-	scales bool // whether the resolution means something to it
+	apply      func(*raster, func(name string) float64) *raster
+	scales     bool // whether the resolution means something to it
 }
 
 // All returns the preprocessors, in the order in which they are listed.

@@ -43,7 +43,7 @@ type decoder struct {
 	img2img bool
 	out     *drawing
 	request *request.Request
-	units   []unit // of the ControlNet extension
+	units   units // of the ControlNet extension
 }
 
 // read reads a request for pictures.
@@ -53,6 +53,7 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 		return nil, err
 	}
 	d := &decoder{API: a, Object: o, ctx: ctx, client: client, img2img: img2img, out: &drawing{body: body, extra: map[string]any{}}, request: &request.Request{}}
+	d.units.decoder = d
 	d.out.order = service.Order{API: "a1111", Client: client, Previews: true}
 	if err := d.infotext(); err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
-	if err := d.controls(); err != nil {
+	if err := d.units.apply(); err != nil {
 		return nil, err
 	}
 	if img2img {
@@ -453,7 +454,7 @@ func (d *decoder) scripts() {
 	for _, name := range all.Keys() {
 		switch strings.ToLower(name) {
 		case "controlnet":
-			d.controlNet(all.Sub(name))
+			d.units.read(all.Sub(name))
 		default:
 			all.Add(name, "value_error", "always on script %.80s not found", name)
 		}

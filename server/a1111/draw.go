@@ -82,7 +82,7 @@ func (a *API) result(d *drawing, j *queue.Job, v queue.View) (*result, error) {
 		info.add(p)
 	}
 	if d.sendImages && len(info.AllSeeds) > 0 {
-		maps, err := a.maps(d)
+		maps, err := extension{a.service}.maps(d)
 		if err != nil {
 			return nil, err
 		}

@@ -17,7 +17,7 @@ import (
 
 // readControls reads the pictures of a request's ControlNets: a list, in which null stands
 // for the picture to begin with.
-func (a *API) readControls(ctx context.Context, m job.Member) (all []image.Image, err error) {
+func readControls(ctx context.Context, a *API, m job.Member) (all []image.Image, err error) {
 	var list []json.RawMessage
 	if json.Unmarshal(m.Value, &list) != nil {
 		return nil, fmt.Errorf("must be a list of pictures, one for each ControlNet, got %.40s", m.Value)
@@ -45,7 +45,7 @@ func (a *API) readControls(ctx context.Context, m job.Member) (all []image.Image
 }
 
 // showControls gives each ControlNet of a request its picture.
-func (a *API) showControls(q *request.Request, pictures []image.Image, e *request.Error) {
+func showControls(q *request.Request, pictures []image.Image, e *request.Error) {
 	for i, c := range q.Controls {
 		if c.ImageFile != "" {
 			e.Add("control_image", "is not for requests of the server: send the pictures as control_images")
@@ -60,9 +60,9 @@ func (a *API) showControls(q *request.Request, pictures []image.Image, e *reques
 	}
 }
 
-// preprocess answers with the picture that a ControlNet is given, made of another.
-func (a *API) preprocess(w http.ResponseWriter, r *http.Request) {
-	img, err := a.detect(r)
+// preprocessed answers with the picture that a ControlNet is given, made of another.
+func preprocessed(a *API, w http.ResponseWriter, r *http.Request) {
+	img, err := detect(a, r)
 	if err == nil {
 		var b bytes.Buffer
 		if err = picture.Encode(&b, img, picture.Options{}); err == nil {
@@ -74,7 +74,7 @@ func (a *API) preprocess(w http.ResponseWriter, r *http.Request) {
 	fail(w, err)
 }
 
-func (a *API) detect(r *http.Request) (*image.NRGBA, error) {
+func detect(a *API, r *http.Request) (*image.NRGBA, error) {
 	data, err := reply.Body(r)
 	if err != nil {
 		return nil, err

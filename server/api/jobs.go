@@ -116,7 +116,7 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 		case "mask":
 			o.mask, err = a.read(ctx, m)
 		case "control_images":
-			o.controls, err = a.readControls(ctx, m)
+			o.controls, err = readControls(ctx, a, m)
 		case "upscale":
 			o.upscale, err = readUpscale(m.Value)
 		case "request":
@@ -133,16 +133,21 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 		}
 		err = nil
 	}
-	if q.ImageFile != "" || q.MaskFile != "" {
-		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
-	}
-	a.showControls(&q, o.controls, &e)
+	o.show(&q, &e)
 	if err := e.Err(); err != nil {
 		return o, invalidOrder(&e)
 	}
-	q.Image, q.Mask = o.image, o.mask
 	o.Requests = []request.Request{q}
 	return o, nil
+}
+
+// show gives a request the order's pictures.
+func (o *order) show(q *request.Request, e *request.Error) {
+	if q.ImageFile != "" || q.MaskFile != "" {
+		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
+	}
+	showControls(q, o.controls, e)
+	q.Image, q.Mask = o.image, o.mask
 }
 
 // invalidOrder is an error whose fields have JSON's names already.

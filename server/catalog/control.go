@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"github.com/sdgo/sdgo/convert"
-	"github.com/sdgo/sdgo/convert/family"
 )
 
 // Follows is how a network follows a picture.
@@ -10,8 +9,8 @@ type Follows struct {
 	Network string // "ControlNet", "T2I-Adapter", "IP-Adapter" or "image encoder"
 	Base    string // the models that it is for, such as "Stable Diffusion 1.x"; "" if unknown
 
-	ip     *family.IPAdapterConfig
-	vision *family.CLIPVisionConfig
+	ip     *convert.IPAdapterConfig
+	vision *convert.CLIPVisionConfig
 }
 
 // bases are the models of a width of the text's states.
@@ -21,13 +20,13 @@ var bases = map[int]string{768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 
 func (e *Entry) describeControl(m *convert.Model) {
 	e.Kind, e.Follows = Control, &Follows{Network: "ControlNet"}
 	switch c := m.Config.(type) {
-	case *family.ControlNetConfig:
+	case *convert.ControlNetConfig:
 		e.Follows.Base = bases[c.UNet.ContextDim]
-	case *family.T2IAdapterConfig:
+	case *convert.T2IAdapterConfig:
 		e.Follows.Network = "T2I-Adapter"
-	case *family.IPAdapterConfig:
+	case *convert.IPAdapterConfig:
 		e.Follows.Network, e.Follows.Base, e.Follows.ip = "IP-Adapter", bases[c.ContextDim], c
-	case *family.CLIPVisionConfig:
+	case *convert.CLIPVisionConfig:
 		e.Kind, e.Follows.Network, e.Follows.vision = Vision, "image encoder", c
 	}
 }
