@@ -81,8 +81,13 @@ type (
 	T5Config   = family.T5Config
 	QwenConfig = family.QwenConfig
 
-	// ZImageConfig (a pointer to it) is that of Z-Image's transformer.
+	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
+
+	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
+	// by the picture's size.
+	Flow         = family.Flow
+	DynamicShift = family.DynamicShift
 
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
@@ -157,6 +162,7 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
+	ZImage      = family.ZImage      // Z-Image, base and Turbo
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	T2IAdapter  = family.T2IAdapter  // T2I-Adapter, likewise

@@ -15,6 +15,7 @@ import (
 	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
+	"github.com/sdgo/sdgo/sd/family/zimage"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/upscale"
 )
@@ -27,6 +28,7 @@ var families = map[string]pipeline.Family{
 	convert.SDXLRefiner: sdxl.Open,
 	convert.PixelUNet:   pixel.Open,
 	convert.DiT:         pixel.Open,
+	convert.ZImage:      zimage.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero

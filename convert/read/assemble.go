@@ -22,6 +22,7 @@ type Components struct {
 	CLIPL string // text encoder of SD 1.x, the first one of SDXL, SD 3 and FLUX.1; OpenCLIP ViT-H for SD 2.x
 	CLIPG string // second text encoder of SDXL and SD 3, the only one of SDXL's refiner
 	T5    string // third text encoder of SD 3, second one of FLUX.1
+	LLM   string // Qwen3, the text encoder of Z-Image and FLUX.2 klein
 }
 
 // Assemble opens a model that is put together from several files.
@@ -77,7 +78,7 @@ func assembled(m *model.Model, c Components, base func() (*model.Model, error)) 
 
 // paths are the files, the model's first.
 func (c Components) paths() (all []string) {
-	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5} {
+	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5, c.LLM} {
 		if path != "" {
 			all = append(all, path)
 		}
@@ -108,6 +109,7 @@ func (c Components) list() []*component {
 		{path: c.CLIPG, role: family.CLIPText, inside: []string{model.Text2Prefix, model.CLIPGPrefix, model.Text1Prefix},
 			place: func(s family.Slots) string { return s.CLIPG }},
 		{path: c.T5, role: family.T5Text, inside: []string{model.T5Prefix}, place: func(s family.Slots) string { return s.T5 }},
+		{path: c.LLM, role: family.LLMText, inside: []string{model.Qwen4BPrefix, model.Qwen8BPrefix, "text_encoders.llm."}, place: func(s family.Slots) string { return s.LLM }},
 	}
 }
 

@@ -73,6 +73,7 @@ var packages = []struct {
 	{"sd/family/pixel", false},
 	{"sd/family/sdxl", false},
 	{"sd/family/stablediffusion", false},
+	{"sd/family/transformer", false},
 	{"sd/family/zimage", false},
 	{"sd/fullsize", false},
 	{"sd/picture", true},
