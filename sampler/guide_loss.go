@@ -18,6 +18,18 @@ type Measurement struct {
 	Transpose func(x0, y []float32) // x0 = Aᵀ·y
 	Y         []float32             // what was measured
 	Gain      float64
+
+	// Spread is how many times as large as the elements' variance that of A·x0 is taken to
+	// be by methods that know nothing else of it: Gain where elements are independent, 1 for
+	// means of elements that are alike. 0 is Gain.
+	Spread float64
+}
+
+func (m *Measurement) spread() float64 {
+	if m.Spread > 0 {
+		return m.Spread
+	}
+	return m.Gain
 }
 
 // A Guide is what a loss guides towards: one of the two.
@@ -147,6 +159,8 @@ func (l *lossRun) denoise(ctx context.Context, dst, x []float32, sigma float64) 
 		shift, weight = l.v, l.p["scale"]*r*r
 	} else if err := l.m.Pullback(ctx, l.pulled, l.v, x, sigma); err != nil {
 		return err
+	} else if l.method.moments {
+		weight *= l.moments(value, sigma)
 	} else if zeta := l.p["zeta"]; zeta > 0 {
 		weight = zeta * l.p["noise"] * l.published(sigma) / math.Sqrt(2*max(value, 1e-30))
 	}
@@ -160,6 +174,19 @@ func (l *lossRun) denoise(ctx context.Context, dst, x []float32, sigma float64) 
 	}
 	copy(dst, l.moved)
 	return nil
+}
+
+// moments is the weight of the residual's direction where the prediction is the mean of a
+// normal distribution with the covariance C = sigma²·dD/dx: that of the first step of
+// conjugate gradients for (noise² + A·C·Aᵀ)·w = residual.
+func (l *lossRun) moments(value, sigma float64) float64 {
+	noise, r := l.p["noise"], l.radius(sigma)
+	squares := 2 * value
+	covariance := max(sigma*sigma*dot(l.v, l.pulled), 1e-3*r*r*dot(l.v, l.v)) // a network's may be no covariance
+	if squares == 0 {
+		return 0
+	}
+	return squares / (noise*noise*squares + covariance)
 }
 
 // published is what a prediction moves by where the next sample moves by 1 along the
@@ -227,9 +254,20 @@ func atPrediction(l *lossRun, ctx context.Context, v, x0 []float32, _ float64) (
 	return l.around(ctx, v, x0, func(*Measurement) float64 { return 1 / (noise * noise) })
 }
 
+// residuals is the direction of the residuals, Aᵀ·(A·x0 - y), and half their squares.
+func residuals(l *lossRun, ctx context.Context, v, x0 []float32, _ float64) (float64, error) {
+	return l.around(ctx, v, x0, func(*Measurement) float64 { return 1 })
+}
+
+// projected is the gradient of a measurement of elements of the variance r² by themselves,
+// without the model's derivative: mpgd. Other losses are taken at the prediction.
+func projected(l *lossRun, ctx context.Context, v, x0 []float32, sigma float64) (float64, error) {
+	noise, r := l.p["noise"], l.radius(sigma)
+	return l.around(ctx, v, x0, func(m *Measurement) float64 { return m.spread() / m.Gain / (noise*noise + r*r*m.spread()) })
+}
+
 // closedCovariance takes the prediction for the mean of a normal distribution of the
-// variance r², of which the measurement has a closed form: pigdm. Other losses, which mpgd
-// has, are taken at the prediction.
+// variance r², of which the measurement has a closed form: pigdm.
 func closedCovariance(l *lossRun, ctx context.Context, v, x0 []float32, sigma float64) (float64, error) {
 	noise, r := l.p["noise"], l.radius(sigma)
 	return l.around(ctx, v, x0, func(m *Measurement) float64 { return 1 / (noise*noise + r*r*m.Gain) })

@@ -93,6 +93,7 @@ func TestPosteriorOfNormal(t *testing.T) {
 		within       float64
 	}{
 		{"pigdm", 0, 1.444, 0.389, 0.02},
+		{"moments", 0, 1.444, 0.389, 0.02},
 		{"mpgd", 0, 1.444, 0.389, 0.02}, // whose derivative is exact here
 		{"dps", 0, 2.170, 0.060, 0.01},
 		{"lgd", 1, 2.170, 0.114, 0.02},

@@ -18,6 +18,7 @@ type LossMethod struct {
 	LinearOnly bool
 	Parameters []Parameter
 
+	moments bool // weighs the direction by the covariance along it
 	// direction writes to v the gradient of the guides by the clean sample around x0.
 	direction func(l *lossRun, ctx context.Context, v, x0 []float32, sigma float64) (float64, error)
 }
@@ -54,6 +55,11 @@ func LossMethods() []LossMethod {
 	deviation := Parameter{Name: "deviation", Default: 0.5, Min: 1e-3, Max: 100, Help: "standard deviation of clean samples: about 0.5 of pixels, 1 of latents"}
 	all := []LossMethod{
 		{
+			Name: "moments", Aliases: []string{"mmps", "MomentMatching"}, Backward: true, LinearOnly: true,
+			Description: "moment matching (Rozet et al. 2024): linear measurements, with the covariance that the model's derivative tells",
+			Parameters:  []Parameter{noise, deviation}, direction: residuals, moments: true,
+		},
+		{
 			Name: "pigdm", Aliases: []string{"pi_gdm", "PseudoinverseGuidance"}, Backward: true, LinearOnly: true,
 			Description: "pseudoinverse guidance (Song et al. 2023): linear measurements in closed form",
 			Parameters:  []Parameter{noise, deviation}, direction: closedCovariance,
@@ -84,7 +90,7 @@ func LossMethods() []LossMethod {
 		{
 			Name: "mpgd", Aliases: []string{"ManifoldPreservingGuidance"},
 			Description: "manifold preserving guidance (He et al. 2024): no backward pass through the model",
-			Parameters:  []Parameter{noise, deviation}, direction: closedCovariance,
+			Parameters:  []Parameter{noise, deviation}, direction: projected,
 		},
 	}
 	for i := range all {
