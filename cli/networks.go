@@ -138,13 +138,15 @@ type networks struct {
 	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
 
+	classifiers map[string]*sd.Classifier // by their files
+
 	clipVision string // the file of IP-Adapters' image encoder
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, stages: map[string]*sd.Model{}, options: o}
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
@@ -234,6 +236,9 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 		}
 		q.Controls[i].Name = net.Name()
 	}
+	if err := n.attachClassifiers(ctx, q); err != nil {
+		return err
+	}
 	return n.attachExtras(ctx, q, lora)
 }
 
@@ -315,6 +320,9 @@ func (n *networks) close() {
 		m.Close()
 	}
 	for _, c := range n.control {
+		c.Close()
+	}
+	for _, c := range n.classifiers {
 		c.Close()
 	}
 	n.taesd.Close()

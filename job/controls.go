@@ -373,7 +373,7 @@ func readControl(text string) (c request.Control, err error) {
 					}
 				}
 			case "name": // a part of the hash follows
-				if at := strings.LastIndex(value, " ["); at > 0 && strings.HasSuffix(value, "]") {
+				if at := strings.LastIndex(value, " ["); at > 0 && isHash(strings.TrimSuffix(value[at+2:], "]")) {
 					value = value[:at]
 				}
 				if strings.ContainsAny(value, `/\`) {
@@ -403,3 +403,6 @@ func readControl(text string) (c request.Control, err error) {
 	}
 	return c, nil
 }
+
+// isHash reports whether a text is what AUTOMATIC1111 writes of a hash.
+func isHash(text string) bool { return text != "" && strings.Trim(text, "0123456789abcdef") == "" }

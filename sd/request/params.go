@@ -65,6 +65,9 @@ func (q Resolved) Params(model string, seed int64) Params {
 		}
 		r.Adapters = append(r.Adapters, a)
 	}
+	if q.Classifier != "" {
+		r.ClassifierScale = Float(q.ClassifierScale)
+	}
 	r.Controls = nil
 	for _, c := range q.Controls {
 		weight, start, end := c.Numbers()
