@@ -84,6 +84,13 @@ type (
 	// ZImageConfig (a pointer to it) is that of Z-Image's transformer.
 	ZImageConfig = family.ZImageConfig
 
+	// FluxModel is the configuration (a pointer to it) of the families [Flux] and [Chroma], with
+	// FluxConfig, that of the transformer; SD3Model is that of [SD3], with MMDiTConfig.
+	FluxModel   = family.FluxModel
+	FluxConfig  = family.FluxConfig
+	SD3Model    = family.SD3Model
+	MMDiTConfig = family.MMDiTConfig
+
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
 
@@ -157,6 +164,9 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
+	Flux        = family.Flux        // FLUX.1
+	Chroma      = family.Chroma      // Chroma
+	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler

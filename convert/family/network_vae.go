@@ -175,3 +175,12 @@ func (r *Reader) VAE() (c VAEConfig) {
 	}
 	return c
 }
+
+// summary is the autoencoder in one line.
+func (c VAEConfig) summary() string {
+	text := fmt.Sprintf("%d channels x %v, latent %d, scale %g", c.Channels, c.ChannelMult, c.EmbedDim, c.ScaleFactor)
+	if c.Shift != 0 {
+		text += fmt.Sprintf(", shift %g", c.Shift)
+	}
+	return text
+}

@@ -73,6 +73,8 @@ var rooms = []room{
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
+	{path: "sd/family/flux", knows: []string{"sd/pipeline", "sd/engine", "sd/tensor", "convert", "cgo"}},
+	{path: "sd/family/sd3", knows: []string{"sd/pipeline", "sd/engine", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/control", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
 		"sd/tensor", "sampler", "convert", "cgo"}},

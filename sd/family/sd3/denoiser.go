@@ -1,0 +1,49 @@
+// Package sd3 is the family of Stable Diffusion 3 and 3.5 (Esser et al. 2024, arXiv:2403.03206).
+package sd3
+
+import (
+	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/pipeline"
+	"github.com/sdgo/sdgo/sd/tensor"
+)
+
+// transformer is the network. Conditions have the inputs "context", [tokens, Text], and "y", [Pooled].
+type transformer struct {
+	config convert.MMDiTConfig
+	net    *engine.Network
+}
+
+func newTransformer(h *engine.Host, c convert.MMDiTConfig) (*transformer, error) {
+	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the transformer", Arch: "mmdit", Prefix: c.Prefix, Params: c.Params()})
+	if err != nil {
+		return nil, err
+	}
+	return &transformer{config: c, net: net}, nil
+}
+
+// inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise.
+// x and t may be nil, to estimate.
+func (f *transformer) inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
+	n := int64(len(c))
+	all := []cgo.Input{{Name: "x", Shape: tensor.Batch(len(c), shape), F32: x}, {Name: "timesteps", Shape: []int64{n}, F32: t}}
+	for _, name := range []string{"context", "y"} {
+		in := cgo.Input{Name: name, Shape: tensor.Batch(len(c), named(c[0], name).Shape)}
+		for _, one := range c {
+			in.F32 = append(in.F32, named(one, name).Data...)
+		}
+		all = append(all, in)
+	}
+	return all
+}
+
+// named returns a condition's input of a name; the zero value if there is none.
+func named(c pipeline.Condition, name string) engine.Named {
+	for _, in := range c.Inputs {
+		if in.Name == name {
+			return in
+		}
+	}
+	return engine.Named{}
+}
