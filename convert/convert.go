@@ -197,6 +197,7 @@ const (
 	UNetPrefix    = model.UNetPrefix    // UNet
 	ControlPrefix = model.ControlPrefix // ControlNet
 	VAEPrefix     = model.VAEPrefix     // both halves of the autoencoder
+	T5Prefix      = model.T5Prefix      // T5's text encoder
 )
 
 // Kinds of IP-Adapters, IPAdapterConfig.Kind.

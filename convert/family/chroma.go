@@ -24,6 +24,7 @@ var chroma = &Family{
 	Alone:    true,
 	Fused:    chromaLayers(),
 	Read:     readFlux,
+	Metadata: describeTexts, T5Tokenizer: "tokenizer",
 	Complete: completeT5,
 	Properties: func(d *Describer) {
 		fluxProperties(d)

@@ -14,10 +14,12 @@ var flux = &Family{
 		{"FLUX.1", []string{"*double_blocks.0.img_attn.qkv.weight"}},
 		{"FLUX.1 in the diffusers library's layout", []string{"*single_transformer_blocks.0.attn.to_q.weight", "*transformer_blocks.0.attn.add_q_proj.weight"}},
 	},
-	Runs:       true,
-	Alone:      true,
-	Fused:      fluxLayers,
-	Read:       readFlux,
+	Runs:      true,
+	Alone:     true,
+	Fused:     fluxLayers,
+	Read:      readFlux,
+	Metadata:  describeTexts,
+	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_2",
 	Complete:   completeT5,
 	Properties: fluxProperties,
 	Groups:     transformerGroups,
@@ -57,6 +59,9 @@ type FluxModel struct {
 	VAE         VAEConfig
 }
 
+// Carry keeps what is read off a whole file when one of its networks is replaced.
+func (c *FluxModel) Carry(map[string]string) {}
+
 // Networks lists the networks, for people and programs to read.
 func (c *FluxModel) Networks() []model.Network {
 	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary()}}, c.T5, c.VAE, c.CLIP)
@@ -64,6 +69,7 @@ func (c *FluxModel) Networks() []model.Network {
 
 func readFlux(r *Reader) any {
 	c := &FluxModel{Transformer: fluxTransformer(r)}
+	tokenizers(r)
 	r.Model.NativeSize = 1024
 	if p := c.Transformer.Prefix; r.Has(p + "nerf_final_layer_conv.conv.weight") {
 		r.err = nil

@@ -67,6 +67,21 @@ func withTexts(all []model.Network, t5 T5Config, v VAEConfig, clips ...TextConfi
 	return all
 }
 
+// describeTexts adds what is known of a model beside its tensors to the metadata of a file that is written.
+func describeTexts(m *model.Model, add func(key string, value any)) {
+	describeTokenizers(m, add)
+	var vae VAEConfig
+	switch c := m.Config.(type) {
+	case *FluxModel:
+		vae = c.VAE
+	case *SD3Model:
+		vae = c.VAE
+	}
+	if vae.EmbedDim > 0 {
+		vae.describe(add)
+	}
+}
+
 // completeT5 gives the tensors of T5 in a whole model its authors' names.
 func completeT5(m *model.Model) error {
 	renameAll(m, func(name string) string {

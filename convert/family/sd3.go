@@ -17,10 +17,12 @@ var sd3 = &Family{
 		{"Stable Diffusion 3", []string{"*joint_blocks.0.context_block.attn.qkv.weight"}},
 		{"Stable Diffusion 3 in the diffusers library's layout", []string{"*transformer_blocks.0.attn.add_q_proj.weight", "*pos_embed.proj.weight"}},
 	},
-	Runs:       true,
-	Alone:      true,
-	Fused:      sd3Layers,
-	Read:       readSD3,
+	Runs:      true,
+	Alone:     true,
+	Fused:     sd3Layers,
+	Read:      readSD3,
+	Metadata:  describeTexts,
+	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_3",
 	Complete:   completeT5,
 	Properties: sd3Properties,
 	Groups:     transformerGroups,
@@ -54,6 +56,9 @@ type SD3Model struct {
 	VAE          VAEConfig
 }
 
+// Carry keeps what is read off a whole file when one of its networks is replaced.
+func (c *SD3Model) Carry(map[string]string) {}
+
 // Networks lists the networks, for people and programs to read.
 func (c *SD3Model) Networks() []model.Network {
 	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary()}}, c.T5, c.VAE, c.CLIPL, c.CLIPG)
@@ -61,6 +66,7 @@ func (c *SD3Model) Networks() []model.Network {
 
 func readSD3(r *Reader) any {
 	c := &SD3Model{Transformer: mmdit(r)}
+	tokenizers(r)
 	r.Model.NativeSize = 1024
 	c.CLIPL, c.CLIPG = clipOf(r, model.CLIPLPrefix, "quick_gelu"), clipOf(r, model.CLIPGPrefix, "gelu")
 	c.T5, c.VAE = t5Of(r, model.T5Prefix), vaeOf(r, 1.5305, 0.0609)

@@ -201,6 +201,9 @@ func carry(m, base *model.Model) {
 	if len(base.Merges) > 0 { // which reading the configuration took out of the metadata
 		m.Metadata[model.KeyMerges] = strings.Join(base.Merges, "\n")
 	}
+	if base.T5Tokenizer != nil {
+		m.Metadata[model.KeyT5Tokenizer] = family.T5TokenizerText(base.T5Tokenizer)
+	}
 }
 
 // read reads a component's file and gives its tensors their original names,

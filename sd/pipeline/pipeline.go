@@ -54,6 +54,10 @@ type Pipeline struct {
 	// Output says what the autoencoder's pixels are: the zero value is pictures.
 	Output Output
 
+	// ProcessFor, if not nil, is the denoiser's process for a request: in models of flow
+	// matching, whose noise levels are shifted by the picture's size (and in FLUX.2 by the steps).
+	ProcessFor func(q *request.Resolved) *sampler.Process
+
 	// Sample is the name of the denoiser's output; "" is "out".
 	Sample string
 

@@ -2,11 +2,13 @@
 package flux
 
 import (
+	"context"
 	"math"
 	"sync"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -23,6 +25,7 @@ const (
 type transformer struct {
 	config convert.FluxConfig
 	net    *engine.Network
+	factor int // pixels along a latent pixel's side
 
 	mutex sync.Mutex
 	ropes map[ropeKey]rope
@@ -36,9 +39,22 @@ func newTransformer(h *engine.Host, c convert.FluxConfig) (*transformer, error) 
 	return &transformer{config: c, net: net, ropes: map[ropeKey]rope{}}, nil
 }
 
-// inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise.
-// x and t may be nil, to estimate.
-func (f *transformer) inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
+func (f *transformer) Network() *engine.Network  { return f.net }
+func (f *transformer) Process() *sampler.Process { return sampler.Flow(1) }
+func (f *transformer) CachesInner() bool         { return false }
+func (f *transformer) Perturbs() bool            { return false }
+
+func (f *transformer) Latent(width, height int) []int {
+	return []int{f.config.OutChannels, height / f.factor, width / f.factor}
+}
+
+func (f *transformer) Prediction(context.Context) (sampler.Prediction, error) {
+	return sampler.PredictFlow, nil
+}
+
+// Inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise. x may be
+// nil, to estimate.
+func (f *transformer) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
 	n, size := len(c), tensor.Size(shape)
 	in := cgo.Input{Name: "x", Shape: []int64{int64(n), int64(f.config.Channels), int64(shape[1]), int64(shape[2])}, F32: x}
 	if f.config.Channels > shape[0] && x != nil {
@@ -95,9 +111,6 @@ func named(c pipeline.Condition, name string) engine.Named {
 func (f *transformer) modulation(n int, t []float32) cgo.Input {
 	rows, width := f.config.Modulations(), f.config.Rows
 	in := cgo.Input{Name: "rows", Shape: []int64{int64(n), int64(rows), int64(width)}}
-	if t == nil {
-		return in
-	}
 	in.F32 = make([]float32, 0, n*rows*width)
 	for i := range n {
 		common := append(sinusoids(t[i], width/4), sinusoids(0, width/4)...)

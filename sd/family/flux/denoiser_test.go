@@ -78,7 +78,7 @@ func run(t *testing.T, f *transformer, ref map[string]tensor.Tensor, name string
 		c = append(c, condition)
 	}
 	out := make([]float32, 2*tensor.Size(shape))
-	require.NoError(t, f.net.Run(t.Context(), f.inputs(shape, noisy, times, c), []cgo.Output{{Name: "sample", Data: out}}, nil))
+	require.NoError(t, f.net.Run(t.Context(), f.Inputs(shape, noisy, times, c), []cgo.Output{{Name: "sample", Data: out}}, nil))
 	return out
 }
 

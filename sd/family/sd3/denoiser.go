@@ -2,8 +2,11 @@
 package sd3
 
 import (
+	"context"
+
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -13,6 +16,7 @@ import (
 type transformer struct {
 	config convert.MMDiTConfig
 	net    *engine.Network
+	factor int // pixels along a latent pixel's side
 }
 
 func newTransformer(h *engine.Host, c convert.MMDiTConfig) (*transformer, error) {
@@ -23,9 +27,22 @@ func newTransformer(h *engine.Host, c convert.MMDiTConfig) (*transformer, error)
 	return &transformer{config: c, net: net}, nil
 }
 
-// inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise.
-// x and t may be nil, to estimate.
-func (f *transformer) inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
+func (f *transformer) Network() *engine.Network  { return f.net }
+func (f *transformer) Process() *sampler.Process { return sampler.Flow(shift) }
+func (f *transformer) CachesInner() bool         { return false }
+func (f *transformer) Perturbs() bool            { return false }
+
+func (f *transformer) Latent(width, height int) []int {
+	return []int{f.config.OutChannels, height / f.factor, width / f.factor}
+}
+
+func (f *transformer) Prediction(context.Context) (sampler.Prediction, error) {
+	return sampler.PredictFlow, nil
+}
+
+// Inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise. x may be
+// nil, to estimate.
+func (f *transformer) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
 	n := int64(len(c))
 	all := []cgo.Input{{Name: "x", Shape: tensor.Batch(len(c), shape), F32: x}, {Name: "timesteps", Shape: []int64{n}, F32: t}}
 	for _, name := range []string{"context", "y"} {

@@ -71,7 +71,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 				conditions = append(conditions, pipeline.Condition{Inputs: []engine.Named{part("context", ref[name+".context"], i), part("y", ref[name+".pooled"], i)}})
 			}
 			got := make([]float32, len(x.Data))
-			require.NoError(t, f.net.Run(t.Context(), f.inputs(x.Shape[1:], x.Data, times, conditions), []cgo.Output{{Name: "sample", Data: got}}, nil))
+			require.NoError(t, f.net.Run(t.Context(), f.Inputs(x.Shape[1:], x.Data, times, conditions), []cgo.Output{{Name: "sample", Data: got}}, nil))
 			var sum, all float64
 			for i, w := range ref[name+".sample"].Data {
 				d := float64(w) - float64(got[i])
@@ -79,7 +79,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 			}
 			require.Less(t, math.Sqrt(sum/all), 1e-4, name+" "+kernels)
 			wide := []int{4, 2, 20}
-			require.ErrorContains(t, f.net.Run(t.Context(), f.inputs(wide, make([]float32, 160), times[:1], conditions[:1]), []cgo.Output{{Name: "sample", Data: make([]float32, 160)}}, nil),
+			require.ErrorContains(t, f.net.Run(t.Context(), f.Inputs(wide, make([]float32, 160), times[:1], conditions[:1]), []cgo.Output{{Name: "sample", Data: make([]float32, 160)}}, nil),
 				"mmdit: the sides of x must be multiples of 2, at most 18, got 20x2")
 		}
 	}
