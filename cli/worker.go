@@ -93,8 +93,8 @@ func openEngine(m wire.Model, o sd.Options) (*engine, error) {
 
 // networkOptions are the options of what is no model of pictures.
 func networkOptions(o sd.Options) sd.Options {
-	o.Type, o.Prediction, o.VAE = "", "", ""
-	return o
+	o.Type, o.Prediction = "", ""
+	return o.Alone()
 }
 
 // Info describes the engine.

@@ -121,8 +121,8 @@ type Family struct {
 	Slots func(given Given) Slots
 
 	// TextPrefix is where a text encoder's tensors go in a diffusers folder that
-	// is recognised by its denoiser; "" leaves it to the folder's name.
-	TextPrefix string
+	// is recognised by its denoiser; nil leaves it to the folder's name.
+	TextPrefix func(all []model.Stored) string
 
 	// Precise are parts of the names of matrices that are never quantized, in
 	// models of any family.

@@ -14,9 +14,10 @@ var flux = &Family{
 		{"FLUX.1", []string{"*double_blocks.0.img_attn.qkv.weight"}},
 		{"FLUX.1 in the diffusers library's layout", []string{"*single_transformer_blocks.0.attn.to_q.weight", "*transformer_blocks.0.attn.add_q_proj.weight"}},
 	},
-	Runs:      true,
-	Alone:     true,
-	Fused:     fluxLayers,
+	Runs:    true,
+	Rewrite: originalTransformer(fluxLayers, "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
+	Settings: flowFiles("FluxTransformer2DModel", fluxMarks, (*config).axes,
+		map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: t5File}),
 	Read:      readFlux,
 	Metadata:  describeTexts,
 	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_2",
@@ -57,6 +58,7 @@ type FluxModel struct {
 	CLIP        TextConfig // of FLUX.1; its vector is not projected
 	T5          T5Config
 	VAE         VAEConfig
+	Flow        Flow
 }
 
 // Carry keeps what is read off a whole file when one of its networks is replaced.
@@ -64,7 +66,7 @@ func (c *FluxModel) Carry(map[string]string) {}
 
 // Networks lists the networks, for people and programs to read.
 func (c *FluxModel) Networks() []model.Network {
-	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary()}}, c.T5, c.VAE, c.CLIP)
+	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIP)
 }
 
 func readFlux(r *Reader) any {
@@ -77,7 +79,12 @@ func readFlux(r *Reader) any {
 		return nil
 	}
 	c.CLIP, c.T5 = clipOf(r, model.CLIPLPrefix, "quick_gelu"), t5Of(r, model.T5Prefix)
-	c.VAE = vaeOf(r, 0.3611, 0.1159)
+	c.VAE = vaeOf(r, fluxScale, fluxShift)
+	c.Flow = Flow{Shift: 1}
+	if c.Transformer.Guidance || c.Transformer.Pooled == 0 { // schnell has none
+		c.Flow.Dynamic = &DynamicShift{0.5, 1.15, 256, 4096}
+	}
+	c.Flow = r.flow(c.Flow)
 	t := c.Transformer
 	switch {
 	case r.err != nil:

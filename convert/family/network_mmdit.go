@@ -39,9 +39,6 @@ func (c MMDiTConfig) summary() string {
 // mmditHead is the width of a head of all published models, which no shape of Stable Diffusion 3's tells.
 const mmditHead = 64
 
-// keyMMDiTHeads is the metadata that says how many heads there are.
-const keyMMDiTHeads = "sdgo.mmdit.heads"
-
 // mmdit reads the transformer's configuration.
 func mmdit(r *Reader) (c MMDiTConfig) {
 	c.Prefix = denoiserPrefix(r, "x_embedder.proj.weight")
@@ -59,7 +56,7 @@ func mmdit(r *Reader) (c MMDiTConfig) {
 	if c.Norms {
 		head = r.Shape(p+"joint_blocks.0.x_block.attn.ln_q.weight", 1)[0]
 	}
-	r.Number(keyMMDiTHeads, 1, 1<<10, func(v float64) { head = c.Width / int(v) })
+	r.Number(keyUNetHeads, 1, 1<<10, func(v float64) { head = c.Width / int(v) })
 	for i := range c.Blocks {
 		if r.Has(fmt.Sprintf("%sjoint_blocks.%d.x_block.attn2.qkv.weight", p, i)) != (i < c.Dual) {
 			r.Fail("only the first blocks may attend to the picture twice, but not block %d: %w", i, model.ErrUnrecognized)

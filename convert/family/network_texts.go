@@ -74,11 +74,14 @@ func describeTexts(m *model.Model, add func(key string, value any)) {
 	switch c := m.Config.(type) {
 	case *FluxModel:
 		vae = c.VAE
+		addFlow(c.Flow, add)
 	case *SD3Model:
 		vae = c.VAE
+		addFlow(c.Flow, add)
+		add(keyUNetHeads, uint32(c.Transformer.Heads))
 	}
 	if vae.EmbedDim > 0 {
-		vae.describe(add)
+		describeFlowVAE(&vae, add)
 	}
 }
 

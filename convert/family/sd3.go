@@ -17,9 +17,13 @@ var sd3 = &Family{
 		{"Stable Diffusion 3", []string{"*joint_blocks.0.context_block.attn.qkv.weight"}},
 		{"Stable Diffusion 3 in the diffusers library's layout", []string{"*transformer_blocks.0.attn.add_q_proj.weight", "*pos_embed.proj.weight"}},
 	},
-	Runs:      true,
-	Alone:     true,
-	Fused:     sd3Layers,
+	Runs:    true,
+	Rewrite: originalTransformer(sd3Layers, "joint_blocks.0.context_block.attn.qkv.weight", "transformer_blocks."),
+	Settings: flowFiles("SD3Transformer2DModel", mmditMarks, func(c *config) {
+		if n, ok := c.number("num_attention_heads", 1, 1<<10); ok {
+			c.say(keyUNetHeads, n)
+		}
+	}, map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: clipFile("gelu"), inThirdText: t5File}),
 	Read:      readSD3,
 	Metadata:  describeTexts,
 	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_3",
@@ -54,6 +58,7 @@ type SD3Model struct {
 	CLIPL, CLIPG TextConfig
 	T5           T5Config // which may be left out
 	VAE          VAEConfig
+	Flow         Flow
 }
 
 // Carry keeps what is read off a whole file when one of its networks is replaced.
@@ -61,7 +66,7 @@ func (c *SD3Model) Carry(map[string]string) {}
 
 // Networks lists the networks, for people and programs to read.
 func (c *SD3Model) Networks() []model.Network {
-	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary()}}, c.T5, c.VAE, c.CLIPL, c.CLIPG)
+	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIPL, c.CLIPG)
 }
 
 func readSD3(r *Reader) any {
@@ -70,6 +75,7 @@ func readSD3(r *Reader) any {
 	r.Model.NativeSize = 1024
 	c.CLIPL, c.CLIPG = clipOf(r, model.CLIPLPrefix, "quick_gelu"), clipOf(r, model.CLIPGPrefix, "gelu")
 	c.T5, c.VAE = t5Of(r, model.T5Prefix), vaeOf(r, 1.5305, 0.0609)
+	c.Flow = r.flow(Flow{Shift: 3})
 	t := c.Transformer
 	both := c.CLIPL.Layers > 0 && c.CLIPG.Layers > 0
 	switch {

@@ -28,7 +28,7 @@ var t5 = &Family{
 		d.Say(map[int]string{4096: "T5-XXL", 2048: "T5-XL", 1024: "T5-Large"}[width])
 	},
 	Role:       T5Text,
-	TextPrefix: model.T5Prefix,
+	TextPrefix: func([]model.Stored) string { return model.T5Prefix },
 	Precise:    []string{"shared.", "relative_attention_bias."},
 }
 

@@ -26,6 +26,7 @@ constexpr Entry kArchitectures[] = {
     {"zimage", zimage},
     {"flux", flux},
     {"mmdit", mmdit},
+    {"flux2", flux2},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
     {"controlnet", controlnet},

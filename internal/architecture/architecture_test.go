@@ -69,7 +69,7 @@ var rooms = []room{
 	{path: "train/optim", pure: true},
 	{path: "train/random", pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/flux", "sd/family/sd3", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},

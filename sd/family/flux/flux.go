@@ -176,11 +176,8 @@ func (m *model) pipeline() *pipeline.Pipeline {
 
 // process is a flow whose noise levels are shifted, in most models by the picture's tokens.
 func (m *model) process(q *request.Resolved) *sampler.Process {
-	if m.isSchnell() {
-		return sampler.Flow(1)
-	}
 	side := patch * m.kl.Factor()
-	return sampler.Flow(sampler.DynamicShift(q.Width/side*(q.Height/side), 0.5, 1.15))
+	return sampler.Flow(m.config.Flow.Of(q.Width / side * (q.Height / side)))
 }
 
 // encoding is what texts become.

@@ -28,7 +28,7 @@ func newTransformer(h *engine.Host, c convert.MMDiTConfig) (*transformer, error)
 }
 
 func (f *transformer) Network() *engine.Network  { return f.net }
-func (f *transformer) Process() *sampler.Process { return sampler.Flow(shift) }
+func (f *transformer) Process() *sampler.Process { return sampler.Flow(3) }
 func (f *transformer) CachesInner() bool         { return false }
 func (f *transformer) Perturbs() bool            { return false }
 

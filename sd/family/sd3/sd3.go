@@ -20,10 +20,7 @@ import (
 	"github.com/sdgo/sdgo/sd/tokenizer/unigram"
 )
 
-const (
-	shift    = 3   // of the noise levels
-	t5Tokens = 256 // that the model sees
-)
+const t5Tokens = 256 // that the model sees
 
 // model has the networks of a file.
 type model struct {
@@ -149,7 +146,7 @@ func (m *model) demands() (all []engine.Demand, err error) {
 // pipeline makes the model's pipeline.
 func (m *model) pipeline() *pipeline.Pipeline {
 	w, t := m.host.Weights, m.config.Transformer
-	d := request.Defaults{Side: min(w.NativeSize, t.Side*t.Patch*m.kl.Factor()), Align: t.Patch * m.kl.Factor(), Sampler: "euler", Schedule: "flow_match", Guidance: w.Guidance}
+	d := request.Defaults{Side: min(w.NativeSize, t.Side*t.Patch*m.kl.Factor()), Align: t.Patch * m.kl.Factor(), Sampler: "euler", Schedule: "discrete", Guidance: w.Guidance}
 	usual := func(steps int, guidance float64) {
 		if d.Steps = steps; d.Guidance == 0 {
 			d.Guidance = guidance
@@ -165,7 +162,10 @@ func (m *model) pipeline() *pipeline.Pipeline {
 	}
 	p := &pipeline.Pipeline{
 		Host: m.host, Conditioner: pipeline.Prompts{Text: m}, Denoiser: m.denoiser, Autoencoder: m.kl, Defaults: d, Check: m.check, Batch: m.options.Batch,
-		Sample: "sample",
+		Sample: "sample", ProcessFor: func(q *request.Resolved) *sampler.Process {
+			side := t.Patch * m.kl.Factor()
+			return sampler.Flow(m.config.Flow.Of(q.Width / side * (q.Height / side)))
+		},
 	}
 	p.Init()
 	return p
