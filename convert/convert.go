@@ -81,7 +81,7 @@ type (
 	T5Config   = family.T5Config
 	QwenConfig = family.QwenConfig
 
-	// ZImageConfig (a pointer to it) is that of Z-Image's transformer.
+	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
 
 	// FluxModel is the configuration (a pointer to it) of the families [Flux] and [Chroma], with
@@ -90,6 +90,10 @@ type (
 	FluxConfig  = family.FluxConfig
 	SD3Model    = family.SD3Model
 	MMDiTConfig = family.MMDiTConfig
+	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
+	// by the picture's size.
+	Flow         = family.Flow
+	DynamicShift = family.DynamicShift
 
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
@@ -167,6 +171,7 @@ const (
 	Flux        = family.Flux        // FLUX.1
 	Chroma      = family.Chroma      // Chroma
 	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
+	ZImage      = family.ZImage      // Z-Image, base and Turbo
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler

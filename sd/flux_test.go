@@ -48,7 +48,11 @@ func TestTransformersSigmas(t *testing.T) {
 		require.Equal(t, schedule, m.pipeline.Defaults.Schedule)
 		d, err := m.pipeline.Resolve(fluxRequest(4), m.others())
 		require.NoError(t, err)
-		s, err := d.Schedule.Sigmas(m.pipeline.ProcessFor(&d.Resolved), 4)
+		process := m.Process()
+		if m.pipeline.ProcessFor != nil {
+			process = m.pipeline.ProcessFor(&d.Resolved)
+		}
+		s, err := d.Schedule.Sigmas(process, 4)
 		require.NoError(t, err)
 		require.InDeltaSlice(t, ref.f32(name+".sigmas"), toFloat32(s), 1e-6, name)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sdgo/sdgo/sd/family/sd3"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
+	"github.com/sdgo/sdgo/sd/family/zimage"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/upscale"
 )
@@ -32,6 +33,7 @@ var families = map[string]pipeline.Family{
 	convert.Flux:        flux.Open,
 	convert.Chroma:      flux.Open,
 	convert.SD3:         sd3.Open,
+	convert.ZImage:      zimage.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero

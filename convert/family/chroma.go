@@ -22,7 +22,7 @@ var chroma = &Family{
 	},
 	Runs:     true,
 	Rewrite:  originalTransformer(chromaLayers(), "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
-	Settings: flowFiles("ChromaTransformer2DModel", fluxMarks, (*config).axes, map[place]func(c *config) []string{inFirstText: t5File}),
+	Settings: flowFiles("ChromaTransformer2DModel", fluxMarks, axes, map[place]func(c *config) []string{inFirstText: t5File}),
 	Read:     readFlux,
 	Metadata: describeTexts, T5Tokenizer: "tokenizer",
 	Complete: completeT5,

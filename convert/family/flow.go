@@ -3,7 +3,6 @@ package family
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -29,9 +28,9 @@ const (
 	keyFlowDynamic = "sdgo.flow.dynamic_shift" // base and max shift, base and max tokens
 )
 
-// flow reads how the model shifts its noise levels; what its file does not say is the
+// flowOf reads how the model shifts its noise levels; what its file does not say is the
 // family's.
-func (r *Reader) flow(usual Flow) Flow {
+func flowOf(r *Reader, usual Flow) Flow {
 	f := usual
 	if text, ok := r.Model.Metadata[keyFlowDynamic]; ok {
 		list, err := floatList(text)
@@ -90,7 +89,7 @@ var flowMarks = []mark{
 }
 
 // flowScheduler reads the scheduler of a model of flow matching.
-func (c *config) flowScheduler() (warnings []string) {
+func flowScheduler(c *config) (warnings []string) {
 	const class = "FlowMatchEulerDiscreteScheduler"
 	c.marks = flowMarks
 	warnings = c.check(class+", as its pipeline has", class)
@@ -114,13 +113,13 @@ func (c *config) flowScheduler() (warnings []string) {
 // flowSettings reads the configuration files of a folder: the scheduler's, the autoencoder's,
 // the transformer's, which is of a class with these marks, and that of a text encoder of Qwen.
 func flowSettings(class string, own []mark) func(json func(path string, to any) error) (map[string]string, []string, error) {
-	return flowFiles(class, own, nil, map[place]func(c *config) []string{inQwen: (*config).qwen})
+	return flowFiles(class, own, nil, map[place]func(c *config) []string{inQwen: qwenFile})
 }
 
 // flowFiles is the same with other text encoders. also, if not nil, reads more of the transformer's configuration.
 func flowFiles(class string, own []mark, also func(c *config), texts map[place]func(c *config) []string) func(json func(path string, to any) error) (map[string]string, []string, error) {
 	read := map[place]func(c *config) []string{
-		inScheduler: (*config).flowScheduler,
+		inScheduler: flowScheduler,
 		inVAE: func(c *config) []string {
 			defer c.vae()
 			return c.check("AutoencoderKL", "AutoencoderKL")
@@ -155,9 +154,9 @@ func flowFiles(class string, own []mark, also func(c *config), texts map[place]f
 	}
 }
 
-// flowVAE reads the autoencoder of a transformer's latents, if the file has one: shapes do
+// flowVAEOf reads the autoencoder of a transformer's latents, if the file has one: shapes do
 // not tell its scale and shift.
-func (r *Reader) flowVAE(channels int, scale, shift float32) *VAEConfig {
+func flowVAEOf(r *Reader, channels int, scale, shift float32) *VAEConfig {
 	if !r.Has(model.VAEPrefix + "decoder.conv_in.weight") {
 		return nil
 	}
@@ -186,13 +185,4 @@ func describeFlowVAE(c *VAEConfig, add func(key string, value any)) {
 	if c.Shift == 0 {
 		add(keyShiftFactor, c.Shift)
 	}
-}
-
-// Of is the shift for a picture of so many tokens.
-func (f Flow) Of(tokens int) float64 {
-	d := f.Dynamic
-	if d == nil {
-		return f.Shift
-	}
-	return math.Exp(d.BaseShift + (d.MaxShift-d.BaseShift)*(float64(tokens)-d.BaseTokens)/(d.MaxTokens-d.BaseTokens))
 }

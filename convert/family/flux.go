@@ -16,7 +16,7 @@ var flux = &Family{
 	},
 	Runs:    true,
 	Rewrite: originalTransformer(fluxLayers, "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
-	Settings: flowFiles("FluxTransformer2DModel", fluxMarks, (*config).axes,
+	Settings: flowFiles("FluxTransformer2DModel", fluxMarks, axes,
 		map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: t5File}),
 	Read:      readFlux,
 	Metadata:  describeTexts,
@@ -84,7 +84,7 @@ func readFlux(r *Reader) any {
 	if c.Transformer.Guidance || c.Transformer.Pooled == 0 { // schnell has none
 		c.Flow.Dynamic = &DynamicShift{0.5, 1.15, 256, 4096}
 	}
-	c.Flow = r.flow(c.Flow)
+	c.Flow = flowOf(r, c.Flow)
 	t := c.Transformer
 	switch {
 	case r.err != nil:

@@ -75,7 +75,7 @@ func readSD3(r *Reader) any {
 	r.Model.NativeSize = 1024
 	c.CLIPL, c.CLIPG = clipOf(r, model.CLIPLPrefix, "quick_gelu"), clipOf(r, model.CLIPGPrefix, "gelu")
 	c.T5, c.VAE = t5Of(r, model.T5Prefix), vaeOf(r, 1.5305, 0.0609)
-	c.Flow = r.flow(Flow{Shift: 3})
+	c.Flow = flowOf(r, Flow{Shift: 3})
 	t := c.Transformer
 	both := c.CLIPL.Layers > 0 && c.CLIPG.Layers > 0
 	switch {

@@ -8,7 +8,7 @@ const (
 )
 
 // expected fails for fields that are there with other values than these.
-func (c *config) expected(fields []mark) []string {
+func expected(c *config, fields []mark) []string {
 	for _, m := range fields {
 		if value, there := c.fields[m.name]; there && !m.allows(value) {
 			c.fail(m.name, "must be %s: %s", m.allowed(), m.why)
@@ -26,7 +26,7 @@ func clipFile(activation string) func(c *config) []string {
 				c.fail("num_attention_heads", "must be a 64th of hidden_size, as in all models of CLIP's")
 			}
 		}
-		return c.expected([]mark{
+		return expected(c, []mark{
 			{name: "hidden_act", values: []any{activation}, why: "the text encoder in this place has this activation"},
 			{name: "layer_norm_eps", values: []any{1e-5}, why: "all published models have this"},
 		})
@@ -35,7 +35,7 @@ func clipFile(activation string) func(c *config) []string {
 
 // t5File checks the configuration of T5's encoder.
 func t5File(c *config) []string {
-	return c.expected([]mark{
+	return expected(c, []mark{
 		{name: "feed_forward_proj", values: []any{"gated-gelu"}, why: "T5 of version 1.1 has this"},
 		{name: "layer_norm_epsilon", values: []any{1e-6}, why: "all published models have this"},
 		{name: "relative_attention_num_buckets", values: []any{float64(t5Buckets)}, why: "all published models have this"},
@@ -62,7 +62,7 @@ var fluxMarks = []mark{
 }
 
 // axes checks the widths that rotary embeddings turn: of all models of these families an eighth of a head and twice 7/16.
-func (c *config) axes() {
+func axes(c *config) {
 	if d, ok := c.numbers("axes_dims_rope"); ok && (len(d) != 3 || d[1] != d[2] || 2*d[1] != 7*d[0]) {
 		c.fail("axes_dims_rope", "must be an eighth of a head and twice 7/16 of it")
 	}

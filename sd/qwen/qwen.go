@@ -18,6 +18,19 @@ import (
 // MaxTokens bounds the length of a text, in tokens.
 const MaxTokens = 4096
 
+// Padding is the token that fills texts up, <|endoftext|>.
+const Padding = 151643
+
+// Chat is a prompt in the template of Qwen3's chats, as its tokenizer's apply_chat_template makes it with
+// add_generation_prompt. Without thinking the answer begins with thoughts that are empty.
+func Chat(prompt string, think bool) string {
+	text := "<|im_start|>user\n" + prompt + "<|im_end|>\n<|im_start|>assistant\n"
+	if !think {
+		text += "<think>\n\n</think>\n\n"
+	}
+	return text
+}
+
 // Final stands for the states of the last layer after the final norm.
 const Final = 0
 
@@ -87,4 +100,12 @@ func angles(length, dim int, base float64) (cos, sin []float32) {
 		}
 	}
 	return cos, sin
+}
+
+// Demand is the encoder's memory on a GPU for a text of so many tokens; ok is false on the CPU.
+func (e *Encoder) Demand(tokens int) (d engine.Demand, ok bool, err error) {
+	half := int64(e.Config.HeadChannels / 2)
+	n := int64(tokens)
+	return engine.DemandOf(e.net, "hidden", cgo.Input{Name: "tokens", Shape: []int64{1, n}},
+		cgo.Input{Name: "cos", Shape: []int64{n, half}}, cgo.Input{Name: "sin", Shape: []int64{n, half}})
 }

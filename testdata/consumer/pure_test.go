@@ -75,6 +75,7 @@ var packages = []struct {
 	{"sd/family/sd3", false},
 	{"sd/family/sdxl", false},
 	{"sd/family/stablediffusion", false},
+	{"sd/family/transformer", false},
 	{"sd/family/zimage", false},
 	{"sd/fullsize", false},
 	{"sd/picture", true},

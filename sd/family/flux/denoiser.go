@@ -10,6 +10,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
@@ -19,60 +20,61 @@ const (
 	ropeBase = 10000 // of the angles of the rotary embedding
 )
 
-// transformer is the network. Conditions have the inputs "context", [tokens, Text], of FLUX.1 "y", [Pooled], and perhaps
+// denoiser is the transformer. Conditions have the inputs "context", [tokens, Text], of FLUX.1 "y", [Pooled], and perhaps
 // "guidance", [1]; "concat", the channels that are concatenated with the latent, if it takes more than that; and perhaps
 // "reference", [channels, height, width], another latent that it sees.
-type transformer struct {
-	config convert.FluxConfig
-	net    *engine.Network
-	factor int // pixels along a latent pixel's side
+type denoiser struct {
+	config  convert.FluxConfig
+	net     *engine.Network
+	factor  int // pixels along a latent pixel's side
+	process *sampler.Process
 
 	mutex sync.Mutex
-	ropes map[ropeKey]rope
+	ropes map[ropeKey]*transformer.Rope
 }
 
-func newTransformer(h *engine.Host, c convert.FluxConfig) (*transformer, error) {
+func newTransformer(h *engine.Host, c convert.FluxConfig) (*denoiser, error) {
 	net, err := h.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the transformer", Arch: "flux", Prefix: c.Prefix, Params: c.Params()})
 	if err != nil {
 		return nil, err
 	}
-	return &transformer{config: c, net: net, ropes: map[ropeKey]rope{}}, nil
+	return &denoiser{config: c, net: net, ropes: map[ropeKey]*transformer.Rope{}}, nil
 }
 
-func (f *transformer) Network() *engine.Network  { return f.net }
-func (f *transformer) Process() *sampler.Process { return sampler.Flow(1) }
-func (f *transformer) CachesInner() bool         { return false }
-func (f *transformer) Perturbs() bool            { return false }
+func (f *denoiser) Network() *engine.Network  { return f.net }
+func (f *denoiser) Process() *sampler.Process { return f.process }
+func (f *denoiser) CachesInner() bool         { return false }
+func (f *denoiser) Perturbs() bool            { return false }
 
-func (f *transformer) Latent(width, height int) []int {
+func (f *denoiser) Latent(width, height int) []int {
 	return []int{f.config.OutChannels, height / f.factor, width / f.factor}
 }
 
-func (f *transformer) Prediction(context.Context) (sampler.Prediction, error) {
+func (f *denoiser) Prediction(context.Context) (sampler.Prediction, error) {
 	return sampler.PredictFlow, nil
 }
 
 // Inputs are the network's for a batch of latents of a shape, one after the other, each at a timestep, 0 to 1000 for noise. x may be
 // nil, to estimate.
-func (f *transformer) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
+func (f *denoiser) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
 	n, size := len(c), tensor.Size(shape)
 	in := cgo.Input{Name: "x", Shape: []int64{int64(n), int64(f.config.Channels), int64(shape[1]), int64(shape[2])}, F32: x}
 	if f.config.Channels > shape[0] && x != nil {
 		in.F32 = make([]float32, 0, n*f.config.Channels*shape[1]*shape[2])
 		for i := range n {
-			in.F32 = append(append(in.F32, x[i*size:][:size]...), named(c[i], "concat").Data...)
+			_, beside := transformer.Named(c[i], "concat")
+			in.F32 = append(append(in.F32, x[i*size:][:size]...), beside...)
 		}
 	}
 	all := []cgo.Input{in, batched("context", c)}
-	key := ropeKey{text: named(c[0], "context").Shape[0], height: shape[1] / patch, width: shape[2] / patch}
-	if r := named(c[0], "reference"); r.Shape != nil {
+	text, _ := transformer.Named(c[0], "context")
+	key := ropeKey{text: text[0], height: shape[1] / patch, width: shape[2] / patch}
+	if other, _ := transformer.Named(c[0], "reference"); other != nil {
 		all = append(all, batched("reference", c))
-		key.otherHeight, key.otherWidth = r.Shape[1]/patch, r.Shape[2]/patch
+		key.otherHeight, key.otherWidth = other[1]/patch, other[2]/patch
 	}
 	r := f.rope(key)
-	half := int64(f.config.Width / f.config.Heads / 2)
-	rows := int64(len(r.cos)) / half
-	all = append(all, cgo.Input{Name: "cos", Shape: []int64{rows, half}, F32: r.cos}, cgo.Input{Name: "sin", Shape: []int64{rows, half}, F32: r.sin})
+	all = append(all, cgo.Input{Name: "cos", Shape: r.Shape(), F32: r.Cos}, cgo.Input{Name: "sin", Shape: r.Shape(), F32: r.Sin})
 	if f.config.Approximator > 0 {
 		return append(all, f.modulation(n, t))
 	}
@@ -80,7 +82,8 @@ func (f *transformer) Inputs(shape []int, x, t []float32, c []pipeline.Condition
 	if f.config.Guidance {
 		scale := cgo.Input{Name: "guidance", Shape: []int64{int64(n)}}
 		for _, one := range c {
-			scale.F32 = append(scale.F32, 1000*named(one, "guidance").Data[0])
+			_, guidance := transformer.Named(one, "guidance")
+			scale.F32 = append(scale.F32, 1000*guidance[0])
 		}
 		all = append(all, scale)
 	}
@@ -89,26 +92,18 @@ func (f *transformer) Inputs(shape []int, x, t []float32, c []pipeline.Condition
 
 // batched is an input of all conditions.
 func batched(name string, c []pipeline.Condition) cgo.Input {
-	all := cgo.Input{Name: name, Shape: tensor.Batch(len(c), named(c[0], name).Shape)}
+	shape, _ := transformer.Named(c[0], name)
+	all := cgo.Input{Name: name, Shape: tensor.Batch(len(c), shape)}
 	for _, one := range c {
-		all.F32 = append(all.F32, named(one, name).Data...)
+		_, data := transformer.Named(one, name)
+		all.F32 = append(all.F32, data...)
 	}
 	return all
 }
 
-// named returns a condition's input of a name; the zero value if there is none.
-func named(c pipeline.Condition, name string) engine.Named {
-	for _, in := range c.Inputs {
-		if in.Name == name {
-			return in
-		}
-	}
-	return engine.Named{}
-}
-
 // modulation is what Chroma's approximator is given: for each of its rows sinusoids of the timestep, of a guidance of 0, and of
 // the row's number, a quarter, a quarter and half of them.
-func (f *transformer) modulation(n int, t []float32) cgo.Input {
+func (f *denoiser) modulation(n int, t []float32) cgo.Input {
 	rows, width := f.config.Modulations(), f.config.Rows
 	in := cgo.Input{Name: "rows", Shape: []int64{int64(n), int64(rows), int64(width)}}
 	in.F32 = make([]float32, 0, n*rows*width)
@@ -138,13 +133,10 @@ func sinusoids(t float32, width int) []float32 {
 // another picture.
 type ropeKey struct{ text, height, width, otherHeight, otherWidth int }
 
-// rope has the cosines and sines of a sequence's rotary embedding, [tokens, half of a head].
-type rope struct{ cos, sin []float32 }
-
 // maxRopes bounds how many sequences' angles are kept: a request has several sizes in its passes, and texts of two lengths.
 const maxRopes = 8
 
-func (f *transformer) rope(key ropeKey) rope {
+func (f *denoiser) rope(key ropeKey) *transformer.Rope {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	r, ok := f.ropes[key]
@@ -159,22 +151,15 @@ func (f *transformer) rope(key ropeKey) rope {
 }
 
 // newRope makes the angles of all tokens, each of which has a picture's number, a row and a column: all 0 of text.
-func newRope(key ropeKey, axes [3]int) (r rope) {
-	add := func(place [3]int) {
-		for axis, d := range axes {
-			for j := range d / 2 {
-				sin, cos := math.Sincos(float64(place[axis]) * math.Pow(ropeBase, -2*float64(j)/float64(d)))
-				r.cos, r.sin = append(r.cos, float32(cos)), append(r.sin, float32(sin))
-			}
-		}
-	}
+func newRope(key ropeKey, axes [3]int) *transformer.Rope {
+	r := &transformer.Rope{Base: ropeBase, Axes: axes[:]}
 	for range key.text {
-		add([3]int{})
+		r.Add()
 	}
 	for number, size := range [][2]int{{key.height, key.width}, {key.otherHeight, key.otherWidth}} {
 		for row := range size[0] {
 			for column := range size[1] {
-				add([3]int{number, row, column})
+				r.Add(number, row, column)
 			}
 		}
 	}

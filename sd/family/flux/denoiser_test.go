@@ -35,7 +35,7 @@ func references(t *testing.T) map[string]tensor.Tensor {
 }
 
 // open opens a file's transformer.
-func open(t *testing.T, file, kernels string, change func(*convert.FluxConfig)) *transformer {
+func open(t *testing.T, file, kernels string, change func(*convert.FluxConfig)) *denoiser {
 	h, err := engine.Open("flux", engine.Options{Backend: "cpu", Threads: 2, Type: "f32", Kernels: kernels}, func() (*convert.Model, error) { return convert.Open(folder + file + ".safetensors") })
 	require.NoError(t, err)
 	t.Cleanup(func() { h.Close() })
@@ -43,7 +43,7 @@ func open(t *testing.T, file, kernels string, change func(*convert.FluxConfig)) 
 	if change != nil {
 		change(&c)
 	}
-	var f *transformer
+	var f *denoiser
 	require.NoError(t, h.Place(func() (err error) {
 		f, err = newTransformer(h, c)
 		return err
@@ -58,7 +58,7 @@ func part(name string, x tensor.Tensor, i int) engine.Named {
 }
 
 // run runs a batch of two.
-func run(t *testing.T, f *transformer, ref map[string]tensor.Tensor, name string, with map[string]tensor.Tensor) []float32 {
+func run(t *testing.T, f *denoiser, ref map[string]tensor.Tensor, name string, with map[string]tensor.Tensor) []float32 {
 	x := ref[name+".x"]
 	shape := []int{f.config.OutChannels, x.Shape[2], x.Shape[3]}
 	var noisy, times []float32

@@ -3,7 +3,6 @@ package flux
 import (
 	"context"
 	"fmt"
-	"image"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -11,6 +10,7 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/clip"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/request"
@@ -27,7 +27,7 @@ type model struct {
 	options  pipeline.Options
 	clip     *clip.Encoder // nil of Chroma
 	t5       *t5.Encoder
-	denoiser *transformer
+	denoiser *denoiser
 	kl       *autoencoder.KL
 }
 
@@ -63,17 +63,13 @@ func (m *model) complete() error {
 	switch {
 	case m.options.Prediction != "" && m.options.Prediction != string(sampler.PredictFlow):
 		return fmt.Errorf("prediction %s: the model predicts a flow's velocity", m.options.Prediction)
-	case c.T5.Layers == 0:
-		return fmt.Errorf("no T5 text encoder is in the file; --t5xxl FILE adds one: %w", convert.ErrUnrecognized)
-	case c.Transformer.Pooled > 0 && c.CLIP.Layers == 0:
-		return fmt.Errorf("no CLIP text encoder is in the file; --clip-l FILE adds one: %w", convert.ErrUnrecognized)
 	case c.Transformer.Channels != c.Transformer.OutChannels && c.VAE.EmbedDim > 0 && !m.knowsChannels():
 		return fmt.Errorf("a transformer with %d input channels for latents of %d: only Fill's and those for control pictures are known: %w",
 			c.Transformer.Channels, c.Transformer.OutChannels, convert.ErrUnrecognized)
-	case c.VAE.EmbedDim == 0:
-		return fmt.Errorf("no autoencoder (VAE) is in the file; --vae FILE adds one: %w", convert.ErrUnrecognized)
 	}
-	return nil
+	const text, words, vae = "its text encoder T5 (--t5xxl FILE)", "its text encoder CLIP-L (--clip-l FILE)", "its autoencoder (--vae FILE)"
+	return transformer.Lacks(m.host.Weights.Description, map[string]bool{text: c.T5.Layers == 0, words: c.Transformer.Pooled > 0 && c.CLIP.Layers == 0,
+		vae: c.VAE.EmbedDim == 0}, text, words, vae)
 }
 
 // setUp creates the networks on the devices that the host has chosen.
@@ -90,7 +86,7 @@ func (m *model) setUp(tokens *tokenizer.Tokenizer, words *unigram.Tokenizer) (er
 	if m.denoiser, err = newTransformer(m.host, m.config.Transformer); err != nil {
 		return err
 	}
-	m.denoiser.factor = m.config.VAE.Factor()
+	m.denoiser.factor, m.denoiser.process = m.config.VAE.Factor(), transformer.Process(m.config.Flow, 1)
 	m.kl, err = autoencoder.NewKL(m.host, m.config.VAE)
 	return err
 }
@@ -167,17 +163,11 @@ func (m *model) pipeline() *pipeline.Pipeline {
 	}
 	p := &pipeline.Pipeline{
 		Host: m.host, Conditioner: pipeline.Prompts{Text: m}, Denoiser: m.denoiser, Autoencoder: m.kl, Defaults: d, Check: m.check, Batch: m.options.Batch,
-		ProcessFor: m.process, Sample: "sample", EmbedsGuidance: t.Guidance,
+		ProcessFor: transformer.ProcessFor(m.config.Flow, d.Align, nil), Sample: "sample", EmbedsGuidance: t.Guidance, LatentRGB: transformer.FluxLatentRGB(m.config.VAE),
 	}
 	m.see(p)
 	p.Init()
 	return p
-}
-
-// process is a flow whose noise levels are shifted, in most models by the picture's tokens.
-func (m *model) process(q *request.Resolved) *sampler.Process {
-	side := patch * m.kl.Factor()
-	return sampler.Flow(m.config.Flow.Of(q.Width / side * (q.Height / side)))
 }
 
 // encoding is what texts become.
@@ -260,16 +250,14 @@ func (m *model) Chunks(text string, with pipeline.Extras) (int, error) {
 
 // Check checks the request's fields about the encoders.
 func (m *model) Check(q *request.Resolved, e *request.Error) {
-	if q.ClipSkip != 0 {
-		e.Add("ClipSkip", "must be 0: the model sees no layers of CLIP's but the last")
-	}
+	transformer.CheckPlain(q, e)
 }
 
 // Idle is called when all texts are encoded.
 func (m *model) Idle() {
-	m.t5.Network().Idle()
+	m.t5.Network().Rest()
 	if m.clip != nil {
-		m.clip.Network().Idle()
+		m.clip.Network().Rest()
 	}
 }
 
@@ -278,16 +266,5 @@ func (m *model) check(q *request.Resolved, _ pipeline.Attached, e *request.Error
 	m.checkVariant(q, e)
 	if q.Refiner != "" {
 		e.Add("Refiner", "only Stable Diffusion XL has one")
-	}
-	for _, c := range q.MicroConditions() {
-		if c.Value != (image.Point{}) {
-			e.Add(c.Field, "only Stable Diffusion XL takes it")
-		}
-	}
-	if q.Request.ImageGuidance != nil {
-		e.Add("ImageGuidance", "only models for editing (instruct-pix2pix) have it")
-	}
-	if q.Request.AestheticScore != nil || q.Request.NegativeAestheticScore != nil {
-		e.Add("AestheticScore", "only Stable Diffusion XL's refiner takes aesthetic scores")
 	}
 }

@@ -58,7 +58,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 			} else {
 				require.Equal(t, want, c)
 			}
-			var f *transformer
+			var f *denoiser
 			require.NoError(t, h.Place(func() (err error) {
 				f, err = newTransformer(h, c)
 				return err

@@ -11,6 +11,7 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/clip"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/request"
@@ -29,7 +30,7 @@ type model struct {
 	options  pipeline.Options
 	clips    []*clip.Encoder // CLIP-L and CLIP-G
 	t5       *t5.Encoder     // nil without one
-	denoiser *transformer
+	denoiser *denoiser
 	kl       *autoencoder.KL
 }
 
@@ -105,7 +106,7 @@ func (m *model) setUp(tokens *tokenizer.Tokenizer, words *unigram.Tokenizer) (er
 	if m.denoiser, err = newTransformer(m.host, m.config.Transformer); err != nil {
 		return err
 	}
-	m.denoiser.factor = m.config.VAE.Factor()
+	m.denoiser.factor, m.denoiser.process = m.config.VAE.Factor(), transformer.Process(m.config.Flow, 1)
 	m.kl, err = autoencoder.NewKL(m.host, m.config.VAE)
 	return err
 }
@@ -162,10 +163,7 @@ func (m *model) pipeline() *pipeline.Pipeline {
 	}
 	p := &pipeline.Pipeline{
 		Host: m.host, Conditioner: pipeline.Prompts{Text: m}, Denoiser: m.denoiser, Autoencoder: m.kl, Defaults: d, Check: m.check, Batch: m.options.Batch,
-		Sample: "sample", ProcessFor: func(q *request.Resolved) *sampler.Process {
-			side := t.Patch * m.kl.Factor()
-			return sampler.Flow(m.config.Flow.Of(q.Width / side * (q.Height / side)))
-		},
+		Sample: "sample", ProcessFor: transformer.ProcessFor(m.config.Flow, d.Align, nil),
 	}
 	p.Init()
 	return p
@@ -277,10 +275,10 @@ func (m *model) Check(q *request.Resolved, e *request.Error) {
 // Idle is called when all texts are encoded.
 func (m *model) Idle() {
 	for _, t := range m.clips {
-		t.Network().Idle()
+		t.Network().Rest()
 	}
 	if m.t5 != nil {
-		m.t5.Network().Idle()
+		m.t5.Network().Rest()
 	}
 }
 
