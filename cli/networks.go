@@ -36,6 +36,7 @@ func partFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` take the text encoder of this file (of SDXL: the first one, CLIP-L)"},
 		&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` take SDXL's second text encoder of this file"},
 		&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` take the T5 text encoder of this file"},
+		&urfave.StringFlag{Name: "t5-tokenizer", Usage: "`FILE` T5's vocabulary, tokenizer.json or spiece.model, where the model brings none"},
 		&urfave.StringFlag{Name: "llm", Usage: "`FILE` take the Qwen text encoder of this file (Z-Image, FLUX.2)"},
 	}
 }
@@ -87,6 +88,7 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
 	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM = f.string("vae"), f.string("clip-l"), f.string("clip-g"), f.string("t5xxl"), f.string("llm")
+	o.T5Tokenizer = f.string("t5-tokenizer")
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -165,7 +167,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
-		o.CLIPL, o.CLIPG, o.T5, o.LLM = "", "", "", "" // the model's; one autoencoder is for both
+		o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "" // the model's; one autoencoder is for both
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}

@@ -84,6 +84,12 @@ type (
 	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
 
+	// FluxModel is the configuration (a pointer to it) of the families [Flux] and [Chroma], with
+	// FluxConfig, that of the transformer; SD3Model is that of [SD3], with MMDiTConfig.
+	FluxModel   = family.FluxModel
+	FluxConfig  = family.FluxConfig
+	SD3Model    = family.SD3Model
+	MMDiTConfig = family.MMDiTConfig
 	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
 	// by the picture's size.
 	Flow         = family.Flow
@@ -162,6 +168,9 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
+	Flux        = family.Flux        // FLUX.1
+	Chroma      = family.Chroma      // Chroma
+	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
 	ZImage      = family.ZImage      // Z-Image, base and Turbo
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
@@ -196,6 +205,7 @@ const (
 	UNetPrefix    = model.UNetPrefix    // UNet
 	ControlPrefix = model.ControlPrefix // ControlNet
 	VAEPrefix     = model.VAEPrefix     // both halves of the autoencoder
+	T5Prefix      = model.T5Prefix      // T5's text encoder
 )
 
 // Kinds of IP-Adapters, IPAdapterConfig.Kind.

@@ -13,7 +13,9 @@ import (
 	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/flux"
 	"github.com/sdgo/sdgo/sd/family/pixel"
+	"github.com/sdgo/sdgo/sd/family/sd3"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
 	"github.com/sdgo/sdgo/sd/family/zimage"
@@ -29,6 +31,9 @@ var families = map[string]pipeline.Family{
 	convert.SDXLRefiner: sdxl.Open,
 	convert.PixelUNet:   pixel.Open,
 	convert.DiT:         pixel.Open,
+	convert.Flux:        flux.Open,
+	convert.Chroma:      flux.Open,
+	convert.SD3:         sd3.Open,
 	convert.ZImage:      zimage.Open,
 }
 

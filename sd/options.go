@@ -38,6 +38,10 @@ type Options struct {
 	// LLM the Qwen3 of Z-Image and FLUX.2 klein. [Open] alone takes them.
 	VAE, CLIPL, CLIPG, T5, LLM string
 
+	// T5Tokenizer is the file of T5's vocabulary, where the model's file or folder has none: tokenizer.json of the
+	// tokenizers library, or SentencePiece's spiece.model. [Open] alone takes it.
+	T5Tokenizer string
+
 	// CLIPVision is the file of the image encoder of CLIP by which an IP-Adapter sees
 	// pictures. [OpenControl] alone takes it.
 	CLIPVision string
@@ -100,19 +104,19 @@ func (o Options) pipeline() pipeline.Options {
 // Alone are the options without the files that a model is put together from: for a network
 // beside it.
 func (o Options) Alone() Options {
-	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM = "", "", "", "", ""
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "", ""
 	return o
 }
 
 // components are the files that a model is put together from.
 func (o Options) components(path string) convert.Components {
-	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG, T5: o.T5, LLM: o.LLM}
+	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG, T5: o.T5, LLM: o.LLM, T5Tokenizer: o.T5Tokenizer}
 }
 
 // checkAlone is check for a network that nothing is put into.
 func (o Options) checkAlone() error {
 	if o.components("") != (convert.Components{}) {
-		return errors.New("VAE, CLIPL, CLIPG, T5 and LLM are parts of a model, and this is one network")
+		return errors.New("VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model, and this is one network")
 	}
 	return o.check()
 }

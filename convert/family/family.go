@@ -79,6 +79,9 @@ type Family struct {
 	// Tokenizer is the folder, in a diffusers folder, of the byte-pair merges.
 	Tokenizer string
 
+	// T5Tokenizer is the folder, in a diffusers folder, of T5's vocabulary.
+	T5Tokenizer string
+
 	// Read reads the configuration off the model's tensors and metadata, for
 	// Model.Config, and sets the model's Prediction, NativeSize and the like.
 	Read func(r *Reader) any

@@ -2,6 +2,8 @@ package family
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/model"
@@ -26,9 +28,9 @@ const (
 	keyFlowDynamic = "sdgo.flow.dynamic_shift" // base and max shift, base and max tokens
 )
 
-// flow reads how the model shifts its noise levels; what its file does not say is the
+// flowOf reads how the model shifts its noise levels; what its file does not say is the
 // family's.
-func (r *Reader) flow(usual Flow) Flow {
+func flowOf(r *Reader, usual Flow) Flow {
 	f := usual
 	if text, ok := r.Model.Metadata[keyFlowDynamic]; ok {
 		list, err := floatList(text)
@@ -87,7 +89,7 @@ var flowMarks = []mark{
 }
 
 // flowScheduler reads the scheduler of a model of flow matching.
-func (c *config) flowScheduler() (warnings []string) {
+func flowScheduler(c *config) (warnings []string) {
 	const class = "FlowMatchEulerDiscreteScheduler"
 	c.marks = flowMarks
 	warnings = c.check(class+", as its pipeline has", class)
@@ -111,21 +113,29 @@ func (c *config) flowScheduler() (warnings []string) {
 // flowSettings reads the configuration files of a folder: the scheduler's, the autoencoder's,
 // the transformer's, which is of a class with these marks, and that of a text encoder of Qwen.
 func flowSettings(class string, own []mark) func(json func(path string, to any) error) (map[string]string, []string, error) {
+	return flowFiles(class, own, nil, map[place]func(c *config) []string{inQwen: qwenFile})
+}
+
+// flowFiles is the same with other text encoders. also, if not nil, reads more of the transformer's configuration.
+func flowFiles(class string, own []mark, also func(c *config), texts map[place]func(c *config) []string) func(json func(path string, to any) error) (map[string]string, []string, error) {
 	read := map[place]func(c *config) []string{
-		inScheduler: (*config).flowScheduler,
+		inScheduler: flowScheduler,
 		inVAE: func(c *config) []string {
 			defer c.vae()
 			return c.check("AutoencoderKL", "AutoencoderKL")
 		},
 		inTransformerFolder: func(c *config) []string {
 			c.marks = own
+			if also != nil {
+				also(c)
+			}
 			return c.check(class, class)
 		},
-		inQwen: (*config).qwen,
 	}
+	maps.Copy(read, texts)
 	return func(json func(path string, to any) error) (map[string]string, []string, error) {
 		said, warnings := map[string]string{}, []string(nil)
-		for _, in := range []place{inTransformerFolder, inScheduler, inVAE, inQwen} {
+		for _, in := range slices.Sorted(maps.Keys(read)) {
 			var fields Object
 			if err := json(string(in), &fields); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", in, err)
@@ -144,9 +154,9 @@ func flowSettings(class string, own []mark) func(json func(path string, to any) 
 	}
 }
 
-// flowVAE reads the autoencoder of a transformer's latents, if the file has one: shapes do
+// flowVAEOf reads the autoencoder of a transformer's latents, if the file has one: shapes do
 // not tell its scale and shift.
-func (r *Reader) flowVAE(channels int, scale, shift float32) *VAEConfig {
+func flowVAEOf(r *Reader, channels int, scale, shift float32) *VAEConfig {
 	if !r.Has(model.VAEPrefix + "decoder.conv_in.weight") {
 		return nil
 	}

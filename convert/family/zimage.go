@@ -115,14 +115,14 @@ func readZImage(r *Reader) *ZImageConfig {
 		return c
 	}
 	c.Heads = c.Width / head
-	c.Flow = r.flow(Flow{Shift: 3})
-	if c.LLMPrefix = r.qwenIn(); c.LLMPrefix != "" {
+	c.Flow = flowOf(r, Flow{Shift: 3})
+	if c.LLMPrefix = qwenInOf(r); c.LLMPrefix != "" {
 		c.LLM = readQwen(r, c.LLMPrefix)
 		if r.err == nil && (c.LLM.Width != c.Text || !c.LLM.QKNorm) {
 			r.Fail("Z-Image's text encoder must be a Qwen3 of width %d (4B), got one of width %d: %w", c.Text, c.LLM.Width, model.ErrUnrecognized)
 		}
 	}
-	c.VAE = r.flowVAE(c.Channels, fluxScale, fluxShift)
+	c.VAE = flowVAEOf(r, c.Channels, fluxScale, fluxShift)
 	r.Model.NativeSize = 1024
 	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
 	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })

@@ -30,5 +30,6 @@ const ScheduleName = "alphas_cumprod"
 const (
 	KeyArchitecture = "general.architecture"  // the family
 	KeyMerges       = "sdgo.tokenizer.merges" // byte-pair merges, one a line
+	KeyT5Tokenizer  = "sdgo.tokenizer.t5"     // T5's vocabulary: tokenizer.json, or spiece.model as base64
 	KeyGGUFMerges   = "tokenizer.ggml.merges" // the same, as llama.cpp's GGUF files have it
 )

@@ -247,6 +247,9 @@ func readSettings(m *model.Model, f *family.Family, alone bool) error {
 			setMetadata(m, model.KeyMerges, merges)
 		}
 	}
+	if f.T5Tokenizer != "" && !alone {
+		return readT5Folder(m, filepath.Join(m.Path, f.T5Tokenizer))
+	}
 	return nil
 }
 

@@ -24,6 +24,8 @@ constexpr Entry kArchitectures[] = {
     {"pixel_unet", pixel_unet},
     {"dit", dit},
     {"zimage", zimage},
+    {"flux", flux},
+    {"mmdit", mmdit},
     {"flux2", flux2},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},

@@ -61,6 +61,8 @@ std::unique_ptr<Architecture> taesd_decoder(const Params &p);
 std::unique_ptr<Architecture> taesd_encoder(const Params &p);
 std::unique_ptr<Architecture> dit(const Params &p);
 std::unique_ptr<Architecture> zimage(const Params &p);
+std::unique_ptr<Architecture> flux(const Params &p);
+std::unique_ptr<Architecture> mmdit(const Params &p);
 std::unique_ptr<Architecture> flux2(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> edm2(const Params &p);

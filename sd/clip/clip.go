@@ -20,8 +20,8 @@ import (
 type Encoder struct {
 	Config convert.TextConfig
 
-	// Pools makes Encode return the pooled output, too.
-	Pools bool
+	// Pools makes Encode return the pooled output, too; Plain, without its projection.
+	Pools, Plain bool
 
 	host      *engine.Host
 	net       *engine.Network
@@ -172,6 +172,9 @@ func (e *Encoder) pool(state []float32) ([]float32, error) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	c := e.Config
+	if e.Plain {
+		return slices.Clone(state), nil
+	}
 	if e.projection == nil {
 		w, ok := e.host.Weights.Tensor(c.Projection)
 		if !ok {
