@@ -90,7 +90,7 @@ var rooms = []room{
 	{path: "sd/engine", knows: []string{"sd/tensor", "convert", "convert/dtype", "cgo", "internal/guard", "internal/limits"}},
 	{path: "sd/request", knows: []string{"sd/picture", "sd/preprocess", "sampler"}, pure: true},
 	{path: "sd/tensor", pure: true},
-	{path: "sd/fullsize", knows: []string{"convert", "cgo", "internal/replace"}},
+	{path: "sd/fullsize", knows: []string{"convert", "convert/gguf", "convert/dtype", "cgo", "internal/replace"}},
 	{path: "sd/preprocess", knows: []string{"sd/picture", "internal/limits"}, pure: true},
 	{path: "sd/picture", knows: []string{"sd/pngtext", "internal/guard"}, pure: true},
 	{path: "sd/pngtext", knows: []string{"internal/guard"}, pure: true},
