@@ -84,6 +84,9 @@ type (
 	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
 
+	// Flux2Config (a pointer to it) is that of FLUX.2.
+	Flux2Config = family.Flux2Config
+
 	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
 	// by the picture's size.
 	Flow         = family.Flow
@@ -163,6 +166,7 @@ const (
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
 	ZImage      = family.ZImage      // Z-Image, base and Turbo
+	Flux2       = family.Flux2       // FLUX.2 klein
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler
@@ -200,6 +204,13 @@ const (
 	IPBasic = family.IPBasic
 	IPPlus  = family.IPPlus
 	IPFull  = family.IPFull
+)
+
+// Statistics of FLUX.2's packed latents: tensors of the mean and of the variance, and what is added to that.
+const (
+	Flux2Mean     = family.Flux2Mean
+	Flux2Variance = family.Flux2Variance
+	Flux2Eps      = family.Flux2Eps
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

@@ -12,6 +12,7 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/flux2"
 	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
@@ -29,6 +30,7 @@ var families = map[string]pipeline.Family{
 	convert.PixelUNet:   pixel.Open,
 	convert.DiT:         pixel.Open,
 	convert.ZImage:      zimage.Open,
+	convert.Flux2:       flux2.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero

@@ -34,7 +34,7 @@ var zImage = &Family{
 
 func zImageProperties(d *Describer) {
 	d.Property("width", d.Dim("x_embedder.weight", 0))
-	d.Property("layers", d.Blocks("layers."))
+	d.Property("layers", d.BlocksOf("layers.", func(name string) bool { return !strings.HasPrefix(name, "text_encoders.") })) // whose layers count apart
 }
 
 func zImageMetadata(m *model.Model, add func(key string, value any)) {

@@ -69,7 +69,7 @@ var rooms = []room{
 	{path: "train/optim", pure: true},
 	{path: "train/random", pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/pipeline", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/family/flux2", "sd/pipeline", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
@@ -79,6 +79,7 @@ var rooms = []room{
 	{path: "sd/pipeline", knows: []string{"sd/preprocess", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor",
 		"sampler", "cgo", "internal/guard"}},
 	{path: "sd/family/zimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sd/tokenizer/bytelevel", "sampler", "convert", "cgo"}},
+	{path: "sd/family/flux2", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/tensor", "sd/tokenizer/bytelevel", "sampler", "convert", "cgo"}},
 	{path: "sd/family/transformer", knows: []string{"sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/prompt", "sd/tensor", "sampler", "convert"}},
 	{path: "sd/t5", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/unigram", "convert", "cgo"}},
 	{path: "sd/qwen", knows: []string{"sd/engine", "sd/tensor", "sd/tokenizer/bytelevel", "convert", "cgo"}},

@@ -49,7 +49,7 @@ func WriteQ4K(ctx context.Context, path, arch string) error {
 		}
 		for _, w := range net.Weights() {
 			t := gguf.Tensor{Name: p.prefix + w.Name, Type: dtype.F32, Shape: conv(arch, w)}
-			if len(w.Shape) == 2 && w.Shape[1]%256 == 0 {
+			if len(t.Shape) == 2 && w.Shape[1]%256 == 0 {
 				t.Type = dtype.Q4_K
 			}
 			all = append(all, t)

@@ -69,6 +69,7 @@ var packages = []struct {
 	{"sd/clip", false},
 	{"sd/control", false},
 	{"sd/engine", false},
+	{"sd/family/flux2", false},
 	{"sd/family/ldm", false},
 	{"sd/family/pixel", false},
 	{"sd/family/sdxl", false},
