@@ -86,3 +86,10 @@ func originalText(all []model.Stored) []model.Stored {
 	}
 	return out
 }
+
+// Adaptable is what files of changes to weights need to know of a model whose denoiser is a transformer: what the names of the
+// denoiser's and of the text encoder's tensors begin with ("" for no text encoder), and the diffusers library's names.
+type Adaptable struct {
+	Denoiser, Text string
+	Layers         []layout.Fusion
+}

@@ -152,6 +152,9 @@ func (n *networks) controls(r *request.Request) error {
 		return nil // which the request's own check refuses
 	}
 	for i, c := range r.Controls {
+		if c.Name == request.Reference { // a picture that the model itself sees
+			continue
+		}
 		field := fmt.Sprintf("Controls[%d].Name", i)
 		e, err := n.catalog.Lookup("ControlNet", c.Name, catalog.Control)
 		if err != nil {
