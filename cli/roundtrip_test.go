@@ -109,6 +109,10 @@ func (d dice) request() sd.Request {
 				Preprocess: []string{"", "canny", "canny:low=20:high=40", "blur:sigma=2"}[d.IntN(4)]})
 		}
 	}
+	if len(r.Hires) == 0 && r.Refiner == "" && d.group.refiner == "" && d.IntN(4) == 0 {
+		r.Guides = []sd.Guide{{Kind: sd.GuideColour, Colour: "#20ff80"}}
+		r.GuideMethod, r.GuideOptions = "mpgd", map[string]float64{"scale": d.between(0.1, 1)}
+	}
 	return r
 }
 

@@ -117,7 +117,7 @@ func (q *Resolved) resolveGuides(e *Error) {
 // The methods of guides, where none is named: of measurements, and where one is a classifier.
 const (
 	defaultMethod     = "moments"
-	defaultLossMethod = "dps"
+	defaultLossMethod = "mpgd"
 )
 
 // check checks a guide and converts its pictures.
