@@ -302,7 +302,7 @@ func TestPurificationUndoesAttacks(t *testing.T) {
 				img  *image.NRGBA
 			}{{"clean", img}, {"attacked", attacked}} {
 				w.how.Seed = int64(i)
-				r, err := m.PurifyRequest(of.img, w.how)
+				r, err := w.how.Request(m, of.img)
 				require.NoError(t, err)
 				counts[w.name+", "+of.name] += right(drawn(t, m, r)[0], classes[i])
 			}
@@ -330,10 +330,10 @@ func attack(seed uint64) sd.Attack {
 	return sd.Attack{Epsilon: epsilon, Steps: 40, Noise: sampler.NewTorch(seed)}
 }
 
-func TestPurifyRequest(t *testing.T) {
+func TestRequestOfPurification(t *testing.T) {
 	m, _ := openGuided(t, sd.Options{})
 	img := image.NewNRGBA(image.Rect(0, 0, 32, 32))
-	r, err := m.PurifyRequest(img, sd.Purification{Seed: 3})
+	r, err := sd.Purification{Seed: 3}.Request(m, img)
 	require.NoError(t, err)
 	require.Equal(t, "ddpm", r.Sampler)
 	require.Equal(t, "none", r.Class)
@@ -355,7 +355,7 @@ func TestPurifyRequest(t *testing.T) {
 		{sd.Purification{Noise: 1e9}, "must be one of the model's"},
 		{sd.Purification{Steps: 2000}, "Steps must be 1 to 1000"},
 	} {
-		_, err := m.PurifyRequest(img, one.how)
+		_, err := one.how.Request(m, img)
 		require.ErrorContains(t, err, one.says)
 	}
 }

@@ -82,7 +82,7 @@ func runPurify(ctx context.Context, p *program, f *flags) error {
 		return err
 	}
 	defer n.close()
-	if d.requests[0], err = n.model.PurifyRequest(img, how); err != nil {
+	if d.requests[0], err = how.Request(n.model, img); err != nil {
 		return report.Usagef("%v", err)
 	}
 	d.requests[0].ImageFile = f.string("input")

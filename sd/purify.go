@@ -40,8 +40,8 @@ type Purification struct {
 // purifyLarge is the side of pictures from which on the time is that for larger ones.
 const purifyLarge = 65
 
-// PurifyRequest is the request that purifies a picture, for [Model.Generate].
-func (m *Model) PurifyRequest(img image.Image, p Purification) (Request, error) {
+// Request is the request that purifies a picture with a model, for [Model.Generate].
+func (p Purification) Request(m *Model, img image.Image) (Request, error) {
 	r := Request{Image: img, Class: p.Class, Prompt: p.Prompt, Guidance: Float(1), Sampler: "ddpm", Seed: p.Seed, Count: p.Count}
 	if m.host() == nil {
 		return r, ErrClosed
