@@ -34,6 +34,7 @@ func commands() []*command {
 		interpolateCommand(),
 		upscaleCommand(),
 		preprocessCommand(),
+		purifyCommand(),
 		batchCommand(),
 		serveCommand(),
 		modelsCommand(),

@@ -187,10 +187,10 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 	return nil
 }
 
-// openOwn opens the model that draws: of sdgo sample, unless a flag names one, the
+// openOwn opens the model that draws: of sdgo sample and purify, unless a flag names one, the
 // first built-in one that takes no text.
 func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Model, error) {
-	if f.set("model") || f.command.name != sampleName {
+	if f.set("model") || f.command.name != sampleName && f.command.name != purifyName {
 		return openModel(ctx, f.string("model"), o)
 	}
 	for _, name := range sd.Builtins() {

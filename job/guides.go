@@ -44,7 +44,7 @@ func guideFlags() []Field {
 		},
 		{
 			Path: "GuideMethod", Also: []string{"GuideOptions.*"}, Flag: "guide-method", A1111: "Guide method", Arg: "NAME[:PARAMETER=X,…]", For: where,
-			Help: "how, with its numbers: moments, pigdm, dps, lgd, universal or mpgd, such as lgd:samples=20", Default: "moments; dps with a classifier",
+			Help: "how, with its numbers: moments, pigdm, dps, lgd, universal or mpgd, such as lgd:samples=20", Default: "moments; mpgd with a classifier",
 			of: guideMethod(),
 		},
 	}

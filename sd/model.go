@@ -261,6 +261,9 @@ func OpenT2IAdapter(path string, o Options) (*T2IAdapter, error) {
 // Classifier is an open classifier of noisy pictures, whose gradient guides models.
 type Classifier = classifier.Classifier
 
+// Attack is projected gradient descent against a [Classifier].
+type Attack = classifier.Attack
+
 // OpenClassifier opens a classifier of noisy pictures: guided-diffusion's, or one of sdgo
 // train classifier.
 func OpenClassifier(path string, o Options) (*Classifier, error) {

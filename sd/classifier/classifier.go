@@ -5,7 +5,9 @@ package classifier
 import (
 	"context"
 	"fmt"
+	"image"
 	"math"
+	"strconv"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -235,4 +237,25 @@ func (c *Classifier) Loss(class int) sampler.LossFunc {
 		}
 		return -value, err
 	}
+}
+
+// Judge are the probabilities of the classes, given a finished picture of the size that the
+// classifier was made for.
+func (c *Classifier) Judge(ctx context.Context, img *image.NRGBA) ([]float64, error) {
+	if c.Host() == nil {
+		return nil, engine.ErrClosed
+	}
+	pixels := tensor.FromImage(img)
+	if err := c.Fits(pixels.Shape); err != nil {
+		return nil, err
+	}
+	return c.Probabilities(ctx, pixels.Data, 0)
+}
+
+// ClassName is what a class is called: its name, or its number.
+func (c *Classifier) ClassName(class int) string {
+	if name := c.names.Name(class); name != "" {
+		return name
+	}
+	return strconv.Itoa(class)
 }

@@ -132,7 +132,7 @@ func (b *backward) inputGain() float64 {
 
 // takeBackward asks for the memory of the derivative before any step is made. Each run asks
 // again, for what it really takes.
-func (p *Pipeline) takeBackward(ctx context.Context, d Drawing, begin start, c guided) error {
+func takeBackward(ctx context.Context, p *Pipeline, d Drawing, begin start, c guided) error {
 	if newBackward(d) == nil || len(c.phases) == 0 {
 		return nil
 	}

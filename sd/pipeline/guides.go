@@ -205,9 +205,9 @@ func (d *Drawing) judge(c *classifier.Classifier, class int) (sampler.LossFunc, 
 	}, nil
 }
 
-// towards is the denoiser limited, and guided by what guides a drawing beside its
+// guideTowards is the denoiser limited, and guided by what guides a drawing beside its
 // conditions.
-func (p *Pipeline) towards(d Drawing, denoise sampler.Denoiser, back *backward, r run, seed int64) (sampler.Denoiser, error) {
+func guideTowards(p *Pipeline, d Drawing, denoise sampler.Denoiser, back *backward, r run, seed int64) (sampler.Denoiser, error) {
 	if p.Limit != nil {
 		denoise = back.watch(denoise, p.Limit)
 	}
@@ -216,11 +216,11 @@ func (p *Pipeline) towards(d Drawing, denoise sampler.Denoiser, back *backward, 
 		if back != nil {
 			m.Pullback = back.pull
 		}
-		p.decoded(d, r.shape, &m)
+		decodeFor(d, r.shape, &m)
 		losses := d.Losses
 		if _, ok := d.GuideOptions["deviation"]; !ok && p.Autoencoder.Factor() > 1 {
 			var err error
-			if losses, err = p.latentDeviation(d); err != nil {
+			if losses, err = latentDeviation(d); err != nil {
 				return nil, err
 			}
 		}
@@ -239,11 +239,20 @@ func (p *Pipeline) towards(d Drawing, denoise sampler.Denoiser, back *backward, 
 	return denoise, nil
 }
 
+// solverOf is the drawing's sampler, which makes steps as often as guides ask for.
+func solverOf(d Drawing) sampler.Sampler {
+	s := d.Sampler
+	if len(d.Guides) > 0 {
+		s.Func = sampler.Recurrence(s.Func, d.Losses.Recurrence())
+	}
+	return s
+}
+
 // guideStream makes a seed's noise for guides another than that of the sampler.
 const guideStream = 0x6775696465 // "guide"
 
 // latentDeviation is the drawing's method for latents, whose standard deviation is 1.
-func (p *Pipeline) latentDeviation(d Drawing) (sampler.LossGuidance, error) {
+func latentDeviation(d Drawing) (sampler.LossGuidance, error) {
 	if _, takes := d.Losses.Parameters["deviation"]; !takes {
 		return d.Losses, nil
 	}
@@ -254,8 +263,8 @@ func (p *Pipeline) latentDeviation(d Drawing) (sampler.LossGuidance, error) {
 	return d.Losses.Method.With(options)
 }
 
-// decoded lets guides see pictures where samples are something else.
-func (p *Pipeline) decoded(d Drawing, shape []int, m *sampler.LossModel) {
+// decodeFor lets guides see pictures where samples are something else.
+func decodeFor(d Drawing, shape []int, m *sampler.LossModel) {
 	decoder := d.decoder()
 	back, ok := decoder.(autoencoder.Differentiable)
 	if _, same := decoder.(autoencoder.None); same || !ok {

@@ -59,17 +59,13 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		denoise, err = p.handOver(ctx, d, denoise, c, run)
 	}
 	if err == nil {
-		err = p.takeBackward(ctx, d, begin, c)
+		err = takeBackward(ctx, p, d, begin, c)
 	}
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	solver := d.Sampler
-	if denoise, err = p.towards(d, denoise, back, run, seed); err != nil {
+	if denoise, err = guideTowards(p, d, denoise, back, run, seed); err != nil {
 		return tensor.Tensor{}, err
-	}
-	if len(d.Guides) > 0 {
-		solver.Func = sampler.Recurrence(solver.Func, d.Losses.Recurrence())
 	}
 	if begin.cells != nil && begin.concat.Data == nil {
 		denoise = sampler.Inpaint(denoise, begin.latent, begin.cells, options.Uncond)
@@ -78,7 +74,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		made = s.Index
 		return onStep(s)
 	}
-	err = solver.Sample(ctx, denoise, x.Data, sigmas, noise, options)
+	err = solverOf(d).Sample(ctx, denoise, x.Data, sigmas, noise, options)
 	var bad *sampler.NonFiniteError
 	if errors.As(err, &bad) {
 		// Weights that are damaged are the likely reason, and can be named.

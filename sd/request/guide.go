@@ -65,7 +65,7 @@ func RGB(colour string) (rgb [3]float32, err error) {
 }
 
 // resolveGuides checks the guides and how they guide, and converts their pictures.
-func (q *Resolved) resolveGuides(e *Error) {
+func resolveGuides(q *Resolved, e *Error) {
 	q.ClassifierScale = 1
 	if q.Request.ClassifierScale != nil {
 		q.ClassifierScale = *q.Request.ClassifierScale
@@ -117,7 +117,7 @@ func (q *Resolved) resolveGuides(e *Error) {
 // The methods of guides, where none is named: of measurements, and where one is a classifier.
 const (
 	defaultMethod     = "moments"
-	defaultLossMethod = "dps"
+	defaultLossMethod = "mpgd"
 )
 
 // check checks a guide and converts its pictures.

@@ -224,7 +224,7 @@ type Request struct {
 
 	// Guides are what the pictures are guided towards without training, at most
 	// MaxGuides. GuideMethod is how, as package sampler's LossMethods lists them; empty
-	// means "moments", or "dps" where one of them is a classifier. GuideOptions are its
+	// means "moments", or "mpgd" where one of them is a classifier. GuideOptions are its
 	// numbers by name, such as "scale" and "noise".
 	Guides       []Guide
 	GuideMethod  string

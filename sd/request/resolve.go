@@ -122,7 +122,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkInterpolation(&e)
 	q.checkAdapters(&e)
 	q.resolveControls(&e)
-	q.resolveGuides(&e)
+	resolveGuides(&q, &e)
 	q.resolveHires(&e)
 	return q, e.Err()
 }
