@@ -1,6 +1,8 @@
 package family
 
 import (
+	"strings"
+
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -14,10 +16,9 @@ var flux = &Family{
 		{"FLUX.1", []string{"*double_blocks.0.img_attn.qkv.weight"}},
 		{"FLUX.1 in the diffusers library's layout", []string{"*single_transformer_blocks.0.attn.to_q.weight", "*transformer_blocks.0.attn.add_q_proj.weight"}},
 	},
-	Runs:    true,
-	Rewrite: originalTransformer(fluxLayers, "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
-	Settings: flowFiles("FluxTransformer2DModel", fluxMarks, axes,
-		map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: t5File}),
+	Runs:      true,
+	Rewrite:   originalTransformer(fluxLayers, "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
+	Settings:  fluxSettings,
 	Read:      readFlux,
 	Metadata:  describeTexts,
 	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_2",
@@ -59,6 +60,38 @@ type FluxModel struct {
 	T5          T5Config
 	VAE         VAEConfig
 	Flow        Flow
+	Kontext     bool `json:",omitzero"` // made for editing pictures: it sees another one beside the noisy one
+}
+
+// keyKontext is the metadata that says so: no shape does.
+const keyKontext = "sdgo.flux.kontext"
+
+// fluxSettings reads the configuration files of a folder. Kontext is told by the pipeline.
+func fluxSettings(json func(path string, to any) error) (said map[string]string, warnings []string, err error) {
+	said, warnings, err = flowFiles("FluxTransformer2DModel", fluxMarks, axes,
+		map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: t5File})(json)
+	var index struct {
+		Class string `json:"_class_name"`
+	}
+	if err == nil {
+		err = json(string(inPipeline), &index)
+	}
+	if err == nil && strings.Contains(index.Class, "Kontext") {
+		said[keyKontext] = "true"
+	}
+	return said, warnings, err
+}
+
+// isKontext reports whether the file says that it is Kontext.
+func isKontext(r *Reader) bool {
+	switch text := r.Model.Metadata[keyKontext]; text {
+	case "true":
+		return true
+	case "", "false":
+	default:
+		r.Fail("%s must be true or false, got %.20q", keyKontext, text)
+	}
+	return strings.Contains(strings.ToLower(r.Model.Metadata["modelspec.architecture"]), "kontext")
 }
 
 // Carry keeps what is read off a whole file when one of its networks is replaced.
@@ -85,6 +118,9 @@ func readFlux(r *Reader) any {
 		c.Flow.Dynamic = &DynamicShift{0.5, 1.15, 256, 4096}
 	}
 	c.Flow = flowOf(r, c.Flow)
+	if c.Kontext = isKontext(r); c.Kontext && c.Transformer.Channels == c.Transformer.OutChannels {
+		r.Model.Description = strings.Replace(r.Model.Description, "FLUX.1", "FLUX.1 Kontext", 1)
+	}
 	t := c.Transformer
 	switch {
 	case r.err != nil:

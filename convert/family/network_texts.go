@@ -75,6 +75,9 @@ func describeTexts(m *model.Model, add func(key string, value any)) {
 	case *FluxModel:
 		vae = c.VAE
 		addFlow(c.Flow, add)
+		if c.Kontext {
+			add(keyKontext, "true")
+		}
 	case *SD3Model:
 		vae = c.VAE
 		addFlow(c.Flow, add)

@@ -12,8 +12,9 @@ import string
 from pathlib import Path
 
 import torch
-from diffusers import (AutoencoderKL, ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler, FluxPipeline,
-                       FluxTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline)
+from diffusers import (AutoencoderKL, ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler, FluxFillPipeline,
+                       FluxKontextPipeline, FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline)
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel,
                           T5Tokenizer)
@@ -57,9 +58,13 @@ def t5(width):
 
 
 def vae(scale, shift):
-    return randomise(AutoencoderKL(
+    """Its latents have next to no variance, so that encoding draws none."""
+    model = randomise(AutoencoderKL(
         block_out_channels=(16, 32), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1,
         norm_num_groups=8, latent_channels=4, use_quant_conv=False, use_post_quant_conv=False, scaling_factor=scale, shift_factor=shift), 22)
+    with torch.no_grad():
+        model.encoder.conv_out.weight[4:], model.encoder.conv_out.bias[4:] = 0, -30
+    return model
 
 
 def seeded():
@@ -101,6 +106,23 @@ def main():
     out["flux.sigmas"] = flux.scheduler.sigmas
     decoded = flux.vae.decode(out["flux.latent"] / 0.3611 + 0.1159).sample
     out["flux.pixels"] = ((decoded[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8)
+
+    # Fill paints the right half of a picture anew; Kontext changes all of it.
+    parts = {k: v for k, v in flux.components.items() if k not in ("image_encoder", "feature_extractor")}
+    picture = (torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(29)) * 255).round().to(torch.uint8)
+    image, mask = Image.fromarray(picture.numpy()), Image.new("L", (WIDTH, HEIGHT))
+    mask.paste(255, (WIDTH // 2, 0, WIDTH, HEIGHT))
+    parts["transformer"] = randomise(FluxTransformer2DModel(in_channels=48, out_channels=16, pooled_projection_dim=64, guidance_embeds=True, **small), 30)
+    save_file({k: v.to(torch.float16) for k, v in parts["transformer"].state_dict().items()}, HERE / "fill.safetensors")
+    (HERE / "fill.safetensors").chmod(0o644)
+    fill, noise = FluxFillPipeline(**parts), torch.randn(1, 4, HEIGHT // 2, WIDTH // 2, generator=seeded())
+    noise = fill._pack_latents(noise, 1, 4, HEIGHT // 2, WIDTH // 2)
+    fill.set_progress_bar_config(disable=True)
+    out["picture"] = picture
+    out["fill.latent"] = unpacked(fill(PROMPT, image=image, mask_image=mask, guidance_scale=30.0, latents=noise, **size).images)
+    kontext = FluxKontextPipeline(**parts | {"transformer": flux.transformer})
+    kontext.set_progress_bar_config(disable=True)
+    out["kontext.latent"] = unpacked(kontext(image, PROMPT, guidance_scale=2.5, generator=seeded(), max_area=WIDTH * HEIGHT, _auto_resize=False, **size).images)
 
     chroma = save(ChromaPipeline(scheduler=dynamic, vae=flux.vae, text_encoder=encoder, tokenizer=tokenizer,
                                  transformer=randomise(ChromaTransformer2DModel(in_channels=16, approximator_num_channels=64, approximator_hidden_dim=40,

@@ -21,13 +21,14 @@ const (
 )
 
 // denoiser is the transformer. Conditions have the inputs "context", [tokens, Text], of FLUX.1 "y", [Pooled], and perhaps
-// "guidance", [1]; "concat", the channels that are concatenated with the latent, if it takes more than that; and perhaps
-// "reference", [channels, height, width], another latent that it sees.
+// "guidance", [1]; "concat", [channels, height, width]: those that are concatenated with the latent, if it takes more than that, or
+// in Kontext another latent that it sees.
 type denoiser struct {
 	config  convert.FluxConfig
 	net     *engine.Network
 	factor  int // pixels along a latent pixel's side
 	process *sampler.Process
+	kontext bool
 
 	mutex sync.Mutex
 	ropes map[ropeKey]*transformer.Rope
@@ -69,8 +70,10 @@ func (f *denoiser) Inputs(shape []int, x, t []float32, c []pipeline.Condition) [
 	all := []cgo.Input{in, batched("context", c)}
 	text, _ := transformer.Named(c[0], "context")
 	key := ropeKey{text: text[0], height: shape[1] / patch, width: shape[2] / patch}
-	if other, _ := transformer.Named(c[0], "reference"); other != nil {
-		all = append(all, batched("reference", c))
+	if other, _ := transformer.Named(c[0], "concat"); f.kontext && other != nil {
+		reference := batched("concat", c)
+		reference.Name = "reference"
+		all = append(all, reference)
 		key.otherHeight, key.otherWidth = other[1]/patch, other[2]/patch
 	}
 	r := f.rope(key)

@@ -86,6 +86,7 @@ func (m *model) setUp(tokens *tokenizer.Tokenizer, words *unigram.Tokenizer) (er
 	if m.denoiser, err = newTransformer(m.host, m.config.Transformer); err != nil {
 		return err
 	}
+	m.denoiser.kontext = m.edits()
 	m.denoiser.factor, m.denoiser.process = m.config.VAE.Factor(), transformer.Process(m.config.Flow, 1)
 	m.kl, err = autoencoder.NewKL(m.host, m.config.VAE)
 	return err
@@ -156,6 +157,8 @@ func (m *model) pipeline() *pipeline.Pipeline {
 		usual(35, 5) // Chroma
 	case t.Channels == 6*t.OutChannels:
 		usual(50, 30) // Fill
+	case m.edits():
+		usual(28, 2.5) // Kontext
 	case t.Guidance:
 		usual(28, 3.5) // dev
 	default:

@@ -24,6 +24,9 @@ func (m *model) follows() bool {
 	return m.config.Transformer.Channels == 2*m.config.Transformer.OutChannels
 }
 
+// edits reports whether the model is FLUX.1 Kontext: the tokens of a picture follow those of the noisy latent.
+func (m *model) edits() bool { return m.config.Kontext }
+
 // see sets the pipeline's further input channels.
 func (m *model) see(p *pipeline.Pipeline) {
 	p.ConcatChannels = m.config.Transformer.Channels - m.config.Transformer.OutChannels
@@ -32,6 +35,8 @@ func (m *model) see(p *pipeline.Pipeline) {
 		p.Concat = m.maskedPicture
 	case m.follows():
 		p.Concat = m.wholePicture
+	case m.edits():
+		p.Concat, p.ConcatChannels = m.editedPicture, m.config.Transformer.OutChannels
 	}
 }
 
@@ -78,10 +83,19 @@ func (m *model) wholePicture(ctx context.Context, s *pipeline.Source) (pipeline.
 	return e.Sample, nil
 }
 
+// editedPicture prepares Kontext's latent of a picture: the middle of what it is encoded to.
+func (m *model) editedPicture(ctx context.Context, s *pipeline.Source) (pipeline.Draw, error) {
+	e, err := s.Encode(ctx, s.Pixels)
+	if err != nil {
+		return nil, err
+	}
+	return func(sampler.Noise) tensor.Tensor { return e.Mean() }, nil
+}
+
 // checkVariant checks the request's fields for models with further input channels.
 func (m *model) checkVariant(q *request.Resolved, e *request.Error) {
-	if (m.fills() || m.follows()) && len(q.Request.Hires) > 0 {
-		e.Add("Hires", "a model made for filling holes, or for following control pictures, can't take them; plain ones can")
+	if (m.fills() || m.follows() || m.edits()) && len(q.Request.Hires) > 0 {
+		e.Add("Hires", "a model made for filling holes, or for following or editing pictures, can't take them; plain ones can")
 	}
 	switch {
 	case m.fills() && (q.Image == nil || q.Mask == nil):
@@ -92,5 +106,9 @@ func (m *model) checkVariant(q *request.Resolved, e *request.Error) {
 		e.Add("Mask", "the model follows a whole control picture: it takes none")
 	case m.follows():
 		q.Strength = 1 // the picture is in the input channels
+	case m.edits() && q.Mask != nil:
+		e.Add("Mask", "the model edits whole pictures: it takes none")
+	case m.edits() && q.Image != nil:
+		q.Strength = 1 // the picture is beside the noisy one
 	}
 }
