@@ -58,9 +58,9 @@ var rooms = []room{
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sd/preprocess", "sampler", "internal/nearest"}, pure: true},
 	{path: "train/pixel", knows: []string{"train/network", "train", "train/data", "train/loss", "train/random", "sd/family/pixel", "sampler", "convert", "convert/dtype", "convert/safetensors", "cgo"}},
-	{path: "train/lora", knows: []string{"train", "train/data", "train/latent", "train/loss", "train/random", "sd/clip", "sd/pipeline", "sd/engine", "sd/tensor", "convert", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
-	{path: "train/embedding", knows: []string{"train", "train/data", "train/latent", "train/loss", "train/random", "sd/clip", "sd/pipeline", "sd/tensor", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
-	{path: "train/latent", knows: []string{"train/data", "train/loss", "train/random", "sd/family/ldm", "sd/pipeline", "sd/clip", "sd/autoencoder", "sd/engine", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
+	{path: "train/lora", knows: []string{"train", "train/data", "train/latent", "train/random", "sd/clip", "sd/pipeline", "sd/engine", "convert", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
+	{path: "train/embedding", knows: []string{"train", "train/data", "train/latent", "train/random", "sd/clip", "sd/pipeline", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
+	{path: "train/latent", knows: []string{"train/data", "train/loss", "train/random", "train/network", "sd/family/ldm", "sd/family/sdxl", "sd/pipeline", "sd/clip", "sd/autoencoder", "sd/engine", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "train/network", knows: []string{"train/optim", "sd/engine", "cgo"}},
 	{path: "train", knows: []string{"train/chart", "train/optim", "convert/dtype", "convert/safetensors", "internal/guard", "internal/replace"}, pure: true},
 	{path: "train/chart", pure: true},

@@ -108,11 +108,24 @@ type Batch struct {
 	Shape     []int    // of each, [C, H, W]
 	Items     []int    // of the set
 	Numbers   []uint64 // of the samples, over the whole training
+
+	factors []float32 // of the loss's gradient
+}
+
+// NewBatch completes a batch that is given.
+func NewBatch(b Batch) (*Batch, error) {
+	b.factors = make([]float32, len(b.X))
+	return &b, loss.Factors(b.factors, nil, b.Weights)
+}
+
+// Loss is that of the network's prediction.
+func (b *Batch) Loss(prediction []float32) (float64, error) {
+	return loss.Squared(prediction, b.Target, nil, b.Weights)
 }
 
 // Batch draws batch n.
 func (p *Pictures) Batch(n uint64) (*Batch, error) {
-	b := &Batch{Items: p.order.Batch(n)}
+	b := Batch{Items: p.order.Batch(n)}
 	for k, item := range b.Items {
 		number := n*uint64(p.o.Batch) + uint64(k)
 		mirrored := 0
@@ -132,5 +145,5 @@ func (p *Pictures) Batch(n uint64) (*Batch, error) {
 		b.Times, b.Weights = append(b.Times, float32(p.noise.Time(sigma))), append(b.Weights, p.noise.Weight(sigma))
 		b.Numbers = append(b.Numbers, number)
 	}
-	return b, nil
+	return NewBatch(b)
 }
