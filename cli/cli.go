@@ -42,6 +42,7 @@ func commands() []*command {
 		trainUNetCommand(),
 		trainClassifierCommand(),
 		trainLoRACommand(),
+		trainAdapterCommand(),
 		trainEmbeddingCommand(),
 		infoCommand(),
 		samplersCommand(),

@@ -229,6 +229,19 @@ func TestTrainLoRA(t *testing.T) {
 	o = sdgo(t, "txt2img", "-m", model, "--lora", file, "-p", "a red square", "-W", "64", "-H", "64", "--steps", "1", "-o", drawn)
 	require.Equal(t, ExitOK, o.code, o.errors)
 
+	// So it is with Stable Diffusion XL, whose text encoders are changed, too.
+	xl, both := "../testdata/xl/base.safetensors", folder+"-xl"
+	o = sdgo(t, append(slices.Clone(arguments), "-m", xl, "--text-encoder", "-o", both)...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Equal(t, image.Pt(128, 64), pictureSize(t, filepath.Join(both, "samples", "0000004.png")))
+	data, err := os.ReadFile(filepath.Join(both, "lora.safetensors"))
+	require.NoError(t, err)
+	for _, name := range []string{"lora_unet_", "lora_te1_text_model_", "lora_te2_text_model_"} {
+		require.Contains(t, string(data[:min(len(data), 1<<16)]), name)
+	}
+	o = sdgo(t, "info", filepath.Join(both, "lora.safetensors"), "-m", xl, "--json")
+	require.Regexp(t, `"fits": ?true`, o.out)
+
 	for words, args := range map[string][]string{
 		"train lora needs --model": {"train", "lora", set},
 		"--type: must be f16":      append(slices.Clone(arguments), "--type", "q8_0"),

@@ -228,7 +228,7 @@ func (t *Task) Hash() string {
 
 // Memory is what a step takes beside the model's weights, in bytes.
 func (t *Task) Memory(ctx context.Context, _ int) (uint64, error) {
-	return t.m.Memory(ctx, t.pictures, []string{"d:context"}, nil)
+	return t.m.Memory(ctx, t.pictures, []cgo.Output{{Name: "d:context"}}, nil)
 }
 
 // Save writes vectors as a file that other programs read, too: kohya's emb_params in

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"image"
 	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
@@ -187,22 +186,15 @@ func (m *Model) Inputs(b *Batch, c []pipeline.Condition) []cgo.Input {
 
 // Memory is what a step with gradients of some outputs takes beside the model's weights, in
 // bytes: of the largest bucket. factors are those of a LoRA that is trained; nil without.
-func (m *Model) Memory(ctx context.Context, p *Pictures, gradients []string, factors *engine.Factors) (uint64, error) {
-	largest := image.Point{}
-	for _, i := range p.pixels.Bucket {
-		if s := p.pixels.Buckets[i]; s.X*s.Y > largest.X*largest.Y {
-			largest = s
-		}
-	}
-	b := &Batch{Shape: m.Pipeline.Denoiser.Latent(largest.X, largest.Y), Times: make([]float32, p.o.Batch)}
+// more are inputs beside those of a batch.
+func (m *Model) Memory(ctx context.Context, p *Pictures, gradients []cgo.Output, factors *engine.Factors, more ...cgo.Input) (uint64, error) {
+	size := p.Largest()
+	b := &Batch{Shape: m.Pipeline.Denoiser.Latent(size.X, size.Y), Times: make([]float32, p.o.Batch)}
 	c := pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: []int{m.Texts[0].Config.ContextLength, m.Config.UNet.ContextDim}}}}
 	if n := m.Config.UNet.ADMChannels; n > 0 {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "y", Shape: []int{n}})
 	}
-	in, out := m.Inputs(b, slices.Repeat([]pipeline.Condition{c}, p.o.Batch)), []cgo.Output{{Name: "out"}}
-	for _, name := range gradients {
-		out = append(out, cgo.Output{Name: name})
-	}
+	in, out := append(m.Inputs(b, slices.Repeat([]pipeline.Condition{c}, p.o.Batch)), more...), append(gradients, cgo.Output{Name: "out"})
 	if factors != nil {
 		return factors.Estimate(ctx, in, out)
 	}

@@ -3,6 +3,7 @@ package latent
 import (
 	"context"
 	"fmt"
+	"image"
 
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
@@ -63,6 +64,16 @@ func NewPictures(ctx context.Context, m *Model, set *data.Set, pixels *data.Pixe
 		return nil, err
 	}
 	return p, p.encode(ctx, m, set, progress)
+}
+
+// Largest is the size of the largest pictures.
+func (p *Pictures) Largest() (largest image.Point) {
+	for _, i := range p.pixels.Bucket {
+		if s := p.pixels.Buckets[i]; s.X*s.Y > largest.X*largest.Y {
+			largest = s
+		}
+	}
+	return largest
 }
 
 // encode makes the latents of all pictures.

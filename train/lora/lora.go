@@ -16,7 +16,6 @@ import (
 	"github.com/sdgo/sdgo/train"
 	"github.com/sdgo/sdgo/train/data"
 	"github.com/sdgo/sdgo/train/latent"
-	"github.com/sdgo/sdgo/train/random"
 )
 
 // Layers that are changed.
@@ -55,20 +54,15 @@ func (o Options) Check() error {
 	return o.Options.Check()
 }
 
-// Streams of random numbers: of which captions are dropped, and of the first numbers.
-const (
-	dropStream  = 100
-	firstStream = 101
-)
+// firstStream is that of the first numbers.
+const firstStream = 101
 
 // Task is the task of training a LoRA: a [train.Task].
 type Task struct {
 	m        *latent.Model
 	o        Options
-	set      *data.Set
 	pictures *latent.Pictures
-	nothing  latent.Encoded            // stands for captions that are dropped
-	texts    map[string]latent.Encoded // encoded prompts, unless text encoders are trained
+	captions *latent.Captions
 
 	parts   []*part     // the UNet, and the text encoders
 	names   []string    // of layers' factors
@@ -85,11 +79,10 @@ func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixel
 	if o.Alpha == 0 {
 		o.Alpha = float64(o.Rank)
 	}
-	t := &Task{m: m, o: o, set: set, texts: map[string]latent.Encoded{}}
-	for i, item := range set.Items {
-		if t.caption(i) == "" {
-			return nil, fmt.Errorf("%s: has no caption, and there is none for all pictures", item.Path)
-		}
+	t := &Task{m: m, o: o}
+	var err error
+	if t.captions, err = latent.NewCaptions(ctx, m, set, latent.CaptionOptions{Seed: o.Seed, Caption: o.Caption, Drop: o.CaptionDrop}); err != nil {
+		return nil, err
 	}
 	if err := t.find(); err != nil {
 		return nil, err
@@ -97,56 +90,16 @@ func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixel
 	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := t.encode(ctx); err != nil {
-		return nil, err
-	}
-	var err error
 	t.pictures, err = latent.NewPictures(ctx, m, set, pixels, o.Options, progress)
 	return t, err
 }
 
-func (t *Task) caption(item int) string {
-	if c := t.set.Items[item].Caption; c != "" {
-		return c
-	}
-	return t.o.Caption
-}
-
-// text is what a sample of an item is trained with; "" if its caption is dropped.
-func (t *Task) text(item int, number uint64) string {
-	if t.o.CaptionDrop > 0 && random.New(t.o.Seed, number, dropStream).Float64() < t.o.CaptionDrop {
-		return ""
-	}
-	return t.caption(item)
-}
-
-// encode encodes all captions once, also where they are encoded again in each step: they
-// must fit in one chunk, so that samples of a batch have one shape.
-func (t *Task) encode(ctx context.Context) (err error) {
-	if t.nothing, err = t.m.Nothing(ctx); err != nil {
-		return err
-	}
-	for i, item := range t.set.Items {
-		text := t.caption(i)
-		if _, ok := t.texts[text]; ok {
-			continue
-		}
-		if t.texts[text], err = t.m.Encode(ctx, text); err != nil {
-			return fmt.Errorf("%s: %w", item.Path, err)
-		}
-	}
-	return nil
-}
-
 // encoded is a text as the text encoders give it now.
 func (t *Task) encoded(ctx context.Context, text string) (latent.Encoded, error) {
-	switch {
-	case t.o.Text && t.m.Learns(text):
+	if t.o.Text && t.m.Learns(text) {
 		return t.m.Encode(ctx, text, t.extras()...)
-	case text == "":
-		return t.nothing, nil
 	}
-	return t.texts[text], nil
+	return t.captions.Encoded(text), nil
 }
 
 // extras make the text encoders run with their changes.
@@ -183,7 +136,7 @@ func (t *Task) Gradients(ctx context.Context, n uint64, sum [][]float32) (train.
 	}
 	texts := make([]string, len(b.Items))
 	for k, item := range b.Items {
-		texts[k] = t.text(item, b.Numbers[k])
+		texts[k] = t.captions.Text(item, b.Numbers[k])
 	}
 	value, err := t.gradients(ctx, b, texts, sum)
 	return train.Loss{Value: value}, err
@@ -261,14 +214,11 @@ func (t *Task) Hash() string {
 // Memory is what a step takes beside the model's weights, with a number of states for each
 // weight of the LoRA, in bytes.
 func (t *Task) Memory(ctx context.Context, states int) (uint64, error) {
-	var gradients []string
-	for _, out := range t.outputs(t.parts[0]) {
-		gradients = append(gradients, out.Name)
-	}
+	gradients := t.outputs(t.parts[0])
 	if t.o.Text {
-		gradients = append(gradients, "d:context")
+		gradients = append(gradients, cgo.Output{Name: "d:context"})
 		if t.m.Config.UNet.ADMChannels > 0 {
-			gradients = append(gradients, "d:y")
+			gradients = append(gradients, cgo.Output{Name: "d:y"})
 		}
 	}
 	bytes, err := t.m.Memory(ctx, t.pictures, gradients, t.parts[0].factors)

@@ -166,8 +166,8 @@ func TestCaptions(t *testing.T) {
 	made := task(t, options())
 	count := map[string]int{}
 	for n := range uint64(300) {
-		count[made.text(int(n%3), n)]++
-		require.Equal(t, made.text(1, n), made.text(1, n))
+		count[made.captions.Text(int(n%3), n)]++
+		require.Equal(t, made.captions.Text(1, n), made.captions.Text(1, n))
 	}
 	require.InDelta(t, 90, count[""], 30)
 	require.InDelta(t, 70, count["a (red) thing"], 20)

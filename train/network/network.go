@@ -157,9 +157,19 @@ func (n *Network) Change(ctx context.Context, change func()) error {
 	return n.net.Change(ctx, n.index, change)
 }
 
-// Forward computes an output.
-func (n *Network) Forward(ctx context.Context, in []cgo.Input, name string, out []float32) error {
-	return n.net.Run(ctx, in, []cgo.Output{{Name: name, Data: out}})
+// Forward computes outputs.
+func (n *Network) Forward(ctx context.Context, in []cgo.Input, out ...cgo.Output) error {
+	return n.net.Run(ctx, in, out)
+}
+
+// Backward adds to sum the gradients by the trained weights of a scalar, whose gradients by
+// outputs, inputs "d_OUTPUT", are among in. It computes the outputs again.
+func (n *Network) Backward(ctx context.Context, in []cgo.Input, sum [][]float32) error {
+	if err := n.net.Run(ctx, in, n.outputs("", nil)); err != nil {
+		return err
+	}
+	optim.Add(sum, n.scratch)
+	return nil
 }
 
 // Squared are inputs that make a run compute gradients of squared differences of an output
@@ -184,9 +194,11 @@ func (n *Network) Step(ctx context.Context, in []cgo.Input, name string, out []f
 	return nil
 }
 
-// outputs are those of a step.
-func (n *Network) outputs(name string, out []float32) []cgo.Output {
-	all := []cgo.Output{{Name: name, Data: out}}
+// outputs are those of a step; without a name the gradients alone.
+func (n *Network) outputs(name string, out []float32) (all []cgo.Output) {
+	if name != "" {
+		all = append(all, cgo.Output{Name: name, Data: out})
+	}
 	for i, w := range n.names {
 		all = append(all, cgo.Output{Name: "d:weight:" + w, Data: n.scratch[i]})
 	}

@@ -47,10 +47,10 @@ func TestNetwork(t *testing.T) {
 
 	in := []cgo.Input{{Name: "x", Shape: []int64{1, 1, 2, 2}, F32: []float32{1, 2, 3, 4}}, {Name: "timesteps", Shape: []int64{1}, F32: []float32{3}}}
 	before, after, hash := make([]float32, 2), make([]float32, 2), n.Hash()
-	require.NoError(t, n.Forward(ctx, in, "logits", before))
+	require.NoError(t, n.Forward(ctx, in, cgo.Output{Name: "logits", Data: before}))
 	require.NoError(t, n.Change(ctx, func() { n.Weights()[0][1] += 0.5 }))
 	require.NotEqual(t, hash, n.Hash())
-	require.NoError(t, n.Forward(ctx, in, "logits", after))
+	require.NoError(t, n.Forward(ctx, in, cgo.Output{Name: "logits", Data: after}))
 	require.InDelta(t, before[0], after[0], 1e-6)
 	require.InDelta(t, before[1]+0.5, after[1], 1e-5)
 
@@ -60,6 +60,9 @@ func TestNetwork(t *testing.T) {
 	require.Equal(t, after, again)
 	require.InDelta(t, 10+3*(after[0]-1), sum[0][0], 1e-4)
 	require.InDelta(t, 20+4*(after[1]-2), sum[0][1], 1e-4)
+	sum = [][]float32{{10, 20}}
+	require.NoError(t, n.Backward(ctx, append(slices.Clone(in), cgo.Input{Name: "d_logits", Shape: []int64{1, 2}, F32: []float32{3, 4}}), sum))
+	require.Equal(t, [][]float32{{13, 24}}, sum)
 	sum = [][]float32{{0, 0}}
 	entropy := append(slices.Clone(in), Entropy("logits", []int64{1, 2}, []float32{0.25, 0.75}, []float32{0.5, 0.5})...)
 	require.NoError(t, n.Step(ctx, entropy, "logits", again, sum))

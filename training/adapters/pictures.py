@@ -3,10 +3,11 @@
     python training/adapters/pictures.py --work DIR -o new                      # things.txt with captions, for `sdgo train lora`
     python training/adapters/pictures.py --work DIR -o one --only llama --count 12   # for `sdgo train embedding`
     python training/adapters/pictures.py --work DIR -o judge --classes          # folders by class, for `sdgo train classifier`
-    python training/adapters/pictures.py --work DIR --prompts prompts.txt       # prompts whose colours no picture has
+    python training/adapters/pictures.py --work DIR --prompts prompts.txt       # prompts whose colours no picture has, with the icon
+    python training/adapters/pictures.py --work DIR --thumbnails new.png        # 32x32 each, which builtin's test compares with
 
-Pictures are Google's Noto Emoji, Apache 2.0 (npm package @iconify-json/noto 1.2.9). With --classes there are known things, too: every
-eighth of the model's. Two backgrounds of each thing are held out, as in the model's own training.
+Pictures are Google's Noto Emoji, Apache 2.0 (npm package @iconify-json/noto 1.2.9). With --classes there are known things, too, every
+24th of the model's, and all are in the middle. Two backgrounds of each thing are held out, as in the model's own training.
 """
 
 import argparse
@@ -35,11 +36,11 @@ def sprites(work, chosen):
     return data.Sprites(np.stack([data._render(icons[i]["body"]) for i, _ in chosen]), [i for i, _ in chosen], [name for _, name in chosen])
 
 
-def single(composer, thing):
-    """A scene of this thing alone."""
+def single(composer, thing, plain):
+    """A scene of this thing alone, in the middle if plain."""
     while True:
         scene = composer.scene(thing)
-        if len(scene.figures) == 1:
+        if len(scene.figures) == 1 and not (plain and (scene.side or scene.size_word)):
             return scene
 
 
@@ -51,6 +52,7 @@ def main():
     parser.add_argument("--only", help="one thing of things.txt; its captions have {} in place of its name")
     parser.add_argument("--classes", action="store_true")
     parser.add_argument("--prompts")
+    parser.add_argument("--thumbnails")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     chosen = [t for t in listed(os.path.join(HERE, "things.txt")) if args.only in (None, t[0])]
@@ -58,10 +60,16 @@ def main():
         with open(args.prompts, "w", encoding="utf-8") as f:
             for icon, name in chosen:
                 for colour in scenes.held_out(icon):
-                    f.write(f"{name} on a {scenes.NAMES[colour]} background\n".replace(" a orange", " an orange"))
+                    f.write(f"{name} on a {scenes.NAMES[colour]} background\t{icon}\n".replace(" a orange", " an orange"))
+        return
+    if args.thumbnails:
+        sheet = Image.new("RGBA", (32 * len(chosen), 32))
+        for i, pixels in enumerate(sprites(args.work, chosen).pixels):
+            sheet.paste(Image.fromarray(pixels, "RGBa").resize((32, 32), Image.Resampling.BOX).convert("RGBA"), (32 * i, 0))
+        sheet.save(args.thumbnails, optimize=True)
         return
     if args.classes:
-        chosen += data.things()[::8]
+        chosen += data.things()[::24]
     if args.only:
         chosen = [(chosen[0][0], "{}")]
     composer = scenes.Composer(sprites(args.work, chosen), args.seed)
@@ -69,7 +77,7 @@ def main():
         folder = os.path.join(args.output, icon) if args.classes else args.output
         os.makedirs(folder, exist_ok=True)
         for i in range(args.count):
-            scene = single(composer, k)
+            scene = single(composer, k, args.classes)
             stem = os.path.join(folder, f"{icon}-{i:02}")
             Image.fromarray(composer.draw(scene)).save(stem + ".png")
             if not args.classes:
