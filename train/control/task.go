@@ -72,6 +72,9 @@ func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixel
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	if n := m.Pipeline.Autoencoder.Factor(); n != control.Factor {
+		return nil, fmt.Errorf("T2I-Adapters are for latents of 1/%d of the picture's sides, the model's are 1/%d", control.Factor, n)
+	}
 	t := &Task{m: m, o: o}
 	var err error
 	if t.config, err = convert.NewT2IAdapterConfig(m.Config.UNet, o.Blocks); err != nil {
@@ -185,7 +188,7 @@ func (t *Task) inputs(items []int) []cgo.Input {
 // features are the network's outputs for n latents of a shape, and as many numbers for their
 // gradients.
 func (t *Task) features(n int, shape []int) (features, gradients []cgo.Input) {
-	h, w := 8*shape[1]/t.config.Fold, 8*shape[2]/t.config.Fold
+	h, w := control.Factor*shape[1]/t.config.Fold, control.Factor*shape[2]/t.config.Fold
 	for i, channels := range t.config.Channels {
 		h, w = h>>t.config.Halves[i], w>>t.config.Halves[i]
 		f := cgo.Input{Name: fmt.Sprintf("feature.%d", i), Shape: tensor.Batch(n, []int{channels, h, w})}

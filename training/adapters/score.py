@@ -21,6 +21,23 @@ from unet import Classifier  # noqa: E402, before the folder above, which has an
 from pictures import listed  # noqa: E402
 
 
+def judge(classifier, paths, channels="24,48,64"):
+    """The classes that pictures are seen as."""
+    torch.set_num_threads(1)
+    with safe_open(classifier, "pt") as f:
+        labels = json.loads(f.metadata()["sdgo.pixel.labels"])
+        net = Classifier(len(labels), tuple(int(c) for c in channels.split(",")))
+        net.load_state_dict({k: f.get_tensor(k).float() for k in f.keys()})
+    net.eval()
+    seen = []
+    for path in paths:
+        img = Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.LANCZOS)
+        x = torch.from_numpy(np.array(img)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.no_grad():
+            seen.append(labels[net(x, torch.zeros(1)).argmax().item()])
+    return seen
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--classifier", required=True)
@@ -28,22 +45,13 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--only")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    with safe_open(args.classifier, "pt") as f:
-        labels = json.loads(f.metadata()["sdgo.pixel.labels"])
-        net = Classifier(len(labels), tuple(int(c) for c in args.channels.split(",")))
-        net.load_state_dict({k: f.get_tensor(k).float() for k in f.keys()})
-    net.eval()
     icons = [icon for icon, _ in listed(os.path.join(HERE, "things.txt")) if args.only in (None, icon)]
     files = sorted(n for n in os.listdir(args.folder) if n.endswith(".png"))
+    seen = judge(args.classifier, [os.path.join(args.folder, n) for n in files], args.channels)
     right = {icon: [] for icon in icons}
-    for i, name in enumerate(files):
-        img = Image.open(os.path.join(args.folder, name)).convert("RGB").resize((32, 32), Image.Resampling.LANCZOS)
-        x = torch.from_numpy(np.asarray(img)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        with torch.no_grad():
-            seen = labels[net(x, torch.zeros(1)).argmax().item()]
+    for i, label in enumerate(seen):
         icon = icons[i * len(icons) // len(files)]
-        right[icon].append(seen == icon)
+        right[icon].append(label == icon)
     print(", ".join(f"{icon} {sum(r)}/{len(r)}" for icon, r in right.items()))
     print("%d of %d" % (sum(sum(r) for r in right.values()), len(files)))
 
