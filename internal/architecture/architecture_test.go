@@ -32,7 +32,7 @@ type room struct {
 var rooms = []room{
 	{path: "cli/sdgo", knows: []string{"cli", "builtin", "internal/limits"}},
 	{path: "examples/", knows: []string{"job", "sd", "sd/picture", "sampler", "convert", "convert/dtype", "cgo"}},
-	{path: "cli", knows: []string{"cli/output", "cli/report", "hub", "server", "server/catalog", "server/gallery", "server/inputs", "server/pool", "server/queue", "server/reply", "server/security", "server/service", "server/wire", "server/worker", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sd/preprocess", "cgo", "convert", "convert/dtype", "internal/guard", "internal/limits", "sampler", "train", "train/data", "train/embedding", "train/latent", "train/loss", "train/lora", "train/network", "train/optim", "train/pixel"}},
+	{path: "cli", knows: []string{"cli/output", "cli/report", "hub", "server", "server/catalog", "server/gallery", "server/inputs", "server/pool", "server/queue", "server/reply", "server/security", "server/service", "server/wire", "server/worker", "job", "sd", "sd/fullsize", "sd/picture", "sd/pngtext", "sd/preprocess", "cgo", "convert", "convert/dtype", "internal/guard", "internal/limits", "sampler", "train", "train/control", "train/data", "train/embedding", "train/latent", "train/loss", "train/lora", "train/network", "train/optim", "train/pixel"}},
 	{path: "hub", pure: true},
 	{path: "server", knows: []string{"server/catalog", "server/wire", "server/a1111", "server/openai", "server/api", "server/page", "server/metrics", "server/service", "server/pool", "server/queue", "server/security", "server/reply"}, pure: true},
 	{path: "server/a1111", knows: []string{"server/service", "server/queue", "server/catalog", "server/security", "server/reply", "server/loose", "server/wire", "internal/limits", "job", "sampler", "sd/picture", "sd/preprocess", "sd/request"}, pure: true},
@@ -58,9 +58,10 @@ var rooms = []room{
 
 	{path: "job", knows: []string{"sd/request", "sd/picture", "sd/preprocess", "sampler", "internal/nearest"}, pure: true},
 	{path: "train/pixel", knows: []string{"train/network", "train", "train/data", "train/loss", "train/random", "sd/family/pixel", "sampler", "convert", "convert/dtype", "convert/safetensors", "cgo"}},
-	{path: "train/lora", knows: []string{"train", "train/data", "train/latent", "train/loss", "train/random", "sd/clip", "sd/pipeline", "sd/engine", "sd/tensor", "convert", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
-	{path: "train/embedding", knows: []string{"train", "train/data", "train/latent", "train/loss", "train/random", "sd/clip", "sd/pipeline", "sd/tensor", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
-	{path: "train/latent", knows: []string{"train/data", "train/loss", "train/random", "sd/family/ldm", "sd/pipeline", "sd/clip", "sd/autoencoder", "sd/engine", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
+	{path: "train/lora", knows: []string{"train", "train/data", "train/latent", "train/random", "sd/clip", "sd/pipeline", "sd/engine", "convert", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
+	{path: "train/control", knows: []string{"train", "train/data", "train/latent", "train/network", "train/random", "sd/control", "sd/pipeline", "sd/tensor", "convert", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
+	{path: "train/embedding", knows: []string{"train", "train/data", "train/latent", "train/random", "sd/clip", "sd/pipeline", "convert/dtype", "convert/safetensors", "cgo", "internal/replace"}},
+	{path: "train/latent", knows: []string{"train/data", "train/loss", "train/random", "train/network", "sd/family/ldm", "sd/family/sdxl", "sd/pipeline", "sd/clip", "sd/autoencoder", "sd/engine", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "train/network", knows: []string{"train/optim", "sd/engine", "cgo"}},
 	{path: "train", knows: []string{"train/chart", "train/optim", "convert/dtype", "convert/safetensors", "internal/guard", "internal/replace"}, pure: true},
 	{path: "train/chart", pure: true},

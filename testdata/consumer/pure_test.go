@@ -118,6 +118,7 @@ var packages = []struct {
 	{"third_party/licenses", false}, // has only tests
 	{"train", true},
 	{"train/chart", true},
+	{"train/control", false},
 	{"train/data", true},
 	{"train/embedding", false},
 	{"train/latent", false},
