@@ -51,6 +51,11 @@ template <class F> void Ops::each_low_rank(const std::string &weight, F f) const
     }
 }
 
+template <class F> const LowRank *Ops::own_low_rank(const std::string &weight, Layer layer, F takes) const {
+    each_low_rank(weight, [&](const LowRank &low) { layer.low = layer.low ? layer.low : &low; });
+    return layer.low && takes(layer) ? layer.low : nullptr;
+}
+
 Tensor Ops::whole(const std::string &weight) const {
     Tensor found = nullptr;
     for (const auto &adapter : adapters_) {
@@ -70,8 +75,12 @@ Tensor Ops::conv2d(Tensor x, const std::string &name, const Conv &c) {
     const std::string kernel = name + ".weight";
     Layer layer{weight(kernel, {c.out, channels(x), c.kernel, c.kernel}), nullptr};
     layer.bias = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+    layer.low = own_low_rank(kernel, layer, [&](const Layer &l) { return takes_low_rank(x, l, c); });
     Conv last = c;
     each_low_rank(kernel, [&](const LowRank &low) {
+        if (&low == layer.low) {
+            return;
+        }
         expect_room();
         Conv strided = c; // what has the layer's kernel
         strided.out = low.rank(), strided.bias = false;
@@ -88,8 +97,11 @@ Tensor Ops::conv2d(Tensor x, const std::string &name, const Conv &c) {
     return convolution(x, layer, last);
 }
 
-Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add) {
+Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add, const LowRank *but) {
     each_low_rank(name + ".weight", [&](const LowRank &low) {
+        if (&low == but) {
+            return;
+        }
         expect_room();
         Linear down{low.rank(), false}, up{low.up->ne[1], false};
         down.vectors = up.vectors = l.vectors;
@@ -103,17 +115,21 @@ Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor 
 Tensor Ops::linear(Tensor x, const std::string &name, const Linear &l) {
     Layer layer{weight(name + ".weight", l.shape.empty() ? Shape{l.out, x->ne[0]} : l.shape), nullptr};
     layer.bias = l.bias ? weight(name + ".bias", {l.out}) : nullptr;
+    layer.low = own_low_rank(name + ".weight", layer,
+                             [&](const Layer &own) { return takes_low_rank(x, own, l, false); });
     if (l.act != Act::none) {
-        return product(x, layer, l, low_rank(x, name, l, nullptr));
+        return product(x, layer, l, low_rank(x, name, l, nullptr, layer.low));
     }
     Linear last = l;
-    last.add = low_rank(x, name, l, l.add);
+    last.add = low_rank(x, name, l, l.add, layer.low);
     return product(x, layer, last, nullptr);
 }
 
 Tensor Ops::geglu(Tensor x, const std::string &name, int64_t out) {
-    const Layer layer{weight(name + ".weight", {2 * out, x->ne[0]}), weight(name + ".bias", {2 * out})};
-    return gated_product(x, layer, out, low_rank(x, name, {2 * out}, nullptr));
+    Layer layer{weight(name + ".weight", {2 * out, x->ne[0]}), weight(name + ".bias", {2 * out})};
+    layer.low = own_low_rank(name + ".weight", layer,
+                             [&](const Layer &own) { return takes_low_rank(x, own, {out}, true); });
+    return gated_product(x, layer, out, low_rank(x, name, {2 * out}, nullptr, layer.low));
 }
 
 void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images) {

@@ -217,10 +217,17 @@ class Ops {
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
 
-    // A layer's weight and bias, which may be none.
+    // A layer's weight and bias, which may be none, and a low-rank change of the weight that the
+    // operator itself adds, if there is one.
     struct Layer {
         Tensor weight, bias;
+        const LowRank *low = nullptr;
     };
+
+    // Whether the operators below can add layer.low themselves, with the numbers that they
+    // multiply anyway.
+    virtual bool takes_low_rank(Tensor, const Layer &, const Conv &) const { return false; }
+    virtual bool takes_low_rank(Tensor, const Layer &, const Linear &, bool /*geglu*/) const { return false; }
 
     // conv2d, linear and geglu with given weights. `before`, which may be none, has the
     // shape of what the activation takes, and is added to that.
@@ -278,8 +285,13 @@ class Ops {
     template <class F> void each_low_rank(const std::string &weight, F f) const;
     Tensor whole(const std::string &weight) const;
 
-    // What low-rank changes of a layer's weight add to its output, and `add`, which may be none.
-    Tensor low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add);
+    // What low-rank changes of a layer's weight, but `but`, add to its output, and `add`, which
+    // may be none.
+    Tensor low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add, const LowRank *but);
+
+    // A weight's first low-rank change, if `takes` says of a layer with it that its operator adds
+    // it.
+    template <class F> const LowRank *own_low_rank(const std::string &weight, Layer layer, F takes) const;
 
     Adapters adapters_;
     size_t capacity_, max_nodes_ = kMaxNodes;
