@@ -151,6 +151,10 @@ class Ops {
     // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
     // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
     Tensor pixel_shuffle(Tensor nchw, int side);
+    // The largest of squares of 2x2 pixels; sides are halved and rounded up.
+    Tensor max_pool(Tensor image);
+    // Images, ne = [W, H, C, N], less a vector of a number for each channel.
+    Tensor minus_channels(Tensor nchw, const std::string &name);
     Tensor nearest(Tensor nchw, int factor); // sides times a factor; ne = [W, H, C, N]
 
     // The same in every implementation.
@@ -188,9 +192,10 @@ class Ops {
     Tensor position_bias(Tensor buckets, const std::string &name, int64_t rows, int heads);
     // softmax(q·kᵀ + bias)·v for each head, without the factor 1/√d.
     Tensor biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads);
-    Tensor mean_token(Tensor x);                      // [C, L, N] → [C, 1, N]
-    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
-    Tensor sinusoids(Tensor t, const Sinusoids &s);   // [N] → [width, N]
+    Tensor mean_token(Tensor x);                           // [C, L, N] → [C, 1, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim);      // [N] → [dim, N], cosines first
+    Tensor sinusoids(Tensor t, const Sinusoids &s);        // [N] → [width, N]
+    Tensor number_embeddings(Tensor numbers, int64_t dim); // [K, N] → [dim·K, N], of each number
     // sin and cos of 2π·t·w, whose w is the weight `name`: [N] → [2·count, N].
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
