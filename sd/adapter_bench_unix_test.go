@@ -56,7 +56,7 @@ func BenchmarkBeside(b *testing.B) {
 		c, err := control.OpenControlNet(file, engine.Options{Backend: "cpu"})
 		require.NoError(b, err)
 		b.Cleanup(func() { require.NoError(b, c.Close()) })
-		hint, err := c.Hint(ctx, tensor.New(3, side*control.Factor, side*control.Factor))
+		hint, err := c.Hint(ctx, tensor.New(3, side*control.Factor, side*control.Factor), 0)
 		require.NoError(b, err)
 		items := []control.Item{{Hint: hint}, {Hint: hint}}
 		ways = append(ways, &way{name: "ControlNet", run: func() {

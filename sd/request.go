@@ -16,6 +16,7 @@ type (
 	RequestAdapter = request.Adapter
 	RequestControl = request.Control
 	ControlMode    = request.ControlMode
+	ControlType    = request.ControlType
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -43,12 +44,21 @@ const (
 	MaskNothing  = request.MaskNothing
 )
 
-// Control modes, [RequestControl.Mode].
+// Control modes, [RequestControl.Mode], and kinds of pictures, [RequestControl.Type].
 const (
 	ControlBalanced = request.ControlBalanced
 	ControlPrompt   = request.ControlPrompt
 	ControlNetwork  = request.ControlNetwork
 	ControlGuess    = request.ControlGuess
+
+	ControlPose         = request.ControlPose
+	ControlDepth        = request.ControlDepth
+	ControlSoftEdge     = request.ControlSoftEdge
+	ControlCanny        = request.ControlCanny
+	ControlNormal       = request.ControlNormal
+	ControlSegmentation = request.ControlSegmentation
+	ControlTile         = request.ControlTile
+	ControlInpaint      = request.ControlInpaint
 )
 
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.
