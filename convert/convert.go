@@ -103,6 +103,9 @@ type (
 	ESRGANConfig = family.ESRGANConfig
 	SRVGGConfig  = family.SRVGGConfig
 
+	// HEDConfig is the configuration (a pointer to it) of edge detectors.
+	HEDConfig = family.HEDConfig
+
 	// Pixel is the configuration (a pointer to it) of models that draw without text:
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
@@ -160,6 +163,7 @@ const (
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler
+	HED         = family.HED         // edge detector
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
 

@@ -9,6 +9,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/adapter"
+	"github.com/sdgo/sdgo/sd/annotate"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
@@ -81,6 +82,8 @@ func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) 
 		return nil, fmt.Errorf("%s: it decodes the pictures of another model, beside which --taesd takes it (OpenTAESD)", h.Weights.Description)
 	case h.Weights.Family == convert.ESRGAN:
 		return nil, fmt.Errorf("%s: it enlarges pictures, with upscale -m or --hires-upscaler (OpenESRGAN)", h.Weights.Description)
+	case h.Weights.Family == convert.HED:
+		return nil, fmt.Errorf("%s: it finds the edges of pictures, with preprocess hed -m (OpenHED)", h.Weights.Description)
 	default:
 		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.Description)
 	}
@@ -177,6 +180,18 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 // Upscalers are the names of the filters that [HiresPass.Upscaler] knows beside those
 // of attached networks, the default first.
 func Upscalers() []string { return upscale.Filters() }
+
+// HED finds the soft edges of pictures, for ControlNets.
+type HED = annotate.HED
+
+// OpenHED opens an edge detector, ControlNet's annotator ControlNetHED.pth or a file with its
+// names.
+func OpenHED(path string, o Options) (*HED, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return annotate.OpenHED(path, o.engine())
+}
 
 // TAESD is a tiny autoencoder, which stands in for the large one of a model.
 type TAESD = autoencoder.TAESD

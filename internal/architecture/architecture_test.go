@@ -69,7 +69,7 @@ var rooms = []room{
 	{path: "train/optim", pure: true},
 	{path: "train/random", pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/control", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/pipeline", "sd/adapter", "sd/control", "sd/annotate", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
@@ -84,6 +84,7 @@ var rooms = []room{
 	{path: "sd/clip", knows: []string{"sd/engine", "sd/prompt", "sd/tokenizer", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/adapter", knows: []string{"sd/engine", "convert"}},
 	{path: "sd/control", knows: []string{"sd/engine", "sd/tensor", "convert", "cgo"}},
+	{path: "sd/annotate", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/upscale", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo", "internal/guard"}},
 	{path: "sd/autoencoder", knows: []string{"sd/engine", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/engine", knows: []string{"sd/tensor", "convert", "convert/dtype", "cgo", "internal/guard", "internal/limits"}},
