@@ -189,7 +189,7 @@ func TestControlNetsAreChecked(t *testing.T) {
 		_, err = OpenControlNet(path, Options{})
 		require.Error(t, err, x.Name)
 	}
-	for name, want := range map[string]string{"task_embedding": "control_add_embedding", "lora_controlnet": "Control-LoRA", "difference": "differences"} {
+	for name, want := range map[string]string{"task_embedding": "control_add_embedding", "lora_controlnet": "Control-LoRA", "difference": "differences from the UNet"} {
 		path := filepath.Join(t.TempDir(), "other.safetensors")
 		writeTensors(t, path, append(slices.Clone(alone.Tensors), safetensors.Tensor{Name: name, DType: "F32", Shape: []int64{1}, Data: make([]byte, 4)}))
 		_, err := OpenControlNet(path, Options{})

@@ -235,14 +235,15 @@ type T2IAdapter = control.T2IAdapter
 type IPAdapter = control.IPAdapter
 
 // OpenControl opens a ControlNet, a T2I-Adapter or an IP-Adapter, whichever a file is. An
-// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision].
+// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision]; a Control-LoRA, and a file of differences,
+// the model whose UNet it changes, [Options.ControlBase].
 func OpenControl(path string, o Options) (Control, error) {
-	vision := o.CLIPVision
-	o.CLIPVision = ""
+	with := control.Files{CLIPVision: o.CLIPVision, Model: o.ControlBase}
+	o.CLIPVision, o.ControlBase = "", ""
 	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
-	return control.Open(path, vision, o.engine())
+	return control.Open(path, with, o.engine())
 }
 
 // OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original

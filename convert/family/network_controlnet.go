@@ -26,6 +26,9 @@ type ControlNetConfig struct {
 	// knows, each with a number of its own: 6, or 8 of ProMax; 0 of others. TypeLayers are the
 	// layers in which a picture meets its kind, FlagWidth the sines and cosines of each kind's flag.
 	Types, TypeLayers, FlagWidth int `json:",omitzero"`
+
+	// Changes are what a Control-LoRA adds to weights, which are those of a model.
+	Changes []ControlChange `json:"-"`
 }
 
 // Params are the hyperparameters of the network "controlnet".
@@ -135,13 +138,11 @@ func readControlNet(r *Reader) *ControlNetConfig {
 }
 
 func (c *ControlNetConfig) read(r *Reader) {
-	for name, what := range map[string]string{
-		"lora_controlnet": "a Control-LoRA", "difference": "differences from a UNet",
-		"controlnet_blocks.0.weight": "a ControlNet for a transformer",
-	} {
-		if r.Has(model.ControlPrefix + name) {
-			r.Fail("it is %s, which is not supported yet: %w", what, model.ErrUnrecognized)
-		}
+	if what := changesUNet(func(name string) bool { return r.Has(model.ControlPrefix + name) }); what != "" {
+		r.Fail("it is %s: the model must be named: %w", what, model.ErrUnrecognized)
+	}
+	if r.Has(model.ControlPrefix + "controlnet_blocks.0.weight") {
+		r.Fail("it is a ControlNet for a transformer, which is not supported yet: %w", model.ErrUnrecognized)
 	}
 	// The readers of a UNet's parts know them by the UNet's names.
 	u := &Reader{Model: &model.Model{Metadata: r.Model.Metadata}}

@@ -20,6 +20,8 @@ type ControlNet struct {
 	host   *engine.Host
 	net    *engine.Network
 	config *convert.ControlNetConfig
+
+	changes *engine.Adaptation // of a Control-LoRA; nil of others
 }
 
 // Factor is the number of a picture's pixels along a side of a pixel of the latent.
@@ -29,7 +31,7 @@ const Factor = 8
 // original layout or the diffusers library's, a folder of the library's, or the file of a
 // whole model that brings one along.
 func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
-	n, err := Open(path, "", o)
+	n, err := Open(path, Files{}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +41,18 @@ func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
 		return nil, fmt.Errorf("%s: %s; expected a ControlNet: %w", path, n.Host().Weights.Description, convert.ErrUnrecognized)
 	}
 	return c, nil
+}
+
+// adaptation is what a Control-LoRA adds to its weights, which are the model's own; nil of others.
+func (c *ControlNet) adaptation() *engine.Adaptation {
+	if len(c.config.Changes) == 0 {
+		return nil
+	}
+	var all []engine.WeightChange
+	for _, x := range c.config.Changes {
+		all = append(all, engine.WeightChange{Tensor: x.Weight, LowRank: []engine.LowRank{{Down: x.Down, Up: x.Up, Rank: x.Rank, Scale: 1}}})
+	}
+	return engine.NewAdaptation(all, func() (func() error, error) { return c.host.Weights.Intact, nil })
 }
 
 func (c *ControlNet) setUp() (err error) {
@@ -187,7 +201,7 @@ func (c *ControlNet) Run(ctx context.Context, x cgo.Input, in []cgo.Input, items
 	for i, name := range names {
 		outputs[i].Name = name
 	}
-	if err := c.net.Run(ctx, append(inputs, given...), outputs); err != nil {
+	if err := c.net.Run(ctx, append(inputs, given...), outputs, c.changes); err != nil {
 		return Residuals{}, err
 	}
 	r := Residuals{device: c.net.Device()}
@@ -238,5 +252,5 @@ func (c *ControlNet) Estimate(ctx context.Context, n, height, width, tokens int)
 	for i, name := range c.names() {
 		outputs[i].Name = name
 	}
-	return c.net.Estimate(ctx, c.shapes(n, height, width, tokens), outputs)
+	return c.net.Estimate(ctx, c.shapes(n, height, width, tokens), outputs, c.changes)
 }
