@@ -143,6 +143,7 @@ type networks struct {
 	classifiers map[string]*sd.Classifier // by their files
 
 	clipVision string // the file of IP-Adapters' image encoder
+	base       string // the model's file; "" of one in the box
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
@@ -152,6 +153,9 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
+	if n.base = f.string("model"); strings.HasPrefix(n.base, "builtin:") {
+		n.base = ""
+	}
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
 		return nil, err
@@ -290,7 +294,7 @@ func (n *networks) controlNet(ctx context.Context, file string) (sd.Control, err
 		return nil, fmt.Errorf("%.80q may be %s or %s", file, paths[0], paths[1])
 	}
 	o := n.options
-	o.Type, o.CLIPVision = n.typed, n.clipVision
+	o.Type, o.CLIPVision, o.ControlBase = n.typed, n.clipVision, n.base
 	c, err := sd.OpenControl(file, o)
 	if err != nil {
 		return nil, err

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/sdgo/sdgo/cli/report"
+	"github.com/sdgo/sdgo/sd"
 	"github.com/sdgo/sdgo/sd/preprocess"
 )
 
@@ -21,18 +23,21 @@ func preprocessCommand() *command {
 		flags: append([]urfave.Flag{
 			&urfave.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "`FILE` the picture; - is standard input"},
 			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "out.png", Usage: "`FILE` the new picture, or - (default: out.png)"},
+			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the network of hed: ControlNetHED.pth, or .safetensors with its names"},
 			&urfave.IntFlag{Name: "resolution", Usage: fmt.Sprintf("`PIXELS` scale the shorter side to this first, %d to %d (default: as it is)", preprocess.MinResolution, preprocess.MaxResolution)},
 		}, formatFlags()...),
 		run: runPreprocess,
 		description: `
 Names, and their numbers with the defaults:
 ` + preprocessors() + `
-AUTOMATIC1111's names of these work as well. A picture that needs a network, such
-as depth or a pose, is made by another program and given as it is.
+AUTOMATIC1111's names of these work as well. Soft edges, hed, are made by a network, whose
+file is named with -m. Other pictures that need one, such as depth or a pose, are made by
+another program and given as they are.
 
 Examples:
   sdgo preprocess canny -i photo.png -o edges.png
-  sdgo preprocess canny:low=50,high=120 --resolution 512 -i photo.png -o edges.png`,
+  sdgo preprocess canny:low=50,high=120 --resolution 512 -i photo.png -o edges.png
+  sdgo preprocess hed -m ControlNetHED.pth -i photo.png -o edges.png`,
 	}
 }
 
@@ -51,13 +56,13 @@ func preprocessors() string {
 	return b.String()
 }
 
-func runPreprocess(_ context.Context, p *program, f *flags) error {
+func runPreprocess(ctx context.Context, p *program, f *flags) error {
 	if err := f.arguments(1, "the preprocessor's name"); err != nil {
 		return err
 	}
-	with, err := preprocess.Parse(f.args[0])
+	apply, err := preprocessor(ctx, p, f)
 	if err != nil {
-		return usageErrors(err)
+		return err
 	}
 	if !f.set("input") {
 		return report.Usagef("no picture: -i FILE names it")
@@ -82,7 +87,7 @@ func runPreprocess(_ context.Context, p *program, f *flags) error {
 	if err != nil {
 		return fmt.Errorf("%s %w", f.name("input"), err)
 	}
-	made, err := with.Apply(img, f.int("resolution"))
+	made, err := apply(img)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.string("input"), err)
 	}
@@ -92,6 +97,41 @@ func runPreprocess(_ context.Context, p *program, f *flags) error {
 	}
 	fmt.Fprintln(p.names(f), path)
 	return nil
+}
+
+// hedName is the preprocessor that is a network.
+const hedName = "hed"
+
+// preprocessor is the one that is named: a network's, whose file is named, too, or one without.
+func preprocessor(ctx context.Context, p *program, f *flags) (apply func(image.Image) (*image.NRGBA, error), err error) {
+	if f.args[0] != hedName {
+		if f.set("model") {
+			return nil, report.Usagef("%s goes with %s, which is a network, got %.40q", f.name("model"), hedName, f.args[0])
+		}
+		with, err := preprocess.Parse(f.args[0])
+		if err != nil {
+			return nil, usageErrors(err)
+		}
+		return func(img image.Image) (*image.NRGBA, error) { return with.Apply(img, f.int("resolution")) }, nil
+	}
+	if !f.set("model") {
+		return nil, report.Usagef("%s needs a network: %s FILE names it", hedName, f.name("model"))
+	}
+	return func(img image.Image) (*image.NRGBA, error) {
+		if f.set("resolution") {
+			scaled, err := preprocess.Scale(img, f.int("resolution"))
+			if err != nil {
+				return nil, err
+			}
+			img = scaled
+		}
+		net, err := sd.OpenHED(f.string("model"), sd.Options{Warn: p.log(f).Warn})
+		if err != nil {
+			return nil, err
+		}
+		defer net.Close()
+		return net.Apply(ctx, img)
+	}, nil
 }
 
 // usageErrors are errors of the command line, one of each line.

@@ -105,7 +105,7 @@ func (d dice) request() sd.Request {
 	if names := d.group.controls; len(names) > 0 && d.maybe() {
 		for range 1 + d.IntN(2) {
 			r.Controls = append(r.Controls, sd.RequestControl{Name: names[d.IntN(len(names))], ImageFile: "in.png", Weight: d.optional(0, 2), Start: d.optional(0, 0.3),
-				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)],
+				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)], Type: []sd.ControlType{"", sd.ControlDepth, sd.ControlTile}[d.IntN(3)],
 				Preprocess: []string{"", "canny", "canny:low=20:high=40", "blur:sigma=2"}[d.IntN(4)]})
 		}
 	}

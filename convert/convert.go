@@ -118,6 +118,9 @@ type (
 	ESRGANConfig = family.ESRGANConfig
 	SRVGGConfig  = family.SRVGGConfig
 
+	// HEDConfig is the configuration (a pointer to it) of edge detectors.
+	HEDConfig = family.HEDConfig
+
 	// Pixel is the configuration (a pointer to it) of models that draw without text:
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
@@ -183,6 +186,7 @@ const (
 	IPAdapter   = family.IPAdapter   // IP-Adapter, likewise
 	CLIPVision  = family.CLIPVision  // image encoder of CLIP, beside an IP-Adapter
 	ESRGAN      = family.ESRGAN      // upscaler
+	HED         = family.HED         // edge detector
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
 

@@ -17,7 +17,7 @@ func Open(path string) (*Model, error) { return read.Open(path) }
 
 // OpenControlNet is [Open] for a ControlNet: a file or folder of its own, or the file of a
 // whole model that brings one along.
-func OpenControlNet(path string) (*Model, error) { return read.OpenControlNet(path) }
+func OpenControlNet(path, base string) (*Model, error) { return read.OpenControlNet(path, base) }
 
 // OpenBytes is [Open] for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.

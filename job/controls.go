@@ -66,6 +66,12 @@ func controlFlags() []Field {
 			of:   eachControl(controlMode()),
 			text: noSetting, read: nothing,
 		},
+		{
+			Path: "Controls.Type", Flag: "control-type", Arg: "NAME[,NAME…]", For: Texts,
+			Help: "what the picture is, for a ControlNet Union: openpose, depth, softedge, canny, normal, segmentation, tile or inpaint", Default: "what --control-preprocess makes",
+			of:   eachControl(controlType()),
+			text: noSetting, read: nothing,
+		},
 	}
 }
 
@@ -172,6 +178,10 @@ func controlMode() access[request.Control] {
 		func(c *request.Control) *request.ControlMode { return &c.Mode })
 }
 
+func controlType() access[request.Control] {
+	return plain(oneOf(request.ControlTypes()...), func(c *request.Control) *request.ControlType { return &c.Type })
+}
+
 // joinList writes a list with commas. A comma within a value has a backslash before it, and
 // so has each of the backslashes before any comma: elsewhere they are parts of paths.
 func joinList(all []request.Control, of func(*request.Control) string) string {
@@ -231,6 +241,7 @@ func controlFields() []struct {
 		{"start", "Guidance Start", controlStart()},
 		{"end", "Guidance End", controlEnd()},
 		{"mode", "Control Mode", controlMode()},
+		{"type", "Union Control Type", controlType()},
 	}
 }
 
@@ -282,7 +293,7 @@ func decodeControl(raw json.RawMessage) (c request.Control, err error) {
 			}
 		}
 		if !known {
-			return c, fmt.Errorf("%.80s: unknown field; there are name, image, preprocess, weight, start, end and mode", m.Key)
+			return c, fmt.Errorf("%.80s: unknown field; there are name, image, preprocess, weight, start, end, mode and type", m.Key)
 		}
 	}
 	if c.Name == "" {

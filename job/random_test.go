@@ -209,6 +209,9 @@ func (d dice) controls(r *request.Request) {
 			c.Image, _ = picture64()
 		}
 		c.Mode = []request.ControlMode{"", request.ControlBalanced, request.ControlPrompt, request.ControlNetwork, request.ControlGuess}[d.IntN(5)]
+		if d.IntN(3) == 0 {
+			c.Type = request.ControlTypes()[d.IntN(8)]
+		}
 		c.Preprocess = []string{"", "canny", "lineart", "canny:low=50:high=120.5", "blur:sigma=2", "shuffle:seed=7"}[d.IntN(6)]
 		r.Controls = append(r.Controls, c)
 	}

@@ -148,6 +148,8 @@ func valueOf(f Field) string {
 		return "canny:low=50"
 	case f.Path == "Controls.Mode":
 		return "prompt"
+	case f.Path == "Controls.Type":
+		return "depth"
 	case f.Kind == KindText && strings.HasPrefix(f.Path, "Controls.") && f.of.bounds != "":
 		return "0.5"
 	case f.Path == "SamplerOptions.order":

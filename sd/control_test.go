@@ -120,7 +120,7 @@ func itemsOf(t *testing.T, ref reference, net *ControlNet, name string) (items [
 	n := len(all) / int(shape[0])
 	for i := range shape[0] {
 		picture := tensor.Of(all[int(i)*n:][:n], int(shape[1]), int(shape[2]), int(shape[3]))
-		hint, err := net.Hint(context.Background(), picture)
+		hint, err := net.Hint(context.Background(), picture, 0)
 		require.NoError(t, err)
 		items = append(items, control.Item{Hint: hint})
 	}
@@ -151,12 +151,12 @@ func TestControlNetInACheckpoint(t *testing.T) {
 	for i := range picture.Data {
 		picture.Data[i] = float32(i%7) / 7
 	}
-	want, err := openControl(t, "sd1.safetensors", Options{}).Hint(context.Background(), picture)
+	want, err := openControl(t, "sd1.safetensors", Options{}).Hint(context.Background(), picture, 0)
 	require.NoError(t, err)
 	for _, path := range []string{whole, bare} {
 		c, err := OpenControlNet(path, Options{})
 		require.NoError(t, err, path)
-		got, err := c.Hint(context.Background(), picture)
+		got, err := c.Hint(context.Background(), picture, 0)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		require.NoError(t, c.Close())
@@ -189,7 +189,7 @@ func TestControlNetsAreChecked(t *testing.T) {
 		_, err = OpenControlNet(path, Options{})
 		require.Error(t, err, x.Name)
 	}
-	for name, want := range map[string]string{"task_embedding": "ControlNet Union", "lora_controlnet": "Control-LoRA", "difference": "differences"} {
+	for name, want := range map[string]string{"task_embedding": "control_add_embedding", "lora_controlnet": "Control-LoRA", "difference": "differences from the UNet"} {
 		path := filepath.Join(t.TempDir(), "other.safetensors")
 		writeTensors(t, path, append(slices.Clone(alone.Tensors), safetensors.Tensor{Name: name, DType: "F32", Shape: []int64{1}, Data: make([]byte, 4)}))
 		_, err := OpenControlNet(path, Options{})

@@ -9,6 +9,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/adapter"
+	"github.com/sdgo/sdgo/sd/annotate"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
@@ -91,6 +92,8 @@ func openFamily(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) 
 		return nil, fmt.Errorf("%s: it decodes the pictures of another model, beside which --taesd takes it (OpenTAESD)", h.Weights.Description)
 	case h.Weights.Family == convert.ESRGAN:
 		return nil, fmt.Errorf("%s: it enlarges pictures, with upscale -m or --hires-upscaler (OpenESRGAN)", h.Weights.Description)
+	case h.Weights.Family == convert.HED:
+		return nil, fmt.Errorf("%s: it finds the edges of pictures, with preprocess hed -m (OpenHED)", h.Weights.Description)
 	default:
 		return nil, fmt.Errorf("%s: this family can be converted and not drawn with yet", h.Weights.Description)
 	}
@@ -188,6 +191,18 @@ func OpenESRGAN(path string, o Options) (*ESRGAN, error) {
 // of attached networks, the default first.
 func Upscalers() []string { return upscale.Filters() }
 
+// HED finds the soft edges of pictures, for ControlNets.
+type HED = annotate.HED
+
+// OpenHED opens an edge detector, ControlNet's annotator ControlNetHED.pth or a file with its
+// names.
+func OpenHED(path string, o Options) (*HED, error) {
+	if err := o.checkAlone(); err != nil {
+		return nil, err
+	}
+	return annotate.OpenHED(path, o.engine())
+}
+
 // TAESD is a tiny autoencoder, which stands in for the large one of a model.
 type TAESD = autoencoder.TAESD
 
@@ -230,14 +245,15 @@ type T2IAdapter = control.T2IAdapter
 type IPAdapter = control.IPAdapter
 
 // OpenControl opens a ControlNet, a T2I-Adapter or an IP-Adapter, whichever a file is. An
-// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision].
+// IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision]; a Control-LoRA, and a file of differences,
+// the model whose UNet it changes, [Options.ControlBase].
 func OpenControl(path string, o Options) (Control, error) {
-	vision := o.CLIPVision
-	o.CLIPVision = ""
+	with := control.Files{CLIPVision: o.CLIPVision, Model: o.ControlBase}
+	o.CLIPVision, o.ControlBase = "", ""
 	if err := o.checkAlone(); err != nil {
 		return nil, err
 	}
-	return control.Open(path, vision, o.engine())
+	return control.Open(path, with, o.engine())
 }
 
 // OpenControlNet opens a ControlNet for Stable Diffusion 1.x, 2.x or XL, in the original

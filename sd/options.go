@@ -46,6 +46,10 @@ type Options struct {
 	// pictures. [OpenControl] alone takes it.
 	CLIPVision string
 
+	// ControlBase is the file of the model whose UNet a Control-LoRA changes, or a ControlNet's
+	// file of differences. [OpenControl] alone takes it.
+	ControlBase string
+
 	// Prediction is what the UNet predicts, "epsilon", "v" or "sample". Empty takes what
 	// the file says; where it says nothing, as SD 2.x files do, a trial run of
 	// the UNet tells.
@@ -130,6 +134,9 @@ func (o Options) check() error {
 	}
 	if o.CLIPVision != "" {
 		return errors.New("CLIPVision is what OpenControl takes for an IP-Adapter")
+	}
+	if o.ControlBase != "" {
+		return errors.New("ControlBase is what OpenControl takes for a Control-LoRA")
 	}
 	switch o.Prediction {
 	case "", "epsilon", "v", "sample":

@@ -21,7 +21,7 @@ import (
 
 // benchDenoiser opens the denoiser of any model, with inputs for one picture of its native
 // size and its output.
-func benchDenoiser(b *testing.B, file string) (*engine.Network, []cgo.Input, []cgo.Output) {
+func benchDenoiser(b *testing.B, file string) (*engine.Host, *engine.Network, []cgo.Input, []cgo.Output) {
 	path, other, _ := strings.Cut(file, "@")
 	side, _ := strconv.Atoi(other)
 	host, err := engine.Open("denoiser", engine.Options{Backend: "cpu"}, func() (*convert.Model, error) { return convert.Open(path) })
@@ -66,7 +66,7 @@ func benchDenoiser(b *testing.B, file string) (*engine.Network, []cgo.Input, []c
 		n, err = host.NewNetwork(spec)
 		return err
 	}, func() ([]engine.Demand, error) { return nil, nil }))
-	return n, inputs, []cgo.Output{output}
+	return host, n, inputs, []cgo.Output{output}
 }
 
 // processorTime is what this process has had of the processors.
@@ -93,7 +93,7 @@ func BenchmarkDenoiser(b *testing.B) {
 	}
 	var turns []*turn
 	for _, path := range list {
-		n, inputs, outputs := benchDenoiser(b, path)
+		_, n, inputs, outputs := benchDenoiser(b, path)
 		estimate, err := n.Estimate(context.Background(), inputs, outputs)
 		require.NoError(b, err)
 		t := &turn{n: n, estimate: estimate, run: func() { require.NoError(b, n.Run(context.Background(), inputs, outputs)) }}

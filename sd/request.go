@@ -18,6 +18,7 @@ type (
 	ControlMode    = request.ControlMode
 	Guide          = request.Guide
 	GuideKind      = request.GuideKind
+	ControlType    = request.ControlType
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -45,12 +46,21 @@ const (
 	MaskNothing  = request.MaskNothing
 )
 
-// Control modes, [RequestControl.Mode].
+// Control modes, [RequestControl.Mode], and kinds of pictures, [RequestControl.Type].
 const (
 	ControlBalanced = request.ControlBalanced
 	ControlPrompt   = request.ControlPrompt
 	ControlNetwork  = request.ControlNetwork
 	ControlGuess    = request.ControlGuess
+
+	ControlPose         = request.ControlPose
+	ControlDepth        = request.ControlDepth
+	ControlSoftEdge     = request.ControlSoftEdge
+	ControlCanny        = request.ControlCanny
+	ControlNormal       = request.ControlNormal
+	ControlSegmentation = request.ControlSegmentation
+	ControlTile         = request.ControlTile
+	ControlInpaint      = request.ControlInpaint
 )
 
 // What a [Guide] asks for.

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"archive/zip"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -54,22 +55,26 @@ func fileOf(t testing.TB, metadata map[string]string, all map[string]array) stri
 
 const toQ = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q" // [32, 32]
 
-// What a file must not be is an error that names the file and the tensor.
-func TestHostileFiles(t *testing.T) {
-	_, targets := tinyTargets(t)
+// hostileFile is a file that can't be a LoRA of the tiny model, with a part of the error.
+type hostileFile struct {
+	all  map[string]array
+	want string
+}
+
+// good is a LoRA of one layer, with more tensors or with others.
+func good(more map[string]array) map[string]array {
+	all := map[string]array{toQ + ".lora_up.weight": {[]int{32, 4}, 0.1, ""}, toQ + ".lora_down.weight": {[]int{4, 32}, 0.1, ""}}
+	for k, v := range more {
+		all[k] = v
+	}
+	return all
+}
+
+// hostileFiles are files of the kinds that have fooled programs.
+func hostileFiles() map[string]hostileFile {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	up, down := array{[]int{32, 4}, 0.1, ""}, array{[]int{4, 32}, 0.1, ""}
-	good := func(more map[string]array) map[string]array {
-		all := map[string]array{toQ + ".lora_up.weight": up, toQ + ".lora_down.weight": down}
-		for k, v := range more {
-			all[k] = v
-		}
-		return all
-	}
-	for name, c := range map[string]struct {
-		all  map[string]array
-		want string
-	}{
+	return map[string]hostileFile{
 		"NaN":                 {good(map[string]array{toQ + ".lora_up.weight": {[]int{32, 4}, nan, ""}}), toQ + `.lora_up.weight" has NaN or infinite elements`},
 		"infinity":            {good(map[string]array{toQ + ".lora_down.weight": {[]int{4, 32}, inf, ""}}), toQ + `.lora_down.weight" has NaN or infinite elements`},
 		"infinite alpha":      {good(map[string]array{toQ + ".alpha": {nil, inf, ""}}), toQ + `.alpha" has NaN or infinite elements`},
@@ -97,7 +102,15 @@ func TestHostileFiles(t *testing.T) {
 		"nothing":             {map[string]array{"bundle_emb.x.emb_params": {[]int{1, 64}, 1, ""}}, "it has no tensors of a LoRA"},
 		"one layer twice": {good(map[string]array{"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight": down, "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.weight": up}),
 			"both change model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"},
-	} {
+	}
+}
+
+// What a file must not be is an error that names the file and the tensor.
+func TestHostileFiles(t *testing.T) {
+	_, targets := tinyTargets(t)
+	nan := float32(math.NaN())
+	up, down := array{[]int{32, 4}, 0.1, ""}, array{[]int{4, 32}, 0.1, ""}
+	for name, c := range hostileFiles() {
 		t.Run(name, func(t *testing.T) {
 			path := fileOf(t, nil, c.all)
 			f, err := Open(path)
@@ -134,6 +147,45 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// cyclic are pickles of containers that contain themselves.
+var cyclic = map[string]string{
+	"a list":                         "\x80\x02]q\x00h\x00a.",
+	"a dictionary":                   "\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+	"two of each other":              "\x80\x02}q\x00}q\x01X\x01\x00\x00\x00ah\x00sh\x00X\x01\x00\x00\x00bh\x01s.",
+	"an embedding of itself":         "\x80\x02}q\x00X\x0f\x00\x00\x00string_to_paramh\x00s.",
+	"a list of lists of itself":      "\x80\x02]q\x00(h\x00h\x00h\x00h\x00h\x00e]q\x01(h\x00h\x00h\x01e.",
+	"a dictionary in an ordered one": "\x80\x02ccollections\nOrderedDict\n)Rq\x00X\x01\x00\x00\x00ah\x00s.",
+}
+
+// pickleFile is a file of PyTorch's with a pickle and no numbers.
+func pickleFile(t testing.TB, pickle string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cyclic.pt")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	for name, text := range map[string]string{"archive/data.pkl": pickle, "archive/version": "3\n"} {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		require.NoError(t, err)
+		_, err = w.Write([]byte(text))
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	return path
+}
+
+// Containers that contain themselves end in errors that name the file.
+func TestCyclicPickles(t *testing.T) {
+	for name, pickle := range cyclic {
+		path := pickleFile(t, pickle)
+		_, err := Open(path)
+		require.ErrorContains(t, err, path, name)
+		_, err = OpenEmbedding(path)
+		require.ErrorContains(t, err, path, name)
+	}
+}
+
 // Numbers that overflow the weight are an error, too.
 func TestPatchesAreFinite(t *testing.T) {
 	_, targets := tinyTargets(t)
@@ -165,6 +217,16 @@ func TestInfo(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	for _, name := range []string{"ia3.safetensors", "peft-rs.safetensors", "cloneofsimo-list.pt", "norm.safetensors", "words-a1111.pt", "words-xl.safetensors"} {
 		data, err := os.ReadFile(filepath.Join(fixtures, name))
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	for _, c := range hostileFiles() {
+		data, err := os.ReadFile(fileOf(f, nil, c.all))
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	for _, pickle := range cyclic {
+		data, err := os.ReadFile(pickleFile(f, pickle))
 		require.NoError(f, err)
 		f.Add(data)
 	}

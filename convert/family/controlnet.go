@@ -24,7 +24,13 @@ var controlNet = &Family{
 			return nil
 		}
 		levels, blocks, _ := layout.Stages(all, "down")
-		return layout.Renamer("control_model.", controlNetModules(levels, blocks))
+		known := layout.Renamer("control_model.", controlNetModules(levels, blocks))
+		return func(name string) (string, bool) {
+			if beginsWith(name, "task_embedding", "transformer_layes.", "spatial_ch_projs.", "control_add_embedding.") {
+				return "control_model." + name, true
+			}
+			return known(name)
+		}
 	},
 	Owns: func(name string) bool {
 		return beginsWith(name, "control_model.", "controlnet_", "zero_convs.", "input_hint_block.",

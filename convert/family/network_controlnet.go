@@ -21,6 +21,14 @@ type ControlNetConfig struct {
 	// GlobalPool says that what the network returns is averaged over the picture, as that for
 	// shuffled pictures does (diffusers: global_pool_conditions).
 	GlobalPool bool `json:",omitzero"`
+
+	// Types is the number of kinds of pictures that a ControlNet Union (xinsir's ControlNet++)
+	// knows, each with a number of its own: 6, or 8 of ProMax; 0 of others. TypeLayers are the
+	// layers in which a picture meets its kind, FlagWidth the sines and cosines of each kind's flag.
+	Types, TypeLayers, FlagWidth int `json:",omitzero"`
+
+	// Changes are what a Control-LoRA adds to weights, which are those of a model.
+	Changes []ControlChange `json:"-"`
 }
 
 // Params are the hyperparameters of the network "controlnet".
@@ -33,6 +41,9 @@ func (c ControlNetConfig) Params() map[string][]float64 {
 	}
 	if c.GlobalPool {
 		params["global_pool"] = one(1)
+	}
+	if c.Types > 0 {
+		params["types"], params["type_layers"], params["flag_width"] = one(c.Types), one(c.TypeLayers), one(c.FlagWidth)
 	}
 	params["hint_widths"], params["picture_channels"] = each(c.HintWidths), one(c.PictureChannels)
 	return params
@@ -65,6 +76,7 @@ func (c ControlNetConfig) Weights() []Weight {
 		w.conv(fmt.Sprintf("input_hint_block.%d", 2*i), out, in, 3)
 		in = out
 	}
+	c.typeWeights(w)
 	return w.all
 }
 
@@ -90,6 +102,7 @@ func nameControlNet(m *model.Model) error {
 			m.Rename(i, model.ControlPrefix+t.Name)
 		}
 	}
+	renameTypes(m)
 	return nil
 }
 
@@ -125,13 +138,11 @@ func readControlNet(r *Reader) *ControlNetConfig {
 }
 
 func (c *ControlNetConfig) read(r *Reader) {
-	for name, what := range map[string]string{
-		"task_embedding": "a ControlNet Union", "lora_controlnet": "a Control-LoRA", "difference": "differences from a UNet",
-		"controlnet_blocks.0.weight": "a ControlNet for a transformer",
-	} {
-		if r.Has(model.ControlPrefix + name) {
-			r.Fail("it is %s, which is not supported yet: %w", what, model.ErrUnrecognized)
-		}
+	if what := changesUNet(func(name string) bool { return r.Has(model.ControlPrefix + name) }); what != "" {
+		r.Fail("it is %s: the model must be named: %w", what, model.ErrUnrecognized)
+	}
+	if r.Has(model.ControlPrefix + "controlnet_blocks.0.weight") {
+		r.Fail("it is a ControlNet for a transformer, which is not supported yet: %w", model.ErrUnrecognized)
 	}
 	// The readers of a UNet's parts know them by the UNet's names.
 	u := &Reader{Model: &model.Model{Metadata: r.Model.Metadata}}
@@ -152,6 +163,7 @@ func (c *ControlNetConfig) read(r *Reader) {
 		return
 	}
 	c.readHint(r)
+	c.readTypes(r)
 	c.readHeads(r)
 	if r.err == nil {
 		r.complete(nil, c.Weights())

@@ -6,6 +6,6 @@ var table = []*Family{
 	ipAdapter, lora, embedding, controlNet, t2iAdapter,
 	chroma, flux2, flux, sd3, zImage, sdxl, sdxlRefiner, sd2, sd1, dit,
 	t5, qwen, unet, pixelUNet, sigLIP, clip, clipVision,
-	esrgan, taesd, vae,
+	esrgan, taesd, vae, hed,
 	textStates, lpips, dists, mtcnn, resNet, cnnDDPM,
 }

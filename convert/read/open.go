@@ -28,7 +28,10 @@ func Open(path string) (_ *model.Model, err error) {
 }
 
 // OpenControlNet is Open for a ControlNet, which may be in the file of a whole model.
-func OpenControlNet(path string) (_ *model.Model, err error) {
+//
+// base, which may be "", is the model whose UNet the network steers: a Control-LoRA and a file
+// of differences take their weights from it.
+func OpenControlNet(path, base string) (_ *model.Model, err error) {
 	defer model.Recovered(path, &err)
 	if info, e := os.Stat(path); e != nil || info.IsDir() {
 		m, err := Open(path)
@@ -45,8 +48,37 @@ func OpenControlNet(path string) (_ *model.Model, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err = opened(m, addFile(m, family.OfControlNet(all)))
+	all = family.OfControlNet(all)
+	if what := family.ChangesUNet(all); what != "" && base != "" {
+		return openChanged(m, all, base)
+	}
+	m, err = opened(m, addFile(m, all))
 	return prepared(m, 0, err)
+}
+
+// openChanged opens a ControlNet that changes a model's UNet. Both files are mapped until it is
+// closed.
+func openChanged(m *model.Model, all []model.Stored, base string) (*model.Model, error) {
+	of, err := Open(base)
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
+	m.AddFiles(of.Files()...)
+	whole, changes, err := family.ControlOn(all, of)
+	if err == nil {
+		err = addFile(m, whole)
+	}
+	if m, err = opened(m, err); err != nil {
+		return nil, err
+	}
+	if m, err = prepared(m, 0, nil); err != nil {
+		return nil, err
+	}
+	if c, ok := m.Config.(*family.ControlNetConfig); ok {
+		c.Changes = changes
+	}
+	return m, nil
 }
 
 // OpenBytes is Open for a file that is in memory: its name is for messages. The

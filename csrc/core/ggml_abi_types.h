@@ -49,6 +49,7 @@ enum ggml_scale_mode {
 };
 
 enum ggml_op_pool {
+    GGML_OP_POOL_MAX = 0,
     GGML_OP_POOL_AVG = 1,
 };
 

@@ -51,6 +51,17 @@ template <class Args> void run(const Args &args, int phase, int thread, Team &te
     }
 }
 
+// Its own products take no low-rank changes: what is beside them is products, too.
+inline const LowRankKernel<Linear> &vnni_low_rank(const Linear &) {
+    return avx512_vnni_table().low_rank_linear;
+}
+inline const LowRankKernel<Conv2d> &vnni_low_rank(const Conv2d &) {
+    return avx512_vnni_table().low_rank_conv2d;
+}
+template <class Args> size_t low_rank_bytes(const Args &args) {
+    return use_amx(plan(args)) ? 0 : vnni_low_rank(args).bytes(args);
+}
+
 } // namespace sdgo::kernels::SDGO_ISA
 
 #if defined(__clang__)
@@ -66,6 +77,8 @@ const Table &amx_table() {
         Table t = avx512_vnni_table();
         t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>};
         t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>};
+        t.low_rank_linear.bytes = amx::low_rank_bytes<Linear>;
+        t.low_rank_conv2d.bytes = amx::low_rank_bytes<Conv2d>;
         return t;
     }();
     return table;

@@ -63,6 +63,7 @@ inline Plan plan(const Linear &l) {
     g.depth = l.in;
     g.out = l.out;
     g.w = l.w;
+    g.low = l.low;
     g.bias = l.bias;
     g.act = l.act;
     g.geglu = l.geglu;
@@ -98,6 +99,7 @@ inline Plan plan(const Conv2d &c) {
     g.out = c.out;
     g.taps = c.kernel * c.kernel;
     g.w = c.weight;
+    g.low = c.low;
     g.bias = c.bias;
     g.act = c.act;
     g.channel_add = c.channel_add;

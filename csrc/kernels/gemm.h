@@ -29,6 +29,7 @@ struct Gemm {
     int taps = 1;
     int64_t tap_offset[9] = {}; // of a tap's channels from the row's beginning
     Matrix w;
+    LowRank low;
 
     // What happens to a sum on its way out. Row m here is row first_row + m of
     // y, and of image (first_row + m) / rows_per_image.

@@ -2,7 +2,7 @@
 // band of rows to integers, multiply it.
 #pragma once
 
-#include "kernels/int16.h"
+#include "kernels/int16_low_rank.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 
@@ -18,6 +18,7 @@ struct Int16Plan {
     int64_t rows = 0, columns = 0;    // of a task
     int64_t row_blocks = 0, column_blocks = 0;
     int64_t stride = 0; // of the sums
+    Int16LowRank low;
 };
 
 // Few rows are not worth preparing the weights for (a step with guidance has two
@@ -52,8 +53,10 @@ inline Int16Plan int16_plan(const Plan &p, int threads) {
     f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, kInt16Slice)),
                        g.w.type == Type::block ? g.w.block_length : 2 * W);
     f.slices = ceil_div(g.depth, f.slice);
+    f.low = int16_low_rank(g, f.slice, f.slices);
     f.chunk = lesser(f.slices, greater(1, kInt16Chunk / f.slice));
-    f.band_rows = greater(1, 2 * kBandFloats / (f.slices * f.slice) / (16 * kInt16Rows)) * 16 * kInt16Rows;
+    const int64_t row = f.slices * f.slice + f.low.slices * f.low.slice; // numbers that are kept of it
+    f.band_rows = greater(1, 2 * kBandFloats / row / (16 * kInt16Rows)) * 16 * kInt16Rows;
     f.band_rows = lesser(f.band_rows, round_up(g.rows, kInt16Rows));
     f.bands = ceil_div(g.rows, f.band_rows);
     const int64_t sides = g.geglu ? 2 : 1;
@@ -80,7 +83,7 @@ inline int64_t integer_floats(const Int16Plan &f) {
     return round_up(f.band_rows * f.slices * f.slice / 2, 16);
 }
 inline int64_t int16_band_floats(const Int16Plan &f) {
-    return integer_floats(f) + round_up(f.band_rows * f.slices, 16);
+    return integer_floats(f) + round_up(f.band_rows * f.slices, 16) + low_rank_floats(f.low, f.band_rows);
 }
 
 // A thread's packed weights and their scales, sums, biases, unpacked
@@ -88,12 +91,25 @@ inline int64_t int16_band_floats(const Int16Plan &f) {
 inline int64_t int16_thread_floats(const Int16Plan &f) {
     const int64_t weights = f.stride * f.chunk * (f.slice / 2 + 1);
     const int64_t dequantized = dequantize_floats(f.plan.gemm.w, f.slice);
-    return round_up(greater(weights + (f.rows + 2) * f.stride + dequantized, f.slices * f.slice), 16);
+    const int64_t rounding = f.slices * f.slice + kInt16Rows * f.low.stride();
+    return round_up(greater(weights + (f.rows + 2) * f.stride + dequantized, rounding), 16);
+}
+
+// What a band's rows become: integers with their scales; of what a low-rank change adds, too.
+struct Int16Band {
+    int16_t *integers;
+    float *scales;
+    int16_t *low;
+    float *low_scales;
+};
+inline Int16Band int16_band(const Int16Plan &f, float *memory) {
+    float *scales = memory + integer_floats(f), *low = scales + round_up(f.band_rows * f.slices, 16);
+    return {reinterpret_cast<int16_t *>(memory), scales, reinterpret_cast<int16_t *>(low),
+            low + low_integer_floats(f.low, f.band_rows)};
 }
 
 // A tile of rows of a band.
-inline void round_task(const Int16Plan &f, int64_t band, int64_t task, float *row, int16_t *to,
-                       float *scales) {
+inline void round_task(const Int16Plan &f, int64_t band, int64_t task, float *row, const Int16Band &to) {
     const Source &s = f.plan.source;
     const Gemm &g = f.plan.gemm;
     const int64_t per_image = f.plan.out_w * f.plan.out_h;
@@ -110,53 +126,18 @@ inline void round_task(const Int16Plan &f, int64_t band, int64_t task, float *ro
         }
         for (int64_t k = 0; k < f.slices; k++) {
             const int64_t place = k * f.band_rows + i;
-            scales[place] = round_slice(row + k * f.slice, f.slice, to + place * f.slice);
+            to.scales[place] = round_slice(row + k * f.slice, f.slice, to.integers + place * f.slice);
         }
     }
-}
-
-// The same of n ≤ W columns from `column` of a transposed matrix.
-template <Type type>
-void pack_int16_transposed(const Matrix &w, int64_t column, int64_t n, int64_t from, int64_t depth,
-                           int64_t slice, int16_t *to, float *scales) {
-    const char *data = static_cast<const char *>(w.data) + size_t(from) * w.row_bytes;
-    const auto read = [&](int64_t k) {
-        const char *row = data + size_t(k) * w.row_bytes;
-        return n == W ? load_as<type>(row, column) : n > 0 ? load_as<type>(row, column, n) : zero();
-    };
-    round_columns<2>(read, depth, slice, to, scales);
-}
-
-// Rows [row, row + n) of weights, n ≤ W, a slice from `from`.
-inline void pack_int16(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
-                       int16_t *to, float *scales, float *dequantized, bool more) {
-    if (w.transposed) { // of type f16 or bf16: see use_int16
-        return w.type == Type::f16
-                   ? pack_int16_transposed<Type::f16>(w, row, n, from, depth, slice, to, scales)
-                   : pack_int16_transposed<Type::bf16>(w, row, n, from, depth, slice, to, scales);
-    }
-    const void *rows[W];
-    for (int64_t i = 0; i < n; i++) {
-        rows[i] = static_cast<const char *>(w.data) + size_t(row + i) * w.row_bytes;
-        if (w.type == Type::block) { // slices are whole blocks
-            w.to_float(static_cast<const char *>(rows[i]) + size_t(from / w.block_length) * w.block_bytes,
-                       dequantized + i * slice, round_up(depth, w.block_length));
-            rows[i] = dequantized + i * slice;
-        }
-    }
-    const size_t ahead = more ? W * w.row_bytes : 0;
-    if (w.type == Type::f16) {
-        pack_int16_rows<Type::f16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else if (w.type == Type::bf16) {
-        pack_int16_rows<Type::bf16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else {
-        pack_int16_rows<Type::f32>(rows, n, 0, depth, slice, 0, to, scales);
+    if (f.low.rank > 0) {
+        const int64_t first = task * kInt16Rows;
+        multiply_down(f.low, {to.integers + first * f.slice, to.scales + first, f.slice}, f.band_rows,
+                      row + f.slices * f.slice, to.low + first * f.low.slice, to.low_scales + first);
     }
 }
 
 // A block of rows by a block of columns.
-inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const int16_t *integers,
-                       const float *scales, float *memory) {
+inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const Int16Band &from, float *memory) {
     const Gemm &g = f.plan.gemm;
     const int64_t band_rows = lesser(f.band_rows, g.rows - band * f.band_rows);
     const int64_t row = task % f.row_blocks * f.rows, column = task / f.row_blocks * f.columns;
@@ -187,9 +168,9 @@ inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const int
         each_panel([&](int64_t n, int64_t w_row, int64_t w_rows) {
             for (int64_t half = 0; half < kInt16Columns; half += W) {
                 for (int64_t s = 0; s < count; s++) {
-                    const int64_t from = (k + s) * f.slice;
-                    pack_int16(g.w, w_row + half, greater(0, lesser(W, w_rows - half)), from,
-                               lesser(f.slice, g.depth - from), f.slice,
+                    const int64_t channel = (k + s) * f.slice;
+                    pack_int16(g.w, w_row + half, greater(0, lesser(W, w_rows - half)), channel,
+                               lesser(f.slice, g.depth - channel), f.slice,
                                weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns + 2 * half,
                                weight_scales + n * f.chunk + s * kInt16Columns + half, dequantized,
                                w_rows - half >= 2 * W);
@@ -206,12 +187,19 @@ inline void int16_task(const Int16Plan &f, int64_t band, int64_t task, const int
                 each_panel([&](int64_t n, int64_t, int64_t) {
                     for (int64_t m = first; m < end; m += kInt16Rows) {
                         const int64_t place = (k + s) * f.band_rows + row + m;
-                        const Int16Factor a = {integers + place * f.slice, scales + place, f.slice};
+                        const Int16Factor a = {from.integers + place * f.slice, from.scales + place, f.slice};
                         multiply_int16_rows<2>(
                             a, end - m, weights + n / kInt16Columns * panel + s * f.slice * kInt16Columns,
                             weight_scales + n * f.chunk + s * kInt16Columns, depth,
                             c + (m - first) * f.stride + n, f.stride, k + s == 0);
                     }
+                });
+            }
+            for (int64_t s = 0; k + count == f.slices && s < f.low.slices; s++) {
+                const int64_t place = s * f.band_rows + row + first;
+                const Int16Factor a = {from.low + place * f.low.slice, from.low_scales + place, f.low.slice};
+                each_panel([&](int64_t n, int64_t w_row, int64_t) {
+                    multiply_up(f.low, a, end - first, s, w_row, c + n, f.stride);
                 });
             }
             for (int64_t m = first; k + count == f.slices && m < end; m++) {
@@ -230,14 +218,13 @@ inline void run_int16(const Int16Plan &f, int phase, int thread, Team &team) {
     const int64_t band = phase / 2, rows = lesser(f.band_rows, f.plan.gemm.rows - band * f.band_rows);
     float *start = static_cast<float *>(team.scratch);
     float *memory = start + int16_band_floats(f) + thread * int16_thread_floats(f);
-    int16_t *integers = reinterpret_cast<int16_t *>(start);
-    float *scales = start + integer_floats(f);
+    const Int16Band numbers = int16_band(f, start);
     if (phase % 2 == 0) {
         take_tasks(team, ceil_div(rows, kInt16Rows),
-                   [&](int64_t i) { round_task(f, band, i, memory, integers, scales); });
+                   [&](int64_t i) { round_task(f, band, i, memory, numbers); });
     } else {
         take_tasks(team, f.row_blocks * f.column_blocks,
-                   [&](int64_t i) { int16_task(f, band, i, integers, scales, memory); });
+                   [&](int64_t i) { int16_task(f, band, i, numbers, memory); });
     }
 }
 

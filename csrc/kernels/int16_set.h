@@ -36,6 +36,16 @@ template <class Args, Kernel<Args> Table::*general> struct Int16OrGeneral {
     static constexpr Kernel<Args> kernel() { return {phases, scratch, run}; }
 };
 
+// Low-rank changes, where the product is in fixed point.
+template <class Args> size_t int16_low_rank_bytes(const Args &args) {
+    const Plan p = plan(args);
+    return p.gemm.low.rank > 0 && use_int16(p) ? low_rank_bytes(int16_plan(p, 1).low) : 0;
+}
+template <class Args>
+void pack_int16_low_rank(const Args &args, const Matrix &down, const Matrix &up, void *to) {
+    pack_low_rank(int16_plan(plan(args), 1).low, down, up, to);
+}
+
 inline size_t attention_scratch_either(const Attention &a, int threads) {
     return use_int16(a) ? int16_attention_scratch(a, threads) : attention_scratch(a, threads);
 }
@@ -48,6 +58,8 @@ inline const Table &int16_table() {
         Table t = table();
         t.linear = Int16OrGeneral<Linear, &Table::linear>::kernel();
         t.conv2d = Int16OrGeneral<Conv2d, &Table::conv2d>::kernel();
+        t.low_rank_linear = {int16_low_rank_bytes<Linear>, pack_int16_low_rank<Linear>};
+        t.low_rank_conv2d = {int16_low_rank_bytes<Conv2d>, pack_int16_low_rank<Conv2d>};
         t.attention.scratch = attention_scratch_either;
         t.attention.run = run_attention_either;
         return t;

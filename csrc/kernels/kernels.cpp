@@ -178,4 +178,17 @@ SDGO_KERNEL(WeightGradient, weight_gradient)
 SDGO_KERNEL(ColumnSums, column_sums)
 #undef SDGO_KERNEL
 
+size_t low_rank_bytes(const Linear &args) {
+    return table(args.isa).low_rank_linear.bytes(args);
+}
+size_t low_rank_bytes(const Conv2d &args) {
+    return table(args.isa).low_rank_conv2d.bytes(args);
+}
+void pack_low_rank(const Linear &args, const Matrix &down, const Matrix &up, void *to) {
+    table(args.isa).low_rank_linear.pack(args, down, up, to);
+}
+void pack_low_rank(const Conv2d &args, const Matrix &down, const Matrix &up, void *to) {
+    table(args.isa).low_rank_conv2d.pack(args, down, up, to);
+}
+
 } // namespace sdgo::kernels

@@ -78,6 +78,15 @@ struct Team {
     bool cancelled() const { return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0; }
 };
 
+// A change of a product's weights by a product of two thin matrices, up·diag(scale)·down, which a
+// kernel adds while it multiplies. Only some kernels can: those for whose arguments
+// low_rank_bytes is not 0.
+struct LowRank {
+    int64_t rank = 0;             // 0: none
+    const float *scale = nullptr; // [rank]
+    const void *packed = nullptr; // low_rank_bytes that pack_low_rank has written, 64-byte aligned
+};
+
 // y[m][n] = act(Σ_k x[m][k]·w[n][k] + bias[n] + before[m][n]) + residual[m][n]
 // With geglu, w has 2·out rows, values above gates, and before as many columns:
 // y[m][n] = (x·w[n] + bias[n] + before[m][n]) · gelu(x·w[out+n] + bias[out+n] + before[m][out+n])
@@ -92,6 +101,7 @@ struct Linear {
     Vector bias;
     Act act = Act::none;
     bool geglu = false;
+    LowRank low;                   // of w
     const float *before = nullptr; // [rows][out], with geglu [rows][2·out]
     const float *residual = nullptr;
     int64_t residual_stride = 0; // 0: out
@@ -122,6 +132,7 @@ struct Conv2d {
     int64_t up_w = 0;
     InputNorm norm; // [n][c1 + c2]
     Matrix weight;  // [out][c1 + c2][kernel][kernel]
+    LowRank low;    // of the weight
     Vector bias;
     const float *channel_add = nullptr; // [n][out], the time embedding's
     int64_t channel_add_stride = 0;     // 0: out
@@ -258,6 +269,15 @@ struct Elementwise {
     float *y = nullptr;
     Isa isa = Isa::best;
 };
+
+// The size of a low-rank change of args.low.rank in the form of the kernel that these arguments,
+// whose pointers may still be none, call; 0: it can't add any. And its making, of down
+// [rank][in] and up [out][rank], with GEGLU [2·out][rank], of type f16 or bf16. The form depends
+// on the weight's type and sizes, not on the number of rows.
+size_t low_rank_bytes(const Linear &args);
+size_t low_rank_bytes(const Conv2d &args);
+void pack_low_rank(const Linear &args, const Matrix &down, const Matrix &up, void *to);
+void pack_low_rank(const Conv2d &args, const Matrix &down, const Matrix &up, void *to);
 
 // For each kernel: its number of phases, the memory that its threads share
 // (a function of sizes and types: the pointers may still be none), and a

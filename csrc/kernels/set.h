@@ -16,6 +16,9 @@ template <class Args> int one_phase(const Args &) {
 template <class Args> size_t no_scratch(const Args &, int) {
     return 0;
 }
+template <class Args> size_t no_low_rank(const Args &) {
+    return 0;
+}
 inline int linear_phases(const Linear &l) {
     return plan_phases(plan(l));
 }
@@ -77,6 +80,8 @@ inline const Table &table() {
         {one_phase<GegluGradient>, no_scratch<GegluGradient>, run_geglu_gradient},
         {one_phase<WeightGradient>, weight_gradient_scratch, run_weight_gradient},
         {two_phases<ColumnSums>, column_sums_scratch, run_column_sums},
+        {no_low_rank<Linear>, nullptr},
+        {no_low_rank<Conv2d>, nullptr},
     };
     return all;
 }

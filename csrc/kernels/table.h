@@ -11,6 +11,12 @@ template <class Args> struct Kernel {
     void (*run)(const Args &, int phase, int thread, Team &);
 };
 
+// Low-rank changes that a kernel adds; bytes returns 0 where it can't.
+template <class Args> struct LowRankKernel {
+    size_t (*bytes)(const Args &);
+    void (*pack)(const Args &, const Matrix &down, const Matrix &up, void *to);
+};
+
 struct Table {
     Kernel<Linear> linear;
     Kernel<Conv2d> conv2d;
@@ -32,6 +38,8 @@ struct Table {
     Kernel<GegluGradient> geglu_gradient;
     Kernel<WeightGradient> weight_gradient;
     Kernel<ColumnSums> column_sums;
+    LowRankKernel<Linear> low_rank_linear;
+    LowRankKernel<Conv2d> low_rank_conv2d;
 };
 
 const Table &generic_table();

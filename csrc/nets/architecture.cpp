@@ -35,6 +35,7 @@ constexpr Entry kArchitectures[] = {
     {"clip_vision", clip_vision},
     {"edm2", edm2},
     {"srvgg", srvgg},
+    {"hed", hed},
 };
 
 // For messages: "x, t, and optionally deep, control.0 to control.4, control.middle".

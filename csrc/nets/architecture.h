@@ -71,6 +71,7 @@ std::unique_ptr<Architecture> controlnet(const Params &p);
 std::unique_ptr<Architecture> t2i_adapter(const Params &p);
 std::unique_ptr<Architecture> ip_adapter(const Params &p);
 std::unique_ptr<Architecture> clip_vision(const Params &p);
+std::unique_ptr<Architecture> hed(const Params &p);
 std::unique_ptr<Architecture> pixel_classifier(const Params &p);
 
 // Makes the architecture of that name; calls invalid() if there is none.

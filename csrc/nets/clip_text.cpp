@@ -10,7 +10,7 @@
 // Outputs: hidden.K for K = 1 … layers, the state after K layers, through the
 // final layer norm, [N, context_length, width]. "Clip skip s" is hidden.(layers+1-s).
 // state.K is the same without the norm, as SDXL takes it.
-#include "nets/architecture.h"
+#include "nets/clip_layer.h"
 
 #include <cstdlib>
 
@@ -68,9 +68,10 @@ class ClipText : public Architecture {
         for (const std::string &name : outputs) {
             deepest = std::max(deepest, depth(name));
         }
+        const CLIPLayer shape{width_, heads_, ffn_, act_, eps_, true};
         Tensors out;
         for (int i = 0; i < deepest; i++) {
-            x = layer(ops, x, "text_model.encoder.layers." + std::to_string(i));
+            x = clip_layer(ops, x, "text_model.encoder.layers." + std::to_string(i), shape);
             for (const std::string &name : outputs) {
                 if (depth(name) == i + 1) {
                     out[name] = is_state(name) ? x : ops.layer_norm(x, "text_model.final_layer_norm", eps_);
@@ -81,20 +82,6 @@ class ClipText : public Architecture {
     }
 
   private:
-    Tensor layer(Ops &ops, Tensor x, const std::string &name) const {
-        const std::string attn = name + ".self_attn.";
-        Tensor h = ops.layer_norm(x, name + ".layer_norm1", eps_);
-        Tensor q = ops.linear(h, attn + "q_proj", {width_});
-        Tensor k = ops.linear(h, attn + "k_proj", {width_});
-        Tensor v = ops.linear(h, attn + "v_proj", {width_});
-        h = ops.attention(q, k, v, heads_, true);
-        x = ops.linear(h, attn + "out_proj", {width_, true, Act::none, x});
-
-        h = ops.layer_norm(x, name + ".layer_norm2", eps_);
-        h = ops.linear(h, name + ".mlp.fc1", {ffn_, true, act_});
-        return ops.linear(h, name + ".mlp.fc2", {width_, true, Act::none, x});
-    }
-
     static bool is_state(const std::string &output) { return output.compare(0, 6, "state.") == 0; }
 
     // The K of "hidden.K" and "state.K".

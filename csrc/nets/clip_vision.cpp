@@ -6,7 +6,7 @@
 // Input: picture, normalised, [N, 3, side, side].
 // Outputs: embedding, the picture's projected embedding [N, projection]; hidden, the states
 // after all layers but the last, [N, 1 + (side / patch)², width].
-#include "nets/architecture.h"
+#include "nets/clip_layer.h"
 
 #include <algorithm>
 
@@ -55,12 +55,13 @@ class ClipVision : public Architecture {
         first = ops.positions(first, embeddings + "class_embedding", 1);
         x = ops.positions(ops.concat_tokens(first, x), embeddings + "position_embedding.weight", squares + 1);
         x = ops.layer_norm(x, "pre_layrnorm", eps_);
+        const CLIPLayer shape{width_, heads_, ffn_, act_, eps_, false};
         Tensors all;
         for (int i = 0; i < layers_; i++) {
             if (i + 1 == layers_) {
                 all["hidden"] = x;
             }
-            x = layer(ops, x, "encoder.layers." + std::to_string(i));
+            x = clip_layer(ops, x, "encoder.layers." + std::to_string(i), shape);
         }
         Tensor pooled = ops.vectors(ops.layer_norm(ops.slice_tokens(x, 0, 1), "post_layernorm", eps_));
         all["embedding"] =
@@ -78,19 +79,6 @@ class ClipVision : public Architecture {
     }
 
   private:
-    Tensor layer(Ops &ops, Tensor x, const std::string &name) const {
-        const std::string attn = name + ".self_attn.";
-        Tensor h = ops.layer_norm(x, name + ".layer_norm1", eps_);
-        Tensor q = ops.linear(h, attn + "q_proj", {width_});
-        Tensor k = ops.linear(h, attn + "k_proj", {width_});
-        Tensor v = ops.linear(h, attn + "v_proj", {width_});
-        h = ops.attention(q, k, v, heads_, false);
-        x = ops.linear(h, attn + "out_proj", {width_, true, Act::none, x});
-        h = ops.layer_norm(x, name + ".layer_norm2", eps_);
-        h = ops.linear(h, name + ".mlp.fc1", {ffn_, true, act_});
-        return ops.linear(h, name + ".mlp.fc2", {width_, true, Act::none, x});
-    }
-
     int side_, patch_, width_, heads_, layers_, ffn_, projection_;
     Act act_;
     float eps_;

@@ -4,6 +4,8 @@
 //
 // Hyperparameters: in_channels; picture_channels; hint_widths, the channels of the four
 // sizes of the network that encodes the picture; those of unet_blocks.h.
+// types, of a ControlNet Union (xinsir's ControlNet++), which takes pictures of several kinds: how
+// many; 0 if left out: it takes one. type_layers, of the transformer in which a picture's kind meets it.
 // global_pool, 1 if outputs are their means over the picture, as of the network for shuffled
 // pictures; 0 if left out.
 // Inputs: x, t, context and y as the UNet's (context only where there is attention); hint,
@@ -11,7 +13,9 @@
 // itself [N, picture_channels, 8H, 8W], 0 to 1. Optionally scale [N, K + 1], factors of the
 // outputs control.0 … control.(K - 1) and control.middle for each image; and inputs of the
 // outputs' names, what other ControlNets returned, to which this one's is added.
-// Outputs: control.0 … control.(K - 1), control.middle; hint, which needs picture alone.
+// With types, also flags [N, types], 1 for the picture's kind, else 0; and with picture its number, type,
+// a whole number [N, 1].
+// Outputs: control.0 … control.(K - 1), control.middle; hint, which needs picture, and type, alone.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -28,7 +32,9 @@ class ControlNet : public Architecture {
         : blocks_(p, kNet), in_(p.integer("in_channels", 1, 256)),
           picture_(p.integer_or(3, "picture_channels", 1, 256)),
           hint_widths_(p.integers("hint_widths", 1, 1 << 13)),
-          pools_(p.integer_or(0, "global_pool", 0, 1) == 1) {
+          pools_(p.integer_or(0, "global_pool", 0, 1) == 1), types_(p.integer_or(0, "types", 0, 64)),
+          type_layers_(p.integer_or(1, "type_layers", 1, 16)),
+          flag_width_(p.integer_or(256, "flag_width", 2, 1 << 12)) {
         if (hint_widths_.size() != kSizes) {
             invalid("%s: hint_widths must have %zu numbers, got %zu", kNet, kSizes, hint_widths_.size());
         }
@@ -48,6 +54,10 @@ class ControlNet : public Architecture {
         }
         if (blocks_.adm_channels() > 0) {
             s["y"] = {1, blocks_.adm_channels()};
+        }
+        if (types_ > 0) {
+            s["type"] = {1, 1};
+            s["flags"] = {1, types_};
         }
         return s;
     }
@@ -71,8 +81,15 @@ class ControlNet : public Architecture {
             }
         }
         if (encodes) {
-            expect_inputs(kNet, inputs, {{"picture"}});
+            InputNames names{{"picture"}};
+            if (types_ > 0) {
+                names.required.push_back("type");
+            }
+            expect_inputs(kNet, inputs, names);
             check_picture(inputs.at("picture"));
+            if (types_ > 0) {
+                expect_shape(kNet, "type", inputs.at("type"), {inputs.at("picture")[0], 1});
+            }
             return;
         }
         const bool encoded = inputs.count("hint") > 0;
@@ -84,9 +101,18 @@ class ControlNet : public Architecture {
         if (blocks_.adm_channels() > 0) {
             names.required.push_back("y");
         }
+        if (types_ > 0) {
+            names.required.push_back("flags");
+            if (!encoded) {
+                names.required.push_back("type");
+            }
+        }
         expect_inputs(kNet, inputs, names);
         check_shapes(inputs, encoded);
     }
+
+    bool is_integer(const std::string &input) const override { return input == "type"; }
+    int64_t vocabulary(const std::string &) const override { return types_; }
 
     // The text stays the same for all steps of a picture.
     bool is_constant_across_steps(const std::string &input) const override { return input == "context"; }
@@ -96,8 +122,7 @@ class ControlNet : public Architecture {
             return std::find(outputs.begin(), outputs.end(), name) != outputs.end();
         };
         Tensors all;
-        const Tensor hint = inputs.count("hint") ? ops.image_in(inputs.at("hint"))
-                                                 : encode(ops, ops.image_in(inputs.at("picture")));
+        const Tensor hint = inputs.count("hint") ? ops.image_in(inputs.at("hint")) : encode(ops, inputs);
         if (asked("hint")) {
             all["hint"] = ops.image_out(hint);
         }
@@ -105,8 +130,9 @@ class ControlNet : public Architecture {
             return all;
         }
         const Tensor y = blocks_.adm_channels() > 0 ? inputs.at("y") : nullptr;
-        UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, nullptr, nullptr),
-                           attends_ ? inputs.at("context") : nullptr};
+        UNetBlocks::Pass p{
+            ops, blocks_.time_embedding(ops, inputs.at("t"), y, nullptr, nullptr, kind(ops, inputs)),
+            attends_ ? inputs.at("context") : nullptr};
         Conv first{blocks_.width()};
         first.add = hint;
         const std::vector<Tensor> skips =
@@ -131,6 +157,7 @@ class ControlNet : public Architecture {
   private:
     static constexpr size_t kSizes = 4;   // of the picture while it is encoded, each half the one before
     static constexpr int64_t kFactor = 8; // of the first by the last
+    static constexpr float kEps = 1e-5f;
 
     int skips() const { return int(blocks_.skip_shapes(1, 1, 1).size()) - 1; }
     std::string control(int k) const {
@@ -155,6 +182,12 @@ class ControlNet : public Architecture {
         if (blocks_.adm_channels() > 0) {
             expect_shape(kNet, "y", inputs.at("y"), {x[0], blocks_.adm_channels()});
         }
+        if (types_ > 0) {
+            expect_shape(kNet, "flags", inputs.at("flags"), {x[0], types_});
+            if (!encoded) {
+                expect_shape(kNet, "type", inputs.at("type"), {x[0], 1});
+            }
+        }
         if (encoded) {
             expect_shape(kNet, "hint", inputs.at("hint"), {x[0], blocks_.width(), x[2], x[3]});
         } else {
@@ -173,8 +206,49 @@ class ControlNet : public Architecture {
         }
     }
 
+    // The picture as it is added to the latent's first features. A picture's kind adds a vector
+    // everywhere, which depends on both.
+    Tensor encode(Ops &ops, const Tensors &inputs) const {
+        Tensor h = convolutions(ops, ops.image_in(inputs.at("picture")));
+        if (types_ == 0) {
+            return h;
+        }
+        const int64_t width = blocks_.width();
+        Tensor x = ops.mean_token(ops.tokens(h)); // [C, 1, N]
+        x = ops.add(x, ops.embedding(inputs.at("type"), "task_embedding", types_, width));
+        for (int i = 0; i < type_layers_; i++) {
+            x = type_layer(ops, x, "transformer_layes." + std::to_string(i));
+        }
+        x = ops.linear(x, "spatial_ch_projs", {width});
+        return ops.image(ops.add(ops.tokens(h), x), ops.width(h), ops.height(h));
+    }
+
+    // A layer of a transformer. In the authors' code, and in the diffusers library, tokens attend
+    // to those of the same place in the other pictures of the batch, not to the picture's other
+    // ones, since the batch is where PyTorch expects the sequence. All pictures of a batch being the same,
+    // each token attends to itself: what comes of it are its values.
+    Tensor type_layer(Ops &ops, Tensor x, const std::string &name) const {
+        const int64_t width = blocks_.width();
+        Tensor h = ops.linear(ops.layer_norm(x, name + ".ln_1", kEps), name + ".attn.in_proj", {3 * width});
+        x = ops.linear(ops.chunk(h, 2, 3), name + ".attn.out_proj", {width, true, Act::none, x});
+        h = ops.linear(ops.layer_norm(x, name + ".ln_2", kEps), name + ".mlp.c_fc",
+                       {4 * width, true, Act::quick_gelu});
+        return ops.linear(h, name + ".mlp.c_proj", {width, true, Act::none, x});
+    }
+
+    // What a picture's kind adds to the time's embedding; null where there are no kinds.
+    Tensor kind(Ops &ops, const Tensors &inputs) const {
+        if (types_ == 0) {
+            return nullptr;
+        }
+        const int64_t width = 4 * blocks_.width();
+        Tensor e = ops.number_embeddings(inputs.at("flags"), flag_width_);
+        e = ops.linear(e, "control_add_embedding.linear_1", {width, true, Act::silu, nullptr, true});
+        return ops.linear(e, "control_add_embedding.linear_2", {width, true, Act::none, nullptr, true});
+    }
+
     // Eight convolutions with SiLU between them, of which three halve the sides.
-    Tensor encode(Ops &ops, Tensor h) const {
+    Tensor convolutions(Ops &ops, Tensor h) const {
         int layer = 0;
         const auto conv = [&](int64_t out, int stride) {
             Conv c{out};
@@ -214,6 +288,7 @@ class ControlNet : public Architecture {
     int in_, picture_;
     std::vector<int> hint_widths_;
     bool pools_, attends_ = false;
+    int types_, type_layers_, flag_width_;
 };
 
 } // namespace

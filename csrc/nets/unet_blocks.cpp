@@ -107,7 +107,8 @@ std::vector<Shape> UNetBlocks::skip_shapes(int64_t n, int64_t h, int64_t w) cons
     return all;
 }
 
-Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance) const {
+Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance,
+                                  Tensor more) const {
     Tensor e = ops.timestep_embedding(t, width_);
     if (guidance != nullptr) {
         e = ops.linear(guidance, "time_embed.cond_proj", {width_, false, Act::none, e, true});
@@ -117,11 +118,14 @@ Tensor UNetBlocks::time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tens
         Tensor label = ops.vectors(ops.embedding(row, "label_emb.weight", classes_, 4 * width_));
         return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
     }
-    if (y == nullptr) {
+    if (y == nullptr && more == nullptr) {
         return ops.linear(e, "time_embed.2", vectors(4 * width_, Act::silu));
     }
-    Tensor label = ops.linear(y, "label_emb.0.0", vectors(4 * width_, Act::silu));
-    label = ops.linear(label, "label_emb.0.2", vectors(4 * width_));
+    Tensor label = more;
+    if (y != nullptr) {
+        label = ops.linear(y, "label_emb.0.0", vectors(4 * width_, Act::silu));
+        label = ops.linear(label, "label_emb.0.2", vectors(4 * width_, Act::none, more));
+    }
     return ops.silu(ops.linear(e, "time_embed.2", vectors(4 * width_, Act::none, label)));
 }
 

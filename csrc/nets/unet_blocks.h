@@ -65,7 +65,9 @@ class UNetBlocks {
 
     // Every residual block begins with the SiLU of the embedding, which this is.
     // y, the row's number and guidance are null where there are none.
-    Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance) const;
+    // `more`, which may be none, is added before it.
+    Tensor time_embedding(Ops &ops, Tensor t, Tensor y, Tensor row, Tensor guidance,
+                          Tensor more = nullptr) const;
 
     // What all input blocks return, of which the first has returned `first`: what
     // the output blocks get as skips. The last is what the middle begins with. `change`, if

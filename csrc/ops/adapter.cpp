@@ -16,6 +16,23 @@ Tensor matrix(ggml_context *ctx, ggml_type type, const Shape &shape) {
 
 } // namespace
 
+const void *PackedFactors::get(size_t bytes, std::function<void(void *to)> fill) {
+    if (!fill_) {
+        if (!memory_.reserve(bytes)) {
+            no_memory("an adapter", bytes);
+        }
+        fill_ = std::move(fill);
+        fill_(memory_.data());
+    }
+    return memory_.data();
+}
+
+void PackedFactors::refill() const {
+    if (fill_) {
+        fill_(memory_.data());
+    }
+}
+
 Adapter::Adapter(const Weights &weights, const Device &device, const std::vector<Change> &changes)
     : ctx_(Context::size(4 * changes.size() + 1), "an adapter") {
     std::vector<std::pair<Tensor, const void *>> data;
@@ -86,6 +103,7 @@ void Adapter::declare(const Weight &w, const Change &c, std::vector<std::pair<Te
         low.up = add(c.type, {out, r, 1, 1}, c.up);
     }
     low.scale = add(GGML_TYPE_F32, {r}, c.scale);
+    low.packed = std::make_shared<PackedFactors>();
     scales_.push_back({low.scale, std::vector<float>(c.scale, c.scale + r)});
     low_rank_[w.name].push_back(low);
     made_.push_back({c.weight, c.type, nullptr, low});
@@ -118,6 +136,9 @@ void Adapter::update(const std::vector<Change> &changes) {
             if (t) {
                 ggml_backend_tensor_set(t, from, 0, ggml_nbytes(t));
             }
+        }
+        if (low.packed) {
+            low.packed->refill();
         }
         if (low.scale) {
             scales_[scale++].values.assign(c.scale, c.scale + c.rank);

@@ -3,10 +3,25 @@
 #pragma once
 
 #include "core/weights.h"
+#include "kernels/pages.h"
 
+#include <functional>
 #include <map>
 
 namespace sdgo {
+
+// The factors of a low-rank change in the form of the kernels that add it, made when a graph
+// first needs it, and again when the numbers change.
+class PackedFactors {
+  public:
+    // `fill` writes `bytes`, which are the same for all graphs of a net.
+    const void *get(size_t bytes, std::function<void(void *to)> fill);
+    void refill() const;
+
+  private:
+    kernels::Memory memory_;
+    std::function<void(void *to)> fill_;
+};
 
 // A product of thin matrices that is added to a layer's weight: the layer's output gets
 // up(scale · mid(down(x))). Without mid, and with a convolution, down has the
@@ -17,6 +32,7 @@ struct LowRank {
     Tensor mid = nullptr;   // [kw, kh, r, r], or none
     Tensor up = nullptr;    // [r, out], or [1, 1, r, out]
     Tensor scale = nullptr; // [r], with the adapter's strength
+    std::shared_ptr<PackedFactors> packed{};
 
     int64_t rank() const { return scale->ne[0]; }
 };

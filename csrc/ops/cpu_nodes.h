@@ -31,6 +31,7 @@ class CpuNodes {
   public:
     CpuNodes(ggml_context *ctx, Cpu &cpu, Profile &profile) : ctx_(ctx), cpu_(cpu), profile_(profile) {}
 
+    kernels::Isa isa() const { return cpu_.isa; }
     uint64_t scratch_size() const { return scratch_size_; }
     bool allocate_scratch() { return scratch_.reserve(scratch_size_); }
 

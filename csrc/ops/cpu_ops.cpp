@@ -34,29 +34,23 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     Tensor convolution(Tensor x, const Layer &layer, const Conv &c) override {
         const int64_t in = x->ne[0];
-        Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
-        const auto arguments = [=](Tensor dst) {
-            kernels::Conv2d k;
-            k.x = data(from.x), k.c1 = from.x->ne[0];
-            k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
-            k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = c.out;
-            k.norm = norm(from);
-            k.kernel = c.kernel, k.stride = c.stride, k.pad_end = c.pad_end;
-            k.upsample = c.up_width > 0, k.up_w = c.up_width, k.up_h = c.up_height;
-            k.weight = matrix(w, in * c.kernel * c.kernel);
-            k.bias = vector(b);
-            k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
-            k.residual = c.add ? data(c.add) : nullptr;
-            k.y = dst ? data(dst) : nullptr;
-            return k;
-        };
+        const void *factors = packed(layer, conv(x, from, layer, c, nullptr, nullptr), in);
+        const auto arguments = [=](Tensor dst) { return conv(x, from, layer, c, dst, factors); };
         const kernels::Conv2d shape = arguments(nullptr);
         const int64_t width = kernels::out_width(shape), height = kernels::out_height(shape);
+        const double rows = double(width * height * x->ne[3]);
         const double flop =
-            2.0 * double(width * height * x->ne[3] * c.out) * double(in * c.kernel * c.kernel);
+            2.0 * rows * double(c.out) * double(in * c.kernel * c.kernel) + low_flop(layer, rows, in, c.out);
         return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
-                    {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
+                    {from.x, from.x2, from.stats, layer.weight, layer.bias, c.add_channels, c.add},
+                    arguments);
+    }
+    bool takes_low_rank(Tensor x, const Layer &layer, const Conv &c) const override {
+        return takes_low_rank(layer, conv(x, source(x), layer, c, nullptr, nullptr));
+    }
+    bool takes_low_rank(Tensor x, const Layer &layer, const Linear &l, bool geglu) const override {
+        return takes_low_rank(layer, linear(x, source(x), layer, l, geglu, nullptr, nullptr, nullptr));
     }
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
@@ -287,25 +281,81 @@ class CpuOps : public Ops, private CpuBackward::Owner {
     }
 
     Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
-        const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
-        Tensor w = layer.weight, b = layer.bias;
+        const int64_t in = x->ne[0], sums = geglu ? 2 * l.out : l.out;
+        const double rows = double(x->ne[1] * x->ne[2] * x->ne[3]);
         const Source from = source(x);
-        const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
+        const void *factors = packed(layer, linear(x, from, layer, l, geglu, before, nullptr, nullptr), in);
+        const auto arguments = [=](Tensor dst) {
+            return linear(x, from, layer, l, geglu, before, dst, factors);
+        };
+        const double flop = 2.0 * rows * double(in * sums) + low_flop(layer, rows, in, sums);
         return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
-                    {from.x, from.stats, w, b, l.add, before}, [=](Tensor dst) {
-                        kernels::Linear k;
-                        k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
-                        k.norm = norm(from);
-                        k.rows_per_image = l.vectors ? 1 : x->ne[1];
-                        k.w = matrix(w, in);
-                        k.bias = vector(b);
-                        k.act = act_of(l.act);
-                        k.geglu = geglu;
-                        k.before = before ? data(before) : nullptr;
-                        k.residual = l.add ? data(l.add) : nullptr;
-                        k.y = dst ? data(dst) : nullptr;
-                        return k;
-                    });
+                    {from.x, from.stats, layer.weight, layer.bias, l.add, before}, arguments);
+    }
+
+    // The kernels' arguments; without dst and what has no memory yet their sizes.
+    static kernels::Conv2d conv(Tensor x, const Source &from, const Layer &layer, const Conv &c, Tensor dst,
+                                const void *factors) {
+        kernels::Conv2d k;
+        k.x = data(from.x), k.c1 = from.x->ne[0];
+        k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
+        k.n = x->ne[3], k.h = x->ne[2], k.w = x->ne[1], k.out = c.out;
+        k.norm = norm(from);
+        k.kernel = c.kernel, k.stride = c.stride, k.pad_end = c.pad_end;
+        k.upsample = c.up_width > 0, k.up_w = c.up_width, k.up_h = c.up_height;
+        k.weight = matrix(layer.weight, x->ne[0] * c.kernel * c.kernel);
+        k.low = low(layer, factors);
+        k.bias = vector(layer.bias);
+        k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
+        k.residual = c.add ? data(c.add) : nullptr;
+        k.y = dst ? data(dst) : nullptr;
+        return k;
+    }
+    static kernels::Linear linear(Tensor x, const Source &from, const Layer &layer, const Linear &l,
+                                  bool geglu, Tensor before, Tensor dst, const void *factors) {
+        kernels::Linear k;
+        k.x = data(from.x), k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.in = x->ne[0], k.out = l.out;
+        k.norm = norm(from);
+        k.rows_per_image = l.vectors ? 1 : x->ne[1];
+        k.w = matrix(layer.weight, k.in);
+        k.low = low(layer, factors);
+        k.bias = vector(layer.bias);
+        k.act = act_of(l.act);
+        k.geglu = geglu;
+        k.before = before ? data(before) : nullptr;
+        k.residual = l.add ? data(l.add) : nullptr;
+        k.y = dst ? data(dst) : nullptr;
+        return k;
+    }
+
+    // Factors of float32 are promised its arithmetic, as weights are. The type of weights that
+    // are not loaded may change.
+    template <class Args> bool takes_low_rank(const Layer &layer, Args arguments) const {
+        arguments.isa = nodes_.isa();
+        return !layer.low->mid && layer.low->down->type == GGML_TYPE_F16 && weights_.loaded() &&
+               kernels::low_rank_bytes(arguments) > 0;
+    }
+    static kernels::LowRank low(const Layer &layer, const void *factors) {
+        kernels::LowRank k;
+        if (layer.low) {
+            k.rank = layer.low->rank(), k.scale = data(layer.low->scale), k.packed = factors;
+        }
+        return k;
+    }
+    static double low_flop(const Layer &layer, double rows, int64_t in, int64_t out) {
+        return layer.low ? 2.0 * rows * double(layer.low->rank()) * double(in + out) : 0;
+    }
+    // The layer's low-rank change in the form of the kernel that these arguments call; null
+    // for none.
+    template <class Args> const void *packed(const Layer &layer, Args args, int64_t in) const {
+        if (!layer.low) {
+            return nullptr;
+        }
+        args.isa = nodes_.isa();
+        const kernels::Matrix down = matrix(layer.low->down, in),
+                              up = matrix(layer.low->up, layer.low->rank());
+        return layer.low->packed->get(kernels::low_rank_bytes(args),
+                                      [=](void *to) { kernels::pack_low_rank(args, down, up, to); });
     }
 
     CpuNodes nodes_;

@@ -51,6 +51,11 @@ template <class F> void Ops::each_low_rank(const std::string &weight, F f) const
     }
 }
 
+template <class F> const LowRank *Ops::own_low_rank(const std::string &weight, Layer layer, F takes) const {
+    each_low_rank(weight, [&](const LowRank &low) { layer.low = layer.low ? layer.low : &low; });
+    return layer.low && takes(layer) ? layer.low : nullptr;
+}
+
 Tensor Ops::whole(const std::string &weight) const {
     Tensor found = nullptr;
     for (const auto &adapter : adapters_) {
@@ -70,8 +75,12 @@ Tensor Ops::conv2d(Tensor x, const std::string &name, const Conv &c) {
     const std::string kernel = name + ".weight";
     Layer layer{weight(kernel, {c.out, channels(x), c.kernel, c.kernel}), nullptr};
     layer.bias = c.bias ? weight(name + ".bias", {c.out}) : nullptr;
+    layer.low = own_low_rank(kernel, layer, [&](const Layer &l) { return takes_low_rank(x, l, c); });
     Conv last = c;
     each_low_rank(kernel, [&](const LowRank &low) {
+        if (&low == layer.low) {
+            return;
+        }
         expect_room();
         Conv strided = c; // what has the layer's kernel
         strided.out = low.rank(), strided.bias = false;
@@ -88,8 +97,11 @@ Tensor Ops::conv2d(Tensor x, const std::string &name, const Conv &c) {
     return convolution(x, layer, last);
 }
 
-Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add) {
+Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add, const LowRank *but) {
     each_low_rank(name + ".weight", [&](const LowRank &low) {
+        if (&low == but) {
+            return;
+        }
         expect_room();
         Linear down{low.rank(), false}, up{low.up->ne[1], false};
         down.vectors = up.vectors = l.vectors;
@@ -103,17 +115,21 @@ Tensor Ops::low_rank(Tensor x, const std::string &name, const Linear &l, Tensor 
 Tensor Ops::linear(Tensor x, const std::string &name, const Linear &l) {
     Layer layer{weight(name + ".weight", l.shape.empty() ? Shape{l.out, x->ne[0]} : l.shape), nullptr};
     layer.bias = l.bias ? weight(name + ".bias", {l.out}) : nullptr;
+    layer.low = own_low_rank(name + ".weight", layer,
+                             [&](const Layer &own) { return takes_low_rank(x, own, l, false); });
     if (l.act != Act::none) {
-        return product(x, layer, l, low_rank(x, name, l, nullptr));
+        return product(x, layer, l, low_rank(x, name, l, nullptr, layer.low));
     }
     Linear last = l;
-    last.add = low_rank(x, name, l, l.add);
+    last.add = low_rank(x, name, l, l.add, layer.low);
     return product(x, layer, last, nullptr);
 }
 
 Tensor Ops::geglu(Tensor x, const std::string &name, int64_t out) {
-    const Layer layer{weight(name + ".weight", {2 * out, x->ne[0]}), weight(name + ".bias", {2 * out})};
-    return gated_product(x, layer, out, low_rank(x, name, {2 * out}, nullptr));
+    Layer layer{weight(name + ".weight", {2 * out, x->ne[0]}), weight(name + ".bias", {2 * out})};
+    layer.low = own_low_rank(name + ".weight", layer,
+                             [&](const Layer &own) { return takes_low_rank(x, own, {out}, true); });
+    return gated_product(x, layer, out, low_rank(x, name, {2 * out}, nullptr, layer.low));
 }
 
 void Ops::check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images) {
@@ -171,64 +187,6 @@ void Ops::check_rope(Tensor x, Tensor cos, Tensor sin, int heads) {
                     (long long)dim / 2, text(unfold(t->ne, 2)).c_str());
         }
     }
-}
-
-Tensor Ops::frames_in(Tensor video, int64_t n) {
-    const int64_t w = video->ne[0], h = video->ne[1], t = video->ne[2], c = video->ne[3] / n;
-    Tensor x = ggml_reshape_4d(ctx_, video, w * h, t, c, n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·H, C, T, N]
-    return image_in(ggml_reshape_4d(ctx_, x, w, h, c, t * n));
-}
-
-Tensor Ops::frames_out(Tensor frames, int64_t n) {
-    Tensor x = image_out(frames);
-    const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], t = x->ne[3] / n;
-    x = ggml_reshape_4d(ctx_, x, w * h, c, t, n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·H, T, C, N]
-    return ggml_reshape_4d(ctx_, x, w, h, t, c * n);
-}
-
-Tensor Ops::patches_in(Tensor x, int64_t p) {
-    const int64_t w = x->ne[0] / p, h = x->ne[1] / p, c = x->ne[2], n = x->ne[3];
-    x = ggml_reshape_4d(ctx_, x, p, w, p, h * c * n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [p, p, w, h·c·n]
-    x = ggml_reshape_4d(ctx_, x, p * p, w * h, c, n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [p·p, c, w·h, n]
-    return ggml_reshape_3d(ctx_, x, p * p * c, w * h, n);
-}
-
-Tensor Ops::patches_out(Tensor x, int64_t p, int64_t width, int64_t height) {
-    const int64_t c = x->ne[0] / (p * p), n = x->ne[2];
-    x = ggml_reshape_4d(ctx_, x, c * p, p, width, height * n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [c·p, width, p, height·n]
-    x = ggml_reshape_4d(ctx_, x, c, p * width, p * height, n);
-    return ggml_cont(ctx_, ggml_permute(ctx_, x, 2, 0, 1, 3)); // [W, H, C, N]
-}
-
-Tensor Ops::pixels_in(Tensor x, int64_t p) {
-    const int64_t width = x->ne[0] / p, height = x->ne[1] / p, c = x->ne[2], n = x->ne[3];
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [C, W, H, N]
-    x = ggml_reshape_4d(ctx_, x, c * p, width, p, height * n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [c·p, p, width, height·n]
-    return ggml_reshape_3d(ctx_, x, c * p * p, width * height, n);
-}
-
-// The columns of each row first, then the rows: ggml's tensors have four dimensions.
-Tensor Ops::pixel_shuffle(Tensor x, int side) {
-    const int64_t w = x->ne[0], h = x->ne[1], c = x->ne[2], n = x->ne[3];
-    if (side < 1 || c % (int64_t(side) * side) != 0) {
-        invalid("%lld channels do not divide into squares of %d x %d", (long long)c, side, side);
-    }
-    const int64_t out = c / side / side;
-    x = ggml_reshape_4d(ctx_, x, w, h, side, side * out * n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 1, 2, 0, 3)); // [side, W, H, side·C·N]
-    x = ggml_reshape_4d(ctx_, x, side * w, h, side, out * n);
-    x = ggml_cont(ctx_, ggml_permute(ctx_, x, 0, 2, 1, 3)); // [W·side, side, H, C·N]
-    return ggml_reshape_4d(ctx_, x, side * w, side * h, out, n);
-}
-
-Tensor Ops::nearest(Tensor x, int factor) {
-    return factor == 1 ? x : ggml_upscale(ctx_, x, factor, GGML_SCALE_MODE_NEAREST);
 }
 
 Tensor Ops::prelu_with(Tensor x, Tensor slopes) {

@@ -153,6 +153,10 @@ class Ops {
     // Squares of side x side channels of an image, ne = [W, H, C·side², N], to pixels,
     // [W·side, H·side, C, N], row by row (Shi et al. 2016): the inverse of pixel unshuffle.
     Tensor pixel_shuffle(Tensor nchw, int side);
+    // The largest of squares of 2x2 pixels; sides are halved and rounded up.
+    Tensor max_pool(Tensor image);
+    // Images, ne = [W, H, C, N], less a vector of a number for each channel.
+    Tensor minus_channels(Tensor nchw, const std::string &name);
     Tensor nearest(Tensor nchw, int factor); // sides times a factor; ne = [W, H, C, N]
 
     // The same in every implementation.
@@ -193,9 +197,10 @@ class Ops {
     Tensor position_bias(Tensor buckets, const std::string &name, int64_t rows, int heads);
     // softmax(q·kᵀ + bias)·v for each head, without the factor 1/√d.
     Tensor biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads);
-    Tensor mean_token(Tensor x);                      // [C, L, N] → [C, 1, N]
-    Tensor timestep_embedding(Tensor t, int64_t dim); // [N] → [dim, N], cosines first
-    Tensor sinusoids(Tensor t, const Sinusoids &s);   // [N] → [width, N]
+    Tensor mean_token(Tensor x);                           // [C, L, N] → [C, 1, N]
+    Tensor timestep_embedding(Tensor t, int64_t dim);      // [N] → [dim, N], cosines first
+    Tensor sinusoids(Tensor t, const Sinusoids &s);        // [N] → [width, N]
+    Tensor number_embeddings(Tensor numbers, int64_t dim); // [K, N] → [dim·K, N], of each number
     // sin and cos of 2π·t·w, whose w is the weight `name`: [N] → [2·count, N].
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
@@ -225,10 +230,17 @@ class Ops {
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
 
-    // A layer's weight and bias, which may be none.
+    // A layer's weight and bias, which may be none, and a low-rank change of the weight that the
+    // operator itself adds, if there is one.
     struct Layer {
         Tensor weight, bias;
+        const LowRank *low = nullptr;
     };
+
+    // Whether the operators below can add layer.low themselves, with the numbers that they
+    // multiply anyway.
+    virtual bool takes_low_rank(Tensor, const Layer &, const Conv &) const { return false; }
+    virtual bool takes_low_rank(Tensor, const Layer &, const Linear &, bool /*geglu*/) const { return false; }
 
     // conv2d, linear and geglu with given weights. `before`, which may be none, has the
     // shape of what the activation takes, and is added to that.
@@ -289,8 +301,13 @@ class Ops {
     template <class F> void each_low_rank(const std::string &weight, F f) const;
     Tensor whole(const std::string &weight) const;
 
-    // What low-rank changes of a layer's weight add to its output, and `add`, which may be none.
-    Tensor low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add);
+    // What low-rank changes of a layer's weight, but `but`, add to its output, and `add`, which
+    // may be none.
+    Tensor low_rank(Tensor x, const std::string &name, const Linear &l, Tensor add, const LowRank *but);
+
+    // A weight's first low-rank change, if `takes` says of a layer with it that its operator adds
+    // it.
+    template <class F> const LowRank *own_low_rank(const std::string &weight, Layer layer, F takes) const;
 
     Adapters adapters_;
     size_t capacity_, max_nodes_ = kMaxNodes;

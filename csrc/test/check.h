@@ -82,3 +82,6 @@ inline void report(Isa isa, const char *kernel) {
 // The kernels of derivatives (gradients_test.cpp). `small`: without what takes minutes in an
 // emulator.
 void test_gradients(sdgo::kernels::Isa isa, bool small);
+
+// Low-rank changes that kernels add (low_rank_test.cpp).
+void test_low_rank(sdgo::kernels::Isa isa, bool small);

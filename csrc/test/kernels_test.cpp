@@ -421,6 +421,7 @@ int main(int argc, char **argv) {
         test.attentions();
         test.norms();
         test_gradients(Isa(i), small);
+        test_low_rank(Isa(i), small);
     }
     if (tested == 0) {
         std::printf("no kernels for %s\n", only.c_str());

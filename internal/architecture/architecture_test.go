@@ -70,7 +70,7 @@ var rooms = []room{
 	{path: "train/optim", pure: true},
 	{path: "train/random", pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/family/flux", "sd/family/sd3", "sd/family/flux2", "sd/pipeline", "sd/adapter", "sd/control", "sd/classifier", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/family/flux", "sd/family/sd3", "sd/family/flux2", "sd/pipeline", "sd/adapter", "sd/control", "sd/annotate", "sd/classifier", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
@@ -91,6 +91,7 @@ var rooms = []room{
 	{path: "sd/control", knows: []string{"sd/engine", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/classifier", knows: []string{"sd/classes", "sd/engine", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/guide", knows: []string{"sd/tensor", "sampler"}, pure: true},
+	{path: "sd/annotate", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo"}},
 	{path: "sd/upscale", knows: []string{"sd/engine", "sd/picture", "sd/tensor", "convert", "cgo", "internal/guard"}},
 	{path: "sd/autoencoder", knows: []string{"sd/engine", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/engine", knows: []string{"sd/tensor", "convert", "convert/dtype", "cgo", "internal/guard", "internal/limits"}},

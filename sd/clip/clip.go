@@ -187,9 +187,6 @@ func (e *Encoder) project(each func(state, pooled int, weight float32)) error {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	c := e.Config
-	if e.Plain {
-		return slices.Clone(state), nil
-	}
 	if e.projection == nil {
 		w, ok := e.host.Weights.Tensor(c.Projection)
 		if !ok {
@@ -215,6 +212,9 @@ func (e *Encoder) project(each func(state, pooled int, weight float32)) error {
 
 // pool projects the state of the end-of-text token (Radford et al. 2021, §2.4).
 func (e *Encoder) pool(state []float32) ([]float32, error) {
+	if e.Plain {
+		return slices.Clone(state), nil
+	}
 	sums := make([]float64, e.Config.Pooled)
 	if err := e.project(func(i, k int, weight float32) { sums[k] += float64(state[i]) * float64(weight) }); err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ type ControlNet struct {
 	host   *engine.Host
 	net    *engine.Network
 	config *convert.ControlNetConfig
+
+	changes *engine.Adaptation // of a Control-LoRA; nil of others
 }
 
 // Factor is the number of a picture's pixels along a side of a pixel of the latent.
@@ -29,7 +31,7 @@ const Factor = 8
 // original layout or the diffusers library's, a folder of the library's, or the file of a
 // whole model that brings one along.
 func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
-	n, err := Open(path, "", o)
+	n, err := Open(path, Files{}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +41,18 @@ func OpenControlNet(path string, o engine.Options) (*ControlNet, error) {
 		return nil, fmt.Errorf("%s: %s; expected a ControlNet: %w", path, n.Host().Weights.Description, convert.ErrUnrecognized)
 	}
 	return c, nil
+}
+
+// adaptation is what a Control-LoRA adds to its weights, which are the model's own; nil of others.
+func (c *ControlNet) adaptation() *engine.Adaptation {
+	if len(c.config.Changes) == 0 {
+		return nil
+	}
+	var all []engine.WeightChange
+	for _, x := range c.config.Changes {
+		all = append(all, engine.WeightChange{Tensor: x.Weight, LowRank: []engine.LowRank{{Down: x.Down, Up: x.Up, Rank: x.Rank, Scale: 1}}})
+	}
+	return engine.NewAdaptation(all, func() (func() error, error) { return c.host.Weights.Intact, nil })
 }
 
 func (c *ControlNet) setUp() (err error) {
@@ -73,6 +87,9 @@ func (c *ControlNet) shapes(n, height, width, tokens int) []cgo.Input {
 	if u.ADMChannels > 0 {
 		all = append(all, cgo.Input{Name: "y", Shape: tensor.Batch(n, []int{u.ADMChannels})})
 	}
+	if c.config.Types > 0 {
+		all = append(all, cgo.Input{Name: "flags", Shape: tensor.Batch(n, []int{c.config.Types})})
+	}
 	return all
 }
 
@@ -91,6 +108,10 @@ func (c *ControlNet) Outputs() int { return c.config.Skips() + 1 }
 // Pools reports whether the outputs are averaged over the picture. Such a network is for
 // predictions with the prompt alone.
 func (c *ControlNet) Pools() bool { return c.config.GlobalPool }
+
+// Types is the number of kinds of pictures that a ControlNet Union knows, of which each picture is
+// one; 0 of other networks.
+func (c *ControlNet) Types() int { return c.config.Types }
 
 // Misfit says why the network can't steer a UNet; "" if it can.
 func (c *ControlNet) Misfit(u convert.UNetConfig) string { return c.config.Misfit(u) }
@@ -123,10 +144,14 @@ func (c *ControlNet) Close() error {
 	return c.host.Close()
 }
 
-// Hint encodes a picture, [3, 8·height, 8·width] in [0, 1], for latents of height and width.
-func (c *ControlNet) Hint(ctx context.Context, picture tensor.Tensor) (tensor.Tensor, error) {
+// Hint encodes a picture, [3, 8·height, 8·width] in [0, 1], for latents of height and width. kind
+// is its kind, below Types; 0 for a network without any.
+func (c *ControlNet) Hint(ctx context.Context, picture tensor.Tensor, kind int) (tensor.Tensor, error) {
 	hint := tensor.New(c.config.UNet.ModelChannels, picture.Height()/Factor, picture.Width()/Factor)
 	in := []cgo.Input{{Name: "picture", Shape: picture.Batch(1), F32: picture.Data}}
+	if c.config.Types > 0 {
+		in = append(in, cgo.Input{Name: "type", Shape: []int64{1, 1}, I32: []int32{int32(kind)}})
+	}
 	return hint, c.net.RunFinite(ctx, in, []cgo.Output{{Name: "hint", Data: hint.Data}})
 }
 
@@ -135,6 +160,7 @@ func (c *ControlNet) Hint(ctx context.Context, picture tensor.Tensor) (tensor.Te
 type Item struct {
 	Hint  tensor.Tensor
 	Scale []float32
+	Kind  int // of the picture: see Hint
 }
 
 // Counts reports whether any of the network's outputs does.
@@ -144,8 +170,12 @@ func (i Item) Counts() bool {
 
 // Run returns what is added to a UNet for a batch: x are the latents, one after the other,
 // and in the UNet's own inputs. To the result of other networks, before, this one's is
-// added. With shallow it is only what is added to the first skip.
+// added. With shallow it is only what is added to the first skip. Latents whose items do not count are
+// not computed.
 func (c *ControlNet) Run(ctx context.Context, x cgo.Input, in []cgo.Input, items []Item, before Residuals, shallow bool) (Residuals, error) {
+	if slices.ContainsFunc(items, func(i Item) bool { return !i.Counts() }) {
+		return c.runSome(ctx, x, in, items, before, shallow)
+	}
 	inputs := []cgo.Input{x}
 	for _, i := range in {
 		if i.Name == "t" || i.Name == "context" && c.config.UNet.ContextDim > 0 || i.Name == "y" && c.config.UNet.ADMChannels > 0 {
@@ -153,6 +183,9 @@ func (c *ControlNet) Run(ctx context.Context, x cgo.Input, in []cgo.Input, items
 		}
 	}
 	inputs = append(inputs, hintsOf(items))
+	if c.config.Types > 0 {
+		inputs = append(inputs, c.flagsOf(items))
+	}
 	if slices.ContainsFunc(items, func(i Item) bool { return i.Scale != nil }) {
 		inputs = append(inputs, c.scalesOf(items))
 	}
@@ -168,7 +201,7 @@ func (c *ControlNet) Run(ctx context.Context, x cgo.Input, in []cgo.Input, items
 	for i, name := range names {
 		outputs[i].Name = name
 	}
-	if err := c.net.Run(ctx, append(inputs, given...), outputs); err != nil {
+	if err := c.net.Run(ctx, append(inputs, given...), outputs, c.changes); err != nil {
 		return Residuals{}, err
 	}
 	r := Residuals{device: c.net.Device()}
@@ -186,6 +219,16 @@ func hintsOf(items []Item) cgo.Input {
 		for _, i := range items {
 			in.F32 = append(in.F32, i.Hint.Data...)
 		}
+	}
+	return in
+}
+
+// flagsOf say of each of a batch which kind of picture it is.
+func (c *ControlNet) flagsOf(items []Item) cgo.Input {
+	n := c.config.Types
+	in := cgo.Input{Name: "flags", Shape: []int64{int64(len(items)), int64(n)}, F32: make([]float32, len(items)*n)}
+	for i, item := range items {
+		in.F32[i*n+item.Kind] = 1
 	}
 	return in
 }
@@ -209,40 +252,5 @@ func (c *ControlNet) Estimate(ctx context.Context, n, height, width, tokens int)
 	for i, name := range c.names() {
 		outputs[i].Name = name
 	}
-	return c.net.Estimate(ctx, c.shapes(n, height, width, tokens), outputs)
-}
-
-// Residuals are what ControlNets add to a UNet, on a device. The zero value is nothing.
-type Residuals struct {
-	device cgo.DeviceInfo
-	names  []string
-	values []*cgo.Value
-}
-
-// On are the residuals as inputs of a network on a device.
-func (r Residuals) On(d cgo.DeviceInfo) (all []cgo.Input, err error) {
-	for i, v := range r.values {
-		in := cgo.Input{Name: r.names[i], Shape: v.Shape()}
-		if r.device.Index == d.Index {
-			in.Value = v
-		} else {
-			n := int64(1)
-			for _, side := range in.Shape {
-				n *= side
-			}
-			in.F32 = make([]float32, n)
-			if err := v.Read(in.F32); err != nil {
-				return nil, err
-			}
-		}
-		all = append(all, in)
-	}
-	return all, nil
-}
-
-// Close frees them.
-func (r Residuals) Close() {
-	for _, v := range r.values {
-		v.Close()
-	}
+	return c.net.Estimate(ctx, c.shapes(n, height, width, tokens), outputs, c.changes)
 }

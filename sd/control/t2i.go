@@ -23,11 +23,16 @@ type Network interface {
 	Misfit(u convert.UNetConfig) string
 }
 
+// Files are other files that some networks need.
+type Files struct {
+	CLIPVision string // the image encoder by which an IP-Adapter sees pictures
+	Model      string // the model whose UNet a Control-LoRA changes, or a file of differences
+}
+
 // Open opens a ControlNet ([OpenControlNet]), a T2I-Adapter ([OpenT2IAdapter]) or an
-// IP-Adapter, whichever a file is. clipVision is the file of the image encoder that an
-// IP-Adapter needs.
-func Open(path, clipVision string, o engine.Options) (Network, error) {
-	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path) })
+// IP-Adapter, whichever a file is.
+func Open(path string, with Files, o engine.Options) (Network, error) {
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path, with.Model) })
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +42,7 @@ func Open(path, clipVision string, o engine.Options) (Network, error) {
 	switch config := h.Weights.Config.(type) {
 	case *convert.ControlNetConfig:
 		c := &ControlNet{host: h, config: config}
+		c.changes = c.adaptation()
 		n, setUp, demands = c, c.setUp, c.demands
 	case *convert.T2IAdapterConfig:
 		a := &T2IAdapter{host: h, config: config}
@@ -44,7 +50,7 @@ func Open(path, clipVision string, o engine.Options) (Network, error) {
 	case *convert.IPAdapterConfig:
 		a := &IPAdapter{host: h, config: config}
 		n, setUp, demands = a, a.setUp, a.demands
-		if a.vision, err = openVision(clipVision, o); err != nil {
+		if a.vision, err = openVision(with.CLIPVision, o); err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
 		}
 	default:
@@ -75,7 +81,7 @@ type T2IAdapter struct {
 // OpenT2IAdapter opens a T2I-Adapter, full or light, in its authors' layout or the diffusers
 // library's.
 func OpenT2IAdapter(path string, o engine.Options) (*T2IAdapter, error) {
-	n, err := Open(path, "", o)
+	n, err := Open(path, Files{}, o)
 	if err != nil {
 		return nil, err
 	}

@@ -198,44 +198,8 @@ func (n adapting) convertOne(i int, w cgo.Weight, c WeightChange) (out []cgo.Cha
 	if err != nil {
 		return nil, err
 	}
-	joined, err := join(i, w, plain, typ != dtype.F32)
+	joined, err := join(i, w, plain, n.factorsBeside(typ))
 	return append(out, joined), err
-}
-
-// join makes one product of several: their ranks one after another. Factors keep float16
-// if half says so: beside weights of float32 it would cost precision where operators round
-// what they multiply by to the type of the factor.
-func join(i int, w cgo.Weight, all []LowRank, half bool) (c cgo.Change, err error) {
-	c = cgo.Change{Weight: i, Float16: half}
-	rank := 0
-	for _, l := range all {
-		c.Float16 = c.Float16 && l.Down.Type == dtype.F16 && l.Up.Type == dtype.F16
-		c.Scale = append(c.Scale, slices.Repeat([]float32{float32(l.Scale)}, l.Rank)...)
-		rank += l.Rank
-	}
-	bytes, size := float32Bytes, 4
-	if c.Float16 {
-		bytes, size = ownBytes, 2
-	}
-	rows := int(w.Shape[0])
-	c.Up = make([]byte, rows*rank*size)
-	at := 0
-	for _, l := range all {
-		down, err := bytes(l.Down)
-		if err != nil {
-			return c, err
-		}
-		c.Down = append(c.Down, down...)
-		up, err := bytes(l.Up)
-		if err != nil {
-			return c, err
-		}
-		for r := range len(up) / (l.Rank * size) {
-			copy(c.Up[((l.Row+r)*rank+at)*size:], up[r*l.Rank*size:][:l.Rank*size])
-		}
-		at += l.Rank
-	}
-	return c, nil
 }
 
 // whole computes what is in place of weight i.
@@ -274,23 +238,4 @@ func bytesOf(x []float32) []byte {
 		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
 	}
 	return out
-}
-
-// float32Bytes are a tensor's elements as float32.
-func float32Bytes(t convert.Tensor) ([]byte, error) {
-	x := make([]float32, t.Elements())
-	if err := t.Float32(x); err != nil {
-		return nil, err
-	}
-	return bytesOf(x), nil
-}
-
-// ownBytes are a tensor's elements in its own type, not a copy where the file has them in
-// one piece.
-func ownBytes(t convert.Tensor) ([]byte, error) {
-	runs := t.InOrder().Runs()
-	if len(runs) == 1 {
-		return runs[0], nil
-	}
-	return slices.Concat(runs...), nil
 }

@@ -57,6 +57,7 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 			if why := steered.CheckControl(found); why != "" {
 				e.Add(field, "%.80s does not go with the model: %s", c.Name, why)
 			}
+			checkKind(i, c, found, e)
 			if _, ok := found.(*control.IPAdapter); ok {
 				if pictures++; pictures > 1 {
 					e.Add(field, "at most one IP-Adapter is possible")
@@ -79,6 +80,22 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 	}
 }
 
+// checkKind checks that the kind of a picture is said where the network needs it.
+func checkKind(i int, c request.Control, found control.Network, e *request.Error) {
+	field, kinds := fmt.Sprintf("Controls[%d].Type", i), 0
+	if net, ok := found.(*control.ControlNet); ok {
+		kinds = net.Types()
+	}
+	switch kind := c.Kind(); {
+	case kinds == 0 && c.Type != "":
+		e.Add(field, "is for a ControlNet Union, and %.80s is none", c.Name)
+	case kinds > 0 && kind < 0:
+		e.Add(field, "must say what the picture is, since %.80s is a ControlNet Union: one of %v", c.Name, request.ControlTypes()[:min(kinds, len(request.ControlTypes()))])
+	case kinds > 0 && kind >= kinds:
+		e.Add(field, "%s is not among the %d kinds of pictures that %.80s knows", request.ControlTypes()[kind], kinds, c.Name)
+	}
+}
+
 // steer is a ControlNet or a T2I-Adapter of a drawing, with the picture that it sees,
 // encoded.
 type steer struct {
@@ -89,6 +106,7 @@ type steer struct {
 	net          *control.ControlNet
 	hint         tensor.Tensor
 	cond, uncond []float32
+	kind         int // of the picture, of a ControlNet Union
 
 	// features are a T2I-Adapter's, without features of predictions without the prompt; nil of
 	// a ControlNet, or where there are none.
@@ -128,7 +146,10 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 			if s.cond, s.uncond = factors(mode, weight, net.Outputs()); net.Pools() {
 				s.uncond = make([]float32, net.Outputs())
 			}
-			s.hint, err = net.Hint(ctx, picture)
+			if net.Types() > 0 {
+				s.kind = c.Kind()
+			}
+			s.hint, err = net.Hint(ctx, picture, s.kind)
 		case *control.T2IAdapter:
 			if s.features, err = net.Encode(ctx, picture); err == nil {
 				s.features, s.without = softened(c.Mode, weight, s.features)
@@ -289,7 +310,7 @@ func items(all []steer, uncond bool) (each []control.Item) {
 		if s.net == nil {
 			continue
 		}
-		item := control.Item{Hint: s.hint, Scale: s.cond}
+		item := control.Item{Hint: s.hint, Scale: s.cond, Kind: s.kind}
 		if uncond {
 			item.Scale = s.uncond
 		}

@@ -196,27 +196,51 @@ func (p Preprocessor) Apply(img image.Image, resolution int) (*image.NRGBA, erro
 	if resolution != 0 && (resolution < MinResolution || resolution > MaxResolution) {
 		return nil, fmt.Errorf("resolution must be %d to %d, got %d", MinResolution, MaxResolution, resolution)
 	}
-	from, err := picture.NRGBA(img)
+	in, release, err := scaled(img, resolution, p.Name)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
+	return p.apply(in, p.value).nrgba(), nil
+}
+
+// Scale returns the picture with its shorter side scaled to a resolution, as [Preprocessor.Apply] does
+// first.
+func Scale(img image.Image, resolution int) (*image.NRGBA, error) {
+	if resolution < MinResolution || resolution > MaxResolution {
+		return nil, fmt.Errorf("resolution must be %d to %d, got %d", MinResolution, MaxResolution, resolution)
+	}
+	in, release, err := scaled(img, resolution, "scaling")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return in.nrgba(), nil
+}
+
+// scaled is a picture, scaled if the resolution is not 0, with memory for what a preprocessor
+// makes of it.
+func scaled(img image.Image, resolution int, name string) (in *raster, release func(), err error) {
+	from, err := picture.NRGBA(img)
+	if err != nil {
+		return nil, nil, err
+	}
 	size := scaledSize(from.Rect.Size(), resolution)
 	if size.X < 1 || size.Y < 1 || size.X > picture.MaxSide || size.Y > picture.MaxSide || size.X*size.Y > picture.MaxPixels {
-		return nil, fmt.Errorf("a shorter side of %d makes %dx%d pixels of %dx%d; there must be at most %d",
+		return nil, nil, fmt.Errorf("a shorter side of %d makes %dx%d pixels of %dx%d; there must be at most %d",
 			resolution, size.X, size.Y, from.Rect.Dx(), from.Rect.Dy(), picture.MaxPixels)
 	}
 	pixels := max(size.X*size.Y, from.Rect.Dx()*from.Rect.Dy())
 	need := uint64(pixels) * bytesPerPixel
 	release, left, ok := limits.Take(need)
 	if !ok {
-		return nil, fmt.Errorf("%s of %dx%d pixels needs %d MB of memory; %d MB are left (%s)", p.Name, size.X, size.Y, need>>20, left.Amount>>20, left.By)
+		return nil, nil, fmt.Errorf("%s of %dx%d pixels needs %d MB of memory; %d MB are left (%s)", name, size.X, size.Y, need>>20, left.Amount>>20, left.By)
 	}
-	defer release()
-	in := fromNRGBA(from)
+	in = fromNRGBA(from)
 	if size != from.Rect.Size() {
 		in = in.scaledBetween(size)
 	}
-	return p.apply(in, p.value).nrgba(), nil
+	return in, release, nil
 }
 
 // bytesPerPixel is what a preprocessor has at most at a time: two pictures of 8 bits

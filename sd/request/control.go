@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/preprocess"
@@ -39,6 +40,41 @@ type Control struct {
 
 	// Mode says whether the text or the picture matters more; "" is ControlBalanced.
 	Mode ControlMode
+
+	// Type is the kind of the picture, for a ControlNet Union, which takes several; "" is that
+	// which Preprocess makes.
+	Type ControlType
+}
+
+// ControlType is a kind of picture that a ControlNet Union sees.
+type ControlType string
+
+// The kinds, in the order in which xinsir's ControlNet++ numbers them.
+const (
+	ControlPose         ControlType = "openpose"
+	ControlDepth        ControlType = "depth"
+	ControlSoftEdge     ControlType = "softedge" // HED's and PiDiNet's edges, scribbles
+	ControlCanny        ControlType = "canny"    // also line art and straight lines
+	ControlNormal       ControlType = "normal"
+	ControlSegmentation ControlType = "segmentation"
+	ControlTile         ControlType = "tile"    // of ProMax
+	ControlInpaint      ControlType = "inpaint" // of ProMax
+)
+
+// ControlTypes are all kinds, by their numbers.
+func ControlTypes() []ControlType {
+	return []ControlType{ControlPose, ControlDepth, ControlSoftEdge, ControlCanny, ControlNormal, ControlSegmentation, ControlTile, ControlInpaint}
+}
+
+// Kind is the number of the picture's kind; -1 if nothing says it.
+func (c Control) Kind() int {
+	kind := c.Type
+	if kind == "" && c.Preprocess != "" {
+		if p, err := preprocess.Parse(c.Preprocess); err == nil {
+			kind = map[string]ControlType{"canny": ControlCanny, "lineart": ControlCanny, "scribble": ControlSoftEdge, "blur": ControlTile, "tile": ControlTile}[p.Name]
+		}
+	}
+	return slices.Index(ControlTypes(), kind)
 }
 
 // Reference is the name of a control that is a picture to look at.
@@ -115,6 +151,9 @@ func (q *Resolved) resolveControls(e *Error) {
 			e.Add(field("Mode"), "must be %s, %s, %s or %s, got %.40q", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess, c.Mode)
 		}
 		c.checkReference(field, e)
+		if c.Type != "" && !slices.Contains(ControlTypes(), c.Type) {
+			e.Add(field("Type"), "must be one of %v, got %.40q", ControlTypes(), c.Type)
+		}
 		if c.Preprocess != "" {
 			if _, err := preprocess.Parse(c.Preprocess); err != nil {
 				e.Add(field("Preprocess"), "%v", err)

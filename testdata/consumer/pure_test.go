@@ -64,6 +64,7 @@ var packages = []struct {
 	{"sampler", true},
 	{"sd", false},
 	{"sd/adapter", false},
+	{"sd/annotate", false},
 	{"sd/autoencoder", false},
 	{"sd/classes", true},
 	{"sd/classifier", false},
