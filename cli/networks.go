@@ -230,6 +230,9 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 	}
 	q.Controls = slices.Clone(q.Controls) // which requests may share
 	for i, c := range q.Controls {
+		if c.Name == sd.Reference {
+			continue
+		}
 		net, err := n.controlNet(ctx, c.Name)
 		if err != nil {
 			return fmt.Errorf("control: %w", err)

@@ -90,6 +90,10 @@ type (
 	FluxConfig  = family.FluxConfig
 	SD3Model    = family.SD3Model
 	MMDiTConfig = family.MMDiTConfig
+
+	// Flux2Config (a pointer to it) is that of FLUX.2.
+	Flux2Config = family.Flux2Config
+
 	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
 	// by the picture's size.
 	Flow         = family.Flow
@@ -172,6 +176,7 @@ const (
 	Chroma      = family.Chroma      // Chroma
 	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
 	ZImage      = family.ZImage      // Z-Image, base and Turbo
+	Flux2       = family.Flux2       // FLUX.2 klein
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	ESRGAN      = family.ESRGAN      // upscaler
@@ -210,6 +215,13 @@ const (
 	IPBasic = family.IPBasic
 	IPPlus  = family.IPPlus
 	IPFull  = family.IPFull
+)
+
+// Statistics of FLUX.2's packed latents: tensors of the mean and of the variance, and what is added to that.
+const (
+	Flux2Mean     = family.Flux2Mean
+	Flux2Variance = family.Flux2Variance
+	Flux2Eps      = family.Flux2Eps
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/flux"
+	"github.com/sdgo/sdgo/sd/family/flux2"
 	"github.com/sdgo/sdgo/sd/family/pixel"
 	"github.com/sdgo/sdgo/sd/family/sd3"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
@@ -34,6 +35,7 @@ var families = map[string]pipeline.Family{
 	convert.Chroma:      flux.Open,
 	convert.SD3:         sd3.Open,
 	convert.ZImage:      zimage.Open,
+	convert.Flux2:       flux2.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,5 +112,40 @@ func TestFlowLevelsAgreeWithDiffusers(t *testing.T) {
 			near(fmt.Sprintf("dynamic.%d.%d", n, tokens), "linear", transformer.Process(convert.Flow{Shift: 1, Dynamic: dynamic}, tokens))
 		}
 		near(fmt.Sprintf("own.%d", n), "discrete", sampler.Flow(3))
+	}
+}
+
+// A LoRA in the diffusers library's names, whose layers are pieces of the model's, as peft applies it; and the same under
+// kohya's, ComfyUI's and PEFT's names, and merged into the weights.
+func TestZImageLoRA(t *testing.T) {
+	ref := readReference(t, transformersFolder, "zimage-reference.safetensors")
+	m := openZImage(t, Options{Type: "f32"})
+	data, err := os.ReadFile(filepath.Join(transformersFolder, "zimage-lora.safetensors"))
+	require.NoError(t, err)
+	for scheme, rename := range map[string]func(string) string{
+		"diffusers": func(name string) string { return name },
+		"peft":      func(name string) string { return "base_model.model." + strings.TrimPrefix(name, "transformer.") },
+		"comfyui":   func(name string) string { return "diffusion_model." + strings.TrimPrefix(name, "transformer.") },
+		"kohya": func(name string) string {
+			layer, factor, _ := strings.Cut(strings.TrimPrefix(name, "transformer."), ".lora_")
+			return "lora_unet_" + strings.ReplaceAll(layer, ".", "_") + map[string]string{"A.weight": ".lora_down.weight", "B.weight": ".lora_up.weight"}[factor]
+		},
+	} {
+		f, err := safetensors.Parse(data)
+		require.NoError(t, err)
+		for i := range f.Tensors {
+			f.Tensors[i].Name = rename(f.Tensors[i].Name)
+		}
+		path := filepath.Join(t.TempDir(), scheme+".safetensors")
+		out, err := os.Create(path)
+		require.NoError(t, err)
+		require.NoError(t, safetensors.Write(out, nil, f.Tensors))
+		require.NoError(t, out.Close())
+		a, err := OpenAdapter(path)
+		require.NoError(t, err)
+		t.Cleanup(func() { a.Close() })
+		r := zImageRequest(ref, 0)
+		r.Prompt += "<lora:" + attach(t, m, a) + ":0.75>"
+		requireClose(t, latentOf(t, m, r, nil).Data, ref.f32("lora.latent"), 1e-4, scheme)
 	}
 }

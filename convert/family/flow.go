@@ -122,7 +122,8 @@ func flowFiles(class string, own []mark, also func(c *config), texts map[place]f
 		inScheduler: flowScheduler,
 		inVAE: func(c *config) []string {
 			defer c.vae()
-			return c.check("AutoencoderKL", "AutoencoderKL")
+			c.marks = flowVAEMarks()
+			return c.check("AutoencoderKL or AutoencoderKLFlux2", "AutoencoderKL", "AutoencoderKLFlux2")
 		},
 		inTransformerFolder: func(c *config) []string {
 			c.marks = own
@@ -185,4 +186,18 @@ func describeFlowVAE(c *VAEConfig, add func(key string, value any)) {
 	if c.Shift == 0 {
 		add(keyShiftFactor, c.Shift)
 	}
+}
+
+// flowVAEMarks are the fields of AutoencoderKL, and what AutoencoderKLFlux2 has beside them.
+func flowVAEMarks() (all []mark) {
+	for _, m := range marks {
+		if m.in == inVAE {
+			all = append(all, m)
+		}
+	}
+	return append(all,
+		mark{in: inVAE, name: "batch_norm_eps", verdict: only, values: []any{1e-4}, why: "latents are normalised with this"},
+		mark{in: inVAE, name: "batch_norm_momentum", verdict: harmless, why: "of training"},
+		mark{in: inVAE, name: "patch_size", verdict: only, values: []any{2.0}, why: "latents are packed by two"},
+		mark{in: inVAE, name: "decoder_block_out_channels", verdict: shaped})
 }

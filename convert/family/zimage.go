@@ -3,6 +3,7 @@ package family
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
@@ -33,7 +34,7 @@ var zImage = &Family{
 
 func zImageProperties(d *Describer) {
 	d.Property("width", d.Dim("x_embedder.weight", 0))
-	d.Property("layers", d.Blocks("layers."))
+	d.Property("layers", d.BlocksOf("layers.", func(name string) bool { return !strings.HasPrefix(name, "text_encoders.") })) // whose layers count apart
 }
 
 func zImageMetadata(m *model.Model, add func(key string, value any)) {
@@ -80,6 +81,11 @@ func (c ZImageConfig) Params() map[string][]float64 {
 		"channels": one(c.Channels), "patch": one(c.Patch), "width": one(c.Width), "heads": one(c.Heads), "layers": one(c.Layers), "refiners": one(c.Refiners),
 		"ffn": one(c.FFN), "text": one(c.Text), "time": one(c.Time), "time_inner": one(c.TimeInner),
 	}
+}
+
+// Adaptable says what LoRAs change of the model.
+func (c *ZImageConfig) Adaptable() Adaptable {
+	return Adaptable{Denoiser: c.Prefix, Text: strings.TrimSuffix(c.LLMPrefix, "model."), Layers: zImageLayers()}
 }
 
 // Networks lists the networks, with their hyperparameters.

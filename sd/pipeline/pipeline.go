@@ -47,6 +47,10 @@ type Pipeline struct {
 	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).
 	EditsImages bool
 
+	// SeesReferences says that conditions are made of the pictures of controls that are
+	// called [request.Reference], too.
+	SeesReferences bool
+
 	// EmbedsGuidance says that the guidance scale is one of the inputs of a condition. The
 	// denoiser then answers once (Meng et al. 2023, arXiv:2210.03142).
 	EmbedsGuidance bool

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -61,15 +62,24 @@ func (e *Encoder) Network() *engine.Network { return e.net }
 // Encode returns the states of tokens after each of some layers, [tokens, Width] each: 1 to Layers, without the final norm,
 // or [Final]. transformers' hidden_states[k] is layer k, and its last one Final.
 func (e *Encoder) Encode(ctx context.Context, ids []int32, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
-	n := len(ids)
-	if n < 1 || n > MaxTokens {
+	return e.EncodePadded(ctx, ids, len(ids), layers, with)
+}
+
+// EncodePadded is Encode of tokens with [Padding] after them, which they do not attend to, to a length: transformers' with
+// an attention_mask. The states are those of all.
+func (e *Encoder) EncodePadded(ctx context.Context, ids []int32, length int, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
+	n := max(len(ids), length)
+	if len(ids) < 1 || n > MaxTokens {
 		return nil, fmt.Errorf("a text must have 1 to %d tokens, got %d", MaxTokens, n)
 	}
 	cos, sin := angles(n, e.Config.HeadChannels, e.Config.RopeBase)
 	half := int64(e.Config.HeadChannels / 2)
 	in := []cgo.Input{
-		{Name: "tokens", Shape: []int64{1, int64(n)}, I32: ids},
+		{Name: "tokens", Shape: []int64{1, int64(len(ids))}, I32: ids},
 		{Name: "cos", Shape: []int64{int64(n), half}, F32: cos}, {Name: "sin", Shape: []int64{int64(n), half}, F32: sin},
+	}
+	if rest := n - len(ids); rest > 0 {
+		in = append(in, cgo.Input{Name: "padding", Shape: []int64{1, int64(rest)}, I32: slices.Repeat([]int32{Padding}, rest)})
 	}
 	all, outputs := make([]tensor.Tensor, len(layers)), make([]cgo.Output, len(layers))
 	for i, layer := range layers {

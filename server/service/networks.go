@@ -80,7 +80,7 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 			return nil, err
 		}
 	}
-	if len(r.Controls) > 0 {
+	if slices.ContainsFunc(r.Controls, func(c request.Control) bool { return c.Name != request.Reference }) {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Controls", Message: "the server has no ControlNets yet: leave them out"}
 	}
 	r.Stages = slices.Clone(r.Stages)

@@ -70,6 +70,7 @@ var packages = []struct {
 	{"sd/control", false},
 	{"sd/engine", false},
 	{"sd/family/flux", false},
+	{"sd/family/flux2", false},
 	{"sd/family/ldm", false},
 	{"sd/family/pixel", false},
 	{"sd/family/sd3", false},

@@ -8,7 +8,7 @@ python testdata/transformers/zimage.py
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImageImg2ImgPipeline, ZImagePipeline, ZImageTransformer2DModel
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3Config, Qwen3Model
@@ -57,6 +57,26 @@ for name, scale in {"turbo": 0.0, "guided": 2.0}.items():
     out = pipe(PROMPT, negative_prompt=NEGATIVE, height=64, width=96, num_inference_steps=4, guidance_scale=scale,
                generator=torch.Generator().manual_seed(42), output_type="pil", callback_on_step_end=keep(name))
     reference[f"{name}.pixels"] = torch.tensor(list(out.images[0].tobytes()), dtype=torch.uint8)
+
+# A LoRA in the diffusers library's names, of layers that the original has in one piece.
+generator = torch.Generator().manual_seed(5)
+lora = {}
+for layer, out, inner in (("layers.0.attention.to_q", 64, 64), ("layers.0.attention.to_v", 64, 64), ("layers.1.attention.to_k", 64, 64),
+                          ("layers.1.attention.to_out.0", 64, 64), ("context_refiner.0.feed_forward.w1", 170, 64), ("layers.0.adaLN_modulation.0", 256, 64)):
+    lora[f"transformer.{layer}.lora_A.weight"] = torch.randn(4, inner, generator=generator).to(torch.float16) * 0.25
+    lora[f"transformer.{layer}.lora_B.weight"] = torch.randn(out, 4, generator=generator).to(torch.float16) * 0.25
+save_file(lora, HERE / "zimage-lora.safetensors")
+pipe.load_lora_weights({k: v.float() for k, v in lora.items()}, adapter_name="tiny")
+pipe.set_adapters("tiny", 0.75)
+out = pipe(PROMPT, height=64, width=96, num_inference_steps=4, guidance_scale=0.0, generator=torch.Generator().manual_seed(42), output_type="latent")
+reference["lora.latent"] = out.images[0]
+pipe.unload_lora_weights()
+
+# A picture to begin with, as its latents' distribution.
+picture = Image.new("RGB", (96, 64))
+picture.putdata([((x * 5) % 256, (y * 3) % 256, (x * y) % 256) for y in range(64) for x in range(96)])
+latent = vae.encode(2 * torch.tensor(list(picture.tobytes()), dtype=torch.float32).reshape(1, 64, 96, 3).permute(0, 3, 1, 2) / 255 - 1).latent_dist
+reference["encoded.mean"], reference["encoded.deviation"] = latent.mean.detach()[0], latent.std.detach()[0]
 
 # The base model's shift, and one that depends on the picture's size: noise levels alone.
 for name, scheduler in {"static": FlowMatchEulerDiscreteScheduler(shift=6.0), "dynamic": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)}.items():

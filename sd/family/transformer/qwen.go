@@ -43,7 +43,11 @@ func (t *QwenText) Encode(ctx context.Context, text string, _ bool, _ *request.R
 	if c, ok := memo[key].(pipeline.Condition); ok {
 		return c, nil
 	}
-	states, err := t.Encoder.Encode(ctx, t.filled(t.tokens(text)), t.Layers, with.Adapters.Text())
+	length := 0
+	if t.Pad {
+		length = MaxText
+	}
+	states, err := t.Encoder.EncodePadded(ctx, t.tokens(text), length, t.Layers, with.Adapters.Text())
 	if err != nil {
 		return pipeline.Condition{}, err
 	}
@@ -53,17 +57,6 @@ func (t *QwenText) Encode(ctx context.Context, text string, _ bool, _ *request.R
 		memo[key] = c
 	}
 	return c, nil
-}
-
-// filled are tokens with padding after them, where texts are filled up.
-func (t *QwenText) filled(ids []int32) []int32 {
-	if !t.Pad {
-		return ids
-	}
-	for len(ids) < MaxText {
-		ids = append(ids, qwen.Padding)
-	}
-	return ids
 }
 
 // sideBySide joins the states of several layers along the width.
