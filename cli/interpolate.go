@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"image"
 	"math/rand/v2"
 
 	urfave "github.com/urfave/cli/v2"
@@ -28,6 +29,7 @@ func interpolateCommand() *command {
 			&urfave.IntFlag{Name: "frames", Value: 9, Usage: "`N` pictures, with both ends (default: 9)"},
 			&urfave.Float64Flag{Name: "fps", Value: 8, Usage: "`X` pictures a second in an animated file (default: 8)"},
 			&urfave.BoolFlag{Name: "bounce", Usage: "an animated file plays back to its start"},
+			&urfave.BoolFlag{Name: "smoothness", Usage: "say how evenly the frames change: the mean distance of neighbours, and its standard deviation (ISTD)"},
 		},
 		lastFlag: nil,
 	}
@@ -80,7 +82,31 @@ func runInterpolate(ctx context.Context, p *program, f *flags) error {
 	if err := d.fits(n.model); err != nil {
 		return err
 	}
-	return requestError(f.field, d.draw(ctx, p, n, start))
+	seen := &keeping{Sink: d.sink}
+	if f.bool("smoothness") {
+		d.sink = seen
+	}
+	if err := requestError(f.field, d.draw(ctx, p, n, start)); err != nil || !f.bool("smoothness") {
+		return err
+	}
+	mean, deviation, err := sd.Smoothness(seen.pictures)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "neighbours are %.2f apart, ISTD %.2f (of 255)\n", mean, deviation)
+	return nil
+}
+
+// keeping is a sink that keeps the pictures that pass through.
+type keeping struct {
+	output.Sink
+	pictures []*image.NRGBA
+}
+
+// Put implements [output.Sink].
+func (k *keeping) Put(p output.Picture) (string, error) {
+	k.pictures = append(k.pictures, p.Image)
+	return k.Sink.Put(p)
 }
 
 // checkFrames checks the flags that no other command has.
@@ -91,6 +117,14 @@ func checkFrames(f *flags) error {
 	}
 	if fps := f.number("fps"); !(fps >= minFPS && fps <= maxFPS) {
 		wrong.add("fps", "must be %g to %d, got %g", minFPS, maxFPS, fps)
+	}
+	if f.bool("smoothness") {
+		switch {
+		case f.int("frames") < 3:
+			wrong.add("smoothness", "needs at least 3 frames")
+		case f.string("output") == "-" || f.events():
+			wrong.add("smoothness", "is written to standard output, where the pictures or events go")
+		}
 	}
 	if err := wrong.err(); err != nil {
 		return err

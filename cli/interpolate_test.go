@@ -34,6 +34,17 @@ func TestInterpolate(t *testing.T) {
 	require.Equal(t, readPNG(t, one), readPNG(t, frame("2")))
 }
 
+func TestSmoothnessOfFrames(t *testing.T) {
+	model, folder := tinyModel(t), t.TempDir()
+	out := filepath.Join(folder, "f-%02d.png")
+	o := sdgo(t, with("interpolate", "-m", model, "-p", "a fox", "--to-seed", "7", "--frames", "3", "--smoothness", "-o", out)...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Regexp(t, `neighbours are [1-9][0-9.]* apart, ISTD [0-9.]+ \(of 255\)`, o.out)
+	o = sdgo(t, with("interpolate", "-m", model, "-p", "a fox", "--to-seed", "7", "--frames", "2", "--smoothness", "-o", out)...)
+	require.Equal(t, ExitUsage, o.code)
+	require.Contains(t, o.errors, "--smoothness: needs at least 3 frames")
+}
+
 func TestInterpolateAnimations(t *testing.T) {
 	model, folder := tinyModel(t), t.TempDir()
 	film := filepath.Join(folder, "film.gif")

@@ -100,6 +100,11 @@ func (m *jobMaker) job(line jobLine) (*job, error) {
 			}
 		}
 	}
+	for _, f := range guideFiles(&j.request) {
+		if line.set(f.flag) && (f.picture || isFileName(*f.name)) && line.file != standardInput && !filepath.IsAbs(*f.name) {
+			*f.name = filepath.Join(filepath.Dir(line.file), *f.name)
+		}
+	}
 	return j, j.setTarget(m.folder)
 }
 
@@ -300,6 +305,12 @@ func (j *job) sources() (all []string) {
 	for _, c := range j.request.Controls {
 		paths = append(paths, c.ImageFile)
 	}
+	q := j.request
+	for _, f := range guideFiles(&q) {
+		if f.picture {
+			paths = append(paths, *f.name)
+		}
+	}
 	for _, path := range paths {
 		if path != "" {
 			all = append(all, path)
@@ -382,6 +393,12 @@ func (j *job) hash(model string) error {
 		if q.Controls[i].Name = filepath.Base(c.Name); c.ImageFile != "" {
 			q.Controls[i].ImageFile = filepath.Base(c.ImageFile)
 		}
+	}
+	for _, f := range guideFiles(&q) {
+		if f.picture {
+			sources = append(sources, source{f.flag, *f.name})
+		}
+		*f.name = filepath.Base(*f.name)
 	}
 	text, err := requestJSON(q)
 	if err != nil {

@@ -140,13 +140,15 @@ type networks struct {
 	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
 
+	classifiers map[string]*sd.Classifier // by their files
+
 	clipVision string // the file of IP-Adapters' image encoder
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, stages: map[string]*sd.Model{}, options: o}
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
@@ -185,10 +187,10 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 	return nil
 }
 
-// openOwn opens the model that draws: of sdgo sample, unless a flag names one, the
+// openOwn opens the model that draws: of sdgo sample and purify, unless a flag names one, the
 // first built-in one that takes no text.
 func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Model, error) {
-	if f.set("model") || f.command.name != sampleName {
+	if f.set("model") || f.command.name != sampleName && f.command.name != purifyName {
 		return openModel(ctx, f.string("model"), o)
 	}
 	for _, name := range sd.Builtins() {
@@ -238,6 +240,9 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 			return fmt.Errorf("control: %w", err)
 		}
 		q.Controls[i].Name = net.Name()
+	}
+	if err := n.attachClassifiers(ctx, q); err != nil {
+		return err
 	}
 	return n.attachExtras(ctx, q, lora)
 }
@@ -320,6 +325,9 @@ func (n *networks) close() {
 		m.Close()
 	}
 	for _, c := range n.control {
+		c.Close()
+	}
+	for _, c := range n.classifiers {
 		c.Close()
 	}
 	n.taesd.Close()

@@ -102,5 +102,13 @@ func requestJSON(q sd.Request) (json.RawMessage, error) {
 		c := &q.Controls[i]
 		c.Name, c.ImageFile, c.Image = valid(c.Name), valid(c.ImageFile), nil
 	}
+	for _, f := range guideFiles(&q) {
+		*f.name = valid(*f.name)
+	}
+	for i := range q.Guides {
+		g := &q.Guides[i]
+		g.Class, g.Image, g.Of = valid(g.Class), nil, nil
+	}
+	q.ClassifierClass = valid(q.ClassifierClass)
 	return requests.Encode(q)
 }

@@ -39,7 +39,9 @@ func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urf
 }
 
 // isRepeated reports whether a flag may be given several times.
-func isRepeated(name string) bool { return name == "lora" || strings.HasPrefix(name, "control") }
+func isRepeated(name string) bool {
+	return name == "lora" || name == "guide" || strings.HasPrefix(name, "control")
+}
 
 // usageOf is what help says about a flag of a request.
 func usageOf(f requests.Flag, c requests.Command) string {

@@ -109,6 +109,10 @@ func (d dice) request() sd.Request {
 				Preprocess: []string{"", "canny", "canny:low=20:high=40", "blur:sigma=2"}[d.IntN(4)]})
 		}
 	}
+	if len(r.Hires) == 0 && r.Refiner == "" && d.group.refiner == "" && d.IntN(4) == 0 {
+		r.Guides = []sd.Guide{{Kind: sd.GuideColour, Colour: "#20ff80"}}
+		r.GuideMethod, r.GuideOptions = "mpgd", map[string]float64{"scale": d.between(0.1, 1)}
+	}
 	return r
 }
 
@@ -253,7 +257,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}
 	for _, f := range requests.Fields() {
-		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; below
+		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel", "Classifier", "ClassifierScale", "ClassifierClass"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; of pictures of one size; below
 			continue
 		}
 		require.True(t, seen[f.Key] || f.PassKey != "" && seen[f.PassKey], "no request has %s", f.Path)

@@ -85,6 +85,7 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 		Samplers  []listing `json:"samplers"`
 		Schedules []listing `json:"schedules"`
 		Guidance  []listing `json:"guidance"`
+		Guides    []listing `json:"guide_methods"`
 	}
 	for _, s := range sampler.Samplers() {
 		list.Samplers = append(list.Samplers, listing{Name: s.Name, Aliases: s.Aliases, Description: s.Description, Schedule: s.Schedule, Parameters: parametersOf(s.Parameters)})
@@ -97,6 +98,9 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 			list.Guidance = append(list.Guidance, listing{Name: g.Name, Aliases: g.Aliases, Description: g.Description, Parameters: parametersOf(g.Parameters)})
 		}
 	}
+	for _, m := range sampler.LossMethods() {
+		list.Guides = append(list.Guides, listing{Name: m.Name, Aliases: m.Aliases, Description: m.Description, Parameters: parametersOf(m.Parameters)})
+	}
 	if f.bool("json") {
 		return report.JSON(p.stdout, list, "  ")
 	}
@@ -105,7 +109,8 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 		title string
 		rows  []listing
 	}{{"samplers (--sampler), and their own numbers (--eta, --s-noise …)", list.Samplers}, {"\nschedules (--schedule)", schedulesOf(list.Schedules, false)},
-		{"\nschedules of flow models", schedulesOf(list.Schedules, true)}, {"\nguidance (--guidance NAME:PARAMETER=X,…), and its numbers", list.Guidance}} {
+		{"\nschedules of flow models", schedulesOf(list.Schedules, true)}, {"\nguidance (--guidance NAME:PARAMETER=X,…), and its numbers", list.Guidance},
+		{"\nmethods of guides (--guide-method NAME:PARAMETER=X,…), and their numbers", list.Guides}} {
 		fmt.Fprintf(t, "%s\n", section.title)
 		for _, l := range section.rows {
 			fmt.Fprintf(t, "  %s\t%s\n", l.Name, l.Description)

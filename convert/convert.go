@@ -179,6 +179,9 @@ const (
 	Flux2       = family.Flux2       // FLUX.2 klein
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
+	T2IAdapter  = family.T2IAdapter  // T2I-Adapter, likewise
+	IPAdapter   = family.IPAdapter   // IP-Adapter, likewise
+	CLIPVision  = family.CLIPVision  // image encoder of CLIP, beside an IP-Adapter
 	ESRGAN      = family.ESRGAN      // upscaler
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )

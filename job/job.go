@@ -124,7 +124,7 @@ func Find(path string) (Field, bool) {
 		_, after, _ := strings.Cut(rest, "]")
 		path = before + after
 	}
-	if path == "Image" || path == "Mask" || path == "Controls.Image" {
+	if path == "Image" || path == "Mask" || path == "Controls.Image" || path == "Guides.Image" || path == "Guides.Of" {
 		path += "File"
 	}
 	for _, f := range Fields() {

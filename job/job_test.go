@@ -18,17 +18,18 @@ func TestFlagsFor(t *testing.T) {
 	const (
 		every = "width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
 		all   = every + "prompt negative clip-skip deep-cache lora control control-image control-preprocess control-weight control-start control-end control-mode refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
+		guide = "classifier classifier-scale classifier-class guide guide-method "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
 		mask  = "mask mask-grow mask-blur mask-feather mask-fill only-masked mask-padding canvas "
 		shown = "taesd-preview-only preview-every "
 	)
 	for c, want := range map[Command]string{
-		Txt2Img:     all + "count taesd " + shown + hires,
-		Img2Img:     all + "count taesd input strength image-cfg-scale noise-level " + shown + hires,
-		Inpaint:     all + "count taesd input strength image-cfg-scale " + shown + mask,
+		Txt2Img:     all + guide + "count taesd " + shown + hires,
+		Img2Img:     all + guide + "count taesd input strength image-cfg-scale noise-level " + shown + hires,
+		Inpaint:     all + guide + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",
-		Sample:      every + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,
-		Batch:       all + "class stages stage-steps save-each-stage noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
+		Sample:      every + guide + "class count taesd input strength stages stage-steps noise-level save-each-stage preview-noisy " + shown,
+		Batch:       all + guide + "class stages stage-steps save-each-stage noise-level count taesd input strength image-cfg-scale to to-seed at " + mask + hires,
 	} {
 		var names []string
 		shorts := ""

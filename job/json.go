@@ -311,6 +311,11 @@ func Encode(r request.Request) ([]byte, error) {
 			c.problems.Add(fmt.Sprintf("Controls[%d].ImageFile", i), "must name the file of Image")
 		}
 	}
+	for i, g := range r.Guides {
+		if g.Image != nil && g.ImageFile == "" || g.Of != nil && g.OfFile == "" {
+			c.problems.Add(fmt.Sprintf("Guides[%d].ImageFile", i), "must name the files of Image and Of")
+		}
+	}
 	c.b.WriteByte('{')
 	object := ""
 	for _, f := range c.fields {

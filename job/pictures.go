@@ -36,6 +36,11 @@ func (p Pictures) Read(r *request.Request) error {
 	for i := range r.Controls {
 		all = append(all, named{fmt.Sprintf("Controls[%d].ImageFile", i), r.Controls[i].ImageFile, &r.Controls[i].Image})
 	}
+	r.Guides = slices.Clone(r.Guides)
+	for i := range r.Guides {
+		g := &r.Guides[i]
+		all = append(all, named{fmt.Sprintf("Guides[%d].ImageFile", i), g.ImageFile, &g.Image}, named{fmt.Sprintf("Guides[%d].OfFile", i), g.OfFile, &g.Of})
+	}
 	for _, f := range all {
 		if f.name == "" || *f.to != nil {
 			continue

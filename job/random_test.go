@@ -129,6 +129,9 @@ func (d dice) request() request.Request {
 		d.controls(&r)
 	}
 	if d.maybe() {
+		d.guides(&r)
+	}
+	if d.maybe() {
 		r.TAESD, r.TAESDPreviewOnly = d.file(), d.maybe()
 	}
 	if d.maybe() {
@@ -208,6 +211,37 @@ func (d dice) controls(r *request.Request) {
 		c.Mode = []request.ControlMode{"", request.ControlBalanced, request.ControlPrompt, request.ControlNetwork, request.ControlGuess}[d.IntN(5)]
 		c.Preprocess = []string{"", "canny", "lineart", "canny:low=50:high=120.5", "blur:sigma=2", "shuffle:seed=7"}[d.IntN(6)]
 		r.Controls = append(r.Controls, c)
+	}
+}
+
+// guides gives a request a classifier, or guides.
+func (d dice) guides(r *request.Request) {
+	value := func() string { return strings.TrimSpace(d.file()) }
+	if d.maybe() {
+		r.Classifier, r.ClassifierClass, r.ClassifierScale = d.file(), d.file(), d.optional(0, request.MaxClassifierScale)
+	}
+	if d.maybe() {
+		return
+	}
+	linear := true
+	for range 1 + d.IntN(3) {
+		img, mask := picture64()
+		switch d.IntN(4) {
+		case 0:
+			r.Guides = append(r.Guides, request.Guide{Kind: request.GuideColour, Colour: "#12ab9f"})
+		case 1:
+			r.Guides = append(r.Guides, request.Guide{Kind: request.GuideLowres, ImageFile: value(), Image: img})
+		case 2:
+			r.Guides = append(r.Guides, request.Guide{Kind: request.GuideMask, ImageFile: value(), Image: mask, OfFile: value(), Of: img})
+		case 3:
+			linear = false
+			r.Guides = append(r.Guides, request.Guide{Kind: request.GuideClassifier, Classifier: value(), Class: value()})
+		}
+	}
+	if all := sampler.LossMethods(); d.maybe() {
+		if m := all[d.IntN(len(all))]; linear || !m.LinearOnly {
+			r.GuideMethod, r.GuideOptions = m.Name, d.some(m.Parameters)
+		}
 	}
 }
 

@@ -45,6 +45,10 @@ func withPictures(r, of request.Request) request.Request {
 	for i := range min(len(r.Controls), len(of.Controls)) {
 		r.Controls[i].Image = of.Controls[i].Image
 	}
+	r.Guides = slices.Clone(r.Guides)
+	for i := range min(len(r.Guides), len(of.Guides)) {
+		r.Guides[i].Image, r.Guides[i].Of = of.Guides[i].Image, of.Guides[i].Of
+	}
 	return r
 }
 
@@ -85,7 +89,7 @@ func TestJSONRoundTrips(t *testing.T) {
 		again, err := Encode(got)
 		require.NoError(t, err)
 		require.Equal(t, string(data), string(again))
-		r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls))})
+		r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls)), Guides: make([]request.Guide, len(r.Guides))})
 		require.NoError(t, differ(got, r), "%s", data)
 
 		// What a picture says goes on as JSON, too.
@@ -112,7 +116,7 @@ func TestFlagsRoundTrip(t *testing.T) {
 	passes := 0
 	for range requests / 5 {
 		r := d.request()
-		if r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls))}); !sayable(r.Hires) {
+		if r = withPictures(r, request.Request{Controls: make([]request.Control, len(r.Controls)), Guides: make([]request.Guide, len(r.Guides))}); !sayable(r.Hires) {
 			r.Hires = nil
 		}
 		passes += len(r.Hires)

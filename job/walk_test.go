@@ -15,7 +15,7 @@ import (
 
 // exceptions are fields that are no data: what is done meanwhile, and pictures, which
 // stand in files that other fields name.
-var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true, "Controls.Image": true}
+var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true, "Controls.Image": true, "Guides.Image": true, "Guides.Of": true}
 
 // paths are the fields of a struct, and of structs in it, as the table names them.
 func paths(t reflect.Type, prefix string) (all []string) {
@@ -140,6 +140,10 @@ func valueOf(f Field) string {
 		return "cfg_rescale:phi=0.5"
 	case f.Path == "Adapters.Name":
 		return "style:0.5:0.25"
+	case f.Path == "Guides.Kind":
+		return "colour=#ff8800,mask=a.png,of=b.png,classifier=c,class=d"
+	case f.Path == "GuideMethod":
+		return "lgd:samples=5"
 	case f.Path == "Controls.Preprocess":
 		return "canny:low=50"
 	case f.Path == "Controls.Mode":
@@ -178,14 +182,15 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		delete(seen, "Hires")
 		delete(seen, "Adapters")
 		delete(seen, "Controls")
+		delete(seen, "Guides")
 		delete(seen, "Interpolate")
-		for _, m := range []string{"SamplerOptions", "GuiderOptions"} {
+		for _, m := range []string{"SamplerOptions", "GuiderOptions", "GuideOptions"} {
 			delete(seen, m)
 			delete(seen, m+".*")
 		}
 		want := map[string]bool{f.Path: true}
 		for _, also := range f.Also {
-			want[strings.ReplaceAll(also, "*", "phi")] = true
+			want[strings.ReplaceAll(also, "*", map[bool]string{true: "samples", false: "phi"}[f.Path == "GuideMethod"])] = true
 		}
 		require.Equal(t, want, seen)
 		f.of.clear(&r)

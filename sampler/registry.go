@@ -23,6 +23,9 @@ type Sampler struct {
 	// finds that in Options.Uncond, where guidance leaves it ([GuidedModel]).
 	// Usual scales are 0.5 to 2.
 	CFGPP bool
+	// Variance is what the steps of ancestral sampling as models were trained have,
+	// where guidance by classifiers shifts their mean ([ClassifierMean]); "" of others.
+	Variance StepVariance
 	// Parameters are the numbers that it takes by name ([Sampler.With]).
 	Parameters []Parameter
 	// Options have the defaults of Parameters, until With changes them.

@@ -60,7 +60,9 @@
 // Guidance combines a model's answers to several conditions. [CFG] is classifier-
 // free guidance; [Guiders] lists all kinds as [Guider], [LookupGuider] finds one
 // by name. Wrappers of one denoiser are [Interval], [Inpaint], [Clip],
-// [DynamicThreshold], [Classifier] and [Loss].
+// [DynamicThreshold], [Classifier], [ClassifierMean] and [Loss]. [LossMethods] are the
+// ways to guide towards a small loss of the clean sample, with the model's derivative or
+// without; [Recurrence] makes each step several times.
 //
 // # Processes
 //

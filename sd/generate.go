@@ -98,6 +98,11 @@ func (m *Model) resolve(r Request, others pipeline.Attached) (pipeline.Drawing, 
 		c := &r.Controls[i]
 		all = append(all, named{&c.Image, fmt.Sprintf("Controls[%d].ImageFile", i), c.ImageFile})
 	}
+	r.Guides = slices.Clone(r.Guides)
+	for i := range r.Guides[:min(len(r.Guides), MaxGuides)] {
+		g := &r.Guides[i]
+		all = append(all, named{&g.Image, fmt.Sprintf("Guides[%d].ImageFile", i), g.ImageFile}, named{&g.Of, fmt.Sprintf("Guides[%d].OfFile", i), g.OfFile})
+	}
 	for _, p := range all {
 		if *p.img != nil || p.file == "" {
 			continue

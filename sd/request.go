@@ -16,6 +16,8 @@ type (
 	RequestAdapter = request.Adapter
 	RequestControl = request.Control
 	ControlMode    = request.ControlMode
+	Guide          = request.Guide
+	GuideKind      = request.GuideKind
 	Event          = request.Event
 	Stage          = request.Stage
 	Image          = request.Image
@@ -51,6 +53,14 @@ const (
 	ControlGuess    = request.ControlGuess
 )
 
+// What a [Guide] asks for.
+const (
+	GuideColour     = request.GuideColour
+	GuideLowres     = request.GuideLowres
+	GuideMask       = request.GuideMask
+	GuideClassifier = request.GuideClassifier
+)
+
 // RandomSeed as [Request.Seed] draws a seed, which the result reports.
 const RandomSeed = request.RandomSeed
 
@@ -67,6 +77,9 @@ const (
 	Reference        = request.Reference // the name of a control that is a picture to look at
 	MaxControls      = request.MaxControls
 	MaxControlWeight = request.MaxControlWeight
+
+	MaxGuides          = request.MaxGuides
+	MaxClassifierScale = request.MaxClassifierScale
 )
 
 // The stages of an [Event], in their order.

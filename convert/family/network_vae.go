@@ -36,8 +36,8 @@ type VAEConfig struct {
 }
 
 // Factor is the downsampling factor: pixels along a latent pixel's side. Each
-// level but one halves the picture.
-func (c VAEConfig) Factor() int { return 1 << (len(c.ChannelMult) - 1) }
+// level but one halves the picture. That of the zero config is 1.
+func (c VAEConfig) Factor() int { return 1 << max(0, len(c.ChannelMult)-1) }
 
 // Params are the hyperparameters of the networks "vae_decoder" and
 // "vae_encoder".

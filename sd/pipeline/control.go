@@ -190,7 +190,7 @@ func preprocessed(name string, img *image.NRGBA, cover image.Point) (*image.NRGB
 		return nil, err
 	}
 	resolution := 0
-	if size := img.Rect.Size(); p.Scales() && size != cover {
+	if size := img.Rect.Size(); p.Scales() && p.Resolution() == 0 && size != cover {
 		k := max(float64(cover.X)/float64(size.X), float64(cover.Y)/float64(size.Y))
 		resolution = int(min(max(math.Ceil(k*float64(min(size.X, size.Y))), preprocess.MinResolution), preprocess.MaxResolution))
 	}

@@ -42,6 +42,7 @@ type Drawing struct {
 	extras   Extras
 	controls []control.Network // one for each of the request's Controls
 	passes   []hiresPass
+	towards  towards   // what guides it beside conditions
 	stages   []Drawing // what the picture becomes afterwards, one after the other
 	run      evaluator // of the denoiser; nil is alone
 	memo     Memo      // what its texts have become so far
@@ -71,6 +72,11 @@ func (a Attached) Hosts(r request.Request) (all []*engine.Host) {
 			all = append(all, n.Host())
 		}
 	}
+	for _, name := range classifierNames(r) {
+		if c := a.Classifiers[name]; c != nil {
+			all = append(all, c.Host())
+		}
+	}
 	for _, h := range r.Hires {
 		if u := a.ESRGANs[h.Upscaler]; u != nil {
 			all = append(all, u.Host())
@@ -97,6 +103,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	d.addStages(r, with, &all)
 	attachExtras(&d, with, &all)
 	attachControls(&d, with, &all)
+	attachGuides(&d, r, with, &all)
 	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {

@@ -195,6 +195,7 @@ type run struct {
 	spread []float32 // the sampler's option Variance, of the model that has made the noise
 	made   *int      // the number of steps that are done
 	steer  *steering
+	back   *backward // receives what the prediction's derivative is made of; nil: none is needed
 }
 
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
@@ -235,10 +236,13 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 			if !p.LearnsVariance {
 				spread = nil
 			}
-			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, with, guidance, phases[next].Conditions(), s)
+			conditions := phases[next].Conditions()
+			current, answers = next, answersOf(p, evaluator, r.shape, cache, spread, with, guidance, conditions, s)
+			r.back.at(conditions)
 		}
 		return answers(ctx, dst, x, t)
 	}
+	r.back.of(p, model, guidance, with.adapt, s, r)
 	denoise, err := guidance.Denoiser(sampler.GuidedModel{
 		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Uncond: r.uncond,
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/autoencoder"
+	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
@@ -200,4 +201,6 @@ type Attached struct {
 	Adapters map[string]*adapter.Adapter
 	Words    map[string]*adapter.Embedding
 	Controls map[string]control.Network
+
+	Classifiers map[string]*classifier.Classifier
 }

@@ -52,16 +52,20 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if p.LearnsVariance {
 		options.Variance = make([]float32, len(x.Data))
 	}
-	run := run{shape: x.Shape, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made, steer: &steering{c.steers, &made, len(sigmas) - 1}}
+	back := newBackward(d)
+	run := run{shape: x.Shape, back: back, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made, steer: &steering{c.steers, &made, len(sigmas) - 1}}
 	denoise, err := p.guide(d, begin, prediction, c.phases, run)
 	if err == nil && d.refiner != nil {
 		denoise, err = p.handOver(ctx, d, denoise, c, run)
 	}
+	if err == nil {
+		err = takeBackward(ctx, p, d, begin, c)
+	}
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	if p.Limit != nil {
-		denoise = p.Limit(denoise)
+	if denoise, err = guideTowards(p, d, denoise, back, run, seed); err != nil {
+		return tensor.Tensor{}, err
 	}
 	if begin.cells != nil && begin.concat.Data == nil {
 		denoise = sampler.Inpaint(denoise, begin.latent, begin.cells, options.Uncond)
@@ -70,7 +74,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		made = s.Index
 		return onStep(s)
 	}
-	err = d.Sampler.Sample(ctx, denoise, x.Data, sigmas, noise, options)
+	err = solverOf(d).Sample(ctx, denoise, x.Data, sigmas, noise, options)
 	var bad *sampler.NonFiniteError
 	if errors.As(err, &bad) {
 		// Weights that are damaged are the likely reason, and can be named.

@@ -65,15 +65,10 @@ func (q Resolved) Params(model string, seed int64) Params {
 		}
 		r.Adapters = append(r.Adapters, a)
 	}
-	r.Controls = nil
-	for _, c := range q.Controls {
-		weight, start, end := c.Numbers()
-		c.Weight, c.Start, c.End = &weight, &start, &end
-		if c.Mode == "" {
-			c.Mode = ControlBalanced
-		}
-		r.Controls = append(r.Controls, c)
+	if q.Classifier != "" {
+		r.ClassifierScale = Float(q.ClassifierScale)
 	}
+	r.Controls = controlsWithDefaults(q.Controls)
 	r.Hires = nil
 	for _, p := range q.Hires {
 		h := p.HiresPass
@@ -82,4 +77,17 @@ func (q Resolved) Params(model string, seed int64) Params {
 		r.Hires = append(r.Hires, h)
 	}
 	return Params{Request: r, Model: model, UsedAdapters: q.UsedAdapters, UsedWords: q.UsedWords}
+}
+
+// controlsWithDefaults are ControlNets with every default filled in.
+func controlsWithDefaults(all []Control) (out []Control) {
+	for _, c := range all {
+		weight, start, end := c.Numbers()
+		c.Weight, c.Start, c.End = &weight, &start, &end
+		if c.Mode == "" {
+			c.Mode = ControlBalanced
+		}
+		out = append(out, c)
+	}
+	return out
 }

@@ -214,6 +214,22 @@ type Request struct {
 	// MaxControls. What several add is summed. A refiner gets none.
 	Controls []Control
 
+	// Classifier names an attached classifier of noisy pictures whose gradient guides the
+	// model (Dhariwal and Nichol 2021, arXiv:2105.05233): towards ClassifierClass, a number
+	// or a name, or if that is empty towards Class. ClassifierScale is how strongly, 0 to
+	// MaxClassifierScale; nil means 1. Samplers of ancestral steps (ddpm, ddpm_small,
+	// ddpm_large) shift the mean of each step, others the noise that is predicted.
+	Classifier, ClassifierClass string
+	ClassifierScale             *float64
+
+	// Guides are what the pictures are guided towards without training, at most
+	// MaxGuides. GuideMethod is how, as package sampler's LossMethods lists them; empty
+	// means "moments", or "mpgd" where one of them is a classifier. GuideOptions are its
+	// numbers by name, such as "scale" and "noise".
+	Guides       []Guide
+	GuideMethod  string
+	GuideOptions map[string]float64
+
 	// Refiner names an attached model of SDXL's family that makes the last steps:
 	// those after the fraction RefinerAt, 0 to 1, of Steps (nil means 0.8). Empty is
 	// none.

@@ -73,6 +73,9 @@ type Resolved struct {
 	Hires                                             []Pass
 	ControlPictures                                   []*image.NRGBA   // one for each of Controls
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
+	ClassifierScale                                   float64
+	GuidePictures                                     []GuidePicture       // one for each of Guides
+	Losses                                            sampler.LossGuidance // GuideMethod with GuideOptions, where there are Guides
 	defaultSchedule, defaultGuider                    string
 	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
 	UsedAdapters, UsedWords                           []Used
@@ -119,6 +122,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkInterpolation(&e)
 	q.checkAdapters(&e)
 	q.resolveControls(&e)
+	resolveGuides(&q, &e)
 	q.resolveHires(&e)
 	return q, e.Err()
 }

@@ -66,6 +66,7 @@ var packages = []struct {
 	{"sd/adapter", false},
 	{"sd/autoencoder", false},
 	{"sd/classes", true},
+	{"sd/classifier", false},
 	{"sd/clip", false},
 	{"sd/control", false},
 	{"sd/engine", false},
@@ -79,6 +80,7 @@ var packages = []struct {
 	{"sd/family/transformer", false},
 	{"sd/family/zimage", false},
 	{"sd/fullsize", false},
+	{"sd/guide", true},
 	{"sd/picture", true},
 	{"sd/pipeline", false},
 	{"sd/pngtext", true},
@@ -116,6 +118,7 @@ var packages = []struct {
 	{"third_party/licenses", false}, // has only tests
 	{"train", true},
 	{"train/chart", true},
+	{"train/control", false},
 	{"train/data", true},
 	{"train/embedding", false},
 	{"train/latent", false},

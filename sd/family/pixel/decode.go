@@ -69,6 +69,21 @@ func (p plain) Decode(_ context.Context, latent tensor.Tensor, done tensor.Progr
 	return latent, done(1, 1)
 }
 
+func (p plain) Pullback(_ context.Context, _, v tensor.Tensor) (tensor.Tensor, error) {
+	if p.grey {
+		n := len(v.Data) / 3
+		sum := tensor.New(1, v.Height(), v.Width())
+		for i := range sum.Data {
+			sum.Data[i] = v.Data[i] + v.Data[n+i] + v.Data[2*n+i]
+		}
+		v = sum
+	}
+	if p.unitRange {
+		v = scaled(v, 2, 0)
+	}
+	return v, nil
+}
+
 // luminance is the grey of a picture, with the weights of ITU-R BT.601 as Pillow has
 // them.
 func luminance(x tensor.Tensor) tensor.Tensor {
