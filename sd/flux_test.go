@@ -7,6 +7,7 @@ import (
 	"image"
 	imagedraw "image/draw"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/request"
 )
 
 const fluxFolder = "../testdata/flux"
@@ -133,9 +137,15 @@ func TestTransformersVariantsDrawAsDiffusers(t *testing.T) {
 	q = fluxRequest(2.5)
 	q.Image = picture
 	requireClose(t, latentOf(t, kontext, q, nil).Data, ref.f32("kontext.latent"), 1e-4, "kontext")
-	q.Image = nil // without a picture it is like dev
+	flux := openTiny(t, "../flux/flux", Options{Type: "f32"})
+	q.Image, q.Controls = nil, []request.Control{{Name: "reference", Image: picture}} // of dev, too
+	requireClose(t, latentOf(t, flux, q, nil).Data, ref.f32("kontext.latent"), 1e-4, "reference")
+	q.Controls = append(q.Controls, q.Controls[0])
+	_, err = flux.resolved(q)
+	require.ErrorContains(t, err, "the model sees one reference picture, got 2")
+	q.Controls = nil // without a picture it is like dev
 	plain := latentOf(t, kontext, q, nil)
-	require.Equal(t, latentOf(t, openTiny(t, "../flux/flux", Options{Type: "f32"}), q, nil).Data, plain.Data)
+	require.Equal(t, latentOf(t, flux, q, nil).Data, plain.Data)
 
 	nothing := []any{nil, nil}
 	sd3 := openAt(t, linked(t, "sd35", []string{"text_encoder_3", "tokenizer_3"}, map[string]any{"text_encoder_3": nothing, "tokenizer_3": nothing}), Options{Type: "f32"})
@@ -237,4 +247,55 @@ func TestTransformersDrawOtherwise(t *testing.T) {
 	cancel()
 	_, err := m.Generate(ctx, fluxRequest(3))
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A LoRA of queries, keys and values has the same effect under kohya's names, of the layer as the model has it, and under
+// the diffusers library's, of its pieces.
+func TestTransformersTakeLoRAs(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	numbers := func(n int) []byte {
+		x, data := make([]float32, n), make([]byte, 4*n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() / 8)
+		}
+		require.NoError(t, dtype.Encode(dtype.F32, data, x))
+		return data
+	}
+	const width, rank = 64, 4
+	down, up := numbers(rank*width), numbers(3*width*rank)
+	for file, layers := range map[string][2]string{
+		"flux":   {"double_blocks_0_img_attn_qkv", "transformer_blocks.0.attn.to_"},
+		"chroma": {"double_blocks_0_txt_attn_qkv", "transformer_blocks.0.attn.add_"},
+		"sd35":   {"joint_blocks_0_x_block_attn2_qkv", "transformer_blocks.0.attn2.to_"},
+	} {
+		kohya := []safetensors.Tensor{{Name: "lora_unet_" + layers[0] + ".lora_down.weight", DType: "F32", Shape: []int64{rank, width}, Data: down},
+			{Name: "lora_unet_" + layers[0] + ".lora_up.weight", DType: "F32", Shape: []int64{3 * width, rank}, Data: up}}
+		var pieces []safetensors.Tensor
+		for i, part := range []string{"q", "k", "v"} {
+			if file == "chroma" {
+				part += "_proj"
+			}
+			name := "transformer." + layers[1] + part
+			pieces = append(pieces, safetensors.Tensor{Name: name + ".lora_A.weight", DType: "F32", Shape: []int64{rank, width}, Data: down},
+				safetensors.Tensor{Name: name + ".lora_B.weight", DType: "F32", Shape: []int64{width, rank}, Data: up[i*len(up)/3:][:len(up)/3]})
+		}
+		m := openTiny(t, "../flux/"+file, Options{Type: "f32"})
+		plain := latentOf(t, m, fluxRequest(3), nil).Data
+		var drawn [][]float32
+		for scheme, tensors := range map[string][]safetensors.Tensor{"kohya": kohya, "pieces": pieces} {
+			path := filepath.Join(t.TempDir(), scheme+".safetensors")
+			out, err := os.Create(path)
+			require.NoError(t, err)
+			require.NoError(t, safetensors.Write(out, nil, tensors))
+			require.NoError(t, out.Close())
+			a, err := OpenAdapter(path)
+			require.NoError(t, err)
+			t.Cleanup(func() { a.Close() })
+			q := fluxRequest(3)
+			q.Prompt += "<lora:" + attach(t, m, a) + ":1>"
+			drawn = append(drawn, latentOf(t, m, q, nil).Data)
+			require.Greater(t, relativeRMS(drawn[len(drawn)-1], plain), 1e-3, file)
+		}
+		requireClose(t, drawn[0], drawn[1], 1e-5, file)
+	}
 }

@@ -30,8 +30,12 @@ func transformerTargets(m *model.Model, of family.Adaptable) *Targets {
 			continue
 		}
 		text, isText := strings.CutPrefix(layer, of.Text)
+		text2, isText2 := strings.CutPrefix(layer, of.Text2)
 		own, isOwn := strings.CutPrefix(layer, of.Denoiser)
 		switch {
+		case of.Text2 != "" && isText2:
+			t.shapes[tensor.Name] = tensor.Shape
+			t.byName[Text2][normalized(Text2, text2)] = piece{layer: layer}
 		case of.Text != "" && isText:
 			t.shapes[tensor.Name] = tensor.Shape
 			for _, name := range []string{text, "model." + text} {

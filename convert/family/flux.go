@@ -97,6 +97,15 @@ func isKontext(r *Reader) bool {
 // Carry keeps what is read off a whole file when one of its networks is replaced.
 func (c *FluxModel) Carry(map[string]string) {}
 
+// Adaptable says what LoRAs change of the model.
+func (c *FluxModel) Adaptable() Adaptable {
+	layers := fluxLayers
+	if c.Transformer.Approximator > 0 {
+		layers = chromaLayers()
+	}
+	return Adaptable{Denoiser: c.Transformer.Prefix, Text: c.CLIP.Prefix, Layers: inOrder(layers)}
+}
+
 // Networks lists the networks, for people and programs to read.
 func (c *FluxModel) Networks() []model.Network {
 	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIP)

@@ -64,6 +64,11 @@ type SD3Model struct {
 // Carry keeps what is read off a whole file when one of its networks is replaced.
 func (c *SD3Model) Carry(map[string]string) {}
 
+// Adaptable says what LoRAs change of the model.
+func (c *SD3Model) Adaptable() Adaptable {
+	return Adaptable{Denoiser: c.Transformer.Prefix, Text: c.CLIPL.Prefix, Text2: c.CLIPG.Prefix, Layers: inOrder(sd3Layers)}
+}
+
 // Networks lists the networks, for people and programs to read.
 func (c *SD3Model) Networks() []model.Network {
 	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIPL, c.CLIPG)

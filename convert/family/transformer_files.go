@@ -88,8 +88,13 @@ func originalText(all []model.Stored) []model.Stored {
 }
 
 // Adaptable is what files of changes to weights need to know of a model whose denoiser is a transformer: what the names of the
-// denoiser's and of the text encoder's tensors begin with ("" for no text encoder), and the diffusers library's names.
+// denoiser's and of the text encoders' tensors begin with ("" for no text encoder), and the diffusers library's names.
 type Adaptable struct {
-	Denoiser, Text string
-	Layers         []layout.Fusion
+	Denoiser, Text, Text2 string
+	Layers                []layout.Fusion
+}
+
+// inOrder are the layers whose rows the diffusers library has in the same order: changes of others have no place.
+func inOrder(layers []layout.Fusion) []layout.Fusion {
+	return slices.DeleteFunc(slices.Clone(layers), func(f layout.Fusion) bool { return f.Swapped })
 }

@@ -22,7 +22,7 @@ const (
 
 // denoiser is the transformer. Conditions have the inputs "context", [tokens, Text], of FLUX.1 "y", [Pooled], and perhaps
 // "guidance", [1]; "concat", [channels, height, width]: those that are concatenated with the latent, if it takes more than that, or
-// in Kontext another latent that it sees.
+// in Kontext another latent that it sees, which "reference" is in others.
 type denoiser struct {
 	config  convert.FluxConfig
 	net     *engine.Network
@@ -70,11 +70,13 @@ func (f *denoiser) Inputs(shape []int, x, t []float32, c []pipeline.Condition) [
 	all := []cgo.Input{in, batched("context", c)}
 	text, _ := transformer.Named(c[0], "context")
 	key := ropeKey{text: text[0], height: shape[1] / patch, width: shape[2] / patch}
-	if other, _ := transformer.Named(c[0], "concat"); f.kontext && other != nil {
-		reference := batched("concat", c)
-		reference.Name = "reference"
-		all = append(all, reference)
-		key.otherHeight, key.otherWidth = other[1]/patch, other[2]/patch
+	for _, name := range []string{"reference", "concat"} {
+		if other, _ := transformer.Named(c[0], name); other != nil && (name == "reference" || f.kontext) {
+			reference := batched(name, c)
+			reference.Name = "reference"
+			all = append(all, reference)
+			key.otherHeight, key.otherWidth = other[1]/patch, other[2]/patch
+		}
 	}
 	r := f.rope(key)
 	all = append(all, cgo.Input{Name: "cos", Shape: r.Shape(), F32: r.Cos}, cgo.Input{Name: "sin", Shape: r.Shape(), F32: r.Sin})

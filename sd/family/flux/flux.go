@@ -63,7 +63,7 @@ func (m *model) complete() error {
 	switch {
 	case m.options.Prediction != "" && m.options.Prediction != string(sampler.PredictFlow):
 		return fmt.Errorf("prediction %s: the model predicts a flow's velocity", m.options.Prediction)
-	case c.Transformer.Channels != c.Transformer.OutChannels && c.VAE.EmbedDim > 0 && !m.knowsChannels():
+	case c.Transformer.Channels != c.Transformer.OutChannels && c.VAE.EmbedDim > 0 && !m.fills() && !m.follows():
 		return fmt.Errorf("a transformer with %d input channels for latents of %d: only Fill's and those for control pictures are known: %w",
 			c.Transformer.Channels, c.Transformer.OutChannels, convert.ErrUnrecognized)
 	}
@@ -166,7 +166,7 @@ func (m *model) pipeline() *pipeline.Pipeline {
 	}
 	p := &pipeline.Pipeline{
 		Host: m.host, Conditioner: pipeline.Prompts{Text: m}, Denoiser: m.denoiser, Autoencoder: m.kl, Defaults: d, Check: m.check, Batch: m.options.Batch,
-		ProcessFor: transformer.ProcessFor(m.config.Flow, d.Align, nil), Sample: "sample", EmbedsGuidance: t.Guidance, LatentRGB: transformer.FluxLatentRGB(m.config.VAE),
+		ProcessFor: transformer.ProcessFor(m.config.Flow, d.Align, nil), Sample: "sample", EmbedsGuidance: t.Guidance, SeesReferences: m.seesReferences(), LatentRGB: transformer.FluxLatentRGB(m.config.VAE),
 	}
 	m.see(p)
 	p.Init()
@@ -204,6 +204,13 @@ func (m *model) Encode(ctx context.Context, text string, _ bool, q *request.Reso
 	}
 	if m.config.Transformer.Guidance {
 		c.Inputs = append(c.Inputs, engine.Named{Name: "guidance", Shape: []int{1}, Data: []float32{float32(q.Guidance)}})
+	}
+	if m.seesReferences() {
+		seen, err := m.reference(ctx, q, memo)
+		if err != nil {
+			return c, err
+		}
+		c.Inputs = append(c.Inputs, seen...)
 	}
 	return c, nil
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
-
-// knowsChannels reports whether the further input channels are those of a known model.
-func (m *model) knowsChannels() bool { return m.fills() || m.follows() }
 
 // fills reports whether the model is FLUX.1 Fill: beside the noisy latent it sees that of a picture whose hole is grey, and the
 // mask, a channel for each pixel of a latent pixel's square.
@@ -26,6 +25,58 @@ func (m *model) follows() bool {
 
 // edits reports whether the model is FLUX.1 Kontext: the tokens of a picture follow those of the noisy latent.
 func (m *model) edits() bool { return m.config.Kontext }
+
+// seesReferences reports whether the model can be given reference pictures: FLUX.1 dev, whose shapes Kontext has.
+func (m *model) seesReferences() bool {
+	return m.config.Transformer.Guidance && m.config.Transformer.Channels == m.config.Transformer.OutChannels
+}
+
+// referenceKey is what a request keeps its reference under.
+type referenceKey struct{ m *model }
+
+// reference is the input of conditions for the request's reference picture; none without one.
+func (m *model) reference(ctx context.Context, q *request.Resolved, memo pipeline.Memo) ([]engine.Named, error) {
+	if known, ok := memo[referenceKey{m}].([]engine.Named); ok {
+		return known, nil
+	}
+	for i, c := range q.Request.Controls {
+		if c.Name != request.Reference {
+			continue
+		}
+		e, err := m.kl.Encode(ctx, tensor.FromImage(transformer.Reference(q.ControlPictures[i], patch*m.kl.Factor())))
+		if err != nil {
+			return nil, err
+		}
+		all := []engine.Named{{Name: "reference", Shape: e.Mean().Shape, Data: e.Mean().Data}}
+		if memo != nil {
+			memo[referenceKey{m}] = all
+		}
+		return all, nil
+	}
+	return nil, nil
+}
+
+// checkReference checks the request's reference pictures.
+func (m *model) checkReference(q *request.Resolved, e *request.Error) {
+	count := 0
+	for i, c := range q.Request.Controls {
+		if c.Name != request.Reference || q.ControlPictures[i] == nil {
+			continue
+		}
+		count++
+		if size := q.ControlPictures[i].Rect.Size(); min(size.X, size.Y) < patch*m.kl.Factor() {
+			e.Add("Controls", "reference pictures must have sides of at least %d pixels, got %dx%d", patch*m.kl.Factor(), size.X, size.Y)
+		}
+	}
+	switch {
+	case count > 1:
+		e.Add("Controls", "the model sees one reference picture, got %d", count)
+	case count > 0 && m.edits() && q.Image != nil:
+		e.Add("Controls", "the picture to edit is the model's one reference: it takes no other")
+	case count > 0 && !m.kl.CanEncode():
+		e.Add("Controls", "reference pictures are encoded, and the model's file has no autoencoder's encoder")
+	}
+}
 
 // see sets the pipeline's further input channels.
 func (m *model) see(p *pipeline.Pipeline) {
@@ -94,6 +145,7 @@ func (m *model) editedPicture(ctx context.Context, s *pipeline.Source) (pipeline
 
 // checkVariant checks the request's fields for models with further input channels.
 func (m *model) checkVariant(q *request.Resolved, e *request.Error) {
+	m.checkReference(q, e)
 	if (m.fills() || m.follows() || m.edits()) && len(q.Request.Hires) > 0 {
 		e.Add("Hires", "a model made for filling holes, or for following or editing pictures, can't take them; plain ones can")
 	}

@@ -5,10 +5,6 @@ package flux2
 import (
 	"context"
 	"errors"
-	"image"
-	"math"
-
-	"github.com/disintegration/imaging"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -16,7 +12,6 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/transformer"
-	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/qwen"
 	"github.com/sdgo/sdgo/sd/request"
@@ -31,8 +26,8 @@ const (
 	// References come in time after the picture, each so much after the one before.
 	referenceTime = 10
 
-	// Reference pictures of more pixels are scaled down; sides must have some, and one must not be much longer than the other.
-	referenceArea, referenceSide, referenceAspect = 1024 * 1024, 64, 8
+	// Sides of reference pictures must have some pixels, and one must not be much longer than the other.
+	referenceSide, referenceAspect = 64, 8
 )
 
 // Steps and guidance of the distilled model; of the base model, whose files say a guidance scale, the steps.
@@ -180,7 +175,7 @@ func (m *model) references(ctx context.Context, q *request.Resolved, memo pipeli
 		if c.Name != request.Reference {
 			continue
 		}
-		e, err := m.vae.Encode(ctx, tensor.FromImage(reference(q.ControlPictures[i])))
+		e, err := m.vae.Encode(ctx, tensor.FromImage(transformer.Reference(q.ControlPictures[i], side)))
 		if err != nil {
 			return nil, err
 		}
@@ -202,21 +197,6 @@ func (m *model) references(ctx context.Context, q *request.Resolved, memo pipeli
 		memo[referenceKey{m}] = all
 	}
 	return all, nil
-}
-
-// reference is a picture as the model sees it: without transparency, at most of a million pixels, cropped around its middle
-// to whole tokens.
-func reference(img *image.NRGBA) *image.NRGBA {
-	img = picture.OnWhite(img)
-	size := img.Rect.Size()
-	if area := size.X * size.Y; area > referenceArea {
-		scale := math.Sqrt(referenceArea / float64(area))
-		img = imaging.Resize(img, int(float64(size.X)*scale), int(float64(size.Y)*scale), imaging.Lanczos)
-		size = img.Rect.Size()
-	}
-	width, height := size.X/side*side, size.Y/side*side
-	from := image.Pt((size.X-width)/2, (size.Y-height)/2)
-	return imaging.Crop(img, image.Rectangle{Min: from, Max: from.Add(image.Pt(width, height))}.Add(img.Rect.Min))
 }
 
 // The transformer as a denoiser, whose conditions have the input "context", [tokens, Text], and with references

@@ -40,7 +40,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { h.Close() })
 		c := *h.Weights.Config.(*convert.ZImageConfig)
-		require.Equal(t, convert.ZImageConfig{Prefix: c.Prefix, Channels: 4, Patch: 2, Width: 64, Heads: 2, Layers: 2, Refiners: 1, FFN: 170, Text: 24, Time: 64, TimeInner: 1024}, c)
+		require.Equal(t, convert.ZImageConfig{Prefix: c.Prefix, Channels: 4, Patch: 2, Width: 64, Heads: 2, Layers: 2, Refiners: 1, FFN: 170, Text: 24, Time: 64, TimeInner: 1024, Flow: convert.Flow{Shift: 3}}, c)
 		var net *Transformer
 		require.NoError(t, h.Place(func() (err error) {
 			net, err = NewTransformer(h, c)
