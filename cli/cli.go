@@ -43,6 +43,7 @@ func commands() []*command {
 		trainUNetCommand(),
 		trainClassifierCommand(),
 		trainLoRACommand(),
+		trainAdapterCommand(),
 		trainEmbeddingCommand(),
 		infoCommand(),
 		samplersCommand(),

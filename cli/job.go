@@ -42,7 +42,7 @@ func newJobMaker(f *flags, folder string, o sd.Options) jobMaker {
 	m := jobMaker{flags: f, folder: folder}
 	m.model = strings.Join([]string{filepath.Base(f.string("model")), o.Type, o.Prediction,
 		filepath.Base(f.string("refiner")), filepath.Base(f.string("taesd"))}, "\x00")
-	for _, part := range []string{"vae", "clip-l", "clip-g"} {
+	for _, part := range partNames() {
 		if f.set(part) {
 			m.model += "\x00" + part + "=" + filepath.Base(f.string(part))
 		}

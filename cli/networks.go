@@ -35,7 +35,18 @@ func partFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "vae", Usage: "`FILE` take the autoencoder of this file: one alone, or a whole model's"},
 		&urfave.StringFlag{Name: "clip-l", Usage: "`FILE` take the text encoder of this file (of SDXL: the first one, CLIP-L)"},
 		&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` take SDXL's second text encoder of this file"},
+		&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` take the T5 text encoder of this file"},
+		&urfave.StringFlag{Name: "t5-tokenizer", Usage: "`FILE` T5's vocabulary, tokenizer.json or spiece.model, where the model brings none"},
+		&urfave.StringFlag{Name: "llm", Usage: "`FILE` take the Qwen text encoder of this file (Z-Image, FLUX.2)"},
 	}
+}
+
+// partNames are the names of partFlags.
+func partNames() (all []string) {
+	for _, f := range partFlags() {
+		all = append(all, f.Names()[0])
+	}
+	return all
 }
 
 // modelOptions reads the flags of modelFlags, except the model itself.
@@ -76,7 +87,8 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 // drawOptions are the options of a model that draws.
 func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
-	o.VAE, o.CLIPL, o.CLIPG = f.string("vae"), f.string("clip-l"), f.string("clip-g")
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM = f.string("vae"), f.string("clip-l"), f.string("clip-g"), f.string("t5xxl"), f.string("llm")
+	o.T5Tokenizer = f.string("t5-tokenizer")
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -138,7 +150,7 @@ type networks struct {
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
 	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
-	n.options.VAE, n.options.CLIPL, n.options.CLIPG = "", "", ""
+	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()
@@ -155,7 +167,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
-		o.CLIPL, o.CLIPG = "", "" // the model's; one autoencoder is for both
+		o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "" // the model's; one autoencoder is for both
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}
@@ -220,6 +232,9 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 	}
 	q.Controls = slices.Clone(q.Controls) // which requests may share
 	for i, c := range q.Controls {
+		if c.Name == sd.Reference {
+			continue
+		}
 		net, err := n.controlNet(ctx, c.Name)
 		if err != nil {
 			return fmt.Errorf("control: %w", err)

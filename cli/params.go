@@ -31,6 +31,8 @@ type jsonParts struct {
 	VAEHash string `json:"vae_hash,omitempty"`
 	CLIPL   string `json:"clip_l,omitempty"`
 	CLIPG   string `json:"clip_g,omitempty"`
+	T5      string `json:"t5xxl,omitempty"`
+	LLM     string `json:"llm,omitempty"`
 }
 
 // jsonStage are the parameters of a further pass, with its picture's size.

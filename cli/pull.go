@@ -134,7 +134,7 @@ func findModels(p *program, f *flags) {
 	if f.command.name == "bench" { // whose models may be random
 		return
 	}
-	for _, name := range []string{"model", "refiner", "taesd", "vae", "clip-l", "clip-g"} {
+	for _, name := range append([]string{"model", "refiner", "taesd"}, partNames()...) {
 		flag := f.command.flag(name)
 		if flag == nil || !f.set(name) {
 			continue

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -106,6 +107,68 @@ func TestServedAdapters(t *testing.T) {
 		require.Contains(t, fmt.Sprint(answer), problem)
 		require.NotContains(t, fmt.Sprint(answer), folder)
 	}
+}
+
+// Pictures that follow others are those of the command line, to the bit, whoever draws
+// beside them, and two files of one name in two folders are two networks.
+func TestServedControls(t *testing.T) {
+	folder := t.TempDir()
+	for name, from := range map[string]string{"tiny.safetensors": "../testdata/nets/sd1.safetensors", "one/net.safetensors": controls + "/sd1.safetensors", "two/net.safetensors": controls + "/t2i-sd1.safetensors",
+		"xl.safetensors": controls + "/xl.safetensors", "ip.safetensors": controls + "/ip-plus.safetensors", "vision.safetensors": controls + "/clip-vision.safetensors"} {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o600))
+	}
+	const photo = "../testdata/preprocess/photo.png"
+	data, err := os.ReadFile(photo)
+	require.NoError(t, err)
+	want := map[string][]uint8{}
+	for name, args := range map[string][]string{"": nil, "one/net": {"--control", folder + "/one/net.safetensors", "--control-preprocess", "canny:low=64:high=64:resolution=96"},
+		"two/net": {"--control", folder + "/two/net.safetensors"}, "ip": {"--control", folder + "/ip.safetensors", "--clip-vision", folder + "/vision.safetensors"}} {
+		if args != nil {
+			args = append(args, "--control-image", photo, "--control-weight", "0.8")
+		}
+		want[name], _ = drawnBy(t, append([]string{"txt2img", "-m", filepath.Join(folder, "tiny.safetensors"), "-p", "a fox", "-W", "64", "-H", "64", "--sampler", "euler", "--cfg-scale", "7"}, args...)...)
+	}
+	s := serve(t, nil, "--models", folder, "-m", filepath.Join(folder, "tiny.safetensors"), "--batch-size", "8")
+	unit := func(name string) map[string]any {
+		u := map[string]any{"model": name, "image": base64.StdEncoding.EncodeToString(data), "weight": 0.8}
+		if name == "one/net" {
+			u["module"], u["processor_res"], u["threshold_a"], u["threshold_b"], u["save_detected_map"] = "canny", 96, 64, 64, false
+		}
+		return u
+	}
+	body := func(units ...map[string]any) map[string]any {
+		return map[string]any{"prompt": "a fox", "seed": 1, "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64, "cfg_scale": 7,
+			"alwayson_scripts": map[string]any{"ControlNet": map[string]any{"args": units}}}
+	}
+	var all sync.WaitGroup
+	for range 2 {
+		for name, pix := range want {
+			all.Go(func() {
+				units := []map[string]any{}
+				if name != "" {
+					units = append(units, unit(name))
+				}
+				got, text := pictureOfText(t, s.post("/sdapi/v1/txt2img", body(units...))["images"].([]any)[0])
+				if !bytes.Equal(pix, got) {
+					t.Errorf("%q: another picture than the command line's: %s", name, text)
+				}
+			})
+		}
+	}
+	all.Wait()
+	text, err := json.Marshal(body(unit("xl")))
+	require.NoError(t, err)
+	reply, err := http.Post(s.url+"/sdapi/v1/txt2img", "application/json", bytes.NewReader(text))
+	require.NoError(t, err)
+	var answer map[string]any
+	require.NoError(t, json.NewDecoder(reply.Body).Decode(&answer))
+	reply.Body.Close()
+	require.GreaterOrEqual(t, reply.StatusCode, 400)
+	require.Contains(t, fmt.Sprint(answer), "xl does not go with the model")
+	require.NotContains(t, fmt.Sprint(answer), folder)
 }
 
 // A built-in model that draws by class, as sdgo sample draws with it; and all built-in

@@ -90,6 +90,24 @@ type training struct {
 	recent  []float64 // losses since the last line
 }
 
+// startTraining reads what every kind of training begins with: its pictures' place is given,
+// and flags without which there is nothing to do.
+func startTraining(f *flags, needs ...string) (o train.Options, seed uint64, err error) {
+	if err := f.arguments(1, "a folder or list of pictures"); err != nil {
+		return o, 0, err
+	}
+	for _, name := range needs {
+		if !f.set(name) {
+			return o, 0, report.Usagef("%s needs --%s", f.command.name, name)
+		}
+	}
+	if o, err = trainOptions(f); err != nil {
+		return o, 0, err
+	}
+	seed, err = trainSeed(f)
+	return o, seed, err
+}
+
 // trainOptions reads the flags of every kind.
 func trainOptions(f *flags) (o train.Options, err error) {
 	wrong := problems{flags: f}
@@ -227,6 +245,9 @@ func (t *training) checkMemory(ctx context.Context, o train.Options) error {
 	return nil
 }
 
+// lineEvery is the time between lines of progress.
+const lineEvery = 2 * time.Second
+
 // event reports what happened: all of it as JSON, else a line every two seconds and for
 // files.
 func (t *training) event(e train.Event) error {
@@ -247,7 +268,7 @@ func (t *training) event(e train.Event) error {
 		return nil
 	}
 	t.recent = append(t.recent, e.Loss)
-	if now := t.p.now(); now.Sub(t.shown) < 2*time.Second && e.Step != e.Of {
+	if now := t.p.now(); now.Sub(t.shown) < lineEvery && e.Step != e.Of {
 		return nil
 	}
 	mean := 0.0

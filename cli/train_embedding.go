@@ -44,15 +44,7 @@ Examples:
 }
 
 func runTrainEmbedding(ctx context.Context, p *program, f *flags) error {
-	if err := f.arguments(1, "a folder or list of pictures"); err != nil {
-		return err
-	}
-	for _, name := range []string{"model", "word", "init"} {
-		if !f.set(name) {
-			return report.Usagef("train embedding needs --%s", name)
-		}
-	}
-	o, err := trainOptions(f)
+	o, seed, err := startTraining(f, "model", "word", "init")
 	if err != nil {
 		return err
 	}
@@ -65,10 +57,6 @@ func runTrainEmbedding(ctx context.Context, p *program, f *flags) error {
 	}
 	defer l.model.Close()
 	m, set, pixels := l.model, l.set, l.pixels
-	seed, err := trainSeed(f)
-	if err != nil {
-		return err
-	}
 	e := embedding.Options{Word: f.string("word"), Vectors: f.int("vectors"), Init: f.string("init"), Templates: f.texts("template"), Options: latentOptions(f, seed)}
 	if len(e.Templates) == 0 {
 		e.Templates = embedding.Templates()

@@ -19,15 +19,16 @@ import (
 func trainLoRACommand() *command {
 	return &command{
 		name:     "train lora",
-		usage:    "trains a LoRA of a model's UNet",
+		usage:    "trains a LoRA of a model's UNet and text encoders",
 		synopsis: "train lora PICTURES -m MODEL [--caption TEXT] [-o FOLDER] [flags]",
 		flags: append(trainFlags(trainDefaults{steps: 1500, batch: 1, rate: 1e-4, samples: 4}),
-			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model, of Stable Diffusion 1.x or 2.x; it may be quantized"},
+			&urfave.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "`FILE` the model, of Stable Diffusion 1.x, 2.x or XL; it may be quantized"},
 			&urfave.StringFlag{Name: "caption", Usage: "`TEXT` the prompt of pictures without one"},
 			&urfave.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` of samples (default: the first picture's)"},
 			&urfave.IntFlag{Name: "rank", Value: 8, Usage: "`N` of the products, 1 to 128 (default: 8)"},
 			&urfave.Float64Flag{Name: "alpha", Usage: "`X` whose share of the rank is a factor of the products (default: the rank)"},
 			&urfave.StringFlag{Name: "layers", Value: lora.Attention, Usage: "`NAME` attention, or transformer, which has the feed-forward layers, too (default: attention)"},
+			&urfave.BoolFlag{Name: "text-encoder", Usage: "change the text encoders, too"},
 			&urfave.Float64Flag{Name: "caption-drop", Value: 0.1, Usage: "`X` share of samples that are trained with an empty prompt (default: 0.1)"},
 			&urfave.IntFlag{Name: "size", Usage: "`PIXELS` the sides of square pictures; others have as many pixels (default: the model's)"},
 			&urfave.Float64Flag{Name: "min-snr", Value: 5, Usage: "`GAMMA` of the weights of noise levels; 0: all count the same (default: 5)"},
@@ -46,24 +47,14 @@ Examples:
 }
 
 func runTrainLoRA(ctx context.Context, p *program, f *flags) error {
-	if err := f.arguments(1, "a folder or list of pictures"); err != nil {
-		return err
-	}
-	if !f.set("model") {
-		return report.Usagef("train lora needs --model")
-	}
-	o, err := trainOptions(f)
+	o, seed, err := startTraining(f, "model")
 	if err != nil {
 		return err
 	}
 	if !f.set("average") {
 		o.Average = 0
 	}
-	seed, err := trainSeed(f)
-	if err != nil {
-		return err
-	}
-	l := lora.Options{Rank: f.int("rank"), Alpha: f.number("alpha"), Layers: f.string("layers"), Caption: strings.TrimSpace(f.string("caption")), CaptionDrop: f.number("caption-drop"), Options: latentOptions(f, seed)}
+	l := lora.Options{Rank: f.int("rank"), Alpha: f.number("alpha"), Layers: f.string("layers"), Text: f.bool("text-encoder"), Caption: strings.TrimSpace(f.string("caption")), CaptionDrop: f.number("caption-drop"), Options: latentOptions(f, seed)}
 	l.Noise.NoiseOffset = f.number("noise-offset")
 	if err := l.Check(); err != nil {
 		return report.Usagef("%v", err)
@@ -82,7 +73,7 @@ func runTrainLoRA(ctx context.Context, p *program, f *flags) error {
 	}
 	t := &training{p: p, f: f, task: task, kind: "lora", file: "lora.safetensors"}
 	t.drawing = func(ctx context.Context) ([]*image.NRGBA, error) { return t.drawLoRA(ctx, s.set, l.Caption) }
-	return t.run(ctx, o, map[string]string{"data": s.pixels.Hash(s.set), "model": s.model.Hash(), "rank": fmt.Sprint(l.Rank), "alpha": fmt.Sprint(l.Alpha), "layers": l.Layers,
+	return t.run(ctx, o, map[string]string{"data": s.pixels.Hash(s.set), "model": s.model.Hash(), "rank": fmt.Sprint(l.Rank), "alpha": fmt.Sprint(l.Alpha), "layers": l.Layers, "text-encoder": fmt.Sprint(l.Text),
 		"caption": l.Caption, "caption-drop": fmt.Sprint(l.CaptionDrop), "min-snr": f.text("min-snr"), "noise-offset": f.text("noise-offset")})
 }
 
@@ -114,13 +105,16 @@ func openLatentSet(ctx context.Context, f *flags) (s latentSet, err error) {
 	return s, err
 }
 
-// encoding reports how many pictures are encoded.
+// encoding reports how many pictures are encoded, every two seconds.
 func encoding(p *program, f *flags) func(done, of int) {
 	style, w := p.style(f)
+	shown := p.now()
 	return func(done, of int) {
-		if style == report.Lines || style == report.Bars {
-			fmt.Fprintf(w, "encoded %d/%d\n", done, of)
+		if style != report.Lines && style != report.Bars || done < of && p.since(shown) < lineEvery {
+			return
 		}
+		shown = p.now()
+		fmt.Fprintf(w, "encoded %d/%d\n", done, of)
 	}
 }
 

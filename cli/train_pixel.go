@@ -102,12 +102,12 @@ func (s *pixelSet) close() {
 }
 
 // openPixelSet opens the pictures, and the model or a new one.
-func openPixelSet(ctx context.Context, f *flags, classifier bool) (s *pixelSet, err error) {
+func openPixelSet(ctx context.Context, f *flags, seed uint64, classifier bool) (s *pixelSet, err error) {
 	s = &pixelSet{}
 	if s.set, err = data.Open(f.args[0]); err != nil {
 		return nil, err
 	}
-	if s.source, err = pixelSource(f, s.set, classifier); err != nil {
+	if s.source, err = pixelSource(f, s.set, seed, classifier); err != nil {
 		return nil, err
 	}
 	if s.model, err = pixel.Open(ctx, s.source, trainNetwork(f)); err != nil {
@@ -133,7 +133,7 @@ func (s *pixelSet) load(ctx context.Context) (err error) {
 }
 
 // pixelSource is the model to train further, or a new one for the classes of a set.
-func pixelSource(f *flags, set *data.Set, classifier bool) (*convert.Model, error) {
+func pixelSource(f *flags, set *data.Set, seed uint64, classifier bool) (*convert.Model, error) {
 	wrong := problems{flags: f}
 	if f.set("model") {
 		for _, name := range ofArchitecture {
@@ -161,10 +161,6 @@ func pixelSource(f *flags, set *data.Set, classifier bool) (*convert.Model, erro
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	seed, err := trainSeed(f)
-	if err != nil {
-		return nil, err
-	}
 	source, err := pixel.New("the new model", a, seed)
 	if err != nil {
 		return nil, report.Usagef("%v", err)
@@ -188,22 +184,15 @@ func numbers(text string) (all []int, err error) {
 }
 
 func runTrainUNet(ctx context.Context, p *program, f *flags) error {
-	if err := f.arguments(1, "a folder or list of pictures"); err != nil {
-		return err
-	}
-	o, err := trainOptions(f)
+	o, seed, err := startTraining(f)
 	if err != nil {
 		return err
 	}
-	s, err := openPixelSet(ctx, f, false)
+	s, err := openPixelSet(ctx, f, seed, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	seed, err := trainSeed(f)
-	if err != nil {
-		return err
-	}
 	u := pixel.UNetOptions{Seed: seed, Batch: f.int("batch"), Draw: trainDraw(f), ClassDrop: f.number("class-drop"), Noise: loss.Options{NoiseOffset: f.number("noise-offset")}}
 	if s.set.Classes == nil && !f.set("class-drop") {
 		u.ClassDrop = 0
@@ -223,22 +212,15 @@ func runTrainUNet(ctx context.Context, p *program, f *flags) error {
 }
 
 func runTrainClassifier(ctx context.Context, p *program, f *flags) error {
-	if err := f.arguments(1, "a folder or list of pictures"); err != nil {
-		return err
-	}
-	o, err := trainOptions(f)
+	o, seed, err := startTraining(f)
 	if err != nil {
 		return err
 	}
-	s, err := openPixelSet(ctx, f, true)
+	s, err := openPixelSet(ctx, f, seed, true)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	seed, err := trainSeed(f)
-	if err != nil {
-		return err
-	}
 	c := pixel.ClassifierOptions{Seed: seed, Batch: f.int("batch"), Smoothing: f.number("smoothing"), Clean: f.number("clean"), Draw: trainDraw(f)}
 	task, err := pixel.NewClassifier(s.model, s.set, s.pixels, c)
 	if err != nil {

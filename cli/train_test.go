@@ -229,6 +229,19 @@ func TestTrainLoRA(t *testing.T) {
 	o = sdgo(t, "txt2img", "-m", model, "--lora", file, "-p", "a red square", "-W", "64", "-H", "64", "--steps", "1", "-o", drawn)
 	require.Equal(t, ExitOK, o.code, o.errors)
 
+	// So it is with Stable Diffusion XL, whose text encoders are changed, too.
+	xl, both := "../testdata/xl/base.safetensors", folder+"-xl"
+	o = sdgo(t, append(slices.Clone(arguments), "-m", xl, "--text-encoder", "-o", both)...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Equal(t, image.Pt(128, 64), pictureSize(t, filepath.Join(both, "samples", "0000004.png")))
+	data, err := os.ReadFile(filepath.Join(both, "lora.safetensors"))
+	require.NoError(t, err)
+	for _, name := range []string{"lora_unet_", "lora_te1_text_model_", "lora_te2_text_model_"} {
+		require.Contains(t, string(data[:min(len(data), 1<<16)]), name)
+	}
+	o = sdgo(t, "info", filepath.Join(both, "lora.safetensors"), "-m", xl, "--json")
+	require.Regexp(t, `"fits": ?true`, o.out)
+
 	for words, args := range map[string][]string{
 		"train lora needs --model": {"train", "lora", set},
 		"--type: must be f16":      append(slices.Clone(arguments), "--type", "q8_0"),
@@ -239,4 +252,30 @@ func TestTrainLoRA(t *testing.T) {
 	}
 	sdgo(t, append(slices.Clone(arguments), "--caption", "", "-o", folder+"2")...).requireError(t, ExitFailure, "has no caption")
 	sdgo(t, append([]string{"train", "lora", set}, arguments[3:]...)...).requireError(t, ExitFailure, "must be one folder")
+}
+
+// A T2I-Adapter is trained, drawn with, and is one that a control's file may be.
+func TestTrainAdapter(t *testing.T) {
+	set, folder, model := trainingSet(t), filepath.Join(t.TempDir(), "run"), "../testdata/nets/sd1.safetensors"
+	arguments := []string{"train", "adapter", filepath.Join(set, "red"), "-m", model, "--caption", "a red square", "--size", "64", "-o", folder, "--steps", "2", "--blocks", "1",
+		"--sample-every", "2", "--samples", "2"}
+	o := sdgo(t, arguments...)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	file := filepath.Join(folder, "adapter.safetensors")
+	require.Equal(t, file+"\n", o.out)
+	require.Equal(t, image.Pt(128, 64), pictureSize(t, filepath.Join(folder, "samples", "0000002.png")))
+	drawn := filepath.Join(t.TempDir(), "out.png")
+	o = sdgo(t, "txt2img", "-m", model, "--control", file, "--control-image", filepath.Join(set, "red", "1.png"), "-p", "a red square", "-W", "64", "-H", "64", "--steps", "1", "-o", drawn)
+	require.Equal(t, ExitOK, o.code, o.errors)
+
+	for words, args := range map[string][]string{
+		"train adapter needs --model":    {"train", "adapter", set},
+		"--type: must be f16":            append(slices.Clone(arguments), "--type", "q8_0"),
+		"--preprocess: ":                 append(slices.Clone(arguments), "--preprocess", "x"),
+		"blocks of each feature must be": append(slices.Clone(arguments), "--blocks", "0"),
+		"are not mirrored":               append(slices.Clone(arguments), "--flip"),
+	} {
+		sdgo(t, args...).requireError(t, ExitUsage, words)
+	}
+	sdgo(t, append(slices.Clone(arguments), "-m", tinyModel(t), "-o", folder+"2")...).requireError(t, ExitFailure, "latents of 1/8 of the picture's sides, the model's are 1/2")
 }

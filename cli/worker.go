@@ -93,8 +93,8 @@ func openEngine(m wire.Model, o sd.Options) (*engine, error) {
 
 // networkOptions are the options of what is no model of pictures.
 func networkOptions(o sd.Options) sd.Options {
-	o.Type, o.Prediction, o.VAE = "", "", ""
-	return o
+	o.Type, o.Prediction = "", ""
+	return o.Alone()
 }
 
 // Info describes the engine.
@@ -106,7 +106,7 @@ func (e *engine) Info() wire.Info {
 }
 
 // Attach opens another network for requests that name it.
-func (e *engine) Attach(m wire.Model) (name string, err error) {
+func (e *engine) Attach(m wire.Model) (err error) {
 	var other sd.Attachment
 	switch m.Role {
 	case wire.RoleRefiner:
@@ -123,12 +123,12 @@ func (e *engine) Attach(m wire.Model) (name string, err error) {
 		err = fmt.Errorf("%q is no role of a network", m.Role)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
 	if e.Model == nil {
-		return "", errors.New("an upscaler takes no other network")
+		return errors.New("an upscaler takes no other network")
 	}
-	return other.Name(), e.Model.Attach(other)
+	return e.Model.Attach(sd.Named(m.Name, other))
 }
 
 // Draw makes a request's pictures, in passes with those of others.
@@ -136,7 +136,7 @@ func (e *engine) Draw(ctx context.Context, r sd.Request, priority int, all []wir
 	if e.Model == nil {
 		return nil, errors.New("an upscaler draws no pictures")
 	}
-	m, release, err := e.extras.fork(ctx, e.Model, all)
+	m, release, err := e.extras.fork(ctx, e.Model, e.options, all)
 	if err != nil {
 		return nil, err
 	}

@@ -10,54 +10,55 @@ import (
 	"github.com/sdgo/sdgo/server/wire"
 )
 
-// extras are the adapters and textual inversions that a worker has open. Each request
-// has those alone that it names: what others draw with changes nothing of its picture.
+// extras are the adapters, ControlNets and textual inversions that a worker has open. Each
+// request has those alone that it names: what others draw with changes nothing of its
+// picture.
 type extras struct {
-	mutex    sync.Mutex
-	adapters []*heldAdapter // the one that was used last at the end
-	words    map[file]*sd.Embedding
+	mutex sync.Mutex
+	held  []*held // the one that was used last at the end
+	words map[file]*sd.Embedding
 }
 
 // file is a version of a file.
 type file struct {
-	path     string
-	modified int64
+	role, path, vision string
+	modified           int64
 }
 
-// heldAdapter is an open adapter, and how many requests draw with it.
-type heldAdapter struct {
+// held is an open adapter or ControlNet, and how many requests draw with it.
+type held struct {
 	file
-	*sd.Adapter
+	sd.Attachment
 	users int
 }
 
-// Bounds of what stays open without being used.
+// Bounds of what stays open without being used, for each role of an adapter, and of words.
 const (
 	maxIdleAdapters = 16
+	maxIdleControls = 4
 	maxWords        = 1000
 )
 
-// fork is the model with the adapters and textual inversions of a request, which are in
-// use until release.
-func (x *extras) fork(ctx context.Context, m *sd.Model, all []wire.Model) (fork *sd.Model, release func(), err error) {
+// fork is the model with the extras of a request, which are in use until release.
+func (x *extras) fork(ctx context.Context, m *sd.Model, o sd.Options, all []wire.Model) (fork *sd.Model, release func(), err error) {
 	if len(all) == 0 {
 		return m, func() {}, nil
 	}
 	fork = m.Fork()
-	var held []*heldAdapter
-	release = func() { x.release(held) }
+	var inUse []*held
+	release = func() { x.release(inUse) }
 	for _, one := range all {
 		if ctx.Err() != nil {
 			release()
 			return nil, nil, context.Cause(ctx)
 		}
 		var attachment sd.Attachment
-		switch key := (file{one.Path, one.Modified}); one.Role {
-		case wire.RoleLoRA:
-			var a *heldAdapter
-			if a, err = x.adapter(key); err == nil {
-				held = append(held, a)
-				attachment = sd.NamedAdapter(one.Name, a.Adapter)
+		switch key := (file{one.Role, one.Path, one.CLIPVision, one.Modified}); one.Role {
+		case wire.RoleLoRA, wire.RoleControl:
+			var h *held
+			if h, err = x.hold(key, o); err == nil {
+				inUse = append(inUse, h)
+				attachment = sd.Named(one.Name, h.Attachment)
 			}
 		case wire.RoleEmbedding:
 			attachment, err = x.word(key)
@@ -75,40 +76,49 @@ func (x *extras) fork(ctx context.Context, m *sd.Model, all []wire.Model) (fork 
 	return fork, release, nil
 }
 
-// adapter opens an adapter, or finds it, for one more user.
-func (x *extras) adapter(key file) (*heldAdapter, error) {
+// hold opens an adapter or a ControlNet, or finds it, for one more user.
+func (x *extras) hold(key file, o sd.Options) (*held, error) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
-	if i := slices.IndexFunc(x.adapters, func(a *heldAdapter) bool { return a.file == key }); i >= 0 {
-		a := x.adapters[i]
-		a.users++
-		x.adapters = append(slices.Delete(x.adapters, i, i+1), a)
-		return a, nil
+	if i := slices.IndexFunc(x.held, func(h *held) bool { return h.file == key }); i >= 0 {
+		h := x.held[i]
+		h.users++
+		x.held = append(slices.Delete(x.held, i, i+1), h)
+		return h, nil
 	}
-	opened, err := sd.OpenAdapter(key.path)
+	var opened sd.Attachment
+	var err error
+	if key.role == wire.RoleControl {
+		typ := o.Type
+		o = networkOptions(o)
+		o.Type, o.CLIPVision = typ, key.vision
+		opened, err = sd.OpenControl(key.path, o)
+	} else {
+		opened, err = sd.OpenAdapter(key.path)
+	}
 	if err != nil {
 		return nil, err
 	}
-	a := &heldAdapter{key, opened, 1}
-	x.adapters = append(x.adapters, a)
-	return a, nil
+	h := &held{key, opened, 1}
+	x.held = append(x.held, h)
+	return h, nil
 }
 
-// release takes a user away from adapters, and closes those that were not used for long.
-func (x *extras) release(all []*heldAdapter) {
+// release takes a user away from what is held, and closes what was not used for long.
+func (x *extras) release(all []*held) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
-	idle := 0
-	for _, a := range all {
-		a.users--
+	for _, h := range all {
+		h.users--
 	}
-	for _, a := range slices.Backward(slices.Clone(x.adapters)) {
-		if a.users > 0 {
+	left := map[string]int{wire.RoleLoRA: maxIdleAdapters, wire.RoleControl: maxIdleControls}
+	for _, h := range slices.Backward(slices.Clone(x.held)) {
+		if h.users > 0 {
 			continue
 		}
-		if idle++; idle > maxIdleAdapters {
-			a.Close()
-			x.adapters = slices.DeleteFunc(x.adapters, func(o *heldAdapter) bool { return o == a })
+		if left[h.role]--; left[h.role] < 0 {
+			h.Close()
+			x.held = slices.DeleteFunc(x.held, func(o *held) bool { return o == h })
 		}
 	}
 }

@@ -23,42 +23,48 @@ func TestExtrasAreClosed(t *testing.T) {
 	x := &extras{}
 	fork := func(all []wire.Model) (*sd.Model, func()) {
 		t.Helper()
-		f, release, err := x.fork(t.Context(), m, all)
+		f, release, err := x.fork(t.Context(), m, sd.Options{}, all)
 		require.NoError(t, err)
 		return f, release
 	}
 	_, releaseFirst := fork(lora(0, "kohya.safetensors"))
-	first := x.adapters[0]
+	first := x.held[0]
 	for version := range int64(2 * maxIdleAdapters) {
 		_, release := fork(lora(version, "locon.safetensors"))
 		release()
 	}
-	require.Len(t, x.adapters, maxIdleAdapters+1)
-	require.False(t, first.Closed(), "it is in use")
+	require.Len(t, x.held, maxIdleAdapters+1)
+	require.False(t, first.Attachment.(*sd.Adapter).Closed(), "it is in use")
 	_, again := fork(lora(0, "kohya.safetensors"))
 	require.Equal(t, 2, first.users)
 	releaseFirst()
 	again()
-	require.False(t, first.Closed(), "it was used last")
+	require.False(t, first.Attachment.(*sd.Adapter).Closed(), "it was used last")
 	for version := range int64(maxIdleAdapters) {
 		_, release := fork(lora(100+version, "locon.safetensors"))
 		release()
 	}
-	require.True(t, first.Closed())
-	require.Len(t, x.adapters, maxIdleAdapters)
+	require.True(t, first.Attachment.(*sd.Adapter).Closed())
+	require.Len(t, x.held, maxIdleAdapters)
+
+	for version := range int64(2 * maxIdleControls) { // which count by themselves
+		_, release := fork([]wire.Model{{Role: wire.RoleControl, Path: "../testdata/controls/sd1.safetensors", Name: "net", Modified: version}})
+		release()
+	}
+	require.Len(t, x.held, maxIdleAdapters+maxIdleControls)
 
 	same, release := fork(nil)
 	require.Same(t, m, same)
 	release()
 	for _, wrong := range [][]wire.Model{lora(0, "none.safetensors"), {{Role: wire.RoleTAESD}}, append(lora(0, "kohya.safetensors"), lora(0, "locon.safetensors")...)} {
-		_, _, err = x.fork(t.Context(), m, wrong)
+		_, _, err = x.fork(t.Context(), m, sd.Options{}, wrong)
 		require.Error(t, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, err = x.fork(ended, m, lora(0, "kohya.safetensors"))
+	_, _, err = x.fork(ended, m, sd.Options{}, lora(0, "kohya.safetensors"))
 	require.ErrorIs(t, err, context.Canceled)
-	for _, a := range x.adapters {
+	for _, a := range x.held {
 		require.Zero(t, a.users, "failures release what they hold")
 	}
 }

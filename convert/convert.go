@@ -81,8 +81,23 @@ type (
 	T5Config   = family.T5Config
 	QwenConfig = family.QwenConfig
 
-	// ZImageConfig (a pointer to it) is that of Z-Image's transformer.
+	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
+
+	// FluxModel is the configuration (a pointer to it) of the families [Flux] and [Chroma], with
+	// FluxConfig, that of the transformer; SD3Model is that of [SD3], with MMDiTConfig.
+	FluxModel   = family.FluxModel
+	FluxConfig  = family.FluxConfig
+	SD3Model    = family.SD3Model
+	MMDiTConfig = family.MMDiTConfig
+
+	// Flux2Config (a pointer to it) is that of FLUX.2.
+	Flux2Config = family.Flux2Config
+
+	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
+	// by the picture's size.
+	Flow         = family.Flow
+	DynamicShift = family.DynamicShift
 
 	// TAESDConfig is the configuration (a pointer to it) of tiny autoencoders.
 	TAESDConfig = family.TAESDConfig
@@ -157,8 +172,16 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
+	Flux        = family.Flux        // FLUX.1
+	Chroma      = family.Chroma      // Chroma
+	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
+	ZImage      = family.ZImage      // Z-Image, base and Turbo
+	Flux2       = family.Flux2       // FLUX.2 klein
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
+	T2IAdapter  = family.T2IAdapter  // T2I-Adapter, likewise
+	IPAdapter   = family.IPAdapter   // IP-Adapter, likewise
+	CLIPVision  = family.CLIPVision  // image encoder of CLIP, beside an IP-Adapter
 	ESRGAN      = family.ESRGAN      // upscaler
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
 )
@@ -187,6 +210,7 @@ const (
 	UNetPrefix    = model.UNetPrefix    // UNet
 	ControlPrefix = model.ControlPrefix // ControlNet
 	VAEPrefix     = model.VAEPrefix     // both halves of the autoencoder
+	T5Prefix      = model.T5Prefix      // T5's text encoder
 )
 
 // Kinds of IP-Adapters, IPAdapterConfig.Kind.
@@ -194,6 +218,13 @@ const (
 	IPBasic = family.IPBasic
 	IPPlus  = family.IPPlus
 	IPFull  = family.IPFull
+)
+
+// Statistics of FLUX.2's packed latents: tensors of the mean and of the variance, and what is added to that.
+const (
+	Flux2Mean     = family.Flux2Mean
+	Flux2Variance = family.Flux2Variance
+	Flux2Eps      = family.Flux2Eps
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

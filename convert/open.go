@@ -41,6 +41,13 @@ func Load(path string) (*Model, error) { return read.Load(path) }
 // two that have the same component, the one that is named for it wins.
 func Assemble(c Components) (*Model, error) { return read.Assemble(c) }
 
+// NewT2IAdapterConfig describes a T2I-Adapter for grey pictures that fits a UNet: with
+// features for as many of its levels as the layout can have, and a number of residual blocks
+// for each.
+func NewT2IAdapterConfig(u UNetConfig, blocks int) (*T2IAdapterConfig, error) {
+	return family.NewT2IAdapterConfig(u, blocks)
+}
+
 // ConfigAs returns a model's configuration as a type, such as
 // *[StableDiffusion]. A model that has no configuration of that type is an
 // [ErrUnrecognized]; expected says in the error what should have been opened.

@@ -1,6 +1,7 @@
 #include "graph.h"
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_set>
 
 namespace sdgo {
@@ -83,24 +84,64 @@ void Graph::expand_in_order() {
     }
 }
 
+namespace {
+
+// What inputs are called that say what the gradient of an output is, before its name.
+constexpr std::pair<const char *, Seed> kSeeds[] = {
+    {"d_", Seed::given}, {"mse_", Seed::squares}, {"entropy_", Seed::probability}};
+constexpr const char *kFactor = "factor_"; // of the losses, for each element
+
+bool begins(const std::string &name, const std::string &with) {
+    return name.compare(0, with.size(), with) == 0;
+}
+
+const char *prefix_of(Seed how) {
+    return std::find_if(std::begin(kSeeds), std::end(kSeeds), [&](auto &s) { return s.second == how; })
+        ->first;
+}
+
+// Throws Code::invalid unless each loss has its factors, and only losses have.
+void check_factors(const GraphKey &key, const Derivatives &d) {
+    for (const auto &[name, how] : d.seeds) {
+        if (how != Seed::given && !key.inputs.count(kFactor + name)) {
+            invalid("input %s%s: there must be an input %s%s", prefix_of(how), name.c_str(), kFactor,
+                    name.c_str());
+        }
+    }
+    for (const auto &[name, shape] : key.inputs) {
+        const auto of = begins(name, kFactor) ? d.seeds.find(name.substr(strlen(kFactor))) : d.seeds.begin();
+        if (begins(name, kFactor) && (of == d.seeds.end() || of->second == Seed::given)) {
+            invalid("input %s: is for one of the losses, mse_ and entropy_", name.c_str());
+        }
+    }
+}
+
+} // namespace
+
+bool is_of_gradients(const std::string &input) {
+    return begins(input, kFactor) ||
+           std::any_of(std::begin(kSeeds), std::end(kSeeds), [&](auto &s) { return begins(input, s.first); });
+}
+
 bool is_integer(const Architecture &arch, const std::string &input) {
-    return input.compare(0, 2, "d_") != 0 && arch.is_integer(input);
+    return !is_of_gradients(input) && arch.is_integer(input);
 }
 
 Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
                   std::vector<std::string> &outputs) {
-    static const std::string seed = "d_", input = "d:", weight = "d:weight:", adapter = "d:adapter:";
-    const auto begins = [](const std::string &name, const std::string &with) {
-        return name.compare(0, with.size(), with) == 0;
-    };
+    static const std::string input = "d:", weight = "d:weight:", adapter = "d:adapter:";
     Derivatives d;
     for (const auto &[name, shape] : key.inputs) {
-        if (begins(name, seed)) {
-            d.seeds.push_back(name.substr(seed.size()));
-        } else {
+        if (!is_of_gradients(name)) {
             inputs[name] = shape;
         }
+        for (const auto &[prefix, how] : kSeeds) {
+            if (begins(name, prefix) && !d.seeds.emplace(name.substr(strlen(prefix)), how).second) {
+                invalid("input %s: the output has a gradient already", name.c_str());
+            }
+        }
     }
+    check_factors(key, d);
     for (const std::string &name : key.outputs) {
         if (begins(name, weight)) {
             d.weights.push_back(name.substr(weight.size()));
@@ -112,7 +153,7 @@ Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
             outputs.push_back(name);
         }
     }
-    for (const std::string &name : d.seeds) { // what has a gradient is computed
+    for (const auto &[name, how] : d.seeds) { // what has a gradient is computed
         if (std::find(outputs.begin(), outputs.end(), name) == outputs.end()) {
             outputs.push_back(name);
         }
@@ -123,7 +164,9 @@ Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
         }
     }
     if (d.seeds.empty() && d.any()) {
-        invalid("gradients are of an output OUT whose own gradient is the input d_OUT: there is none");
+        invalid(
+            "gradients are of an output OUT whose own gradient is the input d_OUT, or of a loss, mse_OUT or "
+            "entropy_OUT: there is none");
     }
     return d;
 }
@@ -195,19 +238,11 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
     ops_->adapt(key_.adapters); // whose normalisations take what is in place of a weight
     const Tensors all = arch.forward(tape, inputs_, outputs);
     std::vector<std::pair<Tensor, Tensor>> seeds;
-    for (const std::string &name : d.seeds) {
+    for (const auto &[name, how] : d.seeds) {
         if (!all.count(name)) {
-            invalid("input d_%s: there is no output %s", name.c_str(), name.c_str());
+            invalid("input %s%s: there is no output %s", prefix_of(how), name.c_str(), name.c_str());
         }
-        Tensor output = all.at(name), seed = inputs_.at("d_" + name);
-        const Shape expected = arch.output_shape(name, key_.inputs, output->ne);
-        const Shape &given = key_.inputs.at("d_" + name);
-        if (given != expected && !std::equal(output->ne, output->ne + kTensorDims, seed->ne)) {
-            invalid("input d_%s must have the shape of %s, %s, got %s", name.c_str(), name.c_str(),
-                    text(expected).c_str(), text(given).c_str());
-        }
-        seed = ggml_reshape_4d(ctx_.get(), seed, output->ne[0], output->ne[1], output->ne[2], output->ne[3]);
-        seeds.push_back({output, seed});
+        seeds.push_back({all.at(name), seed(arch, name, how, all.at(name))});
     }
     tape.backward(seeds);
     outputs_.clear();
@@ -227,6 +262,31 @@ void Graph::differentiate(const Architecture &arch, Weights &weights, const Deri
         outputs_["d:adapter:" + name] = tape.gradient_of_adapter(name);
     }
     in_order_ = true;
+}
+
+// An input that has an output's shape, or as many elements, as a tensor of its shape.
+Tensor Graph::like(const Architecture &arch, const std::string &input, const std::string &name,
+                   Tensor output) {
+    const Shape expected = arch.output_shape(name, key_.inputs, output->ne);
+    const Shape &given = key_.inputs.at(input);
+    Tensor t = inputs_.at(input);
+    if (given != expected && !std::equal(output->ne, output->ne + kTensorDims, t->ne)) {
+        invalid("input %s must have the shape of %s, %s, got %s", input.c_str(), name.c_str(),
+                text(expected).c_str(), text(given).c_str());
+    }
+    return ggml_reshape_4d(ctx_.get(), t, output->ne[0], output->ne[1], output->ne[2], output->ne[3]);
+}
+
+// The gradient of an output.
+Tensor Graph::seed(const Architecture &arch, const std::string &name, Seed how, Tensor output) {
+    Tensor given = like(arch, prefix_of(how) + name, name, output);
+    if (how == Seed::given) {
+        return given;
+    }
+    Tensor from = how == Seed::squares
+                      ? output
+                      : ggml_soft_max_ext(ctx_.get(), ggml_cont(ctx_.get(), output), nullptr, 1, 0);
+    return ggml_mul(ctx_.get(), ggml_sub(ctx_.get(), from, given), like(arch, kFactor + name, name, output));
 }
 
 Graph::~Graph() {

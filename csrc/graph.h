@@ -20,10 +20,17 @@ struct GraphKey {
     }
 };
 
-// The part of a key that is about gradients (see sdgo_net_run): inputs d_OUTPUT, which are
-// gradients of outputs, and outputs d:INPUT, d:weight:NAME and d:adapter:NAME.FACTOR.
+// How the gradient of an output comes about (see sdgo_net_run).
+enum class Seed {
+    given,       // it is the input d_OUTPUT
+    squares,     // of a weighted sum of squared differences from the input mse_OUTPUT
+    probability, // of a weighted cross-entropy with the input entropy_OUTPUT
+};
+
+// The part of a key that is about gradients (see sdgo_net_run): inputs that say what the
+// gradients of outputs are, and outputs d:INPUT, d:weight:NAME and d:adapter:NAME.FACTOR.
 struct Derivatives {
-    std::vector<std::string> seeds;    // outputs that have a gradient
+    std::map<std::string, Seed> seeds; // of outputs that have a gradient
     std::vector<std::string> inputs;   // whose gradients are asked for
     std::vector<std::string> weights;  // the same
     std::vector<std::string> adapters; // the same: a weight's name and "down", "mid" or "up"
@@ -44,7 +51,9 @@ Factor find_factor(const Adapters &adapters, const std::string &name);
 Derivatives split(const Architecture &arch, const GraphKey &key, Shapes &inputs,
                   std::vector<std::string> &outputs);
 
-// Whether an input holds whole numbers: none of gradients do.
+// Whether an input is about gradients, and whether one holds whole numbers: none of
+// gradients do.
+bool is_of_gradients(const std::string &input);
 bool is_integer(const Architecture &arch, const std::string &input);
 
 class Graph {
@@ -107,6 +116,8 @@ class Graph {
                size_t capacity);
     void differentiate(const Architecture &arch, Weights &weights, const Derivatives &d,
                        const std::vector<std::string> &outputs, int segments, size_t capacity);
+    Tensor seed(const Architecture &arch, const std::string &name, Seed how, Tensor output);
+    Tensor like(const Architecture &arch, const std::string &input, const std::string &name, Tensor output);
     void expand_in_order();
     void cut(const Stream *stream);
 

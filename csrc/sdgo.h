@@ -216,6 +216,12 @@ typedef struct {
 // and d:adapter:NAME.down, .mid and .up by the factors of the low-rank change of weight NAME
 // that the run's first adapter makes which changes it (a vector-Jacobian product). All are
 // float32, of the shape of what the gradient is of.
+//
+// In place of d_OUT there may be two other inputs of OUT's shape, so that one run computes
+// an output and the gradients of a loss of it: mse_OUT, from which OUT should not differ, or
+// entropy_OUT, probabilities along OUT's last dimension, whose logits OUT are; and
+// factor_OUT. OUT's gradient is factor_OUT * (OUT - mse_OUT), or factor_OUT * (softmax(OUT)
+// - entropy_OUT): that of squared differences, halved and weighted, and of cross-entropy.
 bool sdgo_net_run(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, sdgo_output *outputs,
                   size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
                   const int32_t *cancel, sdgo_error *err);

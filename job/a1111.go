@@ -25,6 +25,8 @@ const (
 	vaeHashKey   = "VAE hash"
 	clipLKey     = "CLIP-L"
 	clipGKey     = "CLIP-G"
+	t5Key        = "T5"
+	llmKey       = "LLM"
 
 	// promptLinesKey is how many lines the prompt has. It is written where one of them
 	// looks like a negative prompt.
@@ -40,7 +42,7 @@ func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
 		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Masked content", "Canvas",
 		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
-		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
+		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, t5Key, llmKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }
 
@@ -67,7 +69,7 @@ func Text(p request.Params, version string) string {
 	if p.ModelHash != "" {
 		add(kv{modelHashKey, p.ModelHash})
 	}
-	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}} {
+	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}, {t5Key, p.T5}, {llmKey, p.LLM}} {
 		if s.value != "" {
 			add(s)
 		}

@@ -172,25 +172,46 @@ func controlMode() access[request.Control] {
 		func(c *request.Control) *request.ControlMode { return &c.Mode })
 }
 
-// joinList writes a list with commas.
+// joinList writes a list with commas. A comma within a value has a backslash before it, and
+// so has each of the backslashes before any comma: elsewhere they are parts of paths.
 func joinList(all []request.Control, of func(*request.Control) string) string {
-	parts := make([]string, len(all))
+	var b strings.Builder
 	for i := range all {
-		parts[i] = strings.ReplaceAll(of(&all[i]), ",", `\,`)
+		value := of(&all[i])
+		for k, part := range strings.Split(value, ",") {
+			if k > 0 {
+				b.WriteString(`\,`)
+			}
+			b.WriteString(part)
+			if last := i == len(all)-1 && k == strings.Count(value, ","); !last {
+				b.WriteString(part[len(strings.TrimRight(part, `\`)):])
+			}
+		}
+		if i < len(all)-1 {
+			b.WriteByte(',')
+		}
 	}
-	return strings.Join(parts, ",")
+	return b.String()
 }
 
 // splitList reads one.
 func splitList(text string) (parts []string) {
-	const comma = "\x00" // which no value has
-	if strings.Contains(text, comma) {
-		return []string{text}
+	var value strings.Builder
+	for {
+		part, rest, more := strings.Cut(text, ",")
+		if !more {
+			return append(parts, strings.TrimSpace(value.String()+part))
+		}
+		plain := strings.TrimRight(part, `\`)
+		marks := len(part) - len(plain)
+		value.WriteString(plain + strings.Repeat(`\`, marks/2))
+		if text = rest; marks%2 == 1 {
+			value.WriteByte(',')
+			continue
+		}
+		parts = append(parts, strings.TrimSpace(value.String()))
+		value.Reset()
 	}
-	for _, part := range strings.Split(strings.ReplaceAll(text, `\,`, comma), ",") {
-		parts = append(parts, strings.TrimSpace(strings.ReplaceAll(part, comma, ",")))
-	}
-	return parts
 }
 
 // controlFields are the values of a ControlNet by their names in JSON's objects and in
@@ -354,6 +375,9 @@ func readControl(text string) (c request.Control, err error) {
 			case "name": // a part of the hash follows
 				if at := strings.LastIndex(value, " ["); at > 0 && isHash(strings.TrimSuffix(value[at+2:], "]")) {
 					value = value[:at]
+				}
+				if strings.ContainsAny(value, `/\`) {
+					return c, errors.New("must name a model without folders")
 				}
 			case "preprocess":
 				if strings.EqualFold(value, "none") || value == "" {

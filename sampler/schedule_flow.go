@@ -16,13 +16,16 @@ func Flux(tokens int) ScheduleFunc {
 // with one line for 10 steps and one for 200, and linear in the steps between
 // them; beyond 4300 tokens it is that of 200 steps.
 func Flux2(tokens int) ScheduleFunc {
-	return shifted(func(n int) float64 {
-		at10, at200 := 8.73809524e-05*float64(tokens)+1.89833333, 0.00016927*float64(tokens)+0.45666666
-		if tokens > 4300 {
-			return math.Exp(at200)
-		}
-		return math.Exp(at200 + (at200-at10)/190*(float64(n)-200))
-	})
+	return shifted(func(n int) float64 { return Flux2Shift(tokens, n) })
+}
+
+// Flux2Shift is FLUX.2's shift for a picture of so many tokens in n steps.
+func Flux2Shift(tokens, n int) float64 {
+	at10, at200 := 8.73809524e-05*float64(tokens)+1.89833333, 0.00016927*float64(tokens)+0.45666666
+	if tokens > 4300 {
+		return math.Exp(at200)
+	}
+	return math.Exp(at200 + (at200-at10)/190*(float64(n)-200))
 }
 
 // shifted makes a schedule of even times from 1 down to 0, which is left out.

@@ -12,14 +12,15 @@ func (m *Model) Fork() *Model {
 	return &Model{pipeline: m.pipeline, queue: m.queue, attached: m.others()} // whose maps are never changed, but replaced
 }
 
-// namedAdapter is an adapter under another name.
-type namedAdapter struct {
-	*Adapter
+// named is something attached under another name.
+type named struct {
+	Attachment
 	name string
 }
 
-func (n namedAdapter) Name() string { return n.name }
+func (n named) Name() string { return n.name }
 
-// NamedAdapter is an adapter that requests and prompts know by another name than its own
-// ([Model.Attach]). The parameters of pictures have its own.
-func NamedAdapter(name string, a *Adapter) Attachment { return namedAdapter{a, name} }
+// Named is an attachment that requests, and of an adapter prompts, know by another name
+// than its own ([Model.Attach]): so files of equal names in two folders can be attached to
+// one model. The word of a textual inversion stays what it is.
+func Named(name string, o Attachment) Attachment { return named{o, name} }

@@ -16,7 +16,7 @@ func TestForksHaveTheirOwnAdapters(t *testing.T) {
 	var want []*Result
 	for _, file := range files {
 		alone := openTiny(t, "sd1.safetensors", Options{})
-		require.NoError(t, alone.Attach(NamedAdapter("style", openAdapter(t, file))))
+		require.NoError(t, alone.Attach(Named("style", openAdapter(t, file))))
 		result, err := alone.Generate(t.Context(), r)
 		require.NoError(t, err)
 		require.Contains(t, result.Images[0].Params.UsedAdapters[0].Name, file[:len(file)-len(".safetensors")], "by its own name")
@@ -25,7 +25,7 @@ func TestForksHaveTheirOwnAdapters(t *testing.T) {
 	require.False(t, equalPix(want[0].Images[0].Image, want[1].Images[0].Image))
 	forks := []*Model{m.Fork(), m.Fork()}
 	for i, file := range files {
-		require.NoError(t, forks[i].Attach(NamedAdapter("style", openAdapter(t, file))))
+		require.NoError(t, forks[i].Attach(Named("style", openAdapter(t, file))))
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -39,7 +39,7 @@ func TestForksHaveTheirOwnAdapters(t *testing.T) {
 	all.Wait()
 	_, err := m.Generate(t.Context(), r)
 	require.ErrorContains(t, err, "no adapter is attached")
-	require.Error(t, forks[0].Attach(NamedAdapter("style", openAdapter(t, "loha.safetensors"))), "another one of this name is attached")
+	require.Error(t, forks[0].Attach(Named("style", openAdapter(t, "loha.safetensors"))), "another one of this name is attached")
 	require.NoError(t, forks[0].Close())
 	_, err = m.Generate(t.Context(), Request{Prompt: "a"})
 	require.ErrorIs(t, err, ErrClosed)

@@ -28,7 +28,7 @@ const (
 // are wrong, or has what can be drawn. (Names of samplers have a target of their own.)
 func FuzzRequest(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "model.safetensors")
-	require.NoError(f, os.WriteFile(path, mutableModel(515).Safetensors(mutate.NewScript(nil)), 0o666))
+	require.NoError(f, os.WriteFile(path, mutableModel(515, 32).Safetensors(mutate.NewScript(nil)), 0o666))
 	m, err := Open(path, Options{Threads: 1})
 	require.NoError(f, err)
 	f.Cleanup(func() { m.Close() })

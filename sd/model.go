@@ -13,9 +13,13 @@ import (
 	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/flux"
+	"github.com/sdgo/sdgo/sd/family/flux2"
 	"github.com/sdgo/sdgo/sd/family/pixel"
+	"github.com/sdgo/sdgo/sd/family/sd3"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
+	"github.com/sdgo/sdgo/sd/family/zimage"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/upscale"
 )
@@ -28,6 +32,11 @@ var families = map[string]pipeline.Family{
 	convert.SDXLRefiner: sdxl.Open,
 	convert.PixelUNet:   pixel.Open,
 	convert.DiT:         pixel.Open,
+	convert.Flux:        flux.Open,
+	convert.Chroma:      flux.Open,
+	convert.SD3:         sd3.Open,
+	convert.ZImage:      zimage.Open,
+	convert.Flux2:       flux2.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero
@@ -273,10 +282,10 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 
 // Attach lets requests name other open models: a *Model as [Request.Refiner] or one of
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
-// *Adapter in [Request.Adapters] or the prompt, a *ControlNet or *T2IAdapter in [Request.Controls], a
-// *Classifier as [Request.Classifier] or in [Request.Guides], by their Name. An *Embedding is a word of
-// all prompts. They must
-// stay open as long as requests name them. It is an error if another one of the same
+// *Adapter in [Request.Adapters] or the prompt, a [Control] in [Request.Controls], a
+// *Classifier as [Request.Classifier] or in [Request.Guides], by their Name or that of
+// [Named]. An *Embedding is a word of all prompts. They must stay open as long as requests
+// name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
 	if m.host() == nil {
@@ -287,29 +296,31 @@ func (m *Model) Attach(others ...Attachment) error {
 	a := m.attached
 	for _, o := range others {
 		var err error
+		name := o.Name()
+		if n, ok := o.(named); ok {
+			o = n.Attachment
+		}
 		switch o := o.(type) {
 		case *Model:
 			if o.host() == nil {
 				return ErrClosed
 			}
-			a.Models, err = with(a.Models, o.Name(), o.pipeline)
+			a.Models, err = with(a.Models, name, o.pipeline)
 		case *TAESD:
-			a.TAESDs, err = with(a.TAESDs, o.Name(), o)
+			a.TAESDs, err = with(a.TAESDs, name, o)
 		case *ESRGAN:
-			if _, ok := upscale.LookupFilter(o.Name()); ok {
-				return fmt.Errorf("%q is the name of a filter; a network's file must have another", o.Name())
+			if _, ok := upscale.LookupFilter(name); ok {
+				return fmt.Errorf("%q is the name of a filter; a network's file must have another", name)
 			}
-			a.ESRGANs, err = with(a.ESRGANs, o.Name(), pipeline.Enlarger(o))
+			a.ESRGANs, err = with(a.ESRGANs, name, pipeline.Enlarger(o))
 		case *Adapter:
-			a.Adapters, err = with(a.Adapters, o.Name(), o)
+			a.Adapters, err = with(a.Adapters, name, o)
 		case Control:
-			a.Controls, err = with(a.Controls, o.Name(), o)
-		case namedAdapter:
-			a.Adapters, err = with(a.Adapters, o.name, o.Adapter)
+			a.Controls, err = with(a.Controls, name, o)
 		case *Classifier:
-			a.Classifiers, err = with(a.Classifiers, o.Name(), o)
+			a.Classifiers, err = with(a.Classifiers, name, o)
 		case *Embedding:
-			a.Words, err = with(a.Words, o.Name(), o)
+			a.Words, err = with(a.Words, name, o)
 		default:
 			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter, *IPAdapter or *Classifier, got %T", o)
 		}

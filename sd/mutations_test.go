@@ -30,7 +30,7 @@ const mutationDeadline = 2 * time.Minute
 // the file is left in the system's folder for temporary files, under its number.
 func TestMutations(t *testing.T) {
 	n, first := setting(t, "SDGO_MUTATIONS", 100), setting(t, "SDGO_MUTATIONS_FROM", 0)
-	model, whole := mutableModel(515), mutableModel(49408) // checkpoints bring no tokenizer along: theirs is CLIP's
+	model, whole := mutableModel(515, 32), mutableModel(49408, 8) // checkpoints bring no tokenizer along: theirs is CLIP's
 	folder := mutableFolder(t, model)
 	for name, write := range map[string]func(path string, s *mutate.Script) error{
 		"safetensors": func(path string, s *mutate.Script) error { return os.WriteFile(path, model.Safetensors(s), 0o666) },
@@ -119,12 +119,12 @@ func (c *mutationCounts) run(t *testing.T, dir, name string, s *mutate.Script, w
 		debug.SetTraceback("all")
 		panic(fmt.Sprintf("%s took more than %v", path, mutationDeadline))
 	})
+	defer watchdog.Stop()
 	c.files++
 	ctx, cancel := context.WithTimeout(t.Context(), mutationDeadline/2)
 	c.convert(t, ctx, path)
 	c.draw(t, ctx, path)
 	cancel()
-	watchdog.Stop()
 	c.slowest = max(c.slowest, time.Since(start))
 	require.NoError(t, os.RemoveAll(path))
 }
@@ -193,10 +193,10 @@ func requireNoFault(t *testing.T, path string, err error) {
 
 // mutableModel is a model of the SD 1 family with a tokenizer of one merge, which
 // makes 515 tokens, in half a megabyte.
-func mutableModel(vocabulary int) *mutate.Model {
-	text := convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: vocabulary, ContextLength: 77, Width: 32, FFN: 32, Layers: 1}
+func mutableModel(vocabulary, width int) *mutate.Model {
+	text := convert.TextConfig{Prefix: convert.TextPrefix, Vocabulary: vocabulary, ContextLength: 77, Width: width, FFN: 32, Layers: 1}
 	unet := convert.UNetConfig{InChannels: 4, OutChannels: 4, ModelChannels: 32, ChannelMult: []int{1}, NumResBlocks: 1,
-		TransformerDepth: []int{1}, MiddleDepth: 1, ContextDim: 32}
+		TransformerDepth: []int{1}, MiddleDepth: 1, ContextDim: width}
 	vae := convert.VAEConfig{ImageChannels: 3, Channels: 32, ChannelMult: []int{1, 1}, NumResBlocks: 1, ZChannels: 4, EmbedDim: 4, QuantConv: true, HasEncoder: true}
 	m := &mutate.Model{Meta: map[string]string{"sdgo.tokenizer.merges": "a b", "sdgo.unet.heads_by_level": "4", "sdgo.text.heads": "2"}}
 	for _, w := range append(append(text.Weights(), unet.Weights()...), vae.Weights()...) {

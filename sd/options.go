@@ -30,12 +30,17 @@ type Options struct {
 	// without a copy.
 	Type string
 
-	// VAE, CLIPL and CLIPG are files to take the autoencoder and the text encoders
+	// VAE, CLIPL, CLIPG, T5 and LLM are files to take the autoencoder and the text encoders
 	// from, in place of those of the model's file, or where that has none: a file of
 	// the network alone, a folder of the diffusers library's, or a whole model.
 	// CLIPL is the text encoder of SD 1.x and 2.x and the first one of SDXL, CLIPG
-	// SDXL's second and its refiner's only one. [Open] alone takes them.
-	VAE, CLIPL, CLIPG string
+	// SDXL's second and its refiner's only one. T5 is that of Stable Diffusion 3 and FLUX.1,
+	// LLM the Qwen3 of Z-Image and FLUX.2 klein. [Open] alone takes them.
+	VAE, CLIPL, CLIPG, T5, LLM string
+
+	// T5Tokenizer is the file of T5's vocabulary, where the model's file or folder has none: tokenizer.json of the
+	// tokenizers library, or SentencePiece's spiece.model. [Open] alone takes it.
+	T5Tokenizer string
 
 	// CLIPVision is the file of the image encoder of CLIP by which an IP-Adapter sees
 	// pictures. [OpenControl] alone takes it.
@@ -96,15 +101,22 @@ func (o Options) pipeline() pipeline.Options {
 	return pipeline.Options{Prediction: o.Prediction, Batch: o.Batch}
 }
 
+// Alone are the options without the files that a model is put together from: for a network
+// beside it.
+func (o Options) Alone() Options {
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "", ""
+	return o
+}
+
 // components are the files that a model is put together from.
 func (o Options) components(path string) convert.Components {
-	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG}
+	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG, T5: o.T5, LLM: o.LLM, T5Tokenizer: o.T5Tokenizer}
 }
 
 // checkAlone is check for a network that nothing is put into.
 func (o Options) checkAlone() error {
 	if o.components("") != (convert.Components{}) {
-		return errors.New("VAE, CLIPL and CLIPG are parts of a model, and this is one network")
+		return errors.New("VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model, and this is one network")
 	}
 	return o.check()
 }

@@ -74,6 +74,7 @@ const (
 	MaxAdapters        = request.MaxAdapters
 	MaxAdapterStrength = request.MaxAdapterStrength
 
+	Reference        = request.Reference // the name of a control that is a picture to look at
 	MaxControls      = request.MaxControls
 	MaxControlWeight = request.MaxControlWeight
 

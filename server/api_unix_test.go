@@ -172,6 +172,10 @@ func TestOwnInterface(t *testing.T) {
 	job = d.order(fmt.Sprintf(`{"image": "id:%s", "upscale": {"model": "x4", "scale": 3}}`, up["id"]))
 	require.Equal(t, "upscale", job["kind"])
 	require.Equal(t, 192.0, job["pictures"].([]any)[0].(object)["width"])
+	edges := d.call(200, "POST", "/api/v1/preprocess", fmt.Sprintf(`{"image": "id:%s", "preprocessor": "canny"}`, up["id"]))
+	img, format, err = image.Decode(bytes.NewReader(edges))
+	require.NoError(t, err)
+	require.Equal(t, image.Rect(0, 0, 64, 64), img.Bounds())
 	d.call(400, "POST", "/api/v1/uploads", []byte("no picture"))
 	for _, id := range []string{"getJob", "watchJob", "previewJob", "cancelJob", "skipPicture"} {
 		d.seen[id] = true // of TestJobsAreWatched

@@ -109,6 +109,7 @@ type Change struct {
 	Module
 	Weight string // the canonical name of the tensor that it changes
 	Shape  []int64
+	rows   rows // of the weight, whose shape is Shape where they are not all
 	file   *File
 }
 

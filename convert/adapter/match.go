@@ -16,7 +16,7 @@ func (f *File) Match(t *Targets) (changes []Change, unmatched []string, err erro
 			counts[m.Part]++
 		}
 	}
-	seen := map[string]string{}
+	seen := map[string][]Change{}
 	for _, m := range f.Modules {
 		count := counts[m.Part]
 		if m.Part == "" { // a list of one network, by the number of its layers
@@ -29,19 +29,19 @@ func (f *File) Match(t *Targets) (changes []Change, unmatched []string, err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		c := Change{Module: m, Weight: layer + ".weight", file: f}
+		c := Change{Module: m, Weight: layer.layer + ".weight", rows: layer.rows, file: f}
 		if m.bias {
-			c.Weight = layer + ".bias"
+			c.Weight = layer.layer + ".bias"
 		}
 		var ok bool
-		if c.Shape, ok = t.shapes[c.Weight]; layer == "" || !ok {
+		if c.Shape, ok = t.shapes[c.Weight]; layer.layer == "" || !ok {
 			unmatched = append(unmatched, m.Name)
 			continue
 		}
-		if other, twice := seen[c.Weight]; twice {
+		c.Shape = c.rows.of(c.Shape)
+		if other := overlaps(seen, c); other != "" {
 			return nil, nil, c.errorf("and %s both change %s", other, c.Weight)
 		}
-		seen[c.Weight] = m.Name
 		if err := c.check(); err != nil {
 			return nil, nil, f.explained(err, t)
 		}
@@ -63,19 +63,19 @@ func (f *File) explained(err error, t *Targets) error {
 	return fmt.Errorf("%w; the model is %s", err, t.description)
 }
 
-// layer is the canonical name of a module's layer; "" if the model has none.
-func (f *File) layer(m Module, t *Targets, count int) (string, error) {
+// layer is a module's layer; its name is "" if the model has none.
+func (f *File) layer(m Module, t *Targets, count int) (piece, error) {
 	if m.number == 0 {
 		return t.byName[m.Part][m.key], nil
 	}
 	list := t.list(m.Part, count)
 	if list == nil {
-		return "", fmt.Errorf("%s: it has a list of %d layers without names; of the model's attention there are %d", f.Path, count, len(t.order[m.Part]))
+		return piece{}, fmt.Errorf("%s: it has a list of %d layers without names; of the model's attention there are %d", f.Path, count, len(t.order[m.Part]))
 	}
 	if m.number > len(list) {
-		return "", fmt.Errorf("%s: %s: the layers must be numbered from 0 to %d", f.Path, m.Name, len(list)-1)
+		return piece{}, fmt.Errorf("%s: %s: the layers must be numbered from 0 to %d", f.Path, m.Name, len(list)-1)
 	}
-	return list[m.number-1].layer, nil
+	return piece{layer: list[m.number-1].layer}, nil
 }
 
 func (c Change) check() error {

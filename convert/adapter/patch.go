@@ -22,20 +22,22 @@ func Patch(base []float32, uses []Use) ([]float32, error) {
 		if u.kind.delta == nil {
 			continue
 		}
-		delta, err := u.kind.delta(u.Change, base)
+		own := u.in(base)
+		delta, err := u.kind.delta(u.Change, own)
 		if err == nil && u.has(dora) {
-			delta, err = u.decompose(base, delta)
+			delta, err = u.decompose(own, delta)
 		}
 		if err != nil {
 			return nil, err
 		}
+		sum := u.in(out)
 		for i, v := range delta {
-			out[i] += float32(u.Strength * float64(v))
+			sum[i] += float32(u.Strength * float64(v))
 		}
 	}
 	for _, u := range uses {
 		if u.kind.turn != nil {
-			if err := u.kind.turn(u.Change, out, u.Strength); err != nil {
+			if err := u.kind.turn(u.Change, u.in(out), u.Strength); err != nil {
 				return nil, err
 			}
 		}

@@ -20,8 +20,9 @@ var schemes = []scheme{
 	{"cloneofsimo's", cloneofsimo},
 	{"kohya's", prefixes("lora_unet_", UNet, "lora_te_", Text, "lora_te1_", Text, "lora_te2_", Text2, "oft_unet_", UNet, "oft_te_", Text,
 		"oft_te1_", Text, "oft_te2_", Text2, "lycoris_unet_", UNet, "lycoris_", UNet)},
-	{"the diffusers library's", prefixes("unet.", UNet, "text_encoder.", Text, "text_encoder_2.", Text2)},
+	{"the diffusers library's", prefixes("unet.", UNet, "transformer.", UNet, "text_encoder.", Text, "text_encoder_2.", Text2)},
 	{"ComfyUI's", prefixes("model.diffusion_model.", UNet, "diffusion_model.", UNet, "text_encoders.clip_l.transformer.", Text,
+		"text_encoders.qwen3_4b.transformer.", Text, "text_encoders.qwen3_8b.transformer.", Text,
 		"text_encoders.clip_g.transformer.", Text2)},
 	{"PEFT's", peft},
 }
@@ -48,6 +49,9 @@ func peft(module string) (Part, string, int, bool) {
 	case "text_model", "encoder", "embeddings", "final_layer_norm":
 		return Text, module, 0, found
 	case "down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block", "time_embedding", "time_embed", "add_embedding", "label_emb", "out":
+		return UNet, module, 0, found
+	case "layers", "noise_refiner", "context_refiner", "cap_embedder", "t_embedder", "all_x_embedder", "all_final_layer", "final_layer",
+		"double_blocks", "single_blocks", "transformer_blocks", "single_transformer_blocks":
 		return UNet, module, 0, found
 	case "conv_in", "conv_out", "conv_norm_out":
 		return UNet, module, 0, true

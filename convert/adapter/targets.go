@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,10 +14,10 @@ import (
 // those of the original layout and of the diffusers library, for each network.
 type Targets struct {
 	description string
-	byName      map[Part]map[string]string // normalized name → canonical name of the layer
-	shapes      map[string][]int64         // by the canonical name of a tensor
-	order       map[Part][]visited         // as cloneofsimo's program visits them
-	context     int                        // width of the text
+	byName      map[Part]map[string]piece // normalized name → layer
+	shapes      map[string][]int64        // by the canonical name of a tensor
+	order       map[Part][]visited        // as cloneofsimo's program visits them
+	context     int                       // width of the text
 }
 
 // visited is a layer in the order in which cloneofsimo's program visits a network.
@@ -28,14 +27,17 @@ type visited struct {
 	geglu bool // older versions left it out
 }
 
-// NewTargets makes the index of a model's layers. Only Stable Diffusion's families have
-// one.
+// NewTargets makes the index of a model's layers. Only Stable Diffusion's families and those whose
+// configuration is adaptable have one.
 func NewTargets(m *model.Model) (*Targets, error) {
 	c, ok := m.Config.(*family.StableDiffusion)
 	if !ok {
-		return nil, fmt.Errorf("%s: %s takes no LoRAs", m.Path, m.Description)
+		if c, ok := m.Config.(interface{ Adaptable() family.Adaptable }); ok {
+			return transformerTargets(m, c.Adaptable()), nil
+		}
+		return nil, noTargets(m)
 	}
-	t := &Targets{description: m.Description, byName: map[Part]map[string]string{UNet: {}, Text: {}, Text2: {}},
+	t := &Targets{description: m.Description, byName: map[Part]map[string]piece{UNet: {}, Text: {}, Text2: {}},
 		shapes: map[string][]int64{}, order: map[Part][]visited{}, context: c.UNet.ContextDim}
 	diffusers := c.DiffusersNames()
 	for _, tensor := range m.Tensors {
@@ -56,10 +58,10 @@ func NewTargets(m *model.Model) (*Targets, error) {
 			continue
 		}
 		t.shapes[name] = tensor.Shape
-		t.byName[part][normalized(part, own)] = layer
+		t.byName[part][normalized(part, own)] = piece{layer: layer}
 		if _, library, ok := diffusers(name); ok {
 			library = strings.TrimSuffix(strings.TrimSuffix(library, ".weight"), ".bias")
-			t.byName[part][normalized(part, library)] = layer
+			t.byName[part][normalized(part, library)] = piece{layer: layer}
 			if strings.HasSuffix(name, ".weight") {
 				t.visit(part, library, layer)
 			}

@@ -18,17 +18,18 @@ const (
 	Autoencoder
 	CLIPText
 	T5Text
+	LLMText
 )
 
 func (r Role) String() string {
-	return [...]string{"nothing", "a UNet of latent diffusion or a transformer", "an autoencoder", "a CLIP text encoder", "a T5 text encoder"}[r]
+	return [...]string{"nothing", "a UNet of latent diffusion or a transformer", "an autoencoder", "a CLIP text encoder", "a T5 text encoder", "a Qwen text encoder"}[r]
 }
 
 // Slots are the prefixes of the places in a model that is put together; "" where
 // the family has no such place.
 type Slots struct {
 	Denoiser, Autoencoder string
-	CLIPL, CLIPG, T5      string // text encoders
+	CLIPL, CLIPG, T5, LLM string // text encoders
 }
 
 // Given says what there is to put a model together from.

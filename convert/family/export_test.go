@@ -3,6 +3,7 @@ package family
 // What tests need of this package.
 var (
 	FluxLayers        = fluxLayers
+	ChromaLayers      = chromaLayers()
 	SD3Layers         = sd3Layers
 	ControlNetModules = controlNetModules
 )

@@ -79,6 +79,9 @@ type Family struct {
 	// Tokenizer is the folder, in a diffusers folder, of the byte-pair merges.
 	Tokenizer string
 
+	// T5Tokenizer is the folder, in a diffusers folder, of T5's vocabulary.
+	T5Tokenizer string
+
 	// Read reads the configuration off the model's tensors and metadata, for
 	// Model.Config, and sets the model's Prediction, NativeSize and the like.
 	Read func(r *Reader) any
@@ -118,8 +121,8 @@ type Family struct {
 	Slots func(given Given) Slots
 
 	// TextPrefix is where a text encoder's tensors go in a diffusers folder that
-	// is recognised by its denoiser; "" leaves it to the folder's name.
-	TextPrefix string
+	// is recognised by its denoiser; nil leaves it to the folder's name.
+	TextPrefix func(all []model.Stored) string
 
 	// Precise are parts of the names of matrices that are never quantized, in
 	// models of any family.

@@ -1,6 +1,8 @@
 package family
 
 import (
+	"strings"
+
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -14,7 +16,13 @@ var flux = &Family{
 		{"FLUX.1", []string{"*double_blocks.0.img_attn.qkv.weight"}},
 		{"FLUX.1 in the diffusers library's layout", []string{"*single_transformer_blocks.0.attn.to_q.weight", "*transformer_blocks.0.attn.add_q_proj.weight"}},
 	},
-	Fused:      fluxLayers,
+	Runs:      true,
+	Rewrite:   originalTransformer(fluxLayers, "double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks."),
+	Settings:  fluxSettings,
+	Read:      readFlux,
+	Metadata:  describeTexts,
+	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_2",
+	Complete:   completeT5,
 	Properties: fluxProperties,
 	Groups:     transformerGroups,
 	Role:       Denoiser,
@@ -29,12 +37,101 @@ func fluxProperties(d *Describer) {
 	d.Property("in_channels", d.Dim("img_in.weight", 1))
 	d.Property("double_blocks", d.Blocks("double_blocks."))
 	d.Property("single_blocks", d.Blocks("single_blocks."))
+	in, out := d.Dim("img_in.weight", 1), d.Dim("final_layer.linear.weight", 0)
 	if d.Has("guidance_in.in_layer.weight") {
 		d.Property("guidance", 1)
-		d.Say("dev: guidance is an input")
+		switch {
+		case in == 6*out:
+			d.Say("Fill: a masked picture, its mask and guidance are inputs")
+		case in == 2*out:
+			d.Say("control: a picture and guidance are inputs")
+		default:
+			d.Say("dev: guidance is an input")
+		}
 	} else if d.Has("time_in.in_layer.weight") {
 		d.Say("schnell: no guidance")
 	}
+}
+
+// FluxModel is the configuration of FLUX.1 and of Chroma. Of networks that the file lacks, the layers or channels are 0.
+type FluxModel struct {
+	Transformer FluxConfig
+	CLIP        TextConfig // of FLUX.1; its vector is not projected
+	T5          T5Config
+	VAE         VAEConfig
+	Flow        Flow
+	Kontext     bool `json:",omitzero"` // made for editing pictures: it sees another one beside the noisy one
+}
+
+// keyKontext is the metadata that says so: no shape does.
+const keyKontext = "sdgo.flux.kontext"
+
+// fluxSettings reads the configuration files of a folder. Kontext is told by the pipeline.
+func fluxSettings(json func(path string, to any) error) (said map[string]string, warnings []string, err error) {
+	said, warnings, err = flowFiles("FluxTransformer2DModel", fluxMarks, axes,
+		map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: t5File})(json)
+	var index struct {
+		Class string `json:"_class_name"`
+	}
+	if err == nil {
+		err = json(string(inPipeline), &index)
+	}
+	if err == nil && strings.Contains(index.Class, "Kontext") {
+		said[keyKontext] = "true"
+	}
+	return said, warnings, err
+}
+
+// isKontext reports whether the file says that it is Kontext.
+func isKontext(r *Reader) bool {
+	switch text := r.Model.Metadata[keyKontext]; text {
+	case "true":
+		return true
+	case "", "false":
+	default:
+		r.Fail("%s must be true or false, got %.20q", keyKontext, text)
+	}
+	return strings.Contains(strings.ToLower(r.Model.Metadata["modelspec.architecture"]), "kontext")
+}
+
+// Carry keeps what is read off a whole file when one of its networks is replaced.
+func (c *FluxModel) Carry(map[string]string) {}
+
+// Networks lists the networks, for people and programs to read.
+func (c *FluxModel) Networks() []model.Network {
+	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIP)
+}
+
+func readFlux(r *Reader) any {
+	c := &FluxModel{Transformer: fluxTransformer(r)}
+	tokenizers(r)
+	r.Model.NativeSize = 1024
+	if p := c.Transformer.Prefix; r.Has(p + "nerf_final_layer_conv.conv.weight") {
+		r.err = nil
+		r.Fail("Chroma1-Radiance, which draws pixels, is not supported: %w", model.ErrUnrecognized)
+		return nil
+	}
+	c.CLIP, c.T5 = clipOf(r, model.CLIPLPrefix, "quick_gelu"), t5Of(r, model.T5Prefix)
+	c.VAE = vaeOf(r, fluxScale, fluxShift)
+	c.Flow = Flow{Shift: 1}
+	if c.Transformer.Guidance || c.Transformer.Pooled == 0 { // schnell has none
+		c.Flow.Dynamic = &DynamicShift{0.5, 1.15, 256, 4096}
+	}
+	c.Flow = flowOf(r, c.Flow)
+	if c.Kontext = isKontext(r); c.Kontext && c.Transformer.Channels == c.Transformer.OutChannels {
+		r.Model.Description = strings.Replace(r.Model.Description, "FLUX.1", "FLUX.1 Kontext", 1)
+	}
+	t := c.Transformer
+	switch {
+	case r.err != nil:
+	case c.T5.Layers > 0 && c.T5.Width != t.Text:
+		r.Fail("a T5 text encoder of width %d does not fit a transformer that needs %d", c.T5.Width, t.Text)
+	case t.Pooled > 0 && c.CLIP.Layers > 0 && c.CLIP.Width != t.Pooled:
+		r.Fail("a CLIP text encoder of width %d does not fit a transformer that needs %d", c.CLIP.Width, t.Pooled)
+	case c.VAE.EmbedDim > 0 && c.VAE.EmbedDim != t.OutChannels:
+		r.Fail("an autoencoder with %d latent channels does not fit a transformer with %d", c.VAE.EmbedDim, t.OutChannels)
+	}
+	return c
 }
 
 // fluxLayers are named as in black-forest-labs/flux, src/flux/model.py.

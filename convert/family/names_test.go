@@ -79,6 +79,8 @@ func TestPieces(t *testing.T) {
 		_, _, attention := layout.Stages(all, "up")
 		back := func(original string) []string { return layout.Pieces(family.SD3Layers, original) }
 		switch {
+		case strings.HasPrefix(name, "chroma"):
+			back = func(original string) []string { return layout.Pieces(family.ChromaLayers, original) }
 		case strings.HasPrefix(name, "flux"):
 			back = func(original string) []string { return layout.Pieces(family.FluxLayers, original) }
 		case strings.HasPrefix(name, "controlnet"):

@@ -179,8 +179,8 @@ func (c *ControlNetConfig) readHeads(r *Reader) {
 	if c.UNet.Heads = 8; c.UNet.LinearProjection {
 		c.UNet.Heads, c.UNet.HeadDim = 0, 64
 	}
-	r.Number(keyUNetHeads, 1, 1<<10, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = int(v), 0 })
-	r.Number(keyUNetHeadDim, 1, 1<<12, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = 0, int(v) })
+	r.Number(keyUNetHeads, 1, maxHeads, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = int(v), 0 })
+	r.Number(keyUNetHeadDim, 1, maxHeadDim, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = 0, int(v) })
 	r.headList(&c.UNet)
 	c.UNet.Norms.apply(r, keyUNetGroups, keyUNetEps)
 	c.GlobalPool = r.Model.Metadata[keyGlobalPool] == "true"

@@ -45,6 +45,14 @@ func (c IPAdapterConfig) Params() map[string][]float64 {
 	return params
 }
 
+// Takes reports whether the adapter takes what an image encoder gives.
+func (c IPAdapterConfig) Takes(v CLIPVisionConfig) bool {
+	if c.Kind == IPBasic {
+		return c.ClipWidth == v.Projection
+	}
+	return c.ClipWidth == v.Width
+}
+
 // Weights are those of the authors' ip_adapter.py and resampler.py.
 func (c IPAdapterConfig) Weights() []Weight {
 	w := &weights{prefix: "image_proj."}

@@ -1,7 +1,10 @@
 package family
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -73,6 +76,45 @@ func (c T2IAdapterConfig) Weights() []Weight {
 // narrowT2I is how many times fewer channels a light network has within a level.
 const narrowT2I = 4
 
+// NewT2IAdapterConfig describes a T2I-Adapter for grey pictures that fits a UNet: with
+// features for as many of its levels as the layout can have, and a number of residual blocks
+// for each.
+func NewT2IAdapterConfig(u UNetConfig, blocks int) (*T2IAdapterConfig, error) {
+	for _, fold := range []int{8, 16} {
+		c := &T2IAdapterConfig{PictureChannels: 1, Fold: fold, ResBlocks: blocks}
+		for _, p := range u.places() {
+			longer := *c
+			longer.Channels = append(slices.Clone(c.Channels), p.channels)
+			longer.Halves = longer.halves()
+			if longer.Misfit(u) != "" {
+				break
+			}
+			c = &longer
+		}
+		if len(c.Channels) > 0 {
+			return c, nil
+		}
+	}
+	return nil, errors.New("no T2I-Adapter fits a UNet whose first level has its features at another size than 1/1 or 1/2 of the latent's")
+}
+
+// Metadata is what no shape tells of the file.
+func (c T2IAdapterConfig) Metadata() map[string]string {
+	return map[string]string{keyT2IBlocks: strconv.Itoa(c.ResBlocks)}
+}
+
+// halves are the usual ones.
+func (c T2IAdapterConfig) halves() (all []int) {
+	for i := range c.Channels {
+		halves := 0
+		if i > 0 && (c.Fold == 8 || i == 2) { // of XL's the third alone
+			halves = 1
+		}
+		all = append(all, halves)
+	}
+	return all
+}
+
 // Networks lists the network, for people and programs to read.
 func (c *T2IAdapterConfig) Networks() []model.Network {
 	return []model.Network{{Key: "t2i_adapter", Name: "T2I-Adapter", Config: c, Summary: fmt.Sprintf("%d features of %v channels, %d blocks each, pictures of %d channels in squares of %d pixels",
@@ -103,13 +145,7 @@ func readT2IAdapter(r *Reader) *T2IAdapterConfig {
 	if r.err == nil && (len(c.Channels) == 0 || len(c.Channels) > maxLevels) {
 		r.Fail("a T2I-Adapter must have 1 to %d features, got %d", maxLevels, len(c.Channels))
 	}
-	for i := range c.Channels {
-		halves := 0
-		if i > 0 && (c.Fold == 8 || i == 2) { // of XL's the third alone
-			halves = 1
-		}
-		c.Halves = append(c.Halves, halves)
-	}
+	c.Halves = c.halves()
 	if r.err == nil {
 		r.complete(nil, c.Weights())
 	}

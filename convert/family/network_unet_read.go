@@ -197,6 +197,12 @@ func (r *Reader) endLevel(c *UNetConfig, n int) {
 	}
 }
 
+// What metadata may say of attention; SD's have 8 heads, SDXL's 64 channels in each.
+const (
+	maxHeads   = 1 << 10
+	maxHeadDim = 1 << 12
+)
+
 // headList reads the numbers of heads that the diffusers library lists for each
 // level: either they are one number, or the heads have one width.
 func (r *Reader) headList(c *UNetConfig) {
@@ -205,8 +211,8 @@ func (r *Reader) headList(c *UNetConfig) {
 		return
 	}
 	heads, err := intList(text)
-	if err != nil || len(heads) != len(c.ChannelMult) || heads[0] < 1 {
-		r.Fail("unet: heads must be a positive number for each of %d levels, got %.40q", len(c.ChannelMult), text)
+	if err != nil || len(heads) != len(c.ChannelMult) || heads[0] < 1 || slices.Max(heads) > maxHeads {
+		r.Fail("unet: heads must be a number from 1 to %d for each of %d levels, got %.40q", maxHeads, len(c.ChannelMult), text)
 		return
 	}
 	same, width := true, c.ModelChannels*c.ChannelMult[0]/heads[0]
@@ -219,7 +225,7 @@ func (r *Reader) headList(c *UNetConfig) {
 	switch {
 	case same:
 		c.Heads, c.HeadDim = heads[0], 0
-	case width > 0:
+	case width > 0 && width <= maxHeadDim:
 		c.Heads, c.HeadDim = 0, width
 	default:
 		r.Fail("unet: heads %s do not divide the widths of the levels: %w", text, model.ErrUnrecognized)

@@ -36,8 +36,8 @@ type VAEConfig struct {
 }
 
 // Factor is the downsampling factor: pixels along a latent pixel's side. Each
-// level but one halves the picture.
-func (c VAEConfig) Factor() int { return 1 << (len(c.ChannelMult) - 1) }
+// level but one halves the picture. That of the zero config is 1.
+func (c VAEConfig) Factor() int { return 1 << max(0, len(c.ChannelMult)-1) }
 
 // Params are the hyperparameters of the networks "vae_decoder" and
 // "vae_encoder".
@@ -174,4 +174,13 @@ func (r *Reader) VAE() (c VAEConfig) {
 		}
 	}
 	return c
+}
+
+// summary is the autoencoder in one line.
+func (c VAEConfig) summary() string {
+	text := fmt.Sprintf("%d channels x %v, latent %d, scale %g", c.Channels, c.ChannelMult, c.EmbedDim, c.ScaleFactor)
+	if c.Shift != 0 {
+		text += fmt.Sprintf(", shift %g", c.Shift)
+	}
+	return text
 }

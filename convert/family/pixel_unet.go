@@ -134,6 +134,9 @@ func knownPixel(r *Reader, prefix string, names *regexp.Regexp) {
 
 // finish checks what metadata may have changed, and sets what the loop asks of a model.
 func (c *Pixel) finish(r *Reader) {
+	if r.err != nil { // sizes that were not read don't fit together
+		return
+	}
 	if u := c.UNet; u != nil {
 		c.LowChannels = u.LowChannels
 		c.Channels = u.InChannels

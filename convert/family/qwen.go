@@ -1,6 +1,7 @@
 package family
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -22,7 +23,17 @@ var qwen = &Family{
 	Owns:     func(name string) bool { return qwenName(name) != name || strings.HasPrefix(name, "layers.") },
 	Runs:     true,
 	Alone:    true,
-	Read:     func(r *Reader) any { return readQwen(r) },
+	Read:     func(r *Reader) any { return readQwen(r, "") },
+	Role:     LLMText,
+	PartName: qwenPart,
+	TextPrefix: func(all []model.Stored) string {
+		for _, t := range all {
+			if strings.HasSuffix(t.Name, "embed_tokens.weight") && len(t.Shape) == 2 {
+				return qwenSlot(t.Shape[1])
+			}
+		}
+		return model.Qwen4BPrefix
+	},
 	Complete: func(m *model.Model) error { renameAll(m, qwenName); return nil },
 	Properties: func(d *Describer) {
 		width := max(d.Dim("model.embed_tokens.weight", 1), d.Dim("embed_tokens.weight", 1), d.Dim("token_embd.weight", 1))
@@ -49,6 +60,10 @@ func (c QwenConfig) Params() map[string][]float64 {
 	}
 }
 
+func (c QwenConfig) summary() string {
+	return fmt.Sprintf("Qwen, %d layers of width %d, %d heads, vocabulary %d", c.Layers, c.Width, c.Heads, c.Vocabulary)
+}
+
 func flag(on bool) []float64 {
 	if on {
 		return []float64{1}
@@ -59,21 +74,23 @@ func flag(on bool) []float64 {
 // qwenHead is the width of the heads of all published models.
 const qwenHead = 128
 
-func readQwen(r *Reader) *QwenConfig {
-	embedding := r.Shape("embed_tokens.weight", 2)
+// readQwen reads a text stack whose tensors' names begin so.
+func readQwen(r *Reader, prefix string) *QwenConfig {
+	p := prefix
+	embedding := r.Shape(p+"embed_tokens.weight", 2)
 	c := &QwenConfig{
 		Vocabulary: embedding[0], Width: embedding[1], HeadChannels: qwenHead, RopeBase: 1e6,
-		Layers:  r.Count("layers.%d.self_attn.q_proj.weight"),
-		FFN:     r.Shape("layers.0.mlp.gate_proj.weight", 2)[0],
-		QKNorm:  r.Has("layers.0.self_attn.q_norm.weight"),
-		QKVBias: r.Has("layers.0.self_attn.q_proj.bias"),
+		Layers:  r.Count(p + "layers.%d.self_attn.q_proj.weight"),
+		FFN:     r.Shape(p+"layers.0.mlp.gate_proj.weight", 2)[0],
+		QKNorm:  r.Has(p + "layers.0.self_attn.q_norm.weight"),
+		QKVBias: r.Has(p + "layers.0.self_attn.q_proj.bias"),
 	}
 	if c.QKNorm {
-		c.HeadChannels = r.Shape("layers.0.self_attn.q_norm.weight", 1)[0]
+		c.HeadChannels = r.Shape(p+"layers.0.self_attn.q_norm.weight", 1)[0]
 	}
-	r.Number("qwen3.rope.freq_base", 1, 1e9, func(v float64) { c.RopeBase = v })
+	r.Number(keyRope, 1, 1e9, func(v float64) { c.RopeBase = v })
 	r.Number("qwen2.rope.freq_base", 1, 1e9, func(v float64) { c.RopeBase = v })
-	q, k := r.Shape("layers.0.self_attn.q_proj.weight", 2)[0], r.Shape("layers.0.self_attn.k_proj.weight", 2)[0]
+	q, k := r.Shape(p+"layers.0.self_attn.q_proj.weight", 2)[0], r.Shape(p+"layers.0.self_attn.k_proj.weight", 2)[0]
 	if n := c.HeadChannels; n < 2 || n%2 != 0 || q%n != 0 || k%n != 0 || q%k != 0 {
 		r.Fail("heads of %d channels must divide %d channels of queries and %d of keys, and keys the queries", n, q, k)
 		return c

@@ -44,6 +44,10 @@ func (r *Reader) Shape(name string, dims int) []int {
 			r.Fail("tensor %q must have %d dimensions, got the shape %v", name, dims, t.Shape)
 			return s
 		}
+		if v < 1 {
+			r.Fail("tensor %q must have dimensions of at least 1, got the shape %v", name, t.Shape)
+			return s
+		}
 		s[i] = int(v)
 	}
 	return s

@@ -17,7 +17,17 @@ var sd3 = &Family{
 		{"Stable Diffusion 3", []string{"*joint_blocks.0.context_block.attn.qkv.weight"}},
 		{"Stable Diffusion 3 in the diffusers library's layout", []string{"*transformer_blocks.0.attn.add_q_proj.weight", "*pos_embed.proj.weight"}},
 	},
-	Fused:      sd3Layers,
+	Runs:    true,
+	Rewrite: originalTransformer(sd3Layers, "joint_blocks.0.context_block.attn.qkv.weight", "transformer_blocks."),
+	Settings: flowFiles("SD3Transformer2DModel", mmditMarks, func(c *config) {
+		if n, ok := c.number("num_attention_heads", 1, 1<<10); ok {
+			c.say(keyUNetHeads, n)
+		}
+	}, map[place]func(c *config) []string{inFirstText: clipFile("quick_gelu"), inSecondText: clipFile("gelu"), inThirdText: t5File}),
+	Read:      readSD3,
+	Metadata:  describeTexts,
+	Tokenizer: "tokenizer", T5Tokenizer: "tokenizer_3",
+	Complete:   completeT5,
 	Properties: sd3Properties,
 	Groups:     transformerGroups,
 	Role:       Denoiser,
@@ -40,6 +50,48 @@ func sd3Properties(d *Describer) {
 	case blocks == 38:
 		d.Say("large")
 	}
+}
+
+// SD3Model is the configuration of Stable Diffusion 3 and 3.5. Of networks that the file lacks, the layers or channels are 0.
+type SD3Model struct {
+	Transformer  MMDiTConfig
+	CLIPL, CLIPG TextConfig
+	T5           T5Config // which may be left out
+	VAE          VAEConfig
+	Flow         Flow
+}
+
+// Carry keeps what is read off a whole file when one of its networks is replaced.
+func (c *SD3Model) Carry(map[string]string) {}
+
+// Networks lists the networks, for people and programs to read.
+func (c *SD3Model) Networks() []model.Network {
+	return withTexts([]model.Network{{Key: "transformer", Name: "transformer", Config: c.Transformer, Summary: c.Transformer.summary() + ", " + c.Flow.summary()}}, c.T5, c.VAE, c.CLIPL, c.CLIPG)
+}
+
+func readSD3(r *Reader) any {
+	c := &SD3Model{Transformer: mmdit(r)}
+	tokenizers(r)
+	r.Model.NativeSize = 1024
+	c.CLIPL, c.CLIPG = clipOf(r, model.CLIPLPrefix, "quick_gelu"), clipOf(r, model.CLIPGPrefix, "gelu")
+	c.T5, c.VAE = t5Of(r, model.T5Prefix), vaeOf(r, 1.5305, 0.0609)
+	c.Flow = flowOf(r, Flow{Shift: 3})
+	t := c.Transformer
+	both := c.CLIPL.Layers > 0 && c.CLIPG.Layers > 0
+	switch {
+	case r.err != nil:
+	case c.T5.Layers > 0 && c.T5.Width != t.Text:
+		r.Fail("a T5 text encoder of width %d does not fit a transformer that needs %d", c.T5.Width, t.Text)
+	case both && c.CLIPL.Width+c.CLIPG.Width > t.Text:
+		r.Fail("CLIP text encoders of width %d and %d do not fit a transformer that needs at most %d together", c.CLIPL.Width, c.CLIPG.Width, t.Text)
+	case both && c.CLIPL.Pooled > 0 && c.CLIPG.Pooled > 0 && c.CLIPL.Pooled+c.CLIPG.Pooled != t.Pooled:
+		r.Fail("CLIP text encoders with vectors of %d and %d numbers do not fit a transformer that needs %d", c.CLIPL.Pooled, c.CLIPG.Pooled, t.Pooled)
+	case both && c.CLIPL.ContextLength != c.CLIPG.ContextLength:
+		r.Fail("text encoders of %d and %d tokens do not fit together", c.CLIPL.ContextLength, c.CLIPG.ContextLength)
+	case c.VAE.EmbedDim > 0 && c.VAE.EmbedDim != t.OutChannels:
+		r.Fail("an autoencoder with %d latent channels does not fit a transformer with %d", c.VAE.EmbedDim, t.OutChannels)
+	}
+	return c
 }
 
 // sd3Layers are named as in Stability-AI/sd3.5, mmditx.py.

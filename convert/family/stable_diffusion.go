@@ -136,8 +136,8 @@ func (c *StableDiffusion) applyMetadata(r *Reader) {
 		r.Number(keyText2Heads, 1, 1<<10, func(v float64) { c.Text2.Heads = int(v) })
 	}
 	r.Number(keyTextFinal, 1, float64(c.Text.Layers), func(v float64) { c.Text.FinalLayer = int(v) })
-	r.Number(keyUNetHeads, 1, 1<<10, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = int(v), 0 })
-	r.Number(keyUNetHeadDim, 1, 1<<12, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = 0, int(v) })
+	r.Number(keyUNetHeads, 1, maxHeads, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = int(v), 0 })
+	r.Number(keyUNetHeadDim, 1, maxHeadDim, func(v float64) { c.UNet.Heads, c.UNet.HeadDim = 0, int(v) })
 	r.Number(keyScaleFactor, 1e-6, 1e6, func(v float64) { c.VAE.ScaleFactor = float32(v) })
 	r.Number(keySampleSize, 1, largestSide/8, func(v float64) {
 		n := min(int(v)*c.VAE.Factor(), largestSide)

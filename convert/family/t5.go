@@ -19,7 +19,7 @@ var t5 = &Family{
 	},
 	Runs:     true,
 	Alone:    true,
-	Read:     func(r *Reader) any { return readT5(r) },
+	Read:     func(r *Reader) any { return readT5(r, "") },
 	Complete: func(m *model.Model) error { renameAll(m, t5Name); return nil },
 	Properties: func(d *Describer) {
 		width := max(d.Dim("shared.weight", 1), d.Dim("token_embd.weight", 1), d.Dim("embed_tokens.weight", 1))
@@ -28,7 +28,7 @@ var t5 = &Family{
 		d.Say(map[int]string{4096: "T5-XXL", 2048: "T5-XL", 1024: "T5-Large"}[width])
 	},
 	Role:       T5Text,
-	TextPrefix: model.T5Prefix,
+	TextPrefix: func([]model.Stored) string { return model.T5Prefix },
 	Precise:    []string{"shared.", "relative_attention_bias."},
 }
 
@@ -47,21 +47,21 @@ func (c T5Config) Params() map[string][]float64 {
 	}
 }
 
-// readT5 reads an encoder in a file of its own.
-func readT5(r *Reader) *T5Config {
-	const block = "encoder.block.%d.layer."
-	if r.Has("encoder.block.0.layer.1.DenseReluDense.wi.weight") {
+// readT5 reads an encoder whose names have a prefix.
+func readT5(r *Reader, prefix string) *T5Config {
+	first, block := prefix+"encoder.block.0.layer.", escaped(prefix)+"encoder.block.%d.layer."
+	if r.Has(first + "1.DenseReluDense.wi.weight") {
 		r.Fail("T5 of version 1.0, whose feed-forward layers have no gate, is not supported: %w", model.ErrUnrecognized)
-		return nil
+		return &T5Config{}
 	}
-	embedding, bias := r.Shape("shared.weight", 2), r.Shape("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 2)
+	embedding, bias := r.Shape(prefix+"shared.weight", 2), r.Shape(first+"0.SelfAttention.relative_attention_bias.weight", 2)
 	c := &T5Config{
 		Vocabulary: embedding[0], Width: embedding[1], Buckets: bias[0], Heads: bias[1],
 		Layers:     r.Count(block + "0.SelfAttention.q.weight"),
 		BiasLayers: r.Count(block + "0.SelfAttention.relative_attention_bias.weight"),
-		FFN:        r.Shape("encoder.block.0.layer.1.DenseReluDense.wi_0.weight", 2)[0],
+		FFN:        r.Shape(first+"1.DenseReluDense.wi_0.weight", 2)[0],
 	}
-	inner := r.Shape("encoder.block.0.layer.0.SelfAttention.q.weight", 2)[0]
+	inner := r.Shape(first+"0.SelfAttention.q.weight", 2)[0]
 	switch {
 	case c.Heads < 1 || inner%c.Heads != 0:
 		r.Fail("the %d heads of T5's table of distances must divide the %d channels of its queries", c.Heads, inner)

@@ -1,6 +1,8 @@
 package family
 
 import (
+	"fmt"
+	"math"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
@@ -16,27 +18,61 @@ var zImage = &Family{
 		{"Z-Image", []string{"*noise_refiner.0.attention.qkv.weight", "*layers.0.adaLN_modulation.0.weight", "*cap_pad_token"}},
 		{"Z-Image in the diffusers library's layout", []string{"*noise_refiner.0.attention.to_q.weight", "*layers.0.adaLN_modulation.0.weight", "*cap_pad_token"}},
 	},
-	Fused:      zImageLayers(),
-	InPieces:   "all_x_embedder.",
+	Rewrite:    originalTransformer(zImageLayers(), "cap_pad_token", "all_x_embedder."),
 	Runs:       true,
-	Alone:      true,
 	Read:       func(r *Reader) any { return readZImage(r) },
+	Settings:   flowSettings("ZImageTransformer2DModel", zImageMarks),
+	Metadata:   zImageMetadata,
 	Groups:     transformerGroups,
 	Role:       Denoiser,
 	Properties: zImageProperties,
-	Slots:      func(Given) Slots { return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix} },
-	Precise:    []string{"x_embedder.", "cap_embedder.", "t_embedder.", "final_layer."},
+	Slots: func(Given) Slots {
+		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.Qwen4BPrefix}
+	},
+	Precise: []string{"x_embedder.", "cap_embedder.", "t_embedder.", "final_layer."},
 }
 
 func zImageProperties(d *Describer) {
 	d.Property("width", d.Dim("x_embedder.weight", 0))
-	d.Property("layers", d.Blocks("layers."))
+	d.Property("layers", d.BlocksOf("layers.", func(name string) bool { return !strings.HasPrefix(name, "text_encoders.") })) // whose layers count apart
 }
 
-// ZImageConfig describes Z-Image's transformer.
+func zImageMetadata(m *model.Model, add func(key string, value any)) {
+	if c, ok := m.Config.(*ZImageConfig); ok {
+		addFlow(c.Flow, add)
+		describeFlowVAE(c.VAE, add)
+	}
+}
+
+// zImageMarks are the fields that ZImageTransformer2DModel reads.
+var zImageMarks = []mark{
+	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
+	{in: inTransformerFolder, name: "dim", verdict: shaped},
+	{in: inTransformerFolder, name: "n_layers", verdict: shaped},
+	{in: inTransformerFolder, name: "n_refiner_layers", verdict: shaped},
+	{in: inTransformerFolder, name: "n_heads", verdict: shaped},
+	{in: inTransformerFolder, name: "n_kv_heads", verdict: shaped},
+	{in: inTransformerFolder, name: "cap_feat_dim", verdict: shaped},
+	{in: inTransformerFolder, name: "siglip_feat_dim", verdict: only, values: []any{nil}, why: "pictures are no conditions of this model"},
+	{in: inTransformerFolder, name: "all_patch_size", verdict: only, values: []any{2.0}, why: "tokens are squares of two by two"},
+	{in: inTransformerFolder, name: "all_f_patch_size", verdict: only, values: []any{1.0}, why: "there is one frame"},
+	{in: inTransformerFolder, name: "norm_eps", verdict: only, values: []any{1e-5}, why: "the norms have this"},
+	{in: inTransformerFolder, name: "qk_norm", verdict: only, values: []any{true}, why: "queries and keys are normalised"},
+	{in: inTransformerFolder, name: "rope_theta", verdict: only, values: []any{256.0}, why: "positions turn heads by angles of this base"},
+	{in: inTransformerFolder, name: "t_scale", verdict: only, values: []any{1000.0}, why: "times are embedded in thousandths"},
+	{in: inTransformerFolder, name: "axes_dims", verdict: harmless, why: "a quarter and three and three eighths of a head, which no other file has"},
+	{in: inTransformerFolder, name: "axes_lens", verdict: harmless, why: "positions have no end"},
+}
+
+// ZImageConfig describes Z-Image's transformer, and what its file has beside it.
 type ZImageConfig struct {
 	Prefix                                                                      string // of its tensors
 	Channels, Patch, Width, Heads, Layers, Refiners, FFN, Text, Time, TimeInner int
+
+	Flow      Flow
+	LLM       *QwenConfig `json:",omitempty"` // the text encoder; nil without one
+	LLMPrefix string      `json:",omitempty"`
+	VAE       *VAEConfig  `json:",omitempty"` // nil without one
 }
 
 // Params are the hyperparameters of the network "zimage".
@@ -47,24 +83,55 @@ func (c ZImageConfig) Params() map[string][]float64 {
 	}
 }
 
+// Adaptable says what LoRAs change of the model.
+func (c *ZImageConfig) Adaptable() Adaptable {
+	return Adaptable{Denoiser: c.Prefix, Text: strings.TrimSuffix(c.LLMPrefix, "model."), Layers: zImageLayers()}
+}
+
+// Networks lists the networks, with their hyperparameters.
+func (c *ZImageConfig) Networks() (all []model.Network) {
+	if c.LLM != nil {
+		all = append(all, model.Network{Key: "text", Name: "text encoder", Config: *c.LLM, Summary: c.LLM.summary()})
+	}
+	own := *c
+	own.LLM, own.VAE = nil, nil
+	all = append(all, model.Network{Key: "transformer", Name: "transformer", Config: own,
+		Summary: fmt.Sprintf("%d layers of width %d, %d heads, %s", c.Layers, c.Width, c.Heads, c.Flow.summary())})
+	if v := c.VAE; v != nil {
+		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *v, Summary: v.summary()})
+	}
+	return all
+}
+
 func readZImage(r *Reader) *ZImageConfig {
 	c := &ZImageConfig{Patch: 2}
 	if r.Has(model.UNetPrefix + "x_embedder.weight") {
 		c.Prefix = model.UNetPrefix
 	}
-	patches, text, head := r.Shape(c.Prefix+"x_embedder.weight", 2), r.Shape(c.Prefix+"cap_embedder.1.weight", 2), r.Shape(c.Prefix+"layers.0.attention.q_norm.weight", 1)[0]
-	time := r.Shape(c.Prefix+"t_embedder.mlp.2.weight", 2)
+	p := c.Prefix
+	patches, text, head := r.Shape(p+"x_embedder.weight", 2), r.Shape(p+"cap_embedder.1.weight", 2), r.Shape(p+"layers.0.attention.q_norm.weight", 1)[0]
+	time := r.Shape(p+"t_embedder.mlp.2.weight", 2)
 	c.Width, c.Channels, c.Text = patches[0], patches[1]/(c.Patch*c.Patch), text[1]
 	c.Time, c.TimeInner = time[0], time[1]
-	c.FFN = r.Shape(c.Prefix+"layers.0.feed_forward.w1.weight", 2)[0]
-	escaped := strings.ReplaceAll(c.Prefix, "%", "%%")
-	c.Layers = r.Count(escaped + "layers.%d.attention.qkv.weight")
-	c.Refiners = r.Count(escaped + "noise_refiner.%d.attention.qkv.weight")
+	c.FFN = r.Shape(p+"layers.0.feed_forward.w1.weight", 2)[0]
+	c.Layers = r.Count(p + "layers.%d.attention.qkv.weight")
+	c.Refiners = r.Count(p + "noise_refiner.%d.attention.qkv.weight")
 	if head < 1 || c.Width%head != 0 || head%16 != 0 || patches[1]%(c.Patch*c.Patch) != 0 {
 		r.Fail("Z-Image's width must divide into heads of a multiple of 16 channels, and its tokens into 2x2 pixels, got %d, %d and %d", c.Width, head, patches[1])
 		return c
 	}
 	c.Heads = c.Width / head
+	c.Flow = flowOf(r, Flow{Shift: 3})
+	if c.LLMPrefix = qwenInOf(r); c.LLMPrefix != "" {
+		c.LLM = readQwen(r, c.LLMPrefix)
+		if r.err == nil && (c.LLM.Width != c.Text || !c.LLM.QKNorm) {
+			r.Fail("Z-Image's text encoder must be a Qwen3 of width %d (4B), got one of width %d: %w", c.Text, c.LLM.Width, model.ErrUnrecognized)
+		}
+	}
+	c.VAE = flowVAEOf(r, c.Channels, fluxScale, fluxShift)
+	r.Model.NativeSize = 1024
+	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
+	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
 	return c
 }
 

@@ -139,7 +139,7 @@ func edmTable(s PixelStages, sides []int, kept []model.Stored) []Fusion {
 // other for each channel, in the order of all queries, all keys, all values.
 func byPart(t model.Stored) (model.Stored, error) {
 	t.Tensor = t.InOrder()
-	if len(t.Shape) == 0 || t.Shape[0]%3 != 0 || t.Parts != nil || t.Scale != nil || len(t.Bytes)%int(t.Shape[0]) != 0 {
+	if len(t.Shape) == 0 || t.Shape[0] < 1 || t.Shape[0]%3 != 0 || t.Parts != nil || t.Scale != nil || len(t.Bytes)%int(t.Shape[0]) != 0 {
 		return t, fmt.Errorf("tensor %q has the shape %v; rows of queries, keys and values are expected", t.Name, t.Shape)
 	}
 	channels, row := int(t.Shape[0])/3, len(t.Bytes)/int(t.Shape[0])

@@ -48,6 +48,10 @@ type Model struct {
 	// where the file brings no tokenizer.
 	Merges []string
 
+	// T5Tokenizer is the vocabulary of T5's text encoder: a file tokenizer.json of the
+	// tokenizers library, or SentencePiece's spiece.model. nil where the file brings none.
+	T5Tokenizer []byte
+
 	// AlphasCumprod is the noise schedule in the file: one value for each
 	// training timestep, falling. nil where the file brings none.
 	AlphasCumprod []float64

@@ -14,6 +14,11 @@ const (
 	CLIPLPrefix = "text_encoders.clip_l.transformer." // text encoders of SD 3 and FLUX.1
 	CLIPGPrefix = "text_encoders.clip_g.transformer."
 	T5Prefix    = "text_encoders.t5xxl.transformer."
+
+	// Text stacks of Qwen3 4B (Z-Image, FLUX.2 klein 4B) and 8B (FLUX.2 klein 9B), as ComfyUI's
+	// files name them.
+	Qwen4BPrefix = "text_encoders.qwen3_4b.transformer."
+	Qwen8BPrefix = "text_encoders.qwen3_8b.transformer."
 )
 
 // ScheduleName is the tensor with the training's noise schedule. It is the one
@@ -25,5 +30,6 @@ const ScheduleName = "alphas_cumprod"
 const (
 	KeyArchitecture = "general.architecture"  // the family
 	KeyMerges       = "sdgo.tokenizer.merges" // byte-pair merges, one a line
+	KeyT5Tokenizer  = "sdgo.tokenizer.t5"     // T5's vocabulary: tokenizer.json, or spiece.model as base64
 	KeyGGUFMerges   = "tokenizer.ggml.merges" // the same, as llama.cpp's GGUF files have it
 )

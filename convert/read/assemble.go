@@ -16,12 +16,14 @@ import (
 // each, or whole models of which that component is taken, in any layout and
 // format that [Load] reads.
 type Components struct {
-	Model string
-	UNet  string // or the transformer of FLUX.1 or SD 3
-	VAE   string
-	CLIPL string // text encoder of SD 1.x, the first one of SDXL, SD 3 and FLUX.1; OpenCLIP ViT-H for SD 2.x
-	CLIPG string // second text encoder of SDXL and SD 3, the only one of SDXL's refiner
-	T5    string // third text encoder of SD 3, second one of FLUX.1
+	Model       string
+	UNet        string // or the transformer of FLUX.1 or SD 3
+	VAE         string
+	CLIPL       string // text encoder of SD 1.x, the first one of SDXL, SD 3 and FLUX.1; OpenCLIP ViT-H for SD 2.x
+	CLIPG       string // second text encoder of SDXL and SD 3, the only one of SDXL's refiner
+	T5          string // third text encoder of SD 3, second one of FLUX.1
+	T5Tokenizer string // its vocabulary: tokenizer.json or spiece.model
+	LLM         string // Qwen3, the text encoder of Z-Image and FLUX.2 klein
 }
 
 // Assemble opens a model that is put together from several files.
@@ -59,10 +61,16 @@ func OpenBytesAssembled(data []byte, c Components) (_ *model.Model, err error) {
 // the model that components are put into.
 func assembled(m *model.Model, c Components, base func() (*model.Model, error)) (*model.Model, error) {
 	err := assemble(m, c, base)
+	if err == nil && c.T5Tokenizer != "" {
+		err = readT5Tokenizer(m, c.T5Tokenizer)
+	}
 	if err == nil {
 		if err = family.Configure(m); err != nil {
 			err = fmt.Errorf("%s: %w", strings.Join(c.paths(), " with "), err)
 		}
+	}
+	if err == nil && c.T5Tokenizer != "" && m.T5Tokenizer == nil {
+		err = fmt.Errorf("%s: %s: a model of this family has no T5, whose vocabulary this is", c.T5Tokenizer, m.Description)
 	}
 	if changed := m.Intact(); changed != nil { // what else is wrong may come of it
 		err = changed
@@ -77,7 +85,7 @@ func assembled(m *model.Model, c Components, base func() (*model.Model, error)) 
 
 // paths are the files, the model's first.
 func (c Components) paths() (all []string) {
-	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5} {
+	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5, c.LLM} {
 		if path != "" {
 			all = append(all, path)
 		}
@@ -108,6 +116,7 @@ func (c Components) list() []*component {
 		{path: c.CLIPG, role: family.CLIPText, inside: []string{model.Text2Prefix, model.CLIPGPrefix, model.Text1Prefix},
 			place: func(s family.Slots) string { return s.CLIPG }},
 		{path: c.T5, role: family.T5Text, inside: []string{model.T5Prefix}, place: func(s family.Slots) string { return s.T5 }},
+		{path: c.LLM, role: family.LLMText, inside: []string{model.Qwen4BPrefix, model.Qwen8BPrefix, "text_encoders.llm."}, place: func(s family.Slots) string { return s.LLM }},
 	}
 }
 
@@ -200,6 +209,9 @@ func carry(m, base *model.Model) {
 	c.Carry(m.Metadata)
 	if len(base.Merges) > 0 { // which reading the configuration took out of the metadata
 		m.Metadata[model.KeyMerges] = strings.Join(base.Merges, "\n")
+	}
+	if base.T5Tokenizer != nil {
+		m.Metadata[model.KeyT5Tokenizer] = family.T5TokenizerText(base.T5Tokenizer)
 	}
 }
 

@@ -167,7 +167,10 @@ func TestDiffusersErrors(t *testing.T) {
 		}, `the activation must be quick_gelu or gelu, got "relu"`},
 		{"heads", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "unet/config.json"), []byte(`{"attention_head_dim":[1,2]}`), 0o666)
-		}, "heads must be a positive number for each of 3 levels"},
+		}, "heads must be a number from 1 to 1024 for each of 3 levels"},
+		{"heads beyond what files may say", func(dir string) error { // else a converted file could not be read
+			return os.WriteFile(filepath.Join(dir, "unet/config.json"), []byte(`{"attention_head_dim":[4096,4096,4096]}`), 0o666)
+		}, "heads must be a number from 1 to 1024"},
 		{"heads that do not fit", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "unet/config.json"), []byte(`{"attention_head_dim":[3,5,7]}`), 0o666)
 		}, "heads 3 5 7"},

@@ -1,7 +1,6 @@
 package read
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/family"
+	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -47,7 +47,7 @@ func readFolder(m *model.Model, c Components) error {
 	if f := family.InFolder(has); f != nil {
 		err = readKnownFolder(m, f, c)
 	} else {
-		err = readOtherFolder(m, has)
+		err = readOtherFolder(m, has, c)
 	}
 	if err == nil {
 		err = readSettings(m, family.Lookup(m.Family), false)
@@ -135,7 +135,7 @@ func (c Components) inPlaceOf(folder string) (file, flag string) {
 // readOtherFolder reads a model of which the denoiser tells the family: FLUX.1, SD
 // 3, DiT, and UNets without text. Its tensors get the original layout's names,
 // with a prefix for each network, unless it is nothing but a UNet.
-func readOtherFolder(m *model.Model, has func(string) bool) error {
+func readOtherFolder(m *model.Model, has func(string) bool, c Components) error {
 	autoencoder := "vae"
 	if has("vqvae") {
 		autoencoder = "vqvae"
@@ -149,29 +149,40 @@ func readOtherFolder(m *model.Model, has func(string) bool) error {
 			prefix = ""
 		}
 	}
-	f, err := readInto(m, denoiser, family.NetFile, func(*family.Family) string { return prefix })
+	f, err := readInto(m, denoiser, family.NetFile, func(family.Recognised, []model.Stored) string { return prefix })
 	if err != nil {
 		return err
 	}
 	m.Family, m.Description = f.Name, f.Description
 	for i, folder := range []string{"text_encoder", "text_encoder_2", "text_encoder_3"} {
 		if has(folder) {
-			prefix := []string{model.CLIPLPrefix, model.CLIPGPrefix, model.CLIPGPrefix}[i]
-			if _, err := readInto(m, folder, family.TextFile, func(f *family.Family) string { return cmp.Or(f.TextPrefix, prefix) }); err != nil {
+			_, err := readInto(m, folder, family.TextFile, func(f family.Recognised, all []model.Stored) string {
+				if f.TextPrefix != nil {
+					return f.TextPrefix(all)
+				}
+				return []string{model.CLIPLPrefix, model.CLIPGPrefix, model.CLIPGPrefix}[i]
+			})
+			if err != nil && !(errors.Is(err, errNoWeights) && c.replaceText()) {
 				return err
 			}
 		}
 	}
 	if has(autoencoder) {
-		if _, err := readInto(m, autoencoder, family.NetFile, func(*family.Family) string { return model.VAEPrefix }); err != nil {
+		_, err := readInto(m, autoencoder, family.NetFile, func(family.Recognised, []model.Stored) string { return model.VAEPrefix })
+		if err != nil && !(errors.Is(err, errNoWeights) && c.VAE != "") {
 			return err
 		}
 	}
 	return nil
 }
 
+// replaceText reports whether there is a component for the text encoder of a folder.
+func (c Components) replaceText() bool {
+	return c.CLIPL != "" || c.CLIPG != "" || c.T5 != "" || c.LLM != ""
+}
+
 // readInto adds a network whose tensors get original names with a prefix.
-func readInto(m *model.Model, folder, base string, prefix func(*family.Family) string) (f family.Recognised, err error) {
+func readInto(m *model.Model, folder, base string, prefix func(family.Recognised, []model.Stored) string) (f family.Recognised, err error) {
 	all, err := readNetwork(m, folder, base)
 	if err == nil {
 		f, err = family.Recognise(all)
@@ -184,8 +195,16 @@ func readInto(m *model.Model, folder, base string, prefix func(*family.Family) s
 		all, err = f.Original(all)
 	}
 	if err == nil {
-		front := prefix(f.Family)
-		err = add(m, f.Family, all, func(name string) (string, bool) { return front + name, true })
+		front, rename := prefix(f, all), layout.OwnName
+		if f.Role == family.LLMText {
+			rename = f.PartName(all)
+		}
+		err = add(m, f.Family, all, func(name string) (string, bool) {
+			if name, _ = rename(name); name != "" {
+				name = front + name
+			}
+			return name, true
+		})
 	}
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", folder, err)
@@ -227,6 +246,9 @@ func readSettings(m *model.Model, f *family.Family, alone bool) error {
 		if merges != "" {
 			setMetadata(m, model.KeyMerges, merges)
 		}
+	}
+	if f.T5Tokenizer != "" && !alone {
+		return readT5Folder(m, filepath.Join(m.Path, f.T5Tokenizer))
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ var shortNames = []struct{ prefix, short string }{
 	{model.VAEPrefix, "vae."}, {model.UNetPrefix, "unet."},
 	{model.TextPrefix, "text."}, {model.Text1Prefix, "text."}, {model.Text2Prefix, "text2."},
 	{model.CLIPLPrefix, "text."}, {model.CLIPGPrefix, "text2."}, {model.T5Prefix, "t5."},
+	{model.Qwen4BPrefix, "llm."}, {model.Qwen8BPrefix, "llm."},
 }
 
 func (r Rule) matches(name string) bool {

@@ -5,10 +5,11 @@
 //
 // Hyperparameters: vocabulary, width, heads, kv_heads, head_channels, layers, ffn, qk_norm (0 or
 // 1), qkv_bias (0 or 1), eps.
-// Inputs: tokens [N, L]; cos and sin [L, head_channels/2]: of the rotary embedding's angles.
-// Outputs: state.K for K = 1 … layers, what comes out of K layers, and hidden, that of all of
-// them after the final norm, [N, L, width]. transformers' hidden_states[K] is state.K, but the
-// last one is hidden.
+// Inputs: tokens [N, L]; cos and sin [L, head_channels/2]: of the rotary embedding's angles; padding, which
+// is optional, [N, P]: tokens after the others, which no token attends to, so that cos and sin have L + P
+// rows and outputs as many tokens. Outputs: state.K for K = 1 … layers, what comes out of K layers, and
+// hidden, that of all of them after the final norm, [N, L, width]. transformers' hidden_states[K] is state.K,
+// but the last one is hidden.
 #include "nets/architecture.h"
 
 #include <cstdlib>
@@ -36,18 +37,25 @@ class QwenText : public Architecture {
         return {{"tokens", {1, 8}}, {"cos", {8, head_ / 2}}, {"sin", {8, head_ / 2}}};
     }
     std::vector<std::string> nominal_outputs() const override { return {"hidden"}; }
-    bool is_integer(const std::string &input) const override { return input == "tokens"; }
+    bool is_integer(const std::string &input) const override {
+        return input == "tokens" || input == "padding";
+    }
     int64_t vocabulary(const std::string &) const override { return vocabulary_; }
     Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const override {
         return unfold(ne, 3);
     }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs("qwen_text", inputs, {{"tokens", "cos", "sin"}});
+        expect_inputs("qwen_text", inputs, {{"tokens", "cos", "sin"}, {"padding"}});
         const Shape &tokens = inputs.at("tokens");
         expect_shape("qwen_text", "tokens", tokens, {"N", "L"});
-        expect_shape("qwen_text", "cos", inputs.at("cos"), {tokens[1], head_ / 2});
-        expect_shape("qwen_text", "sin", inputs.at("sin"), {tokens[1], head_ / 2});
+        int64_t length = tokens[1];
+        if (inputs.count("padding") != 0) {
+            expect_shape("qwen_text", "padding", inputs.at("padding"), {tokens[0], "P"});
+            length += inputs.at("padding")[1];
+        }
+        expect_shape("qwen_text", "cos", inputs.at("cos"), {length, head_ / 2});
+        expect_shape("qwen_text", "sin", inputs.at("sin"), {length, head_ / 2});
         for (const std::string &name : outputs) {
             depth(name);
         }
@@ -59,10 +67,15 @@ class QwenText : public Architecture {
             deepest = std::max(deepest, depth(name));
         }
         Tensor x = ops.embedding(inputs.at("tokens"), "embed_tokens.weight", vocabulary_, width_);
+        const int64_t own = x->ne[1]; // tokens without padding
+        if (inputs.count("padding") != 0) {
+            x = ops.concat_tokens(
+                x, ops.embedding(inputs.at("padding"), "embed_tokens.weight", vocabulary_, width_));
+        }
         Tensors out;
         for (int i = 0; i < deepest; i++) {
             const std::string name = "layers." + std::to_string(i) + ".";
-            x = attention(ops, x, inputs.at("cos"), inputs.at("sin"), name);
+            x = attention(ops, x, own, inputs.at("cos"), inputs.at("sin"), name);
             x = feed_forward(ops, x, name);
             const std::string state = "state." + std::to_string(i + 1);
             for (const std::string &wanted : outputs) {
@@ -77,7 +90,7 @@ class QwenText : public Architecture {
     }
 
   private:
-    Tensor attention(Ops &ops, Tensor x, Tensor cos, Tensor sin, const std::string &name) const {
+    Tensor attention(Ops &ops, Tensor x, int64_t own, Tensor cos, Tensor sin, const std::string &name) const {
         const std::string attn = name + "self_attn.";
         const Tensor h = ops.rms_norm(x, name + "input_layernorm", eps_, 1);
         Tensor q = ops.linear(h, attn + "q_proj", {int64_t(heads_) * head_, bias_});
@@ -94,8 +107,19 @@ class QwenText : public Architecture {
             k = ops.repeat_heads(k, kv_heads_, times);
             v = ops.repeat_heads(v, kv_heads_, times);
         }
-        return ops.linear(ops.attention(q, k, v, heads_, true), attn + "o_proj",
-                          {width_, false, Act::none, x});
+        return ops.linear(attended(ops, q, k, v, own), attn + "o_proj", {width_, false, Act::none, x});
+    }
+
+    // Tokens attend to those before them and to themselves; padding attends to all of these.
+    Tensor attended(Ops &ops, Tensor q, Tensor k, Tensor v, int64_t own) const {
+        const int64_t padding = q->ne[1] - own;
+        if (padding == 0) {
+            return ops.attention(q, k, v, heads_, true);
+        }
+        k = ops.slice_tokens(k, 0, own);
+        v = ops.slice_tokens(v, 0, own);
+        return ops.concat_tokens(ops.attention(ops.slice_tokens(q, 0, own), k, v, heads_, true),
+                                 ops.attention(ops.slice_tokens(q, own, padding), k, v, heads_, false));
     }
 
     Tensor feed_forward(Ops &ops, Tensor x, const std::string &name) const {

@@ -6,7 +6,8 @@
 // width), layers, ffn, buckets (of distances), bias_layers (1, or as many as layers in umT5:
 // which have a table of distances), eps.
 // Inputs: tokens [N, L]; buckets [L, L]: for each position and each that it attends to, the
-// number of their distance's bucket. No mask: a text that is shorter than others is run alone.
+// number of their distance's bucket; perhaps mask [L]: what is added to all products with a
+// token, 0 or a number so low that none attends to it.
 // Outputs: hidden, after the final norm, [N, L, width].
 #include "nets/architecture.h"
 
@@ -29,7 +30,7 @@ class T5Encoder : public Architecture {
 
     Shapes nominal_inputs() const override { return {{"tokens", {1, 8}}, {"buckets", {8, 8}}}; }
     std::vector<std::string> nominal_outputs() const override { return {"hidden"}; }
-    bool is_integer(const std::string &) const override { return true; }
+    bool is_integer(const std::string &input) const override { return input != "mask"; }
     int64_t vocabulary(const std::string &input) const override {
         return input == "tokens" ? vocabulary_ : buckets_;
     }
@@ -38,10 +39,13 @@ class T5Encoder : public Architecture {
     }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs("t5_encoder", inputs, {{"tokens", "buckets"}});
+        expect_inputs("t5_encoder", inputs, {{"tokens", "buckets"}, {"mask"}});
         const Shape &tokens = inputs.at("tokens");
         expect_shape("t5_encoder", "tokens", tokens, {"N", "L"});
         expect_shape("t5_encoder", "buckets", inputs.at("buckets"), {tokens[1], tokens[1]});
+        if (inputs.count("mask")) {
+            expect_shape("t5_encoder", "mask", inputs.at("mask"), {tokens[1]});
+        }
         for (const std::string &name : outputs) {
             if (name != "hidden") {
                 invalid("t5_encoder: no output %s; there is hidden", name.c_str());
@@ -58,6 +62,9 @@ class T5Encoder : public Architecture {
                 bias = ops.position_bias(inputs.at("buckets"),
                                          name + "0.SelfAttention.relative_attention_bias.weight", buckets_,
                                          heads_);
+                if (inputs.count("mask")) {
+                    bias = ops.add(bias, inputs.at("mask"));
+                }
             }
             x = attention(ops, x, bias, name + "0.");
             x = feed_forward(ops, x, name + "1.");

@@ -8,7 +8,7 @@
 // for noise to 1000 for the picture; context [N, L, text], the caption's states. Both sequences are filled up
 // with learned tokens to multiples of 32; rotary tables cos and sin [picture + caption, width/heads/2] are
 // for the whole sequence, context.cos and context.sin for the caption alone.
-// Outputs: sample [N, channels, H, W]: the velocity towards the picture, x0 - noise.
+// Outputs: sample [N, channels, H, W]: the velocity, noise - x0. The weights predict its negative.
 #include "nets/architecture.h"
 
 namespace sdgo {
@@ -97,7 +97,7 @@ class ZImage : public Architecture {
         picture = ops.scale_by(ops.layer_norm(picture, "", kFinalEps),
                                ops.linear(ops.silu(condition), "final_layer.adaLN_modulation.1", scale));
         picture = ops.linear(picture, "final_layer.linear", {int64_t(patch_) * patch_ * channels_});
-        return {{"sample", ops.patches_out(picture, patch_, w, h)}};
+        return {{"sample", ops.scale(ops.patches_out(picture, patch_, w, h), -1)}};
     }
 
   private:

@@ -151,7 +151,7 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override {
         const int64_t dim = check_heads(x->ne[0], heads);
-        Tensor w = weight(name + ".weight", {dim});
+        Tensor w = weight(norm_weight(name), {dim});
         return node("rms_norm", 0, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}, {x, w}, [=](Tensor dst) {
             kernels::RmsNorm k;
             k.x = data(x), k.dim = dim, k.rows = ggml_nelements(x) / dim, k.eps = eps;

@@ -141,7 +141,7 @@ class GgmlOps : public Ops {
 
     Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) override {
         const int64_t dim = check_heads(x->ne[0], heads), length = x->ne[1], n = x->ne[2];
-        Tensor w = weight(name + ".weight", {dim});
+        Tensor w = weight(norm_weight(name), {dim});
         Tensor y = ggml_rms_norm(ctx_, ggml_reshape_4d(ctx_, x, dim, heads, length, n), eps);
         return ggml_reshape_3d(ctx_, ggml_mul(ctx_, y, w), dim * heads, length, n);
     }

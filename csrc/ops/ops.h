@@ -114,7 +114,7 @@ class Ops {
     // Without weights if the name is empty.
     virtual Tensor layer_norm(Tensor x, const std::string &name, float eps) = 0;
     // Divides each of a token's heads, [C/heads], by its root mean square and multiplies
-    // it by the weight.
+    // it by the weight, whose whole name is given where it ends in ".scale".
     virtual Tensor rms_norm(Tensor x, const std::string &name, float eps, int heads) = 0;
     // Divides each of a token's heads by 1e-4 and its root mean square (Karras et al. 2024,
     // pixel normalisation).
@@ -145,6 +145,8 @@ class Ops {
     // W/p by H/p tokens, which have the channels of a pixel next to each other.
     Tensor patches_in(Tensor nchw, int64_t p);
     Tensor patches_out(Tensor tokens, int64_t p, int64_t width, int64_t height);
+    // The inverse of patches_in.
+    Tensor patches_back(Tensor tokens, int64_t p, int64_t width, int64_t height);
     // The inverse of patches_out: tokens that have the channels of a pixel next to each other.
     Tensor pixels_in(Tensor nchw, int64_t p);
 
@@ -173,6 +175,9 @@ class Ops {
     // Adds a row for each of [C, L, N] of a table that is one vector, of float32: of positions
     // that are computed, not learned.
     Tensor fixed_positions(Tensor x, const std::string &name);
+    // Adds to tokens of width x height the rows in the middle of a table for side x side of them,
+    // whose shape is [1, side², C].
+    Tensor central_positions(Tensor x, const std::string &name, int64_t side, int64_t width, int64_t height);
     // Adds a learned column to each of [C, L, N]; the table is [C, L].
     Tensor position_columns(Tensor x, const std::string &name);
     Tensor multiply(Tensor a, Tensor b);       // number by number
@@ -198,6 +203,9 @@ class Ops {
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
     Tensor table_rows(Tensor table, int64_t rows);               // the first ones: [C, L] → [C, rows]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels
+    Tensor slice_channels(Tensor x, int64_t from, int64_t length); // [C, L, N] → [length, L, N]
+    Tensor concat_channels(Tensor a, Tensor b); // [Ca, L, N], [Cb, L, N] → [Ca + Cb, L, N]
+    Tensor gelu_tanh(Tensor x);                 // of each number
 
     // The arithmetic of the whole graph, in floating-point operations, and the
     // part of it that computes what is cached.
@@ -249,6 +257,9 @@ class Ops {
 
     // What unit_norm adds to the root mean square.
     static constexpr float kUnitEps = 1e-4f;
+
+    // The name of an RMS norm's weight.
+    static std::string norm_weight(const std::string &name);
 
     // Fails unless a normalisation's groups divide the channels.
     static void check_groups(const std::string &name, const GroupNorm &g, int64_t channels, int64_t images);

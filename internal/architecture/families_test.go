@@ -25,7 +25,7 @@ type cost struct {
 
 var costs = []cost{
 	{
-		family: "diffusion transformers (DiT)", code: regexp.MustCompile(`\bDiT|\bdit|inTransformer|inVQ`),
+		family: "diffusion transformers (DiT)", code: regexp.MustCompile(`\bDiT|\bdit|inTransformer\b|inVQ`),
 		own: []string{"csrc/nets/dit.cpp", "convert/family/dit.go", "convert/family/network_dit.go", "convert/family/pixel*.go", "sd/family/pixel/*.go"},
 		shared: map[string]int{
 			"convert/family/table.go": 1, "csrc/nets/architecture.cpp": 1, "csrc/nets/architecture.h": 1, "sd/model.go": 1,
@@ -48,7 +48,7 @@ var costs = []cost{
 		shared: map[string]int{"csrc/nets/architecture.cpp": 1, "csrc/nets/architecture.h": 1},
 	},
 	{
-		family: "models that enlarge by text (the x4 upscaler)", code: regexp.MustCompile(`= upscales|case upscales|upscales:|upscales = |lowSchedule|LowAlphas|[iI]nLowScheduler|keyLow|onlyCross\(|low_scale_model|NoiseLevel\(q\)`),
+		family: "models that enlarge by text (the x4 upscaler)", code: regexp.MustCompile(`= upscales|case upscales|upscales:|upscales = |\blowSchedule|LowAlphas|[iI]nLowScheduler|keyLow|onlyCross\(|low_scale_model|NoiseLevel\(q\)`),
 		own: []string{"convert/family/upscaler.go", "sd/family/ldm/upscale.go"},
 		// It is a variant of Stable Diffusion 2, as models for inpainting and editing are.
 		shared: map[string]int{

@@ -249,7 +249,7 @@ func weightChange(name string, uses []convert.AdapterUse) engine.WeightChange {
 		if !ok {
 			return engine.WeightChange{Tensor: name, Whole: func(weight []float32) ([]float32, error) { return convert.PatchWeight(weight, uses) }}
 		}
-		c.LowRank = append(c.LowRank, engine.LowRank{Down: l.Down, Mid: l.Mid, Up: l.Up, Rank: l.Rank, Scale: l.Scale * u.Strength})
+		c.LowRank = append(c.LowRank, engine.LowRank{Down: l.Down, Mid: l.Mid, Up: l.Up, Rank: l.Rank, Scale: l.Scale * u.Strength, Row: u.Row()})
 	}
 	return c
 }

@@ -20,8 +20,8 @@ import (
 type Encoder struct {
 	Config convert.TextConfig
 
-	// Pools makes Encode return the pooled output, too.
-	Pools bool
+	// Pools makes Encode return the pooled output, too; Plain, without its projection.
+	Pools, Plain bool
 
 	host      *engine.Host
 	net       *engine.Network
@@ -29,7 +29,7 @@ type Encoder struct {
 	padding   int32 // token after a chunk's end of text
 
 	mutex      sync.Mutex
-	projection []float32 // of the pooled output: x·P of rows [Width, Pooled]; nil until it is needed
+	projection []float32 // of the pooled output, as it is stored; nil until it is needed
 }
 
 // New creates the text encoder of a file. It is an error if the tokenizer has more
@@ -72,6 +72,18 @@ type Extras struct {
 	Adaptation *engine.Adaptation // of the network; nil without one
 	Words      []Word
 	Encoder    string // the encoder's name for Word.Vectors
+
+	// Run runs the network, in place of what it does itself with Adaptation, with changes
+	// that are trained. nil: it does that.
+	Run func(ctx context.Context, in []cgo.Input, out []cgo.Output) error
+}
+
+// run runs the network.
+func (e *Encoder) run(ctx context.Context, in []cgo.Input, out []cgo.Output, with Extras) error {
+	if with.Run != nil {
+		return with.Run(ctx, in, out)
+	}
+	return e.net.Run(ctx, in, out, with.Adaptation)
 }
 
 // Chunks are a text's chunks of tokens; the encoder runs once for each. It is an error if
@@ -150,15 +162,14 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 			return Encoding{}, err
 		}
 		inputs = append(inputs, cgo.Input{Name: "tokens", Shape: []int64{1, int64(length)}, I32: chunk.Tokens})
-		if err := e.net.Run(ctx, inputs, outputs, with.Adaptation); err != nil {
+		if err := e.run(ctx, inputs, outputs, with); err != nil {
 			return Encoding{}, err
 		}
 		if !tensor.Finite(z) || !tensor.Finite(last) {
 			return Encoding{}, e.net.NotFinite()
 		}
 		if last != nil {
-			end := max(0, slices.Index(chunk.Tokens, e.tokenizer.EOS()))
-			if out.Pooled, err = e.pool(last[end*width:][:width]); err != nil {
+			if out.Pooled, err = e.pool(last[e.end(chunk)*width:][:width]); err != nil {
 				return Encoding{}, err
 			}
 		}
@@ -167,32 +178,49 @@ func (e *Encoder) Encode(ctx context.Context, segments []prompt.Segment, clipSki
 	return out, nil
 }
 
-// pool projects the state of the end-of-text token (Radford et al. 2021, §2.4).
-func (e *Encoder) pool(state []float32) ([]float32, error) {
+// end is the place of a chunk's end of text.
+func (e *Encoder) end(c prompt.Chunk) int { return max(0, slices.Index(c.Tokens, e.tokenizer.EOS())) }
+
+// project gives to each product of the projection of the pooled output, an element of the
+// state and one of the output.
+func (e *Encoder) project(each func(state, pooled int, weight float32)) error {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	c := e.Config
+	if e.Plain {
+		return slices.Clone(state), nil
+	}
 	if e.projection == nil {
 		w, ok := e.host.Weights.Tensor(c.Projection)
 		if !ok {
-			return nil, fmt.Errorf("tensor %q is missing: the model needs the text encoder's pooled output", c.Prefix+"text_model.text_projection")
+			return fmt.Errorf("tensor %q is missing: the model needs the text encoder's pooled output", c.Prefix+"text_model.text_projection")
 		}
 		p := make([]float32, w.Elements())
 		if err := w.Float32(p); err != nil {
-			return nil, err
+			return err
 		}
 		e.projection = p
 	}
-	out := make([]float32, c.Pooled)
-	for k := range out {
-		sum := 0.0
-		for i, x := range state {
+	for k := range c.Pooled {
+		for i := range c.Width {
 			at := i*c.Pooled + k
 			if c.ProjectionLinear {
 				at = k*c.Width + i
 			}
-			sum += float64(x) * float64(e.projection[at])
+			each(i, k, e.projection[at])
 		}
+	}
+	return nil
+}
+
+// pool projects the state of the end-of-text token (Radford et al. 2021, §2.4).
+func (e *Encoder) pool(state []float32) ([]float32, error) {
+	sums := make([]float64, e.Config.Pooled)
+	if err := e.project(func(i, k int, weight float32) { sums[k] += float64(state[i]) * float64(weight) }); err != nil {
+		return nil, err
+	}
+	out := make([]float32, len(sums))
+	for k, sum := range sums {
 		out[k] = float32(sum)
 	}
 	return out, nil

@@ -155,7 +155,7 @@ func (a *T2IAdapter) Features() int { return len(a.config.Channels) }
 func (a *T2IAdapter) Encode(ctx context.Context, picture tensor.Tensor) ([]tensor.Tensor, error) {
 	height, width := picture.Height()/Factor, picture.Width()/Factor
 	if a.config.PictureChannels == 1 {
-		picture = grey(picture)
+		picture = Grey(picture)
 	}
 	folded := picture.PadEdge(a.config.Multiple()).PixelUnshuffle(a.config.Fold)
 	in := []cgo.Input{{Name: "picture", Shape: folded.Batch(1), F32: folded.Data}}
@@ -181,8 +181,8 @@ func (a *T2IAdapter) Encode(ctx context.Context, picture tensor.Tensor) ([]tenso
 	return features, nil
 }
 
-// grey is the luma of a picture, ITU-R BT.601's, as PIL has it.
-func grey(picture tensor.Tensor) tensor.Tensor {
+// Grey is the luma of a picture, ITU-R BT.601's, as PIL has it.
+func Grey(picture tensor.Tensor) tensor.Tensor {
 	out := tensor.New(1, picture.Height(), picture.Width())
 	n := len(out.Data)
 	for i := range out.Data {

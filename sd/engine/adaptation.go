@@ -44,6 +44,7 @@ type LowRank struct {
 	Down, Mid, Up convert.Tensor
 	Rank          int
 	Scale         float64
+	Row           int // the first of the weight's rows that Up is for; it may be for fewer than all
 }
 
 // NewAdaptation makes an adaptation of changes of different weights. use is called before
@@ -229,8 +230,8 @@ func join(i int, w cgo.Weight, all []LowRank, half bool) (c cgo.Change, err erro
 		if err != nil {
 			return c, err
 		}
-		for r := range rows {
-			copy(c.Up[(r*rank+at)*size:], up[r*l.Rank*size:][:l.Rank*size])
+		for r := range len(up) / (l.Rank * size) {
+			copy(c.Up[((l.Row+r)*rank+at)*size:], up[r*l.Rank*size:][:l.Rank*size])
 		}
 		at += l.Rank
 	}

@@ -179,6 +179,23 @@ func (n *Network) Idle() {
 	n.float32.Idle()
 }
 
+// Rest is Idle of a network that a picture needs once: on the CPU it also frees the memory of its graphs, and gives the
+// pages of the mapped file back to the system, which reads them again when the network runs next. The network may be nil.
+func (n *Network) Rest() {
+	n.Idle()
+	if n == nil || n.device.Kind != cgo.CPU {
+		return
+	}
+	n.net.TryTrim()
+	for _, w := range n.net.Weights() {
+		if t, err := n.find(w); err == nil {
+			for _, run := range t.Runs() {
+				n.host.Weights.Release(run)
+			}
+		}
+	}
+}
+
 func (n *Network) close() {
 	if n != nil {
 		n.net.Close()

@@ -42,6 +42,9 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 		found := with.Controls[c.Name]
 		steered, ok := d.model.Denoiser.(Steered)
 		switch {
+		case c.Name == request.Reference && !d.model.SeesReferences:
+			e.Add(field, "the model does not look at reference pictures")
+		case c.Name == request.Reference: // which the family's conditions are made of
 		case !ok:
 			e.Add(field, "the model can't be steered by ControlNets")
 		case c.Name == "": // which is reported
@@ -100,7 +103,7 @@ type steer struct {
 func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err error) {
 	for i, c := range d.Controls {
 		weight, start, end := c.Numbers()
-		if weight == 0 {
+		if weight == 0 || c.Name == request.Reference {
 			continue
 		}
 		s := steer{start: start, end: end}
@@ -187,7 +190,7 @@ func preprocessed(name string, img *image.NRGBA, cover image.Point) (*image.NRGB
 		return nil, err
 	}
 	resolution := 0
-	if size := img.Rect.Size(); p.Scales() && size != cover {
+	if size := img.Rect.Size(); p.Scales() && p.Resolution() == 0 && size != cover {
 		k := max(float64(cover.X)/float64(size.X), float64(cover.Y)/float64(size.Y))
 		resolution = int(min(max(math.Ceil(k*float64(min(size.X, size.Y))), preprocess.MinResolution), preprocess.MaxResolution))
 	}

@@ -110,7 +110,9 @@ func (p *Pipeline) upload(ctx context.Context, d Drawing) error {
 	}
 	if p == d.model {
 		for _, c := range d.controls {
-			networks = append(networks, c.Network())
+			if c != nil { // nil of a reference picture
+				networks = append(networks, c.Network())
+			}
 		}
 	}
 	start := time.Now()

@@ -129,7 +129,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 
 // checkSampling checks that the schedule and the guidance suit the model.
 func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
-	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	process, err := processFor(p, &d.Resolved)
 	if err != nil {
 		e.Join(request.Problemf("ZeroSNR", "%v", err))
 		process = p.Denoiser.Process()
@@ -170,12 +170,16 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	}
 }
 
-// processOf is a denoiser's process, with zero terminal SNR if a request asks for that.
-func processOf(d Denoiser, zeroSNR bool) (*sampler.Process, error) {
-	if !zeroSNR {
-		return d.Process(), nil
+// processFor is the denoiser's process for a request, with zero terminal SNR if it asks for that.
+func processFor(p *Pipeline, q *request.Resolved) (*sampler.Process, error) {
+	process := p.Denoiser.Process()
+	if p.ProcessFor != nil {
+		process = p.ProcessFor(q)
 	}
-	return d.Process().ZeroTerminalSNR()
+	if !q.ZeroSNR {
+		return process, nil
+	}
+	return process.ZeroTerminalSNR()
 }
 
 // attach finds the models that a request names.

@@ -48,12 +48,20 @@ type Pipeline struct {
 	// and for the picture and the text (Brooks et al. 2023, arXiv:2211.09800).
 	EditsImages bool
 
+	// SeesReferences says that conditions are made of the pictures of controls that are
+	// called [request.Reference], too.
+	SeesReferences bool
+
 	// EmbedsGuidance says that the guidance scale is one of the inputs of a condition. The
 	// denoiser then answers once (Meng et al. 2023, arXiv:2210.03142).
 	EmbedsGuidance bool
 
 	// Output says what the autoencoder's pixels are: the zero value is pictures.
 	Output Output
+
+	// ProcessFor, if not nil, is the denoiser's process for a request: in models of flow
+	// matching, whose noise levels are shifted by the picture's size (and in FLUX.2 by the steps).
+	ProcessFor func(q *request.Resolved) *sampler.Process
 
 	// Sample is the name of the denoiser's output; "" is "out".
 	Sample string

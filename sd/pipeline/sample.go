@@ -27,7 +27,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	process, err := processOf(p.Denoiser, d.ZeroSNR)
+	process, err := processFor(p, &d.Resolved)
 	if err != nil {
 		return tensor.Tensor{}, err
 	}

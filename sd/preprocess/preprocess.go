@@ -43,9 +43,10 @@ type Preprocessor struct {
 	Description string   // one line
 	Parameters  []Parameter
 
-	values map[string]float64 // of parameters that are not at their defaults
-	apply  func(*raster, func(name string) float64) *raster
-	scales bool // whether the resolution means something to it
+	values     map[string]float64 // of parameters that are not at their defaults
+	resolution int                // that Apply takes where none is given it; 0 is none
+	apply      func(*raster, func(name string) float64) *raster
+	scales     bool // whether the resolution means something to it
 }
 
 // All returns the preprocessors, in the order in which they are listed.
@@ -95,12 +96,27 @@ func Parse(text string) (Preprocessor, error) {
 // Scales reports whether a resolution means something to it.
 func (p Preprocessor) Scales() bool { return p.scales }
 
+// resolutionName is what those that scale take beside their parameters: the resolution for
+// [Preprocessor.Apply].
+const resolutionName = "resolution"
+
+// Resolution is the one that it was parsed with, as in "canny:resolution=512"; 0 is none.
+func (p Preprocessor) Resolution() int { return p.resolution }
+
 // With returns the preprocessor with other values of its parameters. The error joins
 // what is wrong with each.
 func (p Preprocessor) With(values map[string]float64) (Preprocessor, error) {
 	var wrong []error
 	var names []string
 	all := map[string]float64{}
+	if v, ok := values[resolutionName]; ok && p.scales {
+		x := Parameter{Name: resolutionName, Min: MinResolution, Max: MaxResolution, Integer: true}
+		if err := x.check(p.Name, v); err != nil {
+			wrong = append(wrong, err)
+		}
+		p.resolution = int(v)
+		names = append(names, resolutionName)
+	}
 	for _, x := range p.Parameters {
 		names = append(names, x.Name)
 		all[x.Name] = p.value(x.Name)
@@ -157,15 +173,22 @@ func (p Preprocessor) String() string {
 			numbers = append(numbers, x.Name+"="+strconv.FormatFloat(v, 'g', -1, 64))
 		}
 	}
+	if p.resolution != 0 {
+		numbers = append(numbers, fmt.Sprintf("%s=%d", resolutionName, p.resolution))
+	}
 	return strings.Join(append([]string{p.Name}, numbers...), ":")
 }
 
 // Apply makes the picture. Transparent parts count as white. A resolution other than 0
 // is the shorter side that the picture is scaled to first, [MinResolution] to
-// [MaxResolution] pixels; preprocessors that have no use for one refuse it.
+// [MaxResolution] pixels, and 0 is the preprocessor's own; those that have no use for one
+// refuse it.
 func (p Preprocessor) Apply(img image.Image, resolution int) (*image.NRGBA, error) {
 	if p.apply == nil {
 		return nil, errors.New("preprocessor must be one that Lookup or Parse has found")
+	}
+	if resolution == 0 {
+		resolution = p.resolution
 	}
 	if resolution != 0 && !p.scales {
 		return nil, fmt.Errorf("%s takes no resolution: its picture has the size of the one that it is made of", p.Name)

@@ -19,6 +19,12 @@ func Tags(text string) []Tag {
 	return tags
 }
 
+// WithoutTags is a prompt without its tags: what is left for encoders that take texts as they are written.
+func WithoutTags(text string) string {
+	rest, _ := takeTags(text)
+	return rest
+}
+
 // String is the tag as it is written.
 func (t Tag) String() string {
 	return "<" + t.Kind + ":" + strings.Join(append([]string{t.Name}, t.Args...), ":") + ">"

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -17,6 +18,19 @@ import (
 
 // MaxTokens bounds the length of a text, in tokens.
 const MaxTokens = 4096
+
+// Padding is the token that fills texts up, <|endoftext|>.
+const Padding = 151643
+
+// Chat is a prompt in the template of Qwen3's chats, as its tokenizer's apply_chat_template makes it with
+// add_generation_prompt. Without thinking the answer begins with thoughts that are empty.
+func Chat(prompt string, think bool) string {
+	text := "<|im_start|>user\n" + prompt + "<|im_end|>\n<|im_start|>assistant\n"
+	if !think {
+		text += "<think>\n\n</think>\n\n"
+	}
+	return text
+}
 
 // Final stands for the states of the last layer after the final norm.
 const Final = 0
@@ -48,15 +62,24 @@ func (e *Encoder) Network() *engine.Network { return e.net }
 // Encode returns the states of tokens after each of some layers, [tokens, Width] each: 1 to Layers, without the final norm,
 // or [Final]. transformers' hidden_states[k] is layer k, and its last one Final.
 func (e *Encoder) Encode(ctx context.Context, ids []int32, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
-	n := len(ids)
-	if n < 1 || n > MaxTokens {
+	return e.EncodePadded(ctx, ids, len(ids), layers, with)
+}
+
+// EncodePadded is Encode of tokens with [Padding] after them, which they do not attend to, to a length: transformers' with
+// an attention_mask. The states are those of all.
+func (e *Encoder) EncodePadded(ctx context.Context, ids []int32, length int, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
+	n := max(len(ids), length)
+	if len(ids) < 1 || n > MaxTokens {
 		return nil, fmt.Errorf("a text must have 1 to %d tokens, got %d", MaxTokens, n)
 	}
 	cos, sin := angles(n, e.Config.HeadChannels, e.Config.RopeBase)
 	half := int64(e.Config.HeadChannels / 2)
 	in := []cgo.Input{
-		{Name: "tokens", Shape: []int64{1, int64(n)}, I32: ids},
+		{Name: "tokens", Shape: []int64{1, int64(len(ids))}, I32: ids},
 		{Name: "cos", Shape: []int64{int64(n), half}, F32: cos}, {Name: "sin", Shape: []int64{int64(n), half}, F32: sin},
+	}
+	if rest := n - len(ids); rest > 0 {
+		in = append(in, cgo.Input{Name: "padding", Shape: []int64{1, int64(rest)}, I32: slices.Repeat([]int32{Padding}, rest)})
 	}
 	all, outputs := make([]tensor.Tensor, len(layers)), make([]cgo.Output, len(layers))
 	for i, layer := range layers {
@@ -87,4 +110,12 @@ func angles(length, dim int, base float64) (cos, sin []float32) {
 		}
 	}
 	return cos, sin
+}
+
+// Demand is the encoder's memory on a GPU for a text of so many tokens; ok is false on the CPU.
+func (e *Encoder) Demand(tokens int) (d engine.Demand, ok bool, err error) {
+	half := int64(e.Config.HeadChannels / 2)
+	n := int64(tokens)
+	return engine.DemandOf(e.net, "hidden", cgo.Input{Name: "tokens", Shape: []int64{1, n}},
+		cgo.Input{Name: "cos", Shape: []int64{n, half}}, cgo.Input{Name: "sin", Shape: []int64{n, half}})
 }

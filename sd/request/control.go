@@ -11,7 +11,9 @@ import (
 
 // Control is an attached ControlNet, T2I-Adapter or IP-Adapter and the picture that it makes a request follow.
 type Control struct {
-	// Name is the network's: its file's, without folder and extension.
+	// Name is the network's: its file's, without folder and extension; or Reference, for a picture
+	// that models for editing look at (FLUX.2), which needs no network: such pictures keep their size, and
+	// have their order.
 	Name string
 
 	// Image is the picture, as the network was trained to see it: edges, a depth map, a
@@ -37,6 +39,25 @@ type Control struct {
 
 	// Mode says whether the text or the picture matters more; "" is ControlBalanced.
 	Mode ControlMode
+}
+
+// Reference is the name of a control that is a picture to look at.
+const Reference = "reference"
+
+// checkReference refuses what a picture to look at can't have.
+func (c Control) checkReference(field func(string) string, e *Error) {
+	weight, start, end := c.Numbers()
+	switch {
+	case c.Name != Reference:
+	case weight != 1:
+		e.Add(field("Weight"), "must be 1: models see references as they are, got %g", weight)
+	case start != 0 || end != 1:
+		e.Add(field("Start"), "must be 0, and End 1: models see references in all steps, got %g and %g", start, end)
+	case c.Mode != "" && c.Mode != ControlBalanced:
+		e.Add(field("Mode"), "must be balanced: models see references as they are, got %s", c.Mode)
+	case c.Preprocess != "":
+		e.Add(field("Preprocess"), "must be empty: models see references as they are, got %.40s", c.Preprocess)
+	}
 }
 
 // ControlMode is AUTOMATIC1111's control mode: how a ControlNet's outputs are weighted.
@@ -93,6 +114,7 @@ func (q *Resolved) resolveControls(e *Error) {
 		default:
 			e.Add(field("Mode"), "must be %s, %s, %s or %s, got %.40q", ControlBalanced, ControlPrompt, ControlNetwork, ControlGuess, c.Mode)
 		}
+		c.checkReference(field, e)
 		if c.Preprocess != "" {
 			if _, err := preprocess.Parse(c.Preprocess); err != nil {
 				e.Add(field("Preprocess"), "%v", err)

@@ -18,6 +18,7 @@ type Parts struct {
 	VAE          string // the autoencoder's
 	VAEHash      string // like ModelHash
 	CLIPL, CLIPG string // the text encoders'
+	T5, LLM      string
 }
 
 // Params are the parameters of the picture with one seed, of whose bits seed has all 64,

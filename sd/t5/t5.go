@@ -67,7 +67,19 @@ func Padded(ids []int32, length int) []int32 {
 // Encode returns the hidden states of tokens, [tokens, Width]. All tokens attend to each other: what padding a model masks is
 // left out.
 func (e *Encoder) Encode(ctx context.Context, ids []int32, with *engine.Adaptation) (tensor.Tensor, error) {
+	return e.EncodeMasked(ctx, ids, len(ids), with)
+}
+
+// masked is what is added to products with a token that is not seen.
+const masked = -1e9
+
+// EncodeMasked is Encode of tokens of which only the first so many are attended to: Chroma sees the state of a token of padding,
+// which no token attends to.
+func (e *Encoder) EncodeMasked(ctx context.Context, ids []int32, seen int, with *engine.Adaptation) (tensor.Tensor, error) {
 	n := len(ids)
+	if seen < 1 || seen > n {
+		seen = n
+	}
 	if n < 1 || n > MaxTokens {
 		return tensor.Tensor{}, fmt.Errorf("a text must have 1 to %d tokens, got %d", MaxTokens, n)
 	}
@@ -75,6 +87,13 @@ func (e *Encoder) Encode(ctx context.Context, ids []int32, with *engine.Adaptati
 	in := []cgo.Input{
 		{Name: "tokens", Shape: []int64{1, int64(n)}, I32: ids},
 		{Name: "buckets", Shape: []int64{int64(n), int64(n)}, I32: buckets(n, e.Config.Buckets)},
+	}
+	if seen < n {
+		mask := make([]float32, n)
+		for i := range mask[seen:] {
+			mask[seen+i] = masked
+		}
+		in = append(in, cgo.Input{Name: "mask", Shape: []int64{int64(n)}, F32: mask})
 	}
 	if err := e.net.Run(ctx, in, []cgo.Output{{Name: "hidden", Data: out.Data}}, with); err != nil {
 		return tensor.Tensor{}, err

@@ -63,6 +63,24 @@ func TestAgreesWithTransformers(t *testing.T) {
 	}
 }
 
+// Tokens that none attends to leave the others' states as they are alone, and have states of their own.
+func TestMasked(t *testing.T) {
+	floats, ids := references(t)
+	for _, kernels := range []string{"", "ggml"} {
+		e := tiny(t, "t5", kernels)
+		tokens := ids["t5.tokens"][:21]
+		alone, err := e.Encode(t.Context(), tokens, nil)
+		require.NoError(t, err)
+		got, err := e.EncodeMasked(t.Context(), Padded(tokens, 23), 21, nil)
+		require.NoError(t, err)
+		requireNear(t, alone.Data, got.Data[:21*48], 1e-6, kernels)
+		requireNear(t, floats["t5.masked"], got.Data, 1e-4, kernels)
+		padded, err := e.Encode(t.Context(), Padded(tokens, 23), nil)
+		require.NoError(t, err)
+		require.NotEqual(t, padded.Data, got.Data)
+	}
+}
+
 // requireNear compares by the root of the mean square.
 func requireNear(t *testing.T, want, got []float32, most float64, what string) {
 	require.Len(t, got, len(want))

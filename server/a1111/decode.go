@@ -30,7 +30,8 @@ type drawing struct {
 	subseedStrength   float64
 	seed              int64
 	denoising         float64
-	extra             map[string]any // of the metadata
+	extra             map[string]any    // of the metadata
+	maps              []request.Control // whose preprocessors' pictures are in the reply
 }
 
 // decoder reads a request's fields.
@@ -42,6 +43,7 @@ type decoder struct {
 	img2img bool
 	out     *drawing
 	request *request.Request
+	units   units // of the ControlNet extension
 }
 
 // read reads a request for pictures.
@@ -50,7 +52,8 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{a, o, ctx, client, img2img, &drawing{body: body, extra: map[string]any{}}, &request.Request{}}
+	d := &decoder{API: a, Object: o, ctx: ctx, client: client, img2img: img2img, out: &drawing{body: body, extra: map[string]any{}}, request: &request.Request{}}
+	d.units.decoder = d
 	d.out.order = service.Order{API: "a1111", Client: client, Previews: true}
 	if err := d.infotext(); err != nil {
 		return nil, err
@@ -65,6 +68,9 @@ func (a *API) read(ctx context.Context, client string, body []byte, img2img bool
 	d.switches()
 	d.textless()
 	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	if err := d.units.apply(); err != nil {
 		return nil, err
 	}
 	if img2img {
@@ -448,7 +454,7 @@ func (d *decoder) scripts() {
 	for _, name := range all.Keys() {
 		switch strings.ToLower(name) {
 		case "controlnet":
-			d.controlNet(all.Sub(name))
+			d.units.read(all.Sub(name))
 		default:
 			all.Add(name, "value_error", "always on script %.80s not found", name)
 		}

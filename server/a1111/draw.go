@@ -81,6 +81,13 @@ func (a *API) result(d *drawing, j *queue.Job, v queue.View) (*result, error) {
 		}
 		info.add(p)
 	}
+	if d.sendImages && len(info.AllSeeds) > 0 {
+		maps, err := extension{a.service}.maps(d)
+		if err != nil {
+			return nil, err
+		}
+		out.Images = append(out.Images, maps...)
+	}
 	text, err := json.Marshal(info)
 	out.Info = string(text)
 	return out, err
@@ -97,6 +104,9 @@ func (d *drawing) echo() json.RawMessage {
 			if _, ok := all[key]; ok {
 				all[key] = json.RawMessage("null")
 			}
+		}
+		if scripts, ok := all["alwayson_scripts"]; ok {
+			all["alwayson_scripts"] = withoutPictures(scripts)
 		}
 	}
 	text, err := json.Marshal(all)

@@ -52,6 +52,7 @@ func (a *API) Register(r Router) {
 
 	r.HandleFunc("POST /api/v1/uploads", a.upload)
 	r.HandleFunc("POST /api/v1/parameters", a.parameters)
+	r.HandleFunc("POST /api/v1/preprocess", func(w http.ResponseWriter, r *http.Request) { preprocessed(a, w, r) })
 	r.HandleFunc("POST /api/v1/tokens", func(w http.ResponseWriter, r *http.Request) { tokens(a, w, r) })
 	r.HandleFunc("GET /api/v1/pictures", a.pictures)
 	r.HandleFunc("GET /api/v1/pictures/{id}", a.picture)

@@ -34,7 +34,7 @@ func keyOf(field string) string {
 }
 
 // keys are what a job's description may have beside a request.
-var keys = []string{"model", "vae", "request", "image", "mask", "priority", "previews", "output", "key", "upscale"}
+var keys = []string{"model", "vae", "request", "image", "mask", "control_images", "priority", "previews", "output", "key", "upscale"}
 
 // maxPriority bounds a job's priority on either side of 0.
 const maxPriority = 100
@@ -43,6 +43,7 @@ const maxPriority = 100
 type order struct {
 	service.Order
 	image, mask image.Image
+	controls    []image.Image // of each ControlNet; nil is one that sees image
 	upscale     *upscale
 }
 
@@ -114,6 +115,8 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 			o.image, err = a.read(ctx, m)
 		case "mask":
 			o.mask, err = a.read(ctx, m)
+		case "control_images":
+			o.controls, err = readControls(ctx, a, m)
 		case "upscale":
 			o.upscale, err = readUpscale(m.Value)
 		case "request":
@@ -130,15 +133,21 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 		}
 		err = nil
 	}
-	if q.ImageFile != "" || q.MaskFile != "" {
-		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
-	}
+	o.show(&q, &e)
 	if err := e.Err(); err != nil {
 		return o, invalidOrder(&e)
 	}
-	q.Image, q.Mask = o.image, o.mask
 	o.Requests = []request.Request{q}
 	return o, nil
+}
+
+// show gives a request the order's pictures.
+func (o *order) show(q *request.Request, e *request.Error) {
+	if q.ImageFile != "" || q.MaskFile != "" {
+		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
+	}
+	showControls(q, o.controls, e)
+	q.Image, q.Mask = o.image, o.mask
 }
 
 // invalidOrder is an error whose fields have JSON's names already.

@@ -49,6 +49,9 @@ type modelView struct {
 	Base     string   `json:"base,omitempty"`
 	Triggers []string `json:"triggers,omitempty"`
 	Vectors  int      `json:"vectors,omitempty"`
+
+	// Of networks that follow pictures: ControlNet, T2I-Adapter or IP-Adapter, with base.
+	Network string `json:"network,omitempty"`
 }
 
 // of says what an entry has beside what all have.
@@ -58,6 +61,9 @@ func (v *modelView) of(e catalog.Entry) {
 	}
 	if e.Word != nil {
 		v.Vectors = e.Word.Vectors
+	}
+	if e.Follows != nil {
+		v.Network, v.Base = e.Follows.Network, e.Follows.Base
 	}
 	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
 	t := e.Textless
@@ -229,7 +235,7 @@ func capabilities(a *API, w http.ResponseWriter) {
 	l := a.service.Limits
 	limits := a.service.Queue.Limits()
 	out := map[string]any{
-		"version": a.service.Version, "fields": fields, "samplers": samplers, "schedules": schedules, "guidance": guiders, "upscalers": upscalers,
+		"version": a.service.Version, "fields": fields, "samplers": samplers, "schedules": schedules, "guidance": guiders, "upscalers": upscalers, "preprocessors": preprocessors(),
 		"formats": []string{"png", "jpeg", "webp"},
 		"limits": map[string]any{"pictures": l.Pictures, "pixels": l.Pixels, "work": l.Work, "steps": request.MaxSteps, "side": request.MaxSide, "hires_passes": request.MaxHires,
 			"waiting": limits.Waiting, "waiting_per_client": limits.PerClient, "keep_seconds": limits.Keep.Seconds()},

@@ -35,6 +35,8 @@ const (
 	Upscaler   Kind = "upscaler"   // ESRGAN
 	LoRA       Kind = "lora"       // an adapter of any kind, which prompts name by tags
 	Embedding  Kind = "embedding"  // a textual inversion, which is a word of prompts
+	Control    Kind = "control"    // a ControlNet, a T2I-Adapter or an IP-Adapter
+	Vision     Kind = "vision"     // an image encoder of CLIP, which IP-Adapters need
 	Other      Kind = "other"      // a file that this program cannot use; Why says why
 )
 
@@ -68,6 +70,7 @@ type Entry struct {
 	Textless *Textless // of models that draw without text; nil of others
 	Adapter  *Adapter  // of adapters; nil of others
 	Word     *Word     // of textual inversions; nil of others
+	Follows  *Follows  // of networks of the kinds Control and Vision; nil of others
 
 	// Tokenizer is the one that the file brings, where it is not CLIP's; nil otherwise.
 	Tokenizer *tokenizer.Tokenizer

@@ -105,6 +105,8 @@ func (e *Entry) describe(m *convert.Model) error {
 		}
 	case convert.VAE:
 		e.Kind = VAE
+	case convert.ControlNet, convert.T2IAdapter, convert.IPAdapter, convert.CLIPVision:
+		e.describeControl(m)
 	default:
 		return fmt.Errorf("%s: %s cannot be used by the server yet", e.File, m.Description)
 	}

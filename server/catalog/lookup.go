@@ -44,7 +44,7 @@ func (c *Catalog) Lookup(what, name string, kinds ...Kind) (Entry, error) {
 	for _, e := range all {
 		names := []string{e.Name, e.File, e.Title()}
 		if e.Hash != "" {
-			names = append(names, e.Hash, e.ShortHash(), e.Hash[:8], e.File+" ["+e.Hash[:8]+"]", e.Name+" ["+e.ShortHash()+"]")
+			names = append(names, e.Hash, e.ShortHash(), e.Hash[:8], e.File+" ["+e.Hash[:8]+"]", e.Name+" ["+e.ShortHash()+"]", e.Name+" ["+e.Hash[:8]+"]")
 		}
 		for _, n := range names {
 			if strings.ToLower(n) == wanted {

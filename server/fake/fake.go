@@ -59,7 +59,7 @@ func (e *engine) Info() wire.Info {
 	return wire.Info{Name: e.model.Name, NativeSize: 64, Threads: 1, Scale: 4}
 }
 
-func (e *engine) Attach(m wire.Model) (string, error) { return m.Name, nil }
+func (e *engine) Attach(wire.Model) error { return nil }
 
 func (e *engine) Draw(ctx context.Context, r request.Request, _ int, extras []wire.Model) (*request.Result, error) {
 	q, err := r.Resolve(request.Defaults{Side: 64, Align: 8})
@@ -67,6 +67,9 @@ func (e *engine) Draw(ctx context.Context, r request.Request, _ int, extras []wi
 		return nil, err
 	}
 	if err := checkTags(r, extras); err != nil {
+		return nil, err
+	}
+	if err := checkControls(r, extras); err != nil {
 		return nil, err
 	}
 	e.mutex.Lock()
@@ -115,6 +118,17 @@ func checkTags(r request.Request, extras []wire.Model) error {
 	return e.Err()
 }
 
+// checkControls refuses ControlNets that the server did not send.
+func checkControls(r request.Request, extras []wire.Model) error {
+	var e request.Error
+	for i, c := range r.Controls {
+		if !slices.ContainsFunc(extras, func(m wire.Model) bool { return m.Role == wire.RoleControl && m.Name == c.Name }) {
+			e.Add(fmt.Sprintf("Controls[%d].Name", i), "no ControlNet %q is attached", c.Name)
+		}
+	}
+	return e.Err()
+}
+
 // act does what a prompt asks for in a step.
 func act(ctx context.Context, text string, step int) error {
 	if strings.Contains(text, Slow) {
@@ -149,6 +163,11 @@ func Picture(q request.Resolved, extras ...wire.Model) *image.NRGBA {
 	for _, a := range q.Adapters {
 		_, strength := a.Strengths()
 		fmt.Fprintf(h, "|%s %g", a.Name, strength)
+	}
+	for i, c := range q.Controls {
+		weight, start, end := c.Numbers()
+		fmt.Fprintf(h, "|%s %s %g %g %g %s|", c.Name, c.Preprocess, weight, start, end, c.Mode)
+		h.Write(q.ControlPictures[i].Pix)
 	}
 	if q.Class != "" {
 		fmt.Fprintf(h, "|class %s", q.Class)

@@ -124,14 +124,18 @@ func message(j *queue.Job, i int) (wire.Message, error) {
 	t := j.Task(i)
 	r := t.Request
 	msg := wire.Message{Kind: wire.Draw, Task: taskName(j, i), Work: &wire.Work{Attach: t.Attach, Upscale: t.Upscale, Priority: j.Spec.Priority, Output: t.Output}}
-	if r.Image != nil {
-		img, ok := r.Image.(*image.NRGBA)
-		if !ok || img.Rect.Min != (image.Point{}) || img.Stride != 4*img.Rect.Dx() {
-			img = imaging.Clone(r.Image)
+	colours := func(from image.Image) *wire.Size {
+		if from == nil {
+			return nil
 		}
-		msg.Work.Image = &wire.Size{Width: img.Rect.Dx(), Height: img.Rect.Dy()}
+		img, ok := from.(*image.NRGBA)
+		if !ok || img.Rect.Min != (image.Point{}) || img.Stride != 4*img.Rect.Dx() {
+			img = imaging.Clone(from)
+		}
 		msg.Parts = append(msg.Parts, img.Pix)
+		return &wire.Size{Width: img.Rect.Dx(), Height: img.Rect.Dy()}
 	}
+	msg.Work.Image = colours(r.Image)
 	if r.Mask != nil {
 		mask, err := picture.Mask(r.Mask)
 		if err != nil {
@@ -139,6 +143,11 @@ func message(j *queue.Job, i int) (wire.Message, error) {
 		}
 		msg.Work.Mask = &wire.Size{Width: mask.Rect.Dx(), Height: mask.Rect.Dy()}
 		msg.Parts = append(msg.Parts, mask.Pix)
+	}
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		msg.Work.Controls = append(msg.Work.Controls, colours(r.Controls[i].Image))
+		r.Controls[i].Image = nil
 	}
 	r.Image, r.Mask, r.ImageFile, r.MaskFile, r.OnEvent = nil, nil, "", "", nil
 	if t.Upscale != nil {

@@ -34,9 +34,9 @@ type networks struct {
 	all     []wire.Model
 }
 
-// add takes an entry of the catalog under a name.
-func (n *networks) add(role, name string, e catalog.Entry) {
-	m := wire.Model{Role: role, Path: e.Path, Name: name}
+// add takes an entry of the catalog in a role, under a name.
+func (n *networks) add(m wire.Model, e catalog.Entry) {
+	m.Path = e.Path
 	if m.IsExtra() {
 		m.Modified = e.Modified.UnixNano()
 	}
@@ -51,7 +51,7 @@ func (n *networks) find(field, what, role, name string, kinds ...catalog.Kind) (
 	if err != nil {
 		return "", notFound(field, err)
 	}
-	n.add(role, e.Name, e)
+	n.add(wire.Model{Role: role, Name: e.Name}, e)
 	return e.Name, nil
 }
 
@@ -80,8 +80,8 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 			return nil, err
 		}
 	}
-	if len(r.Controls) > 0 {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Controls", Message: "the server has no ControlNets yet: leave them out"}
+	if err := n.controls(r); err != nil {
+		return nil, err
 	}
 	if r.Classifier != "" || len(r.Guides) > 0 {
 		field := "Classifier"
@@ -124,7 +124,7 @@ func (n *networks) adapters(r *request.Request) error {
 			return wrong("Adapters", "%v", err)
 		}
 		r.Adapters[i].Name = e.Name
-		n.add(wire.RoleLoRA, e.Name, e)
+		n.add(wire.Model{Role: wire.RoleLoRA, Name: e.Name}, e)
 	}
 	if len(r.Adapters) > request.MaxAdapters {
 		return nil // which the request's own check refuses
@@ -137,10 +137,35 @@ func (n *networks) adapters(r *request.Request) error {
 		if err != nil {
 			return wrong("Prompt", "%v", err)
 		}
-		n.add(wire.RoleLoRA, tag.Name, e)
+		n.add(wire.Model{Role: wire.RoleLoRA, Name: tag.Name}, e)
 		if len(n.all) > maxNetworks {
 			return wrong("Prompt", "a request may name at most %d networks", maxNetworks)
 		}
+	}
+	return nil
+}
+
+// controls finds a request's ControlNets, and the image encoders of those that need one.
+func (n *networks) controls(r *request.Request) error {
+	r.Controls = slices.Clone(r.Controls)
+	if len(r.Controls) > request.MaxControls {
+		return nil // which the request's own check refuses
+	}
+	for i, c := range r.Controls {
+		if c.Name == request.Reference { // a picture that the model itself sees
+			continue
+		}
+		field := fmt.Sprintf("Controls[%d].Name", i)
+		e, err := n.catalog.Lookup("ControlNet", c.Name, catalog.Control)
+		if err != nil {
+			return notFound(field, err)
+		}
+		vision, need, ok := n.catalog.VisionFor(e)
+		if need && !ok {
+			return wrong(field, "%s needs an image encoder of CLIP, and there is none that fits in the server's models", e.Name)
+		}
+		r.Controls[i].Name = e.Name
+		n.add(wire.Model{Role: wire.RoleControl, Name: e.Name, CLIPVision: vision.Path}, e)
 	}
 	return nil
 }
@@ -161,7 +186,7 @@ func (n *networks) words(r *request.Request) error {
 			return wrong("Prompt", "the embedding %.80q may be %s or %s", word, other, e.Name)
 		}
 		found[word] = e.Name
-		n.add(wire.RoleEmbedding, e.Name, e)
+		n.add(wire.Model{Role: wire.RoleEmbedding, Name: e.Name}, e)
 		if len(n.all) > maxNetworks {
 			return wrong("Prompt", "a request may name at most %d networks", maxNetworks)
 		}

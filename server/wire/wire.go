@@ -67,6 +67,7 @@ const (
 	RoleTAESD     = "taesd"
 	RoleESRGAN    = "esrgan"
 	RoleLoRA      = "lora"
+	RoleControl   = "control" // a ControlNet, a T2I-Adapter or an IP-Adapter
 	RoleEmbedding = "embedding"
 )
 
@@ -78,24 +79,30 @@ type Model struct {
 	VAE  string `json:"vae,omitempty"` // a file whose autoencoder is in place of the model's own
 	Hash string `json:"hash,omitempty"`
 
+	// CLIPVision is the file of the image encoder by which an IP-Adapter sees pictures.
+	CLIPVision string `json:"clip_vision,omitempty"`
+
 	// Modified tells versions of a file apart, in nanoseconds: an adapter that has
 	// changed is opened anew.
 	Modified int64 `json:"modified,omitempty"`
 }
 
-// IsExtra reports whether the file is one that each request has its own of: an adapter or
-// a textual inversion. Other networks are attached to the model once.
-func (m Model) IsExtra() bool { return m.Role == RoleLoRA || m.Role == RoleEmbedding }
+// IsExtra reports whether the file is one that each request has its own of: an adapter, a
+// textual inversion or a ControlNet. Other networks are attached to the model once.
+func (m Model) IsExtra() bool {
+	return m.Role == RoleLoRA || m.Role == RoleEmbedding || m.Role == RoleControl
+}
 
 // Work is what to do for one picture.
 type Work struct {
 	// Request is a request of one picture, as package job encodes it, without its
-	// pictures: the init image and the mask are parts, as the sizes say.
+	// pictures: the init image, the mask and the ControlNets' are parts, as the sizes say.
 	Request  json.RawMessage `json:"request,omitempty"`
 	Image    *Size           `json:"image,omitempty"`
 	Mask     *Size           `json:"mask,omitempty"`
-	Attach   []Model         `json:"attach,omitempty"`  // networks, adapters and textual inversions that the request names
-	Upscale  *Size           `json:"upscale,omitempty"` // in place of a request: the size of the upscaled Image
+	Controls []*Size         `json:"controls,omitempty"` // of each ControlNet of the request; null is one that sees the init image
+	Attach   []Model         `json:"attach,omitempty"`   // networks, adapters and textual inversions that the request names
+	Upscale  *Size           `json:"upscale,omitempty"`  // in place of a request: the size of the upscaled Image
 	Priority int             `json:"priority,omitempty"`
 	Output   Output          `json:"output"`
 }

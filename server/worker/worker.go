@@ -26,13 +26,12 @@ type Engine interface {
 	// Info describes it.
 	Info() wire.Info
 
-	// Attach opens another network that requests name, once, and returns the name
-	// by which requests know it.
-	Attach(m wire.Model) (name string, err error)
+	// Attach opens another network, once, that requests name by its name here.
+	Attach(m wire.Model) error
 
 	// Draw generates the pictures of a request; it is called for several requests at
-	// once. extras are the adapters and textual inversions that the request names, by
-	// these names; no other request's are its.
+	// once. extras are the adapters, textual inversions and ControlNets that the request
+	// names, by these names; no other request's are its.
 	Draw(ctx context.Context, r request.Request, priority int, extras []wire.Model) (*request.Result, error)
 
 	// Upscale enlarges a picture to a size.
@@ -65,16 +64,16 @@ type worker struct {
 	count int             // of pictures
 	last  <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
 
-	mutex   sync.Mutex
-	engine  Engine // nil until it is open
-	cancels map[string]context.CancelFunc
-	names   map[wire.Model]string // of attached networks
+	mutex    sync.Mutex
+	engine   Engine // nil until it is open
+	cancels  map[string]context.CancelFunc
+	attached map[wire.Model]bool // networks
 }
 
 // Run serves the messages of in and writes to out until in ends, which is
 // [ErrOrphan], or ctx is done.
 func Run(ctx context.Context, in io.Reader, out io.Writer, b Backend) error {
-	w := &worker{backend: b, out: wire.NewWriter(out), cancels: map[string]context.CancelFunc{}, names: map[wire.Model]string{}}
+	w := &worker{backend: b, out: wire.NewWriter(out), cancels: map[string]context.CancelFunc{}, attached: map[wire.Model]bool{}}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	messages, failed := make(chan wire.Message), make(chan error, 1)
@@ -221,6 +220,9 @@ func (w *worker) describe(err error, attached []wire.Model) *wire.Error {
 		if a.Path != "" {
 			paths = append(paths, a.Path, a.Name)
 		}
+		if a.CLIPVision != "" {
+			paths = append(paths, a.CLIPVision, "the image encoder")
+		}
 	}
 	plain := strings.NewReplacer(paths...).Replace
 	e := &wire.Error{Code: wire.CodeFailed, Message: plain(err.Error())}
@@ -269,7 +271,7 @@ func (w *worker) request(m wire.Message) (r request.Request, extras []wire.Model
 	if r, err = job.Decode(m.Work.Request); err != nil {
 		return r, nil, err
 	}
-	if r.Image, r.Mask, err = pictures(m); err != nil {
+	if err = pictures(m, &r); err != nil {
 		return r, nil, err
 	}
 	for _, a := range m.Work.Attach {
@@ -277,53 +279,28 @@ func (w *worker) request(m wire.Message) (r request.Request, extras []wire.Model
 			extras = append(extras, a)
 			continue
 		}
-		name, err := w.attach(a)
-		if err != nil {
+		if err := w.attach(a); err != nil {
 			return r, nil, err
 		}
-		rename(&r, a, name)
 	}
 	return r, extras, nil
 }
 
-// rename makes a request name a network as the engine does.
-func rename(r *request.Request, a wire.Model, name string) {
-	switch a.Role {
-	case wire.RoleRefiner:
-		r.Refiner = name
-	case wire.RoleTAESD:
-		r.TAESD = name
-	case wire.RoleStage:
-		for i := range r.Stages {
-			if r.Stages[i] == a.Name {
-				r.Stages[i] = name
-			}
-		}
-	case wire.RoleESRGAN:
-		for i := range r.Hires {
-			if r.Hires[i].Upscaler == a.Name {
-				r.Hires[i].Upscaler = name
-			}
-		}
-	}
-}
-
 // attach opens a network once.
-func (w *worker) attach(m wire.Model) (string, error) {
+func (w *worker) attach(m wire.Model) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	if name, ok := w.names[m]; ok {
-		return name, nil
+	if w.attached[m] {
+		return nil
 	}
-	name, err := w.engine.Attach(m)
-	if err == nil {
-		w.names[m] = name
-	}
-	return name, err
+	err := w.engine.Attach(m)
+	w.attached[m] = err == nil
+	return err
 }
 
-// pictures are a task's init image and mask.
-func pictures(m wire.Message) (img, mask image.Image, err error) {
+// pictures gives a request its task's pictures: the init image, the mask and those of
+// ControlNets.
+func pictures(m wire.Message, r *request.Request) error {
 	parts := m.Parts
 	take := func(s *wire.Size, bytes int) ([]byte, error) {
 		if s.Width < 1 || s.Height < 1 || s.Width > picture.MaxSide || s.Height > picture.MaxSide || len(parts) == 0 || len(parts[0]) != s.Width*s.Height*bytes {
@@ -333,21 +310,35 @@ func pictures(m wire.Message) (img, mask image.Image, err error) {
 		parts = parts[1:]
 		return p, nil
 	}
-	if s := m.Work.Image; s != nil {
-		pix, err := take(s, 4)
-		if err != nil {
-			return nil, nil, err
+	colours := func(s *wire.Size, to *image.Image) error {
+		if s == nil {
+			return nil
 		}
-		img = &image.NRGBA{Pix: pix, Stride: 4 * s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+		pix, err := take(s, 4)
+		if err == nil {
+			*to = &image.NRGBA{Pix: pix, Stride: 4 * s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+		}
+		return err
+	}
+	if err := colours(m.Work.Image, &r.Image); err != nil {
+		return err
 	}
 	if s := m.Work.Mask; s != nil {
 		pix, err := take(s, 1)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		mask = &image.Gray{Pix: pix, Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+		r.Mask = &image.Gray{Pix: pix, Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
 	}
-	return img, mask, nil
+	if len(m.Work.Controls) > len(r.Controls) {
+		return fmt.Errorf("%d pictures for %d ControlNets", len(m.Work.Controls), len(r.Controls))
+	}
+	for i, s := range m.Work.Controls {
+		if err := colours(s, &r.Controls[i].Image); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // event reports a request's progress.
@@ -409,7 +400,9 @@ func encode(out *wire.Picture, img *image.NRGBA, o wire.Output) (*wire.Picture, 
 
 // upscale enlarges a task's picture.
 func (w *worker) upscale(ctx context.Context, m wire.Message) (*wire.Picture, [][]byte, error) {
-	img, _, err := pictures(m)
+	var r request.Request
+	err := pictures(m, &r)
+	img := r.Image
 	if err != nil || img == nil {
 		return nil, nil, errors.Join(err, errors.New("no picture to upscale"))
 	}

@@ -17,6 +17,13 @@ draw() {
 draw txt2img -o "$work/expected.png"
 draw img2img -i "$work/expected.png" --strength 0.5 -o "$work/expected-from.png"
 
+models="$work/models"
+mkdir -p "$models"
+cp testdata/nets/sd1.safetensors "$models/tiny.safetensors"
+cp testdata/controls/sd1.safetensors "$models/edges.safetensors"
+"$work/sdgo" txt2img -q -m "$models/tiny.safetensors" -p "a red apple" -s 42 --steps 4 --sampler euler_a --cfg-scale 5 -W 64 -H 64 \
+    --control "$models/edges.safetensors" --control-image "$work/expected.png" --control-preprocess canny:low=64:high=64:resolution=512 -o "$work/expected-control.png"
+
 cat >"$work/users" <<END
 anna:a secret
 END
@@ -49,6 +56,8 @@ serve open
 export SDGO_OPEN_URL="$url"
 serve busy --queue 1
 export SDGO_BUSY_URL="$url"
+serve controls --models "$models" -m "$models/tiny.safetensors"
+export SDGO_CONTROLS_URL="$url" SDGO_EXPECTED_CONTROL="$work/expected-control.png"
 export SDGO_EXPECTED="$work/expected.png" SDGO_EXPECTED_FROM="$work/expected-from.png"
 
 for which in ${*:-python node golang}; do

@@ -5,6 +5,7 @@
 //	go run ./testdata/fullsize -arch sd2 -type f32 -o sd2.safetensors
 //	go run ./testdata/fullsize -arch sdxl -o sdxl.safetensors  # 6.9 GB
 //	go run ./testdata/fullsize -arch sdxl-refiner -o refiner.safetensors
+//	go run ./testdata/fullsize -arch z-image -type q4_K -o z-image.gguf  # 6.3 GB
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 func main() {
 	var o fullsize.Options
 	flag.StringVar(&o.Arch, "arch", "sd1", fullsize.Kinds)
-	flag.StringVar(&o.Type, "type", "f16", "f16 or f32")
+	flag.StringVar(&o.Type, "type", "f16", "f16 or f32, of z-image q4_K")
 	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the weights")
 	out := flag.String("o", "", "the file to write")
 	flag.Parse()
@@ -27,7 +28,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fullsize: -o FILE is missing")
 		os.Exit(2)
 	}
-	if err := fullsize.Write(context.Background(), *out, o); err != nil {
+	write := func() error { return fullsize.Write(context.Background(), *out, o) }
+	if o.Type == "q4_K" {
+		write = func() error { return fullsize.WriteQ4K(context.Background(), *out, o.Arch) }
+	}
+	if err := write(); err != nil {
 		fmt.Fprintln(os.Stderr, "fullsize:", err)
 		os.Exit(1)
 	}

@@ -66,6 +66,9 @@ for i, (name, model) in enumerate(models.items()):
     weights = {k: v.to(torch.float16) for k, v in model.state_dict().items() if k != "encoder.embed_tokens.weight"}
     with torch.no_grad():
         reference[f"{name}.hidden"] = model(tokens).last_hidden_state
+        if name == "t5":  # two tokens of padding after 21, which none attends to
+            padded = torch.nn.functional.pad(tokens[:, :21], (0, 2))
+            reference["t5.masked"] = model(padded, attention_mask=(torch.arange(23) < 21)[None].long()).last_hidden_state
     save_file(weights, HERE / f"{name}.safetensors")
 # The buckets of distances from a query at 149 back to 0, and from 0 to 149.
 attention = models["t5"].encoder.block[0].layer[0].SelfAttention

@@ -93,6 +93,9 @@ func (p *Pixels) load(i int, item Item) error {
 	return nil
 }
 
+// Image is an item's picture as it was loaded.
+func (p *Pixels) Image(item int) *image.NRGBA { return p.pictures[item] }
+
 // Draw says how a picture is changed each time that it is drawn.
 type Draw struct {
 	Flip       bool   // mirrored every other time

@@ -111,7 +111,7 @@ func TestGradients(t *testing.T) {
 func TestTraining(t *testing.T) {
 	m := open(t)
 	made := task(t, m, options())
-	rows, err := m.Text.Rows("red cat")
+	rows, err := m.Texts[0].Rows("red cat")
 	require.NoError(t, err)
 	n := len(rows)
 	require.Equal(t, slices.Concat(rows[0], rows[1%n], rows[2%n]), made.vectors[0])
@@ -175,7 +175,12 @@ func TestOptionsAreChecked(t *testing.T) {
 		_, err := New(context.Background(), m, set, p, o, func(int, int) {})
 		require.ErrorContains(t, err, want)
 	}
+	xl, err := latent.Open("../../testdata/xl/base.safetensors", latent.Device{Threads: 1})
+	require.NoError(t, err)
+	defer xl.Close()
 	set, p := toys(t, long)
-	_, err := New(context.Background(), m, set, p, options(), func(int, int) {})
+	_, err = New(context.Background(), xl, set, p, options(), func(int, int) {})
+	require.ErrorContains(t, err, "models with one text encoder")
+	_, err = New(context.Background(), m, set, p, options(), func(int, int) {})
 	require.ErrorContains(t, err, "1.png: its caption must be at most")
 }

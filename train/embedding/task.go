@@ -19,11 +19,9 @@ import (
 	"github.com/sdgo/sdgo/internal/replace"
 	"github.com/sdgo/sdgo/sd/clip"
 	"github.com/sdgo/sdgo/sd/pipeline"
-	"github.com/sdgo/sdgo/sd/tensor"
 	"github.com/sdgo/sdgo/train"
 	"github.com/sdgo/sdgo/train/data"
 	"github.com/sdgo/sdgo/train/latent"
-	"github.com/sdgo/sdgo/train/loss"
 	"github.com/sdgo/sdgo/train/random"
 )
 
@@ -72,8 +70,8 @@ func (o Options) Check(m *latent.Model) error {
 	switch {
 	case !wordPattern.MatchString(o.Word):
 		return fmt.Errorf("the word must be 1 to 64 letters, digits, - and _, got %.80q", o.Word)
-	case o.Vectors < 1 || o.Vectors > m.Text.Config.ContextLength-2:
-		return fmt.Errorf("vectors must be 1 to %d, got %d", m.Text.Config.ContextLength-2, o.Vectors)
+	case o.Vectors < 1 || o.Vectors > m.Texts[0].Config.ContextLength-2:
+		return fmt.Errorf("vectors must be 1 to %d, got %d", m.Texts[0].Config.ContextLength-2, o.Vectors)
 	case len(o.Templates) == 0:
 		return errors.New("there must be at least one template")
 	}
@@ -88,6 +86,9 @@ func (o Options) Check(m *latent.Model) error {
 // New makes the task of a model and a set, whose pictures are encoded at once; progress is
 // called after each of them.
 func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixels, o Options, progress func(done, of int)) (*Task, error) {
+	if len(m.Texts) != 1 {
+		return nil, errors.New("words can be trained for models with one text encoder: Stable Diffusion 1.x and 2.x")
+	}
 	if err := o.Check(m); err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixel
 
 // begin makes the first vectors: the rows of a text's tokens, again and again.
 func (t *Task) begin() error {
-	rows, err := t.m.Text.Rows(t.o.Init)
+	rows, err := t.m.Texts[0].Rows(t.o.Init)
 	if err != nil {
 		return err
 	}
@@ -123,12 +124,12 @@ func (t *Task) begin() error {
 // checkPrompts makes sure that every prompt has the word and fits in one chunk.
 func (t *Task) checkPrompts() error {
 	check := func(text string) error {
-		chunks, err := t.m.Text.Chunks(latent.Segments(text), t.extras())
+		chunks, err := t.m.Texts[0].Chunks(latent.Segments(text), t.extras())
 		switch {
 		case err != nil:
 			return err
 		case len(chunks) != 1:
-			return fmt.Errorf("must be at most %d tokens long with the word: %.80q", t.m.Text.Config.ContextLength-2, text)
+			return fmt.Errorf("must be at most %d tokens long with the word: %.80q", t.m.Texts[0].Config.ContextLength-2, text)
 		case len(chunks[0].Places) == 0: // its tokens were joined to others
 			return fmt.Errorf("must have white space around the word: %.80q", text)
 		}
@@ -188,29 +189,23 @@ func (t *Task) Gradients(ctx context.Context, n uint64, sum [][]float32) (train.
 	var c []pipeline.Condition
 	for k, item := range b.Items {
 		text := t.prompt(item, b.Numbers[k])
-		e, err := t.m.Text.Encode(ctx, latent.Segments(text), 0, t.extras())
+		e, err := t.m.Encode(ctx, text, t.extras())
 		if err != nil {
 			return train.Loss{}, err
 		}
-		prompts, c = append(prompts, text), append(c, latent.Condition(e.Tokens))
+		prompts, c = append(prompts, text), append(c, t.m.Condition(e, b.Shape))
 	}
-	in, net := t.m.Inputs(b, c), t.m.Pipeline.Denoiser.Network()
-	out, seed := make([]float32, len(b.X)), make([]float32, len(b.X))
-	if err := net.Run(ctx, in, []cgo.Output{{Name: "out", Data: out}}); err != nil {
+	each := len(c[0].Inputs[0].Data)
+	out, by := make([]float32, len(b.X)), make([]float32, each*len(c))
+	if err := t.m.Pipeline.Denoiser.Network().Run(ctx, t.m.Inputs(b, c), []cgo.Output{{Name: "out", Data: out}, {Name: "d:context", Data: by}}); err != nil {
 		return train.Loss{}, err
 	}
-	value, err := loss.MSE(seed, out, b.Target, b.Weights)
+	value, err := b.Loss(out)
 	if err != nil {
 		return train.Loss{}, err
 	}
-	each := len(c[0].Inputs[0].Data)
-	by := make([]float32, each*len(c))
-	in = append(in, cgo.Input{Name: "d_out", Shape: tensor.Batch(len(c), b.Shape), F32: seed})
-	if err := net.Run(ctx, in, []cgo.Output{{Name: "d:context", Data: by}}); err != nil {
-		return train.Loss{}, err
-	}
 	for k, text := range prompts {
-		g, err := t.m.Text.Gradients(ctx, latent.Segments(text), t.extras(), by[k*each:][:each])
+		g, err := t.m.Texts[0].Gradients(ctx, latent.Segments(text), t.extras(), t.m.TextSeeds(by[k*each:][:each], nil)[0])
 		if err != nil {
 			return train.Loss{}, err
 		}
@@ -233,7 +228,7 @@ func (t *Task) Hash() string {
 
 // Memory is what a step takes beside the model's weights, in bytes.
 func (t *Task) Memory(ctx context.Context, _ int) (uint64, error) {
-	return t.m.Memory(ctx, t.pictures, []string{"d:context"}, nil)
+	return t.m.Memory(ctx, t.pictures, []cgo.Output{{Name: "d:context"}}, nil)
 }
 
 // Save writes vectors as a file that other programs read, too: kohya's emb_params in
@@ -243,7 +238,7 @@ func (t *Task) Save(_ context.Context, path string, weights [][]float32, _ dtype
 	if err := dtype.Encode(dtype.F32, bytes, weights[0]); err != nil {
 		return err
 	}
-	shape := []int64{int64(t.o.Vectors), int64(t.m.Text.Config.Width)}
+	shape := []int64{int64(t.o.Vectors), int64(t.m.Texts[0].Config.Width)}
 	f, err := replace.Create(path)
 	if err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 
 // What cannot be trained is refused by name.
 func TestOpenRefuses(t *testing.T) {
-	_, err := Open("../../testdata/xl/base.safetensors", Device{})
-	require.ErrorContains(t, err, "only models with one text encoder can be trained")
+	_, err := Open("../../testdata/xl/refiner.safetensors", Device{})
+	require.ErrorContains(t, err, "Stable Diffusion 1.x, 2.x and XL can be trained, not refiners")
 	_, err = Open("../../testdata/pixel/edm2.safetensors", Device{})
 	require.Error(t, err)
 	m, err := Open("../../testdata/nets/sd1.safetensors", Device{Segments: 2})

@@ -3,6 +3,7 @@ package latent
 import (
 	"context"
 	"fmt"
+	"image"
 
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
@@ -65,6 +66,16 @@ func NewPictures(ctx context.Context, m *Model, set *data.Set, pixels *data.Pixe
 	return p, p.encode(ctx, m, set, progress)
 }
 
+// Largest is the size of the largest pictures.
+func (p *Pictures) Largest() (largest image.Point) {
+	for _, i := range p.pixels.Bucket {
+		if s := p.pixels.Buckets[i]; s.X*s.Y > largest.X*largest.Y {
+			largest = s
+		}
+	}
+	return largest
+}
+
 // encode makes the latents of all pictures.
 func (p *Pictures) encode(ctx context.Context, m *Model, set *data.Set, progress func(done, of int)) error {
 	for i := range set.Items {
@@ -108,11 +119,24 @@ type Batch struct {
 	Shape     []int    // of each, [C, H, W]
 	Items     []int    // of the set
 	Numbers   []uint64 // of the samples, over the whole training
+
+	factors []float32 // of the loss's gradient
+}
+
+// NewBatch completes a batch that is given.
+func NewBatch(b Batch) (*Batch, error) {
+	b.factors = make([]float32, len(b.X))
+	return &b, loss.Factors(b.factors, nil, b.Weights)
+}
+
+// Loss is that of the network's prediction.
+func (b *Batch) Loss(prediction []float32) (float64, error) {
+	return loss.Squared(prediction, b.Target, nil, b.Weights)
 }
 
 // Batch draws batch n.
 func (p *Pictures) Batch(n uint64) (*Batch, error) {
-	b := &Batch{Items: p.order.Batch(n)}
+	b := Batch{Items: p.order.Batch(n)}
 	for k, item := range b.Items {
 		number := n*uint64(p.o.Batch) + uint64(k)
 		mirrored := 0
@@ -132,5 +156,5 @@ func (p *Pictures) Batch(n uint64) (*Batch, error) {
 		b.Times, b.Weights = append(b.Times, float32(p.noise.Time(sigma))), append(b.Weights, p.noise.Weight(sigma))
 		b.Numbers = append(b.Numbers, number)
 	}
-	return b, nil
+	return NewBatch(b)
 }

@@ -149,26 +149,43 @@ func TestGradients(t *testing.T) {
 	}
 	weights := []float64{0.5, 2, 1}
 	labels := []int{2, 0, 3}
-	for name, f := range map[string]func(g, x []float32) float64{
-		"mse":    func(g, x []float32) float64 { return must(MSE(g, x, target, weights)) },
-		"masked": func(g, x []float32) float64 { return must(Masked(g, x, target, mask, weights)) },
-		"entropy": func(g, x []float32) float64 {
-			v, _, err := CrossEntropy(g, x, labels, 0)
-			return must(v, err)
-		},
-		"smooth": func(g, x []float32) float64 {
-			v, _, err := CrossEntropy(g, x, labels, 0.1)
-			return must(v, err)
-		},
-	} {
-		g, unused := make([]float32, 12), make([]float32, 12)
-		f(g, p)
+	factors, probabilities := make([]float32, 12), make([]float32, 12)
+	squared := func(mask []float32) func(x []float32) (float64, []float32) {
+		return func(x []float32) (float64, []float32) {
+			v, g := must(Squared(x, target, mask, weights)), make([]float32, 12)
+			require.NoError(t, Factors(factors, mask, weights))
+			for i := range g {
+				g[i] = factors[i] * (x[i] - target[i])
+			}
+			return v, g
+		}
+	}
+	entropy := func(smoothing float64) func(x []float32) (float64, []float32) {
+		return func(x []float32) (float64, []float32) {
+			v, _, err := CrossEntropy(x, labels, smoothing)
+			require.NoError(t, err)
+			require.NoError(t, Labels(probabilities, factors, labels, smoothing))
+			g := make([]float32, 12)
+			for i := range g {
+				sum := 0.0
+				for _, v := range x[i/4*4 : i/4*4+4] {
+					sum += math.Exp(float64(v))
+				}
+				g[i] = factors[i] * (float32(math.Exp(float64(x[i]))/sum) - probabilities[i])
+			}
+			return v, g
+		}
+	}
+	for name, f := range map[string]func(x []float32) (float64, []float32){"mse": squared(nil), "masked": squared(mask), "entropy": entropy(0), "smooth": entropy(0.1)} {
+		_, g := f(p)
 		for i := range p {
 			const h = 1.0 / 64
 			up, down := slices.Clone(p), slices.Clone(p)
 			up[i] += h
 			down[i] -= h
-			require.InDelta(t, (f(unused, up)-f(unused, down))/(2*h), g[i], 2e-4, "%s %d", name, i)
+			above, _ := f(up)
+			below, _ := f(down)
+			require.InDelta(t, (above-below)/(2*h), g[i], 2e-4, "%s %d", name, i)
 		}
 	}
 }
@@ -182,21 +199,29 @@ func must(v float64, err error) float64 {
 
 // Values of torch.nn.functional.cross_entropy and mse_loss, by hand.
 func TestValues(t *testing.T) {
-	g := make([]float32, 4)
-	v, right, err := CrossEntropy(g, []float32{1, 3, 200, 0}, []int{1, 0}, 0)
+	v, right, err := CrossEntropy([]float32{1, 3, 200, 0}, []int{1, 0}, 0)
 	require.NoError(t, err)
 	require.Equal(t, 2, right)
 	require.InDelta(t, math.Log1p(math.Exp(-2))/2, v, 1e-9)
-	_, right, err = CrossEntropy(g, []float32{1, 3, 200, 0}, []int{0, 0}, 0)
+	_, right, err = CrossEntropy([]float32{1, 3, 200, 0}, []int{0, 0}, 0)
 	require.NoError(t, err)
 	require.Equal(t, 1, right)
-	require.InDelta(t, 2.5, must(MSE(g, []float32{1, 2, 0, 0}, []float32{0, 0, 0, 0}, []float64{2, 1})), 1e-9)
-	_, _, err = CrossEntropy(g, make([]float32, 4), []int{2, 0}, 0)
+	require.InDelta(t, 2.5, must(Squared([]float32{1, 2, 0, 0}, []float32{0, 0, 0, 0}, nil, []float64{2, 1})), 1e-9)
+	four := make([]float32, 4)
+	_, _, err = CrossEntropy(four, []int{2, 0}, 0)
 	require.ErrorContains(t, err, "labels must be 0 to 1, got 2")
-	_, err = MSE(g, make([]float32, 4), make([]float32, 4), []float64{1, 1, 1})
-	require.Error(t, err)
-	_, err = Masked(g, make([]float32, 4), make([]float32, 4), make([]float32, 1), []float64{1})
-	require.Error(t, err)
+	require.ErrorContains(t, Labels(four, four, []int{2, 0}, 0), "labels must be 0 to 1, got 2")
+	require.Error(t, Labels(four, four[:2], []int{1, 0}, 0))
+	for _, wrong := range []func() (float64, error){
+		func() (float64, error) { return Squared(four, four, nil, []float64{1, 1, 1}) },
+		func() (float64, error) { return Squared(four, four[:2], nil, []float64{1}) },
+		func() (float64, error) { return Squared(four, four, four[:1], []float64{1}) },
+		func() (float64, error) { return 0, Factors(four, four[:1], []float64{1}) },
+		func() (float64, error) { return 0, Factors(four, nil, []float64{1, 1, 1}) },
+	} {
+		_, err = wrong()
+		require.Error(t, err)
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {

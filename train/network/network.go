@@ -157,42 +157,59 @@ func (n *Network) Change(ctx context.Context, change func()) error {
 	return n.net.Change(ctx, n.index, change)
 }
 
-// Forward computes an output.
-func (n *Network) Forward(ctx context.Context, in []cgo.Input, name string, out []float32) error {
-	return n.net.Run(ctx, in, []cgo.Output{{Name: name, Data: out}})
+// Forward computes outputs.
+func (n *Network) Forward(ctx context.Context, in []cgo.Input, out ...cgo.Output) error {
+	return n.net.Run(ctx, in, out)
 }
 
-// Backward adds to sum the gradients by the trained weights of a loss whose gradient by an
-// output, of a shape, is seed. It computes the output again.
-func (n *Network) Backward(ctx context.Context, in []cgo.Input, name string, shape []int64, seed []float32, sum [][]float32) error {
-	in, out := n.vjp(in, name, shape, seed)
-	if err := n.net.Run(ctx, in, out); err != nil {
+// Backward adds to sum the gradients by the trained weights of a scalar, whose gradients by
+// outputs, inputs "d_OUTPUT", are among in. It computes the outputs again.
+func (n *Network) Backward(ctx context.Context, in []cgo.Input, sum [][]float32) error {
+	if err := n.net.Run(ctx, in, n.outputs("", nil)); err != nil {
 		return err
 	}
 	optim.Add(sum, n.scratch)
 	return nil
 }
 
-// vjp are the inputs and outputs of a vector-Jacobian product.
-func (n *Network) vjp(in []cgo.Input, name string, shape []int64, seed []float32) ([]cgo.Input, []cgo.Output) {
-	in = append(in[:len(in):len(in)], cgo.Input{Name: "d_" + name, Shape: shape, F32: seed})
-	out := make([]cgo.Output, len(n.names))
-	for i, w := range n.names {
-		out[i] = cgo.Output{Name: "d:weight:" + w, Data: n.scratch[i]}
-	}
-	return in, out
+// Squared are inputs that make a run compute gradients of squared differences of an output
+// of a shape from target: factors are [loss.Factors].
+func Squared(output string, shape []int64, target, factors []float32) []cgo.Input {
+	return []cgo.Input{{Name: "mse_" + output, Shape: shape, F32: target}, {Name: "factor_" + output, Shape: shape, F32: factors}}
 }
 
-// Memory is what a step takes in addition to the weights, in bytes: the graphs of both
-// directions, the gradients and their sum. states is how many numbers are kept for each
-// weight: those of the optimizer, and the average. Only the shapes of in are used.
-func (n *Network) Memory(ctx context.Context, in []cgo.Input, name string, shape []int64, states int) (uint64, error) {
-	forward, err := n.net.Estimate(ctx, in, []cgo.Output{{Name: name}})
-	if err != nil {
-		return 0, err
+// Entropy are inputs that make a run compute gradients of the cross-entropy of an output,
+// logits of a shape, with probabilities: these and factors are [loss.Labels].
+func Entropy(output string, shape []int64, probabilities, factors []float32) []cgo.Input {
+	return []cgo.Input{{Name: "entropy_" + output, Shape: shape, F32: probabilities}, {Name: "factor_" + output, Shape: shape, F32: factors}}
+}
+
+// Step computes an output and adds to sum the gradients by the trained weights of a loss of
+// it, which inputs of [Squared] or [Entropy] among in say.
+func (n *Network) Step(ctx context.Context, in []cgo.Input, name string, out []float32, sum [][]float32) error {
+	if err := n.net.Run(ctx, in, n.outputs(name, out)); err != nil {
+		return err
 	}
-	in, out := n.vjp(in, name, shape, nil)
-	backward, err := n.net.Estimate(ctx, in, out)
+	optim.Add(sum, n.scratch)
+	return nil
+}
+
+// outputs are those of a step; without a name the gradients alone.
+func (n *Network) outputs(name string, out []float32) (all []cgo.Output) {
+	if name != "" {
+		all = append(all, cgo.Output{Name: name, Data: out})
+	}
+	for i, w := range n.names {
+		all = append(all, cgo.Output{Name: "d:weight:" + w, Data: n.scratch[i]})
+	}
+	return all
+}
+
+// Memory is what a step takes in addition to the weights, in bytes: the graph, the
+// gradients and their sum. states is how many numbers are kept for each weight: those of
+// the optimizer, and the average. Only the shapes of in are used.
+func (n *Network) Memory(ctx context.Context, in []cgo.Input, name string, states int) (uint64, error) {
+	graph, err := n.net.Estimate(ctx, in, n.outputs(name, nil))
 	_, trained := n.Elements()
-	return forward + backward + 4*uint64(trained)*uint64(2+states), err
+	return graph + 4*uint64(trained)*uint64(2+states), err
 }

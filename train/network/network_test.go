@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
@@ -46,20 +47,33 @@ func TestNetwork(t *testing.T) {
 
 	in := []cgo.Input{{Name: "x", Shape: []int64{1, 1, 2, 2}, F32: []float32{1, 2, 3, 4}}, {Name: "timesteps", Shape: []int64{1}, F32: []float32{3}}}
 	before, after, hash := make([]float32, 2), make([]float32, 2), n.Hash()
-	require.NoError(t, n.Forward(ctx, in, "logits", before))
+	require.NoError(t, n.Forward(ctx, in, cgo.Output{Name: "logits", Data: before}))
 	require.NoError(t, n.Change(ctx, func() { n.Weights()[0][1] += 0.5 }))
 	require.NotEqual(t, hash, n.Hash())
-	require.NoError(t, n.Forward(ctx, in, "logits", after))
+	require.NoError(t, n.Forward(ctx, in, cgo.Output{Name: "logits", Data: after}))
 	require.InDelta(t, before[0], after[0], 1e-6)
 	require.InDelta(t, before[1]+0.5, after[1], 1e-5)
 
-	sum := [][]float32{{10, 20}}
-	require.NoError(t, n.Backward(ctx, in, "logits", []int64{1, 2}, []float32{3, 4}, sum))
+	sum, again := [][]float32{{10, 20}}, make([]float32, 2)
+	squared := append(slices.Clone(in), Squared("logits", []int64{1, 2}, []float32{1, 2}, []float32{3, 4})...)
+	require.NoError(t, n.Step(ctx, squared, "logits", again, sum))
+	require.Equal(t, after, again)
+	require.InDelta(t, 10+3*(after[0]-1), sum[0][0], 1e-4)
+	require.InDelta(t, 20+4*(after[1]-2), sum[0][1], 1e-4)
+	sum = [][]float32{{10, 20}}
+	require.NoError(t, n.Backward(ctx, append(slices.Clone(in), cgo.Input{Name: "d_logits", Shape: []int64{1, 2}, F32: []float32{3, 4}}), sum))
 	require.Equal(t, [][]float32{{13, 24}}, sum)
-	bytes, err := n.Memory(ctx, in, "logits", []int64{1, 2}, 3)
+	sum = [][]float32{{0, 0}}
+	entropy := append(slices.Clone(in), Entropy("logits", []int64{1, 2}, []float32{0.25, 0.75}, []float32{0.5, 0.5})...)
+	require.NoError(t, n.Step(ctx, entropy, "logits", again, sum))
+	first := 1 / (1 + math.Exp(float64(after[1]-after[0])))
+	require.InDelta(t, 0.5*(first-0.25), sum[0][0], 1e-5)
+	require.InDelta(t, 0.5*(1-first-0.75), sum[0][1], 1e-5)
+	bytes, err := n.Memory(ctx, squared, "logits", 3)
 	require.NoError(t, err)
 	require.Greater(t, bytes, uint64(1000))
-	require.ErrorContains(t, n.Backward(ctx, in, "logits", []int64{2, 1}, []float32{3, 4}, sum), "must have the shape of logits, [1, 2], got [2, 1]")
+	squared[2].Shape = []int64{2, 1}
+	require.ErrorContains(t, n.Step(ctx, squared, "logits", again, sum), "must have the shape of logits, [1, 2], got [2, 1]")
 }
 
 func TestNetworkErrors(t *testing.T) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/train"
 	"github.com/sdgo/sdgo/train/data"
 	"github.com/sdgo/sdgo/train/loss"
+	"github.com/sdgo/sdgo/train/network"
 	"github.com/sdgo/sdgo/train/random"
 )
 
@@ -33,10 +35,12 @@ type Classifier struct {
 	order  *data.Order
 	noise  *loss.Noiser
 
-	draw                 func(n uint64, k int, x0, eps []float32) (sigma float64, label int, err error)
-	x0, eps, unused      []float32 // of a sample
-	x, times, out, seeds []float32
-	labels               []int
+	draw            func(n uint64, k int, x0, eps []float32) (sigma float64, label int, err error)
+	x0, eps, unused []float32 // of a sample
+	x, times, out   []float32
+	probabilities   []float32 // that the labels ask for
+	factors         []float32
+	labels          []int
 }
 
 // NewClassifier makes the task of a model and a set, whose pictures must be of the model's
@@ -69,7 +73,7 @@ func NewClassifier(m *Model, set *data.Set, pixels *data.Pixels, o ClassifierOpt
 	slice := func(n int) []float32 { return make([]float32, n) }
 	c.x0, c.eps, c.unused = slice(n), slice(n), slice(n)
 	c.x, c.times, c.labels = slice(n*o.Batch), slice(o.Batch), make([]int, o.Batch)
-	c.out, c.seeds = slice(m.Classes()*o.Batch), slice(m.Classes()*o.Batch)
+	c.out, c.probabilities, c.factors = slice(m.Classes()*o.Batch), slice(m.Classes()*o.Batch), slice(m.Classes()*o.Batch)
 	c.order, err = data.NewOrder(o.Seed, o.Batch, pixels.Bucket)
 	return c, errors.Join(err, o.Draw.Check())
 }
@@ -105,20 +109,23 @@ func (c *Classifier) Gradients(ctx context.Context, batch uint64, sum [][]float3
 		}
 		c.times[k] = float32(c.noise.Time(sigma))
 	}
-	in := c.inputs(c.x, c.times, nil)
-	if err := c.Forward(ctx, in, "logits", c.out); err != nil {
+	if err := loss.Labels(c.probabilities, c.factors, c.labels, c.o.Smoothing); err != nil {
 		return train.Loss{}, err
 	}
-	value, right, err := loss.CrossEntropy(c.seeds, c.out, c.labels, c.o.Smoothing)
-	if err != nil {
+	if err := c.Step(ctx, c.stepInputs(), "logits", c.out, sum); err != nil {
 		return train.Loss{}, err
 	}
-	return train.Loss{Value: value, Right: right, Of: c.o.Batch}, c.Backward(ctx, in, "logits", c.shape(), c.seeds, sum)
+	value, right, err := loss.CrossEntropy(c.out, c.labels, c.o.Smoothing)
+	return train.Loss{Value: value, Right: right, Of: c.o.Batch}, err
 }
 
-func (c *Classifier) shape() []int64 { return []int64{int64(c.o.Batch), int64(c.Classes())} }
+// stepInputs are the network's and the loss's.
+func (c *Classifier) stepInputs() []cgo.Input {
+	shape := []int64{int64(c.o.Batch), int64(c.Classes())}
+	return append(c.inputs(c.x, c.times, nil), network.Entropy("logits", shape, c.probabilities, c.factors)...)
+}
 
 // Memory is what a step takes beside the weights, with a number of states for each, in bytes.
 func (c *Classifier) Memory(ctx context.Context, states int) (uint64, error) {
-	return c.Network.Memory(ctx, c.inputs(c.x, c.times, nil), "logits", c.shape(), states)
+	return c.Network.Memory(ctx, c.stepInputs(), "logits", states)
 }

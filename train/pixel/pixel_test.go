@@ -135,6 +135,14 @@ func (r reference) requireSame(t *testing.T, name string, task train.Task, rate,
 	n := 0
 	for i, w := range task.Names() {
 		if want := r[name+".last."+w]; want != nil {
+			if keys := "qkv_proj.bias"; strings.HasSuffix(w, keys) {
+				// Softmax takes away what the biases of keys add: their gradients are rounding errors, which Adam enlarges.
+				third := len(want) / 3
+				require.InDeltaSlice(t, want[:third], task.Weights()[i][:third], 1e-3, w)
+				require.InDeltaSlice(t, want[2*third:], task.Weights()[i][2*third:], 1e-3, w)
+				n++
+				continue
+			}
 			require.InDeltaSlice(t, want, task.Weights()[i], 1e-3, w)
 			n++
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/sdgo/sdgo/train"
 	"github.com/sdgo/sdgo/train/data"
 	"github.com/sdgo/sdgo/train/loss"
+	"github.com/sdgo/sdgo/train/network"
 	"github.com/sdgo/sdgo/train/random"
 )
 
@@ -48,11 +49,11 @@ type UNet struct {
 
 // buffers are those of a batch.
 type buffers struct {
-	x0, eps, mask                []float32 // of a sample
-	x, target, out, seed, masked []float32
-	times                        []float32
-	classes                      []int32
-	weights                      []float64
+	x0, eps, mask                   []float32 // of a sample
+	x, target, out, factors, masked []float32
+	times                           []float32
+	classes                         []int32
+	weights                         []float64
 }
 
 // NewUNet makes the task of a model and a set, whose pictures must be of the model's size.
@@ -104,7 +105,7 @@ func newBuffers(m *Model, batch int) *buffers {
 	n := 3 * pixels
 	slice := func(n int) []float32 { return make([]float32, n) }
 	return &buffers{
-		x0: slice(n), eps: slice(n), mask: slice(pixels), x: slice(n * batch), target: slice(n * batch), out: slice(n * batch), seed: slice(n * batch), masked: slice(n * batch),
+		x0: slice(n), eps: slice(n), mask: slice(pixels), x: slice(n * batch), target: slice(n * batch), out: slice(n * batch), factors: slice(n * batch), masked: slice(n * batch),
 		times: slice(batch), classes: make([]int32, batch), weights: make([]float64, batch),
 	}
 }
@@ -153,23 +154,27 @@ func (u *UNet) Gradients(ctx context.Context, batch uint64, sum [][]float32) (tr
 			copy(b.masked[at+c*len(b.mask):], b.mask)
 		}
 	}
-	in := u.inputs(b.x, b.times, b.classes)
-	if err := u.Forward(ctx, in, "sample", b.out); err != nil {
-		return train.Loss{}, err
-	}
 	masks := b.masked
 	if !u.pixels.Masks {
 		masks = nil
 	}
-	value, err := loss.Masked(b.seed, b.out, b.target, masks, b.weights)
-	if err != nil {
+	if err := loss.Factors(b.factors, masks, b.weights); err != nil {
 		return train.Loss{}, err
 	}
-	return train.Loss{Value: value}, u.Backward(ctx, in, "sample", in[0].Shape, b.seed, sum)
+	if err := u.Step(ctx, u.stepInputs(), "sample", b.out, sum); err != nil {
+		return train.Loss{}, err
+	}
+	value, err := loss.Squared(b.out, b.target, masks, b.weights)
+	return train.Loss{Value: value}, err
+}
+
+// stepInputs are the network's and the loss's.
+func (u *UNet) stepInputs() []cgo.Input {
+	in := u.inputs(u.b.x, u.b.times, u.b.classes)
+	return append(in, network.Squared("sample", in[0].Shape, u.b.target, u.b.factors)...)
 }
 
 // Memory is what a step takes beside the weights, with a number of states for each, in bytes.
 func (u *UNet) Memory(ctx context.Context, states int) (uint64, error) {
-	in := u.inputs(u.b.x, u.b.times, u.b.classes)
-	return u.Network.Memory(ctx, in, "sample", in[0].Shape, states)
+	return u.Network.Memory(ctx, u.stepInputs(), "sample", states)
 }

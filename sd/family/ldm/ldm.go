@@ -176,15 +176,15 @@ func (m *Model) Encode(ctx context.Context, text string, clipSkip int, with pipe
 			return Encoding{}, err
 		}
 	}
-	e := sideBySide(all)
+	e := SideBySide(all)
 	if memo != nil {
 		memo[key] = e
 	}
 	return e, nil
 }
 
-// sideBySide concatenates the encodings of several text encoders.
-func sideBySide(all []clip.Encoding) Encoding {
+// SideBySide concatenates the encodings of several text encoders.
+func SideBySide(all []clip.Encoding) Encoding {
 	if len(all) == 1 {
 		return Encoding{all[0].Tokens, all[0].Pooled}
 	}

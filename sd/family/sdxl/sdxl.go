@@ -59,19 +59,32 @@ func (m *model) microConditions() int {
 	return 6
 }
 
-// complete checks that the UNet's label channels match the pooled text embedding and
-// the micro-conditions.
-func (m *model) complete(l *ldm.Model) error {
-	n, adm := m.microConditions(), l.Config.UNet.ADMChannels
+func (m *model) complete(l *ldm.Model) error { return Complete(l, m.microConditions()) }
+
+// Complete makes the last text encoder of a model pool, and checks that the UNet's label
+// channels match its pooled text embedding and a number of micro-conditions.
+func Complete(l *ldm.Model, microConditions int) error {
 	t := l.Texts[len(l.Texts)-1]
 	t.Pools = true
 	if t.Config.Projection == "" {
 		return fmt.Errorf("tensor %q is missing: Stable Diffusion XL needs the text encoder's pooled output", t.Config.Prefix+"text_model.text_projection")
 	}
+	adm, n := l.Config.UNet.ADMChannels, microConditions
 	if rest := adm - t.Config.Pooled; rest < 2*n || rest%(2*n) != 0 {
 		return fmt.Errorf("the UNet's %d label channels do not match the text encoder's pooled embedding of %d numbers", adm, t.Config.Pooled)
 	}
 	return nil
+}
+
+// Label is the UNet's input "y", of a number of channels: a pooled text embedding and
+// micro-conditions.
+func Label(channels int, pooled []float32, microConditions []float64) []float32 {
+	y := append([]float32(nil), pooled...)
+	width := (channels - len(pooled)) / len(microConditions)
+	for _, v := range microConditions {
+		y = append(y, sinusoids(v, width)...)
+	}
+	return y
 }
 
 // Encode encodes a text and the request's micro-conditions. For the base model the
@@ -86,11 +99,7 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 	if negative && text == "" && !m.refines && !m.Config.EncodesEmpty {
 		e = ldm.Encoding{Context: e.Context.Like(), Pooled: make([]float32, len(e.Pooled))}
 	}
-	y := append([]float32(nil), e.Pooled...)
-	width := (m.Config.UNet.ADMChannels - len(e.Pooled)) / m.microConditions()
-	for _, v := range m.addTimeIDs(q, negative) {
-		y = append(y, sinusoids(v, width)...)
-	}
+	y := Label(m.Config.UNet.ADMChannels, e.Pooled, m.addTimeIDs(q, negative))
 	return m.Condition(q.Guidance,
 		engine.Named{Name: "context", Shape: e.Context.Shape, Data: e.Context.Data},
 		engine.Named{Name: "y", Shape: []int{len(y)}, Data: y}), nil

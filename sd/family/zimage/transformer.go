@@ -1,13 +1,14 @@
-// Package zimage runs Z-Image's transformer: what it is given for a picture of a size and a caption, and what it says.
+// Package zimage is Z-Image and Z-Image-Turbo (arXiv:2511.22699): the transformer, Qwen3 as its text encoder and FLUX.1's
+// autoencoder, as the diffusers library's ZImagePipeline has them.
 package zimage
 
 import (
 	"context"
-	"math"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -36,36 +37,39 @@ func NewTransformer(h *engine.Host, c convert.ZImageConfig) (*Transformer, error
 func (t *Transformer) Network() *engine.Network { return t.net }
 
 // Velocity is what the network predicts for latents [N, channels, height, width] at sigma, 1 for noise to 0 for the
-// picture: noise - x0, as in flow matching. (The network itself says x0 - noise.) caption has the states of a
+// picture: noise - x0, as in flow matching. (The weights themselves say x0 - noise.) caption has the states of a
 // caption's tokens, [N, tokens, Text].
 func (t *Transformer) Velocity(ctx context.Context, x, caption tensor.Tensor, sigma []float64, with *engine.Adaptation) (tensor.Tensor, error) {
-	n, height, width := x.Shape[0], x.Height(), x.Width()
-	times := make([]float32, n)
+	times := make([]float32, len(sigma))
 	for i, s := range sigma {
-		times[i] = float32(1000 * (1 - s))
-	}
-	own, all := rope{head: t.Config.Width / t.Config.Heads}, rope{head: t.Config.Width / t.Config.Heads}
-	own.caption(caption.Height())
-	all.picture(height/t.Config.Patch, width/t.Config.Patch, filled(caption.Height()))
-	all.caption(caption.Height())
-	half := int64(own.head / 2)
-	shape := func(x []float32) []int64 { return []int64{int64(len(x)) / half, half} }
-	in := []cgo.Input{
-		{Name: "x", Shape: shapeOf(x), F32: x.Data}, {Name: "timesteps", Shape: []int64{int64(n)}, F32: times}, {Name: "context", Shape: shapeOf(caption), F32: caption.Data},
-		{Name: "cos", Shape: shape(all.cos), F32: all.cos}, {Name: "sin", Shape: shape(all.sin), F32: all.sin},
-		{Name: "context.cos", Shape: shape(own.cos), F32: own.cos}, {Name: "context.sin", Shape: shape(own.sin), F32: own.sin},
+		times[i] = float32(netTime(s))
 	}
 	out := x.Like()
+	in := t.inputs(shapeOf(x), x.Data, times, shapeOf(caption), caption.Data)
 	if err := t.net.Run(ctx, in, []cgo.Output{{Name: "sample", Data: out.Data}}, with); err != nil {
 		return tensor.Tensor{}, err
 	}
 	if !tensor.Finite(out.Data) {
 		return tensor.Tensor{}, t.net.NotFinite()
 	}
-	for i, v := range out.Data {
-		out.Data[i] = -v
-	}
 	return out, nil
+}
+
+// inputs are the network's for latents of a shape, [N, channels, height, width], and a caption's states, [N, tokens, Text],
+// which may both be nil, to estimate.
+func (t *Transformer) inputs(shape []int64, x, times []float32, text []int64, caption []float32) []cgo.Input {
+	head := t.Config.Width / t.Config.Heads
+	axes := []int{head / 4, head * 3 / 8, head * 3 / 8}
+	words := int(text[1])
+	own, all := rope{transformer.Rope{Base: ropeBase, Axes: axes}}, rope{transformer.Rope{Base: ropeBase, Axes: axes}}
+	own.caption(words)
+	all.picture(int(shape[2])/t.Config.Patch, int(shape[3])/t.Config.Patch, filled(words))
+	all.caption(words)
+	return []cgo.Input{
+		{Name: "x", Shape: shape, F32: x}, {Name: "timesteps", Shape: []int64{shape[0]}, F32: times}, {Name: "context", Shape: text, F32: caption},
+		{Name: "cos", Shape: all.Shape(), F32: all.Cos}, {Name: "sin", Shape: all.Shape(), F32: all.Sin},
+		{Name: "context.cos", Shape: own.Shape(), F32: own.Cos}, {Name: "context.sin", Shape: own.Shape(), F32: own.Sin},
+	}
 }
 
 func shapeOf(t tensor.Tensor) []int64 {
@@ -76,17 +80,14 @@ func shapeOf(t tensor.Tensor) []int64 {
 	return out
 }
 
-// rope collects the cosines and sines of a sequence's rotary embedding, [tokens, head/2]: a token has a place in time, a row
-// and a column, which turn a quarter, three and three eighths of a head.
-type rope struct {
-	head     int
-	cos, sin []float32
-}
+// rope are the tables of a sequence: a token has a place in time, a row and a column, which turn a quarter, three and three
+// eighths of a head.
+type rope struct{ transformer.Rope }
 
 // caption adds a caption's tokens and those that fill it up, one after another in time.
 func (r *rope) caption(tokens int) {
 	for l := range filled(tokens) {
-		r.add(1+l, 0, 0)
+		r.Add(1 + l)
 	}
 }
 
@@ -94,24 +95,11 @@ func (r *rope) caption(tokens int) {
 func (r *rope) picture(height, width, caption int) {
 	for row := range height {
 		for column := range width {
-			r.add(1+caption, row, column)
+			r.Add(1+caption, row, column)
 		}
 	}
 	for range filled(height*width) - height*width {
-		r.add(0, 0, 0)
-	}
-}
-
-func (r *rope) add(place ...int) {
-	for axis, p := range place {
-		d := r.head * 3 / 8
-		if axis == 0 {
-			d = r.head / 4
-		}
-		for j := range d / 2 {
-			angle := float64(p) * math.Pow(ropeBase, -2*float64(j)/float64(d))
-			r.cos, r.sin = append(r.cos, float32(math.Cos(angle))), append(r.sin, float32(math.Sin(angle)))
-		}
+		r.Add()
 	}
 }
 

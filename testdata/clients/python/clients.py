@@ -84,6 +84,23 @@ def webuiapi():
         raise AssertionError("a sampler that there is not")
 
 
+def webui_controlnet():
+    import webuiapi
+
+    host, port = os.environ["SDGO_CONTROLS_URL"].removeprefix("http://").split(":")
+    api = webuiapi.WebUIApi(host=host, port=int(port))
+    assert "canny" in api.controlnet_module_list(), api.controlnet_module_list()
+    (model,) = api.controlnet_model_list()
+    unit = webuiapi.ControlNetUnit(image=EXPECTED, module="canny", model=model)
+    apple = {k: v for k, v in A1111.items() if k != "negative_prompt"}
+    out = api.txt2img(**apple, controlnet_units=[unit])
+    same(out.images[0], Image.open(os.environ["SDGO_EXPECTED_CONTROL"]))
+    edges = out.images[1]
+    assert edges.size == (512, 512) and len(out.images) == 2, "what canny made follows"
+    found = api.controlnet_detect(images=[EXPECTED], module="canny", processor_res=512, threshold_a=64, threshold_b=64)
+    same(found.images[0], edges)
+
+
 def openai_sdk():
     import openai
 
@@ -199,5 +216,5 @@ def what_bots_send():
 
 
 if __name__ == "__main__":
-    for client in (webuiapi, openai_sdk, openai_sdk_with_a_full_queue, litellm_client, langchain_dalle_wrapper, what_open_webui_sends, what_sillytavern_sends, what_bots_send):
+    for client in (webuiapi, webui_controlnet, openai_sdk, openai_sdk_with_a_full_queue, litellm_client, langchain_dalle_wrapper, what_open_webui_sends, what_sillytavern_sends, what_bots_send):
         check(client)

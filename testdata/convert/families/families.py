@@ -13,9 +13,10 @@ import gzip
 import pathlib
 
 import torch
-from diffusers import (AutoencoderKL, AutoencoderTiny, ControlNetModel, DiTTransformer2DModel, FluxTransformer2DModel,
+from diffusers import (AutoencoderKL, AutoencoderTiny, ChromaTransformer2DModel, ControlNetModel, DiTTransformer2DModel, FluxTransformer2DModel,
                        SD3Transformer2DModel, UNet2DConditionModel, UNet2DModel)
-from diffusers.loaders.single_file_utils import (convert_controlnet_checkpoint, convert_flux_transformer_checkpoint_to_diffusers, convert_ldm_unet_checkpoint,
+from diffusers.loaders.single_file_utils import (convert_chroma_transformer_checkpoint_to_diffusers, convert_controlnet_checkpoint,
+                                                 convert_flux_transformer_checkpoint_to_diffusers, convert_ldm_unet_checkpoint,
                                                  convert_ldm_vae_checkpoint, convert_sd3_transformer_checkpoint_to_diffusers)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
@@ -45,9 +46,9 @@ def norm(out, name, c):
     out[name + ".weight"] = out[name + ".bias"] = [c]
 
 
-def flux(guidance, width=3072, double=19, single=38):
+def flux(guidance, width=3072, double=19, single=38, channels=64):
     w = {}
-    linear(w, "img_in", width, 64)
+    linear(w, "img_in", width, channels)
     linear(w, "txt_in", width, 4096)
     for name, i in [("time_in", 256), ("vector_in", 768)] + [("guidance_in", 256)] * guidance:
         linear(w, name + ".in_layer", width, i)
@@ -69,6 +70,19 @@ def flux(guidance, width=3072, double=19, single=38):
         w[p + "norm.query_norm.scale"] = w[p + "norm.key_norm.scale"] = [128]
     linear(w, "final_layer.linear", 64, width)
     linear(w, "final_layer.adaLN_modulation.1", 2 * width, width)
+    return w
+
+
+def chroma():
+    """Without layers of modulation: one network makes for all blocks what they gave."""
+    w = {k: v for k, v in flux(False).items() if not any(part in k for part in ("vector_in", "time_in", "_mod.", "modulation"))}
+    p = "distilled_guidance_layer."
+    linear(w, p + "in_proj", 5120, 64)
+    for n in range(5):
+        linear(w, f"{p}layers.{n}.in_layer", 5120, 5120)
+        linear(w, f"{p}layers.{n}.out_layer", 5120, 5120)
+        w[f"{p}norms.{n}.scale"] = [5120]
+    linear(w, p + "out_proj", 3072, 5120)
     return w
 
 
@@ -131,6 +145,8 @@ def both(case, original, converter, make, **options):
 
 both("flux-dev", flux(True), convert_flux_transformer_checkpoint_to_diffusers, lambda: FluxTransformer2DModel(guidance_embeds=True))
 both("flux-schnell", flux(False), convert_flux_transformer_checkpoint_to_diffusers, lambda: FluxTransformer2DModel(guidance_embeds=False))
+files["flux-fill"], files["flux-depth"] = flux(True, channels=384), flux(True, channels=128)
+both("chroma", chroma(), convert_chroma_transformer_checkpoint_to_diffusers, lambda: ChromaTransformer2DModel())
 SD3 = dict(patch_size=2, in_channels=16, out_channels=16, attention_head_dim=64, joint_attention_dim=4096, pooled_projection_dim=2048)
 both("sd3-medium", sd3(24), convert_sd3_transformer_checkpoint_to_diffusers,
      lambda: SD3Transformer2DModel(num_layers=24, num_attention_heads=24, caption_projection_dim=1536, pos_embed_max_size=192, **SD3))
@@ -532,5 +548,5 @@ lines = [f"{case}\t{name}\t{'I64' if name.endswith(integers) else 'F16'}\t{','.j
 with open(here / "families.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
     z.write(("\n".join(lines) + "\n").encode())
 with open(here / "fused.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
-    z.write("".join("\t".join(map(str, f)) + "\n" for f in fused if f[0] in ("flux-dev", "sd3-medium", "sd3.5-medium", "controlnet-sd1", "unet-sdxl")).encode())
+    z.write("".join("\t".join(map(str, f)) + "\n" for f in fused if f[0] in ("flux-dev", "chroma", "sd3-medium", "sd3.5-medium", "controlnet-sd1", "unet-sdxl")).encode())
 print(len(files), "files,", len(lines), "weights")

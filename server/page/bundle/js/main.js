@@ -3,6 +3,7 @@
 import { failed, mountNotices } from "./core/notices.js";
 import { loadNewest } from "./state/gallery.js";
 import { refresh } from "./state/models.js";
+import { restoreFollowed } from "./state/follow.js";
 import { restore } from "./state/form.js";
 import { watch } from "./state/jobs.js";
 import { mountForm } from "./form/form.js";
@@ -29,7 +30,7 @@ async function first(ask) {
   }
 }
 
-await Promise.all([first(refresh), restore()]);
+await Promise.all([first(refresh), restore(), restoreFollowed()]);
 mountTop(place("top"));
 mountTabs(place("tabs"));
 mountForm(place("work"));

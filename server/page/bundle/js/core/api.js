@@ -26,7 +26,7 @@ export const decode = (text) => JSON.parse(text.replace(longNumbers, '$1"$2"'));
 /** JSON whose seeds are numbers. */
 export const encode = (value) => JSON.stringify(value).replace(longTexts, "$1$2");
 
-async function call(method, path, body, type) {
+async function send(method, path, body, type) {
   let reply;
   try {
     reply = await fetch(path, { method, body, headers: type ? { "Content-Type": type } : {} });
@@ -35,6 +35,11 @@ async function call(method, path, body, type) {
     reachable.value = false;
     throw new Error("The server does not answer.");
   }
+  return reply;
+}
+
+async function call(method, path, body, type) {
+  const reply = await send(method, path, body, type);
   const text = await reply.text();
   let value = null;
   try {
@@ -63,3 +68,10 @@ export const parametersOf = (id) => get(`pictures/${id}/parameters`);
 export const parametersOfText = (text) => post("parameters", { text });
 export const tokens = (text, model) => post("tokens", { text, model });
 export const upload = (blob) => call("POST", root + "uploads", blob, blob.type || "application/octet-stream");
+
+/** What a preprocessor makes of a picture, as a file. */
+export async function preprocess(image, preprocessor) {
+  const reply = await send("POST", root + "preprocess", encode({ image, preprocessor }), "application/json");
+  if (!reply.ok) throw new Refused(reply.status, (await reply.json().catch(() => null))?.error);
+  return reply.blob();
+}

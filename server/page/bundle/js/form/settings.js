@@ -1,5 +1,5 @@
-// How pictures are made: the parts of the form below the prompt. A further part, such as
-// that of ControlNets, is one more entry of the list in sections.
+// How pictures are made: the parts of the form below the prompt. A further part is one more
+// entry of the list in sections.
 
 import { h, render } from "../core/dom.js";
 import { form, source } from "../state/form.js";
@@ -8,6 +8,7 @@ import { aligned } from "../state/order.js";
 import { adapters } from "./adapters.js";
 import { choiceField, numberField } from "./controls.js";
 import { advanced, further, hires } from "./more.js";
+import { following } from "./follow.js";
 import { drawing, ofMask, ofPicture, upscaling } from "./picture.js";
 import { sampling } from "./sampling.js";
 import { seedField } from "./seed.js";
@@ -48,6 +49,7 @@ function sections() {
       "div.column.tight",
       {},
       drawing() && adapters(),
+      drawing() && following(),
       (mode === "create" || mode === "picture") && hires(),
       drawing() && further(),
       drawing() && advanced(),

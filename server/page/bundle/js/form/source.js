@@ -9,7 +9,7 @@ import { editMask } from "../mask/editor.js";
 const kinds = "image/png,image/jpeg,image/webp,image/gif";
 
 /** Lets the user choose a picture's file. */
-function chooseFile(then) {
+export function chooseFile(then) {
   const input = h("input", { type: "file", accept: kinds, onchange: () => input.files[0] && then(input.files[0]) });
   input.click();
 }

@@ -5,6 +5,7 @@ import { failed, notice, say } from "../core/notices.js";
 import { all, chosen, drawsFrom, model } from "./models.js";
 import { assign, begin, form, mask, source, values } from "./form.js";
 import * as jobs from "./jobs.js";
+import { followOthers, follows, showAgain } from "./follow.js";
 import { fromRequest, missing, order } from "./order.js";
 
 /** On phones, which of the two views is shown: "create" or "pictures". */
@@ -33,7 +34,7 @@ async function sendAgain() {
 /** Makes a job of the form. Resolves to it, or to null where that was refused. */
 export async function generate() {
   const v = values();
-  const lack = missing(v, { source: source.peek(), mask: mask.peek() });
+  const lack = missing(v, { source: source.peek(), mask: mask.peek(), follows: follows() });
   if (lack) {
     notice(lack, { error: true });
     return null;
@@ -43,12 +44,14 @@ export async function generate() {
       model: model.peek()?.name ?? "",
       source: source.peek(),
       from: drawsFrom.peek(),
+      follows: follows(),
       mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
     });
   try {
     const job = await jobs.start(await make()).catch(async (error) => {
-      const gone = error.problems?.some((p) => p.field === "image");
-      if (gone && (await sendAgain())) return jobs.start(await make());
+      const gone = (field) => error.problems?.some((p) => p.field === field);
+      const again = [gone("image") && (await sendAgain()), gone("control_images") && (await showAgain())];
+      if (again.some(Boolean)) return jobs.start(await make());
       throw error;
     });
     say("The job is in the queue.");
@@ -62,14 +65,17 @@ export async function generate() {
 
 /** Fills the form from a picture's parameters: { request, model, model_hash, unread }. */
 export function refill(parameters) {
-  assign(fromRequest(parameters.request));
+  const { follows: others, ...said } = fromRequest(parameters.request);
+  assign(said);
+  followOthers(others);
   form.mode.value = "create";
   const find = all
     .peek()
     .find((m) => m.name === parameters.model || (parameters.model_hash && m.sha256?.startsWith(parameters.model_hash)));
   if (find) chosen.value = find.name;
   const foreign = parameters.model && !find ? ` Its model, ${parameters.model}, is not here.` : "";
-  notice("The form has the picture's parameters." + foreign);
+  const lost = others.length ? " Choose the pictures that it follows." : "";
+  notice("The form has the picture's parameters." + foreign + lost);
   show("create");
 }
 

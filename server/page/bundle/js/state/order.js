@@ -77,11 +77,18 @@ function redrawn(values, source, from) {
   return r;
 }
 
+/** Adds the pictures that a job's request follows. */
+function following(job, follows, from) {
+  if (!follows.length || from !== "text") return job;
+  const control = follows.map(({ picture: _, ...said }) => filled(said));
+  return { ...job, request: { ...job.request, control }, control_images: follows.map((f) => f.picture && "id:" + f.picture) };
+}
+
 /**
  * The job of the form's values. model is a name or "", source the picture to begin with,
- * mask a data URL or null.
+ * mask a data URL or null, follows what the picture follows.
  */
-export function order(values, { model = "", source = null, mask = null, from = "text" } = {}) {
+export function order(values, { model = "", source = null, mask = null, from = "text", follows = [] } = {}) {
   const job = {};
   if (model) job.model = model;
   if (values.format) job.output = { format: values.format };
@@ -89,13 +96,16 @@ export function order(values, { model = "", source = null, mask = null, from = "
   if (values.mode === "upscale" && values.upscaler) {
     return { ...job, model: undefined, upscale: { model: values.upscaler, scale: values.upscale_by ?? 2 } };
   }
-  if (values.mode === "upscale") return { ...job, request: redrawn(values, source, from) };
+  if (values.mode === "upscale") return following({ ...job, request: redrawn(values, source, from) }, follows, from);
   if (values.mode === "inpaint" && mask) job.mask = mask;
-  return { ...job, request: request(values, from) };
+  return following({ ...job, request: request(values, from) }, follows, from);
 }
 
 /** What is missing before a job can be made; "" if nothing is. */
-export function missing(values, { source, mask }) {
+export function missing(values, { source, mask, follows = [] }) {
+  const draws = values.mode !== "upscale" || !values.upscaler;
+  if (draws && follows.some((f) => !f.name)) return "Choose the network that follows the picture.";
+  if (draws && values.mode === "create" && follows.some((f) => !f.picture)) return "Choose the picture to follow first.";
   if (values.mode === "create") return "";
   if (!source) return "Choose a picture first.";
   if (values.mode === "inpaint" && !mask && !values.further?.canvas) return "Paint over what is to be redrawn first.";
@@ -107,8 +117,10 @@ export function missing(values, { source, mask }) {
  * further, so that the same picture comes of it.
  */
 export function fromRequest(request) {
+  const { control, ...others } = request;
   const out = {
     further: {},
+    follows: followsOf(control, others),
     hires: false,
     guidance_options: {},
     sampler_options: {},
@@ -123,8 +135,8 @@ export function fromRequest(request) {
   const known = [...plain, ...ofPicture, ...ofMask, ...objects, "prompt", "negative", "class", "seed", "count", "only_masked", "zero_snr"];
   for (const key of [...plain, ...ofPicture, ...ofMask]) out[key] = null;
   for (const key of ["scale", "upscaler", "strength", "steps"]) out["hires_" + key] = null;
-  for (const [key, value] of Object.entries(request)) {
-    if (value === null) continue;
+  for (const [key, value] of Object.entries(others)) {
+    if (value === null || parts.some((part) => key === "control_" + part)) continue;
     if (known.includes(key)) out[key] = value;
     else if (key === "hires" && simple(value)) {
       out.hires = true;
@@ -133,6 +145,26 @@ export function fromRequest(request) {
   }
   return out;
 }
+
+// What a request says of each ControlNet beside its name, in lists with commas.
+const parts = ["image", "preprocess", "weight", "start", "end", "mode"];
+
+/** The pictures that a request follows, without the pictures. */
+function followsOf(control, request) {
+  if (Array.isArray(control)) return control.map(({ image: _, ...said }) => said);
+  if (!given(control)) return [];
+  return listOf(control).map((name, i) => {
+    const said = { name };
+    for (const part of parts.slice(1)) {
+      const value = listOf(String(request["control_" + part] ?? ""))[i];
+      if (given(value)) said[part] = ["weight", "start", "end"].includes(part) ? Number(value) : value;
+    }
+    return said;
+  });
+}
+
+/** The entries of a list, in which "\\," is a comma. */
+const listOf = (text) => text.split(/(?<!\\),/).map((part) => part.replaceAll("\\,", ",").trim());
 
 /** Whether hires passes are one pass that the form has fields for. */
 function simple(passes) {

@@ -1,0 +1,89 @@
+package family
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/sdgo/sdgo/convert/layout"
+	"github.com/sdgo/sdgo/convert/model"
+)
+
+// qwenPart returns the function that gives tensors of a file of a text stack the names that they have in
+// whole models, and drops what is no part of it: the layer that predicts words, the eyes of Qwen2.5-VL.
+func qwenPart([]model.Stored) layout.Rename {
+	return func(name string) (string, bool) {
+		to := qwenName(name)
+		if to != "embed_tokens.weight" && to != "norm.weight" && !strings.HasPrefix(to, "layers.") {
+			return "", false
+		}
+		return "model." + to, true
+	}
+}
+
+// qwenSlot is the place of Qwen's text stack, of a width, in a whole model.
+func qwenSlot(width int64) string {
+	if width == 4096 {
+		return model.Qwen8BPrefix
+	}
+	return model.Qwen4BPrefix
+}
+
+// qwenInOf is the beginning of the names of a text stack's tensors in a whole model; "" if it has none.
+func qwenInOf(r *Reader) string {
+	for _, prefix := range []string{model.Qwen4BPrefix, model.Qwen8BPrefix} {
+		if r.Has(prefix + "model.embed_tokens.weight") {
+			return prefix + "model."
+		}
+	}
+	return ""
+}
+
+// qwenWhole are names of Qwen's text stack in files of whole models: ComfyUI's, and stable-diffusion.cpp's, which has
+// the one prefix "llm" for all.
+var qwenWhole = regexp.MustCompile(`^text_encoders\.(llm|qwen3_4b|qwen3_8b)\.(?:transformer\.)?(.+)$`)
+
+// inQwen is the configuration of a text encoder of Qwen.
+const inQwen place = "text_encoder/config.json"
+
+// keyRope is the base of the angles of Qwen3's rotary embedding, as llama.cpp's files have it.
+const keyRope = "qwen3.rope.freq_base"
+
+// qwenFile reads what shapes do not say. Most of such a file is about training and about texts that are written.
+func qwenFile(c *config) []string {
+	if list := c.fields["architectures"]; list != nil && !strings.Contains(string(list), `"Qwen3`) {
+		c.fail("architectures", "must be Qwen3ForCausalLM or Qwen3Model")
+	}
+	base, ok := c.number("rope_theta", 1, 1e9)
+	var rope Object
+	if c.has("rope_parameters") { // of transformers 5
+		if json.Unmarshal(c.fields["rope_parameters"], &rope) != nil {
+			c.fail("rope_parameters", "must be an object")
+		}
+		inner := &config{in: c.in, fields: rope}
+		if v, has := inner.number("rope_theta", 1, 1e9); has {
+			base, ok = v, true
+		}
+		if kind, has := inner.text("rope_type"); has && kind != "default" {
+			c.fail("rope_parameters", "must have the rope_type default: positions are not scaled")
+		}
+		if inner.err != nil && c.err == nil {
+			c.err = inner.err
+		}
+	}
+	if ok {
+		c.say(keyRope, base)
+	}
+	for _, m := range []mark{
+		{name: "rope_scaling", values: []any{nil}, why: "positions are not scaled"},
+		{name: "hidden_act", values: []any{"silu"}, why: "the layers have this activation"},
+		{name: "rms_norm_eps", values: []any{1e-6}, why: "all published models have this"},
+		{name: "attention_bias", values: []any{false}, why: "Qwen3's layers of attention have none"},
+		{name: "use_sliding_window", values: []any{nil, false}, why: "all tokens attend to all before them"},
+	} {
+		if value, there := c.fields[m.name]; there && !m.allows(value) {
+			c.fail(m.name, "must be %s: %s", m.allowed(), m.why)
+		}
+	}
+	return nil
+}
