@@ -349,11 +349,11 @@ func TestRequestOfPurification(t *testing.T) {
 		how  sd.Purification
 		says string
 	}{
-		{sd.Purification{Time: 2}, "Time must be above 0, at most 1, got 2"},
+		{sd.Purification{Time: 2}, "the time must be above 0, at most 1, got 2"},
 		{sd.Purification{Time: 0.1, Noise: 1}, "give one of them"},
-		{sd.Purification{Noise: math.NaN()}, "Noise must be above 0"},
+		{sd.Purification{Noise: math.NaN()}, "the noise must be above 0"},
 		{sd.Purification{Noise: 1e9}, "must be one of the model's"},
-		{sd.Purification{Steps: 2000}, "Steps must be 1 to 1000"},
+		{sd.Purification{Steps: 2000}, "the steps must be 1 to 1000"},
 	} {
 		_, err := one.how.Request(m, img)
 		require.ErrorContains(t, err, one.says)

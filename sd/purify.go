@@ -79,7 +79,7 @@ func (p Purification) Request(m *Model, img image.Image) (Request, error) {
 		p.Steps = max(1, int(math.Round(1000*timeOf(sigma))))
 	}
 	if p.Steps < 1 || p.Steps > MaxSteps {
-		return r, fmt.Errorf("Steps must be 1 to %d, got %d", MaxSteps, p.Steps)
+		return r, fmt.Errorf("the steps must be 1 to %d, got %d", MaxSteps, p.Steps)
 	}
 	r.Steps, r.Strength, err = purifySteps(process, schedule, sigma, p.Steps)
 	return r, err
@@ -89,10 +89,10 @@ func (p Purification) Request(m *Model, img image.Image) (Request, error) {
 func (p Purification) sigma(side int) (float64, error) {
 	switch {
 	case p.Time != 0 && p.Noise != 0:
-		return 0, errors.New("Time and Noise say the same: give one of them")
+		return 0, errors.New("time and noise say the same: give one of them")
 	case p.Noise != 0:
 		if !(p.Noise > 0) || math.IsInf(p.Noise, 1) {
-			return 0, fmt.Errorf("Noise must be above 0, got %g", p.Noise)
+			return 0, fmt.Errorf("the noise must be above 0, got %g", p.Noise)
 		}
 		return p.Noise, nil
 	case p.Time == 0 && side >= purifyLarge:
@@ -101,7 +101,7 @@ func (p Purification) sigma(side int) (float64, error) {
 		p.Time = 0.1
 	}
 	if !(p.Time > 0 && p.Time <= 1) {
-		return 0, fmt.Errorf("Time must be above 0, at most 1, got %g", p.Time)
+		return 0, fmt.Errorf("the time must be above 0, at most 1, got %g", p.Time)
 	}
 	return sampler.VPSDE().TToSigma(p.Time), nil
 }
