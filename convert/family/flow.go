@@ -26,9 +26,9 @@ const (
 	keyFlowDynamic = "sdgo.flow.dynamic_shift" // base and max shift, base and max tokens
 )
 
-// flow reads how the model shifts its noise levels; what its file does not say is the
+// readFlow reads how the model shifts its noise levels; what its file does not say is the
 // family's.
-func (r *Reader) flow(usual Flow) Flow {
+func readFlow(r *Reader, usual Flow) Flow {
 	f := usual
 	if text, ok := r.Model.Metadata[keyFlowDynamic]; ok {
 		list, err := floatList(text)
@@ -65,8 +65,8 @@ func addFlow(f Flow, add func(key string, value any)) {
 	}
 }
 
-// inTransformerFolder is the configuration of a transformer.
-const inTransformerFolder place = "transformer/config.json"
+// inDenoiserFolder is the configuration of a transformer.
+const inDenoiserFolder place = "transformer/config.json"
 
 // flowMarks are the fields that FlowMatchEulerDiscreteScheduler reads.
 var flowMarks = []mark{
@@ -86,8 +86,8 @@ var flowMarks = []mark{
 	{in: inScheduler, name: "stochastic_sampling", verdict: only, values: []any{false}, why: "a request chooses its sampler"},
 }
 
-// flowScheduler reads the scheduler of a model of flow matching.
-func (c *config) flowScheduler() (warnings []string) {
+// readFlowLevels reads the scheduler of a model of flow matching.
+func readFlowLevels(c *config) (warnings []string) {
 	const class = "FlowMatchEulerDiscreteScheduler"
 	c.marks = flowMarks
 	warnings = c.check(class+", as its pipeline has", class)
@@ -112,21 +112,21 @@ func (c *config) flowScheduler() (warnings []string) {
 // the transformer's, which is of a class with these marks, and that of a text encoder of Qwen.
 func flowSettings(class string, own []mark) func(json func(path string, to any) error) (map[string]string, []string, error) {
 	read := map[place]func(c *config) []string{
-		inScheduler: (*config).flowScheduler,
+		inScheduler: readFlowLevels,
 		inVAE: func(c *config) []string {
 			defer c.vae()
 			c.marks = flowVAEMarks()
 			return c.check("AutoencoderKL or AutoencoderKLFlux2", "AutoencoderKL", "AutoencoderKLFlux2")
 		},
-		inTransformerFolder: func(c *config) []string {
+		inDenoiserFolder: func(c *config) []string {
 			c.marks = own
 			return c.check(class, class)
 		},
-		inQwen: (*config).qwen,
+		inQwen: readQwenSettings,
 	}
 	return func(json func(path string, to any) error) (map[string]string, []string, error) {
 		said, warnings := map[string]string{}, []string(nil)
-		for _, in := range []place{inTransformerFolder, inScheduler, inVAE, inQwen} {
+		for _, in := range []place{inDenoiserFolder, inScheduler, inVAE, inQwen} {
 			var fields Object
 			if err := json(string(in), &fields); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", in, err)
@@ -145,9 +145,9 @@ func flowSettings(class string, own []mark) func(json func(path string, to any) 
 	}
 }
 
-// flowVAE reads the autoencoder of a transformer's latents, if the file has one: shapes do
+// readFlowVAE reads the autoencoder of a transformer's latents, if the file has one: shapes do
 // not tell its scale and shift.
-func (r *Reader) flowVAE(channels int, scale, shift float32) *VAEConfig {
+func readFlowVAE(r *Reader, channels int, scale, shift float32) *VAEConfig {
 	if !r.Has(model.VAEPrefix + "decoder.conv_in.weight") {
 		return nil
 	}

@@ -30,7 +30,7 @@ func qwenSlot(width int64) string {
 }
 
 // qwenIn is the beginning of the names of a text stack's tensors in a whole model; "" if it has none.
-func (r *Reader) qwenIn() string {
+func qwenIn(r *Reader) string {
 	for _, prefix := range []string{model.Qwen4BPrefix, model.Qwen8BPrefix} {
 		if r.Has(prefix + "model.embed_tokens.weight") {
 			return prefix + "model."
@@ -49,8 +49,8 @@ const inQwen place = "text_encoder/config.json"
 // keyRope is the base of the angles of Qwen3's rotary embedding, as llama.cpp's files have it.
 const keyRope = "qwen3.rope.freq_base"
 
-// qwen reads what shapes do not say. Most of such a file is about training and about texts that are written.
-func (c *config) qwen() []string {
+// readQwenSettings reads what shapes do not say. Most of such a file is about training and about texts that are written.
+func readQwenSettings(c *config) []string {
 	if list := c.fields["architectures"]; list != nil && !strings.Contains(string(list), `"Qwen3`) {
 		c.fail("architectures", "must be Qwen3ForCausalLM or Qwen3Model")
 	}

@@ -93,3 +93,6 @@ type Adaptable struct {
 	Denoiser, Text string
 	Layers         []layout.Fusion
 }
+
+// Pieces are the diffusers library's names of the pieces of a tensor of the denoiser, in the order of their rows.
+func (a Adaptable) Pieces(name string) []string { return layout.Pieces(a.Layers, name) }

@@ -46,22 +46,22 @@ func zImageMetadata(m *model.Model, add func(key string, value any)) {
 
 // zImageMarks are the fields that ZImageTransformer2DModel reads.
 var zImageMarks = []mark{
-	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "dim", verdict: shaped},
-	{in: inTransformerFolder, name: "n_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "n_refiner_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "n_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "n_kv_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "cap_feat_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "siglip_feat_dim", verdict: only, values: []any{nil}, why: "pictures are no conditions of this model"},
-	{in: inTransformerFolder, name: "all_patch_size", verdict: only, values: []any{2.0}, why: "tokens are squares of two by two"},
-	{in: inTransformerFolder, name: "all_f_patch_size", verdict: only, values: []any{1.0}, why: "there is one frame"},
-	{in: inTransformerFolder, name: "norm_eps", verdict: only, values: []any{1e-5}, why: "the norms have this"},
-	{in: inTransformerFolder, name: "qk_norm", verdict: only, values: []any{true}, why: "queries and keys are normalised"},
-	{in: inTransformerFolder, name: "rope_theta", verdict: only, values: []any{256.0}, why: "positions turn heads by angles of this base"},
-	{in: inTransformerFolder, name: "t_scale", verdict: only, values: []any{1000.0}, why: "times are embedded in thousandths"},
-	{in: inTransformerFolder, name: "axes_dims", verdict: harmless, why: "a quarter and three and three eighths of a head, which no other file has"},
-	{in: inTransformerFolder, name: "axes_lens", verdict: harmless, why: "positions have no end"},
+	{in: inDenoiserFolder, name: "in_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_refiner_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_kv_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "cap_feat_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "siglip_feat_dim", verdict: only, values: []any{nil}, why: "pictures are no conditions of this model"},
+	{in: inDenoiserFolder, name: "all_patch_size", verdict: only, values: []any{2.0}, why: "tokens are squares of two by two"},
+	{in: inDenoiserFolder, name: "all_f_patch_size", verdict: only, values: []any{1.0}, why: "there is one frame"},
+	{in: inDenoiserFolder, name: "norm_eps", verdict: only, values: []any{1e-5}, why: "the norms have this"},
+	{in: inDenoiserFolder, name: "qk_norm", verdict: only, values: []any{true}, why: "queries and keys are normalised"},
+	{in: inDenoiserFolder, name: "rope_theta", verdict: only, values: []any{256.0}, why: "positions turn heads by angles of this base"},
+	{in: inDenoiserFolder, name: "t_scale", verdict: only, values: []any{1000.0}, why: "times are embedded in thousandths"},
+	{in: inDenoiserFolder, name: "axes_dims", verdict: harmless, why: "a quarter and three and three eighths of a head, which no other file has"},
+	{in: inDenoiserFolder, name: "axes_lens", verdict: harmless, why: "positions have no end"},
 }
 
 // ZImageConfig describes Z-Image's transformer, and what its file has beside it.
@@ -121,14 +121,14 @@ func readZImage(r *Reader) *ZImageConfig {
 		return c
 	}
 	c.Heads = c.Width / head
-	c.Flow = r.flow(Flow{Shift: 3})
-	if c.LLMPrefix = r.qwenIn(); c.LLMPrefix != "" {
+	c.Flow = readFlow(r, Flow{Shift: 3})
+	if c.LLMPrefix = qwenIn(r); c.LLMPrefix != "" {
 		c.LLM = readQwen(r, c.LLMPrefix)
 		if r.err == nil && (c.LLM.Width != c.Text || !c.LLM.QKNorm) {
 			r.Fail("Z-Image's text encoder must be a Qwen3 of width %d (4B), got one of width %d: %w", c.Text, c.LLM.Width, model.ErrUnrecognized)
 		}
 	}
-	c.VAE = r.flowVAE(c.Channels, fluxScale, fluxShift)
+	c.VAE = readFlowVAE(r, c.Channels, fluxScale, fluxShift)
 	r.Model.NativeSize = 1024
 	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
 	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })

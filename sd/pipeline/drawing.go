@@ -122,7 +122,7 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 
 // checkSampling checks that the schedule and the guidance suit the model.
 func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
-	process, err := p.processOf(&d.Resolved)
+	process, err := processOf(p, &d.Resolved)
 	if err != nil {
 		e.Join(request.Problemf("ZeroSNR", "%v", err))
 		process = p.Denoiser.Process()
@@ -164,7 +164,7 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 }
 
 // processOf is the denoiser's process for a request, with zero terminal SNR if it asks for that.
-func (p *Pipeline) processOf(q *request.Resolved) (*sampler.Process, error) {
+func processOf(p *Pipeline, q *request.Resolved) (*sampler.Process, error) {
 	process := p.Denoiser.Process()
 	if p.ProcessFor != nil {
 		process = p.ProcessFor(q)

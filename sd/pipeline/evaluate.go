@@ -200,7 +200,7 @@ type run struct {
 // guide makes the guided denoiser of a run. Its conditions change from phase to phase;
 // it holds the memory of one phase: none comes back.
 func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phases []Phase, r run) (sampler.Denoiser, error) {
-	process, err := p.processOf(&d.Resolved)
+	process, err := processOf(p, &d.Resolved)
 	if err != nil {
 		return nil, err
 	}

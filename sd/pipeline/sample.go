@@ -27,7 +27,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
-	process, err := p.processOf(&d.Resolved)
+	process, err := processOf(p, &d.Resolved)
 	if err != nil {
 		return tensor.Tensor{}, err
 	}

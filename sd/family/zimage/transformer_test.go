@@ -40,7 +40,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { h.Close() })
 		c := *h.Weights.Config.(*convert.ZImageConfig)
-		require.Equal(t, convert.ZImageConfig{Prefix: c.Prefix, Channels: 4, Patch: 2, Width: 64, Heads: 2, Layers: 2, Refiners: 1, FFN: 170, Text: 24, Time: 64, TimeInner: 1024}, c)
+		require.Equal(t, convert.ZImageConfig{Flow: convert.Flow{Shift: 3}, Prefix: c.Prefix, Channels: 4, Patch: 2, Width: 64, Heads: 2, Layers: 2, Refiners: 1, FFN: 170, Text: 24, Time: 64, TimeInner: 1024}, c)
 		var net *Transformer
 		require.NoError(t, h.Place(func() (err error) {
 			net, err = NewTransformer(h, c)
@@ -57,7 +57,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 			require.Equal(t, want.Shape, got.Shape)
 			var sum, all float64
 			for i, w := range want.Data {
-				d := float64(-w) - float64(got.Data[i])
+				d := float64(-w) - float64(got.Data[i]) // the library says x0 - noise
 				sum, all = sum+d*d, all+float64(w)*float64(w)
 			}
 			require.Less(t, math.Sqrt(sum/all), 1e-4, name+" "+kernels)
