@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/family"
-	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
 )
 
@@ -45,7 +44,7 @@ func transformerTargets(m *model.Model, of family.Adaptable) *Targets {
 			t.shapes[tensor.Name] = tensor.Shape
 			t.byName[UNet][normalized(UNet, own)] = piece{layer: layer}
 			if strings.HasSuffix(tensor.Name, ".weight") {
-				t.addPieces(of.Layers, layer, own, tensor.Shape)
+				t.addPieces(of, layer, own, tensor.Shape)
 			}
 		}
 	}
@@ -53,8 +52,8 @@ func transformerTargets(m *model.Model, of family.Adaptable) *Targets {
 }
 
 // addPieces adds a layer by the diffusers library's names.
-func (t *Targets) addPieces(layers []layout.Fusion, layer, own string, shape []int64) {
-	names := layout.Pieces(layers, own+".weight")
+func (t *Targets) addPieces(of family.Adaptable, layer, own string, shape []int64) {
+	names := of.Pieces(own + ".weight")
 	if len(names) == 0 {
 		return
 	}

@@ -67,8 +67,8 @@ func addFlow(f Flow, add func(key string, value any)) {
 	}
 }
 
-// inTransformerFolder is the configuration of a transformer.
-const inTransformerFolder place = "transformer/config.json"
+// inDenoiserFolder is the configuration of a transformer.
+const inDenoiserFolder place = "transformer/config.json"
 
 // flowMarks are the fields that FlowMatchEulerDiscreteScheduler reads.
 var flowMarks = []mark{
@@ -125,7 +125,7 @@ func flowFiles(class string, own []mark, also func(c *config), texts map[place]f
 			c.marks = flowVAEMarks()
 			return c.check("AutoencoderKL or AutoencoderKLFlux2", "AutoencoderKL", "AutoencoderKLFlux2")
 		},
-		inTransformerFolder: func(c *config) []string {
+		inDenoiserFolder: func(c *config) []string {
 			c.marks = own
 			if also != nil {
 				also(c)

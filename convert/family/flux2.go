@@ -104,20 +104,20 @@ var flux2Names = []layout.Fusion{
 
 // flux2Marks are the fields that Flux2Transformer2DModel reads.
 var flux2Marks = []mark{
-	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "out_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "num_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "num_single_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "attention_head_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "num_attention_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "joint_attention_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "mlp_ratio", verdict: shaped},
-	{in: inTransformerFolder, name: "guidance_embeds", verdict: shaped},
-	{in: inTransformerFolder, name: "patch_size", verdict: only, values: []any{1.0}, why: "the autoencoder packs its latents"},
-	{in: inTransformerFolder, name: "timestep_guidance_channels", verdict: only, values: []any{256.0}, why: "times are embedded in so many channels"},
-	{in: inTransformerFolder, name: "eps", verdict: only, values: []any{1e-6}, why: "the norms have this"},
-	{in: inTransformerFolder, name: "rope_theta", verdict: only, values: []any{2000.0}, why: "positions turn heads by angles of this base"},
-	{in: inTransformerFolder, name: "axes_dims_rope", verdict: harmless, why: "a quarter of a head each, which no other file has"},
+	{in: inDenoiserFolder, name: "in_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "out_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_single_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "attention_head_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_attention_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "joint_attention_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "mlp_ratio", verdict: shaped},
+	{in: inDenoiserFolder, name: "guidance_embeds", verdict: shaped},
+	{in: inDenoiserFolder, name: "patch_size", verdict: only, values: []any{1.0}, why: "the autoencoder packs its latents"},
+	{in: inDenoiserFolder, name: "timestep_guidance_channels", verdict: only, values: []any{256.0}, why: "times are embedded in so many channels"},
+	{in: inDenoiserFolder, name: "eps", verdict: only, values: []any{1e-6}, why: "the norms have this"},
+	{in: inDenoiserFolder, name: "rope_theta", verdict: only, values: []any{2000.0}, why: "positions turn heads by angles of this base"},
+	{in: inDenoiserFolder, name: "axes_dims_rope", verdict: harmless, why: "a quarter of a head each, which no other file has"},
 }
 
 // Flux2Config describes FLUX.2's transformer, and what its file has beside it.

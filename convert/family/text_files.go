@@ -45,20 +45,20 @@ func t5File(c *config) []string {
 
 // fluxMarks are the fields that FluxTransformer2DModel and ChromaTransformer2DModel read.
 var fluxMarks = []mark{
-	{in: inTransformerFolder, name: "patch_size", verdict: only, values: []any{1.0}, why: "tokens are packed before they reach the network"},
-	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "out_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "num_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "num_single_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "attention_head_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "num_attention_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "joint_attention_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "pooled_projection_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "guidance_embeds", verdict: shaped},
-	{in: inTransformerFolder, name: "axes_dims_rope", verdict: followed}, // axes
-	{in: inTransformerFolder, name: "approximator_num_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "approximator_hidden_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "approximator_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "patch_size", verdict: only, values: []any{1.0}, why: "tokens are packed before they reach the network"},
+	{in: inDenoiserFolder, name: "in_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "out_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_single_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "attention_head_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_attention_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "joint_attention_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "pooled_projection_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "guidance_embeds", verdict: shaped},
+	{in: inDenoiserFolder, name: "axes_dims_rope", verdict: followed}, // axes
+	{in: inDenoiserFolder, name: "approximator_num_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "approximator_hidden_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "approximator_layers", verdict: shaped},
 }
 
 // axes checks the widths that rotary embeddings turn: of all models of these families an eighth of a head and twice 7/16.
@@ -70,17 +70,17 @@ func axes(c *config) {
 
 // mmditMarks are the fields that SD3Transformer2DModel reads.
 var mmditMarks = []mark{
-	{in: inTransformerFolder, name: "sample_size", verdict: harmless, why: "of training"},
-	{in: inTransformerFolder, name: "patch_size", verdict: shaped},
-	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "out_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "num_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "attention_head_dim", verdict: shaped}, // with num_attention_heads
-	{in: inTransformerFolder, name: "num_attention_heads", verdict: followed},
-	{in: inTransformerFolder, name: "joint_attention_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "caption_projection_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "pooled_projection_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "pos_embed_max_size", verdict: shaped},
-	{in: inTransformerFolder, name: "dual_attention_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "qk_norm", verdict: only, values: []any{nil, "rms_norm"}, why: "queries and keys have these norms or none"},
+	{in: inDenoiserFolder, name: "sample_size", verdict: harmless, why: "of training"},
+	{in: inDenoiserFolder, name: "patch_size", verdict: shaped},
+	{in: inDenoiserFolder, name: "in_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "out_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "num_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "attention_head_dim", verdict: shaped}, // with num_attention_heads
+	{in: inDenoiserFolder, name: "num_attention_heads", verdict: followed},
+	{in: inDenoiserFolder, name: "joint_attention_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "caption_projection_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "pooled_projection_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "pos_embed_max_size", verdict: shaped},
+	{in: inDenoiserFolder, name: "dual_attention_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "qk_norm", verdict: only, values: []any{nil, "rms_norm"}, why: "queries and keys have these norms or none"},
 }

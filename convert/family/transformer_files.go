@@ -98,3 +98,6 @@ type Adaptable struct {
 func inOrder(layers []layout.Fusion) []layout.Fusion {
 	return slices.DeleteFunc(slices.Clone(layers), func(f layout.Fusion) bool { return f.Swapped })
 }
+
+// Pieces are the diffusers library's names of the pieces of a tensor of the denoiser, in the order of their rows.
+func (a Adaptable) Pieces(name string) []string { return layout.Pieces(a.Layers, name) }

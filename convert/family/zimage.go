@@ -46,22 +46,22 @@ func zImageMetadata(m *model.Model, add func(key string, value any)) {
 
 // zImageMarks are the fields that ZImageTransformer2DModel reads.
 var zImageMarks = []mark{
-	{in: inTransformerFolder, name: "in_channels", verdict: shaped},
-	{in: inTransformerFolder, name: "dim", verdict: shaped},
-	{in: inTransformerFolder, name: "n_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "n_refiner_layers", verdict: shaped},
-	{in: inTransformerFolder, name: "n_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "n_kv_heads", verdict: shaped},
-	{in: inTransformerFolder, name: "cap_feat_dim", verdict: shaped},
-	{in: inTransformerFolder, name: "siglip_feat_dim", verdict: only, values: []any{nil}, why: "pictures are no conditions of this model"},
-	{in: inTransformerFolder, name: "all_patch_size", verdict: only, values: []any{2.0}, why: "tokens are squares of two by two"},
-	{in: inTransformerFolder, name: "all_f_patch_size", verdict: only, values: []any{1.0}, why: "there is one frame"},
-	{in: inTransformerFolder, name: "norm_eps", verdict: only, values: []any{1e-5}, why: "the norms have this"},
-	{in: inTransformerFolder, name: "qk_norm", verdict: only, values: []any{true}, why: "queries and keys are normalised"},
-	{in: inTransformerFolder, name: "rope_theta", verdict: only, values: []any{256.0}, why: "positions turn heads by angles of this base"},
-	{in: inTransformerFolder, name: "t_scale", verdict: only, values: []any{1000.0}, why: "times are embedded in thousandths"},
-	{in: inTransformerFolder, name: "axes_dims", verdict: harmless, why: "a quarter and three and three eighths of a head, which no other file has"},
-	{in: inTransformerFolder, name: "axes_lens", verdict: harmless, why: "positions have no end"},
+	{in: inDenoiserFolder, name: "in_channels", verdict: shaped},
+	{in: inDenoiserFolder, name: "dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_refiner_layers", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "n_kv_heads", verdict: shaped},
+	{in: inDenoiserFolder, name: "cap_feat_dim", verdict: shaped},
+	{in: inDenoiserFolder, name: "siglip_feat_dim", verdict: only, values: []any{nil}, why: "pictures are no conditions of this model"},
+	{in: inDenoiserFolder, name: "all_patch_size", verdict: only, values: []any{2.0}, why: "tokens are squares of two by two"},
+	{in: inDenoiserFolder, name: "all_f_patch_size", verdict: only, values: []any{1.0}, why: "there is one frame"},
+	{in: inDenoiserFolder, name: "norm_eps", verdict: only, values: []any{1e-5}, why: "the norms have this"},
+	{in: inDenoiserFolder, name: "qk_norm", verdict: only, values: []any{true}, why: "queries and keys are normalised"},
+	{in: inDenoiserFolder, name: "rope_theta", verdict: only, values: []any{256.0}, why: "positions turn heads by angles of this base"},
+	{in: inDenoiserFolder, name: "t_scale", verdict: only, values: []any{1000.0}, why: "times are embedded in thousandths"},
+	{in: inDenoiserFolder, name: "axes_dims", verdict: harmless, why: "a quarter and three and three eighths of a head, which no other file has"},
+	{in: inDenoiserFolder, name: "axes_lens", verdict: harmless, why: "positions have no end"},
 }
 
 // ZImageConfig describes Z-Image's transformer, and what its file has beside it.

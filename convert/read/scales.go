@@ -1,7 +1,10 @@
 package read
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/dtype"
@@ -43,6 +46,9 @@ next:
 				continue next
 			}
 		}
+		if err := checkComfyQuant(t); err != nil {
+			return nil, err
+		}
 		for _, suffix := range activationScales {
 			if strings.HasSuffix(t.Name, suffix) {
 				continue next
@@ -69,6 +75,26 @@ next:
 		return nil, fmt.Errorf("tensor %q is a scale without its weight", s.Name)
 	}
 	return rest, nil
+}
+
+// checkComfyQuant refuses weights that ComfyUI computes with in another way than by one scale: those of fewer bits, and those
+// whose inputs are rotated. A tensor beside them says so in JSON.
+func checkComfyQuant(t model.Stored) error {
+	if !strings.HasSuffix(t.Name, ".comfy_quant") {
+		return nil
+	}
+	var said struct {
+		Format  string `json:"format"`
+		ConvRot any    `json:"convrot"`
+	}
+	if err := json.Unmarshal(bytes.TrimRight(slices.Concat(t.InOrder().Runs()...), "\x00"), &said); err != nil {
+		return fmt.Errorf("tensor %q must be JSON: %w", t.Name, err)
+	}
+	rotates := said.ConvRot != nil && said.ConvRot != false
+	if rotates || !slices.Contains([]string{"float8_e4m3fn", "float8_e5m2", "int8_tensorwise"}, said.Format) {
+		return fmt.Errorf("tensor %q: weights of the format %.40q (convrot: %v) are not supported; float8_e4m3fn, float8_e5m2 and int8_tensorwise without convrot are", t.Name, said.Format, rotates)
+	}
+	return nil
 }
 
 // setScale gives a tensor its scale: one number, or one for each row.

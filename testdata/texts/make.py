@@ -5,6 +5,7 @@ pip install torch==2.15.0 transformers==5.23.0 safetensors
 python testdata/texts/make.py
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -12,29 +13,20 @@ from safetensors.torch import save_file
 from transformers import Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "transformers"))
+from tiny import randomise  # noqa: E402
 torch.set_num_threads(1)
 
 
-def rounded(x):
-    """To eight significant bits, which float16 has."""
-    return x.to(torch.bfloat16).to(torch.float32)
-
-
-def randomise(model, seed):
+def weight(name, shape, noise):
     """Weights with which attention chooses and norms matter."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            noise = torch.randn(p.shape, generator=generator)
-            if "norm" in name and p.dim() == 1:
-                p.copy_(rounded(1 + 0.3 * noise))
-            elif p.dim() == 1 or "relative_attention_bias" in name:
-                p.copy_(rounded(0.5 * noise))
-            elif "embed" in name or "shared" in name:
-                p.copy_(rounded(noise))
-            else:
-                p.copy_(rounded(1.5 * noise / p.shape[1] ** 0.5))
-    return model.eval()
+    if "norm" in name and len(shape) == 1:
+        return 1 + 0.3 * noise
+    if len(shape) == 1 or "relative_attention_bias" in name:
+        return 0.5 * noise
+    if "embed" in name or "shared" in name:
+        return noise
+    return 1.5 * noise / shape[1] ** 0.5
 
 
 reference = {}
@@ -47,7 +39,7 @@ models = {
 tokens = torch.randint(0, 96, (2, 21), generator=torch.Generator().manual_seed(3))
 reference["tokens"] = tokens.to(torch.int32)
 for i, (name, model) in enumerate(models.items()):
-    randomise(model, i)
+    randomise(model, i, weight)
     weights = {"model." + k: v.to(torch.float16) for k, v in model.state_dict().items()}
     with torch.no_grad():
         out = model(tokens, output_hidden_states=True)
@@ -62,7 +54,7 @@ models = {"t5": T5EncoderModel(T5Config(**common)), "umt5": UMT5EncoderModel(UMT
 tokens = torch.randint(0, 96, (1, 150), generator=torch.Generator().manual_seed(4))  # further apart than the last bucket begins
 reference["t5.tokens"] = tokens.to(torch.int32)
 for i, (name, model) in enumerate(models.items()):
-    randomise(model, 10 + i)
+    randomise(model, 10 + i, weight)
     weights = {k: v.to(torch.float16) for k, v in model.state_dict().items() if k != "encoder.embed_tokens.weight"}
     with torch.no_grad():
         reference[f"{name}.hidden"] = model(tokens).last_hidden_state

@@ -11,31 +11,14 @@ import torch
 from diffusers import ZImageTransformer2DModel
 from safetensors.torch import save_file
 
+from tiny import randomise, usual
+
 HERE = Path(__file__).resolve().parent
 torch.set_num_threads(1)
 
-
-def rounded(x):
-    return x.to(torch.bfloat16).to(torch.float32)
-
-
-def randomise(model, seed):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            noise = torch.randn(p.shape, generator=generator)
-            if "norm" in name and p.dim() == 1 or name == "cap_embedder.0.weight":
-                p.copy_(rounded(1 + 0.3 * noise))
-            elif p.dim() == 1 or "pad_token" in name:
-                p.copy_(rounded(0.3 * noise))
-            else:
-                p.copy_(rounded(noise / p.shape[1] ** 0.5))
-    return model.eval()
-
-
 model = randomise(ZImageTransformer2DModel(
     all_patch_size=(2,), all_f_patch_size=(1,), in_channels=4, dim=64, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
-    cap_feat_dim=24, axes_dims=[8, 12, 12], axes_lens=[256, 32, 32]), 1)
+    cap_feat_dim=24, axes_dims=[8, 12, 12], axes_lens=[256, 32, 32]), 1, usual)
 save_file({k: v.to(torch.float16) for k, v in model.state_dict().items()}, HERE / "zimage.safetensors")
 
 generator = torch.Generator().manual_seed(2)

@@ -57,7 +57,7 @@ func TestTransformerAgreesWithDiffusers(t *testing.T) {
 			require.Equal(t, want.Shape, got.Shape)
 			var sum, all float64
 			for i, w := range want.Data {
-				d := float64(-w) - float64(got.Data[i])
+				d := float64(-w) - float64(got.Data[i]) // the library says x0 - noise
 				sum, all = sum+d*d, all+float64(w)*float64(w)
 			}
 			require.Less(t, math.Sqrt(sum/all), 1e-4, name+" "+kernels)
