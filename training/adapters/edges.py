@@ -1,6 +1,6 @@
-"""Scores edges.safetensors: are pictures drawn along the edges that they are given, and do they still show what the prompt says?
+"""Scores a T2I-Adapter of the built-in model for edges: are pictures drawn along the edges that they are given, and do they still show what the prompt says?
 
-    python training/adapters/edges.py --work DIR --sdgo ./sdgo --adapter examples/adapters/edges.safetensors --classifier judge/model.safetensors
+    python training/adapters/edges.py --work DIR --sdgo ./sdgo --adapter run/adapter.safetensors --classifier judge/model.safetensors
 
 Things that the classifier knows (pictures.py --classes) are turned by up to 25 degrees, mirrored, moved and scaled, and their Canny
 edges are what is given. F1 of edges: the harmonic mean of the shares of the picture's edges that are at most two pixels from given ones, and
@@ -59,12 +59,12 @@ def main():
     args = parser.parse_args()
     folder = os.path.join(args.work, "edges")
     os.makedirs(folder, exist_ok=True)
-    run = lambda *more: subprocess.run([args.sdgo, *more, "-q"], check=True, stdout=subprocess.DEVNULL)
+    run = lambda *more: subprocess.run([args.sdgo, *more], check=True, stdout=subprocess.DEVNULL)
     rng, jobs, icons = np.random.default_rng(9), {"with": [], "without": []}, []
     chosen = data.things()[::24]
     for k, (pixels, (icon, name)) in enumerate(zip(sprites(args.work, chosen).pixels, chosen)):
-        for i in range(4):
-            n, colour = 4 * k + i, scenes.held_out(icon)[i % 2]
+        for i in range(2):
+            n, colour = 2 * k + i, scenes.held_out(icon)[i % 2]
             stem = os.path.join(folder, f"{n:03}")
             compose(pixels, colour, rng).save(stem + "-scene.png")
             run("preprocess", "canny", "-i", stem + "-scene.png", "-o", stem + "-given.png")
@@ -77,7 +77,7 @@ def main():
         with open(path, "w", encoding="utf-8") as f:
             f.writelines(json.dumps(j) + "\n" for j in all_jobs)
         more = ["--control-dir", os.path.dirname(os.path.abspath(args.adapter))] if name == "with" else []
-        run("batch", path, "-o", folder, "--batch-size", "8", *more)
+        run("batch", path, "-o", folder, "--batch-size", "8", "-q", *more)
         scores = []
         for n in range(len(icons)):
             drawn = os.path.join(folder, f"{n:03}-{name}")
