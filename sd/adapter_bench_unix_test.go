@@ -42,15 +42,17 @@ func BenchmarkBeside(b *testing.B) {
 
 	ctx := context.Background()
 	type way struct {
-		name    string
-		run     func()
-		seconds float64
-		work    []cgo.Work
+		name           string
+		run            func()
+		seconds        float64
+		opening, first float64
+		work           []cgo.Work
 	}
 	ways := []*way{{name: "plain", run: func() { require.NoError(b, n.Run(ctx, inputs, outputs)) }}}
 	if files := filepath.SplitList(os.Getenv("SDGO_LORA")); len(files) > 0 {
+		before := processorTime(b)
 		a := benchLoRAs(b, host.Weights, files)
-		ways = append(ways, &way{name: "LoRA", run: func() { require.NoError(b, n.Run(ctx, inputs, outputs, a)) }})
+		ways = append(ways, &way{name: "LoRA", opening: processorTime(b) - before, run: func() { require.NoError(b, n.Run(ctx, inputs, outputs, a)) }})
 	}
 	if file := os.Getenv("SDGO_CONTROL"); file != "" {
 		c, err := control.OpenControlNet(file, engine.Options{Backend: "cpu"})
@@ -71,7 +73,7 @@ func BenchmarkBeside(b *testing.B) {
 	for _, w := range ways {
 		before := processorTime(b)
 		w.run()
-		b.Logf("%s: the first one took %.2f s of the processors", w.name, processorTime(b)-before)
+		w.first = processorTime(b) - before
 		n.Profile()
 	}
 	for b.Loop() {
@@ -83,7 +85,8 @@ func BenchmarkBeside(b *testing.B) {
 		}
 	}
 	for _, w := range ways {
-		b.Logf("%s: %.3f s of the processors, %.3f of the first one's", w.name, w.seconds/float64(b.N), w.seconds/ways[0].seconds)
+		b.Logf("%s: %.3f s of the processors, %.3f of the first one's; %.3f s to open files, %.3f s more at first", w.name, w.seconds/float64(b.N),
+			w.seconds/ways[0].seconds, w.opening, w.first-w.seconds/float64(b.N))
 		for _, o := range w.work[:len(w.work)/b.N] {
 			b.Logf("  %+v", o)
 		}
