@@ -114,7 +114,7 @@ var rooms = []room{
 	{path: "internal/fixture", knows: []string{"convert/family", "convert/model", "convert/safetensors", "convert/dtype"}, pure: true},
 
 	{path: "convert", knows: []string{"convert/adapter", "convert/write", "convert/read", "convert/family", "convert/model", "convert/dtype", "convert/safetensors"}, pure: true},
-	{path: "convert/adapter", knows: []string{"convert/read", "convert/family", "convert/layout", "convert/model", "convert/dtype", "convert/safetensors"}, pure: true},
+	{path: "convert/adapter", knows: []string{"convert/read", "convert/family", "convert/model", "convert/dtype", "convert/safetensors"}, pure: true},
 	{path: "convert/write", knows: []string{"convert/family", "convert/model", "convert/gguf", "convert/safetensors", "convert/dtype",
 		"internal/guard", "internal/limits", "internal/replace"}, pure: true},
 	{path: "convert/read", knows: []string{"convert/family", "convert/layout", "convert/model", "convert/checkpoint", "convert/gguf", "convert/safetensors",
