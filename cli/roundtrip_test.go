@@ -105,8 +105,11 @@ func (d dice) request() sd.Request {
 	if names := d.group.controls; len(names) > 0 && d.maybe() {
 		for range 1 + d.IntN(2) {
 			r.Controls = append(r.Controls, sd.RequestControl{Name: names[d.IntN(len(names))], ImageFile: "in.png", Weight: d.optional(0, 2), Start: d.optional(0, 0.3),
-				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)], Type: []sd.ControlType{"", sd.ControlDepth, sd.ControlTile}[d.IntN(3)],
+				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)],
 				Preprocess: []string{"", "canny", "canny:low=20:high=40", "blur:sigma=2"}[d.IntN(4)]})
+			if c := &r.Controls[len(r.Controls)-1]; c.Name == "union" { // which takes several kinds of pictures
+				c.Type = []sd.ControlType{sd.ControlDepth, sd.ControlSoftEdge}[d.IntN(2)]
+			}
 		}
 	}
 	if len(r.Hires) == 0 && r.Refiner == "" && d.group.refiner == "" && d.IntN(4) == 0 {
@@ -253,6 +256,9 @@ func TestPicturesAreJobs(t *testing.T) {
 		if name == "sd1" {
 			g.adapters, g.args = []string{"kohya", "norm"}, append(g.args, "--lora-dir", absolute(t, adapters))
 			g.controls, g.args = []string{"sd1", "t2i-light"}, append(g.args, "--control-dir", absolute(t, controls))
+		}
+		if name == "xl" {
+			g.controls, g.args = []string{"union"}, append(g.args, "--control-dir", absolute(t, controls))
 		}
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 24)), g}, seen) })
 	}

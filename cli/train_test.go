@@ -155,8 +155,8 @@ func TestTrainRefuses(t *testing.T) {
 		words string
 		args  []string
 	}{
-		{ExitUsage, "train: what to train must be one of unet, classifier, lora, embedding", []string{"train"}},
-		{ExitUsage, "must be one of unet, classifier, lora, embedding", []string{"train", "x"}},
+		{ExitUsage, "train: what to train must be one of unet, classifier, lora, adapter, embedding", []string{"train"}},
+		{ExitUsage, "must be one of unet, classifier, lora, adapter, embedding", []string{"train", "x"}},
 		{ExitUsage, "a folder or list of pictures is missing", []string{"train", "unet"}},
 		{ExitUsage, "--optimizer: must be adamw or prodigy", tinyTraining("unet", set, folder, "--optimizer", "sgd")},
 		{ExitUsage, "--batch: must be 1 to 16384, got 0", tinyTraining("unet", set, folder, "--batch", "0")},

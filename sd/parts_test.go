@@ -38,9 +38,9 @@ func TestParts(t *testing.T) {
 
 	for _, o := range []Options{{VAE: "x"}, {CLIPL: "x"}, {CLIPG: "x"}, {T5: "x"}, {LLM: "x"}} {
 		_, err := OpenTAESD(filepath.Join(taesdFolder, "tiny.safetensors"), o)
-		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5 and LLM are parts of a model")
+		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model")
 		_, err = OpenESRGAN("x", o)
-		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5 and LLM are parts of a model")
+		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model")
 	}
 	_, err := Open(filepath.Join(taesdFolder, "tiny.safetensors"), Options{})
 	require.ErrorContains(t, err, "--taesd takes it")

@@ -173,7 +173,7 @@ func TestOwnInterface(t *testing.T) {
 	require.Equal(t, "upscale", job["kind"])
 	require.Equal(t, 192.0, job["pictures"].([]any)[0].(object)["width"])
 	edges := d.call(200, "POST", "/api/v1/preprocess", fmt.Sprintf(`{"image": "id:%s", "preprocessor": "canny"}`, up["id"]))
-	img, format, err = image.Decode(bytes.NewReader(edges))
+	img, _, err = image.Decode(bytes.NewReader(edges))
 	require.NoError(t, err)
 	require.Equal(t, image.Rect(0, 0, 64, 64), img.Bounds())
 	d.call(400, "POST", "/api/v1/uploads", []byte("no picture"))

@@ -115,7 +115,8 @@ func TestDerivativeOfDecoders(t *testing.T) {
 		}
 		side := 8 * a.Factor()
 		u, v := normal(len(z.Data), 2, 1), normal(3*side*side, 3, 1)
-		want := differences(t, decode, z.Data, u, v, 1e-2)
+		step := map[string]float64{"kl": 1e-2, "taesd": 2e-4}[name] // ReLUs have kinks, which large steps cross
+		want := differences(t, decode, z.Data, u, v, step)
 		got, err := a.(autoencoder.Differentiable).Pullback(t.Context(), z, tensor.Of(v, 3, side, side))
 		require.NoError(t, err)
 		t.Logf("%s: %.5g, by differences %.5g", name, dot(got.Data, u), want)

@@ -71,6 +71,8 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 			}
 			if _, ok := found.(*control.T2IAdapter); ok && c.Mode == request.ControlGuess {
 				e.Add(fmt.Sprintf("Controls[%d].Mode", i), "guess is for ControlNets, and %.80s is a T2I-Adapter", c.Name)
+			} else if p, err := preprocess.Parse(c.Preprocess); ok && err == nil && p.Masks() {
+				e.Add(fmt.Sprintf("Controls[%d].Preprocess", i), "%s is for ControlNets, and %.80s is a T2I-Adapter", p.Name, c.Name)
 			}
 		}
 		d.controls = append(d.controls, found)
@@ -175,7 +177,7 @@ func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, relea
 	if d.OnlyMasked {
 		target = d.Image.Rect.Size()
 	}
-	img, err := preprocessed(d.Controls[i].Preprocess, d.ControlPictures[i], target)
+	img, masks, err := preprocessed(d.Controls[i].Preprocess, d.ControlPictures[i], target)
 	if err != nil {
 		release()
 		return picture, nil, request.Problemf(fmt.Sprintf("Controls[%d].Preprocess", i), "%v", err)
@@ -197,25 +199,46 @@ func controlPicture(p *Pipeline, d Drawing, i int) (picture tensor.Tensor, relea
 			picture.Data[channel*n+k] = float32(img.Pix[4*k+channel]) / 255
 		}
 	}
+	if masks && d.Mask != nil {
+		maskOut(picture, fitImage(d, imaging.Clone(d.Mask)))
+	}
 	return picture, release, nil
 }
 
+// maskOut makes what a mask paints -1, as inpaint ControlNets were trained to see it. The
+// mask is scaled to the picture's size where a denoiser rounds that up.
+func maskOut(picture tensor.Tensor, mask *image.NRGBA) {
+	height, width := picture.Shape[1], picture.Shape[2]
+	if mask.Rect.Size() != image.Pt(width, height) {
+		mask = imaging.Resize(mask, width, height, imaging.NearestNeighbor)
+	}
+	n := width * height
+	for k := range n {
+		if mask.Pix[4*k] > 127 {
+			for channel := range 3 {
+				picture.Data[channel*n+k] = -1
+			}
+		}
+	}
+}
+
 // preprocessed is what a preprocessor, if there is one, makes of a picture that will be scaled
-// to cover a size.
-func preprocessed(name string, img *image.NRGBA, cover image.Point) (*image.NRGBA, error) {
+// to cover a size. masks says that the mask is to be taken away from it.
+func preprocessed(name string, img *image.NRGBA, cover image.Point) (out *image.NRGBA, masks bool, err error) {
 	if name == "" {
-		return img, nil
+		return img, false, nil
 	}
 	p, err := preprocess.Parse(name)
-	if err != nil {
-		return nil, err
+	if err != nil || p.Masks() {
+		return img, err == nil, err
 	}
 	resolution := 0
 	if size := img.Rect.Size(); p.Scales() && p.Resolution() == 0 && size != cover {
 		k := max(float64(cover.X)/float64(size.X), float64(cover.Y)/float64(size.Y))
 		resolution = int(min(max(math.Ceil(k*float64(min(size.X, size.Y))), preprocess.MinResolution), preprocess.MaxResolution))
 	}
-	return p.Apply(img, resolution)
+	out, err = p.Apply(img, resolution)
+	return out, false, err
 }
 
 // softFeatures are AUTOMATIC1111's soft weights of a T2I-Adapter's features, the finest

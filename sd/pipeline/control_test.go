@@ -82,7 +82,7 @@ func TestPreprocessed(t *testing.T) {
 			photo.Set(x, y, color.NRGBA{uint8(255 * (x / 128)), 0, 0, 255})
 		}
 	}
-	edges, err := preprocessed("canny", photo, image.Pt(128, 128))
+	edges, _, err := preprocessed("canny", photo, image.Pt(128, 128))
 	require.NoError(t, err)
 	require.Equal(t, image.Pt(171, 128), edges.Rect.Size())
 	white := 0
@@ -90,12 +90,12 @@ func TestPreprocessed(t *testing.T) {
 		white += int(edges.Pix[i] / 255)
 	}
 	require.InDelta(t, 128, white, 8, "one line")
-	negative, err := preprocessed("invert", photo, image.Pt(128, 128))
+	negative, _, err := preprocessed("invert", photo, image.Pt(128, 128))
 	require.NoError(t, err)
 	require.Equal(t, photo.Rect, negative.Rect)
-	same, err := preprocessed("", photo, image.Pt(128, 128))
+	same, _, err := preprocessed("", photo, image.Pt(128, 128))
 	require.NoError(t, err)
 	require.Same(t, photo, same)
-	_, err = preprocessed("depth", photo, image.Pt(128, 128))
+	_, _, err = preprocessed("depth", photo, image.Pt(128, 128))
 	require.Error(t, err)
 }

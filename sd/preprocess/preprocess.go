@@ -47,6 +47,7 @@ type Preprocessor struct {
 	resolution int                // that Apply takes where none is given it; 0 is none
 	apply      func(*raster, func(name string) float64) *raster
 	scales     bool // whether the resolution means something to it
+	masks      bool // whether it takes away what a mask paints, and makes no picture of its own
 }
 
 // All returns the preprocessors, in the order in which they are listed.
@@ -95,6 +96,10 @@ func Parse(text string) (Preprocessor, error) {
 
 // Scales reports whether a resolution means something to it.
 func (p Preprocessor) Scales() bool { return p.scales }
+
+// Masks reports whether it takes away what a request's mask paints: the network sees -1
+// there, which no picture can hold. [Preprocessor.Apply] refuses it.
+func (p Preprocessor) Masks() bool { return p.masks }
 
 // resolutionName is what those that scale take beside their parameters: the resolution for
 // [Preprocessor.Apply].
@@ -184,6 +189,9 @@ func (p Preprocessor) String() string {
 // [MaxResolution] pixels, and 0 is the preprocessor's own; those that have no use for one
 // refuse it.
 func (p Preprocessor) Apply(img image.Image, resolution int) (*image.NRGBA, error) {
+	if p.masks {
+		return nil, fmt.Errorf("%s makes no picture: it is for a request with a mask, which it takes away from what the network sees", p.Name)
+	}
 	if p.apply == nil {
 		return nil, errors.New("preprocessor must be one that Lookup or Parse has found")
 	}

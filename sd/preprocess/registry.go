@@ -32,6 +32,11 @@ func registry() []Preprocessor {
 			apply:      threshold, scales: true,
 		},
 		{
+			Name: "inpaint", Aliases: []string{"inpaint_only", "inpaint_global_harmonious"},
+			Description: "the picture without what the mask paints: for inpaint ControlNets, beside a mask",
+			masks:       true,
+		},
+		{
 			Name: "invert", Aliases: []string{"invert (from white bg & black line)"}, Description: "the negative: for drawings of black lines on white",
 			apply: invert,
 		},

@@ -71,7 +71,7 @@ func (c Control) Kind() int {
 	kind := c.Type
 	if kind == "" && c.Preprocess != "" {
 		if p, err := preprocess.Parse(c.Preprocess); err == nil {
-			kind = map[string]ControlType{"canny": ControlCanny, "lineart": ControlCanny, "scribble": ControlSoftEdge, "blur": ControlTile, "tile": ControlTile}[p.Name]
+			kind = map[string]ControlType{"canny": ControlCanny, "lineart": ControlCanny, "scribble": ControlSoftEdge, "blur": ControlTile, "tile": ControlTile, "inpaint": ControlInpaint}[p.Name]
 		}
 	}
 	return slices.Index(ControlTypes(), kind)
@@ -155,8 +155,12 @@ func (q *Resolved) resolveControls(e *Error) {
 			e.Add(field("Type"), "must be one of %v, got %.40q", ControlTypes(), c.Type)
 		}
 		if c.Preprocess != "" {
-			if _, err := preprocess.Parse(c.Preprocess); err != nil {
+			p, err := preprocess.Parse(c.Preprocess)
+			switch {
+			case err != nil:
 				e.Add(field("Preprocess"), "%v", err)
+			case p.Masks() && q.Mask == nil:
+				e.Add(field("Preprocess"), "%s needs a request with a mask", p.Name)
 			}
 		}
 		q.ControlPictures = append(q.ControlPictures, controlPicture(c, q.Image, field("Image"), e))

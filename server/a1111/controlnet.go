@@ -99,7 +99,7 @@ func modules() any {
 // controlKinds are the extension's kinds of control: the words of networks' names, and the
 // preprocessor that usually goes with them.
 var controlKinds = []struct{ name, word, module string }{
-	{"All", "", ""}, {"Canny", "canny", "canny"}, {"Depth", "depth", ""}, {"IP-Adapter", "ip-adapter", ""}, {"Inpaint", "inpaint", ""}, {"InstructP2P", "ip2p", ""},
+	{"All", "", ""}, {"Canny", "canny", "canny"}, {"Depth", "depth", ""}, {"IP-Adapter", "ip-adapter", ""}, {"Inpaint", "inpaint", "inpaint"}, {"InstructP2P", "ip2p", ""},
 	{"Lineart", "lineart", "lineart"}, {"MLSD", "mlsd", ""}, {"NormalMap", "normal", ""}, {"OpenPose", "openpose", ""}, {"Recolor", "recolor", "recolor_luminance"},
 	{"Scribble", "scribble", "scribble"}, {"Segmentation", "seg", ""}, {"Shuffle", "shuffle", "shuffle"}, {"SoftEdge", "softedge", ""}, {"T2I-Adapter", "t2i", ""}, {"Tile", "tile", "tile"},
 }

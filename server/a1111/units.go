@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdgo/sdgo/sd/preprocess"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/loose"
@@ -207,7 +208,7 @@ func (d *units) apply() error {
 			}
 			c.Image = img
 		}
-		if u.saves && c.Preprocess != "" {
+		if p, err := preprocess.Parse(c.Preprocess); err == nil && u.saves && !p.Masks() {
 			d.out.maps = append(d.out.maps, c)
 		}
 		d.request.Controls = append(d.request.Controls, c)

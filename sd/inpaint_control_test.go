@@ -1,0 +1,44 @@
+package sd
+
+import (
+	"image"
+	"image/color"
+	paint "image/draw"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sd/picture"
+)
+
+// With the preprocessor of inpaint ControlNets the network does not see what the mask
+// paints: whatever is there changes nothing, and what is beside it does.
+func TestInpaintControl(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	m := withControls(t, Options{})
+	mask := image.NewGray(image.Rect(0, 0, 64, 64))
+	paint.Draw(mask, image.Rect(16, 16, 48, 48), image.White, image.Point{}, paint.Src)
+	begin := controlPicture(t, ref, 1)
+	drawn := func(preprocess string, onlyMasked bool, change image.Rectangle) []uint8 {
+		seen, err := picture.NRGBA(controlPicture(t, ref, 0))
+		require.NoError(t, err)
+		paint.Draw(seen, change, image.NewUniform(color.NRGBA{200, 30, 90, 255}), image.Point{}, paint.Src)
+		r := controlRequest(ref, RequestControl{Name: "sd1", Image: seen, Preprocess: preprocess})
+		r.Steps, r.Image, r.Mask, r.Strength, r.OnlyMasked = 2, begin, mask, Float(0.9), onlyMasked
+		got, err := m.Generate(t.Context(), r)
+		require.NoError(t, err)
+		return got.Images[0].Image.Pix
+	}
+	inside, beside := image.Rect(20, 20, 40, 40), image.Rect(0, 0, 12, 64)
+	for _, onlyMasked := range []bool{false, true} {
+		plain := drawn("inpaint", onlyMasked, image.Rectangle{})
+		require.Equal(t, plain, drawn("inpaint_only", onlyMasked, inside), "it is not seen")
+		require.NotEqual(t, plain, drawn("", onlyMasked, image.Rectangle{}))
+		require.NotEqual(t, drawn("", onlyMasked, image.Rectangle{}), drawn("", onlyMasked, inside))
+	}
+	require.NotEqual(t, drawn("inpaint", false, image.Rectangle{}), drawn("inpaint", false, beside))
+
+	r := controlRequest(ref, RequestControl{Name: "sd1", Image: begin, Preprocess: "inpaint"})
+	_, err := m.Generate(t.Context(), r)
+	require.ErrorContains(t, err, "Controls[0].Preprocess: inpaint needs a request with a mask")
+}
