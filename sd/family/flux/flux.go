@@ -188,15 +188,9 @@ type textKey struct {
 // Encode encodes a text with T5, of which Chroma sees the tokens and one of padding and FLUX.1 as many as it was trained with, and
 // for FLUX.1 with CLIP, of which it sees a vector for the whole text.
 func (m *model) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, ok := memo[textKey{m, text}].(encoding)
-	if !ok {
-		var err error
-		if e, err = m.encode(ctx, text, with); err != nil {
-			return pipeline.Condition{}, err
-		}
-		if memo != nil {
-			memo[textKey{m, text}] = e
-		}
+	e, err := transformer.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, with) })
+	if err != nil {
+		return pipeline.Condition{}, err
 	}
 	c := pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: e.context.Shape, Data: e.context.Data}}}
 	if m.clip != nil {

@@ -184,15 +184,9 @@ type textKey struct {
 // Encode encodes a text with CLIP-L and CLIP-G, whose states are side by side, filled up with zeros to T5's width, and with T5, whose
 // states follow them: zeros where the file has none. An empty text is encoded like others.
 func (m *model) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, ok := memo[textKey{m, text}].(encoding)
-	if !ok {
-		var err error
-		if e, err = m.encode(ctx, text, q.ClipSkip, with); err != nil {
-			return pipeline.Condition{}, err
-		}
-		if memo != nil {
-			memo[textKey{m, text}] = e
-		}
+	e, err := transformer.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, q.ClipSkip, with) })
+	if err != nil {
+		return pipeline.Condition{}, err
 	}
 	return pipeline.Condition{Inputs: []engine.Named{{Name: "context", Shape: e.context.Shape, Data: e.context.Data}, {Name: "y", Shape: []int{len(e.pooled)}, Data: e.pooled}}}, nil
 }

@@ -128,3 +128,16 @@ func Named(c pipeline.Condition, name string) (shape []int, data []float32) {
 	}
 	return nil, nil
 }
+
+// Remembered is what a text with a key becomes: what the memo has, else what encode makes of
+// it, which the memo, if there is one, keeps.
+func Remembered[T any](memo pipeline.Memo, key any, encode func() (T, error)) (T, error) {
+	if known, ok := memo[key].(T); ok {
+		return known, nil
+	}
+	made, err := encode()
+	if err == nil && memo != nil {
+		memo[key] = made
+	}
+	return made, err
+}
