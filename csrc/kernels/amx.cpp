@@ -51,6 +51,10 @@ template <class Args> void run(const Args &args, int phase, int thread, Team &te
     }
 }
 
+template <class Args> Keep keep(const Args &args) {
+    return use_amx(plan(args)) ? Keep{} : vnni_kernel(args).keep(args);
+}
+
 } // namespace sdgo::kernels::SDGO_ISA
 
 #if defined(__clang__)
@@ -64,8 +68,8 @@ namespace sdgo::kernels {
 const Table &amx_table() {
     static const Table table = [] {
         Table t = avx512_vnni_table();
-        t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>};
-        t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>};
+        t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>, amx::keep<Linear>};
+        t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>, amx::keep<Conv2d>};
         return t;
     }();
     return table;

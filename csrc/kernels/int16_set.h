@@ -3,37 +3,68 @@
 // instruction set has.
 #pragma once
 
+#include "kernels/fixed_gemm.h"
 #include "kernels/int16_attention.h"
-#include "kernels/int16_gemm.h"
 #include "kernels/int16_winograd.h"
 #include "kernels/set.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 
-template <class Args, Kernel<Args> Table::*general> struct Int16OrGeneral {
+// Calls f with the form of a layer's fixed point, Sixteen or Eight.
+template <class Args, class Call> auto with_form([[maybe_unused]] const Args &args, Call f) {
+#if defined(SDGO_INT8)
+    if (args.fast) {
+        return f(Eight());
+    }
+#endif
+    return f(Sixteen());
+}
+
+template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
     static int phases(const Args &args) {
         const Plan p = plan(args);
-        return use_int16(p)            ? int(2 * int16_plan(p, 1).bands)
-               : use_int16_winograd(p) ? int(2 * int16_winograd_plan(p).winograd.bands)
-                                       : (table().*general).phases(args);
+        return use_int16_winograd(p) ? winograd_phases(p, int16_winograd_plan(p).winograd.bands)
+               : use_fixed(p)        ? with_form(args,
+                                                 [&](auto form) {
+                                              using F = decltype(form);
+                                              return fixed_phases<F>(fixed_plan<F>(p, 1));
+                                          })
+                                     : (table().*general).phases(args);
     }
     static size_t scratch(const Args &args, int threads) {
         const Plan p = plan(args);
-        return use_int16(p)            ? int16_scratch(int16_plan(p, threads), threads)
-               : use_int16_winograd(p) ? int16_winograd_scratch(int16_winograd_plan(p), threads)
-                                       : (table().*general).scratch(args, threads);
+        return use_int16_winograd(p) ? int16_winograd_scratch(int16_winograd_plan(p), threads)
+               : use_fixed(p)        ? with_form(args,
+                                                 [&](auto form) {
+                                              using F = decltype(form);
+                                              return fixed_scratch<F>(fixed_plan<F>(p, threads), threads);
+                                          })
+                                     : (table().*general).scratch(args, threads);
     }
     static void run(const Args &args, int phase, int thread, Team &team) {
         const Plan p = plan(args);
-        if (use_int16(p)) {
-            run_int16(int16_plan(p, team.threads), phase, thread, team);
-        } else if (use_int16_winograd(p)) {
+        if (use_int16_winograd(p)) {
             run_int16_winograd(int16_winograd_plan(p), phase, thread, team);
+        } else if (use_fixed(p)) {
+            with_form(args, [&](auto form) {
+                using F = decltype(form);
+                run_fixed<F>(fixed_plan<F>(p, team.threads), phase, thread, team);
+            });
         } else {
             (table().*general).run(args, phase, thread, team);
         }
     }
-    static constexpr Kernel<Args> kernel() { return {phases, scratch, run}; }
+    static Keep keep(const Args &args) {
+        const Plan p = plan(args);
+        return use_int16_winograd(p) ? keep_taps(p)
+               : use_fixed(p)        ? with_form(args,
+                                                 [&](auto form) {
+                                              using F = decltype(form);
+                                              return Keep{F::form, fixed_kept_bytes<F>(p)};
+                                          })
+                                     : (table().*general).keep(args);
+    }
+    static constexpr Kernel<Args> kernel() { return {phases, scratch, run, keep}; }
 };
 
 inline size_t attention_scratch_either(const Attention &a, int threads) {
@@ -46,8 +77,8 @@ inline void run_attention_either(const Attention &a, int phase, int thread, Team
 inline const Table &int16_table() {
     static const Table all = [] {
         Table t = table();
-        t.linear = Int16OrGeneral<Linear, &Table::linear>::kernel();
-        t.conv2d = Int16OrGeneral<Conv2d, &Table::conv2d>::kernel();
+        t.linear = FixedOrGeneral<Linear, &Table::linear>::kernel();
+        t.conv2d = FixedOrGeneral<Conv2d, &Table::conv2d>::kernel();
         t.attention.scratch = attention_scratch_either;
         t.attention.run = run_attention_either;
         return t;
