@@ -22,10 +22,11 @@ struct Sixteen {
     static void round_columns(Load load, int64_t depth, int64_t slice, Weight *to, float *scales) {
         SDGO_ISA::round_columns<2>(load, depth, slice, to, scales);
     }
+    template <bool Ahead>
     static void multiply(const Activation *a, const float *a_scales, int64_t a_stride, int64_t valid,
                          const Weight *b, const float *b_scales, int64_t depth, float *c, int64_t stride,
                          bool fresh) {
-        multiply_int16_rows<2>({a, a_scales, a_stride}, valid, b, b_scales, depth, c, stride, fresh);
+        multiply_int16_rows<2, Ahead>({a, a_scales, a_stride}, valid, b, b_scales, depth, c, stride, fresh);
     }
 };
 
@@ -36,17 +37,18 @@ struct Eight {
     using Weight = int8_t;
     static constexpr int64_t together = 4;
     static constexpr int64_t scale_rows = 2;
-    static constexpr int64_t slice = 160;
+    static constexpr int64_t slice = 64;
     static constexpr Form form = Form::panels8;
 
     template <class Load>
     static void round_columns(Load load, int64_t depth, int64_t slice, Weight *to, float *scales) {
         round_columns8<2>(load, depth, slice, to, scales);
     }
+    template <bool Ahead>
     static void multiply(const Activation *a, const float *a_scales, int64_t a_stride, int64_t valid,
                          const Weight *b, const float *b_scales, int64_t depth, float *c, int64_t stride,
                          bool fresh) {
-        multiply_int8_rows({a, a_scales, a_stride}, valid, b, b_scales, depth, c, stride, fresh);
+        multiply_int8_rows<Ahead>({a, a_scales, a_stride}, valid, b, b_scales, depth, c, stride, fresh);
     }
 };
 #endif

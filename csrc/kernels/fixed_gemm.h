@@ -340,9 +340,18 @@ template <class F> struct FixedTask {
         each_panel([&](int64_t n, int64_t from, int64_t side) {
             const int64_t panel = kept ? side * panels_of_side(f) + from / kInt16Columns : n / kInt16Columns;
             const int64_t step = kept ? k : k - chunk;
-            for (int64_t i = 0; i < end - first; i += kInt16Rows) {
-                F::multiply(a + i * f.slice, a_scales + i, f.slice, end - first - i, panels.at(panel, step),
-                            panels.scales_at(panel, step), depth, c + i * f.stride + n, f.stride, k == 0);
+            const auto tile = [&](auto ahead, int64_t i) {
+                F::template multiply<decltype(ahead)::value>(
+                    a + i * f.slice, a_scales + i, f.slice, end - first - i, panels.at(panel, step),
+                    panels.scales_at(panel, step), depth, c + i * f.stride + n, f.stride, k == 0);
+            };
+            int64_t i = 0;
+            if (kept && first == 0) { // the first tile brings the weights from memory
+                tile(std::true_type(), i);
+                i += kInt16Rows;
+            }
+            for (; i < end - first; i += kInt16Rows) {
+                tile(std::false_type(), i);
             }
         });
     }

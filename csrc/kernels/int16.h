@@ -153,10 +153,21 @@ struct Int16Factor {
     int64_t stride;
 };
 
+// Prefetches so many bytes of a panel, some way ahead: what memory delivers while the
+// products of one pass over it take their time.
+constexpr int64_t kPanelAhead = 4096;
+
+template <int64_t bytes> void prefetch_panel(const void *now) {
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(static_cast<const char *>(now) + kPanelAhead + i);
+    }
+}
+
 // Adds the products of R rows and a panel of N vectors, [pair of numbers][column][number],
 // to c. `next`: whether the rows after these are needed next and are not in the cache, so
-// that they are prefetched.
-template <int N, int R = kInt16Rows>
+// that they are prefetched. `Ahead`: whether the panel comes from memory, so that it is
+// prefetched, too.
+template <int N, int R = kInt16Rows, bool Ahead = false>
 __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
                                               bool fresh) {
@@ -185,6 +196,9 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
             keep(upper), keep(lower);
         }
         const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
+        if constexpr (Ahead) {
+            prefetch_panel<N * 2 * W * sizeof(int16_t)>(b);
+        }
         b += N * 2 * W;
 #pragma GCC unroll 12
         for (int m = 0; m < R; m++) {
@@ -213,21 +227,29 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
     }
 }
 
-// The same for the first `valid` rows of a register tile: a whole tile, or so many fours
-// that little is multiplied in vain.
-constexpr int kInt16FewRows = 4;
+// Calls f with the rows of a register tile, a constant, of which `valid` are needed: a
+// whole tile, or so few that little is multiplied in vain.
+template <class Call> void with_rows(int64_t valid, Call f) {
+    if constexpr (kInt16Rows > 8) {
+        if (valid > 4 && valid <= 8) {
+            return f(std::integral_constant<int, 8>());
+        }
+    }
+    if (valid > 4 || valid > kInt16Rows - 4) {
+        f(std::integral_constant<int, kInt16Rows>());
+    } else {
+        f(std::integral_constant<int, 4>());
+    }
+}
 
-template <int N>
+// The same for the first `valid` rows of a register tile.
+template <int N, bool Ahead = false>
 void multiply_int16_rows(const Int16Factor &a, int64_t valid, const int16_t *b, const float *b_scales,
-                         int64_t depth, float *c, int64_t stride, bool fresh) {
-    if (valid > kInt16Rows - kInt16FewRows) {
-        multiply_int16<N>(a, false, b, b_scales, depth, c, stride, fresh);
-        return;
-    }
-    for (int64_t m = 0; m < valid; m += kInt16FewRows) {
-        multiply_int16<N, kInt16FewRows>({a.integers + m * a.stride, a.scales + m, a.stride}, false, b,
-                                         b_scales, depth, c + m * stride, stride, fresh);
-    }
+                         int64_t depth, float *c, int64_t stride, bool fresh, bool next = false) {
+    with_rows(valid, [&](auto rows) {
+        constexpr int R = decltype(rows)::value;
+        multiply_int16<N, R, Ahead>(a, next, b, b_scales, depth, c, stride, fresh);
+    });
 }
 
 } // namespace sdgo::kernels::SDGO_ISA

@@ -10,43 +10,63 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
+// Layers of the fast tier: not those whose output or input is small, such as a network's
+// first and last.
+constexpr int64_t kFastChannels = 64;
+
+template <class Args> bool is_fast(const Args &args, const Plan &p) {
+    return args.fast && use_fixed(p) && p.gemm.depth > kFastChannels && p.gemm.out > kFastChannels;
+}
+
 // Calls f with the form of a layer's fixed point, Sixteen or Eight.
-template <class Args, class Call> auto with_form([[maybe_unused]] const Args &args, Call f) {
+template <class Args, class Call>
+auto with_form([[maybe_unused]] const Args &args, [[maybe_unused]] const Plan &p, Call f) {
 #if defined(SDGO_INT8)
-    if (args.fast) {
+    if (is_fast(args, p)) {
         return f(Eight());
     }
 #endif
     return f(Sixteen());
 }
 
+// Whether Winograd's algorithm is in 16 bits: the fast tier's products of 8 bits are faster
+// for a few tiles, whose filters are as much work as their products.
+template <class Args> bool use_filters([[maybe_unused]] const Args &args, const Plan &p) {
+#if defined(SDGO_INT8)
+    if (is_fast(args, p) && tiles_of_image(p) < kFastFewTiles) {
+        return false;
+    }
+#endif
+    return use_int16_winograd(p);
+}
+
 template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
     static int phases(const Args &args) {
         const Plan p = plan(args);
-        return use_int16_winograd(p) ? winograd_phases(p, int16_winograd_plan(p).winograd.bands)
-               : use_fixed(p)        ? with_form(args,
-                                                 [&](auto form) {
+        return use_filters(args, p) ? winograd_phases(p, int16_winograd_plan(p).winograd.bands)
+               : use_fixed(p)       ? with_form(args, p,
+                                                [&](auto form) {
                                               using F = decltype(form);
                                               return fixed_phases<F>(fixed_plan<F>(p, 1));
                                           })
-                                     : (table().*general).phases(args);
+                                    : (table().*general).phases(args);
     }
     static size_t scratch(const Args &args, int threads) {
         const Plan p = plan(args);
-        return use_int16_winograd(p) ? int16_winograd_scratch(int16_winograd_plan(p), threads)
-               : use_fixed(p)        ? with_form(args,
-                                                 [&](auto form) {
+        return use_filters(args, p) ? int16_winograd_scratch(int16_winograd_plan(p), threads)
+               : use_fixed(p)       ? with_form(args, p,
+                                                [&](auto form) {
                                               using F = decltype(form);
                                               return fixed_scratch<F>(fixed_plan<F>(p, threads), threads);
                                           })
-                                     : (table().*general).scratch(args, threads);
+                                    : (table().*general).scratch(args, threads);
     }
     static void run(const Args &args, int phase, int thread, Team &team) {
         const Plan p = plan(args);
-        if (use_int16_winograd(p)) {
+        if (use_filters(args, p)) {
             run_int16_winograd(int16_winograd_plan(p), phase, thread, team);
         } else if (use_fixed(p)) {
-            with_form(args, [&](auto form) {
+            with_form(args, p, [&](auto form) {
                 using F = decltype(form);
                 run_fixed<F>(fixed_plan<F>(p, team.threads), phase, thread, team);
             });
@@ -56,13 +76,13 @@ template <class Args, Kernel<Args> Table::*general> struct FixedOrGeneral {
     }
     static Keep keep(const Args &args) {
         const Plan p = plan(args);
-        return use_int16_winograd(p) ? keep_taps(p)
-               : use_fixed(p)        ? with_form(args,
-                                                 [&](auto form) {
+        return use_filters(args, p) ? keep_taps(p)
+               : use_fixed(p)       ? with_form(args, p,
+                                                [&](auto form) {
                                               using F = decltype(form);
                                               return Keep{F::form, fixed_kept_bytes<F>(p)};
                                           })
-                                     : (table().*general).keep(args);
+                                    : (table().*general).keep(args);
     }
     static constexpr Kernel<Args> kernel() { return {phases, scratch, run, keep}; }
 };

@@ -18,11 +18,17 @@ constexpr int64_t kInt16Tiles = 96;        // that share transformed filters, at
 constexpr int64_t kInt16FewTiles = 4;      // fewer are not worth rounding the filters
 constexpr int64_t kInt16WinogradChunk = 4; // slices for which filters are transformed at a time
 
+constexpr int64_t kFastFewTiles = 12; // fewer are not worth it in the fast tier
+
+inline int64_t tiles_of_image(const Plan &p) {
+    return ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide);
+}
+
 // As use_winograd it depends on the size of one image.
 inline bool use_int16_winograd(const Plan &p) {
     const Gemm &g = p.gemm;
     return use_winograd(p) && g.w.type != Type::f32 && g.out >= kInt16Columns &&
-           ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide) >= kInt16FewTiles;
+           tiles_of_image(p) >= kInt16FewTiles;
 }
 
 struct Int16WinogradPlan {
@@ -127,16 +133,6 @@ inline void round_filters(const Gemm &g, int64_t row, int64_t n, int64_t channel
     }
 }
 
-// A register tile of tiles, or fours if there are few, times a point's filters.
-inline void multiply_tiles(const Int16Factor &a, int64_t valid, const int16_t *filters, const float *scales,
-                           float *products, bool fresh) {
-    if (valid > kInt16Rows - kInt16FewRows) {
-        multiply_int16<2>(a, true, filters, scales, kWinogradDepth, products, kInt16Columns, fresh);
-    } else {
-        multiply_int16_rows<2>(a, valid, filters, scales, kWinogradDepth, products, kInt16Columns, fresh);
-    }
-}
-
 // A block of a band's tiles, a panel of outputs.
 inline void int16_winograd_task(const Int16WinogradPlan &f, int64_t band, int64_t task,
                                 const int16_t *integers, const float *scales, float *memory) {
@@ -169,9 +165,9 @@ inline void int16_winograd_task(const Int16WinogradPlan &f, int64_t band, int64_
                 for (int64_t t = 0; t < count; t += kInt16Rows) {
                     const Int16Factor a = {integers + (place + t) * kWinogradDepth, scales + place + t,
                                            kWinogradDepth};
-                    multiply_tiles(a, count - t, m.filters + panel * kInt16Filter,
-                                   m.filter_scales + panel * kInt16Columns, products + t * kInt16Columns,
-                                   chunk + s == 0);
+                    multiply_int16_rows<2>(a, count - t, m.filters + panel * kInt16Filter,
+                                           m.filter_scales + panel * kInt16Columns, kWinogradDepth,
+                                           products + t * kInt16Columns, kInt16Columns, chunk + s == 0, true);
                 }
             }
         }

@@ -82,8 +82,8 @@ struct Int8Factor {
 };
 
 // Adds the products of R rows and a panel of two vectors, [quad of numbers][column][number],
-// to c.
-template <int R>
+// to c. `Ahead` as in multiply_int16.
+template <int R, bool Ahead>
 __attribute__((noinline)) void multiply_int8(const Int8Factor &a, const int8_t *b, const float *b_scales,
                                              int64_t depth, float *c, int64_t stride, bool fresh) {
     constexpr int N = 2;
@@ -109,6 +109,9 @@ __attribute__((noinline)) void multiply_int8(const Int8Factor &a, const int8_t *
         }
         const int16_t *place = reinterpret_cast<const int16_t *>(b);
         const VI b0 = load_integers(place), b1 = load_integers(place + 2 * W);
+        if constexpr (Ahead) {
+            prefetch_panel<N * 4 * W>(b);
+        }
         b += N * 4 * W;
 #pragma GCC unroll 12
         for (int m = 0; m < R; m++) {
@@ -135,17 +138,13 @@ __attribute__((noinline)) void multiply_int8(const Int8Factor &a, const int8_t *
     }
 }
 
-// The same for the first `valid` rows of a register tile, see multiply_int16_rows.
-inline void multiply_int8_rows(const Int8Factor &a, int64_t valid, const int8_t *b, const float *b_scales,
-                               int64_t depth, float *c, int64_t stride, bool fresh) {
-    if (valid > kInt16Rows - kInt16FewRows) {
-        multiply_int8<kInt16Rows>(a, b, b_scales, depth, c, stride, fresh);
-        return;
-    }
-    for (int64_t m = 0; m < valid; m += kInt16FewRows) {
-        multiply_int8<kInt16FewRows>({a.integers + m * a.stride, a.scales + m, a.stride}, b, b_scales, depth,
-                                     c + m * stride, stride, fresh);
-    }
+// The same for the first `valid` rows of a register tile.
+template <bool Ahead>
+void multiply_int8_rows(const Int8Factor &a, int64_t valid, const int8_t *b, const float *b_scales,
+                        int64_t depth, float *c, int64_t stride, bool fresh) {
+    with_rows(valid, [&](auto rows) {
+        multiply_int8<decltype(rows)::value, Ahead>(a, b, b_scales, depth, c, stride, fresh);
+    });
 }
 
 } // namespace sdgo::kernels::SDGO_ISA

@@ -264,7 +264,12 @@ inline void transform_filters(const Gemm &g, int64_t row, int64_t n, int64_t cha
     for (int64_t column = 0; column < width; column += W) {
         if (w.kept) {
             const uint16_t *from = kept_taps(g, row + column, channel);
-            const auto at = [&](int t, int64_t k) { return from + (t * kWinogradDepth + k) * W; };
+            // The next slice's follow in memory: a line of them for each line that is read.
+            const auto at = [&](int t, int64_t k) {
+                const uint16_t *now = from + (t * kWinogradDepth + k) * W;
+                __builtin_prefetch(now + kTapsBlock, 0, 2);
+                return now;
+            };
             if (w.type == Type::f16) {
                 transform_column([&](int t, int64_t k) { return load_f16(at(t, k)); }, depth, width, stride,
                                  to + column);

@@ -15,6 +15,7 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     uint64_t scratch_size() const override { return nodes_.scratch_size(); }
     bool allocate_scratch() override { return nodes_.allocate_scratch(); }
+    uint64_t unkept() const override { return nodes_.unkept(); }
     Backward *backward() override { return &backward_; }
     Joined joined_parts(Tensor x) const override {
         const Source from = joined(x);
@@ -49,14 +50,17 @@ class CpuOps : public Ops, private CpuBackward::Owner {
             k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
             k.residual = c.add ? data(c.add) : nullptr;
             k.y = dst ? data(dst) : nullptr;
+            // Not those that the residual connections' own numbers pass through.
+            k.fast = nodes_.fast() && c.kernel == 3 && c.stride == 1 && c.up_width == 0;
             return k;
         };
         const kernels::Conv2d shape = arguments(nullptr);
         const int64_t width = kernels::out_width(shape), height = kernels::out_height(shape);
         const double flop =
             2.0 * double(width * height * x->ne[3] * c.out) * double(in * c.kernel * c.kernel);
-        return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
-                    {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments);
+        return node_keeping(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
+                            {from.x, from.x2, from.stats, w, b, c.add_channels, c.add}, arguments,
+                            &kernels::Conv2d::weight, w);
     }
 
     Tensor group_norm(Tensor x, const std::string &name, const GroupNorm &g) override {
@@ -236,7 +240,10 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     Tensor cache(const std::function<Tensor()> &make) override {
         const double before = flop();
+        const bool outer = caching_;
+        caching_ = true;
         Tensor computed = make();
+        caching_ = outer;
         cached_flop_ += flop() - before;
         Tensor leaf = ggml_new_tensor(ctx_, computed->type, 4, computed->ne);
         cached_.push_back({computed, leaf});
@@ -286,30 +293,45 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         return nodes_.node(op, flop, std::move(ne), std::move(sources), arguments);
     }
 
+    // The same for a kernel with a matrix of weights. Those of an adapter are not kept: it
+    // may go before the net does; nor those of what is computed once for many runs.
+    template <class Args, class F>
+    Tensor node_keeping(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
+                        F arguments, kernels::Matrix Args::*member, Tensor w) {
+        if (caching_ || !weights_.has(w)) {
+            return node(op, flop, std::move(ne), std::move(sources), arguments);
+        }
+        count(flop);
+        return nodes_.node_keeping(op, flop, std::move(ne), std::move(sources), arguments, member, w);
+    }
+
     Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
         const int64_t in = x->ne[0], rows = x->ne[1] * x->ne[2] * x->ne[3];
         Tensor w = layer.weight, b = layer.bias;
         const Source from = source(x);
         const double flop = 2.0 * double(rows * in) * double(geglu ? 2 * l.out : l.out);
-        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
-                    {from.x, from.stats, w, b, l.add, before}, [=](Tensor dst) {
-                        kernels::Linear k;
-                        k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
-                        k.norm = norm(from);
-                        k.rows_per_image = l.vectors ? 1 : x->ne[1];
-                        k.w = matrix(w, in);
-                        k.bias = vector(b);
-                        k.act = act_of(l.act);
-                        k.geglu = geglu;
-                        k.before = before ? data(before) : nullptr;
-                        k.residual = l.add ? data(l.add) : nullptr;
-                        k.y = dst ? data(dst) : nullptr;
-                        return k;
-                    });
+        const auto arguments = [=](Tensor dst) {
+            kernels::Linear k;
+            k.x = data(from.x), k.rows = rows, k.in = in, k.out = l.out;
+            k.norm = norm(from);
+            k.rows_per_image = l.vectors ? 1 : x->ne[1];
+            k.w = matrix(w, in);
+            k.bias = vector(b);
+            k.act = act_of(l.act);
+            k.geglu = geglu;
+            k.before = before ? data(before) : nullptr;
+            k.residual = l.add ? data(l.add) : nullptr;
+            k.y = dst ? data(dst) : nullptr;
+            k.fast = nodes_.fast();
+            return k;
+        };
+        return node_keeping("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
+                            {from.x, from.stats, w, b, l.add, before}, arguments, &kernels::Linear::w, w);
     }
 
     CpuNodes nodes_;
     CpuBackward backward_;
+    bool caching_ = false; // in the function that cache was given
     std::unordered_map<Tensor, Source> joined_, normalized_;
 };
 
