@@ -45,7 +45,6 @@ type Net struct {
 	*netMemory
 	config  Config
 	busy    chan struct{} // holds one token while the net is in use
-	kept    atomic.Uint64 // bytes of weights in the kernels' own forms
 	cleanup runtime.Cleanup
 }
 
@@ -55,6 +54,7 @@ type netMemory struct {
 	names  map[string]*C.char
 	pinner runtime.Pinner // keeps bound bytes where they are
 	bound  [][]byte
+	kept   atomic.Uint64 // bytes of weights in the kernels' own forms
 }
 
 func (m *netMemory) free() {
@@ -186,7 +186,7 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output, adapter
 		return err
 	}
 	defer release() // by then it has been written to, and the system counts it
-	defer n.keep(uint64(needs.weights))()
+	defer n.keep(uint64(needs.weights), n.config.Keep)()
 	if !C.sdgo_net_run(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
 		uses, count, (*C.int32_t)(unsafe.Pointer(cancel)), &e) {
 		return newError(ctx, &e)
@@ -255,31 +255,31 @@ func (n *Net) take(bytes uint64) (release func(), err error) {
 }
 
 // keep lets the run that follows keep some bytes of weights, as far as there is memory that
-// nothing else needs.
-func (n *Net) keep(bytes uint64) (release func()) {
+// nothing else needs and the caller's policy allows.
+func (m *netMemory) keep(bytes uint64, policy func(uint64) uint64) (release func()) {
 	allowed := uint64(0)
-	if bytes > 0 && n.config.Keep != nil {
-		allowed = min(n.config.Keep(bytes), bytes)
+	if bytes > 0 && policy != nil {
+		allowed = min(policy(bytes), bytes)
 	}
 	taken, _, ok := limits.Take(allowed)
 	if !ok {
 		allowed, taken = 0, func() {}
 	}
-	C.sdgo_net_keep(n.c, C.uint64_t(allowed))
+	C.sdgo_net_keep(m.c, C.uint64_t(allowed))
 	return func() {
-		n.kept.Store(uint64(C.sdgo_net_kept(n.c)))
+		m.kept.Store(uint64(C.sdgo_net_kept(m.c)))
 		taken()
 	}
 }
 
 // Kept is the memory of the weights that the net keeps in the kernels' own forms, in bytes.
 // [Net.Trim] frees it.
-func (n *Net) Kept() uint64 { return n.kept.Load() }
+func (m *netMemory) Kept() uint64 { return m.kept.Load() }
 
 // trim is Trim of a net that the caller holds.
-func (n *Net) trim() {
-	C.sdgo_net_trim(n.c)
-	n.kept.Store(0)
+func (m *netMemory) trim() {
+	C.sdgo_net_trim(m.c)
+	m.kept.Store(0)
 }
 
 // NoRoom is the error of something that needs more of the host's memory than is left.
