@@ -343,6 +343,9 @@ func readInterpolationAt(f Field, d *reading) {
 	}
 }
 
+// controlHash is the part of a hash after the name of a control's model.
+var controlHash = regexp.MustCompile(` \[[0-9a-f]{1,64}\]$`)
+
 // modelHash is what AUTOMATIC1111 writes after the name of a model.
 var modelHash = regexp.MustCompile(` \[[0-9a-f]{6,64}\]$`)
 

@@ -352,9 +352,7 @@ func readControl(text string) (c request.Control, err error) {
 					}
 				}
 			case "name": // a part of the hash follows
-				if at := strings.LastIndex(value, " ["); at > 0 && strings.HasSuffix(value, "]") {
-					value = value[:at]
-				}
+				value = controlHash.ReplaceAllString(value, "")
 			case "preprocess":
 				if strings.EqualFold(value, "none") || value == "" {
 					continue
