@@ -2,9 +2,11 @@
 
 #include "core/error.h"
 #include "core/ggml_abi.h"
+#include "kernels/quantize.h"
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace sdgo {
@@ -79,6 +81,38 @@ std::vector<float> balanced(const float *importance, int64_t n) {
     return all;
 }
 
+// Whether kernels::quantize_k makes a type, and as what.
+bool find_k_quant(int type, kernels::KQuant *k) {
+    constexpr std::pair<ggml_type, kernels::KQuant> all[] = {
+        {GGML_TYPE_Q2_K, kernels::KQuant::q2}, {GGML_TYPE_Q3_K, kernels::KQuant::q3},
+        {GGML_TYPE_Q4_K, kernels::KQuant::q4}, {GGML_TYPE_Q5_K, kernels::KQuant::q5},
+        {GGML_TYPE_Q6_K, kernels::KQuant::q6},
+    };
+    for (const auto &[known, as] : all) {
+        if (type == known) {
+            *k = as;
+            return kernels::quantizes_k();
+        }
+    }
+    return false;
+}
+
+void quantize_k(kernels::KQuant k, int type, const float *src, int64_t blocks, uint8_t *dst) {
+    constexpr int64_t together = 64;
+    for (int64_t i = 0; i < blocks; i += together) {
+        bool made[together];
+        const int64_t n = std::min(together, blocks - i);
+        const auto from = [&](int64_t b) { return src + (i + b) * kernels::kKQuantBlock; };
+        const auto to = [&](int64_t b) { return dst + size_t(i + b) * kernels::k_quant_bytes(k); };
+        kernels::quantize_k(k, from(0), n, to(0), made);
+        for (int64_t b = 0; b < n; b++) {
+            if (!made[b]) {
+                ggml_quantize_chunk(ggml_type(type), from(b), to(b), 0, 1, kernels::kKQuantBlock, nullptr);
+            }
+        }
+    }
+}
+
 } // namespace
 
 void quantize(int type, const float *src, void *dst, size_t size, int64_t rows, int64_t row_length,
@@ -112,6 +146,11 @@ void quantize(int type, const float *src, void *dst, size_t size, int64_t rows, 
             weights = balanced(importance, row_length);
             importance = weights.data();
         }
+    }
+    kernels::KQuant k;
+    if (!importance && find_k_quant(type, &k)) {
+        quantize_k(k, type, src, rows * row_length / kernels::kKQuantBlock, static_cast<uint8_t *>(dst));
+        return;
     }
     if (ggml_quantize_chunk(ggml_type(type), src, dst, 0, rows, row_length, importance) != size) {
         invalid("type %s cannot be quantized to", t.type_name);

@@ -109,3 +109,6 @@ void test_gradients(sdgo::kernels::Isa isa, bool small);
 
 // Low-rank changes that kernels add (low_rank_test.cpp).
 void test_low_rank(sdgo::kernels::Isa isa, bool small);
+
+// Quantizing (quantize_test.cpp).
+void test_quantizing(sdgo::kernels::Isa isa);

@@ -1,6 +1,7 @@
 // Networks of one operator each, for the tests of operators and of the C interface.
 #include "testnet/testnet.h"
 
+#include "core/ggml_abi.h"
 #include "nets/architecture.h"
 #include "ops/ops.h"
 #include "session.h"
@@ -290,4 +291,8 @@ sdgo_net *sdgo_testnet_new(const char *op, int threads, const char *kernels, cha
         snprintf(error, size, "%s", e.what());
         return nullptr;
     }
+}
+
+void sdgo_testnet_quantize(int type, const float *src, void *dst, int64_t rows, int64_t row_length) {
+    ggml_quantize_chunk(ggml_type(type), src, dst, 0, rows, row_length, nullptr);
 }

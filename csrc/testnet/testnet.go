@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	_ "github.com/sdgo/sdgo/csrc" // the C interface
+	_ "github.com/sdgo/sdgo/csrc/core"
 	_ "github.com/sdgo/sdgo/csrc/nets"
 	_ "github.com/sdgo/sdgo/csrc/ops"
 )
@@ -58,6 +59,12 @@ func Open(op, kernels string, threads int, weights ...Tensor) (*Net, error) {
 		return nil, failure(&e)
 	}
 	return n, nil
+}
+
+// Quantize quantizes src, rows of rowLen numbers, to ggml's type typ by ggml's own function.
+func Quantize(typ uint32, dst []byte, src []float32, rowLen int) {
+	C.sdgo_testnet_quantize(C.int(typ), (*C.float)(unsafe.SliceData(src)), unsafe.Pointer(unsafe.SliceData(dst)),
+		C.int64_t(len(src)/rowLen), C.int64_t(rowLen))
 }
 
 // Close frees the network.

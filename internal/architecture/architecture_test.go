@@ -131,7 +131,7 @@ var rooms = []room{
 	{path: "cgo", knows: []string{"csrc", "internal/limits"}},
 	{path: "csrc/fault/prebuild", knows: []string{"csrc/fault"}, pure: true},
 	{path: "csrc/fault", pure: true},
-	{path: "csrc/testnet", knows: []string{"csrc", "csrc/nets", "csrc/ops"}},
+	{path: "csrc/testnet", knows: []string{"csrc", "csrc/core", "csrc/nets", "csrc/ops"}},
 	{path: "csrc", knows: []string{"csrc/nets", "csrc/grad", "csrc/ops", "csrc/core", "csrc/kernels"}},
 	{path: "csrc/grad", knows: []string{"csrc/ops", "csrc/core"}},
 	{path: "csrc/nets", knows: []string{"csrc/ops", "csrc/core"}},
