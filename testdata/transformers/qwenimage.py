@@ -56,7 +56,7 @@ reference = {}
 
 
 def square(latents):
-    return pipe._unpack_latents(latents, 64, 104, 8)[0, :, 0].clone()
+    return pipe._unpack_latents(latents, 64, 112, 8)[0, :, 0].clone()
 
 
 def keep(name):
@@ -68,10 +68,8 @@ def keep(name):
 
 with torch.no_grad():
     reference["context"] = pipe.encode_prompt(PROMPT)[0][0]
-# A picture whose height is an even and whose width an odd number of tokens: 4 by 6.5 rounds to 6, 104 is 13 latent pixels and no whole tokens: 112.
+# A picture whose width is an odd number of tokens.
 for name, scale in {"plain": 1.0, "guided": 3.0}.items():
-    def square(latents):  # noqa: F811
-        return pipe._unpack_latents(latents, 64, 112, 8)[0, :, 0].clone()
     out = pipe(PROMPT, negative_prompt=NEGATIVE, height=64, width=112, num_inference_steps=4, true_cfg_scale=scale,
                generator=torch.Generator().manual_seed(42), callback_on_step_end=keep(name))
     reference[f"{name}.pixels"] = torch.tensor(list(out.images[0].tobytes()), dtype=torch.uint8)
@@ -109,4 +107,15 @@ pipe.set_adapters("tiny", 0.75)
 out = pipe(PROMPT, height=64, width=112, num_inference_steps=4, true_cfg_scale=1.0, generator=torch.Generator().manual_seed(42), output_type="latent")
 reference["lora.latent"] = square(out.images)
 pipe.unload_lora_weights()
+# Tokens of two more pictures after the noisy one, as Qwen-Image-Edit has them, and with time 0, as Edit-2511 (zero_cond_t).
+generator = torch.Generator().manual_seed(28)
+reference["edit.reference"] = torch.randn(2, 24 + 15, 16, generator=generator)
+packed = pipe._pack_latents(x, 2, 4, 10, 14)
+tokens = torch.cat([packed, reference["edit.reference"]], 1)
+still = QwenImageTransformer2DModel(**(dict(transformer.config) | {"zero_cond_t": True})).eval()
+still.load_state_dict(transformer.state_dict())
+for name, net in ("edit", transformer), ("still", still):
+    with torch.no_grad():
+        out = net(tokens, states, None, t, [[(1, 5, 7), (1, 4, 6), (1, 5, 3)]] * 2, return_dict=False)[0]
+    reference[f"{name}.sample"] = pipe._unpack_latents(out[:, :packed.shape[1]], 80, 112, 8)[:, :, 0]
 save_file({k: v.detach().clone().contiguous() for k, v in reference.items()}, HERE / "qwenimage-reference.safetensors", metadata={"prompt": PROMPT, "negative": NEGATIVE})
