@@ -94,6 +94,9 @@ type (
 	// Flux2Config (a pointer to it) is that of FLUX.2.
 	Flux2Config = family.Flux2Config
 
+	// QwenImageConfig (a pointer to it) is that of Qwen-Image.
+	QwenImageConfig = family.QwenImageConfig
+
 	// Flow says how a model of flow matching shifts its noise levels, DynamicShift how
 	// by the picture's size.
 	Flow         = family.Flow
@@ -180,6 +183,7 @@ const (
 	SD3         = family.SD3         // Stable Diffusion 3 and 3.5
 	ZImage      = family.ZImage      // Z-Image, base and Turbo
 	Flux2       = family.Flux2       // FLUX.2 klein
+	QwenImage   = family.QwenImage   // Qwen-Image, and -Edit
 	TAESD       = family.TAESD       // tiny autoencoder
 	ControlNet  = family.ControlNet  // ControlNet, beside a model
 	T2IAdapter  = family.T2IAdapter  // T2I-Adapter, likewise

@@ -47,7 +47,7 @@ func TestSetNumbers(t *testing.T) {
 		{"order", "99999999999999999999", "must be 1 to 4, got 99999999999999999999"},
 		{"guidance", "", `must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got ""`},
 		{"guidance", "apg:", `must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got "apg:"`},
-		{"guidance", "agp", `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`},
+		{"guidance", "agp", `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, cfg_norm, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`},
 		{"guidance", "composable", "composable is what AND makes of any kind of guidance: write AND between the prompts"},
 		{"guidance", "apg:phi=1", "apg takes no phi; it takes momentum, norm_threshold, parallel, model_space, every, start, stop, sigma_min and sigma_max"},
 		{"guidance", "cfg_rescale:phi=2,start=-1", "phi must be 0 to 1 with cfg_rescale, got 2; start must be 0 to 1 with cfg_rescale, got -1"},
@@ -88,7 +88,7 @@ func TestNumbersInJSON(t *testing.T) {
 		`{"sampler_options": {"eta": 1}, "eta": 1}`:                         `sampler_options: eta is there twice, beside the object, too`,
 		`{"guidance": "cfg_rescale:phi=1", "guidance_options": {"phi": 1}}`: `guidance_options: phi is there twice, in guidance, too`,
 		`{"guidance_options": {"phi": 1}}`:                                  `guidance_options: cfg takes no phi; it takes channels, every, start, stop, sigma_min and sigma_max`,
-		`{"guidance": "x", "guidance_options": {"phi": 1}}`:                 `guidance: unknown guidance "x"; did you mean "cfg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`,
+		`{"guidance": "x", "guidance_options": {"phi": 1}}`:                 `guidance: unknown guidance "x"; did you mean "cfg"? There are cfg, cfg_rescale, cfg_norm, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`,
 		`{"guidance_options": {"stop": "1"}}`:                               `guidance_options: stop must be a number, got "1"`,
 	} {
 		_, err := Decode([]byte(text))

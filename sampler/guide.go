@@ -69,6 +69,9 @@ type GuidedModel struct {
 	// channels each of these has; 0 is 1. Some guidance measures pictures, or
 	// channels, one by one.
 	Images, Channels int
+	// Width is the number of pixels in a row of a channel, where guidance measures
+	// tokens of several rows; 0 is one row for all of them.
+	Width int
 	// Uncond, if not nil, receives the unguided prediction of each evaluation,
 	// for a sampler of CFG++: it is the run's Options.Uncond, as long as a
 	// sample.

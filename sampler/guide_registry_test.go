@@ -24,7 +24,7 @@ type guidersGolden struct {
 	}
 }
 
-const goldenImages, goldenChannels = 2, 2
+const goldenImages, goldenChannels, goldenWidth = 2, 2, 4
 
 // guidanceWith makes guidance by name.
 func guidanceWith(t testing.TB, name string, scale float64, parameters map[string]float64) Guidance {
@@ -69,7 +69,7 @@ func TestGuidersOfDiffusers(t *testing.T) {
 		tested[guidance.Guider.Name] = true
 		for _, p := range models {
 			step := 0
-			m := GuidedModel{Preconditioning: p, Sigmas: g.Sigmas, Images: goldenImages, Channels: goldenChannels}
+			m := GuidedModel{Preconditioning: p, Sigmas: g.Sigmas, Images: goldenImages, Channels: goldenChannels, Width: goldenWidth}
 			if c.Clean != nil {
 				model := g.model(guidance, &step)
 				m.Denoise = func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
@@ -142,7 +142,7 @@ func TestGuidersAreConsistent(t *testing.T) {
 		require.Subset(t, names, []string{"start", "stop", "sigma_min", "sigma_max"})
 	}
 	_, err := LookupGuider("agp")
-	require.EqualError(t, err, `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`)
+	require.EqualError(t, err, `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, cfg_norm, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`)
 }
 
 func TestGuidanceRefuses(t *testing.T) {

@@ -33,6 +33,17 @@ func guiders() []Guider {
 			needs:       needsAboveOne,
 		},
 		{
+			Name:        "cfg_norm",
+			Aliases:     []string{"true_cfg"},
+			Description: "cfg whose prediction keeps the length of the conditional one in each token: Qwen-Image's true_cfg_scale",
+			Answers:     []Answer{AnswerCond, AnswerUncond},
+			CFGPP:       true,
+			Parameters: []Parameter{{Name: "patch", Default: 2, Min: 1, Max: 16, Integer: true,
+				Help: "pixels of the sample along a token's side; 2 for Qwen-Image's latents"}},
+			New:   newCFGNorm,
+			needs: needsOfCFG,
+		},
+		{
 			Name:        "apg",
 			Aliases:     []string{"AdaptiveProjectedGuidance"},
 			Description: "adaptive projected guidance: high scales without over-saturation",

@@ -57,6 +57,7 @@ type Process struct {
 	alphas             AlphasCumprod // of a discrete process
 	sigmaToT, tToSigma func(float64) float64
 	netTime            func(sigma float64) float64 // nil is sigmaToT
+	terminal           float64                     // see WithTerminal
 }
 
 // Kind is the kind of the process.
@@ -95,6 +96,16 @@ func (p *Process) NetTime(sigma float64) float64 {
 func (p *Process) WithNetTime(time func(sigma float64) float64) *Process {
 	q := *p
 	q.netTime = time
+	return &q
+}
+
+// WithTerminal is the process of a flow whose schedule of even times, [Linear], is
+// stretched so that its last noise level before 0 is this one (shift_terminal of
+// the diffusers library: 0.02 in Qwen-Image). 0 is for none; a run of one step
+// has none.
+func (p *Process) WithTerminal(sigma float64) *Process {
+	q := *p
+	q.terminal = sigma
 	return &q
 }
 

@@ -36,6 +36,40 @@ func shifted(shift func(n int) float64) ScheduleFunc {
 	}
 }
 
+// QwenImage is the schedule of Qwen-Image. The logarithm of its shift is linear
+// in the tokens, 0.5 at 256 and 0.9 at 8192, and the times are stretched so that
+// the last one before 0 is 0.02.
+func QwenImage(tokens int) ScheduleFunc {
+	shift := math.Exp(0.5 + (0.9-0.5)*(float64(tokens)-256)/(8192-256))
+	return func(p *Process, n int) (Sigmas, error) {
+		if p.Kind() != KindFlow {
+			return Linear(p, n)
+		}
+		return Linear(Flow(shift).WithTerminal(0.02), n)
+	}
+}
+
+// shiftedBy is a schedule of flows that have a shift of their own, in place of the
+// process's: ComfyUI and stable-diffusion.cpp give Qwen-Image one that does not
+// depend on the picture's size.
+func shiftedBy(shift float64, schedule ScheduleFunc) ScheduleFunc {
+	return func(p *Process, n int) (Sigmas, error) {
+		if p.Kind() != KindFlow {
+			return schedule(p, n)
+		}
+		return schedule(Flow(shift), n)
+	}
+}
+
+// flowDiscrete is stable-diffusion.cpp's schedule "discrete" of flows: even numbers of
+// timesteps, of which there are 1000, from the last to the first.
+func flowDiscrete(p *Process, n int) (Sigmas, error) {
+	if p.Kind() != KindFlow {
+		return Normal(p, n)
+	}
+	return build(n, func(i int) float64 { return p.TToSigma(1 + 999*(1-fraction(i, n))) })
+}
+
 // LTX2 is the schedule of LTX-2. The logarithm of its shift is linear in the
 // tokens (here of a video), 0.95 at 1024 and 2.05 at 4096, and the times are
 // stretched so that the last one before 0 is 0.1.

@@ -19,10 +19,16 @@ func SGMUniform(p *Process, n int) (Sigmas, error) {
 }
 
 // Linear spaces timesteps evenly from the last one down to 0, which is left
-// out: the schedule of flow matching, where the process does the shifting.
+// out: the schedule of flow matching, where the process does the shifting, and
+// stretches the noise levels if it has a last one ([Process.WithTerminal]).
 func Linear(p *Process, n int) (Sigmas, error) {
 	_, last := tRange(p)
-	return fromTimesteps(p, n, func(i int) float64 { return last * (1 - float64(i)/float64(n)) })
+	at := func(i int) float64 { return p.TToSigma(last * (1 - float64(i)/float64(n))) }
+	if p.terminal == 0 || n < 2 {
+		return build(n, at)
+	}
+	stretch := (1 - p.terminal) / (1 - at(n-1))
+	return build(n, func(i int) float64 { return 1 - stretch*(1-at(i)) })
 }
 
 // Simple takes every k-th trained noise level from the highest down, with

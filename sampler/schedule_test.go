@@ -116,7 +116,7 @@ func TestSchedulesForAProcess(t *testing.T) {
 	}
 	everywhere := []string{"discrete", "karras", "exponential", "polyexponential", "sgm_uniform", "simple", "trailing", "ddim_uniform", "leading_zero", "beta", "smoothstep", "kl_optimal", "linear_quadratic", "bong_tangent", "consistency", "respaced"}
 	require.ElementsMatch(t, append([]string{"ays", "ays_sdxl", "align_your_steps", "align_your_steps_sdxl", "gits", "lcm", "vp"}, everywhere...), of(StableDiffusion()))
-	require.ElementsMatch(t, append([]string{"linear", "flux", "flux2", "ltx2", "logit_normal", "llada_image"}, everywhere...), of(Flow(3)))
+	require.ElementsMatch(t, append([]string{"linear", "flux", "flux2", "qwen_image", "qwen_image_comfyui", "qwen_image_sdcpp", "ltx2", "logit_normal", "llada_image"}, everywhere...), of(Flow(3)))
 	require.ElementsMatch(t, append([]string{"ays_svd"}, everywhere...), of(EDM(0.002, 700, 0.5)))
 	for name, c := range map[string]struct {
 		process *Process

@@ -25,6 +25,8 @@ func TestGuiders(t *testing.T) {
 		case "cfg":
 			require.Equal(t, plain[0].Image.Pix, generateAll(t, one, []Request{r})[0].Image.Pix)
 			continue
+		case "cfg_norm":
+			r.GuiderOptions = map[string]float64{"patch": 1}
 		case "mimic":
 			r.GuiderOptions = map[string]float64{"mimic_scale": 3}
 		case "cfg_zero_star":

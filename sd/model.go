@@ -17,6 +17,7 @@ import (
 	"github.com/sdgo/sdgo/sd/family/flux"
 	"github.com/sdgo/sdgo/sd/family/flux2"
 	"github.com/sdgo/sdgo/sd/family/pixel"
+	"github.com/sdgo/sdgo/sd/family/qwenimage"
 	"github.com/sdgo/sdgo/sd/family/sd3"
 	"github.com/sdgo/sdgo/sd/family/sdxl"
 	"github.com/sdgo/sdgo/sd/family/stablediffusion"
@@ -38,6 +39,7 @@ var families = map[string]pipeline.Family{
 	convert.SD3:         sd3.Open,
 	convert.ZImage:      zimage.Open,
 	convert.Flux2:       flux2.Open,
+	convert.QwenImage:   qwenimage.Open,
 }
 
 // Model is an open model. Its methods may be called from any goroutine. The zero

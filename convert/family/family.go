@@ -82,6 +82,9 @@ type Family struct {
 	// T5Tokenizer is the folder, in a diffusers folder, of T5's vocabulary.
 	T5Tokenizer string
 
+	// QwenTokenizer is the folder, in a diffusers folder, of Qwen's vocabulary.
+	QwenTokenizer string
+
 	// Read reads the configuration off the model's tensors and metadata, for
 	// Model.Config, and sets the model's Prediction, NativeSize and the like.
 	Read func(r *Reader) any

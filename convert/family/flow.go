@@ -14,6 +14,9 @@ import (
 type Flow struct {
 	Shift   float64       // 3 in Z-Image and Stable Diffusion 3, 1 in FLUX.1 schnell
 	Dynamic *DynamicShift `json:",omitempty"` // in place of Shift
+
+	// Terminal is the last noise level before 0, to which those of even times are stretched; 0 for none.
+	Terminal float64 `json:",omitzero"`
 }
 
 // DynamicShift is a shift whose logarithm is linear in the picture's tokens.
@@ -26,6 +29,8 @@ type DynamicShift struct {
 const (
 	keyFlowShift   = "sdgo.flow.shift"
 	keyFlowDynamic = "sdgo.flow.dynamic_shift" // base and max shift, base and max tokens
+
+	keyFlowTerminal = "sdgo.flow.shift_terminal"
 )
 
 // flowOf reads how the model shifts its noise levels; what its file does not say is the
@@ -45,6 +50,7 @@ func flowOf(r *Reader, usual Flow) Flow {
 			f.Dynamic = nil
 		}
 	})
+	r.Number(keyFlowTerminal, 0, 0.999, func(v float64) { f.Terminal = v })
 	if d := f.Dynamic; d != nil && (!(d.BaseTokens >= 1 && d.MaxTokens > d.BaseTokens && d.MaxTokens <= 1e6) || !(d.BaseShift >= -10 && d.MaxShift <= 10)) {
 		r.Fail("%s must be shifts from -10 to 10 and numbers of tokens that rise, got %g, %g, %g and %g", keyFlowDynamic, d.BaseShift, d.MaxShift, d.BaseTokens, d.MaxTokens)
 	}
@@ -53,10 +59,14 @@ func flowOf(r *Reader, usual Flow) Flow {
 
 // summary is the shift in words.
 func (f Flow) summary() string {
+	text := fmt.Sprintf("flow matching, shift %g", f.Shift)
 	if d := f.Dynamic; d != nil {
-		return fmt.Sprintf("flow matching, shift exp(%g) at %g tokens to exp(%g) at %g", d.BaseShift, d.BaseTokens, d.MaxShift, d.MaxTokens)
+		text = fmt.Sprintf("flow matching, shift exp(%g) at %g tokens to exp(%g) at %g", d.BaseShift, d.BaseTokens, d.MaxShift, d.MaxTokens)
 	}
-	return fmt.Sprintf("flow matching, shift %g", f.Shift)
+	if f.Terminal > 0 {
+		text += fmt.Sprintf(", down to %g", f.Terminal)
+	}
+	return text
 }
 
 // addFlow adds it to the metadata of a file that is written.
@@ -64,6 +74,9 @@ func addFlow(f Flow, add func(key string, value any)) {
 	add(keyFlowShift, f.Shift)
 	if d := f.Dynamic; d != nil {
 		add(keyFlowDynamic, floatsText([]float64{d.BaseShift, d.MaxShift, d.BaseTokens, d.MaxTokens}))
+	}
+	if f.Terminal > 0 {
+		add(keyFlowTerminal, f.Terminal)
 	}
 }
 
@@ -80,7 +93,7 @@ var flowMarks = []mark{
 	{in: inScheduler, name: "max_image_seq_len", verdict: followed},
 	{in: inScheduler, name: "num_train_timesteps", verdict: only, values: []any{1000.0}, why: "networks of flow matching are given a thousandth of it"},
 	{in: inScheduler, name: "invert_sigmas", verdict: only, values: []any{false}, why: "noise levels fall"},
-	{in: inScheduler, name: "shift_terminal", verdict: only, values: []any{nil}, why: "the last step's noise level is not stretched"},
+	{in: inScheduler, name: "shift_terminal", verdict: followed},
 	{in: inScheduler, name: "use_karras_sigmas", verdict: only, values: []any{false}, why: "a request chooses its schedule"},
 	{in: inScheduler, name: "use_exponential_sigmas", verdict: only, values: []any{false}, why: "a request chooses its schedule"},
 	{in: inScheduler, name: "use_beta_sigmas", verdict: only, values: []any{false}, why: "a request chooses its schedule"},
@@ -97,6 +110,9 @@ func flowScheduler(c *config) (warnings []string) {
 		c.say(keyFlowShift, v)
 	} else {
 		c.say(keyFlowShift, 1)
+	}
+	if v, ok := c.number("shift_terminal", 0, 0.999); ok {
+		c.say(keyFlowTerminal, v)
 	}
 	if c.truth("use_dynamic_shifting") {
 		d := [4]float64{0.5, 1.15, 256, 4096}
@@ -164,10 +180,18 @@ func flowVAEOf(r *Reader, channels int, scale, shift float32) *VAEConfig {
 	c := r.VAE()
 	c.ScaleFactor, c.Shift = scale, shift
 	c.applyMetadata(r)
+	ofLatentDiffusion(r, c)
 	if r.err == nil && c.EmbedDim != channels {
 		r.Fail("the autoencoder's latents must have the transformer's %d channels, got %d: %w", channels, c.EmbedDim, model.ErrUnrecognized)
 	}
 	return &c
+}
+
+// ofLatentDiffusion refuses the autoencoder of Qwen-Image, whose latents can have as many channels as those of others.
+func ofLatentDiffusion(r *Reader, c VAEConfig) {
+	if c.PixelNorm {
+		r.Fail("the autoencoder must be one of latent diffusion, got Wan 2.1's or Qwen-Image's: %w", model.ErrUnrecognized)
+	}
 }
 
 // Scale and shift of FLUX.1's latents, which Z-Image, Chroma and Lumina 2 share.

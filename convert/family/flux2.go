@@ -18,15 +18,16 @@ var flux2 = &Family{
 		{"FLUX.2", []string{"*double_stream_modulation_img.lin.weight", "*double_blocks.0.img_attn.qkv.weight"}},
 		{"FLUX.2 in the diffusers library's layout", []string{"*double_stream_modulation_img.linear.weight", "*single_transformer_blocks.0.attn.to_qkv_mlp_proj.weight"}},
 	},
-	Rewrite:    rewriteFlux2,
-	Runs:       true,
-	Read:       func(r *Reader) any { return readFlux2(r) },
-	Complete:   completeFlux2,
-	Settings:   flowSettings("Flux2Transformer2DModel", flux2Marks),
-	Metadata:   flux2Metadata,
-	Groups:     transformerGroups,
-	Role:       Denoiser,
-	Properties: flux2Properties,
+	Rewrite:       rewriteFlux2,
+	Runs:          true,
+	Read:          func(r *Reader) any { return readFlux2(r) },
+	Complete:      completeFlux2,
+	Settings:      flux2Settings,
+	QwenTokenizer: "tokenizer",
+	Metadata:      flux2Metadata,
+	Groups:        transformerGroups,
+	Role:          Denoiser,
+	Properties:    flux2Properties,
 	Slots: func(given Given) Slots {
 		s := Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.Qwen4BPrefix}
 		for _, t := range given.Tensors {
@@ -36,6 +37,24 @@ var flux2 = &Family{
 		}
 		return s
 	},
+}
+
+// keyFlux2Base is the metadata that says that a model is not distilled: no shape does.
+const keyFlux2Base = "sdgo.flux2.base"
+
+// flux2Settings reads the configuration files of a folder. Whether the model is distilled is told by the pipeline.
+func flux2Settings(json func(path string, to any) error) (said map[string]string, warnings []string, err error) {
+	said, warnings, err = flowSettings("Flux2Transformer2DModel", flux2Marks)(json)
+	var index struct {
+		Distilled *bool `json:"is_distilled"`
+	}
+	if err == nil {
+		err = json(string(inPipeline), &index)
+	}
+	if err == nil && index.Distilled != nil && !*index.Distilled {
+		said[keyFlux2Base] = "true"
+	}
+	return said, warnings, err
 }
 
 // flux2Layers are the layers of the text encoder whose states are side by side.
@@ -58,8 +77,13 @@ func flux2Properties(d *Describer) {
 }
 
 func flux2Metadata(m *model.Model, add func(key string, value any)) {
-	if c, ok := m.Config.(*Flux2Config); ok && c.VAE != nil {
+	describeTokenizers(m, add)
+	c, ok := m.Config.(*Flux2Config)
+	if ok && c.VAE != nil {
 		c.VAE.Norms.describe(keyVAEGroups, keyVAEEps, add)
+	}
+	if ok && c.Base {
+		add(keyFlux2Base, "true")
 	}
 }
 
@@ -125,6 +149,7 @@ type Flux2Config struct {
 	Prefix                                            string // of its tensors
 	Channels, Width, Heads, Double, Single, FFN, Text int
 	Guidance                                          bool        // FLUX.2 dev
+	Base                                              bool        `json:",omitzero"`  // klein that is not distilled
 	LLM                                               *QwenConfig `json:",omitempty"` // the text encoder; nil without one
 	LLMPrefix                                         string      `json:",omitempty"`
 	VAE                                               *VAEConfig  `json:",omitempty"` // nil without one
@@ -167,6 +192,14 @@ func (c *Flux2Config) Networks() (all []model.Network) {
 
 func readFlux2(r *Reader) *Flux2Config {
 	c := &Flux2Config{}
+	tokenizers(r)
+	switch text := r.Model.Metadata[keyFlux2Base]; text {
+	case "", "false":
+	case "true":
+		c.Base = true
+	default:
+		r.Fail("%s must be true or false, got %.20q", keyFlux2Base, text)
+	}
 	if r.Has(model.UNetPrefix + "img_in.weight") {
 		c.Prefix = model.UNetPrefix
 	}
@@ -192,6 +225,9 @@ func readFlux2(r *Reader) *Flux2Config {
 		}
 	}
 	c.readVAE(r)
+	if r.Model.Metadata[keyFlowTerminal] != "" {
+		r.Fail("%s: FLUX.2's noise levels are not stretched", keyFlowTerminal)
+	}
 	r.Model.NativeSize = 1024
 	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
 	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })

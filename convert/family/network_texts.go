@@ -47,6 +47,7 @@ func vaeOf(r *Reader, scale, shift float32) (c VAEConfig) {
 	c = r.VAE()
 	c.ScaleFactor, c.Shift = scale, shift
 	c.applyMetadata(r)
+	ofLatentDiffusion(r, c)
 	return c
 }
 

@@ -33,6 +33,10 @@ type VAEConfig struct {
 	Codes int `json:",omitzero"`
 
 	Norms NormConfig `json:",omitzero"`
+
+	// PixelNorm says that it is Wan 2.1's and Qwen-Image's for one frame: each pixel's channels are divided by their root
+	// mean square, and convolutions that enlarge halve the channels.
+	PixelNorm bool `json:",omitzero"`
 }
 
 // Factor is the downsampling factor: pixels along a latent pixel's side. Each
@@ -52,6 +56,9 @@ func (c VAEConfig) Params() map[string][]float64 {
 	})
 	if c.Codes > 0 {
 		all["variational"] = one(0)
+	}
+	if c.PixelNorm {
+		all["pixel_norm"] = one(1)
 	}
 	return all
 }
@@ -165,6 +172,7 @@ func (r *Reader) VAE() (c VAEConfig) {
 		c.EmbedDim = r.Shape(model.VAEPrefix+"post_quant_conv.weight", 4)[1]
 	}
 	c.HasEncoder = r.Has(model.VAEPrefix + "encoder.conv_in.weight")
+	c.PixelNorm = r.Has(p+"norm_out.weight") && !r.Has(p+"norm_out.bias")
 	c.ScaleFactor = 0.18215
 	if r.Has(Codebook) {
 		book := r.Shape(Codebook, 2)

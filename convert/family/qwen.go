@@ -21,6 +21,7 @@ var qwen = &Family{
 		{"a Qwen2.5 text encoder with llama.cpp's names", []string{"blk.0.attn_q.bias", "blk.0.ffn_gate.weight"}},
 	},
 	Owns:     func(name string) bool { return qwenName(name) != name || strings.HasPrefix(name, "layers.") },
+	Rewrite:  flatPatches,
 	Runs:     true,
 	Alone:    true,
 	Read:     func(r *Reader) any { return readQwen(r, "") },
@@ -44,6 +45,17 @@ var qwen = &Family{
 	Precise: []string{"embed_tokens.", "token_embd."},
 }
 
+// flatPatches makes the convolution with which Qwen2.5-VL's eyes begin, of five dimensions that do not overlap, the layer of patches
+// that it is: no file of GGUF's, and nothing here, has more than four.
+func flatPatches(all []model.Stored) ([]model.Stored, error) {
+	for i, t := range all {
+		if len(t.Shape) == 5 && strings.HasSuffix(t.Name, "patch_embed.proj.weight") && t.Shape[0] > 0 {
+			all[i].Shape = []int64{t.Shape[0], t.Elements() / t.Shape[0]}
+		}
+	}
+	return all, nil
+}
+
 // QwenConfig describes the text stack of a Qwen model.
 type QwenConfig struct {
 	Vocabulary, Width, Heads, KVHeads, HeadChannels, Layers, FFN int
@@ -62,6 +74,14 @@ func (c QwenConfig) Params() map[string][]float64 {
 
 func (c QwenConfig) summary() string {
 	return fmt.Sprintf("Qwen, %d layers of width %d, %d heads, vocabulary %d", c.Layers, c.Width, c.Heads, c.Vocabulary)
+}
+
+// version is the language model's.
+func (c QwenConfig) version() string {
+	if c.QKVBias {
+		return "a Qwen2.5"
+	}
+	return "a Qwen3"
 }
 
 func flag(on bool) []float64 {
@@ -89,7 +109,9 @@ func readQwen(r *Reader, prefix string) *QwenConfig {
 		c.HeadChannels = r.Shape(p+"layers.0.self_attn.q_norm.weight", 1)[0]
 	}
 	r.Number(keyRope, 1, 1e9, func(v float64) { c.RopeBase = v })
-	r.Number("qwen2.rope.freq_base", 1, 1e9, func(v float64) { c.RopeBase = v })
+	for _, key := range []string{"qwen2.rope.freq_base", "qwen2vl.rope.freq_base"} { // llama.cpp's
+		r.Number(key, 1, 1e9, func(v float64) { c.RopeBase = v })
+	}
 	q, k := r.Shape(p+"layers.0.self_attn.q_proj.weight", 2)[0], r.Shape(p+"layers.0.self_attn.k_proj.weight", 2)[0]
 	if n := c.HeadChannels; n < 2 || n%2 != 0 || q%n != 0 || k%n != 0 || q%k != 0 {
 		r.Fail("heads of %d channels must divide %d channels of queries and %d of keys, and keys the queries", n, q, k)

@@ -24,6 +24,10 @@ func tokenizers(r *Reader) {
 			delete(m.Metadata, key)
 		}
 	}
+	if text := m.Metadata[model.KeyQwenTokenizer]; text != "" {
+		m.QwenTokenizer = []byte(text)
+		delete(m.Metadata, model.KeyQwenTokenizer)
+	}
 	text := m.Metadata[model.KeyT5Tokenizer]
 	if text == "" {
 		return
@@ -43,6 +47,9 @@ func tokenizers(r *Reader) {
 func describeTokenizers(m *model.Model, add func(key string, value any)) {
 	if len(m.Merges) > 0 {
 		add(model.KeyGGUFMerges, m.Merges)
+	}
+	if m.QwenTokenizer != nil {
+		add(model.KeyQwenTokenizer, string(m.QwenTokenizer))
 	}
 	if m.T5Tokenizer != nil {
 		add(model.KeyT5Tokenizer, T5TokenizerText(m.T5Tokenizer))

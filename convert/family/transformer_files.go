@@ -11,7 +11,7 @@ import (
 // originalTransformer makes the Rewrite of a family whose denoiser is a transformer: files of it
 // alone, with or without the prefix that their program gives them, and whole models of ComfyUI and
 // stable-diffusion.cpp, with text encoders and autoencoder. mark is the end of the name of a tensor that
-// all of its layouts have, inPieces part of a name of the diffusers library's.
+// all of its layouts have, inPieces part of a name of the diffusers library's. layers are nil where that has the original's names.
 func originalTransformer(layers []layout.Fusion, mark, inPieces string) func(all []model.Stored) ([]model.Stored, error) {
 	return func(all []model.Stored) ([]model.Stored, error) {
 		front := ""
@@ -37,7 +37,7 @@ func originalTransformer(layers []layout.Fusion, mark, inPieces string) func(all
 			}
 		}
 		var err error
-		if layout.Contains(own, inPieces) {
+		if layers != nil && layout.Contains(own, inPieces) {
 			if own, err = layout.Fuse(own, layers); err != nil {
 				return nil, err
 			}
@@ -47,20 +47,24 @@ func originalTransformer(layers []layout.Fusion, mark, inPieces string) func(all
 				own[i].Name = model.UNetPrefix + own[i].Name
 			}
 		}
-		return slices.Concat(own, originalText(text), originalVAE(vae), others), nil
+		if vae, err = originalVAE(vae); err != nil {
+			return nil, err
+		}
+		return slices.Concat(own, originalText(text), vae, others), nil
 	}
 }
 
 // originalVAE gives the tensors of an autoencoder of any layout, without a prefix, their canonical
 // names.
-func originalVAE(all []model.Stored) []model.Stored {
-	if layout.Contains(all, "up_blocks.") {
-		all = layout.Renamed(all, layout.Without(model.VAEPrefix, layout.VAENames(all)))
+func originalVAE(all []model.Stored) ([]model.Stored, error) {
+	all, err := vaeOriginal(all)
+	if err != nil {
+		return nil, err
 	}
 	for i := range all {
 		all[i].Name = model.VAEPrefix + all[i].Name
 	}
-	return all
+	return all, nil
 }
 
 // originalText gives Qwen's text stacks of whole models their canonical names. What is beside them in such

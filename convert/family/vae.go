@@ -12,19 +12,27 @@ const VAE = "vae"
 
 var vae = &Family{
 	Name: VAE,
-	Looks: []Look{
-		{"an autoencoder", []string{"*decoder.up.0.block.0.conv1.weight"}},
-		{"an autoencoder in the diffusers library's layout", []string{"*decoder.up_blocks.0.resnets.0.conv1.weight"}},
+	Looks: append(frameVAELooks,
+		Look{"an autoencoder", []string{"*decoder.up.0.block.0.conv1.weight"}},
+		Look{"an autoencoder in the diffusers library's layout", []string{"*decoder.up_blocks.0.resnets.0.conv1.weight"}},
+	),
+	Rewrite: vaeOriginal,
+	Properties: func(d *Describer) {
+		describeLatent(d, max(d.Dim("decoder.conv_in.weight", 1), d.Dim("decoder.conv1.weight", 1)))
 	},
-	Names: func(all []model.Stored) layout.Rename {
-		if !layout.Contains(all, "up_blocks.") {
-			return nil
-		}
-		return layout.Without(model.VAEPrefix, layout.VAENames(all))
-	},
-	Properties: func(d *Describer) { describeLatent(d, d.Dim("decoder.conv_in.weight", 1)) },
-	Lacks:      func(*model.Model) string { return "a UNet; --vae takes it beside a model" },
-	Role:       Autoencoder,
+	Lacks: func(*model.Model) string { return "a UNet; --vae takes it beside a model" },
+	Role:  Autoencoder,
+}
+
+// vaeOriginal gives the tensors of an autoencoder, without a prefix, their canonical names.
+func vaeOriginal(all []model.Stored) ([]model.Stored, error) {
+	switch {
+	case isFrameVAE(all):
+		return frameVAE(all)
+	case layout.Contains(all, "up_blocks."):
+		return layout.Renamed(all, layout.Without(model.VAEPrefix, layout.VAENames(all))), nil
+	}
+	return all, nil
 }
 
 // describeLatent notes the channels of an autoencoder's latents.

@@ -18,14 +18,15 @@ var zImage = &Family{
 		{"Z-Image", []string{"*noise_refiner.0.attention.qkv.weight", "*layers.0.adaLN_modulation.0.weight", "*cap_pad_token"}},
 		{"Z-Image in the diffusers library's layout", []string{"*noise_refiner.0.attention.to_q.weight", "*layers.0.adaLN_modulation.0.weight", "*cap_pad_token"}},
 	},
-	Rewrite:    originalTransformer(zImageLayers(), "cap_pad_token", "all_x_embedder."),
-	Runs:       true,
-	Read:       func(r *Reader) any { return readZImage(r) },
-	Settings:   flowSettings("ZImageTransformer2DModel", zImageMarks),
-	Metadata:   zImageMetadata,
-	Groups:     transformerGroups,
-	Role:       Denoiser,
-	Properties: zImageProperties,
+	Rewrite:       originalTransformer(zImageLayers(), "cap_pad_token", "all_x_embedder."),
+	Runs:          true,
+	Read:          func(r *Reader) any { return readZImage(r) },
+	Settings:      flowSettings("ZImageTransformer2DModel", zImageMarks),
+	Metadata:      zImageMetadata,
+	QwenTokenizer: "tokenizer",
+	Groups:        transformerGroups,
+	Role:          Denoiser,
+	Properties:    zImageProperties,
 	Slots: func(Given) Slots {
 		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.Qwen4BPrefix}
 	},
@@ -38,6 +39,7 @@ func zImageProperties(d *Describer) {
 }
 
 func zImageMetadata(m *model.Model, add func(key string, value any)) {
+	describeTokenizers(m, add)
 	if c, ok := m.Config.(*ZImageConfig); ok {
 		addFlow(c.Flow, add)
 		describeFlowVAE(c.VAE, add)
@@ -105,6 +107,7 @@ func (c *ZImageConfig) Networks() (all []model.Network) {
 
 func readZImage(r *Reader) *ZImageConfig {
 	c := &ZImageConfig{Patch: 2}
+	tokenizers(r)
 	if r.Has(model.UNetPrefix + "x_embedder.weight") {
 		c.Prefix = model.UNetPrefix
 	}

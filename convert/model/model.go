@@ -52,6 +52,10 @@ type Model struct {
 	// tokenizers library, or SentencePiece's spiece.model. nil where the file brings none.
 	T5Tokenizer []byte
 
+	// QwenTokenizer is the vocabulary of Qwen's text encoder, a file tokenizer.json of the tokenizers library. nil where
+	// the file brings none, which then has the published models' own.
+	QwenTokenizer []byte
+
 	// AlphasCumprod is the noise schedule in the file: one value for each
 	// training timestep, falling. nil where the file brings none.
 	AlphasCumprod []float64

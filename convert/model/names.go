@@ -19,6 +19,9 @@ const (
 	// files name them.
 	Qwen4BPrefix = "text_encoders.qwen3_4b.transformer."
 	Qwen8BPrefix = "text_encoders.qwen3_8b.transformer."
+
+	// Text stack of Qwen2.5-VL 7B (Qwen-Image), and the eyes beside it.
+	QwenVLPrefix = "text_encoders.qwen25_7b.transformer."
 )
 
 // ScheduleName is the tensor with the training's noise schedule. It is the one
@@ -28,8 +31,9 @@ const ScheduleName = "alphas_cumprod"
 // Keys of metadata that more than one room reads or writes. What the file says
 // about itself wins over what its shapes say.
 const (
-	KeyArchitecture = "general.architecture"  // the family
-	KeyMerges       = "sdgo.tokenizer.merges" // byte-pair merges, one a line
-	KeyT5Tokenizer  = "sdgo.tokenizer.t5"     // T5's vocabulary: tokenizer.json, or spiece.model as base64
-	KeyGGUFMerges   = "tokenizer.ggml.merges" // the same, as llama.cpp's GGUF files have it
+	KeyArchitecture  = "general.architecture"  // the family
+	KeyMerges        = "sdgo.tokenizer.merges" // byte-pair merges, one a line
+	KeyT5Tokenizer   = "sdgo.tokenizer.t5"     // T5's vocabulary: tokenizer.json, or spiece.model as base64
+	KeyQwenTokenizer = "sdgo.tokenizer.qwen"   // Qwen's vocabulary: tokenizer.json
+	KeyGGUFMerges    = "tokenizer.ggml.merges" // the same, as llama.cpp's GGUF files have it
 )

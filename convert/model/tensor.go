@@ -43,6 +43,14 @@ func (t Tensor) WithStrides(from checkpoint.Tensor) Tensor {
 	return t
 }
 
+// View is a part of the tensor, whose elements must be in Bytes: of a shape, with the distances of the next elements for
+// each dimension, from element first on.
+func (t Tensor) View(shape, strides []int64, first int64) Tensor {
+	t = t.WithStrides(checkpoint.Tensor{Name: t.Name, Shape: shape, Strides: strides, Data: t.Bytes[first*t.Type.BlockBytes():]})
+	t.Shape = shape
+	return t
+}
+
 // Strided reports whether the elements lie in another order than that of the
 // shape. Bytes and Parts are nil then.
 func (t Tensor) Strided() bool { return t.strided != nil }

@@ -23,7 +23,7 @@ type Components struct {
 	CLIPG       string // second text encoder of SDXL and SD 3, the only one of SDXL's refiner
 	T5          string // third text encoder of SD 3, second one of FLUX.1
 	T5Tokenizer string // its vocabulary: tokenizer.json or spiece.model
-	LLM         string // Qwen3, the text encoder of Z-Image and FLUX.2 klein
+	LLM         string // Qwen3, the text encoder of Z-Image and FLUX.2 klein, or Qwen2.5-VL, that of Qwen-Image
 }
 
 // Assemble opens a model that is put together from several files.
@@ -116,7 +116,7 @@ func (c Components) list() []*component {
 		{path: c.CLIPG, role: family.CLIPText, inside: []string{model.Text2Prefix, model.CLIPGPrefix, model.Text1Prefix},
 			place: func(s family.Slots) string { return s.CLIPG }},
 		{path: c.T5, role: family.T5Text, inside: []string{model.T5Prefix}, place: func(s family.Slots) string { return s.T5 }},
-		{path: c.LLM, role: family.LLMText, inside: []string{model.Qwen4BPrefix, model.Qwen8BPrefix, "text_encoders.llm."}, place: func(s family.Slots) string { return s.LLM }},
+		{path: c.LLM, role: family.LLMText, inside: []string{model.Qwen4BPrefix, model.Qwen8BPrefix, model.QwenVLPrefix, "text_encoders.llm."}, place: func(s family.Slots) string { return s.LLM }},
 	}
 }
 

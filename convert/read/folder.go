@@ -247,6 +247,11 @@ func readSettings(m *model.Model, f *family.Family, alone bool) error {
 			setMetadata(m, model.KeyMerges, merges)
 		}
 	}
+	if f.QwenTokenizer != "" && !alone {
+		if err := readQwenFolder(m, filepath.Join(m.Path, f.QwenTokenizer)); err != nil {
+			return fmt.Errorf("%s: %w", f.QwenTokenizer, err)
+		}
+	}
 	if f.T5Tokenizer != "" && !alone {
 		return readT5Folder(m, filepath.Join(m.Path, f.T5Tokenizer))
 	}

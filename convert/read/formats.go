@@ -94,6 +94,9 @@ func readGGUF(data []byte, metadata map[string]string, values map[string]any) ([
 	if err := splitGGUF(metadata); err != nil {
 		return nil, err
 	}
+	if err := ggufT5(file, metadata); err != nil {
+		return nil, err
+	}
 	all := make([]model.Stored, len(file.Tensors))
 	for i, t := range file.Tensors {
 		all[i] = model.Stored{Tensor: model.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Bytes: t.Data}, DType: t.Type.String()}
@@ -119,7 +122,7 @@ func reshape(t *model.Stored, original []int32) error {
 		}
 		n *= shape[i]
 	}
-	if len(shape) > 4 || n != t.Elements() {
+	if len(shape) > 5 || n != t.Elements() {
 		return fmt.Errorf("tensor %q has the shape %v, which cannot have been %.40q", t.Name, t.Shape, fmt.Sprint(original))
 	}
 	t.Shape = shape

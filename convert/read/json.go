@@ -9,18 +9,23 @@ import (
 	"github.com/sdgo/sdgo/convert/model"
 )
 
-// maxJSON bounds the JSON files of a folder, in bytes.
-const maxJSON = 8 << 20
+// maxJSON bounds the JSON files of a folder, in bytes, and maxTokenizer those of a vocabulary: Qwen's has 11 million.
+const (
+	maxJSON      = 8 << 20
+	maxTokenizer = 64 << 20
+)
 
 // readSmall reads a file that is no larger than maxJSON, and no device or pipe,
 // which may have no end.
-func readSmall(path string) ([]byte, error) {
+func readSmall(path string) ([]byte, error) { return readUpTo(path, maxJSON) }
+
+func readUpTo(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), model.WithoutPath(err))
 	}
-	if info.Size() > maxJSON || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s must be a regular file of at most %d bytes, got %d", filepath.Base(path), maxJSON, info.Size())
+	if info.Size() > most || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s must be a regular file of at most %d bytes, got %d", filepath.Base(path), most, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

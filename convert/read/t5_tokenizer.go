@@ -24,7 +24,7 @@ func readT5Folder(m *model.Model, folder string) error {
 
 // readT5Tokenizer is the same of a file.
 func readT5Tokenizer(m *model.Model, path string) error {
-	data, err := readSmall(path)
+	data, err := readUpTo(path, maxTokenizer)
 	if err == nil {
 		setMetadata(m, model.KeyT5Tokenizer, family.T5TokenizerText(data))
 	}

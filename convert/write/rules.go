@@ -48,7 +48,7 @@ var shortNames = []struct{ prefix, short string }{
 	{model.VAEPrefix, "vae."}, {model.UNetPrefix, "unet."},
 	{model.TextPrefix, "text."}, {model.Text1Prefix, "text."}, {model.Text2Prefix, "text2."},
 	{model.CLIPLPrefix, "text."}, {model.CLIPGPrefix, "text2."}, {model.T5Prefix, "t5."},
-	{model.Qwen4BPrefix, "llm."}, {model.Qwen8BPrefix, "llm."},
+	{model.Qwen4BPrefix, "llm."}, {model.Qwen8BPrefix, "llm."}, {model.QwenVLPrefix, "llm."},
 }
 
 func (r Rule) matches(name string) bool {

@@ -27,6 +27,7 @@ constexpr Entry kArchitectures[] = {
     {"flux", flux},
     {"mmdit", mmdit},
     {"flux2", flux2},
+    {"qwen_image", qwen_image},
     {"pixel_classifier", pixel_classifier},
     {"class_unet", class_unet},
     {"controlnet", controlnet},

@@ -64,6 +64,7 @@ std::unique_ptr<Architecture> zimage(const Params &p);
 std::unique_ptr<Architecture> flux(const Params &p);
 std::unique_ptr<Architecture> mmdit(const Params &p);
 std::unique_ptr<Architecture> flux2(const Params &p);
+std::unique_ptr<Architecture> qwen_image(const Params &p);
 std::unique_ptr<Architecture> pixel_unet(const Params &p);
 std::unique_ptr<Architecture> edm2(const Params &p);
 std::unique_ptr<Architecture> class_unet(const Params &p);

@@ -5,7 +5,10 @@
 // for each level), num_res_blocks, z_channels, embed_dim, image_channels,
 // quant_conv (1 where the file has the 1x1 convolutions around the latent); and,
 // where they differ from these, norm_groups (32), norm_eps (1e-6) and variational (1; 0 of
-// an autoencoder with a codebook, whose encoder has one latent).
+// an autoencoder with a codebook, whose encoder has one latent). pixel_norm is 1 of the autoencoder
+// of Wan 2.1 and Qwen-Image for one frame, as the diffusers library's AutoencoderKLQwenImage computes
+// it: each pixel's channels are divided by their root mean square, without groups, and the convolutions
+// that enlarge halve the channels.
 // vae_decoder: z [N, embed_dim, h, w] → image [N, image_channels, H, W].
 // vae_encoder: image [N, image_channels, H, W] → moments [N, 2*embed_dim, h, w],
 // the mean followed by the logarithm of the variance, or [N, embed_dim, h, w] if it is not
@@ -17,21 +20,28 @@ namespace sdgo {
 
 namespace {
 
+// Keeps a pixel of zeros from being divided by 0 (torch's normalize: a norm of at least 1e-12).
+constexpr float kNoEps = 1e-24f;
+
 class Autoencoder : public Architecture {
   public:
     explicit Autoencoder(const Params &p)
         : width_(p.integer("channels", 1, 1 << 12)), mult_(p.integers("channel_mult", 1, 64)),
           blocks_(p.integer("num_res_blocks", 0, 16)), z_(p.integer("z_channels", 1, 256)),
           embed_(p.integer("embed_dim", 1, 256)), image_(p.integer("image_channels", 1, 64)),
-          quant_(p.integer("quant_conv", 0, 1) == 1), moments_(1 + p.integer_or(1, "variational", 0, 1)) {
+          quant_(p.integer("quant_conv", 0, 1) == 1), moments_(1 + p.integer_or(1, "variational", 0, 1)),
+          pixel_norm_(p.integer_or(0, "pixel_norm", 0, 1) == 1) {
         norm_.groups = p.integer_or(32, "norm_groups", 1, 1 << 10);
         norm_.eps = p.real_or(1e-6f, "norm_eps", 1e-12, 1);
         if (mult_.size() > 8) {
             invalid("autoencoder: channel_mult must have 1 to 8 levels, got %zu", mult_.size());
         }
-        if (width_ % norm_.groups != 0) {
+        if (!pixel_norm_ && width_ % norm_.groups != 0) {
             invalid("autoencoder: channels must be a multiple of norm_groups (%d), got %lld", norm_.groups,
                     (long long)width_);
+        }
+        if (pixel_norm_ && width_ * mult_.back() % 2 != 0) {
+            invalid("autoencoder: with pixel_norm channels must be even, got %lld", (long long)width_);
         }
         if (!quant_ && embed_ != z_) {
             invalid("autoencoder: without quant_conv embed_dim must be z_channels (%d), got %d", z_, embed_);
@@ -39,8 +49,13 @@ class Autoencoder : public Architecture {
     }
 
   protected:
-    // A group normalisation, with SiLU or not.
+    // A normalisation, with SiLU or not.
     Tensor norm(Ops &ops, Tensor x, const std::string &name, bool silu) const {
+        if (pixel_norm_) {
+            const int64_t width = ops.width(x), height = ops.height(x);
+            Tensor h = ops.rms_norm(ops.tokens(x), name, kNoEps, 1);
+            return ops.image(silu ? ops.silu(h) : h, width, height);
+        }
         GroupNorm g = norm_;
         g.silu = silu;
         return ops.group_norm(x, name, g);
@@ -77,6 +92,7 @@ class Autoencoder : public Architecture {
     int blocks_, z_, embed_, image_;
     bool quant_;
     int moments_; // numbers of the encoder for each of the latent
+    bool pixel_norm_;
     GroupNorm norm_;
 };
 
@@ -104,7 +120,7 @@ class Decoder : public Autoencoder {
                               width_ * mult_[size_t(level)]);
             }
             if (level > 0) {
-                Conv up{ops.channels(h)};
+                Conv up{pixel_norm_ ? ops.channels(h) / 2 : ops.channels(h)};
                 up.up_width = 2 * ops.width(h);
                 up.up_height = 2 * ops.height(h);
                 h = ops.conv2d(h, name + ".upsample.conv", up);

@@ -244,7 +244,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	}
 	r.back.of(p, model, guidance, with.adapt, s, r)
 	denoise, err := guidance.Denoiser(sampler.GuidedModel{
-		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Uncond: r.uncond,
+		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Width: r.shape[len(r.shape)-1], Uncond: r.uncond,
 	})
 	var wrong *sampler.ParameterError
 	if errors.As(err, &wrong) {

@@ -43,6 +43,23 @@ type Encoder struct {
 	net *engine.Network
 }
 
+// Open creates the text stack of a model, whose names have the prefix, with the tokenizer that its file brings, or else Qwen's.
+func Open(h *engine.Host, prefix string, c convert.QwenConfig) (*Encoder, error) {
+	t := bytelevel.Qwen()
+	if data := h.Weights.QwenTokenizer; data != nil {
+		var err error
+		if t, err = bytelevel.FromJSON(data); err != nil {
+			return nil, err
+		}
+		for _, name := range []string{"<|im_start|>", "<|im_end|>"} { // without which templates would be other words
+			if _, ok := t.Special(name); !ok {
+				return nil, fmt.Errorf("the model's own tokenizer must have the special token %s", name)
+			}
+		}
+	}
+	return New(h, prefix, c, t)
+}
+
 // New creates the text stack of a file, whose names have the prefix. It is an error if the tokenizer has more tokens than
 // it.
 func New(h *engine.Host, prefix string, c convert.QwenConfig, t *bytelevel.Tokenizer) (*Encoder, error) {

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
@@ -31,6 +32,9 @@ type Defaults struct {
 
 	// NoiseLevel is the default of pictures to enlarge.
 	NoiseLevel int
+
+	// Guider is the kind of guidance of a run that names none; "": "cfg".
+	Guider string
 
 	// OwnGuidance says that the model's family has its own kind of guidance, which
 	// takes no other's place.
@@ -172,7 +176,7 @@ func (q *Resolved) fillNumbers(d Defaults) {
 // fillNames finds the schedule and the guidance of a run that names none. Those for zero
 // terminal SNR are the diffusers library's recommendations, after Lin et al. 2024.
 func (q *Resolved) fillNames(d Defaults) {
-	q.defaultGuider = defaultGuider
+	q.defaultGuider = cmp.Or(d.Guider, defaultGuider)
 	if d.Sampler == "" {
 		q.defaultSchedule = d.Schedule
 	}
@@ -250,7 +254,7 @@ func (q *Resolved) checkSampler(e *Error) {
 
 // checkGuidance looks up the kind of guidance and checks its numbers.
 func (q *Resolved) checkGuidance(e *Error) {
-	if q.Guider == "" && len(q.GuiderOptions) > 0 { // of cfg
+	if q.Guider == "" && len(q.GuiderOptions) > 0 && q.defaultGuider == zeroSNRGuider { // of cfg
 		q.Guider = defaultGuider
 	}
 	fill(&q.Guider, q.defaultGuider)

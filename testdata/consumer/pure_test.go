@@ -75,6 +75,7 @@ var packages = []struct {
 	{"sd/family/flux2", false},
 	{"sd/family/ldm", false},
 	{"sd/family/pixel", false},
+	{"sd/family/qwenimage", false},
 	{"sd/family/sd3", false},
 	{"sd/family/sdxl", false},
 	{"sd/family/stablediffusion", false},

@@ -121,6 +121,22 @@ clean("instruct_pix2pix", {"image_scale": 1.5}, lambda s: (s["uncond"].double() 
 clean("composable", {}, lambda s: (s["uncond"].double() + SCALE * (0.8 * (s["cond"].double() - s["uncond"])
                                                                    - 0.3 * (s["perturbed"].double() - s["uncond"]))))
 
+
+
+def normed(s, patch):
+    """The pipeline of Qwen-Image, of tokens of a square of pixels with all channels: comb_pred * (cond_norm / noise_norm)."""
+    cond, out = s["cond"].double(), (s["uncond"].double() + SCALE * (s["cond"].double() - s["uncond"].double()))
+    for y in range(0, SHAPE[2], patch):
+        for x in range(0, SHAPE[3], patch):
+            token = (slice(None), slice(None), slice(y, y + patch), slice(x, x + patch))
+            norm = lambda t: t[token].flatten(1).norm(dim=1).view(-1, 1, 1, 1)  # noqa: E731
+            out[token] = out[token] * (norm(cond) / norm(out))
+    return out
+
+
+for patch in (2, 1, 16):
+    cases.append({"guidance": "cfg_norm", "scale": SCALE, "parameters": {"patch": patch}, "predictions": [floats(normed(s, patch)) for s in steps]})
+
 print(json.dumps({
     "versions": {p: importlib.metadata.version(p) for p in ("torch", "diffusers")}, "sigmas": SIGMAS,
     "steps": [{k: floats(s[k]) for k in ("x", "cond", "uncond", "perturbed")} for s in steps], "cases": cases,

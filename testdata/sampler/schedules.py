@@ -133,6 +133,11 @@ def ltx2(n):
     return s if n == 1 else 1 - (1 - s) / ((1 - s[-1]) / (1 - 0.1))
 
 
+def qwen_image(n):
+    s = np.array(shift(even(n), np.exp(0.5 + 0.4 * (4096 - 256) / (8192 - 256))))
+    return s if n == 1 else 1 - (1 - s) / ((1 - s[-1]) / (1 - 0.02))
+
+
 def logit_normal(n):
     y = 0.5 * np.log(4096 / 1024) + 1.75 * stats.norm.ppf(even(n))
     sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
@@ -156,7 +161,7 @@ def align_your_steps_sdxl(n):
 out = []
 for n in (10, 20, 33):
     out.append({"name": "gits", "n": n, "sigmas": [float(s) for s in gits(n)] + [0.0]})
-for f in [flux, flux2, ltx2, logit_normal, llada_image]:
+for f in [flux, flux2, qwen_image, ltx2, logit_normal, llada_image]:
     for n in (1, 4, 20, 33):
         out.append({"name": f.__name__, "n": n, "fractions": True, "sigmas": [float(s) for s in f(n)] + [0.0]})
 for f in [align_your_steps, align_your_steps_sdxl, ays_svd, simple, sgm_uniform, beta, kl_optimal, linear_quadratic, smoothstep, trailing, lcm, ays, bong_tangent]:

@@ -2,10 +2,15 @@ package flux
 
 import (
 	"context"
+	"image"
+	"math"
+
+	"github.com/disintegration/imaging"
 
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/family/transformer"
+	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -43,7 +48,13 @@ func (m *model) reference(ctx context.Context, q *request.Resolved, memo pipelin
 		if c.Name != request.Reference {
 			continue
 		}
-		e, err := m.kl.Encode(ctx, tensor.FromImage(transformer.Reference(q.ControlPictures[i], patch*m.kl.Factor())))
+		img := q.ControlPictures[i]
+		if m.edits() {
+			img = seenByKontext(img)
+		} else {
+			img = transformer.Reference(img, patch*m.kl.Factor())
+		}
+		e, err := m.kl.Encode(ctx, tensor.FromImage(img))
 		if err != nil {
 			return nil, err
 		}
@@ -54,6 +65,30 @@ func (m *model) reference(ctx context.Context, q *request.Resolved, memo pipelin
 		return all, nil
 	}
 	return nil, nil
+}
+
+// kontextSizes are those that Kontext was trained to see pictures in (the diffusers library's PREFERRED_KONTEXT_RESOLUTIONS): about a
+// million pixels each.
+var kontextSizes = []image.Point{
+	{X: 672, Y: 1568}, {X: 688, Y: 1504}, {X: 720, Y: 1456}, {X: 752, Y: 1392}, {X: 800, Y: 1328}, {X: 832, Y: 1248}, {X: 880, Y: 1184}, {X: 944, Y: 1104}, {X: 1024, Y: 1024},
+	{X: 1104, Y: 944}, {X: 1184, Y: 880}, {X: 1248, Y: 832}, {X: 1328, Y: 800}, {X: 1392, Y: 752}, {X: 1456, Y: 720}, {X: 1504, Y: 688}, {X: 1568, Y: 672},
+}
+
+// kontextSize is the one whose sides are the nearest to a picture's in proportion.
+func kontextSize(size image.Point) (nearest image.Point) {
+	least := math.Inf(1)
+	for _, s := range kontextSizes {
+		if d := math.Abs(float64(size.X)/float64(size.Y) - float64(s.X)/float64(s.Y)); d < least {
+			least, nearest = d, s
+		}
+	}
+	return nearest
+}
+
+// seenByKontext is a reference picture as Kontext sees it.
+func seenByKontext(img *image.NRGBA) *image.NRGBA {
+	size := kontextSize(img.Rect.Size())
+	return imaging.Resize(picture.OnWhite(img), size.X, size.Y, imaging.Lanczos)
 }
 
 // checkReference checks the request's reference pictures.

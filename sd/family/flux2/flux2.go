@@ -16,7 +16,6 @@ import (
 	"github.com/sdgo/sdgo/sd/qwen"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
-	"github.com/sdgo/sdgo/sd/tokenizer/bytelevel"
 )
 
 const (
@@ -30,8 +29,11 @@ const (
 	referenceSide, referenceAspect = 64, 8
 )
 
-// Steps and guidance of the distilled model; of the base model, whose files say a guidance scale, the steps.
-const distilledSteps, distilledGuidance, baseSteps = 4, 1, 50
+// Steps and guidance of the distilled model, and of the base model, whose files say so, or a guidance scale.
+const (
+	distilledSteps, distilledGuidance = 4, 1
+	baseSteps, baseGuidance           = 50, 4
+)
 
 // model has the networks of a file.
 type model struct {
@@ -75,7 +77,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 
 // setUp creates the networks on the devices that the host has chosen.
 func (m *model) setUp() error {
-	encoder, err := qwen.New(m.host, m.c.LLMPrefix, *m.c.LLM, bytelevel.Qwen())
+	encoder, err := qwen.Open(m.host, m.c.LLMPrefix, *m.c.LLM)
 	if err != nil {
 		return err
 	}
@@ -116,6 +118,9 @@ func (m *model) demands() (all []engine.Demand, err error) {
 
 func (m *model) defaults() request.Defaults {
 	d := request.Defaults{Side: m.host.Weights.NativeSize, Align: side, Guidance: distilledGuidance, Sampler: "euler", Schedule: "linear", Steps: distilledSteps}
+	if m.c.Base {
+		d.Guidance, d.Steps = baseGuidance, baseSteps
+	}
 	if g := m.host.Weights.Guidance; g > 0 {
 		d.Guidance = g
 		if g != 1 {

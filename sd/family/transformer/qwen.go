@@ -16,7 +16,7 @@ import (
 // FLUX.2 take. They cut what is more off; here it is an error.
 const MaxText = 512
 
-// QwenText is a Qwen3 that encodes prompts, as [pipeline.Text] says. A prompt is a text for a language model: brackets
+// QwenText is a Qwen3, or a Qwen2.5, that encodes prompts, as [pipeline.Text] says. A prompt is a text for a language model: brackets
 // and weights of CLIP's grammar reach it as they are written.
 type QwenText struct {
 	Encoder *qwen.Encoder
@@ -24,6 +24,20 @@ type QwenText struct {
 	Layers  []int  // whose states are side by side: the layers after which they are taken
 	Pad     bool   // texts are filled up to MaxText
 	Name    string // of the input of conditions
+
+	// Template, if not nil, makes the text of a prompt in place of the chat's, of which the first Drop tokens' states are left
+	// out. Most, if not 0, bounds the tokens after these in place of MaxText.
+	Template func(prompt string) string
+	Drop     int
+	Most     int
+}
+
+// most bounds the tokens of a text.
+func (t *QwenText) most() int {
+	if t.Most > 0 {
+		return t.Drop + t.Most
+	}
+	return MaxText
 }
 
 // textKey identifies a text that an encoder has encoded.
@@ -34,7 +48,11 @@ type textKey struct {
 
 // tokens are those of a prompt in its template, without padding.
 func (t *QwenText) tokens(text string) []int32 {
-	return t.Encoder.Tokenizer.Encode(qwen.Chat(prompt.WithoutTags(text), t.Think))
+	text = prompt.WithoutTags(text)
+	if t.Template != nil {
+		return t.Encoder.Tokenizer.Encode(t.Template(text))
+	}
+	return t.Encoder.Tokenizer.Encode(qwen.Chat(text, t.Think))
 }
 
 // Encode encodes a prompt.
@@ -52,6 +70,9 @@ func (t *QwenText) Encode(ctx context.Context, text string, _ bool, _ *request.R
 		return pipeline.Condition{}, err
 	}
 	all := sideBySide(states)
+	if t.Drop > 0 {
+		all = tensor.Of(all.Data[t.Drop*all.Width():], all.Height()-t.Drop, all.Width())
+	}
 	c := pipeline.Condition{Inputs: []engine.Named{{Name: t.Name, Shape: all.Shape, Data: all.Data}}}
 	if memo != nil {
 		memo[key] = c
@@ -76,8 +97,8 @@ func sideBySide(states []tensor.Tensor) tensor.Tensor {
 
 // Chunks is 1: a text is one run of the encoder. It is an error if it is too long.
 func (t *QwenText) Chunks(text string, _ pipeline.Extras) (int, error) {
-	if n := len(t.tokens(text)); n > MaxText {
-		return 0, &prompt.LimitError{What: fmt.Sprintf("tokens with the template of the chat, %.40q …", text), Got: n, Max: MaxText}
+	if n := len(t.tokens(text)); n > t.most() {
+		return 0, &prompt.LimitError{What: fmt.Sprintf("tokens with the template of the chat, %.40q …", text), Got: n, Max: t.most()}
 	}
 	return 1, nil
 }

@@ -16,12 +16,12 @@ import (
 
 // Process is the process of a model of flow matching for a picture of so many tokens.
 func Process(f convert.Flow, tokens int) *sampler.Process {
-	d := f.Dynamic
-	if d == nil {
-		return sampler.Flow(f.Shift)
+	shift := f.Shift
+	if d := f.Dynamic; d != nil {
+		slope := (d.MaxShift - d.BaseShift) / (d.MaxTokens - d.BaseTokens)
+		shift = math.Exp(d.BaseShift + slope*(float64(tokens)-d.BaseTokens))
 	}
-	slope := (d.MaxShift - d.BaseShift) / (d.MaxTokens - d.BaseTokens)
-	return sampler.Flow(math.Exp(d.BaseShift + slope*(float64(tokens)-d.BaseTokens)))
+	return sampler.Flow(shift).WithTerminal(f.Terminal)
 }
 
 // ProcessFor is [Process] for requests, as [pipeline.Pipeline.ProcessFor] takes it: side is a token's, in pixels, and

@@ -14,7 +14,6 @@ import (
 	"github.com/sdgo/sdgo/sd/qwen"
 	"github.com/sdgo/sdgo/sd/request"
 	"github.com/sdgo/sdgo/sd/tensor"
-	"github.com/sdgo/sdgo/sd/tokenizer/bytelevel"
 )
 
 // Steps and guidance of the distilled model (Turbo), whose shift is 3, and of the base model, whose scheduler has another:
@@ -63,7 +62,7 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 
 // setUp creates the networks on the devices that the host has chosen.
 func (m *model) setUp() error {
-	encoder, err := qwen.New(m.host, m.c.LLMPrefix, *m.c.LLM, bytelevel.Qwen())
+	encoder, err := qwen.Open(m.host, m.c.LLMPrefix, *m.c.LLM)
 	if err != nil {
 		return err
 	}

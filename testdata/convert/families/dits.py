@@ -11,8 +11,8 @@ import pathlib
 import re
 
 import torch
-from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel, ZImageTransformer2DModel
-from transformers import Qwen3Config, Qwen3Model
+from diffusers import AutoencoderKLFlux2, AutoencoderKLQwenImage, Flux2Transformer2DModel, QwenImageTransformer2DModel, ZImageTransformer2DModel
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3Config, Qwen3Model
 
 here = pathlib.Path(__file__).parent
 files = {}
@@ -83,6 +83,35 @@ files["z-image-whole"] = files["z-image-prefix"] | {"text_encoders.qwen3_4b.tran
 files["z-image-whole"] |= {"text_encoders.qwen3_4b.logit_scale": [], "text_encoders.qwen3_4b.transformer.lm_head.weight": [151936, 2560]}
 files["flux2-whole"] = {"model.diffusion_model." + k: v for k, v in files["flux2-klein-4b"].items()} | {"text_encoders.llm." + k: v for k, v in texts[4].items()}
 files["flux2-whole"] |= {"vae." + k: v for k, v in vae.items()}
+
+# Qwen-Image, whose names all programs share; Edit-2511 of ComfyUI has a tensor that says so. The text encoder with eyes and the layer
+# that predicts words, as its authors' files have it, and llama.cpp's. The autoencoder in the library's names and in Wan's.
+files["qwen-image"] = library(lambda: QwenImageTransformer2DModel())
+files["qwen-image-edit-2511"] = {"model.diffusion_model." + k: v for k, v in files["qwen-image"].items()} | {"model.diffusion_model.__index_timestep_zero__": []}
+eyes = library(lambda: Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(
+    text_config=dict(vocab_size=152064, hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4, rms_norm_eps=1e-6),
+    vision_config=dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=3584, fullatt_block_indexes=[7, 15, 23, 31]))))
+files["qwen2.5-vl-7b"] = renamed(eyes, [(r"^model\.language_model\.", "model."), (r"^model\.visual\.", "visual.")])
+files["qwen2.5-vl-7b-transformers5"] = eyes
+files["qwen2.5-vl-7b-gguf"] = renamed({k: v for k, v in files["qwen2.5-vl-7b"].items() if not k.startswith("visual.")}, [
+    (r"^model\.embed_tokens", "token_embd"), (r"^model\.norm", "output_norm"), (r"^lm_head", "output"), (r"^model\.layers\.(\d+)\.", r"blk.\1."),
+    (r"input_layernorm", "attn_norm"), (r"post_attention_layernorm", "ffn_norm"), (r"self_attn\.([qkv])_proj", r"attn_\1"), (r"self_attn\.o_proj", "attn_output"),
+    (r"mlp\.(gate|up|down)_proj", r"ffn_\1")])
+files["vae-qwen-image-diffusers"] = library(lambda: AutoencoderKLQwenImage())
+wan = {}
+for name, shape in files["vae-qwen-image-diffusers"].items():
+    name = re.sub(r"^decoder\.up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"decoder.upsamples.{4 * int(m[1]) + int(m[2])}", name)
+    name = re.sub(r"^decoder\.up_blocks\.(\d)\.upsamplers\.0", lambda m: f"decoder.upsamples.{4 * int(m[1]) + 3}", name)
+    for pattern, to in [(r"^encoder\.down_blocks", "encoder.downsamples"), (r"mid_block\.resnets\.0", "middle.0"), (r"mid_block\.attentions\.0", "middle.1"),
+                        (r"mid_block\.resnets\.1", "middle.2"), (r"norm1\.gamma", "residual.0.gamma"), (r"conv1\.(weight|bias)$", r"residual.2.\1"),
+                        (r"norm2\.gamma", "residual.3.gamma"), (r"conv2\.(weight|bias)$", r"residual.6.\1"), (r"conv_shortcut", "shortcut"),
+                        (r"^(en|de)coder\.conv_in", r"\1coder.conv1"), (r"norm_out\.gamma", "head.0.gamma"), (r"conv_out", "head.2"), (r"^quant_conv", "conv1"), (r"^post_quant_conv", "conv2")]:
+        name = re.sub(pattern, to, name)
+    wan[name] = shape
+files["vae-qwen-image"] = wan
+files["qwen-image-whole"] = {"model.diffusion_model." + k: v for k, v in files["qwen-image"].items()} | {"text_encoders.qwen25_7b.transformer." + k: v for k, v in files["qwen2.5-vl-7b"].items()}
+files["qwen-image-whole"] |= {"vae." + k: v for k, v in wan.items()}
+assert wan["decoder.upsamples.3.time_conv.weight"] == [768, 384, 3, 1, 1] and wan["decoder.middle.0.residual.0.gamma"] == [384, 1, 1, 1] and len(wan) == len(files["vae-qwen-image-diffusers"])
 
 with gzip.GzipFile(here / "dits.tsv.gz", "wb", mtime=0) as f:
     for file, tensors in files.items():
