@@ -148,7 +148,7 @@ type networks struct {
 	classifiers map[string]*sd.Classifier // by their files
 
 	clipVision string // the file of IP-Adapters' image encoder
-	base       string // the model's file; "" of one in the box
+	base       string // the model's file, or its name after sd.BuiltinPrefix
 }
 
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
@@ -158,8 +158,9 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
-	if n.base = f.string("model"); strings.HasPrefix(n.base, "builtin:") {
-		n.base = ""
+	n.base = f.string("model")
+	if all := sd.Builtins(); n.base == "" && len(all) > 0 {
+		n.base = sd.BuiltinPrefix + all[0]
 	}
 	if err := n.open(ctx, f, o); err != nil {
 		n.close()

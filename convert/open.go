@@ -16,8 +16,11 @@ import (
 func Open(path string) (*Model, error) { return read.Open(path) }
 
 // OpenControlNet is [Open] for a ControlNet: a file or folder of its own, or the file of a
-// whole model that brings one along.
-func OpenControlNet(path, base string) (*Model, error) { return read.OpenControlNet(path, base) }
+// whole model that brings one along. base, which may be nil, opens the model whose UNet the network
+// steers, for files that lack what it has.
+func OpenControlNet(path string, base func() (*Model, error)) (*Model, error) {
+	return read.OpenControlNet(path, base)
+}
 
 // OpenBytes is [Open] for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.

@@ -68,7 +68,7 @@ func TestControlNetsThatChangeTheUNet(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { model.Close() })
 	unet := arraysOf(t, model, convert.UNetPrefix)
-	own, err := convert.OpenControlNet(filepath.Join(controlsFolder, "sd1.safetensors"), "")
+	own, err := convert.OpenControlNet(filepath.Join(controlsFolder, "sd1.safetensors"), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { own.Close() })
 	net := arraysOf(t, own, convert.ControlPrefix)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -41,4 +42,36 @@ func TestInpaintControl(t *testing.T) {
 	r := controlRequest(ref, RequestControl{Name: "sd1", Image: begin, Preprocess: "inpaint"})
 	_, err := m.Generate(t.Context(), r)
 	require.ErrorContains(t, err, "Controls[0].Preprocess: inpaint needs a request with a mask")
+}
+
+// Whole runs in a mask, with what inpaint ControlNets see and without, and SDXL's from a picture,
+// against the diffusers library's pipelines.
+func TestControlledBeginningsAgreeWithDiffusers(t *testing.T) {
+	ref, beginning := readReference(t, controlsFolder, "reference.safetensors"), readReference(t, controlsFolder, "beginning.safetensors")
+	m := withControls(t, Options{Type: "f32"})
+	mask := image.NewGray(image.Rect(0, 0, 64, 64))
+	copy(mask.Pix, beginning.tensor("mask", "U8").Data)
+	begin, other := controlPicture(t, ref, 0), controlPicture(t, ref, 1)
+	for name, c := range map[string]RequestControl{
+		"inpaint":       {Preprocess: "inpaint"}, // it sees the picture to begin with
+		"inpaint.other": {Preprocess: "inpaint", Image: other},
+		"inpaint.guess": {Preprocess: "inpaint", Mode: ControlGuess},
+		"inpaint.plain": {},
+	} {
+		c.Name, c.Weight = "sd1", Float(0.8)
+		r := controlRequest(ref, c)
+		r.Image, r.Mask, r.Strength = begin, mask, Float(0.6) // four of the five steps
+		got := latentOf(t, m, r, nil)
+		requireClose(t, got.Data, beginning.f32("latent."+name), 1e-4, name)
+	}
+
+	for _, kernels := range cgo.KernelNames() {
+		o := Options{Type: "f32", Kernels: kernels}
+		xl := openXL(t, "base", o)
+		require.NoError(t, xl.Attach(openControl(t, "xl.safetensors", o)))
+		r := controlRequest(ref, RequestControl{Name: "xl", Image: other, Weight: Float(0.8), End: Float(0.5)})
+		r.Image, r.Strength, r.Guidance = begin, Float(0.6), Float(1.5)
+		got := latentOf(t, xl, r, nil)
+		requireClose(t, got.Data, beginning.f32("latent.xl.img2img"), 1e-4, "xl.img2img "+kernels)
+	}
 }

@@ -250,7 +250,10 @@ type IPAdapter = control.IPAdapter
 // IP-Adapter needs an image encoder of CLIP, [Options.CLIPVision]; a Control-LoRA, and a file of differences,
 // the model whose UNet it changes, [Options.ControlBase].
 func OpenControl(path string, o Options) (Control, error) {
-	with := control.Files{CLIPVision: o.CLIPVision, Model: o.ControlBase}
+	with := control.Files{CLIPVision: o.CLIPVision}
+	if base := o.ControlBase; base != "" {
+		with.Base = func() (*convert.Model, error) { return OpenWeights(base) }
+	}
 	o.CLIPVision, o.ControlBase = "", ""
 	if err := o.checkAlone(); err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ type Options struct {
 	CLIPVision string
 
 	// ControlBase is the file of the model whose UNet a Control-LoRA changes, or a ControlNet's
-	// file of differences. [OpenControl] alone takes it.
+	// file of differences; of a built-in one its name after BuiltinPrefix. [OpenControl] alone takes it.
 	ControlBase string
 
 	// Prediction is what the UNet predicts, "epsilon", "v" or "sample". Empty takes what

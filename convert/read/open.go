@@ -29,9 +29,9 @@ func Open(path string) (_ *model.Model, err error) {
 
 // OpenControlNet is Open for a ControlNet, which may be in the file of a whole model.
 //
-// base, which may be "", is the model whose UNet the network steers: a Control-LoRA and a file
+// base, which may be nil, opens the model whose UNet the network steers: a Control-LoRA and a file
 // of differences take their weights from it.
-func OpenControlNet(path, base string) (_ *model.Model, err error) {
+func OpenControlNet(path string, base func() (*model.Model, error)) (_ *model.Model, err error) {
 	defer model.Recovered(path, &err)
 	if info, e := os.Stat(path); e != nil || info.IsDir() {
 		m, err := Open(path)
@@ -49,7 +49,7 @@ func OpenControlNet(path, base string) (_ *model.Model, err error) {
 		return nil, err
 	}
 	all = family.OfControlNet(all)
-	if what := family.ChangesUNet(all); what != "" && base != "" {
+	if what := family.ChangesUNet(all); what != "" && base != nil {
 		return openChanged(m, all, base)
 	}
 	m, err = opened(m, addFile(m, all))
@@ -58,8 +58,8 @@ func OpenControlNet(path, base string) (_ *model.Model, err error) {
 
 // openChanged opens a ControlNet that changes a model's UNet. Both files are mapped until it is
 // closed.
-func openChanged(m *model.Model, all []model.Stored, base string) (*model.Model, error) {
-	of, err := Open(base)
+func openChanged(m *model.Model, all []model.Stored, base func() (*model.Model, error)) (*model.Model, error) {
+	of, err := base()
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", m.Path, err)

@@ -26,13 +26,15 @@ type Network interface {
 // Files are other files that some networks need.
 type Files struct {
 	CLIPVision string // the image encoder by which an IP-Adapter sees pictures
-	Model      string // the model whose UNet a Control-LoRA changes, or a file of differences
+
+	// Base opens the model whose UNet a Control-LoRA changes, or a file of differences; nil if there is none.
+	Base func() (*convert.Model, error)
 }
 
 // Open opens a ControlNet ([OpenControlNet]), a T2I-Adapter ([OpenT2IAdapter]) or an
 // IP-Adapter, whichever a file is.
 func Open(path string, with Files, o engine.Options) (Network, error) {
-	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path, with.Model) })
+	h, err := engine.Open(engine.NameOf(path), o, func() (*convert.Model, error) { return convert.OpenControlNet(path, with.Base) })
 	if err != nil {
 		return nil, err
 	}

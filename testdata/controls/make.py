@@ -38,14 +38,15 @@ nets, xl = load("nets"), load("xl")
 
 
 def make_control(unet, seed, **other):
-    """A ControlNet of a UNet's structure, with weights of its own: its zero convolutions are not zero."""
+    """A ControlNet of a UNet's structure, with weights of its own: its zero convolutions are not zero, and those
+    of the picture are large enough that it matters after eight of them."""
     torch.manual_seed(seed)
     control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=HINT, load_weights_from_unet=False)
     if other:
         control = ControlNetModel.from_config(control.config, **other)
     for name, p in control.named_parameters():
         if name.startswith("controlnet_"):
-            p.data = 0.3 * torch.randn(p.shape) / max(1, p[0].numel()) ** 0.5
+            p.data = (1.35 if "cond_embedding" in name else 0.3) * torch.randn(p.shape) / max(1, p[0].numel()) ** 0.5
     return nets.randomise(control, seed)
 
 
@@ -187,6 +188,8 @@ def residuals(name, unet, controls, given, about=None):
                    added_cond_kwargs=about).sample
         plain = unet(x, t, context, added_cond_kwargs=about).sample
         assert (got - plain).norm() / plain.norm() > 0.01
+        other, _ = control(x, t, encoder_hidden_states=context, controlnet_cond=hint.flip(-1), added_cond_kwargs=about, return_dict=False)
+        assert (other[0] - down[0]).norm() / down[0].norm() > 0.01
         out[f"{name}.{i}.out"] = got
     return out
 

@@ -32,7 +32,7 @@ def make_union(unet, seed):
         num_trans_head=4, num_proj_channel=c.block_out_channels[0])
     for name, p in union.named_parameters():
         if name.startswith(("controlnet_", "spatial_ch_projs")):
-            p.data = 0.3 * torch.randn(p.shape) / max(1, p[0].numel()) ** 0.5
+            p.data = (1.35 if "cond_embedding" in name else 0.3) * torch.randn(p.shape) / max(1, p[0].numel()) ** 0.5
     return nets.randomise(union, seed)
 
 
