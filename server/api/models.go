@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sampler"
@@ -35,7 +34,7 @@ type modelView struct {
 	Running     int     `json:"running,omitempty"`
 	Default     bool    `json:"default,omitempty"`
 
-	// Of models that generate pictures.
+	// Of models that generate pictures; classifiers have classes, too.
 	DrawsFrom     string   `json:"draws_from,omitempty"` // text, class, number or nothing
 	Classes       []string `json:"classes,omitempty"`    // by their numbers, which are the names of those without
 	ClassOptional bool     `json:"class_optional,omitempty"`
@@ -68,6 +67,8 @@ func (v *modelView) of(e catalog.Entry) {
 	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
 	t := e.Textless
 	switch {
+	case e.Kind == catalog.Classifier:
+		v.Classes = t.ClassNames()
 	case e.Kind != catalog.Checkpoint && e.Kind != catalog.Refiner:
 	case t == nil:
 		v.DrawsFrom = "text"
@@ -76,14 +77,7 @@ func (v *modelView) of(e catalog.Entry) {
 	case t.Classes == 0:
 		v.DrawsFrom = "nothing"
 	default:
-		v.DrawsFrom, v.ClassOptional = "class", t.Optional
-		for i := range t.Classes {
-			name := strconv.Itoa(i)
-			if i < len(t.Names) {
-				name = t.Names[i]
-			}
-			v.Classes = append(v.Classes, name)
-		}
+		v.DrawsFrom, v.ClassOptional, v.Classes = "class", t.Optional, t.ClassNames()
 	}
 }
 
@@ -236,6 +230,7 @@ func capabilities(a *API, w http.ResponseWriter) {
 	limits := a.service.Queue.Limits()
 	out := map[string]any{
 		"version": a.service.Version, "fields": fields, "samplers": samplers, "schedules": schedules, "guidance": guiders, "upscalers": upscalers, "preprocessors": preprocessors(),
+		"guides": guideKinds(), "guide_methods": guideMethods(),
 		"formats": []string{"png", "jpeg", "webp"},
 		"limits": map[string]any{"pictures": l.Pictures, "pixels": l.Pixels, "work": l.Work, "steps": request.MaxSteps, "side": request.MaxSide, "hires_passes": request.MaxHires,
 			"waiting": limits.Waiting, "waiting_per_client": limits.PerClient, "keep_seconds": limits.Keep.Seconds()},

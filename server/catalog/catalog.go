@@ -37,6 +37,7 @@ const (
 	Embedding  Kind = "embedding"  // a textual inversion, which is a word of prompts
 	Control    Kind = "control"    // a ControlNet, a T2I-Adapter or an IP-Adapter
 	Vision     Kind = "vision"     // an image encoder of CLIP, which IP-Adapters need
+	Classifier Kind = "classifier" // of noisy pictures, which guides other models
 	Other      Kind = "other"      // a file that this program cannot use; Why says why
 )
 
@@ -67,7 +68,7 @@ type Entry struct {
 
 	TextWidths [2]int // of the text encoders of models that draw from text, which textual inversions must have; 0 is none
 
-	Textless *Textless // of models that draw without text; nil of others
+	Textless *Textless // of models that draw without text, and of classifiers, which have classes, too; nil of others
 	Adapter  *Adapter  // of adapters; nil of others
 	Word     *Word     // of textual inversions; nil of others
 	Follows  *Follows  // of networks of the kinds Control and Vision; nil of others

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert"
@@ -24,6 +25,18 @@ type Textless struct {
 	Names    []string // of the classes; nil where they have none
 	Number   bool     // the class is a number from 0 to 1
 	Optional bool     // a class may be left out
+}
+
+// ClassNames are the classes by their numbers, which are the names of those without.
+func (t *Textless) ClassNames() (all []string) {
+	for i := range t.Classes {
+		name := strconv.Itoa(i)
+		if i < len(t.Names) {
+			name = t.Names[i]
+		}
+		all = append(all, name)
+	}
+	return all
 }
 
 // Adapter is what a file of changes says about itself.
@@ -113,18 +126,19 @@ func (e *Entry) describe(m *convert.Model) error {
 	return nil
 }
 
-// describeTextless describes a model that draws by class or freely.
+// describeTextless describes a model that draws by class or freely, or a classifier.
 func (e *Entry) describeTextless(m *convert.Model) error {
 	c, err := convert.ConfigAs[*convert.Pixel](m, "a model that draws without text")
 	if err != nil {
 		return err
 	}
-	if c.Classifier {
-		return fmt.Errorf("%s: a classifier guides other models, and draws nothing itself", e.File)
-	}
 	own, err := classes.Labels(m.Metadata[convert.PixelLabels], c.Classes)
 	if err != nil {
 		return fmt.Errorf("%s: %s %w", e.File, convert.PixelLabels, err)
+	}
+	if c.Classifier {
+		e.Kind, e.NativeSize, e.Textless = Classifier, c.Side()*c.Factor(), &Textless{Classes: c.Classes, Names: classes.Of(c.Classes, own)}
+		return nil
 	}
 	e.Kind, e.NativeSize, e.Align, e.Guidance = Checkpoint, c.Side()*c.Factor(), c.Align(), c.Guidance(m.Guidance)
 	e.Sampler, e.Schedule, e.Steps = c.Usual()

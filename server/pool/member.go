@@ -150,6 +150,12 @@ func message(j *queue.Job, i int) (wire.Message, error) {
 		msg.Work.Controls = append(msg.Work.Controls, colours(r.Controls[i].Image))
 		r.Controls[i].Image = nil
 	}
+	r.Guides = slices.Clone(r.Guides)
+	for i := range r.Guides {
+		g := &r.Guides[i]
+		msg.Work.Guides = append(msg.Work.Guides, wire.Guide{Image: colours(g.Image), Of: colours(g.Of)})
+		g.Image, g.Of = nil, nil
+	}
 	r.Image, r.Mask, r.ImageFile, r.MaskFile, r.OnEvent = nil, nil, "", "", nil
 	if t.Upscale != nil {
 		return msg, nil

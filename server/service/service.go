@@ -302,7 +302,7 @@ func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queu
 		return nil, 0, &Error{Status: 400, Code: "too_many_pictures", Param: "Count", Message: fmt.Sprintf("at most %d pictures a request, got %d", s.Limits.Pictures, count)}
 	}
 	pixels := q.Width * q.Height
-	work = float64(pixels) * float64(q.Steps)
+	work = float64(pixels) * float64(q.Steps) * passes(q)
 	for _, p := range q.Hires {
 		n := p.Request.Width * p.Request.Height
 		pixels = max(pixels, n)

@@ -30,8 +30,8 @@ type Engine interface {
 	Attach(m wire.Model) error
 
 	// Draw generates the pictures of a request; it is called for several requests at
-	// once. extras are the adapters, textual inversions and ControlNets that the request
-	// names, by these names; no other request's are its.
+	// once. extras are the adapters, textual inversions, ControlNets and classifiers that
+	// the request names, by these names; no other request's are its.
 	Draw(ctx context.Context, r request.Request, priority int, extras []wire.Model) (*request.Result, error)
 
 	// Upscale enlarges a picture to a size.
@@ -298,8 +298,8 @@ func (w *worker) attach(m wire.Model) error {
 	return err
 }
 
-// pictures gives a request its task's pictures: the init image, the mask and those of
-// ControlNets.
+// pictures gives a request its task's pictures: the init image, the mask, and those of
+// ControlNets and guides.
 func pictures(m wire.Message, r *request.Request) error {
 	parts := m.Parts
 	take := func(s *wire.Size, bytes int) ([]byte, error) {
@@ -335,6 +335,14 @@ func pictures(m wire.Message, r *request.Request) error {
 	}
 	for i, s := range m.Work.Controls {
 		if err := colours(s, &r.Controls[i].Image); err != nil {
+			return err
+		}
+	}
+	if len(m.Work.Guides) > len(r.Guides) {
+		return fmt.Errorf("pictures of %d guides for %d", len(m.Work.Guides), len(r.Guides))
+	}
+	for i, g := range m.Work.Guides {
+		if err := errors.Join(colours(g.Image, &r.Guides[i].Image), colours(g.Of, &r.Guides[i].Of)); err != nil {
 			return err
 		}
 	}
