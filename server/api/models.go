@@ -49,6 +49,9 @@ type modelView struct {
 	Triggers []string `json:"triggers,omitempty"`
 	Vectors  int      `json:"vectors,omitempty"`
 
+	// Of models whose networks are in several files: the names of the others.
+	Parts map[string]string `json:"parts,omitempty"`
+
 	// Of networks that follow pictures: ControlNet, T2I-Adapter or IP-Adapter, with base.
 	Network string `json:"network,omitempty"`
 }
@@ -64,6 +67,7 @@ func (v *modelView) of(e catalog.Entry) {
 	if e.Follows != nil {
 		v.Network, v.Base = e.Follows.Network, e.Follows.Base
 	}
+	v.Parts = e.Parts.Names()
 	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
 	t := e.Textless
 	switch {

@@ -105,6 +105,10 @@ func (e *Entry) describe(m *convert.Model) error {
 			}
 			e.Tokenizer = t
 		}
+	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2:
+		e.describeTransformer(m)
+	case convert.CLIP, convert.T5, convert.Qwen:
+		e.Kind = Text
 	case convert.PixelUNet, convert.DiT:
 		return e.describeTextless(m)
 	case convert.SDXLRefiner:
@@ -221,9 +225,13 @@ func (a *Adapter) Values() map[string]any {
 func Inspect(file string) (Entry, error) {
 	base := filepath.Base(filepath.Clean(file))
 	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
+	if isVocabulary(base) {
+		e.Kind, e.Description = Vocabulary, "a vocabulary, of T5 if a model takes it"
+		return e, e.stat(file)
+	}
 	m, err := convert.Open(file)
-	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder is no model, but can be a part of one
-		if part, partErr := convert.Load(file); partErr == nil && part.Family == convert.VAE {
+	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder or a text encoder is no model, but can be a part of one
+		if part, partErr := convert.Load(file); partErr == nil && slices.Contains([]string{convert.VAE, convert.CLIP, convert.T5, convert.Qwen}, part.Family) {
 			m, err = part, nil
 		} else if partErr == nil {
 			part.Close()
@@ -248,6 +256,12 @@ func Inspect(file string) (Entry, error) {
 		return e, err
 	}
 	return e, e.describe(m)
+}
+
+// isVocabulary reports whether a file's name is one that vocabularies of T5 have.
+func isVocabulary(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "tokenizer.json") || strings.HasSuffix(name, "spiece.model")
 }
 
 // stat takes note of a file's size, unless it is a folder, and of when it was modified.

@@ -105,7 +105,7 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 	if err := n.adapters(r); err != nil {
 		return nil, err
 	}
-	if e.Textless == nil {
+	if e.Textless == nil && !e.Transformer { // whose text encoders take none
 		err = n.words(r)
 	}
 	return n.all, err

@@ -200,6 +200,9 @@ func (s *Service) Model(client, name string) (catalog.Entry, error) {
 	}
 	e, err := s.Catalog.Lookup("model", name, catalog.Checkpoint, catalog.Refiner)
 	if err != nil {
+		if part, partErr := s.Catalog.Lookup("model", name, catalog.Incomplete); partErr == nil {
+			return e, &Error{Status: http.StatusConflict, Code: "model_incomplete", Param: "Model", Message: fmt.Sprintf("the model %q cannot draw: %s", part.Name, part.Why)}
+		}
 		return e, &Error{Status: http.StatusNotFound, Code: "model_not_found", Param: "Model", Message: err.Error()}
 	}
 	return e, nil

@@ -81,6 +81,13 @@ type Model struct {
 	VAE  string `json:"vae,omitempty"` // a file whose autoencoder is in place of the model's own
 	Hash string `json:"hash,omitempty"`
 
+	// Files of the text encoders of a model whose own file has none.
+	CLIPL       string `json:"clip_l,omitempty"`
+	CLIPG       string `json:"clip_g,omitempty"`
+	T5          string `json:"t5xxl,omitempty"`
+	T5Tokenizer string `json:"t5_tokenizer,omitempty"`
+	LLM         string `json:"llm,omitempty"`
+
 	// CLIPVision is the file of the image encoder by which an IP-Adapter sees pictures.
 	CLIPVision string `json:"clip_vision,omitempty"`
 
