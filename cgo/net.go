@@ -30,6 +30,11 @@ type Config struct {
 	// MakeRoom, if not nil, is called where a run needs more memory than the CPU has
 	// left, to free what others keep. It must not use the net.
 	MakeRoom func()
+
+	// Keep, if not nil, is called where a run could keep so many bytes of weights in the
+	// kernels' own forms, so that later runs need not convert them. It returns how many of
+	// them it may keep. Without it none are kept.
+	Keep func(bytes uint64) uint64
 }
 
 // Net is a neural network on a device. Its methods may be called from any
@@ -49,6 +54,7 @@ type netMemory struct {
 	names  map[string]*C.char
 	pinner runtime.Pinner // keeps bound bytes where they are
 	bound  [][]byte
+	kept   atomic.Uint64 // bytes of weights in the kernels' own forms
 }
 
 func (m *netMemory) free() {
@@ -170,16 +176,17 @@ func (n *Net) Run(ctx context.Context, inputs []Input, outputs []Output, adapter
 	defer stop()
 
 	var e C.sdgo_error
-	var bytes C.uint64_t
+	var needs C.sdgo_needs
 	if !C.sdgo_net_prepare(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
-		uses, count, &bytes, &e) {
+		uses, count, &needs, &e) {
 		return newError(ctx, &e)
 	}
-	release, err := n.take(uint64(bytes))
+	release, err := n.take(uint64(needs.graph))
 	if err != nil {
 		return err
 	}
 	defer release() // by then it has been written to, and the system counts it
+	defer n.keep(uint64(needs.weights), n.config.Keep)()
 	if !C.sdgo_net_run(n.c, unsafe.SliceData(cin), C.size_t(len(cin)), unsafe.SliceData(cout), C.size_t(len(cout)),
 		uses, count, (*C.int32_t)(unsafe.Pointer(cancel)), &e) {
 		return newError(ctx, &e)
@@ -238,13 +245,41 @@ func (n *Net) take(bytes uint64) (release func(), err error) {
 		if n.config.MakeRoom != nil {
 			n.config.MakeRoom()
 		}
-		C.sdgo_net_trim(n.c) // graphs of other shapes
+		n.trim() // graphs of other shapes
 		release, left, ok = limits.Take(bytes)
 	}
 	if !ok {
 		return nil, NoRoom("a run", bytes, left)
 	}
 	return release, nil
+}
+
+// keep lets the run that follows keep some bytes of weights, as far as there is memory that
+// nothing else needs and the caller's policy allows.
+func (m *netMemory) keep(bytes uint64, policy func(uint64) uint64) (release func()) {
+	allowed := uint64(0)
+	if bytes > 0 && policy != nil {
+		allowed = min(policy(bytes), bytes)
+	}
+	taken, _, ok := limits.Take(allowed)
+	if !ok {
+		allowed, taken = 0, func() {}
+	}
+	C.sdgo_net_keep(m.c, C.uint64_t(allowed))
+	return func() {
+		m.kept.Store(uint64(C.sdgo_net_kept(m.c)))
+		taken()
+	}
+}
+
+// Kept is the memory of the weights that the net keeps in the kernels' own forms, in bytes.
+// [Net.Trim] frees it.
+func (m *netMemory) Kept() uint64 { return m.kept.Load() }
+
+// trim is Trim of a net that the caller holds.
+func (m *netMemory) trim() {
+	C.sdgo_net_trim(m.c)
+	m.kept.Store(0)
 }
 
 // NoRoom is the error of something that needs more of the host's memory than is left.
@@ -259,19 +294,20 @@ func (n *Net) TryTrim() {
 	case n.busy <- struct{}{}:
 		defer n.release()
 		if n.c != nil {
-			C.sdgo_net_trim(n.c)
+			n.trim()
 		}
 	default:
 	}
 }
 
-// Trim frees the graphs and their buffers that the net keeps between runs.
+// Trim frees what the net keeps between runs: graphs and their buffers, and weights in the
+// kernels' own forms.
 func (n *Net) Trim() {
 	if !n.hold() {
 		return
 	}
 	defer n.release()
-	C.sdgo_net_trim(n.c)
+	n.trim()
 }
 
 func (n *Net) acquire(ctx context.Context) error {

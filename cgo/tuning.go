@@ -10,6 +10,7 @@ type OpChoice struct {
 	DirectConv     bool // direct convolutions, not matrix products of im2col
 	FlashAttention bool // stores no scores; keys and values are float16
 	Float32        bool // wherever there is a choice of precision
+	Fast           bool // this library's kernels may multiply numbers of 8 bits
 
 	// GradientSegments is the number of parts of the net whose tensors are computed a
 	// second time for gradients, which takes less memory and a third more time. 0 and 1:
@@ -18,7 +19,7 @@ type OpChoice struct {
 }
 
 func (o OpChoice) c() C.sdgo_op_choice {
-	return C.sdgo_op_choice{direct_conv: C.bool(o.DirectConv), flash_attention: C.bool(o.FlashAttention), float32: C.bool(o.Float32),
+	return C.sdgo_op_choice{direct_conv: C.bool(o.DirectConv), flash_attention: C.bool(o.FlashAttention), float32: C.bool(o.Float32), fast: C.bool(o.Fast),
 		gradient_segments: C.int(max(0, min(o.GradientSegments, 1<<12)))}
 }
 
@@ -37,8 +38,8 @@ func Tune(d DeviceInfo) (OpChoice, error) {
 	return OpChoice{DirectConv: bool(o.direct_conv), FlashAttention: bool(o.flash_attention), Float32: bool(o.float32)}, nil
 }
 
-// Choose chooses the net's operators, where it computes with ggml's. Its graphs are
-// built again.
+// Choose chooses the net's operators, where it computes with ggml's, and the precision of
+// this library's kernels. Its graphs are built again.
 func (n *Net) Choose(o OpChoice) {
 	if !n.hold() {
 		return

@@ -53,7 +53,7 @@ func TestSamplers(t *testing.T) {
 	for _, g := range sampler.Guiders() {
 		require.Equal(t, !g.Repeats, strings.Contains(o.out, "  "+g.Name+" "))
 	}
-	require.Contains(t, o.out, "with phi 0.7, start 0, stop 1, sigma_min 0, sigma_max\n")
+	require.Contains(t, o.out, "with phi 0.7, every 1, start 0, stop 1, sigma_min 0, sigma_max\n")
 	_, ofFlows, _ := strings.Cut(o.out, "schedules of flow models\n")
 	ofFlows, _, _ = strings.Cut(ofFlows, "\n\n")
 	require.Contains(t, ofFlows, "  linear ")
@@ -63,7 +63,7 @@ func TestSamplers(t *testing.T) {
 	require.Len(t, list.Samplers, len(sampler.Samplers()))
 	require.Len(t, list.Schedules, len(sampler.Schedules()))
 	require.Equal(t, "phi", list.Guidance[1].Parameters[0].Name)
-	require.Nil(t, list.Guidance[0].Parameters[4].Default, "sigma_max has no bound")
+	require.Nil(t, list.Guidance[0].Parameters[5].Default, "sigma_max has no bound")
 	require.Contains(t, sdgo(t, "samplers", "--aliases").out, "DPMSolverMultistepScheduler")
 }
 

@@ -57,6 +57,8 @@ func TestWrongUsage(t *testing.T) {
 		{"txt2img|-m|MODEL|-p|a fox|-t|0", []string{"-t: must be 1 to 512, got 0"}},
 		{"txt2img|-m|MODEL|-p|a fox|--type|f17", []string{"--type", "f17", "f16"}},
 		{"txt2img|-m|MODEL|-p|a fox|--prediction|x0", []string{"--prediction", "epsilon, v or sample"}},
+		{"txt2img|-m|MODEL|-p|a fox|--precision|quick", []string{"--precision", "must be exact or fast, got \"quick\""}},
+		{"txt2img|-m|MODEL|-p|a fox|--guidance|cfg:every=0", []string{"every", "1 to 100"}},
 		{"txt2img|-m|MODEL|-p|a fox|--backend|abacus", []string{"--backend", "abacus", "cpu"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x.gif", []string{"-o x.gif", ".webp", "x.png"}},
 		{"txt2img|-m|MODEL|-p|a fox|-o|x", []string{"-o x", "x.png"}},

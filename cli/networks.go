@@ -23,7 +23,8 @@ func modelFlags() []urfave.Flag {
 		&urfave.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` CPU threads (default: one for each physical core)"},
 		&urfave.StringFlag{Name: "backend", Usage: "`NAME` the device to compute on: auto, cpu, cuda0, vulkan0, metal; or one for each network: unet=cuda0,text=cpu,vae=cpu (sdgo devices lists them)"},
 		&urfave.BoolFlag{Name: "offload", Usage: "keep the weights of text encoders and autoencoder off the GPU while they are not needed"},
-		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` the most memory to take, such as 6G or 800M: on a GPU for everything, on the CPU for decoding"},
+		&urfave.StringFlag{Name: "max-memory", Usage: "`SIZE` the most memory to take, such as 6G or 800M: on a GPU for everything, on the CPU for decoding, and half of it for packed weights"},
+		&urfave.StringFlag{Name: "precision", Usage: "`TIER` of the denoiser on the CPU: exact, or fast with numbers of 8 bits where they are faster (default: exact)"},
 		&urfave.StringFlag{Name: "type", Usage: "`TYPE` convert the weights while loading: f32, f16, bf16, q8_0, q4_0 …"},
 		&urfave.StringFlag{Name: "prediction", Usage: "`KIND` what the model predicts, epsilon, v or sample (default: detected)"},
 	}
@@ -55,6 +56,7 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 		Threads:    f.int("threads"),
 		Backend:    f.string("backend"),
 		Type:       f.string("type"),
+		Precision:  f.string("precision"),
 		Prediction: f.string("prediction"),
 		Warn:       p.log(f).Warn,
 		Offload:    f.bool("offload"),
@@ -72,6 +74,9 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 			wrong.add("max-memory", "%v", err)
 		}
 		o.MaxMemory = n
+	}
+	if f.set("precision") && o.Precision != sd.Exact && o.Precision != sd.Fast {
+		wrong.add("precision", "must be %s or %s, got %q", sd.Exact, sd.Fast, o.Precision)
 	}
 	if f.set("type") {
 		if _, err := dtype.Parse(o.Type); err != nil {

@@ -353,6 +353,7 @@ double Graph::compute(Device &device, Stream *stream, const int32_t *cancel) {
             cache_valid_ = true;
         }
         device.compute(graph_, cancel);
+        computed_ = true;
         return stale ? ops_->flop() : every_run;
     }
     if (pieces_.empty()) {

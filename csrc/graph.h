@@ -82,6 +82,10 @@ class Graph {
     bool has_cache() const { return cache_graph_ != nullptr; }
     void invalidate_cache() { cache_valid_ = false; }
 
+    // The bytes of weights that the next run would keep in kernels' own forms (Ops::unkept).
+    // The first run keeps none: it may be the only one.
+    uint64_t unkept() const { return computed_ ? ops_->unkept() : 0; }
+
     // The weights that it uses, in the order of their first use.
     std::vector<Tensor> weights(const Weights &all) const;
 
@@ -132,6 +136,7 @@ class Graph {
     ggml_gallocr_t cache_memory_ = nullptr;
     bool cache_valid_ = false; // it was computed from the inputs as they are
     bool allocated_ = false;
+    bool computed_ = false; // at least once
     bool in_order_ = false; // its nodes are in the order in which they were made
     std::vector<float> strengths_;
     std::unique_ptr<Ops> ops_; // owns what the custom operators point to

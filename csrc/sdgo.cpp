@@ -155,12 +155,13 @@ bool sdgo_device_tune(size_t device, int side, sdgo_op_choice *choice, sdgo_erro
         const Device on(device, 1);
         const DeviceLock lock(on, nullptr);
         const OpChoice best = tune(on, side);
-        *choice = {best.direct_conv, best.flash_attention, best.float32, 0};
+        *choice = {best.direct_conv, best.flash_attention, best.float32, false, 0};
     });
 }
 
 void sdgo_net_choose(sdgo_net *net, const sdgo_op_choice *choice) {
-    net->choose({choice->direct_conv, choice->flash_attention, choice->float32, choice->gradient_segments});
+    net->choose({choice->direct_conv, choice->flash_attention, choice->float32, choice->gradient_segments,
+                 choice->fast});
 }
 
 static std::vector<Change> changes_of(const sdgo_change *changes, size_t n) {
@@ -218,11 +219,19 @@ bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs,
 }
 
 bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
-                      sdgo_error *err) {
+                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
+                      sdgo_needs *needs, sdgo_error *err) {
     return guarded(err, [&] {
-        *bytes = net->prepare({inputs, n_inputs, outputs, n_outputs, adapters, n_adapters});
+        *needs = net->prepare({inputs, n_inputs, outputs, n_outputs, adapters, n_adapters});
     });
+}
+
+void sdgo_net_keep(sdgo_net *net, uint64_t bytes) {
+    net->keep(bytes);
+}
+
+uint64_t sdgo_net_kept(const sdgo_net *net) {
+    return net->kept();
 }
 
 bool sdgo_net_changed(sdgo_net *net, const size_t *weights, size_t n_weights, sdgo_error *err) {

@@ -134,11 +134,12 @@ bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err);
 void sdgo_net_unload(sdgo_net *net);
 
 // Choice of operators on a device that is not the CPU, or there with ggml's
-// operators; and of how gradients are computed, on all devices.
+// operators; of this library's kernels' precision; and of how gradients are computed.
 typedef struct {
     bool direct_conv;      // direct convolutions, not matrix products of im2col
     bool flash_attention;  // stores no scores; keys and values are float16
     bool float32;          // wherever there is a choice of precision
+    bool fast;             // this library's kernels may multiply numbers of 8 bits
     int gradient_segments; // parts whose tensors are computed a second time for gradients; 0 and 1: all are
                            // kept
 } sdgo_op_choice;
@@ -233,14 +234,28 @@ bool sdgo_net_estimate(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs,
                        size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
                        sdgo_error *err);
 
-// Builds the graph for such a run without its memory, and says how much that
-// takes on the CPU: 0 if it is there, and on other devices. The run that follows
-// allocates it.
-bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
-                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters, uint64_t *bytes,
-                      sdgo_error *err);
+// What the run that follows takes on the CPU; 0 on other devices.
+typedef struct {
+    uint64_t graph; // bytes of the graph; 0 if it has its memory
+    // Bytes of weights that it would convert to the kernels' own forms and keep for later runs,
+    // if sdgo_net_keep allowed that: not those that are kept already, nor in a graph's first run.
+    uint64_t weights;
+} sdgo_needs;
 
-// Frees the net's graphs with their buffers. The next run builds one again.
+// Builds the graph for such a run without its memory, and says what the run takes. The run
+// that follows allocates it.
+bool sdgo_net_prepare(sdgo_net *net, const sdgo_input *inputs, size_t n_inputs, const sdgo_output *outputs,
+                      size_t n_outputs, const sdgo_adapter_use *adapters, size_t n_adapters,
+                      sdgo_needs *needs, sdgo_error *err);
+
+// Lets the next run keep so many more bytes of weights in the kernels' own forms, so that
+// later runs need not convert them. Results are the same.
+void sdgo_net_keep(sdgo_net *net, uint64_t bytes);
+
+// The bytes of weights that the net keeps so.
+uint64_t sdgo_net_kept(const sdgo_net *net);
+
+// Frees the net's graphs with their buffers, and the weights that it keeps. The next run builds one again.
 void sdgo_net_trim(sdgo_net *net);
 
 // What one kind of operator did since the last call of sdgo_net_profile.

@@ -147,6 +147,9 @@ void sdgo_net::choose(const OpChoice &choice) {
     const DeviceLock lock(device_, nullptr);
     graphs_.clear();
     choice_ = choice;
+    if (cpu_) {
+        cpu_->fast = choice.fast;
+    }
 }
 
 // Converts weights of types that the device can't compute with to float32.
@@ -188,12 +191,19 @@ Graph &sdgo_net::graph(const GraphKey &key) {
     return graphs_.front();
 }
 
-uint64_t sdgo_net::prepare(const Request &r) {
+sdgo_needs sdgo_net::prepare(const Request &r) {
     if (!device_.is_cpu() || !weights_.loaded()) {
-        return 0;
+        return {0, 0};
     }
     const Graph &g = graph(key(r));
-    return g.allocated() ? 0 : g.size(device_);
+    return {g.allocated() ? 0 : g.size(device_), g.unkept()};
+}
+
+// Lets runs from now on keep so many more bytes of weights in kernels' own forms.
+void sdgo_net::keep(uint64_t bytes) {
+    if (cpu_) {
+        cpu_->kept.allow(bytes);
+    }
 }
 
 void sdgo_net::run(const Request &r, sdgo_output *outputs, const int32_t *cancel) {

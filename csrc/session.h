@@ -45,13 +45,18 @@ struct sdgo_net {
     void choose(const sdgo::OpChoice &choice);
     // `outputs` are the request's, to be written to.
     void run(const sdgo::Request &r, sdgo_output *outputs, const int32_t *cancel);
-    uint64_t prepare(const sdgo::Request &r);
+    sdgo_needs prepare(const sdgo::Request &r);
+    void keep(uint64_t bytes);
+    uint64_t kept() const { return cpu_ ? cpu_->kept.size() : 0; }
     uint64_t estimate(const sdgo::Request &r);
     std::unique_ptr<sdgo_adapter> adapt(const std::vector<sdgo::Change> &changes) const;
     void update(sdgo_adapter &adapter, const std::vector<sdgo::Change> &changes);
     void trim() {
         const sdgo::DeviceLock lock(device_, nullptr);
         graphs_.clear();
+        if (cpu_) {
+            cpu_->kept.clear();
+        }
     }
     std::timed_mutex *mutex() const { return device_.mutex(); }
     sdgo::Profile &profile() { return profile_; }

@@ -49,7 +49,7 @@ func TestSetNumbers(t *testing.T) {
 		{"guidance", "apg:", `must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got "apg:"`},
 		{"guidance", "agp", `unknown guidance "agp"; did you mean "apg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`},
 		{"guidance", "composable", "composable is what AND makes of any kind of guidance: write AND between the prompts"},
-		{"guidance", "apg:phi=1", "apg takes no phi; it takes momentum, norm_threshold, parallel, model_space, start, stop, sigma_min and sigma_max"},
+		{"guidance", "apg:phi=1", "apg takes no phi; it takes momentum, norm_threshold, parallel, model_space, every, start, stop, sigma_min and sigma_max"},
 		{"guidance", "cfg_rescale:phi=2,start=-1", "phi must be 0 to 1 with cfg_rescale, got 2; start must be 0 to 1 with cfg_rescale, got -1"},
 		{"guidance", "cfg_rescale:phi", `must have numbers by their names, as in phi=0.7, got "phi"`},
 		{"guidance", "cfg_rescale:phi=x", `phi must be a number, got "x"`},
@@ -87,7 +87,7 @@ func TestNumbersInJSON(t *testing.T) {
 		`{"sampler_options": {"beta": 1}}`:                                  `sampler_options: beta: no sampler takes it; there are eta, s_noise, s_churn, s_tmin, s_tmax, order, snr, corrections, rtol, atol`,
 		`{"sampler_options": {"eta": 1}, "eta": 1}`:                         `sampler_options: eta is there twice, beside the object, too`,
 		`{"guidance": "cfg_rescale:phi=1", "guidance_options": {"phi": 1}}`: `guidance_options: phi is there twice, in guidance, too`,
-		`{"guidance_options": {"phi": 1}}`:                                  `guidance_options: cfg takes no phi; it takes channels, start, stop, sigma_min and sigma_max`,
+		`{"guidance_options": {"phi": 1}}`:                                  `guidance_options: cfg takes no phi; it takes channels, every, start, stop, sigma_min and sigma_max`,
 		`{"guidance": "x", "guidance_options": {"phi": 1}}`:                 `guidance: unknown guidance "x"; did you mean "cfg"? There are cfg, cfg_rescale, apg, cfg_zero_star, dynamic_thresholding, mimic, pag, composable and instruct_pix2pix`,
 		`{"guidance_options": {"stop": "1"}}`:                               `guidance_options: stop must be a number, got "1"`,
 	} {
@@ -133,7 +133,7 @@ func TestNumbersInPictures(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, options{"s_tmin": 0.5}, p.SamplerOptions)
 	require.Equal(t, []Unread{{"Eta", "0.3", "euler takes no eta; it takes s_churn, s_tmin, s_tmax and s_noise"}, {"Guidance", "3.5", ""},
-		{"Guidance options", "phi=1", "cfg takes no phi; it takes channels, start, stop, sigma_min and sigma_max"}}, unread)
+		{"Guidance options", "phi=1", "cfg takes no phi; it takes channels, every, start, stop, sigma_min and sigma_max"}}, unread)
 	_, unread, err = ReadText("x\nSteps: 20, Sampler: Euler a, Eta: 0.3, Seed: 1, Guidance: composable, Version: v1.10.1")
 	require.NoError(t, err)
 	require.Equal(t, []Unread{{"Guidance", "composable", "composable is what AND makes of any kind of guidance: write AND between the prompts"}}, unread)
@@ -148,7 +148,7 @@ func TestBlame(t *testing.T) {
 		{request.Request{SamplerOptions: options{"order": 2}}, "order", "euler_a takes no order; it takes eta and s_noise"},
 		{request.Request{Sampler: "euler", SamplerOptions: options{"s_tmin": 2, "s_tmax": 1}}, "s-tmin", "must be at most s_tmax, 1, with euler, got 2"},
 		{request.Request{SamplerOptions: options{"beta": 2}}, "eta", "euler_a takes no beta; it takes eta and s_noise"},
-		{request.Request{GuiderOptions: options{"phi": 2}}, "guidance", "cfg takes no phi; it takes channels, start, stop, sigma_min and sigma_max"},
+		{request.Request{GuiderOptions: options{"phi": 2}}, "guidance", "cfg takes no phi; it takes channels, every, start, stop, sigma_min and sigma_max"},
 		{request.Request{Steps: -1}, "steps", "must be 1 to 1000, got -1"},
 	} {
 		_, err := c.r.Resolve(defaults)

@@ -142,6 +142,9 @@ func (g Guidance) Denoiser(m GuidedModel) (Denoiser, error) {
 	if err := g.check(&m); err != nil {
 		return nil, err
 	}
+	if every := int(g.Parameters["every"]); every > 1 {
+		m.Denoise = seldom(m.Denoise, every)
+	}
 	d := g.Guider.New(g, m)
 	if g.limited() {
 		hi, lo := g.levels(m.Sigmas, "start", "stop")

@@ -155,7 +155,7 @@ func TestGuidanceRefuses(t *testing.T) {
 	}{
 		{"cfg", -1, nil, "scale must be 0 to 1000 with cfg, got -1"},
 		{"cfg", math.NaN(), nil, "scale must be 0 to 1000 with cfg, got NaN"},
-		{"cfg", 7, map[string]float64{"phi": 1}, "cfg takes no phi; it takes channels, start, stop, sigma_min and sigma_max"},
+		{"cfg", 7, map[string]float64{"phi": 1}, "cfg takes no phi; it takes channels, every, start, stop, sigma_min and sigma_max"},
 		{"cfg_rescale", 7, map[string]float64{"phi": 2}, "phi must be 0 to 1 with cfg_rescale, got 2"},
 		{"apg", 7, map[string]float64{"momentum": -2}, "momentum must be -1 to 1 with apg, got -2"},
 		{"apg", 7, map[string]float64{"norm_threshold": inf}, "norm_threshold must be finite with apg, got +Inf"},

@@ -117,6 +117,9 @@ func guiders() []Guider {
 	}
 	for i := range all {
 		all[i].Scale = Parameter{Name: "scale", Default: 7, Max: maxGuidance, Help: "guidance scale: how strictly the condition is followed"}
+		if takesEvery(all[i]) {
+			all[i].Parameters = append(all[i].Parameters, everyParameter())
+		}
 		all[i].Parameters = append(all[i].Parameters, interval()...)
 	}
 	return all

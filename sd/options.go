@@ -71,8 +71,13 @@ type Options struct {
 	// 1 to MaxQueue; 0 means 256. Further ones are refused with [ErrBusy].
 	MaxWaiting int
 
+	// Precision is how precisely the denoiser is computed on the CPU: Exact, which empty
+	// means, or Fast.
+	Precision string
+
 	// MaxMemory bounds the memory that a model takes, in bytes: on the CPU that
-	// of decoding a picture, beside the weights; on a GPU all of it. Larger
+	// of decoding a picture, beside the weights, and half of it that of weights which are
+	// kept as the kernels read them, so that steps need not convert them; on a GPU all of it. Larger
 	// pictures are decoded in tiles; where a GPU's memory is not enough for the
 	// UNet's weights, they come to it in groups while it computes. 0 means what
 	// the device has free.
@@ -88,6 +93,18 @@ type Options struct {
 	Offload bool
 }
 
+// Tiers of [Options.Precision].
+const (
+	// Exact computes with numbers of 16 bits or more: pictures at 60 dB or more to those
+	// of float32 arithmetic.
+	Exact = engine.Exact
+	// Fast multiplies numbers of 8 bits in linear layers and small convolutions, where the
+	// processor does so faster (AVX-512 VNNI, AVX-VNNI): a step takes less time, and pictures
+	// are at 35 dB or more to those of float32 (docs/performance.md). Elsewhere, and for
+	// float32 weights, it is Exact.
+	Fast = engine.Fast
+)
+
 // MaxBatch bounds [Options.Batch].
 const MaxBatch = 64
 
@@ -97,7 +114,7 @@ const MaxQueue = 1 << 20
 // engine are the options of networks, of whatever kind.
 func (o Options) engine() engine.Options {
 	return engine.Options{Threads: o.Threads, Backend: o.Backend, Type: o.Type, Kernels: o.Kernels,
-		MaxMemory: o.MaxMemory, Warn: o.Warn, Offload: o.Offload}
+		MaxMemory: o.MaxMemory, Precision: o.Precision, Warn: o.Warn, Offload: o.Offload}
 }
 
 // pipeline are the options of a family.

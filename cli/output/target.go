@@ -51,8 +51,11 @@ func New(name string, count int, stdout io.Writer) (*Target, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() || os.IsPathSeparator(name[len(name)-1]) {
 		t.folder = true
 	} else if !known {
-		return nil, &Error{Name: name, Wrong: true,
-			Text: fmt.Sprintf("must end in .png, .jpg or .webp, such as %s.png", strings.TrimSuffix(name, filepath.Ext(name)))}
+		text := fmt.Sprintf("must end in .png, .jpg or .webp, such as %s.png", strings.TrimSuffix(name, filepath.Ext(name)))
+		if filepath.Ext(name) == "" {
+			text += ", or be a folder that exists"
+		}
+		return nil, &Error{Name: name, Wrong: true, Text: text}
 	} else if err := checkRegular(name); err != nil {
 		return nil, err
 	} else {

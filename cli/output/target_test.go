@@ -93,7 +93,7 @@ func TestWrongTargets(t *testing.T) {
 	}{
 		{"", 1, true, "a file name"},
 		{"-", 2, true, "-: standard output takes one picture, not 2"},
-		{"x", 1, true, "x: must end in .png, .jpg or .webp, such as x.png"},
+		{"x", 1, true, "x: must end in .png, .jpg or .webp, such as x.png, or be a folder that exists"},
 		{"x.gif", 1, true, "x.gif: must end in .png, .jpg or .webp, such as x.png"},
 		{"none/x.png", 1, false, "the folder none does not exist"},
 		{"none/", 1, false, "the folder none does not exist"},

@@ -12,6 +12,7 @@ type lines struct {
 	now   func() time.Time
 	intro string // of the model; it waits for the first progress: a refused request is one line
 	last  time.Time
+	first map[string]time.Duration // of a picture and pass: when its first step was done
 }
 
 // due reports whether a line is to be written: for the last of several parts, or
@@ -37,7 +38,16 @@ func (l *lines) Progress(p Progress) {
 	if p.Stage == Upscale && p.Of > 1 && l.due(p) {
 		fmt.Fprintf(l.w, "picture %d, tile %d of %d, %s\n", p.Picture+1, p.Index, p.Of, Short(p.Elapsed))
 	}
-	if p.Stage != Sample || !l.due(p) {
+	if p.Stage != Sample {
+		return
+	}
+	if p.Index == 1 {
+		if l.first == nil {
+			l.first = map[string]time.Duration{}
+		}
+		l.first[p.picture()] = p.Elapsed
+	}
+	if !l.due(p) {
 		return
 	}
 	each := p.Elapsed / time.Duration(p.Index)
@@ -46,7 +56,12 @@ func (l *lines) Progress(p Progress) {
 		fmt.Fprintf(l.w, " of %d", p.Of)
 	}
 	fmt.Fprintf(l.w, ", %s a step", Short(each))
-	if left := each * time.Duration(p.Of-p.Index); left > 0 {
+	// The first step is slower than those that come: it reads the weights.
+	steady := each
+	if first, known := l.first[p.picture()]; known && p.Index > 1 {
+		steady = (p.Elapsed - first) / time.Duration(p.Index-1)
+	}
+	if left := steady * time.Duration(p.Of-p.Index); left > 0 {
 		fmt.Fprintf(l.w, ", %s left", Short(left))
 	}
 	fmt.Fprintln(l.w)

@@ -39,6 +39,18 @@ func tell(r Reporter, c *clock) {
 	r.Close()
 }
 
+// What is left is reckoned without the first step, which reads the weights and takes longer.
+func TestTimeLeftLeavesTheFirstStepOut(t *testing.T) {
+	var out strings.Builder
+	l := &lines{w: &out, now: func() time.Time { return time.Unix(1e9, 0) }}
+	for i := range 4 {
+		l.last = time.Time{}
+		l.Progress(Progress{Stage: Sample, Index: i + 1, Of: 8, Elapsed: time.Duration(10+i) * time.Second})
+	}
+	require.Contains(t, out.String(), "step 1 of 8, 10 s a step, 70 s left\n")
+	require.Contains(t, out.String(), "step 4 of 8, 3.2 s a step, 4.0 s left\n")
+}
+
 func TestLines(t *testing.T) {
 	var w bytes.Buffer
 	c := newClock()

@@ -82,6 +82,7 @@ class Weights {
 
     // The index of a weight's tensor; the number of weights for any other.
     size_t index(Tensor t) const;
+    bool has(Tensor t) const { return index(t) < all_.size(); }
 
   private:
     static void to_f32(Weight &w, ggml_type type, const void *data, int64_t n);

@@ -61,6 +61,9 @@ inline const LowRankKernel<Conv2d> &vnni_low_rank(const Conv2d &) {
 template <class Args> size_t low_rank_bytes(const Args &args) {
     return use_amx(plan(args)) ? 0 : vnni_low_rank(args).bytes(args);
 }
+template <class Args> Keep keep(const Args &args) {
+    return use_amx(plan(args)) ? Keep{} : vnni_kernel(args).keep(args);
+}
 
 } // namespace sdgo::kernels::SDGO_ISA
 
@@ -75,8 +78,8 @@ namespace sdgo::kernels {
 const Table &amx_table() {
     static const Table table = [] {
         Table t = avx512_vnni_table();
-        t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>};
-        t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>};
+        t.linear = {amx::phases<Linear>, amx::scratch<Linear>, amx::run<Linear>, amx::keep<Linear>};
+        t.conv2d = {amx::phases<Conv2d>, amx::scratch<Conv2d>, amx::run<Conv2d>, amx::keep<Conv2d>};
         t.low_rank_linear.bytes = amx::low_rank_bytes<Linear>;
         t.low_rank_conv2d.bytes = amx::low_rank_bytes<Conv2d>;
         return t;

@@ -124,6 +124,25 @@ inline VI round_to_integers(V low, V high) {
 inline VI pairs(VI even, VI odd) {
     return _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
 }
+inline VI add_integers(VI a, VI b) {
+    return _mm256_add_epi32(a, b);
+}
+// The lowest bytes of a, b, c and d in turns.
+inline VI quads(VI a, VI b, VI c, VI d) {
+    const VI byte = _mm256_set1_epi32(0xff);
+    const VI low =
+        _mm256_or_si256(_mm256_and_si256(a, byte), _mm256_slli_epi32(_mm256_and_si256(b, byte), 8));
+    const VI high = _mm256_or_si256(_mm256_and_si256(c, byte), _mm256_slli_epi32(d, 8));
+    return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa);
+}
+inline VI minus_times_128(VI a) {
+    return _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(a, 7));
+}
+// The lowest byte of each, which is 0 to 255.
+inline void store_bytes(uint8_t *p, VI a) {
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i *>(p), _mm_packus_epi16(words, words));
+}
 inline V to_floats(VI a) {
     return _mm256_cvtepi32_ps(a);
 }

@@ -112,6 +112,22 @@ inline VI round_to_integers(V low, V high) {
 inline VI pairs(VI even, VI odd) {
     return _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_slli_epi32(odd, 16));
 }
+inline VI add_integers(VI a, VI b) {
+    return _mm512_add_epi32(a, b);
+}
+// The lowest bytes of a, b, c and d in turns.
+inline VI quads(VI a, VI b, VI c, VI d) {
+    const VI low = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaa, a, _mm512_slli_epi32(b, 8));
+    const VI high = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaa, c, _mm512_slli_epi32(d, 8));
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
+}
+inline VI minus_times_128(VI a) {
+    return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(a, 7));
+}
+// The lowest byte of each.
+inline void store_bytes(uint8_t *p, VI a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(p), _mm512_cvtepi32_epi8(a));
+}
 inline V to_floats(VI a) {
     return _mm512_cvtepi32_ps(a);
 }

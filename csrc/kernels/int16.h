@@ -16,6 +16,8 @@
 namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kInt16Columns = 2 * W; // of a register tile
+// Channels, at least, of convolutions of several taps and few pixels.
+constexpr int64_t kFixedConvDepth = 256;
 // Limits of a slice's length. Their product is 2^31 less what rounding may add.
 // That alone keeps one factor (weights) below 2^15; for the other (activations) the
 // largest number counts, too.
@@ -116,45 +118,6 @@ void pack_int16_rows(const void *const *rows, int64_t n_rows, int64_t from, int6
     }
 }
 
-// The same of n ≤ W columns from `column` of a transposed matrix.
-template <Type type>
-void pack_int16_transposed(const Matrix &w, int64_t column, int64_t n, int64_t from, int64_t depth,
-                           int64_t slice, int16_t *to, float *scales) {
-    const char *data = static_cast<const char *>(w.data) + size_t(from) * w.row_bytes;
-    const auto read = [&](int64_t k) {
-        const char *row = data + size_t(k) * w.row_bytes;
-        return n == W ? load_as<type>(row, column) : n > 0 ? load_as<type>(row, column, n) : zero();
-    };
-    round_columns<2>(read, depth, slice, to, scales);
-}
-
-// Rows [row, row + n) of weights, n ≤ W, a slice from `from`.
-inline void pack_int16(const Matrix &w, int64_t row, int64_t n, int64_t from, int64_t depth, int64_t slice,
-                       int16_t *to, float *scales, float *dequantized, bool more) {
-    if (w.transposed) { // of type f16 or bf16: see use_int16
-        return w.type == Type::f16
-                   ? pack_int16_transposed<Type::f16>(w, row, n, from, depth, slice, to, scales)
-                   : pack_int16_transposed<Type::bf16>(w, row, n, from, depth, slice, to, scales);
-    }
-    const void *rows[W];
-    for (int64_t i = 0; i < n; i++) {
-        rows[i] = static_cast<const char *>(w.data) + size_t(row + i) * w.row_bytes;
-        if (w.type == Type::block) { // slices are whole blocks
-            w.to_float(static_cast<const char *>(rows[i]) + size_t(from / w.block_length) * w.block_bytes,
-                       dequantized + i * slice, round_up(depth, w.block_length));
-            rows[i] = dequantized + i * slice;
-        }
-    }
-    const size_t ahead = more ? W * w.row_bytes : 0;
-    if (w.type == Type::f16) {
-        pack_int16_rows<Type::f16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else if (w.type == Type::bf16) {
-        pack_int16_rows<Type::bf16>(rows, n, from, depth, slice, ahead, to, scales);
-    } else {
-        pack_int16_rows<Type::f32>(rows, n, 0, depth, slice, 0, to, scales);
-    }
-}
-
 // One instruction, or two with a register between them, that add the products of
 // the operands `b` and a, pairs of them to a sum, to the operand `sum`.
 #if defined(SDGO_AVX512_VNNI)
@@ -192,10 +155,21 @@ struct Int16Factor {
     int64_t stride;
 };
 
+// Prefetches so many bytes of a panel, some way ahead: what memory delivers while the
+// products of one pass over it take their time.
+constexpr int64_t kPanelAhead = 4096;
+
+template <int64_t bytes> void prefetch_panel(const void *now) {
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(static_cast<const char *>(now) + kPanelAhead + i);
+    }
+}
+
 // Adds the products of R rows and a panel of N vectors, [pair of numbers][column][number],
 // to c. `next`: whether the rows after these are needed next and are not in the cache, so
-// that they are prefetched.
-template <int N, int R = kInt16Rows>
+// that they are prefetched. `Ahead`: whether the panel comes from memory, so that it is
+// prefetched, too.
+template <int N, int R = kInt16Rows, bool Ahead = false>
 __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, const int16_t *b,
                                               const float *b_scales, int64_t depth, float *c, int64_t stride,
                                               bool fresh) {
@@ -224,6 +198,9 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
             keep(upper), keep(lower);
         }
         const VI b0 = load_integers(b), b1 = load_integers(b + (N - 1) * 2 * W);
+        if constexpr (Ahead) {
+            prefetch_panel<N * 2 * W * sizeof(int16_t)>(b);
+        }
         b += N * 2 * W;
 #pragma GCC unroll 12
         for (int m = 0; m < R; m++) {
@@ -252,21 +229,29 @@ __attribute__((noinline)) void multiply_int16(const Int16Factor &a, bool next, c
     }
 }
 
-// The same for the first `valid` rows of a register tile: a whole tile, or so many fours
-// that little is multiplied in vain.
-constexpr int kInt16FewRows = 4;
+// Calls f with the rows of a register tile, a constant, of which `valid` are needed: a
+// whole tile, or so few that little is multiplied in vain.
+template <class Call> void with_rows(int64_t valid, Call f) {
+    if constexpr (kInt16Rows > 8) {
+        if (valid > 4 && valid <= 8) {
+            return f(std::integral_constant<int, 8>());
+        }
+    }
+    if (valid > 4 || valid > kInt16Rows - 4) {
+        f(std::integral_constant<int, kInt16Rows>());
+    } else {
+        f(std::integral_constant<int, 4>());
+    }
+}
 
-template <int N>
+// The same for the first `valid` rows of a register tile.
+template <int N, bool Ahead = false>
 void multiply_int16_rows(const Int16Factor &a, int64_t valid, const int16_t *b, const float *b_scales,
-                         int64_t depth, float *c, int64_t stride, bool fresh) {
-    if (valid > kInt16Rows - kInt16FewRows) {
-        multiply_int16<N>(a, false, b, b_scales, depth, c, stride, fresh);
-        return;
-    }
-    for (int64_t m = 0; m < valid; m += kInt16FewRows) {
-        multiply_int16<N, kInt16FewRows>({a.integers + m * a.stride, a.scales + m, a.stride}, false, b,
-                                         b_scales, depth, c + m * stride, stride, fresh);
-    }
+                         int64_t depth, float *c, int64_t stride, bool fresh, bool next = false) {
+    with_rows(valid, [&](auto rows) {
+        constexpr int R = decltype(rows)::value;
+        multiply_int16<N, R, Ahead>(a, next, b, b_scales, depth, c, stride, fresh);
+    });
 }
 
 } // namespace sdgo::kernels::SDGO_ISA

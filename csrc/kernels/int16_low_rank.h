@@ -4,7 +4,7 @@
 // factors are packed once.
 #pragma once
 
-#include "kernels/int16.h"
+#include "kernels/pack_int16.h"
 
 namespace sdgo::kernels::SDGO_ISA {
 

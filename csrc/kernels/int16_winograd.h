@@ -16,13 +16,22 @@ namespace sdgo::kernels::SDGO_ISA {
 
 constexpr int64_t kInt16Tiles = 96;        // that share transformed filters, at most
 constexpr int64_t kInt16FewTiles = 12;     // fewer are not worth rounding the filters
+constexpr int64_t kInt16DeepTiles = 4;     // the same where there are many channels
 constexpr int64_t kInt16WinogradChunk = 4; // slices for which filters are transformed at a time
 
-// As use_winograd it depends on the size of one image.
+constexpr int64_t kFastFewTiles = 12; // fewer are not worth it in the fast tier
+
+inline int64_t tiles_of_image(const Plan &p) {
+    return ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide);
+}
+
+// As use_winograd it depends on the size of one image. Few tiles of few channels take little
+// time, and stay in float32: they are most of what small networks have, whose error would be
+// four times as large.
 inline bool use_int16_winograd(const Plan &p) {
     const Gemm &g = p.gemm;
     return use_winograd(p) && g.w.type != Type::f32 && g.out >= kInt16Columns &&
-           ceil_div(p.out_w, kSide) * ceil_div(p.out_h, kSide) >= kInt16FewTiles;
+           tiles_of_image(p) >= (g.depth < kFixedConvDepth ? kInt16FewTiles : kInt16DeepTiles);
 }
 
 struct Int16WinogradPlan {
@@ -117,9 +126,9 @@ inline void int16_transform_task(const Int16WinogradPlan &f, int64_t band, int64
 
 // Filters of n ≤ W outputs from `row`, a slice of the channels, into one half
 // of the panels of all points.
-inline void round_filters(const Matrix &w, int64_t row, int64_t n, int64_t channel, int64_t depth,
+inline void round_filters(const Gemm &g, int64_t row, int64_t n, int64_t channel, int64_t depth,
                           const Multiplication &m, int16_t *to, float *scales) {
-    transform_filters(w, row, n, channel, depth, m.taps, m.dequantized, m.transformed);
+    transform_filters(g, row, n, channel, depth, m.taps, m.dequantized, m.transformed);
     for (int64_t point = 0; point < kPoints; point++) {
         const float *x = m.transformed + point * (depth * W + kGap);
         round_columns<2>([&](int64_t k) { return load(x + k * W); }, depth, kWinogradDepth,
@@ -145,7 +154,7 @@ inline void int16_winograd_task(const Int16WinogradPlan &f, int64_t band, int64_
         for (int64_t s = 0; s < slices; s++) {
             const int64_t channel = (chunk + s) * kWinogradDepth;
             for (int64_t half = 0; half < n; half += W) {
-                round_filters(g.w, column + half, lesser(W, n - half), channel,
+                round_filters(g, column + half, lesser(W, n - half), channel,
                               lesser(kWinogradDepth, g.depth - channel), m,
                               m.filters + s * kPoints * kInt16Filter + 2 * half,
                               m.filter_scales + s * kPoints * kInt16Columns + half);
@@ -159,9 +168,9 @@ inline void int16_winograd_task(const Int16WinogradPlan &f, int64_t band, int64_
                 for (int64_t t = 0; t < count; t += kInt16Rows) {
                     const Int16Factor a = {integers + (place + t) * kWinogradDepth, scales + place + t,
                                            kWinogradDepth};
-                    multiply_int16<2>(a, true, m.filters + panel * kInt16Filter,
-                                      m.filter_scales + panel * kInt16Columns, kWinogradDepth,
-                                      products + t * kInt16Columns, kInt16Columns, chunk + s == 0);
+                    multiply_int16_rows<2>(a, count - t, m.filters + panel * kInt16Filter,
+                                           m.filter_scales + panel * kInt16Columns, kWinogradDepth,
+                                           products + t * kInt16Columns, kInt16Columns, chunk + s == 0, true);
                 }
             }
         }
@@ -177,6 +186,9 @@ inline size_t int16_winograd_scratch(const Int16WinogradPlan &f, int threads) {
 }
 
 inline void run_int16_winograd(const Int16WinogradPlan &f, int phase, int thread, Team &team) {
+    if (run_pack_taps(f.winograd.plan.gemm, phase, team)) {
+        return;
+    }
     const int64_t band = phase / 2;
     float *start = static_cast<float *>(team.scratch);
     float *memory = start + int16_tiles_floats(f) + thread * int16_winograd_thread_floats(f);

@@ -120,6 +120,14 @@ const char *isa_name(Isa isa) {
     return nullptr;
 }
 
+Keep keep(const Linear &l) {
+    return table(l.isa).linear.keep(l);
+}
+
+Keep keep(const Conv2d &c) {
+    return table(c.isa).conv2d.keep(c);
+}
+
 int64_t out_height(const Conv2d &c) {
     const int64_t h = !c.upsample ? c.h : c.up_h ? c.up_h : 2 * c.h;
     return c.pad_end ? (h + 1 - c.kernel) / c.stride + 1 : (h - 1) / c.stride + 1;

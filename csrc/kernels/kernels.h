@@ -3,7 +3,7 @@
 // Activations are float32 and channels-last: an image is [N][H][W][C], tokens
 // are [N][L][C], so that a linear layer reads both alike. Weights stay where
 // they are, in the order and type of the model's file, and are converted tile
-// by tile while they are used.
+// by tile while they are used, or once if there is memory to keep them (Matrix::kept).
 //
 // A kernel call is described by a struct and runs on the threads of a pool:
 //
@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace sdgo::kernels {
 
@@ -56,6 +57,20 @@ struct Matrix {
     void (*to_float)(const void *from, float *to, int64_t n) = nullptr;
     int64_t block_length = 0;
     size_t block_bytes = 0;
+    // Memory of the caller's for weights in the form that keep() says, 64-byte aligned, in
+    // which the kernel finds them, or writes them first if `pack`; none: it converts them
+    // while they are used. Results are the same.
+    void *kept = nullptr;
+    bool pack = false;
+};
+
+// Forms of weights that a caller can keep. A form depends on the shape of a layer and on
+// the size of one image, not on their number, nor on threads.
+enum class Form { none, taps, panels16, panels8 };
+
+struct Keep {
+    Form form = Form::none;
+    size_t bytes = 0;
 };
 
 enum class Act { none, silu, gelu, gelu_tanh, quick_gelu };
@@ -107,8 +122,10 @@ struct Linear {
     int64_t residual_stride = 0; // 0: out
     float *y = nullptr;          // may be residual, not x
     int64_t y_stride = 0;        // 0: out
+    bool fast = false;           // with numbers of 8 bits where the processor multiplies those faster
     Isa isa = Isa::best;
 };
+Keep keep(const Linear &l); // of l.w; pointers are not read
 
 // Which of four pixels an enlarged image has a pixel's value in, if not in all: the first,
 // or the last. The derivative of a convolution of stride 2 by its input starts so.
@@ -139,8 +156,10 @@ struct Conv2d {
     Act act = Act::none;
     const float *residual = nullptr; // [n][out_h][out_w][out]
     float *y = nullptr;              // may be residual, not x
+    bool fast = false;               // see Linear
     Isa isa = Isa::best;
 };
+Keep keep(const Conv2d &c);
 int64_t out_height(const Conv2d &c);
 int64_t out_width(const Conv2d &c);
 

@@ -11,12 +11,12 @@ namespace sdgo::kernels {
 
 #if defined(_WIN32)
 
-void *map_pages(size_t size) {
+void *map_pages(size_t size, Pages) {
     return _aligned_malloc(size, 64);
 }
 
-void unmap_pages(void *pages, size_t) {
-    _aligned_free(pages);
+void unmap_pages(void *memory, size_t, Pages) {
+    _aligned_free(memory);
 }
 
 #else
@@ -25,20 +25,20 @@ namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
 
-size_t rounded(size_t size) {
-    const size_t unit = size < kHugePage ? size_t(64) << 10 : kHugePage;
+size_t rounded(size_t size, Pages pages) {
+    const size_t unit = size < kHugePage || pages == Pages::ordinary ? size_t(64) << 10 : kHugePage;
     return (size + unit - 1) / unit * unit;
 }
 
 } // namespace
 
 // Large pieces begin at a huge page's boundary.
-void *map_pages(size_t size) {
+void *map_pages(size_t size, Pages pages) {
     if (size == 0 || size > SIZE_MAX - 2 * kHugePage) {
         return nullptr;
     }
-    size = rounded(size);
-    const size_t extra = size < kHugePage ? 0 : kHugePage;
+    size = rounded(size, pages);
+    const size_t extra = size < kHugePage || pages == Pages::ordinary ? 0 : kHugePage;
     void *p = mmap(nullptr, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         return nullptr;
@@ -58,9 +58,9 @@ void *map_pages(size_t size) {
     return begin + skip;
 }
 
-void unmap_pages(void *pages, size_t size) {
-    if (pages) {
-        munmap(pages, rounded(size));
+void unmap_pages(void *memory, size_t size, Pages pages) {
+    if (memory) {
+        munmap(memory, rounded(size, pages));
     }
 }
 
@@ -71,13 +71,13 @@ bool Memory::reserve(size_t size) {
         return true;
     }
     free();
-    data_ = map_pages(size);
+    data_ = map_pages(size, pages_);
     size_ = data_ ? size : 0;
     return data_ != nullptr;
 }
 
 void Memory::free() {
-    unmap_pages(data_, size_);
+    unmap_pages(data_, size_, pages_);
     data_ = nullptr;
     size_ = 0;
 }

@@ -12,12 +12,16 @@ namespace sdgo::kernels {
 // pieces of many sizes come and go: a program that draws pictures of several sizes
 // would never stop growing. It holds zeros and is 64-byte aligned; null if there is
 // none.
-void *map_pages(size_t size);
-void unmap_pages(void *pages, size_t size);
+//
+// Ordinary pages are for what is read from one end to the other: the system takes a third of
+// the time to find them.
+enum class Pages { huge, ordinary };
+void *map_pages(size_t size, Pages pages = Pages::huge);
+void unmap_pages(void *memory, size_t size, Pages pages = Pages::huge);
 
 class Memory {
   public:
-    Memory() = default;
+    explicit Memory(Pages pages = Pages::huge) : pages_(pages) {}
     ~Memory() { free(); }
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
@@ -31,6 +35,7 @@ class Memory {
     size_t size() const { return size_; }
 
   private:
+    const Pages pages_;
     void *data_ = nullptr;
     size_t size_ = 0;
 };

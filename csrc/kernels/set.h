@@ -29,9 +29,13 @@ inline void run_linear(const Linear &l, int phase, int thread, Team &team) {
     run_plan(plan(l), phase, thread, team);
 }
 
+inline Keep keep_nothing(const Linear &) {
+    return {};
+}
+
 inline int conv2d_phases(const Conv2d &c) {
     const Plan p = plan(c);
-    return use_winograd(p) ? int(2 * winograd_plan(p).bands) : plan_phases(p);
+    return use_winograd(p) ? winograd_phases(p, winograd_plan(p).bands) : plan_phases(p);
 }
 inline size_t conv2d_scratch(const Conv2d &c, int threads) {
     const Plan p = plan(c);
@@ -44,6 +48,10 @@ inline void run_conv2d(const Conv2d &c, int phase, int thread, Team &team) {
     } else {
         run_plan(p, phase, thread, team);
     }
+}
+inline Keep keep_conv2d(const Conv2d &c) {
+    const Plan p = plan(c);
+    return use_winograd(p) ? keep_taps(p) : Keep{};
 }
 
 template <class Args> int two_phases(const Args &) {
@@ -60,8 +68,8 @@ inline size_t stats_scratch(const GroupNormStats &g, int) {
 
 inline const Table &table() {
     static constexpr Table all = {
-        {linear_phases, linear_scratch, run_linear},
-        {conv2d_phases, conv2d_scratch, run_conv2d},
+        {linear_phases, linear_scratch, run_linear, keep_nothing},
+        {conv2d_phases, conv2d_scratch, run_conv2d, keep_conv2d},
         {two_phases<Attention>, attention_scratch, run_attention},
         {two_phases<GroupNormStats>, stats_scratch, run_stats},
         {one_phase<Normalize>, no_scratch<Normalize>, run_normalize},

@@ -9,6 +9,7 @@ template <class Args> struct Kernel {
     int (*phases)(const Args &);
     size_t (*scratch)(const Args &, int threads);
     void (*run)(const Args &, int phase, int thread, Team &);
+    Keep (*keep)(const Args &) = nullptr; // of linear layers and convolutions
 };
 
 // Low-rank changes that a kernel adds; bytes returns 0 where it can't.

@@ -179,34 +179,110 @@ inline void transform_task(const WinogradPlan &w, int64_t band, int64_t task, fl
     }
 }
 
-// Filters of n outputs from `row`, channels [channel, channel + depth), into
-// panels [point][channel][width].
-inline void transform_filters(const Matrix &w, int64_t row, int64_t n, int64_t channel, int64_t depth,
-                              float *taps, float *dequantized, float *to) {
-    const int64_t width = round_up(n, W), stride = depth * width + kGap;
-    for (int64_t column = 0; column < width; column += W) {
-        pack_column(w, row + column, lesser(W, n - column), channel, depth, 9, taps, W, dequantized,
-                    column + 2 * W <= n);
-        for (int64_t k = 0; k < depth; k++) {
-            V half[3][kInput];
-            float *place = to + k * width + column;
-            keep(place);
+// Filters of W outputs, `depth` channels, into a column of panels [point][channel][width] at
+// `to`; tap(t, k) loads tap t of channel k.
+template <class Tap> void transform_column(Tap tap, int64_t depth, int64_t width, int64_t stride, float *to) {
+    for (int64_t k = 0; k < depth; k++) {
+        V half[3][kInput];
+        float *place = to + k * width;
+        keep(place);
 #pragma GCC unroll 6
-            for (int x = 0; x < 3; x++) {
-                const auto tap = [&](int y) { return load(taps + ((3 * y + x) * depth + k) * W); };
-                transform_filter(tap(0), tap(1), tap(2), half[x]);
+        for (int x = 0; x < 3; x++) {
+            transform_filter(tap(x, k), tap(3 + x, k), tap(6 + x, k), half[x]);
+        }
+#pragma GCC unroll 6
+        for (int y = 0; y < kInput; y++) {
+            V o[kInput];
+            transform_filter(half[0][y], half[1][y], half[2][y], o);
+#pragma GCC unroll 6
+            for (int x = 0; x < kInput; x++) {
+                store(place, o[x]);
+                place += stride;
             }
-#pragma GCC unroll 6
-            for (int y = 0; y < kInput; y++) {
-                V o[kInput];
-                transform_filter(half[0][y], half[1][y], half[2][y], o);
-#pragma GCC unroll 6
-                for (int x = 0; x < kInput; x++) {
-                    store(place, o[x]);
-                    place += stride;
+        }
+    }
+}
+
+// Weights that are kept: [W outputs][slice][tap][channel of the slice][output], in their own
+// type of 16 bits.
+constexpr int64_t kTapsBlock = 9 * kWinogradDepth * W;
+
+inline Keep keep_taps(const Plan &p) {
+    const Gemm &g = p.gemm;
+    if ((g.w.type != Type::f16 && g.w.type != Type::bf16) || g.w.transposed) {
+        return {};
+    }
+    const int64_t blocks = ceil_div(g.out, W) * ceil_div(g.depth, kWinogradDepth);
+    return {Form::taps, size_t(blocks * kTapsBlock) * sizeof(uint16_t)};
+}
+
+inline uint16_t *kept_taps(const Gemm &g, int64_t row, int64_t channel) {
+    const int64_t block = row / W * ceil_div(g.depth, kWinogradDepth) + channel / kWinogradDepth;
+    return static_cast<uint16_t *>(g.w.kept) + block * kTapsBlock;
+}
+
+// Packs W outputs of the weights that are kept.
+inline void pack_taps(const Gemm &g, int64_t row) {
+    const int64_t n = lesser(W, g.out - row);
+    for (int64_t channel = 0; channel < g.depth; channel += kWinogradDepth) {
+        uint16_t *to = kept_taps(g, row, channel);
+        const int64_t depth = lesser(kWinogradDepth, g.depth - channel);
+        __builtin_memset(to, 0, size_t(kTapsBlock) * sizeof(*to));
+        for (int64_t i = 0; i < n; i++) {
+            const auto *from = reinterpret_cast<const uint16_t *>(static_cast<const char *>(g.w.data) +
+                                                                  size_t(row + i) * g.w.row_bytes) +
+                               channel * 9;
+            for (int64_t k = 0; k < depth; k++) {
+                for (int64_t t = 0; t < 9; t++) {
+                    to[(t * kWinogradDepth + k) * W + i] = from[k * 9 + t];
                 }
             }
         }
+    }
+}
+
+// The phases: one to pack weights that are kept, two for each band.
+inline int winograd_phases(const Plan &p, int64_t bands) {
+    return int(2 * bands) + (p.gemm.w.pack ? 1 : 0);
+}
+
+// Runs the first phase of those if it packs weights; else it makes `phase` that of the bands.
+inline bool run_pack_taps(const Gemm &g, int &phase, Team &team) {
+    if (!g.w.pack || phase-- > 0) {
+        return false;
+    }
+    take_tasks(team, ceil_div(g.out, W), [&](int64_t i) { pack_taps(g, i * W); });
+    return true;
+}
+
+// Filters of n outputs from `row`, channels [channel, channel + depth), into
+// panels [point][channel][width].
+inline void transform_filters(const Gemm &g, int64_t row, int64_t n, int64_t channel, int64_t depth,
+                              float *taps, float *dequantized, float *to) {
+    const Matrix &w = g.w;
+    const int64_t width = round_up(n, W), stride = depth * width + kGap;
+    for (int64_t column = 0; column < width; column += W) {
+        if (w.kept) {
+            const uint16_t *from = kept_taps(g, row + column, channel);
+            // The next slice's follow in memory: a line of them for each line that is read.
+            const auto at = [&](int t, int64_t k) {
+                const uint16_t *now = from + (t * kWinogradDepth + k) * W;
+                __builtin_prefetch(now + kTapsBlock, 0, 2);
+                return now;
+            };
+            if (w.type == Type::f16) {
+                transform_column([&](int t, int64_t k) { return load_f16(at(t, k)); }, depth, width, stride,
+                                 to + column);
+            } else {
+                transform_column([&](int t, int64_t k) { return load_bf16(at(t, k)); }, depth, width, stride,
+                                 to + column);
+            }
+            continue;
+        }
+        pack_column(w, row + column, lesser(W, n - column), channel, depth, 9, taps, W, dequantized,
+                    column + 2 * W <= n);
+        transform_column([&](int t, int64_t k) { return load(taps + (t * depth + k) * W); }, depth, width,
+                         stride, to + column);
     }
 }
 
@@ -274,7 +350,7 @@ inline void winograd_task(const WinogradPlan &w, int64_t band, int64_t task, con
     load_vector(g.bias, column, n, bias, 0);
     for (int64_t k = 0; k < g.depth; k += kWinogradDepth) {
         const int64_t depth = lesser(kWinogradDepth, g.depth - k);
-        transform_filters(g.w, column, n, k, depth, taps, dequantized, memory);
+        transform_filters(g, column, n, k, depth, taps, dequantized, memory);
         for (int64_t point = 0; point < kPoints; point++) {
             const float *a =
                 tiles + slice_begin(in_band, k) + point * (in_band * depth + kGap) + first * depth;
@@ -300,6 +376,9 @@ inline size_t winograd_scratch(const WinogradPlan &w, int threads) {
 }
 
 inline void run_winograd(const WinogradPlan &w, int phase, int thread, Team &team) {
+    if (run_pack_taps(w.plan.gemm, phase, team)) {
+        return;
+    }
     const int64_t band = phase / 2;
     float *tiles = static_cast<float *>(team.scratch);
     float *memory = tiles + tiles_floats(w) + thread * winograd_floats(w);

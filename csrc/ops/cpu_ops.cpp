@@ -15,6 +15,7 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     uint64_t scratch_size() const override { return nodes_.scratch_size(); }
     bool allocate_scratch() override { return nodes_.allocate_scratch(); }
+    uint64_t unkept() const override { return nodes_.unkept(); }
     Backward *backward() override { return &backward_; }
     Joined joined_parts(Tensor x) const override {
         const Source from = joined(x);
@@ -42,9 +43,9 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         const double rows = double(width * height * x->ne[3]);
         const double flop =
             2.0 * rows * double(c.out) * double(in * c.kernel * c.kernel) + low_flop(layer, rows, in, c.out);
-        return node(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
-                    {from.x, from.x2, from.stats, layer.weight, layer.bias, c.add_channels, c.add},
-                    arguments);
+        return node_keeping(c.kernel == 1 ? "conv 1x1" : "conv 3x3", flop, {c.out, width, height, x->ne[3]},
+                            {from.x, from.x2, from.stats, layer.weight, layer.bias, c.add_channels, c.add},
+                            arguments, &kernels::Conv2d::weight, layer.weight);
     }
     bool takes_low_rank(Tensor x, const Layer &layer, const Conv &c) const override {
         return takes_low_rank(layer, conv(x, source(x), layer, c, nullptr, nullptr));
@@ -230,7 +231,10 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     Tensor cache(const std::function<Tensor()> &make) override {
         const double before = flop();
+        const bool outer = caching_;
+        caching_ = true;
         Tensor computed = make();
+        caching_ = outer;
         cached_flop_ += flop() - before;
         Tensor leaf = ggml_new_tensor(ctx_, computed->type, 4, computed->ne);
         cached_.push_back({computed, leaf});
@@ -280,6 +284,18 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         return nodes_.node(op, flop, std::move(ne), std::move(sources), arguments);
     }
 
+    // The same for a kernel with a matrix of weights. Those of an adapter are not kept: it
+    // may go before the net does; nor those of what is computed once for many runs.
+    template <class Args, class F>
+    Tensor node_keeping(const char *op, double flop, std::vector<int64_t> ne, std::vector<Tensor> sources,
+                        F arguments, kernels::Matrix Args::*member, Tensor w) {
+        if (caching_ || !weights_.has(w)) {
+            return node(op, flop, std::move(ne), std::move(sources), arguments);
+        }
+        count(flop);
+        return nodes_.node_keeping(op, flop, std::move(ne), std::move(sources), arguments, member, w);
+    }
+
     Tensor gemm(Tensor x, const Layer &layer, const Linear &l, bool geglu, Tensor before) {
         const int64_t in = x->ne[0], sums = geglu ? 2 * l.out : l.out;
         const double rows = double(x->ne[1] * x->ne[2] * x->ne[3]);
@@ -289,13 +305,14 @@ class CpuOps : public Ops, private CpuBackward::Owner {
             return linear(x, from, layer, l, geglu, before, dst, factors);
         };
         const double flop = 2.0 * rows * double(in * sums) + low_flop(layer, rows, in, sums);
-        return node("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
-                    {from.x, from.stats, layer.weight, layer.bias, l.add, before}, arguments);
+        return node_keeping("linear", flop, {l.out, x->ne[1], x->ne[2], x->ne[3]},
+                            {from.x, from.stats, layer.weight, layer.bias, l.add, before}, arguments,
+                            &kernels::Linear::w, layer.weight);
     }
 
     // The kernels' arguments; without dst and what has no memory yet their sizes.
-    static kernels::Conv2d conv(Tensor x, const Source &from, const Layer &layer, const Conv &c, Tensor dst,
-                                const void *factors) {
+    kernels::Conv2d conv(Tensor x, const Source &from, const Layer &layer, const Conv &c, Tensor dst,
+                         const void *factors) const {
         kernels::Conv2d k;
         k.x = data(from.x), k.c1 = from.x->ne[0];
         k.x2 = from.x2 ? data(from.x2) : nullptr, k.c2 = from.x2 ? from.x2->ne[0] : 0;
@@ -309,10 +326,12 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         k.channel_add = c.add_channels ? data(c.add_channels) : nullptr;
         k.residual = c.add ? data(c.add) : nullptr;
         k.y = dst ? data(dst) : nullptr;
+        // Not those that the residual connections' own numbers pass through.
+        k.fast = nodes_.fast() && c.kernel == 3 && c.stride == 1 && c.up_width == 0;
         return k;
     }
-    static kernels::Linear linear(Tensor x, const Source &from, const Layer &layer, const Linear &l,
-                                  bool geglu, Tensor before, Tensor dst, const void *factors) {
+    kernels::Linear linear(Tensor x, const Source &from, const Layer &layer, const Linear &l, bool geglu,
+                           Tensor before, Tensor dst, const void *factors) const {
         kernels::Linear k;
         k.x = data(from.x), k.rows = x->ne[1] * x->ne[2] * x->ne[3], k.in = x->ne[0], k.out = l.out;
         k.norm = norm(from);
@@ -325,6 +344,7 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         k.before = before ? data(before) : nullptr;
         k.residual = l.add ? data(l.add) : nullptr;
         k.y = dst ? data(dst) : nullptr;
+        k.fast = nodes_.fast();
         return k;
     }
 
@@ -360,6 +380,7 @@ class CpuOps : public Ops, private CpuBackward::Owner {
 
     CpuNodes nodes_;
     CpuBackward backward_;
+    bool caching_ = false; // in the function that cache was given
     std::unordered_map<Tensor, Source> joined_, normalized_;
 };
 

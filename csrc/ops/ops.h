@@ -229,6 +229,9 @@ class Ops {
     // Memory outside the graph that the operators share while they run.
     virtual uint64_t scratch_size() const { return 0; }
     virtual bool allocate_scratch() { return true; }
+    // The bytes of weights in kernels' own forms that would be kept from run to run, if
+    // there were memory, and are not yet.
+    virtual uint64_t unkept() const { return 0; }
 
     // A layer's weight and bias, which may be none, and a low-rank change of the weight that the
     // operator itself adds, if there is one.

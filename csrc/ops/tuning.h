@@ -11,6 +11,7 @@ struct OpChoice {
     bool flash_attention = false; // stores no scores; keys and values are float16
     bool float32 = false;         // wherever an operator leaves a choice of precision
     int segments = 1;             // of a graph with gradients; see Tape
+    bool fast = false;            // kernels' products of 8 bits
 };
 
 // Times both kinds of convolution and of attention on a device and returns the

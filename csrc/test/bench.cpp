@@ -2,12 +2,13 @@
 // time in, for each instruction set and, where oneDNN's headers are installed
 // (libdnnl-dev), beside its float32 and bfloat16. See bench.sh.
 //
-//     bench [-t THREADS] [-r ROUNDS] [-i ISA] [-p] [NAME…]
+//     bench [-t THREADS] [-r ROUNDS] [-i ISA] [-p] [-k] [-f] [NAME…]
 //
 // prints a Markdown table of GFLOP/s: medians of ROUNDS rounds, each of which runs every
 // column once, so that all have the same conditions. The work counted is that of the
 // plain algorithm, whatever the kernel really multiplies. -p measures one thread's
-// processor time, for a machine that is busy.
+// processor time, for a machine that is busy. -k: weights are packed beforehand and kept.
+// -f: the fast tier, with 8 bits.
 #include "core/pool.h"
 #include "kernels/kernels.h"
 #include "kernels/pages.h"
@@ -36,6 +37,7 @@ struct Settings {
     int threads = 2;
     int rounds = 5;
     bool processor_time = false;
+    bool kept = false, fast = false;
     std::string isa;
     std::vector<std::string> names;
 };
@@ -126,7 +128,7 @@ class Bench {
         if (stride == 1 && !upsample) { // a residual block's convolution
             c.norm = {norm.data(), norm.data() + n * in, true};
         }
-        std::vector<Column> columns = kernels(c);
+        std::vector<Column> columns = kernels(c, &Conv2d::weight);
         const int64_t h = upsample ? 2 * size : size;
         onednn::conv2d(n, h, in, out, stride,
                        [&](std::function<void()> f) { columns.push_back({std::move(f)}); });
@@ -146,7 +148,7 @@ class Bench {
         l.w = half_matrix(w, in);
         l.bias.data = bias.data();
         l.y = y.data();
-        std::vector<Column> columns = kernels(l);
+        std::vector<Column> columns = kernels(l, &Linear::w);
         onednn::linear(rows, in, columns_of_w,
                        [&](std::function<void()> f) { columns.push_back({std::move(f)}); });
         row(name, 2e-9 * double(rows) * double(in) * double(columns_of_w), columns);
@@ -224,6 +226,27 @@ class Bench {
         return columns;
     }
 
+    // The same for kernels with weights: `w` is that member of Args.
+    template <class Args> std::vector<Column> kernels(Args args, Matrix Args::*w) {
+        std::vector<Column> columns;
+        for (Isa isa : isas_) {
+            args.isa = isa, args.fast = settings_.fast;
+            const auto kept = std::make_shared<Memory>();
+            const auto packed = std::make_shared<bool>(false);
+            columns.push_back({[=] {
+                Args a = args;
+                const size_t bytes = settings_.kept ? keep(a).bytes : 0;
+                if (bytes) {
+                    kept->reserve(bytes);
+                    (a.*w).kept = kept->data(), (a.*w).pack = !*packed;
+                    *packed = true;
+                }
+                run_on(pool_, a, scratch(a));
+            }});
+        }
+        return columns;
+    }
+
     template <class Args> void *scratch(const Args &args) {
         memory_.reserve(scratch_bytes(args, pool_.threads()));
         return memory_.data();
@@ -276,6 +299,7 @@ void all(Bench &b) {
     b.conv2d("conv 1280, 4²", 2, 4, 1280, 0, 1280);
     b.conv2d("conv 320 stride 2, 64²", 2, 64, 320, 0, 320, 2);
     b.conv2d("conv 640 upsampling, 32²", 2, 32, 640, 0, 640, 1, true);
+    b.conv2d("conv 1280 upsampling, 4²", 2, 4, 1280, 0, 1280, 1, true);
     b.linear("linear 320 → 320, 8192 rows", 8192, 320, 320);
     b.linear("linear 320 → 2·1280 GEGLU, 8192 rows", 8192, 320, 1280, true);
     b.linear("linear 1280 → 320, 8192 rows", 8192, 1280, 320);
@@ -322,6 +346,10 @@ int main(int argc, char **argv) {
         } else if (!std::strcmp(argv[i], "-p")) {
             s.processor_time = true;
             s.threads = 1;
+        } else if (!std::strcmp(argv[i], "-k")) {
+            s.kept = true;
+        } else if (!std::strcmp(argv[i], "-f")) {
+            s.fast = true;
         } else {
             s.names.push_back(argv[i]);
         }

@@ -2,6 +2,7 @@
 // numbers of threads.
 #pragma once
 
+#include "kernels/pages.h"
 #include "reference.h"
 
 #include <cstdio>
@@ -69,6 +70,29 @@ template <class Args> void run_twice(const Args &args, Floats &y, const std::str
     std::memcpy(y.data(), before.data(), before.size() * sizeof(float));
     run_with(args, 3);
     expect(std::memcmp(once.data(), y.data(), y.size() * sizeof(float)) == 0, "depends on threads", name);
+}
+
+// With weights that are kept, packed by a first run and found by a second one: the same bits.
+template <class Args>
+void run_kept(Args args, Matrix Args::*weights, const Floats &y, float *to, const std::string &name) {
+    const Keep form = keep(args);
+    if (form.bytes == 0) {
+        return;
+    }
+    Memory memory;
+    memory.reserve(form.bytes);
+    for (const bool pack : {true, false}) {
+        (args.*weights).kept = memory.data(), (args.*weights).pack = pack;
+        const Floats before = y;
+        std::memset(to, 0, y.size() * sizeof(float));
+        run_with(args, pack ? 3 : 2);
+        bool same = true;
+        for (size_t i = 0; i < y.size(); i++) {
+            same = same && (before[i] == kGuard || std::memcmp(&before[i], to + i, sizeof(float)) == 0);
+        }
+        expect(same, "kept weights give other numbers", name);
+        std::memcpy(to, before.data(), before.size() * sizeof(float));
+    }
 }
 
 inline void report(Isa isa, const char *kernel) {

@@ -10,6 +10,7 @@ struct Test {
     Isa isa;
     bool small; // without what takes minutes in an emulator: more than one band
     Random random{};
+    bool fast = false; // the tier with 8 bits
 
     // Runs on 1 and on several threads: the same bits.
     template <class Args> void run(Args args, Floats &y, const std::string &name) {
@@ -62,7 +63,10 @@ struct Test {
         }
         const std::string name = std::string("linear ") + isa_name(isa) + " " + type_name(type) + " " +
                                  shape({rows, in, out}) + (geglu ? " geglu" : "");
+        l.fast = fast;
         run(l, y, name);
+        l.isa = isa;
+        run_kept(l, &Linear::w, Floats(y), y.data(), name);
         Floats got;
         Doubles want;
         sample(rows, out, [&](int64_t m, int64_t n) {
@@ -113,7 +117,11 @@ struct Test {
                                  shape({c.n, c.h, c.w, c.c1, c.c2, c.out}) + " kernel " +
                                  shape({c.kernel, c.kernel}) + (c.stride == 2 ? " stride 2" : "") +
                                  (c.pad_end ? " pad_end" : "") + (c.upsample ? " upsample" : "");
+        c.fast = fast;
         run(c, y, name);
+        c.isa = isa;
+        run_kept(c, &Conv2d::weight, Floats(y), y.data(), name);
+        one_of_a_batch(c, y, name);
         Floats got;
         Doubles want;
         sample(size / c.out, c.out, [&](int64_t i, int64_t o) {
@@ -123,6 +131,22 @@ struct Test {
         compare(got.data(), want, matrix_tolerance(type, c.kernel, 4e-6), name);
     }
 
+    // An image has the same bits alone as in a batch.
+    void one_of_a_batch(Conv2d c, const Floats &y, const std::string &name) {
+        const int64_t last = c.n - 1, size = out_height(c) * out_width(c) * c.out;
+        Floats alone(size_t(size), kGuard);
+        c.x += last * c.h * c.w * c.c1, c.x2 += last * c.h * c.w * c.c2;
+        if (c.norm.scale) {
+            c.norm.scale += last * (c.c1 + c.c2), c.norm.shift += last * (c.c1 + c.c2);
+        }
+        c.channel_add = c.channel_add ? c.channel_add + last * c.channel_add_stride : nullptr;
+        c.residual = c.residual ? c.residual + last * size : nullptr;
+        c.n = 1, c.y = alone.data();
+        run_with(c, 2);
+        expect(std::memcmp(alone.data(), y.data() + last * size, size_t(size) * sizeof(float)) == 0,
+               "an image differs from the same in a batch", name);
+    }
+
     // Unless weights are float32, AMX's linear layers multiply numbers with 16 bits of
     // mantissa; its other products, and all of AVX2's and VNNI's, are of 16-bit
     // integers.
@@ -130,6 +154,9 @@ struct Test {
     double matrix_tolerance(Type type, int kernel, double f32) const {
         if (type == Type::f32 || !int16()) {
             return f32;
+        }
+        if (fast) {
+            return 1.6e-2; // GEGLU multiplies two of them
         }
         return kernel == 3 ? 7e-4 : isa == Isa::amx ? 1e-5 : 2.5e-4;
     }
@@ -356,6 +383,42 @@ struct Test {
         conv2d(many, Type::bf16);
     }
 
+    // Layers of the fast tier, whose errors have a bound of their own.
+    void fast_layers() {
+        fast = true;
+        for (const Type type : {Type::f16, Type::bf16, Type::block, Type::f32}) {
+            linear(2, 77, 768, 320, type, false);
+            linear(1, 44, 1152, 96, type, true);
+            for (const int size : {4, 5}) {
+                Conv2d c;
+                c.n = 3, c.h = c.w = size, c.c1 = 96, c.c2 = 32, c.out = 70;
+                conv2d(c, type);
+                c.stride = 2;
+                conv2d(c, type);
+            }
+        }
+        fast = false;
+        report("fast");
+    }
+
+    // Small and odd layers, which have kernels in fixed point of their own.
+    void small_layers() {
+        for (const Type type : {Type::f16, Type::bf16, Type::block}) {
+            Conv2d c;
+            c.n = 3, c.h = c.w = 4, c.c1 = 96, c.c2 = 96, c.out = 70;
+            conv2d(c, type); // one tile of Winograd's
+            c.h = c.w = 8;
+            conv2d(c, type);
+            c.h = 9, c.stride = 2;
+            conv2d(c, type);
+            c.pad_end = true;
+            conv2d(c, type);
+            c.pad_end = false, c.stride = 1, c.h = c.w = 3, c.upsample = true, c.up_h = 5;
+            conv2d(c, type);
+        }
+        report("small");
+    }
+
     void attentions() {
         for (int i = 0; i < 30; i++) {
             attention(random.between(1, 2), random.between(1, 4), random.between(1, 90),
@@ -418,6 +481,8 @@ int main(int argc, char **argv) {
         Test test{Isa(i), small};
         test.linears();
         test.conv2ds();
+        test.small_layers();
+        test.fast_layers();
         test.attentions();
         test.norms();
         test_gradients(Isa(i), small);

@@ -44,8 +44,13 @@ type Options struct {
 	// environment variable SDGO_KERNELS is the default.
 	Kernels string
 
+	// Precision is how precisely the denoiser is computed on the CPU: Exact or Fast; empty
+	// is Exact. See [Fast].
+	Precision string
+
 	// MaxMemory limits the memory that a model uses, in bytes: on a GPU all of it, on
-	// the CPU the memory for decoding a picture, without the weights. Larger pictures
+	// the CPU the memory for decoding a picture, without the weights, and half of it for
+	// weights that are kept as the kernels read them. Larger pictures
 	// are decoded in tiles. If the denoiser's weights do not fit on a GPU, they are
 	// streamed to it in groups during each run. 0 means the device's free memory.
 	MaxMemory uint64
@@ -64,7 +69,20 @@ type Options struct {
 	GradientSegments int
 }
 
+// Tiers of [Options.Precision].
+const (
+	// Exact computes with numbers of 16 bits or more.
+	Exact = "exact"
+	// Fast multiplies numbers of 8 bits, rounded in blocks with a scale each, in linear
+	// layers and small convolutions of more than 64 channels, where the processor
+	// multiplies those faster (AVX-512 VNNI, AVX-VNNI); else it is Exact.
+	Fast = "fast"
+)
+
 func (o Options) check() error {
+	if o.Precision != "" && o.Precision != Exact && o.Precision != Fast {
+		return fmt.Errorf("precision must be %s or %s, got %q", Exact, Fast, o.Precision)
+	}
 	if o.Threads < 1 || o.Threads > 512 {
 		return fmt.Errorf("threads must be 1 to 512, got %d", o.Threads)
 	}

@@ -28,12 +28,37 @@ func (h *Host) memoryOf(device cgo.DeviceInfo) uint64 {
 func (h *Host) Room(device cgo.DeviceInfo) uint64 {
 	room := h.memoryOf(device)
 	if device.Kind == cgo.CPU {
-		return room
+		return room + h.kept() // which is freed where something needs it
 	}
 	return room - min(room, h.reserved[device.Index])
 }
 
-// makeRoom frees the graphs that networks keep for their next run, except for networks
+// keepFor is what decides how many bytes of weights a network of a role may keep in the
+// kernels' own forms: a denoiser runs many times, the others once for a picture or two. At
+// most half of the memory that there is is for that, and of [Options.MaxMemory].
+func (h *Host) keepFor(role string) func(bytes uint64) uint64 {
+	if role != RoleDenoiser {
+		return nil
+	}
+	return func(bytes uint64) uint64 {
+		room := limits.Room().Amount / 2
+		if most := h.options.MaxMemory / 2; h.options.MaxMemory > 0 {
+			room = min(room, most-min(most, h.kept()))
+		}
+		return min(bytes, room)
+	}
+}
+
+// kept is the memory of the weights that networks keep in the kernels' own forms, in bytes.
+func (h *Host) kept() uint64 {
+	var bytes uint64
+	for _, n := range h.networks {
+		bytes += n.net.Kept()
+	}
+	return bytes
+}
+
+// makeRoom frees the graphs, and the packed weights, that networks keep for their next run, except for networks
 // that are running.
 func (h *Host) makeRoom() {
 	for _, n := range h.networks {

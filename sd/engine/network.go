@@ -50,7 +50,7 @@ func (h *Host) NewNetwork(s Spec) (*Network, error) {
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(s.Arch, s.Params, cgo.Config{
 			Device: device.Index, Threads: h.options.Threads, Kernels: h.options.Kernels,
-			Intact: h.Weights.Intact, MakeRoom: h.makeRoom,
+			Intact: h.Weights.Intact, MakeRoom: h.makeRoom, Keep: h.keepFor(s.Role),
 		})
 	}
 	net, err := create()
@@ -158,6 +158,7 @@ func (n *Network) load(ctx context.Context, onProgress func(bytes uint64)) (*cgo
 	}
 	ops := n.ops
 	ops.GradientSegments = n.host.options.GradientSegments
+	ops.Fast = n.host.options.Precision == Fast && n.role == RoleDenoiser
 	n.net.Choose(ops)
 	err := n.net.LoadWith(ctx, cgo.Loading{Memory: n.stream, Keep: true, OnProgress: onProgress})
 	if err != nil {

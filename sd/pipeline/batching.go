@@ -54,14 +54,14 @@ var errAbandoned = errors.New("a callback panicked")
 func (p *Pipeline) together(tasks []task, finished func(k int, d drawn)) {
 	if len(tasks) == 1 {
 		t, d := tasks[0], drawn{}
-		d.img, d.err = rendering{t.d, t.c, t.i, &d.spent}.picture(t.ctx)
+		d.img, d.err = rendering{d: t.d, c: t.c, i: t.i, result: &d.spent}.picture(t.ctx)
 		finished(0, d)
 		return
 	}
 	c := coordinator{box: make(chan message), live: len(tasks)}
-	all := make([]drawn, len(tasks))
+	all, decoding := make([]drawn, len(tasks)), &shares{}
 	for k, t := range tasks {
-		go t.draw(p, k, c.ask, func(d drawn) {
+		go t.draw(p, k, c.ask, decoding, func(d drawn) {
 			all[k] = d
 			c.box <- message{k: k}
 		})
@@ -122,7 +122,7 @@ func (c *coordinator) abandon() {
 
 // draw draws a task's picture in a goroutine of its own. What it needs of others
 // it asks for.
-func (t task) draw(p *Pipeline, k int, ask func(message) error, ended func(drawn)) {
+func (t task) draw(p *Pipeline, k int, ask func(message) error, decoding *shares, ended func(drawn)) {
 	d := t.d
 	if report := d.OnEvent; report != nil {
 		d.OnEvent = func(e request.Event) error {
@@ -134,7 +134,7 @@ func (t task) draw(p *Pipeline, k int, ask func(message) error, ended func(drawn
 	}
 	var out drawn
 	out.err = guard.Call("drawing", func() (err error) {
-		out.img, err = rendering{d, t.c, t.i, &out.spent}.picture(t.ctx)
+		out.img, err = rendering{d, t.c, t.i, &out.spent, decoding}.picture(t.ctx)
 		return err
 	})
 	ended(out)

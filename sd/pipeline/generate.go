@@ -130,7 +130,7 @@ func (w *work) begin(ctx context.Context) {
 // finish takes a picture, drawn with n-1 others.
 func (t task) finish(d drawn, n int) {
 	t.result.Sample += d.spent.Sample / time.Duration(n)
-	t.result.Decode += d.spent.Decode / time.Duration(n)
+	t.result.Decode += d.spent.Decode // its own part: see shares
 	t.result.Encode += d.spent.Encode / time.Duration(n)
 	for i, spent := range d.spent.Stages {
 		if i == len(t.result.Stages) {

@@ -22,7 +22,7 @@ func (p *Pipeline) Latent(ctx context.Context, d Drawing, onStep func(sampler.St
 		if err != nil {
 			break
 		}
-		latent, err = rendering{d, c, 0, &result}.pass(ctx, n, latent)
+		latent, err = rendering{d: d, c: c, result: &result}.pass(ctx, n, latent)
 	}
 	return latent, err
 }

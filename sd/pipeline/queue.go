@@ -206,7 +206,7 @@ func (q *Queue) draw(g *group, s *submission, i, k int) {
 			return s.failed
 		}
 		g.box <- message{ready: &task{&job{d: d, ctx: s.ctx}, s.guided, i}}
-		out.img, err = rendering{d, s.guided, i, &out.spent}.picture(s.ctx)
+		out.img, err = rendering{d: d, c: s.guided, i: i, result: &out.spent}.picture(s.ctx)
 		return err
 	})
 	s.finish(i, out)

@@ -16,10 +16,11 @@ import (
 
 // rendering is the work on one picture of a request.
 type rendering struct {
-	d      Drawing
-	c      guided
-	i      int             // which picture
-	result *request.Result // whose times it adds to
+	d        Drawing
+	c        guided
+	i        int             // which picture
+	result   *request.Result // whose times it adds to
+	decoding *shares         // of the pictures that are drawn at once; nil: it is alone
 }
 
 // seed is the picture's own.
@@ -72,7 +73,7 @@ func (r rendering) steps(ctx context.Context, d Drawing, c guided, pass int) (te
 // decode decodes a latent with the autoencoder that the request asks for.
 func (r rendering) decode(ctx context.Context, pass int, latent tensor.Tensor) (tensor.Tensor, error) {
 	start := time.Now()
-	defer func() { r.result.Decode += time.Since(start) }()
+	defer r.decoding.begin(&r.result.Decode, time.Now)()
 	return r.d.decoder().Decode(ctx, latent, func(index, of int) error {
 		return r.d.event(request.Event{Stage: request.StageDecode, Picture: r.i, Pass: pass, Index: index, Of: of, Elapsed: time.Since(start)})
 	})

@@ -90,14 +90,18 @@ func (p *Pass) resolveSteps(q *Resolved, add func(field, format string, args ...
 		add("Strength", "must be 0 to 1, got %g", p.Strength)
 		return
 	}
-	var err error
 	if p.Sampler != "" {
-		if p.Request.Sampler, err = sampler.Lookup(p.Sampler); err != nil {
+		named, err := sampler.Lookup(p.Sampler)
+		if err != nil {
 			add("Sampler", "%v", err)
+		}
+		if named.Name != p.Request.Sampler.Name { // its own name keeps SamplerOptions
+			p.Request.Sampler = named
 		}
 		fill(&p.Schedule, q.scheduleOf(p.Request.Sampler))
 	}
 	if p.Schedule != "" {
+		var err error
 		if p.Request.Schedule, err = p.Request.Sampler.LookupSchedule(p.Schedule); err != nil {
 			add("Schedule", "%v", err)
 		}

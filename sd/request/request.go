@@ -290,7 +290,7 @@ type HiresPass struct {
 	Steps int
 
 	// Sampler, Schedule and Guidance are for this pass; their zero values mean
-	// those of the request.
+	// those of the request. A sampler other than the request's has no options.
 	Sampler, Schedule string
 	Guidance          *float64
 }

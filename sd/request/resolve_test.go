@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/sampler"
 )
 
 // Zero fields get defaults; a sampler may have its own schedule.
@@ -52,6 +54,20 @@ func TestScheduleSaysTheSteps(t *testing.T) {
 	q, err = Request{Schedule: "karras"}.Resolve(d)
 	require.NoError(t, err)
 	require.Equal(t, 20, q.Steps)
+}
+
+// A pass that names the request's own sampler has its options; another sampler has none.
+func TestHiresSamplerOptions(t *testing.T) {
+	r := Request{Sampler: "euler", SamplerOptions: map[string]float64{"s_churn": 2}, Hires: []HiresPass{{}, {Sampler: "Euler"}, {Sampler: "heun"}}}
+	q, err := r.Resolve(Defaults{Side: 64, Align: 8})
+	require.NoError(t, err)
+	heun, err := sampler.Lookup("heun")
+	require.NoError(t, err)
+	for i, want := range []sampler.Sampler{q.Sampler, q.Sampler, heun} {
+		got := q.Hires[i].Request.Sampler
+		require.Equal(t, want.Name, got.Name)
+		require.Equal(t, want.Options.SChurn, got.Options.SChurn)
+	}
 }
 
 // What is wrong is said, and nothing is made of it on the way.
