@@ -61,8 +61,9 @@ type worker struct {
 	out     *wire.Writer
 	hash    string // of the model's file, "" if unknown
 
-	count int             // of pictures
-	last  <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
+	previews previews
+	count    int             // of pictures
+	last     <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
 
 	mutex    sync.Mutex
 	engine   Engine // nil until it is open
@@ -364,11 +365,11 @@ func (w *worker) event(m wire.Message, e request.Event) error {
 	out := wire.Message{Kind: wire.Progress, Task: m.Task,
 		Progress: &wire.Step{Stage: string(e.Stage), Pass: e.Pass, Index: e.Index, Of: e.Of, Took: e.Elapsed.Seconds()}}
 	if e.Preview != nil {
-		var b bytes.Buffer
-		if err := picture.Encode(&b, e.Preview, picture.Options{}); err != nil {
+		data, err := w.previews.encode(e.Preview)
+		if err != nil {
 			return err
 		}
-		out.Parts = [][]byte{b.Bytes()}
+		out.Parts = [][]byte{data}
 	}
 	return w.out.Write(out)
 }
