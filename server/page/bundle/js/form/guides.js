@@ -96,7 +96,7 @@ function card(one, at) {
     help: kinds.peek().find((k) => k.name === one.kind.peek())?.help,
     value: {
       get value() {
-        return one.kind.value;
+        return one.kind.value === "colour" ? null : one.kind.value; // the default
       },
       set value(name) {
         one.kind.value = name ?? "colour";
