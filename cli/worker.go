@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"strings"
 	"sync"
 
 	"github.com/sdgo/sdgo/cli/report"
@@ -79,6 +80,9 @@ type engine struct {
 func openEngine(m wire.Model, o sd.Options) (*engine, error) {
 	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.T5Tokenizer, o.LLM = m.VAE, m.CLIPL, m.CLIPG, m.T5, m.T5Tokenizer, m.LLM
 	e := &engine{options: o}
+	if !strings.HasPrefix(m.Path, sd.BuiltinPrefix) {
+		e.extras.base = m.Path
+	}
 	var err error
 	switch m.Role {
 	case wire.RoleModel, wire.RoleRefiner:

@@ -14,6 +14,7 @@ import (
 // request has those alone that it names: what others draw with changes nothing of its
 // picture.
 type extras struct {
+	base  string // the model's file, whose UNet some ControlNets change; "" of one in the box
 	mutex sync.Mutex
 	held  []*held // the one that was used last at the end
 	words map[file]*sd.Embedding
@@ -86,7 +87,7 @@ func (x *extras) hold(key file, o sd.Options) (*held, error) {
 		x.held = append(slices.Delete(x.held, i, i+1), h)
 		return h, nil
 	}
-	opened, err := openExtra(key, o)
+	opened, err := openExtra(key, x.base, o)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +97,12 @@ func (x *extras) hold(key file, o sd.Options) (*held, error) {
 }
 
 // openExtra opens an adapter, a ControlNet or a classifier, each as the command line does.
-func openExtra(key file, o sd.Options) (sd.Attachment, error) {
+func openExtra(key file, base string, o sd.Options) (sd.Attachment, error) {
 	typ := o.Type
 	o = networkOptions(o)
 	switch key.role {
 	case wire.RoleControl:
-		o.Type, o.CLIPVision = typ, key.vision
+		o.Type, o.CLIPVision, o.ControlBase = typ, key.vision, base
 		return sd.OpenControl(key.path, o)
 	case wire.RoleClassifier:
 		return sd.OpenClassifier(key.path, o)

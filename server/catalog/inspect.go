@@ -159,8 +159,13 @@ func (e *Entry) describeTextless(m *convert.Model) error {
 	return nil
 }
 
-// describeExtra says what a file is that is no model: an adapter or a textual inversion.
+// describeExtra says what a file is that is no model: an adapter, a textual inversion, or what
+// makes a ControlNet of a model's UNet.
 func (e *Entry) describeExtra(file string) error {
+	if what, err := convert.ChangesUNet(file); err == nil && what != "" {
+		e.Kind, e.Family, e.Description, e.Follows = Control, convert.ControlNet, what, &Follows{Network: "ControlNet"}
+		return nil
+	}
 	s, err := convert.LookAtAdapter(file)
 	if err == nil {
 		e.Kind, e.Family = LoRA, string(LoRA)
