@@ -96,9 +96,7 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 				err = errors.New("must be a text of 1 to 128 bytes")
 			}
 		case "priority":
-			if json.Unmarshal(m.Value, &o.Priority) != nil || o.Priority < -maxPriority || o.Priority > maxPriority {
-				err = fmt.Errorf("must be a whole number from %d to %d, got %.40s", -maxPriority, maxPriority, m.Value)
-			}
+			o.Priority, err = priority(m.Value)
 		case "previews":
 			if json.Unmarshal(m.Value, &o.Previews) != nil {
 				err = fmt.Errorf("must be true or false, got %.40s", m.Value)
@@ -135,6 +133,14 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	}
 	o.Requests = []request.Request{q}
 	return o, nil
+}
+
+// priority reads a job's priority.
+func priority(raw json.RawMessage) (n int, err error) {
+	if json.Unmarshal(raw, &n) != nil || n < -maxPriority || n > maxPriority {
+		return 0, fmt.Errorf("must be a whole number from %d to %d, got %.40s", -maxPriority, maxPriority, raw)
+	}
+	return n, nil
 }
 
 // show gives a request the order's pictures.
