@@ -278,13 +278,20 @@ func (s *served) spent() (total time.Duration) {
 	return total
 }
 
-// BenchmarkServe draws 16 pictures with the built-in model: one after the other, and all
-// asked for at once, in passes of eight. The pictures are the same. On a machine that does
-// other things, too, compare the processor's time, cpu-s/op.
+// BenchmarkServe draws 16 pictures with the built-in model, at its own size and at the web
+// UI's default: one after the other, and all asked for at once, in passes of eight. The
+// pictures are the same. On a machine that does other things, too, compare the processor's
+// time, cpu-s/op.
 func BenchmarkServe(b *testing.B) {
+	for _, side := range []int{128, 512} {
+		b.Run(strconv.Itoa(side), func(b *testing.B) { benchmarkServe(b, side) })
+	}
+}
+
+func benchmarkServe(b *testing.B, side int) {
 	s := serve(b, nil, "--batch-size", "8")
 	body := func(i int) map[string]any {
-		return map[string]any{"prompt": "a red apple", "seed": i, "steps": 10, "sampler_name": "Euler a"}
+		return map[string]any{"prompt": "a red apple", "seed": i, "steps": 10, "sampler_name": "Euler a", "width": side, "height": side}
 	}
 	pictures := map[string][16]string{}
 	s.post("/sdapi/v1/txt2img", body(0)) // the model is open

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/convert/safetensors"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -120,12 +121,13 @@ func TestServedControls(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o600))
 	}
+	differences(t, filepath.Join(folder, "differences.safetensors"))
 	const photo = "../testdata/preprocess/photo.png"
 	data, err := os.ReadFile(photo)
 	require.NoError(t, err)
 	want := map[string][]uint8{}
 	for name, args := range map[string][]string{"": nil, "one/net": {"--control", folder + "/one/net.safetensors", "--control-preprocess", "canny:low=64:high=64:resolution=96"},
-		"two/net": {"--control", folder + "/two/net.safetensors"}, "ip": {"--control", folder + "/ip.safetensors", "--clip-vision", folder + "/vision.safetensors"}} {
+		"two/net": {"--control", folder + "/two/net.safetensors"}, "differences": {"--control", folder + "/differences.safetensors"}, "ip": {"--control", folder + "/ip.safetensors", "--clip-vision", folder + "/vision.safetensors"}} {
 		if args != nil {
 			args = append(args, "--control-image", photo, "--control-weight", "0.8")
 		}
@@ -169,6 +171,33 @@ func TestServedControls(t *testing.T) {
 	require.GreaterOrEqual(t, reply.StatusCode, 400)
 	require.Contains(t, fmt.Sprint(answer), "xl does not go with the model")
 	require.NotContains(t, fmt.Sprint(answer), folder)
+}
+
+// differences writes a ControlNet's file that changes the model's UNet, by nothing.
+func differences(t *testing.T, to string) {
+	t.Helper()
+	file := func(path string) *safetensors.File {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		f, err := safetensors.Parse(data)
+		require.NoError(t, err)
+		return f
+	}
+	own := map[string]bool{}
+	for _, x := range file("../testdata/nets/sd1.safetensors").Tensors {
+		if name, ok := strings.CutPrefix(x.Name, "model.diffusion_model."); ok {
+			own[name] = true
+		}
+	}
+	var zeros []safetensors.Tensor
+	for _, x := range file(controls + "/sd1.safetensors").Tensors {
+		if own[strings.TrimPrefix(x.Name, "control_model.")] {
+			x.Data = make([]byte, len(x.Data))
+			zeros = append(zeros, x)
+		}
+	}
+	require.NotEmpty(t, zeros)
+	rewrite(t, controls+"/sd1.safetensors", to, nil, append(zeros, safetensors.Tensor{Name: "difference", DType: "F32", Shape: []int64{1}, Data: make([]byte, 4)})...)
 }
 
 // A built-in model that draws by class, as sdgo sample draws with it; and all built-in

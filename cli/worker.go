@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"strings"
 	"sync"
 
 	"github.com/sdgo/sdgo/cli/report"
@@ -77,8 +78,11 @@ type engine struct {
 
 // openEngine opens a model or an upscaler.
 func openEngine(m wire.Model, o sd.Options) (*engine, error) {
-	o.VAE = m.VAE
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.T5Tokenizer, o.LLM = m.VAE, m.CLIPL, m.CLIPG, m.T5, m.T5Tokenizer, m.LLM
 	e := &engine{options: o}
+	if !strings.HasPrefix(m.Path, sd.BuiltinPrefix) {
+		e.extras.base = m.Path
+	}
 	var err error
 	switch m.Role {
 	case wire.RoleModel, wire.RoleRefiner:
@@ -109,8 +113,10 @@ func (e *engine) Info() wire.Info {
 func (e *engine) Attach(m wire.Model) (err error) {
 	var other sd.Attachment
 	switch m.Role {
-	case wire.RoleRefiner:
-		other, err = sd.Open(m.Path, e.options)
+	case wire.RoleRefiner: // one autoencoder is for both
+		o := e.options.Alone()
+		o.VAE = e.options.VAE
+		other, err = sd.Open(m.Path, o)
 	case wire.RoleStage:
 		o := networkOptions(e.options)
 		o.Type = e.options.Type

@@ -10,10 +10,11 @@ import (
 	"github.com/sdgo/sdgo/server/wire"
 )
 
-// extras are the adapters, ControlNets and textual inversions that a worker has open. Each
+// extras are the adapters, ControlNets, classifiers and textual inversions that a worker has open. Each
 // request has those alone that it names: what others draw with changes nothing of its
 // picture.
 type extras struct {
+	base  string // the model's file, whose UNet some ControlNets change; "" of one in the box
 	mutex sync.Mutex
 	held  []*held // the one that was used last at the end
 	words map[file]*sd.Embedding
@@ -25,7 +26,7 @@ type file struct {
 	modified           int64
 }
 
-// held is an open adapter or ControlNet, and how many requests draw with it.
+// held is an open adapter, ControlNet or classifier, and how many requests draw with it.
 type held struct {
 	file
 	sd.Attachment
@@ -54,7 +55,7 @@ func (x *extras) fork(ctx context.Context, m *sd.Model, o sd.Options, all []wire
 		}
 		var attachment sd.Attachment
 		switch key := (file{one.Role, one.Path, one.CLIPVision, one.Modified}); one.Role {
-		case wire.RoleLoRA, wire.RoleControl:
+		case wire.RoleLoRA, wire.RoleControl, wire.RoleClassifier:
 			var h *held
 			if h, err = x.hold(key, o); err == nil {
 				inUse = append(inUse, h)
@@ -76,7 +77,7 @@ func (x *extras) fork(ctx context.Context, m *sd.Model, o sd.Options, all []wire
 	return fork, release, nil
 }
 
-// hold opens an adapter or a ControlNet, or finds it, for one more user.
+// hold opens an adapter, a ControlNet or a classifier, or finds it, for one more user.
 func (x *extras) hold(key file, o sd.Options) (*held, error) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
@@ -86,22 +87,27 @@ func (x *extras) hold(key file, o sd.Options) (*held, error) {
 		x.held = append(slices.Delete(x.held, i, i+1), h)
 		return h, nil
 	}
-	var opened sd.Attachment
-	var err error
-	if key.role == wire.RoleControl {
-		typ := o.Type
-		o = networkOptions(o)
-		o.Type, o.CLIPVision = typ, key.vision
-		opened, err = sd.OpenControl(key.path, o)
-	} else {
-		opened, err = sd.OpenAdapter(key.path)
-	}
+	opened, err := openExtra(key, x.base, o)
 	if err != nil {
 		return nil, err
 	}
 	h := &held{key, opened, 1}
 	x.held = append(x.held, h)
 	return h, nil
+}
+
+// openExtra opens an adapter, a ControlNet or a classifier, each as the command line does.
+func openExtra(key file, base string, o sd.Options) (sd.Attachment, error) {
+	typ := o.Type
+	o = networkOptions(o)
+	switch key.role {
+	case wire.RoleControl:
+		o.Type, o.CLIPVision, o.ControlBase = typ, key.vision, base
+		return sd.OpenControl(key.path, o)
+	case wire.RoleClassifier:
+		return sd.OpenClassifier(key.path, o)
+	}
+	return sd.OpenAdapter(key.path)
 }
 
 // release takes a user away from what is held, and closes what was not used for long.
@@ -111,7 +117,7 @@ func (x *extras) release(all []*held) {
 	for _, h := range all {
 		h.users--
 	}
-	left := map[string]int{wire.RoleLoRA: maxIdleAdapters, wire.RoleControl: maxIdleControls}
+	left := map[string]int{wire.RoleLoRA: maxIdleAdapters, wire.RoleControl: maxIdleControls, wire.RoleClassifier: maxIdleControls}
 	for _, h := range slices.Backward(slices.Clone(x.held)) {
 		if h.users > 0 {
 			continue

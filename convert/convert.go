@@ -192,6 +192,9 @@ const (
 	ESRGAN      = family.ESRGAN      // upscaler
 	HED         = family.HED         // edge detector
 	VAE         = family.VAE         // autoencoder alone, which a model may be opened with
+	CLIP        = family.CLIP        // text encoder of CLIP alone, likewise
+	T5          = family.T5          // T5 alone, likewise
+	Qwen        = family.Qwen        // Qwen's text stack alone, likewise
 )
 
 // What the configuration of models without text says, by the names that it has for it.

@@ -22,6 +22,17 @@ func OpenControlNet(path string, base func() (*Model, error)) (*Model, error) {
 	return read.OpenControlNet(path, base)
 }
 
+// ChangesUNet says what the file of a ControlNet is that takes weights from a model's UNet and
+// is nothing without it: a Control-LoRA, or differences; "" of any other file of tensors.
+func ChangesUNet(path string) (what string, err error) {
+	m, all, err := read.Stored(path)
+	if err != nil {
+		return "", err
+	}
+	defer m.Close()
+	return family.ChangesUNet(all), nil
+}
+
 // OpenBytes is [Open] for a file that is in memory: its name is for messages. The
 // bytes must stay as they are until Close.
 func OpenBytes(name string, data []byte) (*Model, error) { return read.OpenBytes(name, data) }

@@ -1,7 +1,9 @@
 package job
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +15,11 @@ import (
 
 // A request's guides are written as a list with commas: what they ask for, each followed by
 // what more it takes, as in "colour=#ff8800,mask=hole.png,of=photo.png". A comma in a name has
-// a backslash before it.
+// a backslash before it. A guide whose picture has no file, as those that a server is sent,
+// has an empty name: "lowres=".
+
+// guidesKey is the field of guides in JSON, which may be a list of objects, too.
+const guidesKey = "guide"
 
 // guideFlags are the fields of classifiers and guides.
 func guideFlags() []Field {
@@ -50,24 +56,23 @@ func guideFlags() []Field {
 	}
 }
 
-// guideKeys are what the values of a guide are called, in the order in which they are written.
-func guideKeys(g *request.Guide) []struct {
+// guideKey is a value of a guide, by what it is called.
+type guideKey struct {
 	key string
 	to  *string
-} {
-	type item = struct {
-		key string
-		to  *string
-	}
+}
+
+// guideKeys are what the values of a guide are called, in the order in which they are written.
+func guideKeys(g *request.Guide) []guideKey {
 	switch g.Kind {
 	case request.GuideColour:
-		return []item{{"colour", &g.Colour}}
+		return []guideKey{{"colour", &g.Colour}}
 	case request.GuideLowres:
-		return []item{{"lowres", &g.ImageFile}}
+		return []guideKey{{"lowres", &g.ImageFile}}
 	case request.GuideMask:
-		return []item{{"mask", &g.ImageFile}, {"of", &g.OfFile}}
+		return []guideKey{{"mask", &g.ImageFile}, {"of", &g.OfFile}}
 	case request.GuideClassifier:
-		return []item{{"classifier", &g.Classifier}, {"class", &g.Class}}
+		return []guideKey{{"classifier", &g.Classifier}, {"class", &g.Class}}
 	}
 	return nil
 }
@@ -105,11 +110,12 @@ func parseGuides(text string) (all []request.Guide, err error) {
 		if !ok {
 			return nil, fmt.Errorf("must be a guide such as colour=#ff8800 or lowres=small.png, got %.80q", part)
 		}
-		text, err := value.parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("%.40q: %w", key, err)
-		}
 		g := request.Guide{Kind: request.GuideKind(key)}
+		if text != "" || g.Kind != request.GuideLowres && g.Kind != request.GuideMask {
+			if text, err = value.parse(text); err != nil {
+				return nil, fmt.Errorf("%.40q: %w", key, err)
+			}
+		}
 		if guideKeys(&g) != nil {
 			if len(all) == request.MaxGuides {
 				return nil, fmt.Errorf("must be at most %d guides", request.MaxGuides)
@@ -121,6 +127,69 @@ func parseGuides(text string) (all []request.Guide, err error) {
 		}
 	}
 	return all, nil
+}
+
+// applyGuides sets the guides to a JSON list of objects.
+func applyGuides(r *request.Request, raw json.RawMessage) error {
+	var objects []json.RawMessage
+	if err := json.Unmarshal(raw, &objects); err != nil {
+		return jsonError(err)
+	}
+	if len(objects) > request.MaxGuides {
+		return fmt.Errorf("must be at most %d guides, got %d", request.MaxGuides, len(objects))
+	}
+	var all []request.Guide
+	for i, o := range objects {
+		g, err := decodeGuide(o)
+		if err != nil {
+			return fmt.Errorf("guide %d: %w", i+1, err)
+		}
+		all = append(all, g)
+	}
+	r.Guides = all
+	return nil
+}
+
+// decodeGuide reads an object of the list: {"kind": "mask", "image": "hole.png", "of": "photo.png"}.
+func decodeGuide(raw json.RawMessage) (g request.Guide, err error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		return g, fmt.Errorf(`must be an object, such as {"kind": "colour", "colour": "#ff8800"}, got %.40s`, raw)
+	}
+	members, err := Members(raw)
+	if err != nil {
+		return g, err
+	}
+	to := map[string]*string{"kind": (*string)(&g.Kind), "colour": &g.Colour, "image": &g.ImageFile, "of": &g.OfFile, "classifier": &g.Classifier, "class": &g.Class}
+	value := name[string](KindText, "a guide's value", nil)
+	for _, m := range members {
+		at := to[m.Key]
+		if at == nil {
+			return g, fmt.Errorf("%.80s: unknown field; there are kind, colour, image, of, classifier and class", m.Key)
+		}
+		if isNull(m.Value) {
+			continue
+		}
+		text, err := textOf(KindText, m.Value)
+		if err == nil {
+			*at, err = value.parse(text)
+		}
+		if err == nil && m.Key == "colour" {
+			_, err = request.RGB(text)
+		}
+		if err != nil {
+			return g, fmt.Errorf("%s: %w", m.Key, err)
+		}
+	}
+	keys := guideKeys(&g)
+	if keys == nil {
+		return g, fmt.Errorf("kind: must be colour, lowres, mask or classifier, got %.40q", g.Kind)
+	}
+	for key, at := range to { // what the text form could not say
+		if *at != "" && key != "kind" && !slices.ContainsFunc(keys, func(k guideKey) bool { return k.to == at }) {
+			return g, fmt.Errorf("%s: is nothing that the guide %s takes", key, g.Kind)
+		}
+	}
+	return g, nil
 }
 
 // setGuide sets a value of the last guide.

@@ -171,6 +171,9 @@ func (f Field) apply(r *request.Request, raw json.RawMessage) error {
 	if f.Key == controlsKey && raw[0] == '[' {
 		return applyControls(r, raw)
 	}
+	if f.Key == guidesKey && raw[0] == '[' {
+		return applyGuides(r, raw)
+	}
 	text, err := textOf(f.Kind, raw)
 	if f.List && raw[0] == '"' {
 		text, err = textOf(KindText, raw)

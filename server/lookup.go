@@ -43,7 +43,9 @@ func named(all *catalog.Catalog, name, key string) (pool.Model, bool) {
 			if e.Kind == catalog.Upscaler {
 				role = wire.RoleESRGAN
 			}
-			return pool.Model{Model: wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash()}, Key: key, Bytes: e.Bytes}, true
+			p := e.Parts
+			m := wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash(), VAE: p.VAE, CLIPL: p.CLIPL, CLIPG: p.CLIPG, T5: p.T5, T5Tokenizer: p.T5Tokenizer, LLM: p.LLM}
+			return pool.Model{Model: m, Key: key, Bytes: e.Bytes}, true
 		}
 	}
 	return pool.Model{}, false

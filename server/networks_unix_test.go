@@ -177,7 +177,9 @@ func TestModelsWithoutText(t *testing.T) {
 	require.NotContains(t, all["guided"], "class_optional")
 	require.Equal(t, "nothing", all["churches"]["draws_from"])
 	require.Equal(t, "enlarge", all["upsampler"]["variant"])
-	require.Equal(t, "other", all["classifier"]["kind"])
+	require.Equal(t, "classifier", all["classifier"]["kind"])
+	require.Len(t, all["classifier"]["classes"], 10)
+	require.NotContains(t, all["classifier"], "draws_from")
 
 	want := func(class string) []uint8 {
 		r := request.Request{Class: class, Seed: 3, Steps: 4, Width: 64, Height: 64, Sampler: "euler", Guidance: request.Float(1)}

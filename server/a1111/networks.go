@@ -27,13 +27,13 @@ func (d *decoder) networks(settings *loose.Object) (model, vae string) {
 	return model, vae
 }
 
-// textless leaves to a model that draws without text what the request does not say: the
-// web UI's own defaults are for those that draw from text. The prompt tells such a model
-// its class.
+// textless leaves to a model that draws without text, or that has ways of its own, what the
+// request does not say: the web UI's own defaults are for Stable Diffusion. The prompt tells
+// a model without text its class.
 func (d *decoder) textless() {
 	d.out.order.Told = true
 	e, err := d.service.Model(d.client, d.out.order.Model)
-	if err != nil || e.Textless == nil { // a missing model is the order's problem
+	if err != nil || e.Textless == nil && !e.Transformer { // a missing model is the order's problem
 		return
 	}
 	r := d.request

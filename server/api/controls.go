@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -17,7 +16,7 @@ import (
 
 // readControls reads the pictures of a request's ControlNets: a list, in which null stands
 // for the picture to begin with.
-func readControls(ctx context.Context, a *API, m job.Member) (all []image.Image, err error) {
+func readControls(read *reading, m job.Member) (all []image.Image, err error) {
 	var list []json.RawMessage
 	if json.Unmarshal(m.Value, &list) != nil {
 		return nil, fmt.Errorf("must be a list of pictures, one for each ControlNet, got %.40s", m.Value)
@@ -25,19 +24,14 @@ func readControls(ctx context.Context, a *API, m job.Member) (all []image.Image,
 	if len(list) > request.MaxControls {
 		return nil, fmt.Errorf("must be at most %d pictures, got %d", request.MaxControls, len(list))
 	}
-	pixels := 0
 	for i, value := range list {
 		if string(value) == "null" {
 			all = append(all, nil)
 			continue
 		}
-		img, err := a.read(ctx, job.Member{Key: m.Key, Value: value})
+		img, err := read.picture(job.Member{Key: m.Key, Value: value})
 		if err != nil {
 			return nil, fmt.Errorf("picture %d: %w", i+1, err)
-		}
-		size := img.Bounds().Size()
-		if pixels += size.X * size.Y; pixels > a.service.Limits.Inputs {
-			return nil, fmt.Errorf("all pictures together must have at most %d pixels", a.service.Limits.Inputs)
 		}
 		all = append(all, img)
 	}
@@ -89,7 +83,7 @@ func detect(a *API, r *http.Request) (*image.NRGBA, error) {
 	for _, m := range members {
 		switch m.Key {
 		case "image":
-			from, err = a.read(r.Context(), m)
+			from, err = (&reading{api: a, ctx: r.Context()}).picture(m)
 		case "preprocessor":
 			err = text(m, &name)
 		default:

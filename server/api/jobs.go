@@ -16,7 +16,6 @@ import (
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/request"
-	"github.com/sdgo/sdgo/server/catalog"
 	"github.com/sdgo/sdgo/server/queue"
 	"github.com/sdgo/sdgo/server/reply"
 	"github.com/sdgo/sdgo/server/service"
@@ -34,7 +33,7 @@ func keyOf(field string) string {
 }
 
 // keys are what a job's description may have beside a request.
-var keys = []string{"model", "vae", "request", "image", "mask", "control_images", "priority", "previews", "output", "key", "upscale"}
+var keys = []string{"model", "vae", "request", "image", "mask", "control_images", "guide_images", "priority", "previews", "output", "key", "upscale"}
 
 // maxPriority bounds a job's priority on either side of 0.
 const maxPriority = 100
@@ -44,14 +43,8 @@ type order struct {
 	service.Order
 	image, mask image.Image
 	controls    []image.Image // of each ControlNet; nil is one that sees image
+	guides      []shown       // of each guide
 	upscale     *upscale
-}
-
-// upscale asks for a picture at another size.
-type upscale struct {
-	model         string
-	scale         float64
-	width, height int
 }
 
 // create makes a job.
@@ -89,6 +82,7 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	}
 	members = slices.DeleteFunc(members, func(m job.Member) bool { return string(m.Value) == "null" }) // the default
 	o.Previews = true
+	read := &reading{api: a, ctx: ctx}
 	q := job.Begin(job.Txt2Img)
 	var e request.Error
 	for _, m := range members {
@@ -102,9 +96,7 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 				err = errors.New("must be a text of 1 to 128 bytes")
 			}
 		case "priority":
-			if json.Unmarshal(m.Value, &o.Priority) != nil || o.Priority < -maxPriority || o.Priority > maxPriority {
-				err = fmt.Errorf("must be a whole number from %d to %d, got %.40s", -maxPriority, maxPriority, m.Value)
-			}
+			o.Priority, err = priority(m.Value)
 		case "previews":
 			if json.Unmarshal(m.Value, &o.Previews) != nil {
 				err = fmt.Errorf("must be true or false, got %.40s", m.Value)
@@ -112,11 +104,13 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 		case "output":
 			o.Output, err = output(m.Value)
 		case "image":
-			o.image, err = a.read(ctx, m)
+			o.image, err = read.picture(m)
 		case "mask":
-			o.mask, err = a.read(ctx, m)
+			o.mask, err = read.picture(m)
 		case "control_images":
-			o.controls, err = readControls(ctx, a, m)
+			o.controls, err = readControls(read, m)
+		case "guide_images":
+			o.guides, err = readGuides(read, m)
 		case "upscale":
 			o.upscale, err = readUpscale(m.Value)
 		case "request":
@@ -141,12 +135,21 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	return o, nil
 }
 
+// priority reads a job's priority.
+func priority(raw json.RawMessage) (n int, err error) {
+	if json.Unmarshal(raw, &n) != nil || n < -maxPriority || n > maxPriority {
+		return 0, fmt.Errorf("must be a whole number from %d to %d, got %.40s", -maxPriority, maxPriority, raw)
+	}
+	return n, nil
+}
+
 // show gives a request the order's pictures.
 func (o *order) show(q *request.Request, e *request.Error) {
 	if q.ImageFile != "" || q.MaskFile != "" {
 		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
 	}
 	showControls(q, o.controls, e)
+	showGuides(q, o.guides, e)
 	q.Image, q.Mask = o.image, o.mask
 }
 
@@ -204,74 +207,32 @@ func output(raw json.RawMessage) (o wire.Output, err error) {
 	return o, nil
 }
 
-// maxScale bounds how many times larger a picture becomes.
-const maxScale = 16
-
-// readUpscale reads what upscaling is asked for.
-func readUpscale(raw json.RawMessage) (*upscale, error) {
-	members, err := job.Members(raw)
-	if err != nil {
-		return nil, err
-	}
-	u := &upscale{}
-	for _, m := range members {
-		switch {
-		case string(m.Value) == "null":
-		case m.Key == "model":
-			if err := text(m, &u.model); err != nil {
-				return nil, fmt.Errorf("model: %w", err)
-			}
-		case m.Key == "scale":
-			if json.Unmarshal(m.Value, &u.scale) != nil || !(u.scale > 0 && u.scale <= maxScale) {
-				return nil, fmt.Errorf("scale: must be more than 0 and at most %d, got %.40s", maxScale, m.Value)
-			}
-		case m.Key == "width" || m.Key == "height":
-			to := map[string]*int{"width": &u.width, "height": &u.height}[m.Key]
-			if json.Unmarshal(m.Value, to) != nil || *to < 1 || *to > 4*request.MaxSide {
-				return nil, fmt.Errorf("%s: must be 1 to %d, got %.40s", m.Key, 4*request.MaxSide, m.Value)
-			}
-		default:
-			return nil, fmt.Errorf("%.80s: unknown field; there are model, scale, width, height", m.Key)
-		}
-	}
-	if u.model == "" {
-		return nil, errors.New("model: must name an upscaler")
-	}
-	if (u.width == 0) != (u.height == 0) || u.width > 0 && u.scale > 0 {
-		return nil, errors.New("must have a scale, or a width and a height")
-	}
-	return u, nil
+// reading reads the pictures of one request, and counts their pixels.
+type reading struct {
+	api    *API
+	ctx    context.Context
+	pixels int
 }
 
-// upscaled orders a picture at another size.
-func (a *API) upscaled(o order) (*queue.Job, error) {
-	if o.image == nil {
-		return nil, &service.Error{Status: http.StatusBadRequest, Code: "invalid_request", Param: "Image", Message: "upscale needs an image"}
-	}
-	e, err := a.service.Catalog.Lookup("upscaler", o.upscale.model, catalog.Upscaler)
-	if err != nil {
-		return nil, &service.Error{Status: http.StatusNotFound, Code: "model_not_found", Param: "upscale", Message: err.Error()}
-	}
-	size := o.image.Bounds().Size()
-	width, height := o.upscale.width, o.upscale.height
-	if width == 0 {
-		scale := o.upscale.scale
-		if scale == 0 {
-			scale = float64(max(e.Scale, 1))
-		}
-		width, height = int(float64(size.X)*scale+0.5), int(float64(size.Y)*scale+0.5)
-	}
-	o.Output.Text = fmt.Sprintf("Postprocess upscale by: %.4g, Postprocess upscaler: %s, Version: sdgo %s", float64(width)/float64(size.X), e.Name, a.service.Version)
-	return a.service.Upscale("api", o.Client, e, o.image, width, height, o.Output)
-}
-
-// read reads a picture of a job: base64, a data URL, an address where these are allowed,
-// or "id:" with the id of an upload or a picture.
-func (a *API) read(ctx context.Context, m job.Member) (image.Image, error) {
+// picture reads a picture: base64, a data URL, an address where these are allowed, or "id:"
+// with the id of an upload or a picture.
+func (r *reading) picture(m job.Member) (image.Image, error) {
 	var s string
 	if err := text(m, &s); err != nil {
 		return nil, err
 	}
+	img, err := r.api.read(r.ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	size := img.Bounds().Size()
+	if r.pixels += size.X * size.Y; r.pixels > r.api.service.Limits.Inputs {
+		return nil, fmt.Errorf("all pictures together must have at most %d pixels", r.api.service.Limits.Inputs)
+	}
+	return img, nil
+}
+
+func (a *API) read(ctx context.Context, s string) (image.Image, error) {
 	id, ok := strings.CutPrefix(s, "id:")
 	if !ok {
 		return a.service.Inputs.Text(ctx, s)

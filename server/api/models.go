@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/sdgo/sdgo/job"
 	"github.com/sdgo/sdgo/sampler"
@@ -35,7 +34,7 @@ type modelView struct {
 	Running     int     `json:"running,omitempty"`
 	Default     bool    `json:"default,omitempty"`
 
-	// Of models that generate pictures.
+	// Of models that generate pictures; classifiers have classes, too.
 	DrawsFrom     string   `json:"draws_from,omitempty"` // text, class, number or nothing
 	Classes       []string `json:"classes,omitempty"`    // by their numbers, which are the names of those without
 	ClassOptional bool     `json:"class_optional,omitempty"`
@@ -49,6 +48,9 @@ type modelView struct {
 	Base     string   `json:"base,omitempty"`
 	Triggers []string `json:"triggers,omitempty"`
 	Vectors  int      `json:"vectors,omitempty"`
+
+	// Of models whose networks are in several files: the names of the others.
+	Parts map[string]string `json:"parts,omitempty"`
 
 	// Of networks that follow pictures: ControlNet, T2I-Adapter or IP-Adapter, with base.
 	Network string `json:"network,omitempty"`
@@ -65,9 +67,12 @@ func (v *modelView) of(e catalog.Entry) {
 	if e.Follows != nil {
 		v.Network, v.Base = e.Follows.Network, e.Follows.Base
 	}
+	v.Parts = e.Parts.Names()
 	v.Align, v.Steps, v.Sampler, v.Schedule = e.Align, e.Steps, e.Sampler, e.Schedule
 	t := e.Textless
 	switch {
+	case e.Kind == catalog.Classifier:
+		v.Classes = t.ClassNames()
 	case e.Kind != catalog.Checkpoint && e.Kind != catalog.Refiner:
 	case t == nil:
 		v.DrawsFrom = "text"
@@ -76,14 +81,7 @@ func (v *modelView) of(e catalog.Entry) {
 	case t.Classes == 0:
 		v.DrawsFrom = "nothing"
 	default:
-		v.DrawsFrom, v.ClassOptional = "class", t.Optional
-		for i := range t.Classes {
-			name := strconv.Itoa(i)
-			if i < len(t.Names) {
-				name = t.Names[i]
-			}
-			v.Classes = append(v.Classes, name)
-		}
+		v.DrawsFrom, v.ClassOptional, v.Classes = "class", t.Optional, t.ClassNames()
 	}
 }
 
@@ -236,6 +234,7 @@ func capabilities(a *API, w http.ResponseWriter) {
 	limits := a.service.Queue.Limits()
 	out := map[string]any{
 		"version": a.service.Version, "fields": fields, "samplers": samplers, "schedules": schedules, "guidance": guiders, "upscalers": upscalers, "preprocessors": preprocessors(),
+		"guides": guideKinds(), "guide_methods": guideMethods(),
 		"formats": []string{"png", "jpeg", "webp"},
 		"limits": map[string]any{"pictures": l.Pictures, "pixels": l.Pixels, "work": l.Work, "steps": request.MaxSteps, "side": request.MaxSide, "hires_passes": request.MaxHires,
 			"waiting": limits.Waiting, "waiting_per_client": limits.PerClient, "keep_seconds": limits.Keep.Seconds()},

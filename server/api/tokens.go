@@ -33,6 +33,10 @@ func tokens(a *API, w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if e.Transformer {
+		fail(w, service.Errorf(http.StatusBadRequest, "not_counted", "the model %q reads prompts in another way than CLIP's text encoders: their tokens are not counted", e.Name))
+		return
+	}
 	t := e.Tokenizer
 	if t == nil {
 		t = tokenizer.CLIP()

@@ -37,6 +37,10 @@ const (
 	Embedding  Kind = "embedding"  // a textual inversion, which is a word of prompts
 	Control    Kind = "control"    // a ControlNet, a T2I-Adapter or an IP-Adapter
 	Vision     Kind = "vision"     // an image encoder of CLIP, which IP-Adapters need
+	Classifier Kind = "classifier" // of noisy pictures, which guides other models
+	Text       Kind = "text"       // a text encoder of its own, which transformers are opened with
+	Vocabulary Kind = "vocabulary" // of T5, likewise
+	Incomplete Kind = "incomplete" // a model that lacks parts; Why says which
 	Other      Kind = "other"      // a file that this program cannot use; Why says why
 )
 
@@ -60,17 +64,22 @@ type Entry struct {
 	Sampler     string  // likewise; "" is euler_a
 	Schedule    string  // likewise; "" is the sampler's
 	Guidance    float64 // the model's own scale; 0 is none
+	Transformer bool    // that draws from text, and not in chunks of 75 tokens
 	Variant     string  // "inpaint", "edit" (instruct-pix2pix), "enlarge" or ""
 	Scale       int     // of an upscaler
 	Hash        string  // SHA-256 in hexadecimal digits; "" if not computed yet
-	Why         string  // of Other
+	Why         string  // of Other and Incomplete
+	Parts       Parts   // files of networks beside the model's own
 
 	TextWidths [2]int // of the text encoders of models that draw from text, which textual inversions must have; 0 is none
 
-	Textless *Textless // of models that draw without text; nil of others
+	Textless *Textless // of models that draw without text, and of classifiers, which have classes, too; nil of others
 	Adapter  *Adapter  // of adapters; nil of others
 	Word     *Word     // of textual inversions; nil of others
 	Follows  *Follows  // of networks of the kinds Control and Vision; nil of others
+
+	lacks string // keys of the parts that the model's own file lacks
+	at    string // the file in the folder
 
 	// Tokenizer is the one that the file brings, where it is not CLIP's; nil otherwise.
 	Tokenizer *tokenizer.Tokenizer
@@ -105,6 +114,9 @@ type Catalog struct {
 	hashes  map[string]string
 	hashing map[string]bool
 	changed time.Time
+
+	scanning sync.Mutex
+	fitting  map[string]fitting // of models with parts
 }
 
 // Bounds of a folder.
@@ -118,7 +130,7 @@ func New(c Config) (*Catalog, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	out := &Catalog{config: c, known: map[string]Entry{}, hashes: map[string]string{}, hashing: map[string]bool{}}
+	out := &Catalog{config: c, known: map[string]Entry{}, hashes: map[string]string{}, hashing: map[string]bool{}, fitting: map[string]fitting{}}
 	for _, file := range c.Files {
 		e, err := Inspect(file)
 		if err != nil {
@@ -134,6 +146,8 @@ var endings = []string{".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin"}
 
 // Scan looks for models anew.
 func (c *Catalog) Scan() error {
+	c.scanning.Lock()
+	defer c.scanning.Unlock()
 	found := slices.Clone(c.config.Builtin)
 	c.mutex.Lock()
 	for _, file := range c.config.Files {
@@ -148,6 +162,7 @@ func (c *Catalog) Scan() error {
 		found = append(found, files...)
 	}
 	name(found)
+	c.complete(found)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if !slices.Equal(found, c.entries) {
@@ -190,7 +205,7 @@ func (c *Catalog) walk() ([]Entry, error) {
 				if err := folder(at, depth+1); err != nil {
 					c.config.Log.Warn("folder of models", "folder", at, "error", err)
 				}
-			case info.Mode().IsRegular() && slices.Contains(endings, strings.ToLower(path.Ext(name))):
+			case info.Mode().IsRegular() && (slices.Contains(endings, strings.ToLower(path.Ext(name))) || isVocabulary(name)):
 				found = append(found, c.inspect(at, info))
 			}
 		}
@@ -211,7 +226,7 @@ func (c *Catalog) inspect(rel string, info os.FileInfo) Entry {
 	e, ok := c.known[full]
 	c.mutex.Unlock()
 	if ok && e.Modified.Equal(info.ModTime()) && (info.IsDir() || e.Bytes == uint64(info.Size())) {
-		e.Name = strings.TrimSuffix(rel, path.Ext(rel))
+		e.Name, e.at = strings.TrimSuffix(rel, path.Ext(rel)), rel
 		return e
 	}
 	e, err := Inspect(full)
@@ -224,7 +239,7 @@ func (c *Catalog) inspect(rel string, info os.FileInfo) Entry {
 	c.known[full] = e
 	delete(c.hashes, full)
 	c.mutex.Unlock()
-	e.Name = strings.TrimSuffix(rel, path.Ext(rel)) // unique; it is shortened later
+	e.Name, e.at = strings.TrimSuffix(rel, path.Ext(rel)), rel // unique; it is shortened later
 	return e
 }
 

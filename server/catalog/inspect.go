@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert"
@@ -24,6 +25,18 @@ type Textless struct {
 	Names    []string // of the classes; nil where they have none
 	Number   bool     // the class is a number from 0 to 1
 	Optional bool     // a class may be left out
+}
+
+// ClassNames are the classes by their numbers, which are the names of those without.
+func (t *Textless) ClassNames() (all []string) {
+	for i := range t.Classes {
+		name := strconv.Itoa(i)
+		if i < len(t.Names) {
+			name = t.Names[i]
+		}
+		all = append(all, name)
+	}
+	return all
 }
 
 // Adapter is what a file of changes says about itself.
@@ -92,6 +105,10 @@ func (e *Entry) describe(m *convert.Model) error {
 			}
 			e.Tokenizer = t
 		}
+	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2:
+		e.describeTransformer(m)
+	case convert.CLIP, convert.T5, convert.Qwen:
+		e.Kind = Text
 	case convert.PixelUNet, convert.DiT:
 		return e.describeTextless(m)
 	case convert.SDXLRefiner:
@@ -113,18 +130,19 @@ func (e *Entry) describe(m *convert.Model) error {
 	return nil
 }
 
-// describeTextless describes a model that draws by class or freely.
+// describeTextless describes a model that draws by class or freely, or a classifier.
 func (e *Entry) describeTextless(m *convert.Model) error {
 	c, err := convert.ConfigAs[*convert.Pixel](m, "a model that draws without text")
 	if err != nil {
 		return err
 	}
-	if c.Classifier {
-		return fmt.Errorf("%s: a classifier guides other models, and draws nothing itself", e.File)
-	}
 	own, err := classes.Labels(m.Metadata[convert.PixelLabels], c.Classes)
 	if err != nil {
 		return fmt.Errorf("%s: %s %w", e.File, convert.PixelLabels, err)
+	}
+	if c.Classifier {
+		e.Kind, e.NativeSize, e.Textless = Classifier, c.Side()*c.Factor(), &Textless{Classes: c.Classes, Names: classes.Of(c.Classes, own)}
+		return nil
 	}
 	e.Kind, e.NativeSize, e.Align, e.Guidance = Checkpoint, c.Side()*c.Factor(), c.Align(), c.Guidance(m.Guidance)
 	e.Sampler, e.Schedule, e.Steps = c.Usual()
@@ -141,8 +159,13 @@ func (e *Entry) describeTextless(m *convert.Model) error {
 	return nil
 }
 
-// describeExtra says what a file is that is no model: an adapter or a textual inversion.
+// describeExtra says what a file is that is no model: an adapter, a textual inversion, or what
+// makes a ControlNet of a model's UNet.
 func (e *Entry) describeExtra(file string) error {
+	if what, err := convert.ChangesUNet(file); err == nil && what != "" {
+		e.Kind, e.Family, e.Description, e.Follows = Control, convert.ControlNet, what, &Follows{Network: "ControlNet"}
+		return nil
+	}
 	s, err := convert.LookAtAdapter(file)
 	if err == nil {
 		e.Kind, e.Family = LoRA, string(LoRA)
@@ -207,9 +230,13 @@ func (a *Adapter) Values() map[string]any {
 func Inspect(file string) (Entry, error) {
 	base := filepath.Base(filepath.Clean(file))
 	e := Entry{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: base, Path: file}
+	if isVocabulary(base) {
+		e.Kind, e.Description = Vocabulary, "a vocabulary, of T5 if a model takes it"
+		return e, e.stat(file)
+	}
 	m, err := convert.Open(file)
-	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder is no model, but can be a part of one
-		if part, partErr := convert.Load(file); partErr == nil && part.Family == convert.VAE {
+	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder or a text encoder is no model, but can be a part of one
+		if part, partErr := convert.Load(file); partErr == nil && slices.Contains([]string{convert.VAE, convert.CLIP, convert.T5, convert.Qwen}, part.Family) {
 			m, err = part, nil
 		} else if partErr == nil {
 			part.Close()
@@ -234,6 +261,12 @@ func Inspect(file string) (Entry, error) {
 		return e, err
 	}
 	return e, e.describe(m)
+}
+
+// isVocabulary reports whether a file's name is one that vocabularies of T5 have.
+func isVocabulary(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "tokenizer.json") || strings.HasSuffix(name, "spiece.model")
 }
 
 // stat takes note of a file's size, unless it is a folder, and of when it was modified.

@@ -169,6 +169,18 @@ func Picture(q request.Resolved, extras ...wire.Model) *image.NRGBA {
 		fmt.Fprintf(h, "|%s %s %g %g %g %s|", c.Name, c.Preprocess, weight, start, end, c.Mode)
 		h.Write(q.ControlPictures[i].Pix)
 	}
+	if q.Classifier != "" {
+		fmt.Fprintf(h, "|%s %s %g", q.Classifier, q.ClassifierClass, q.ClassifierScale)
+	}
+	for i, g := range q.Guides {
+		fmt.Fprintf(h, "|%s %s %s %s %s %v|", g.Kind, g.Colour, g.Classifier, g.Class, q.GuideMethod, q.GuideOptions)
+		for _, img := range []*image.NRGBA{q.GuidePictures[i].Image, q.GuidePictures[i].Of} {
+			if img != nil {
+				fmt.Fprintf(h, "%v", img.Rect)
+				h.Write(img.Pix)
+			}
+		}
+	}
 	if q.Class != "" {
 		fmt.Fprintf(h, "|class %s", q.Class)
 	}

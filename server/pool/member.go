@@ -27,8 +27,9 @@ type member struct {
 	model Model
 	proc  Process
 	out   *wire.Writer
-	since time.Time
+	since time.Time // when it was started
 
+	opens    time.Time // the same, later by what check forgives
 	cost     uint64
 	resident uint64
 	ready    bool
@@ -52,7 +53,7 @@ type run struct {
 
 func newMember(id string, model Model, cost uint64, proc Process) *member {
 	now := time.Now()
-	return &member{id: id, model: model, proc: proc, out: wire.NewWriter(proc.In()), since: now, cost: cost, used: now, heard: now, runs: map[string]*run{}}
+	return &member{id: id, model: model, proc: proc, out: wire.NewWriter(proc.In()), since: now, opens: now, cost: cost, used: now, heard: now, runs: map[string]*run{}}
 }
 
 // send writes a message to the worker. That it is gone is noticed by serve.
@@ -148,6 +149,12 @@ func message(j *queue.Job, i int) (wire.Message, error) {
 	for i := range r.Controls {
 		msg.Work.Controls = append(msg.Work.Controls, colours(r.Controls[i].Image))
 		r.Controls[i].Image = nil
+	}
+	r.Guides = slices.Clone(r.Guides)
+	for i := range r.Guides {
+		g := &r.Guides[i]
+		msg.Work.Guides = append(msg.Work.Guides, wire.Guide{Image: colours(g.Image), Of: colours(g.Of)})
+		g.Image, g.Of = nil, nil
 	}
 	r.Image, r.Mask, r.ImageFile, r.MaskFile, r.OnEvent = nil, nil, "", "", nil
 	if t.Upscale != nil {
@@ -365,6 +372,16 @@ func (m *member) lostText() string {
 	return "the worker ended unexpectedly while it made the picture; the server's log says more"
 }
 
+// forgive lets a time count against nothing that check measures. The pool is locked.
+func (m *member) forgive(late time.Duration) {
+	m.heard, m.opens = m.heard.Add(late), m.opens.Add(late)
+	for _, r := range m.runs {
+		if r.moved = r.moved.Add(late); !r.stopped.IsZero() {
+			r.stopped = r.stopped.Add(late)
+		}
+	}
+}
+
 // check ends a worker that hangs. The pool is locked.
 func (m *member) check(p *Pool, now time.Time) {
 	kill := func(why string) {
@@ -377,8 +394,8 @@ func (m *member) check(p *Pool, now time.Time) {
 	case now.Sub(m.heard) > p.config.Silence:
 		kill("gave no sign of life for " + p.config.Silence.String())
 		return
-	case !m.ready && now.Sub(m.since) > p.config.Stall:
-		kill("did not open its model within " + p.config.Stall.String())
+	case !m.ready && now.Sub(m.opens) > p.config.Opening:
+		kill("did not open its model within " + p.config.Opening.String())
 		return
 	case p.config.Idle > 0 && m.ready && !m.ending && len(m.runs) == 0 && now.Sub(m.used) > p.config.Idle:
 		m.end(p, "it was not used")

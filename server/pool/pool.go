@@ -35,6 +35,7 @@ type Config struct {
 	Retries int                             // of a job whose worker was lost; negative means none, 0 means 1
 
 	Stall    time.Duration // without progress of a job: its worker hangs; 0 means 10 minutes
+	Opening  time.Duration // for a worker to open its model; 0 means Stall
 	Silence  time.Duration // without a sign of life of a worker; 0 means 30 seconds
 	Grace    time.Duration // for a worker to stop a cancelled job; 0 means 15 seconds
 	Patience time.Duration // after which a waiting job gets the workers of others; 0 means 20 seconds
@@ -78,6 +79,7 @@ const overhead = 300 << 20
 func New(q *queue.Queue, c Config) *Pool {
 	c.Batch = max(c.Batch, 1)
 	c.Stall = cmp.Or(c.Stall, 10*time.Minute)
+	c.Opening = cmp.Or(c.Opening, c.Stall)
 	c.Silence = cmp.Or(c.Silence, 30*time.Second)
 	c.Grace = cmp.Or(c.Grace, 15*time.Second)
 	c.Patience = cmp.Or(c.Patience, 20*time.Second)
@@ -237,10 +239,14 @@ func (p *Pool) fail(j *queue.Job, code, message string) {
 	p.queue.Fail(j, &queue.Error{Code: code, Message: message})
 }
 
-// watch looks after the workers until the pool is closed.
+// watch looks after the workers until the pool is closed. Time in which this process did
+// not run itself, because the machine was overloaded or asleep, counts against no worker:
+// what they have said meanwhile is still to be read.
 func (p *Pool) watch() {
-	tick := time.NewTicker(min(time.Second, p.config.Silence/4, p.config.Stall/4, p.config.Grace/4))
+	every := min(time.Second, p.config.Silence/4, p.config.Stall/4, p.config.Opening/4, p.config.Grace/4)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-tick.C:
@@ -249,7 +255,12 @@ func (p *Pool) watch() {
 		}
 		p.mutex.Lock()
 		now := time.Now()
+		late := now.Sub(last) - every
+		last = now
 		for _, m := range p.members {
+			if late > every {
+				m.forgive(late)
+			}
 			m.check(p, now)
 		}
 		p.schedule()

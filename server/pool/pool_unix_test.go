@@ -181,7 +181,8 @@ func TestBreakerTimes(t *testing.T) {
 
 // A worker that makes no progress is ended, and so is one that gives no sign of life.
 func TestHang(t *testing.T) {
-	q, p := newPool(t, queue.Limits{}, Config{Stall: 1500 * time.Millisecond, Silence: 5 * time.Second, Retries: -1})
+	// A process takes its time to start on a busy machine, which is not what is tested.
+	q, p := newPool(t, queue.Limits{}, Config{Stall: 1500 * time.Millisecond, Opening: time.Minute, Silence: 5 * time.Second, Retries: -1})
 	v := wait(t, add(t, q, "a", task(fake.Hang, 1)))
 	require.Equal(t, "worker_lost", v.Err.Code)
 	require.Contains(t, v.Err.Message, "made no progress for 1.5s")
@@ -192,6 +193,43 @@ func TestHang(t *testing.T) {
 	require.Equal(t, queue.Failed, wait(t, add(t, q, "a", task("x", 1))).State)
 	require.Equal(t, queue.Done, wait(t, add(t, q, "a", task("x", 1))).State)
 }
+
+// Time in which the server itself did not run counts against no worker.
+func TestLateWatch(t *testing.T) {
+	p := &Pool{config: Config{Stall: time.Minute, Opening: time.Minute, Silence: 30 * time.Second, Grace: 15 * time.Second}}
+	now := time.Now()
+	proc := &unwatched{}
+	for _, c := range []struct {
+		name string
+		late time.Duration
+		ends bool
+		m    member
+	}{
+		{"silent, the server awake", 0, true, member{heard: now.Add(-31 * time.Second), ready: true}},
+		{"silent, the server asleep", 20 * time.Second, false, member{heard: now.Add(-31 * time.Second), ready: true}},
+		{"opening, awake", 0, true, member{heard: now, opens: now.Add(-61 * time.Second)}},
+		{"opening, asleep", 20 * time.Second, false, member{heard: now, opens: now.Add(-61 * time.Second)}},
+		{"a stalled job, awake", 0, true, member{heard: now, ready: true, runs: map[string]*run{"": {moved: now.Add(-61 * time.Second)}}}},
+		{"a stalled job, asleep", 20 * time.Second, false, member{heard: now, ready: true, runs: map[string]*run{"": {moved: now.Add(-61 * time.Second)}}}},
+		{"a cancelled job, awake", 0, true, member{heard: now, ready: true, runs: map[string]*run{"": {moved: now, stopped: now.Add(-16 * time.Second)}}}},
+		{"a cancelled job, asleep", 10 * time.Second, false, member{heard: now, ready: true, runs: map[string]*run{"": {moved: now, stopped: now.Add(-16 * time.Second)}}}},
+		{"a cancelled job, long enough", 500 * time.Millisecond, true, member{heard: now, ready: true, runs: map[string]*run{"": {moved: now, stopped: now.Add(-16 * time.Second)}}}},
+	} {
+		proc.killed = false
+		c.m.proc = proc
+		c.m.forgive(c.late)
+		c.m.check(p, now)
+		require.Equal(t, c.ends, proc.killed, c.name)
+	}
+}
+
+// unwatched is a process that notes its end.
+type unwatched struct {
+	Process
+	killed bool
+}
+
+func (u *unwatched) Kill() { u.killed = true }
 
 func TestCancelAndSkip(t *testing.T) {
 	q, p := newPool(t, queue.Limits{}, Config{Grace: 300 * time.Millisecond})

@@ -58,7 +58,7 @@ func (s Spec) Opens() string {
 func (s Spec) inputs() (bytes int64) {
 	seen := map[image.Image]bool{}
 	for _, t := range s.Tasks {
-		for _, img := range []image.Image{t.Request.Image, t.Request.Mask} {
+		for _, img := range begins(t.Request) {
 			if img == nil || seen[img] {
 				continue
 			}
@@ -68,6 +68,32 @@ func (s Spec) inputs() (bytes int64) {
 		}
 	}
 	return bytes
+}
+
+// begins are the pictures that a request begins with, some of which may be nil.
+func begins(r request.Request) []image.Image {
+	all := []image.Image{r.Image, r.Mask}
+	for _, c := range r.Controls {
+		all = append(all, c.Image)
+	}
+	for _, g := range r.Guides {
+		all = append(all, g.Image, g.Of)
+	}
+	return all
+}
+
+// without is a request without the pictures that it begins with. Its lists are copies, since
+// whoever sends them to a worker may be reading the old ones.
+func without(r request.Request) request.Request {
+	r.Image, r.Mask = nil, nil
+	r.Controls, r.Guides = slices.Clone(r.Controls), slices.Clone(r.Guides)
+	for i := range r.Controls {
+		r.Controls[i].Image = nil
+	}
+	for i := range r.Guides {
+		r.Guides[i].Image, r.Guides[i].Of = nil, nil
+	}
+	return r
 }
 
 // With is between the names of a model and its autoencoder.
@@ -311,7 +337,7 @@ func (j *Job) end(s State, e *Error) bool {
 	}
 	j.state, j.err, j.preview, j.ended = s, e, nil, j.queue.now()
 	for i := range j.Spec.Tasks { // the pictures that it began with are no longer needed
-		j.Spec.Tasks[i].Request.Image, j.Spec.Tasks[i].Request.Mask = nil, nil
+		j.Spec.Tasks[i].Request = without(j.Spec.Tasks[i].Request)
 	}
 	j.change()
 	pictures := j.pictures

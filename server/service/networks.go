@@ -83,12 +83,8 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 	if err := n.controls(r); err != nil {
 		return nil, err
 	}
-	if r.Classifier != "" || len(r.Guides) > 0 {
-		field := "Classifier"
-		if r.Classifier == "" {
-			field = "Guides"
-		}
-		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: field, Message: "the server has no classifiers and no guides yet: leave them out"}
+	if err := n.guides(r); err != nil {
+		return nil, err
 	}
 	r.Stages = slices.Clone(r.Stages)
 	for i, name := range r.Stages {
@@ -109,7 +105,7 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 	if err := n.adapters(r); err != nil {
 		return nil, err
 	}
-	if e.Textless == nil {
+	if e.Textless == nil && !e.Transformer { // whose text encoders take none
 		err = n.words(r)
 	}
 	return n.all, err

@@ -200,6 +200,9 @@ func (s *Service) Model(client, name string) (catalog.Entry, error) {
 	}
 	e, err := s.Catalog.Lookup("model", name, catalog.Checkpoint, catalog.Refiner)
 	if err != nil {
+		if part, partErr := s.Catalog.Lookup("model", name, catalog.Incomplete); partErr == nil {
+			return e, &Error{Status: http.StatusConflict, Code: "model_incomplete", Param: "Model", Message: fmt.Sprintf("the model %q cannot draw: %s", part.Name, part.Why)}
+		}
 		return e, &Error{Status: http.StatusNotFound, Code: "model_not_found", Param: "Model", Message: err.Error()}
 	}
 	return e, nil
@@ -302,7 +305,7 @@ func (s *Service) tasks(e catalog.Entry, r request.Request, o Order) (all []queu
 		return nil, 0, &Error{Status: 400, Code: "too_many_pictures", Param: "Count", Message: fmt.Sprintf("at most %d pictures a request, got %d", s.Limits.Pictures, count)}
 	}
 	pixels := q.Width * q.Height
-	work = float64(pixels) * float64(q.Steps)
+	work = float64(pixels) * float64(q.Steps) * passes(q)
 	for _, p := range q.Hires {
 		n := p.Request.Width * p.Request.Height
 		pixels = max(pixels, n)

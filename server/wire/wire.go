@@ -69,6 +69,8 @@ const (
 	RoleLoRA      = "lora"
 	RoleControl   = "control" // a ControlNet, a T2I-Adapter or an IP-Adapter
 	RoleEmbedding = "embedding"
+
+	RoleClassifier = "classifier" // of noisy pictures, which guides a model
 )
 
 // Model is a file to open.
@@ -79,6 +81,13 @@ type Model struct {
 	VAE  string `json:"vae,omitempty"` // a file whose autoencoder is in place of the model's own
 	Hash string `json:"hash,omitempty"`
 
+	// Files of the text encoders of a model whose own file has none.
+	CLIPL       string `json:"clip_l,omitempty"`
+	CLIPG       string `json:"clip_g,omitempty"`
+	T5          string `json:"t5xxl,omitempty"`
+	T5Tokenizer string `json:"t5_tokenizer,omitempty"`
+	LLM         string `json:"llm,omitempty"`
+
 	// CLIPVision is the file of the image encoder by which an IP-Adapter sees pictures.
 	CLIPVision string `json:"clip_vision,omitempty"`
 
@@ -88,19 +97,22 @@ type Model struct {
 }
 
 // IsExtra reports whether the file is one that each request has its own of: an adapter, a
-// textual inversion or a ControlNet. Other networks are attached to the model once.
+// textual inversion, a ControlNet or a classifier. Other networks are attached to the model
+// once.
 func (m Model) IsExtra() bool {
-	return m.Role == RoleLoRA || m.Role == RoleEmbedding || m.Role == RoleControl
+	return m.Role == RoleLoRA || m.Role == RoleEmbedding || m.Role == RoleControl || m.Role == RoleClassifier
 }
 
 // Work is what to do for one picture.
 type Work struct {
 	// Request is a request of one picture, as package job encodes it, without its
-	// pictures: the init image, the mask and the ControlNets' are parts, as the sizes say.
+	// pictures: the init image, the mask, the ControlNets' and the guides' are parts, in this
+	// order, as the sizes say.
 	Request  json.RawMessage `json:"request,omitempty"`
 	Image    *Size           `json:"image,omitempty"`
 	Mask     *Size           `json:"mask,omitempty"`
 	Controls []*Size         `json:"controls,omitempty"` // of each ControlNet of the request; null is one that sees the init image
+	Guides   []Guide         `json:"guides,omitempty"`   // the pictures of each guide of the request
 	Attach   []Model         `json:"attach,omitempty"`   // networks, adapters and textual inversions that the request names
 	Upscale  *Size           `json:"upscale,omitempty"`  // in place of a request: the size of the upscaled Image
 	Priority int             `json:"priority,omitempty"`
@@ -112,6 +124,12 @@ type Work struct {
 type Size struct {
 	Width  int `json:"width"`
 	Height int `json:"height"`
+}
+
+// Guide has the sizes of a guide's pictures, whose parts follow one another; null is none.
+type Guide struct {
+	Image *Size `json:"image,omitempty"`
+	Of    *Size `json:"of,omitempty"`
 }
 
 // Output says how a picture is encoded.

@@ -30,8 +30,8 @@ type Engine interface {
 	Attach(m wire.Model) error
 
 	// Draw generates the pictures of a request; it is called for several requests at
-	// once. extras are the adapters, textual inversions and ControlNets that the request
-	// names, by these names; no other request's are its.
+	// once. extras are the adapters, textual inversions, ControlNets and classifiers that
+	// the request names, by these names; no other request's are its.
 	Draw(ctx context.Context, r request.Request, priority int, extras []wire.Model) (*request.Result, error)
 
 	// Upscale enlarges a picture to a size.
@@ -61,8 +61,9 @@ type worker struct {
 	out     *wire.Writer
 	hash    string // of the model's file, "" if unknown
 
-	count int             // of pictures
-	last  <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
+	previews previews
+	count    int             // of pictures
+	last     <-chan struct{} // is closed when the last picture is with the engine, so that pictures are begun in their order
 
 	mutex    sync.Mutex
 	engine   Engine // nil until it is open
@@ -298,8 +299,8 @@ func (w *worker) attach(m wire.Model) error {
 	return err
 }
 
-// pictures gives a request its task's pictures: the init image, the mask and those of
-// ControlNets.
+// pictures gives a request its task's pictures: the init image, the mask, and those of
+// ControlNets and guides.
 func pictures(m wire.Message, r *request.Request) error {
 	parts := m.Parts
 	take := func(s *wire.Size, bytes int) ([]byte, error) {
@@ -338,6 +339,14 @@ func pictures(m wire.Message, r *request.Request) error {
 			return err
 		}
 	}
+	if len(m.Work.Guides) > len(r.Guides) {
+		return fmt.Errorf("pictures of %d guides for %d", len(m.Work.Guides), len(r.Guides))
+	}
+	for i, g := range m.Work.Guides {
+		if err := errors.Join(colours(g.Image, &r.Guides[i].Image), colours(g.Of, &r.Guides[i].Of)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -356,11 +365,11 @@ func (w *worker) event(m wire.Message, e request.Event) error {
 	out := wire.Message{Kind: wire.Progress, Task: m.Task,
 		Progress: &wire.Step{Stage: string(e.Stage), Pass: e.Pass, Index: e.Index, Of: e.Of, Took: e.Elapsed.Seconds()}}
 	if e.Preview != nil {
-		var b bytes.Buffer
-		if err := picture.Encode(&b, e.Preview, picture.Options{}); err != nil {
+		data, err := w.previews.encode(e.Preview)
+		if err != nil {
 			return err
 		}
-		out.Parts = [][]byte{b.Bytes()}
+		out.Parts = [][]byte{data}
 	}
 	return w.out.Write(out)
 }

@@ -5,6 +5,7 @@ import { loadNewest } from "./state/gallery.js";
 import { refresh } from "./state/models.js";
 import { restoreFollowed } from "./state/follow.js";
 import { restore } from "./state/form.js";
+import { restoreGuides } from "./state/guides.js";
 import { watch } from "./state/jobs.js";
 import { mountForm } from "./form/form.js";
 import { gallery } from "./pictures/gallery.js";
@@ -30,7 +31,7 @@ async function first(ask) {
   }
 }
 
-await Promise.all([first(refresh), restore(), restoreFollowed()]);
+await Promise.all([first(refresh), restore(), restoreFollowed(), restoreGuides()]);
 mountTop(place("top"));
 mountTabs(place("tabs"));
 mountForm(place("work"));

@@ -41,7 +41,8 @@ function assign(el, name, value) {
     if (value == null) el.removeAttribute(name);
     else el.setAttribute(name, value);
   } else if (name in el) {
-    if (name !== "value" || el.value !== value) el[name] = value; // the same text would move the cursor
+    // The same text would move the cursor; an option without a value has that of its label, which comes later.
+    if (name !== "value" || el.value !== value || el.localName === "option") el[name] = value;
   } else if (value == null || value === false) el.removeAttribute(name);
   else el.setAttribute(name, value === true ? "" : value);
 }

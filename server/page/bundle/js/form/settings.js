@@ -9,6 +9,7 @@ import { adapters } from "./adapters.js";
 import { choiceField, numberField } from "./controls.js";
 import { advanced, further, hires } from "./more.js";
 import { following } from "./follow.js";
+import { guiding } from "./guides.js";
 import { drawing, ofMask, ofPicture, upscaling } from "./picture.js";
 import { sampling } from "./sampling.js";
 import { seedField } from "./seed.js";
@@ -50,6 +51,7 @@ function sections() {
       {},
       drawing() && adapters(),
       drawing() && following(),
+      drawing() && guiding(),
       (mode === "create" || mode === "picture") && hires(),
       drawing() && further(),
       drawing() && advanced(),

@@ -6,6 +6,7 @@ import { all, chosen, drawsFrom, model } from "./models.js";
 import { assign, begin, form, mask, source, values } from "./form.js";
 import * as jobs from "./jobs.js";
 import { followOthers, follows, showAgain } from "./follow.js";
+import { guidances, guideByOthers, showGuidesAgain } from "./guides.js";
 import { fromRequest, missing, order } from "./order.js";
 
 /** On phones, which of the two views is shown: "create" or "pictures". */
@@ -34,7 +35,7 @@ async function sendAgain() {
 /** Makes a job of the form. Resolves to it, or to null where that was refused. */
 export async function generate() {
   const v = values();
-  const lack = missing(v, { source: source.peek(), mask: mask.peek(), follows: follows() });
+  const lack = missing(v, { source: source.peek(), mask: mask.peek(), follows: follows(), guides: guidances() });
   if (lack) {
     notice(lack, { error: true });
     return null;
@@ -45,12 +46,13 @@ export async function generate() {
       source: source.peek(),
       from: drawsFrom.peek(),
       follows: follows(),
+      guides: guidances(),
       mask: v.mode === "inpaint" && mask.peek() ? await dataURL(mask.peek().blob) : null,
     });
   try {
     const job = await jobs.start(await make()).catch(async (error) => {
       const gone = (field) => error.problems?.some((p) => p.field === field);
-      const again = [gone("image") && (await sendAgain()), gone("control_images") && (await showAgain())];
+      const again = [gone("image") && (await sendAgain()), gone("control_images") && (await showAgain()), gone("guide_images") && (await showGuidesAgain())];
       if (again.some(Boolean)) return jobs.start(await make());
       throw error;
     });
@@ -65,9 +67,10 @@ export async function generate() {
 
 /** Fills the form from a picture's parameters: { request, model, model_hash, unread }. */
 export function refill(parameters) {
-  const { follows: others, ...said } = fromRequest(parameters.request);
+  const { follows: others, guides, ...said } = fromRequest(parameters.request);
   assign(said);
   followOthers(others);
+  guideByOthers(guides);
   form.mode.value = "create";
   const find = all
     .peek()
@@ -75,7 +78,8 @@ export function refill(parameters) {
   if (find) chosen.value = find.name;
   const foreign = parameters.model && !find ? ` Its model, ${parameters.model}, is not here.` : "";
   const lost = others.length ? " Choose the pictures that it follows." : "";
-  notice("The form has the picture's parameters." + foreign + lost);
+  const shown = guides.some((g) => g.kind === "lowres" || g.kind === "mask") ? " Choose the pictures of its guides." : "";
+  notice("The form has the picture's parameters." + foreign + lost + shown);
   show("create");
 }
 

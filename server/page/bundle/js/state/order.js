@@ -24,6 +24,7 @@ const plain = [
 ];
 const ofPicture = ["strength", "image_cfg_scale"];
 const ofMask = ["mask_blur", "mask_feather", "mask_fill", "mask_padding"];
+const ofClassifier = ["classifier", "classifier_class", "classifier_scale"];
 const objects = ["guidance_options", "sampler_options"];
 
 /** The members of an object that are given. */
@@ -43,6 +44,7 @@ export function request(values, from = "text") {
     if (values.negative) r.negative = values.negative;
   }
   take(r, values, plain);
+  if (given(values.classifier)) take(r, values, ofClassifier);
   for (const key of objects) {
     const object = filled(values[key]);
     if (Object.keys(object).length) r[key] = object;
@@ -84,11 +86,29 @@ function following(job, follows, from) {
   return { ...job, request: { ...job.request, control }, control_images: follows.map((f) => f.picture && "id:" + f.picture) };
 }
 
+/** How guides guide, as the server reads it: "lgd:samples=20,noise=0.1". */
+function guideMethod(values, guides) {
+  const numbers = Object.entries(filled(values.guide_options)).map(([key, v]) => `${key}=${v}`);
+  const usual = guides.some((g) => g.kind === "classifier") ? "mpgd" : "moments";
+  return numbers.length ? `${values.guide_method ?? usual}:${numbers.join(",")}` : (values.guide_method ?? null);
+}
+
+/** Adds what a job's request is guided towards. */
+function guided(job, guides, values) {
+  if (!guides.length) return job;
+  const guide = guides.map(({ image: _, of: __, ...said }) => filled(said));
+  const method = guideMethod(values, guides);
+  const id = (picture) => picture && "id:" + picture;
+  const pictures = guides.map(({ image, of }) => (of ? { image: id(image), of: id(of) } : (id(image) ?? null)));
+  return { ...job, request: { ...job.request, guide, ...(method && { guide_method: method }) }, guide_images: pictures };
+}
+
 /**
  * The job of the form's values. model is a name or "", source the picture to begin with,
- * mask a data URL or null, follows what the picture follows.
+ * mask a data URL or null, follows what the picture follows, guides what it is guided towards.
  */
-export function order(values, { model = "", source = null, mask = null, from = "text", follows = [] } = {}) {
+export function order(values, { model = "", source = null, mask = null, from = "text", follows = [], guides = [] } = {}) {
+  const beside = (job) => guided(following(job, follows, from), guides, values);
   const job = {};
   if (model) job.model = model;
   if (values.format) job.output = { format: values.format };
@@ -96,16 +116,18 @@ export function order(values, { model = "", source = null, mask = null, from = "
   if (values.mode === "upscale" && values.upscaler) {
     return { ...job, model: undefined, upscale: { model: values.upscaler, scale: values.upscale_by ?? 2 } };
   }
-  if (values.mode === "upscale") return following({ ...job, request: redrawn(values, source, from) }, follows, from);
+  if (values.mode === "upscale") return beside({ ...job, request: redrawn(values, source, from) });
   if (values.mode === "inpaint" && mask) job.mask = mask;
-  return following({ ...job, request: request(values, from) }, follows, from);
+  return beside({ ...job, request: request(values, from) });
 }
 
 /** What is missing before a job can be made; "" if nothing is. */
-export function missing(values, { source, mask, follows = [] }) {
+export function missing(values, { source, mask, follows = [], guides = [] }) {
   const draws = values.mode !== "upscale" || !values.upscaler;
   if (draws && follows.some((f) => !f.name)) return "Choose the network that follows the picture.";
   if (draws && values.mode === "create" && follows.some((f) => !f.picture)) return "Choose the picture to follow first.";
+  if (draws && guides.some((g) => "image" in g && !g.image)) return "Choose the picture of the guide first.";
+  if (draws && guides.some((g) => g.kind === "classifier" && !given(g.class))) return "Choose the class to guide towards.";
   if (values.mode === "create") return "";
   if (!source) return "Choose a picture first.";
   if (values.mode === "inpaint" && !mask && !values.further?.canvas) return "Paint over what is to be redrawn first.";
@@ -117,10 +139,12 @@ export function missing(values, { source, mask, follows = [] }) {
  * further, so that the same picture comes of it.
  */
 export function fromRequest(request) {
-  const { control, ...others } = request;
+  const { control, guide, guide_method: way, ...others } = request;
   const out = {
     further: {},
     follows: followsOf(control, others),
+    guides: guidesOf(guide),
+    ...methodOf(way),
     hires: false,
     guidance_options: {},
     sampler_options: {},
@@ -132,8 +156,8 @@ export function fromRequest(request) {
     seed: "",
     count: null,
   };
-  const known = [...plain, ...ofPicture, ...ofMask, ...objects, "prompt", "negative", "class", "seed", "count", "only_masked", "zero_snr"];
-  for (const key of [...plain, ...ofPicture, ...ofMask]) out[key] = null;
+  const known = [...plain, ...ofClassifier, ...ofPicture, ...ofMask, ...objects, "prompt", "negative", "class", "seed", "count", "only_masked", "zero_snr"];
+  for (const key of [...plain, ...ofClassifier, ...ofPicture, ...ofMask]) out[key] = null;
   for (const key of ["scale", "upscaler", "strength", "steps"]) out["hires_" + key] = null;
   for (const [key, value] of Object.entries(others)) {
     if (value === null || parts.some((part) => key === "control_" + part)) continue;
@@ -161,6 +185,25 @@ function followsOf(control, request) {
     }
     return said;
   });
+}
+
+/** What a request is guided towards, without the pictures. */
+function guidesOf(guide) {
+  if (Array.isArray(guide)) return guide.map(({ image: _, of: __, ...said }) => said);
+  const out = [];
+  for (const part of given(guide) ? listOf(guide) : []) {
+    const [key, value] = [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)];
+    if (key === "class" || key === "of") Object.assign(out.at(-1) ?? {}, key === "class" && { class: value });
+    else out.push({ kind: key, ...(["colour", "classifier"].includes(key) && { [key]: value }) });
+  }
+  return out;
+}
+
+/** A method and its numbers. */
+function methodOf(text) {
+  const [name, numbers = ""] = String(text ?? "").split(":");
+  const guide_options = Object.fromEntries(numbers.split(",").filter(Boolean).map((n) => [n.split("=")[0], Number(n.split("=")[1])]));
+  return { guide_method: name || null, guide_options };
 }
 
 /** The entries of a list, in which "\\," is a comma. */
