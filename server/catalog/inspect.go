@@ -105,7 +105,7 @@ func (e *Entry) describe(m *convert.Model) error {
 			}
 			e.Tokenizer = t
 		}
-	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2:
+	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2, convert.QwenImage:
 		e.describeTransformer(m)
 	case convert.CLIP, convert.T5, convert.Qwen:
 		e.Kind = Text

@@ -76,6 +76,9 @@ func lacking(m *convert.Model) (keys []string) {
 	case *convert.ZImageConfig:
 		need("llm", c.LLM == nil)
 		need("vae", c.VAE == nil)
+	case *convert.QwenImageConfig:
+		need("llm", c.LLM == nil)
+		need("vae", c.VAE == nil)
 	case *convert.Flux2Config:
 		need("llm", c.LLM == nil)
 		need("vae", c.VAE == nil)

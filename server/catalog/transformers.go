@@ -19,6 +19,8 @@ func (e *Entry) describeTransformer(m *convert.Model) {
 		if usual(8, 1); c.Flow.Shift != 3 || c.Flow.Dynamic != nil { // not Turbo
 			usual(28, 5)
 		}
+	case *convert.QwenImageConfig:
+		usual(50, 4)
 	case *convert.Flux2Config:
 		if usual(4, 1); m.Guidance > 0 && m.Guidance != 1 { // not distilled
 			usual(50, m.Guidance)
