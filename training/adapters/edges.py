@@ -86,6 +86,11 @@ def main():
     if args.sheet:
         write_sheet(folder, args.sheet, range(0, len(icons), 6))
         return
+    if args.classifier:  # which knows things that stand in the middle alone
+        from score import judge
+
+        seen = judge(args.classifier, [os.path.join(folder, f"{n:03}-scene.png") for n in range(len(icons))])
+        print(f"scenes: thing right {np.mean([a == b for a, b in zip(seen, icons)]):.1%}", flush=True)
     for name in ("without", "with"):
         more = ["--control-dir", os.path.dirname(os.path.abspath(args.adapter))] if name == "with" else []
         subprocess.run([args.sdgo, "batch", os.path.join(folder, name + ".jsonl"), "-o", folder, "--batch-size", "8", "-q", *more], check=True, stdout=subprocess.DEVNULL)
@@ -93,8 +98,6 @@ def main():
         scores = [f1(edges(read(file)), read(file.replace(f"-{name}", "-given"))[..., 0] > 127) for file in files]
         right = ""
         if args.classifier:
-            from score import judge
-
             right = f", thing right {np.mean([a == b for a, b in zip(judge(args.classifier, files), icons)]):.1%}"
         print(f"{name}: F1 of edges {np.mean(scores):.3f}{right}, of {len(icons)}", flush=True)
 
