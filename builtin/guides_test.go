@@ -141,20 +141,20 @@ func TestGuides(t *testing.T) {
 		name   string
 		guide  sd.Guide
 		apart  func(*image.NRGBA) float64
-		within float64
+		within [2]float64 // with moments and mpgd: a fifth more than every set of kernels has (17.3, 0.6; 5.8, 5.7; 3.0, 1.9)
 	}{
-		{"colour", sd.Guide{Kind: sd.GuideColour, Colour: "#3060c0"}, colour, 24},
-		{"lowres", sd.Guide{Kind: sd.GuideLowres, Image: low}, lowres, 20},
-		{"transparent", sd.Guide{Kind: sd.GuideMask, Image: half}, known, 12},
-		{"mask", sd.Guide{Kind: sd.GuideMask, Image: mask, Of: cat}, known, 12},
+		{"colour", sd.Guide{Kind: sd.GuideColour, Colour: "#3060c0"}, colour, [2]float64{20.8, 0.8}},
+		{"lowres", sd.Guide{Kind: sd.GuideLowres, Image: low}, lowres, [2]float64{7, 7}},
+		{"transparent", sd.Guide{Kind: sd.GuideMask, Image: half}, known, [2]float64{3.6, 2.3}},
+		{"mask", sd.Guide{Kind: sd.GuideMask, Image: mask, Of: cat}, known, [2]float64{3.6, 2.3}},
 	} {
 		plain := one.apart(drawn(t, m, free(1))[0])
-		for _, method := range []string{"moments", "mpgd"} {
+		for i, method := range []string{"moments", "mpgd"} {
 			r := free(1)
 			r.Guides, r.GuideMethod = []sd.Guide{one.guide}, method
 			got := one.apart(drawn(t, m, r)[0])
 			t.Logf("%s with %s: %.1f apart, without %.1f", one.name, method, got, plain)
-			require.Less(t, got, one.within, "%s with %s", one.name, method)
+			require.Less(t, got, one.within[i], "%s with %s", one.name, method)
 			require.Less(t, got, plain/2, "%s with %s", one.name, method)
 		}
 	}

@@ -255,5 +255,5 @@ func TestPerturbedIsChecked(t *testing.T) {
 	require.ErrorContains(t, err, "unet: no output perturbed: the middle block has no attention")
 	deep := Input{Name: "deep", Shape: []int64{1, 32, 8, 8}, F32: make([]float32, 32*64)}
 	err = randomNet(t, "unet", unetParams(), Config{Threads: 1}).Run(context.Background(), append(unetInputs(8), deep), out)
-	require.ErrorContains(t, err, "unet: no output perturbed; there is out, and without an input deep, deep and perturbed")
+	require.ErrorContains(t, err, "unet: no output perturbed; there is out, and without an input deep, deep, perturbed and h")
 }

@@ -32,6 +32,7 @@ func commands() []*command {
 		img2imgCommand(),
 		inpaintCommand(),
 		interpolateCommand(),
+		directionCommand(),
 		upscaleCommand(),
 		preprocessCommand(),
 		purifyCommand(),

@@ -13,8 +13,10 @@ import (
 type guideFile struct {
 	flag    string
 	name    *string
-	picture bool // or a classifier
+	picture bool // or a classifier, or a direction
 }
+
+const directionFlag = "direction"
 
 // guideFiles are those of a request, whose guides become its own.
 func guideFiles(q *sd.Request) (all []guideFile) {
@@ -30,14 +32,26 @@ func guideFiles(q *sd.Request) (all []guideFile) {
 			}
 		}
 	}
+	q.Directions = slices.Clone(q.Directions)
+	for i := range q.Directions {
+		all = append(all, guideFile{directionFlag, &q.Directions[i].Name, false})
+	}
 	return all
 }
 
-// attachClassifiers opens the classifiers that a request names, each once. The name of an open
+// attachGuiding opens the classifiers and directions that a request names, each once. The name of an open
 // one is as good as its file.
-func (n *networks) attachClassifiers(ctx context.Context, q *sd.Request) error {
+func (n *networks) attachGuiding(ctx context.Context, q *sd.Request) error {
 	for _, f := range guideFiles(q) {
 		if f.picture {
+			continue
+		}
+		if f.flag == directionFlag {
+			d, err := n.openDirection(*f.name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.flag, err)
+			}
+			*f.name = d.Name()
 			continue
 		}
 		c, err := n.openClassifier(ctx, *f.name)
@@ -67,4 +81,21 @@ func (n *networks) openClassifier(ctx context.Context, file string) (*sd.Classif
 	}
 	n.classifiers[file] = c
 	return c, n.model.Attach(c)
+}
+
+func (n *networks) openDirection(file string) (*sd.Direction, error) {
+	if d := n.directions[file]; d != nil {
+		return d, nil
+	}
+	for _, d := range n.directions {
+		if d.Name() == file {
+			return d, nil
+		}
+	}
+	d, err := sd.OpenDirection(file)
+	if err != nil {
+		return nil, err
+	}
+	n.directions[file] = d
+	return d, n.model.Attach(d)
 }

@@ -146,6 +146,7 @@ type networks struct {
 	folders adapterFolders
 
 	classifiers map[string]*sd.Classifier // by their files
+	directions  map[string]*sd.Direction  // by their files
 
 	clipVision string // the file of IP-Adapters' image encoder
 	base       string // the model's file, or its name after sd.BuiltinPrefix
@@ -154,7 +155,7 @@ type networks struct {
 // openNetworks opens those that flags name. ESRGAN networks are opened when a
 // request needs them.
 func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error) {
-	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, stages: map[string]*sd.Model{}, options: o}
+	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, directions: map[string]*sd.Direction{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
 	n.clipVision = f.string("clip-vision")
@@ -251,7 +252,7 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 		}
 		q.Controls[i].Name = net.Name()
 	}
-	if err := n.attachClassifiers(ctx, q); err != nil {
+	if err := n.attachGuiding(ctx, q); err != nil {
 		return err
 	}
 	return n.attachExtras(ctx, q, lora)

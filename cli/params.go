@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/cli/report"
@@ -110,5 +111,9 @@ func requestJSON(q sd.Request) (json.RawMessage, error) {
 		g.Class, g.Image, g.Of = valid(g.Class), nil, nil
 	}
 	q.ClassifierClass = valid(q.ClassifierClass)
+	q.Edits = slices.Clone(q.Edits)
+	for i := range q.Edits {
+		q.Edits[i].Prompt = valid(q.Edits[i].Prompt)
+	}
 	return requests.Encode(q)
 }

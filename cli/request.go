@@ -40,7 +40,7 @@ func requestFlags(c requests.Command, after map[string][]urfave.Flag) (all []urf
 
 // isRepeated reports whether a flag may be given several times.
 func isRepeated(name string) bool {
-	return name == "lora" || name == "guide" || strings.HasPrefix(name, "control")
+	return name == "lora" || name == "guide" || name == "edit" || name == "direction" || strings.HasPrefix(name, "control")
 }
 
 // usageOf is what help says about a flag of a request.

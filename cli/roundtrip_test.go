@@ -116,6 +116,10 @@ func (d dice) request() sd.Request {
 		r.Guides = []sd.Guide{{Kind: sd.GuideColour, Colour: "#20ff80"}}
 		r.GuideMethod, r.GuideOptions = "mpgd", map[string]float64{"scale": d.between(0.1, 1)}
 	}
+	if x := float64(r.Seed%100) / 100; !d.group.class && r.Seed%3 == 0 { // of no further dice, on which what else is seen depends
+		r.Edits = []sd.Edit{{Prompt: `a hat, "red"`, Away: r.Seed%2 == 0, Scale: sd.Float(9 * x), WarmUp: sd.Int(int(r.Seed % 2)), CoolDown: sd.Int(2)}, {Prompt: "snow", Threshold: sd.Float(x), Weight: sd.Float(2 * x)}}
+		r.EditMomentum, r.EditBeta = sd.Float(x), sd.Float(1-x)
+	}
 	return r
 }
 
@@ -266,7 +270,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) { roundTrip(t, dice{rand.New(rand.NewPCG(uint64(i), 28)), g}, seen) })
 	}
 	for _, f := range requests.Fields() {
-		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel", "Classifier", "ClassifierScale", "ClassifierClass"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; of pictures of one size; below
+		if f.For&requests.Batch == 0 || f.Path == "ImageGuidance" || f.Path == "KeepHiresInput" || f.Path == "KeepStages" || slices.Contains([]string{"Stages", "StageSteps", "NoiseLevel", "Classifier", "ClassifierScale", "ClassifierClass", "Directions.Name"}, f.Path) || strings.HasSuffix(f.Path, "_tmin") { // of models for editing; no part of a picture; of pictures of one size; below; files that are not there
 			continue
 		}
 		require.True(t, seen[f.Key] || f.PassKey != "" && seen[f.PassKey], "no request has %s", f.Path)

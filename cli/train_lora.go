@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"maps"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -30,6 +31,9 @@ func trainLoRACommand() *command {
 			&urfave.StringFlag{Name: "layers", Value: lora.Attention, Usage: "`NAME` attention, or transformer, which has the feed-forward layers, too (default: attention)"},
 			&urfave.BoolFlag{Name: "text-encoder", Usage: "change the text encoders, too"},
 			&urfave.Float64Flag{Name: "caption-drop", Value: 0.1, Usage: "`X` share of samples that are trained with an empty prompt (default: 0.1)"},
+			&urfave.StringFlag{Name: "positive", Usage: "`TEXT` train a concept slider: what more of it is to look like, with --negative; the pictures are what it is seen in"},
+			&urfave.StringFlag{Name: "negative", Usage: "`TEXT` what less of it is to look like"},
+			&urfave.Float64Flag{Name: "eta", Value: 1, Usage: "`X` how far a slider of strength 1 goes, above 0, at most 100 (default: 1)"},
 			&urfave.IntFlag{Name: "size", Usage: "`PIXELS` the sides of square pictures; others have as many pixels (default: the model's)"},
 			&urfave.Float64Flag{Name: "min-snr", Value: 5, Usage: "`GAMMA` of the weights of noise levels; 0: all count the same (default: 5)"},
 			&urfave.Float64Flag{Name: "noise-offset", Usage: "`X` of the noise that all pixels have in common, 0 to 1 (default: 0)"},
@@ -42,7 +46,8 @@ The result, lora.safetensors, has kohya's names, which all programs read.
 
 Examples:
   sdgo train lora toy/ -m sd15.safetensors --caption "a photo of sks toy" --size 256 --segments 4 -o run
-  sdgo txt2img -m sd15.safetensors --lora run/lora.safetensors -p "a photo of sks toy on a beach"`,
+  sdgo txt2img -m sd15.safetensors --lora run/lora.safetensors -p "a photo of sks toy on a beach"
+  sdgo train lora faces/ -m sd15.safetensors --caption "a face" --positive "a very old face" --negative "a very young face" -o run`,
 	}
 }
 
@@ -56,6 +61,19 @@ func runTrainLoRA(ctx context.Context, p *program, f *flags) error {
 	}
 	l := lora.Options{Rank: f.int("rank"), Alpha: f.number("alpha"), Layers: f.string("layers"), Text: f.bool("text-encoder"), Caption: strings.TrimSpace(f.string("caption")), CaptionDrop: f.number("caption-drop"), Options: latentOptions(f, seed)}
 	l.Noise.NoiseOffset = f.number("noise-offset")
+	said := map[string]string{}
+	if l.Slider, err = slider(f); err != nil {
+		return err
+	}
+	if s := l.Slider; s != nil {
+		said["positive"], said["negative"], said["eta"] = s.Positive, s.Negative, fmt.Sprint(s.Eta)
+		if !f.set("caption-drop") {
+			l.CaptionDrop = 0
+		}
+		if !f.set("min-snr") { // predictions are compared, at all noise levels alike
+			l.Noise.Gamma = 0
+		}
+	}
 	if err := l.Check(); err != nil {
 		return report.Usagef("%v", err)
 	}
@@ -73,8 +91,20 @@ func runTrainLoRA(ctx context.Context, p *program, f *flags) error {
 	}
 	t := &training{p: p, f: f, task: task, kind: "lora", file: "lora.safetensors"}
 	t.drawing = func(ctx context.Context) ([]*image.NRGBA, error) { return t.drawLoRA(ctx, s.set, l.Caption) }
-	return t.run(ctx, o, map[string]string{"data": s.pixels.Hash(s.set), "model": s.model.Hash(), "rank": fmt.Sprint(l.Rank), "alpha": fmt.Sprint(l.Alpha), "layers": l.Layers, "text-encoder": fmt.Sprint(l.Text),
+	maps.Copy(said, map[string]string{"data": s.pixels.Hash(s.set), "model": s.model.Hash(), "rank": fmt.Sprint(l.Rank), "alpha": fmt.Sprint(l.Alpha), "layers": l.Layers, "text-encoder": fmt.Sprint(l.Text),
 		"caption": l.Caption, "caption-drop": fmt.Sprint(l.CaptionDrop), "min-snr": f.text("min-snr"), "noise-offset": f.text("noise-offset")})
+	return t.run(ctx, o, said)
+}
+
+// slider is the one that is trained; nil for a LoRA of pictures.
+func slider(f *flags) (*lora.Slider, error) {
+	switch {
+	case f.set("positive") && f.set("negative"):
+		return &lora.Slider{Positive: f.string("positive"), Negative: f.string("negative"), Eta: f.number("eta")}, nil
+	case f.set("positive") || f.set("negative") || f.set("eta"):
+		return nil, report.Usagef("a slider needs both %s and %s", f.name("positive"), f.name("negative"))
+	}
+	return nil, nil
 }
 
 // latentSet is what is trained on latents.

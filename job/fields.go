@@ -328,7 +328,7 @@ func table() []Field {
 			Help: "adapters such as LoRAs, with their strengths for the denoiser and the text encoders", Default: "1, and the same for the text encoders",
 			of: adapters(),
 		},
-	}, controlFlags(), guideFlags(), []Field{
+	}, controlFlags(), guideFlags(), editFlags(), directionFlags(), []Field{
 		// Models that enlarge what was drawn.
 		{
 			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample | Batch,

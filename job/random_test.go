@@ -132,6 +132,12 @@ func (d dice) request() request.Request {
 		d.guides(&r)
 	}
 	if d.maybe() {
+		d.edits(&r)
+	}
+	if d.maybe() {
+		d.directions(&r)
+	}
+	if d.maybe() {
 		r.TAESD, r.TAESDPreviewOnly = d.file(), d.maybe()
 	}
 	if d.maybe() {
@@ -245,6 +251,27 @@ func (d dice) guides(r *request.Request) {
 		if m := all[d.IntN(len(all))]; linear || !m.LinearOnly {
 			r.GuideMethod, r.GuideOptions = m.Name, d.some(m.Parameters)
 		}
+	}
+}
+
+// edits gives a request semantic guidance.
+func (d dice) edits(r *request.Request) {
+	for range 1 + d.IntN(3) {
+		e := request.Edit{Prompt: strings.TrimSpace(d.file()), Away: d.maybe(), Scale: d.optional(0, request.MaxEditScale), Threshold: d.optional(0, 1), Weight: d.optional(0, 10)}
+		if d.maybe() {
+			e.WarmUp, e.CoolDown = request.Int(d.IntN(20)), request.Int(1+d.IntN(20))
+		}
+		r.Edits = append(r.Edits, e)
+	}
+	r.EditMomentum, r.EditBeta = d.optional(0, 1), d.optional(0, 1)
+}
+
+// directions gives a request some.
+func (d dice) directions(r *request.Request) {
+	for range 1 + d.IntN(3) {
+		name := []string{strings.TrimSpace(d.file()), "strength=2", "name=x"}[d.IntN(3)]
+		r.Directions = append(r.Directions, request.Direction{Name: name, Strength: d.optional(-request.MaxDirectionStrength, request.MaxDirectionStrength),
+			Start: d.optional(0, 0.4), End: d.optional(0.5, 1)})
 	}
 }
 

@@ -142,6 +142,10 @@ func valueOf(f Field) string {
 		return "style:0.5:0.25"
 	case f.Path == "Guides.Kind":
 		return "colour=#ff8800,mask=a.png,of=b.png,classifier=c,class=d"
+	case f.Path == "Edits.Prompt":
+		return "-a beard,scale=4,threshold=0.5,warmup=3,cooldown=8,weight=2"
+	case f.Path == "Directions.Name":
+		return "a.safetensors,strength=-2,start=0.25,end=0.5"
 	case f.Path == "GuideMethod":
 		return "lgd:samples=5"
 	case f.Path == "Controls.Preprocess":
@@ -185,6 +189,8 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		delete(seen, "Adapters")
 		delete(seen, "Controls")
 		delete(seen, "Guides")
+		delete(seen, "Edits")
+		delete(seen, "Directions")
 		delete(seen, "Interpolate")
 		for _, m := range []string{"SamplerOptions", "GuiderOptions", "GuideOptions"} {
 			delete(seen, m)

@@ -305,7 +305,7 @@ func OpenEmbedding(path string) (*Embedding, error) { return adapter.OpenEmbeddi
 // [Request.Stages], a *TAESD as [Request.TAESD], an *ESRGAN as [HiresPass.Upscaler], an
 // *Adapter in [Request.Adapters] or the prompt, a [Control] in [Request.Controls], a
 // *Classifier as [Request.Classifier] or in [Request.Guides], by their Name or that of
-// [Named]. An *Embedding is a word of all prompts. They must stay open as long as requests
+// [Named], a *Direction in [Request.Directions]. An *Embedding is a word of all prompts. They must stay open as long as requests
 // name them. It is an error if another one of the same
 // kind and name is attached, or an upscaler has the name of one of [Upscalers].
 func (m *Model) Attach(others ...Attachment) error {
@@ -342,8 +342,10 @@ func (m *Model) Attach(others ...Attachment) error {
 			a.Classifiers, err = with(a.Classifiers, name, o)
 		case *Embedding:
 			a.Words, err = with(a.Words, name, o)
+		case *Direction:
+			a.Directions, err = with(a.Directions, name, o)
 		default:
-			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter, *IPAdapter or *Classifier, got %T", o)
+			err = fmt.Errorf("attached models must be a *Model, *TAESD, *ESRGAN, *Adapter, *Embedding, *ControlNet, *T2IAdapter, *IPAdapter, *Classifier or *Direction, got %T", o)
 		}
 		if err != nil {
 			return err

@@ -8,28 +8,30 @@ import (
 
 // What a request is and what comes of it is plain data, in package request.
 type (
-	Request        = request.Request
-	HiresPass      = request.HiresPass
-	Interpolation  = request.Interpolation
-	RNG            = request.RNG
-	MaskFill       = request.MaskFill
-	RequestAdapter = request.Adapter
-	RequestControl = request.Control
-	ControlMode    = request.ControlMode
-	Guide          = request.Guide
-	GuideKind      = request.GuideKind
-	ControlType    = request.ControlType
-	Event          = request.Event
-	Stage          = request.Stage
-	Image          = request.Image
-	Video          = request.Video
-	Sound          = request.Sound
-	Params         = request.Params
-	Result         = request.Result
-	RequestError   = request.Error
-	Problem        = request.Problem
-	MemoryError    = engine.MemoryError
-	NotFiniteError = engine.NotFiniteError
+	Request          = request.Request
+	HiresPass        = request.HiresPass
+	Interpolation    = request.Interpolation
+	RNG              = request.RNG
+	MaskFill         = request.MaskFill
+	RequestAdapter   = request.Adapter
+	RequestControl   = request.Control
+	ControlMode      = request.ControlMode
+	Guide            = request.Guide
+	GuideKind        = request.GuideKind
+	Edit             = request.Edit
+	RequestDirection = request.Direction
+	ControlType      = request.ControlType
+	Event            = request.Event
+	Stage            = request.Stage
+	Image            = request.Image
+	Video            = request.Video
+	Sound            = request.Sound
+	Params           = request.Params
+	Result           = request.Result
+	RequestError     = request.Error
+	Problem          = request.Problem
+	MemoryError      = engine.MemoryError
+	NotFiniteError   = engine.NotFiniteError
 )
 
 // Generators of noise.
@@ -87,6 +89,10 @@ const (
 	Reference        = request.Reference // the name of a control that is a picture to look at
 	MaxControls      = request.MaxControls
 	MaxControlWeight = request.MaxControlWeight
+
+	MaxEdits      = request.MaxEdits
+	MaxEditScale  = request.MaxEditScale
+	MaxEditWeight = request.MaxEditWeight
 
 	MaxGuides          = request.MaxGuides
 	MaxClassifierScale = request.MaxClassifierScale

@@ -15,7 +15,9 @@
 // perturbed, the prediction of the same network but for the self-attention of the
 // middle block, whose map is the identity there: perturbed-attention guidance (Ahn et
 // al. 2024, arXiv:2403.17377; the diffusers library's pag_applied_layers="mid").
-// What comes before it is computed once where out and perturbed are both asked for.
+// What comes before it is computed once where out and perturbed are both asked for;
+// h, what the middle block returns, [N, C, H / 2^(levels-1), W / 2^(levels-1)]: the deepest
+// features, whose space has directions of meaning (Kwon et al. 2022, arXiv:2210.10960).
 //
 // With deep as a further input only the first input block and the last output
 // block are computed: DeepCache (Ma et al. 2024, arXiv:2312.00858), whose authors
@@ -27,6 +29,9 @@
 // skip; control.middle, of the last one's shape, to what the middle block returns.
 // The diffusers library calls them down_block_additional_residuals and
 // mid_block_additional_residual. With deep there is control.0 alone.
+//
+// The input h_add, of h's shape, is added to what the middle block returns, before all else
+// that is; the output h is without it. There is neither with deep.
 //
 // The inputs feature.0 … feature.(levels - 1) and feature.middle, each of them optional, are
 // what a T2I-Adapter (Mou et al. 2023, arXiv:2302.08453) returns: feature.k is added to the
@@ -69,7 +74,7 @@ class UNet : public Architecture {
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "t", "context"},
-                         {"deep"},
+                         {"deep", "h_add"},
                          {{"control", skips(), "middle"},
                           {"feature", blocks_.levels(), "middle"},
                           {"picture_key", int(attending_.size()), ""},
@@ -100,13 +105,15 @@ class UNet : public Architecture {
         if (inputs.count("deep")) {
             expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
         }
+        check_h(inputs);
         check_controls(inputs);
         check_features(inputs);
         check_pictures(inputs);
         for (const std::string &name : outputs) {
-            const bool inner = name == "deep" || name == "perturbed"; // of blocks that deep stands for
+            const bool inner =
+                name == "deep" || name == "perturbed" || name == "h"; // of blocks that deep stands for
             if (name != "out" && !(inner && !inputs.count("deep"))) {
-                invalid("unet: no output %s; there is out, and without an input deep, deep and perturbed",
+                invalid("unet: no output %s; there is out, and without an input deep, deep, perturbed and h",
                         name.c_str());
             }
             if (name == "perturbed" && blocks_.middle_depth() < 1) {
@@ -149,12 +156,16 @@ class UNet : public Architecture {
         for (size_t k = 1; k < skips.size(); k++) {
             skips[k] = controlled(ops, skips[k], inputs, control(int(k)));
         }
+        Tensors all;
         const auto inner_blocks = [&](bool perturbed) {
+            const Tensor deepest = blocks_.middle_end(p, middle, perturbed);
+            if (asked("h") && !perturbed) {
+                all["h"] = ops.image_out(deepest);
+            }
             const Tensor h =
-                controlled(ops, blocks_.middle_end(p, middle, perturbed), inputs, "feature.middle");
+                controlled(ops, controlled(ops, deepest, inputs, "h_add"), inputs, "feature.middle");
             return output_blocks(p, controlled(ops, h, inputs, "control.middle"), skips);
         };
-        Tensors all;
         if (asked("out") || asked("deep")) {
             const Tensor deep = inner_blocks(false);
             if (asked("deep")) {
@@ -163,6 +174,9 @@ class UNet : public Architecture {
             if (asked("out")) {
                 all["out"] = last_block(p, deep, skip);
             }
+        }
+        if (asked("h") && !all.count("h")) {
+            all["h"] = ops.image_out(blocks_.middle_end(p, middle, false));
         }
         if (asked("perturbed")) {
             all["perturbed"] = last_block(p, inner_blocks(true), skip);
@@ -173,6 +187,18 @@ class UNet : public Architecture {
   private:
     int skips() const { return int(blocks_.skip_shapes(1, 1, 1).size()) - 1; }
     static std::string control(int k) { return "control." + std::to_string(k); }
+
+    void check_h(const Shapes &inputs) const {
+        if (!inputs.count("h_add")) {
+            return;
+        }
+        if (inputs.count("deep")) {
+            invalid("unet: with deep there is no input h_add: the block that it is added to is not computed");
+        }
+        const Shape &x = inputs.at("x");
+        const Shape s = blocks_.skip_shapes(x[0], x[2], x[3]).back();
+        expect_shape("unet", "h_add", inputs.at("h_add"), {s[0], s[1], s[2], s[3]});
+    }
 
     void check_controls(const Shapes &inputs) const {
         const Shape &x = inputs.at("x");

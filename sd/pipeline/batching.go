@@ -172,7 +172,7 @@ func (w *waiting) like(o *waiting) bool {
 	if w != o && (a.cache != nil || b.cache != nil) {
 		return false // what is kept is of its own batch
 	}
-	return w.p == o.p && a.adapt == b.adapt && a.output == b.output && slices.Equal(a.controls, b.controls) && a.adapters > 0 == (b.adapters > 0) && a.tokens == b.tokens && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
+	return w.p == o.p && a.adapt == b.adapt && a.output == b.output && slices.Equal(a.controls, b.controls) && a.adapters > 0 == (b.adapters > 0) && a.tokens == b.tokens && (a.deepest == nil) == (b.deepest == nil) && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
 }
 
 // whileAny is a context that ends when those of all evaluations have.
@@ -211,6 +211,7 @@ func evaluateBatch(batch []message) {
 		in.x, in.t, in.c = append(in.x, one.in.x...), append(in.t, one.in.t...), append(in.c, one.in.c...)
 		in.items, in.features = append(in.items, one.in.items...), append(in.features, one.in.features...)
 		in.pictures = append(in.pictures, one.in.pictures...)
+		in.deepest = append(in.deepest, one.in.deepest...)
 		size += len(one.dst)
 	}
 	out := make([]float32, size)

@@ -111,11 +111,18 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 // answersOf are what guidance sees of a pipeline's network in one phase.
 func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, with beside, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
+	for _, edit := range c.Edits {
+		all = append(all, answer{condition: condition(edit, s, true), output: "out"})
+	}
 	if len(c.And) == 0 {
 		return p.model(run, shape, cache, variance, with, all...)
 	}
 	m := &composed{first: make([]int, len(all)), sums: make([]bool, len(all)), shares: []float64{1}, without: -1}
-	for i, a := range g.Guider.Answers {
+	for i := range all {
+		a := sampler.Answer("edit")
+		if i < len(g.Guider.Answers) {
+			a = g.Guider.Answers[i]
+		}
 		m.first[i] = len(m.asked)
 		switch m.sums[i] = a == sampler.AnswerCond || a == sampler.AnswerPerturbed; {
 		case m.sums[i]:

@@ -42,10 +42,12 @@ type Drawing struct {
 	extras   Extras
 	controls []control.Network // one for each of the request's Controls
 	passes   []hiresPass
-	towards  towards   // what guides it beside conditions
-	stages   []Drawing // what the picture becomes afterwards, one after the other
-	run      evaluator // of the denoiser; nil is alone
-	memo     Memo      // what its texts have become so far
+	towards  towards                             // what guides it beside conditions
+	directed []directed                          // of the deepest features
+	record   func(timestep float64, h []float32) // receives these of the condition that is drawn; nil for nothing
+	stages   []Drawing                           // what the picture becomes afterwards, one after the other
+	run      evaluator                           // of the denoiser; nil is alone
+	memo     Memo                                // what its texts have become so far
 }
 
 // hiresPass is one of the request's Hires.
@@ -104,6 +106,8 @@ func (p *Pipeline) Resolve(r request.Request, with Attached) (Drawing, error) {
 	attachExtras(&d, with, &all)
 	attachControls(&d, with, &all)
 	attachGuides(&d, r, with, &all)
+	checkEdits(&d, &all)
+	attachDirections(&d, with, &all)
 	p.Conditioner.Check(&q, d.extras, &all)
 	p.checkSampling(&d, &all)
 	if p.EditsImages {

@@ -29,6 +29,7 @@ type evaluation struct {
 	adapters int                   // how many of these do
 	pictures []control.Picture     // what an IP-Adapter gives, for each latent
 	tokens   int                   // of each of them; 0 without one
+	deepest  []deepestOf           // what is done to the deepest features, for each latent; nil where nothing is
 
 	output string // of the network
 }
@@ -43,7 +44,7 @@ func alone(ctx context.Context, p *Pipeline, dst []float32, in evaluation) error
 }
 
 // evaluate runs the denoiser.
-func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) error {
+func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) (err error) {
 	p.passes.Add(1)
 	net := p.Denoiser.Network()
 	inputs := p.Denoiser.Inputs(in.shape, in.x, in.t, in.c)
@@ -57,6 +58,12 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) e
 	defer release()
 	inputs = append(inputs, added...)
 	out := []cgo.Output{{Name: outputName(p, in.output), Data: dst}}
+	inputs, out, told := in.withDeepest(p, inputs, out)
+	defer func() {
+		if err == nil {
+			told()
+		}
+	}()
 	if net.Device().Kind != cgo.CPU {
 		return net.RunFinite(ctx, inputs, out, in.adapt)
 	}
@@ -100,6 +107,7 @@ type answer struct {
 type beside struct {
 	adapt    *engine.Adaptation // nil for none
 	controls *steering          // nil for none
+	deepest  *deepest           // nil for nothing
 }
 
 // model returns the denoiser as samplers see it, for latents of one shape and a
@@ -125,6 +133,7 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 			var steered [][]control.Item
 			var added control.Features
 			var pictures []control.Picture
+			var deep []deepestOf
 			x, ts, batch = x[:0], ts[:0], batch[:0]
 			for i := first; i < len(answers); i++ {
 				if b := answers[i]; dst[i] != nil && !done[i] && b.output == a.output && sameShapes(b.condition, a.condition) {
@@ -132,12 +141,15 @@ func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance 
 					batch, members, done[i] = append(batch, b.condition), append(members, i), true
 					steered, added = append(steered, items(active, b.uncond)), append(added, features(active, b.uncond))
 					pictures = append(pictures, pictureOf(active, b.uncond))
+					if with.deepest != nil {
+						deep = append(deep, with.deepest.at(t, b.guides))
+					}
 				}
 			}
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered, deepest: deep}
 			in.join(active, added, pictures)
 			if a.output == "out" {
 				in.cache = cache
@@ -195,6 +207,7 @@ type run struct {
 	spread []float32 // the sampler's option Variance, of the model that has made the noise
 	made   *int      // the number of steps that are done
 	steer  *steering
+	deep   *deepest  // nil for nothing
 	back   *backward // receives what the prediction's derivative is made of; nil: none is needed
 }
 
@@ -219,7 +232,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	}
 	with := beside{adapt: d.denoiserOf(p)}
 	if p == d.model {
-		with.controls = r.steer
+		with.controls, with.deepest = r.steer, r.deep
 	}
 	current, answers := -1, sampler.BatchModel(nil)
 	phased := func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
@@ -243,7 +256,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 		return answers(ctx, dst, x, t)
 	}
 	r.back.of(p, model, guidance, with.adapt, s, r)
-	denoise, err := guidance.Denoiser(sampler.GuidedModel{
+	denoise, err := withEdits(d, guidance, sampler.GuidedModel{
 		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Width: r.shape[len(r.shape)-1], Uncond: r.uncond,
 	})
 	var wrong *sampler.ParameterError
@@ -304,6 +317,7 @@ func (p *Pipeline) needs(d Drawing) (n Needs) {
 		n.Cond = n.Cond || a == sampler.AnswerCond || a == sampler.AnswerPerturbed
 		n.Uncond = n.Uncond || a == sampler.AnswerUncond || a == sampler.AnswerImage
 	}
+	n.Uncond = n.Uncond || len(d.Edits) > 0
 	return n
 }
 
@@ -334,17 +348,21 @@ func (p *Pipeline) stepMemory(ctx context.Context, t task, n int) (uint64, error
 	if g, err := p.guidance(d); err == nil {
 		needs = g.Needs(d.Sampler.CFGPP)
 	}
+	if len(d.Edits) > 0 && !slices.Contains(needs, sampler.AnswerUncond) {
+		needs = append(needs, sampler.AnswerUncond)
+	}
 	answers := max(1, len(needs))
 	var largest Condition
 	for _, phase := range t.c.phases {
 		c := phase.Conditions()
 		answers = max(answers, composedAnswers(needs, c.And))
-		for _, one := range []*Condition{c.Cond, c.Uncond} {
+		for _, one := range append(slices.Clone(c.Edits), c.Cond, c.Uncond) {
 			if one != nil && elements(*one) > elements(largest) {
 				largest = *one
 			}
 		}
 	}
+	answers += len(d.Edits)
 	begin := t.c.source.start(d.RNG, d.Seed)
 	if t.c.low != nil {
 		begin.low = t.c.low(newNoise(d.RNG, d.Seed))

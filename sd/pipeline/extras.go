@@ -71,6 +71,9 @@ func attachExtras(d *Drawing, with Attached, e *request.Error) {
 	if t := d.Interpolate; t != nil && t.Prompt != nil {
 		others["Interpolate.Prompt"] = *t.Prompt
 	}
+	for i, edit := range d.Edits {
+		others[editField(i)] = edit.Prompt
+	}
 	for _, field := range slices.Sorted(maps.Keys(others)) {
 		if tags := prompt.Tags(others[field]); len(tags) > 0 {
 			e.Add(field, "%s: extra networks are for the whole picture: only the prompt may name them", tags[0])
@@ -91,6 +94,9 @@ func usedWords(d Drawing) (used []request.Used) {
 	text := strings.ToLower(d.Prompt + "\n" + d.NegativePrompt)
 	if t := d.Interpolate; t != nil && t.Prompt != nil {
 		text += "\n" + strings.ToLower(*t.Prompt)
+	}
+	for _, edit := range d.Edits {
+		text += "\n" + strings.ToLower(edit.Prompt)
 	}
 	for _, w := range d.extras.Words {
 		if strings.Contains(text, strings.ToLower(w.Name())) && w.Hash() != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
+	"github.com/sdgo/sdgo/sd/direction"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/request"
 )
@@ -123,6 +124,9 @@ type Conditions struct {
 	// And are several conditions in place of Cond, which is the first of them, or one
 	// with a weight. They have the same shapes.
 	And []Weighted
+
+	// Edits are the concepts of semantic guidance, one for each of the request's.
+	Edits []*Condition
 }
 
 // Weighted is one of the conditions of composable diffusion (Liu et al. 2022,
@@ -203,4 +207,5 @@ type Attached struct {
 	Controls map[string]control.Network
 
 	Classifiers map[string]*classifier.Classifier
+	Directions  map[string]*direction.Direction
 }

@@ -57,6 +57,9 @@ func (p Prompts) Check(q *request.Resolved, with Extras, e *request.Error) {
 	if t := q.Interpolate; t != nil && t.Prompt != nil {
 		e.Join(inField(p.checkComposed(*t.Prompt, with, passes), "Interpolate.Prompt"))
 	}
+	for i, edit := range q.Edits {
+		e.Join(inField(p.checkPrompt([]prompt.Part{{Text: edit.Prompt, Weight: 1}}, with, passes), editField(i)))
+	}
 }
 
 // passSteps are the steps of a pass, of which so many are made.
@@ -153,7 +156,7 @@ func (p Prompts) Conditions(ctx context.Context, q *request.Resolved, with Extra
 	var all []Phase
 	if t := q.Interpolate; t == nil || t.Prompt == nil {
 		for _, e := range own {
-			all = append(all, Phase{e.until, func() Conditions { return Conditions{Cond: e.cond, Uncond: e.uncond, And: e.and} }})
+			all = append(all, Phase{e.until, func() Conditions { return Conditions{e.cond, e.uncond, e.and, e.edits} }})
 		}
 		return all, nil
 	}
@@ -173,6 +176,7 @@ type encoded struct {
 	until        int
 	cond, uncond *Condition
 	and          []Weighted
+	edits        []*Condition
 }
 
 // encode encodes a prompt and the negative one, which AND does not split.
@@ -185,15 +189,9 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, with Extras, t
 		needs.Uncond = true
 	}
 	pass := stepsOf(q)
-	conds := make([][]prompt.Entry, len(parts))
-	for i, part := range parts {
-		if conds[i], err = pass.schedule(part.Text); err != nil {
-			return nil, inField(err, "Prompt")
-		}
-	}
-	uncond, err := pass.schedule(q.NegativePrompt)
+	conds, uncond, edits, err := textsOf(q, pass, parts)
 	if err != nil {
-		return nil, inField(err, "NegativePrompt")
+		return nil, err
 	}
 	known := [2]map[string]*Condition{{}, {}}
 	one := func(kind int, text string) (*Condition, error) {
@@ -209,7 +207,7 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, with Extras, t
 		return c, nil
 	}
 	before := 0
-	for _, until := range changes(append(conds, uncond)) {
+	for _, until := range changes(slices.Concat(conds, edits, [][]prompt.Entry{uncond})) {
 		e := encoded{until: until}
 		reached := steps.Reaches(before, until)
 		if reached && needs.Cond {
@@ -231,9 +229,27 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, with Extras, t
 				return nil, inField(err, "NegativePrompt")
 			}
 		}
+		if e.edits, err = encodeEdits(edits, until, reached, one); err != nil {
+			return nil, err
+		}
 		all, before = append(all, e), until
 	}
 	return all, nil
+}
+
+// textsOf are what the parts of a prompt, the negative one and edits become in a pass.
+func textsOf(q *request.Resolved, pass passSteps, parts []prompt.Part) (conds [][]prompt.Entry, uncond []prompt.Entry, edits [][]prompt.Entry, err error) {
+	conds = make([][]prompt.Entry, len(parts))
+	for i, part := range parts {
+		if conds[i], err = pass.schedule(part.Text); err != nil {
+			return nil, nil, nil, inField(err, "Prompt")
+		}
+	}
+	if uncond, err = pass.schedule(q.NegativePrompt); err != nil {
+		return nil, nil, nil, inField(err, "NegativePrompt")
+	}
+	edits, err = editsOf(q, pass)
+	return conds, uncond, edits, err
 }
 
 // changes are the steps after which one of some texts changes, and the last one.
@@ -264,16 +280,17 @@ func between(a, b []encoded, empty Condition, t float32) (all []Phase) {
 		cond, other := a[i].cond, b[k].cond
 		uncond := a[i].uncond // the same, but for its changes, which are in both
 		and, others := a[i].and, b[k].and
+		edits := a[i].edits // the same, too
 		all = append(all, Phase{until, func() Conditions {
 			switch {
 			case cond == nil || t == 0:
-				return Conditions{Cond: cond, Uncond: uncond, And: and}
+				return Conditions{cond, uncond, and, edits}
 			case and != nil || others != nil:
 				both := betweenParts(cond, other, and, others, empty, t)
-				return Conditions{Cond: both[0].Condition, Uncond: uncond, And: both}
+				return Conditions{both[0].Condition, uncond, both, edits}
 			}
 			mixed := mix(*cond, *other, empty, t)
-			return Conditions{Cond: &mixed, Uncond: uncond}
+			return Conditions{Cond: &mixed, Uncond: uncond, Edits: edits}
 		}})
 		if a[i].until == until {
 			i++

@@ -53,7 +53,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 		options.Variance = make([]float32, len(x.Data))
 	}
 	back := newBackward(d)
-	run := run{shape: x.Shape, back: back, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made, steer: &steering{c.steers, &made, len(sigmas) - 1}}
+	run := run{shape: x.Shape, back: back, sigmas: sigmas, uncond: options.Uncond, spread: options.Variance, made: &made, steer: &steering{c.steers, &made, len(sigmas) - 1}, deep: newDeepest(d, &made, len(sigmas)-1)}
 	denoise, err := p.guide(d, begin, prediction, c.phases, run)
 	if err == nil && d.refiner != nil {
 		denoise, err = p.handOver(ctx, d, denoise, c, run)

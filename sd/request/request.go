@@ -230,6 +230,18 @@ type Request struct {
 	GuideMethod  string
 	GuideOptions map[string]float64
 
+	// Edits are concepts that the picture is moved towards or away from while it is drawn,
+	// at most MaxEdits: semantic guidance (SEGA: Brack et al. 2023, arXiv:2301.12247). It is
+	// added to the guidance of any kind. EditMomentum, 0 to 1, is the share of earlier steps'
+	// changes that is added to a step's, and EditBeta, 0 to 1, how much of them is remembered
+	// from step to step; nil means 0.1 and 0.4.
+	Edits                  []Edit
+	EditMomentum, EditBeta *float64
+
+	// Directions are attached directions of the UNet's deepest features that are added to
+	// them: at most MaxDirections. A refiner gets none.
+	Directions []Direction
+
 	// Refiner names an attached model of SDXL's family that makes the last steps:
 	// those after the fraction RefinerAt, 0 to 1, of Steps (nil means 0.8). Empty is
 	// none.

@@ -78,8 +78,9 @@ type Resolved struct {
 	ControlPictures                                   []*image.NRGBA   // one for each of Controls
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	ClassifierScale                                   float64
-	GuidePictures                                     []GuidePicture       // one for each of Guides
-	Losses                                            sampler.LossGuidance // GuideMethod with GuideOptions, where there are Guides
+	GuidePictures                                     []GuidePicture           // one for each of Guides
+	Losses                                            sampler.LossGuidance     // GuideMethod with GuideOptions, where there are Guides
+	Semantic                                          sampler.SemanticGuidance // Edits with their defaults; without edits the zero value
 	defaultSchedule, defaultGuider                    string
 	StepsMade                                         int // number of steps on an initial picture; 0 means that Strength decides
 	UsedAdapters, UsedWords                           []Used
@@ -127,6 +128,8 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkAdapters(&e)
 	q.resolveControls(&e)
 	resolveGuides(&q, &e)
+	resolveEdits(&q, &e)
+	checkDirections(&q, &e)
 	q.resolveHires(&e)
 	return q, e.Err()
 }

@@ -86,6 +86,9 @@ func (s *Service) attach(e catalog.Entry, r *request.Request) ([]wire.Model, err
 	if err := n.guides(r); err != nil {
 		return nil, err
 	}
+	if len(r.Directions) > 0 {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "unsupported", Param: "Directions", Message: "the server has no directions yet: leave them out"}
+	}
 	r.Stages = slices.Clone(r.Stages)
 	for i, name := range r.Stages {
 		if r.Stages[i], err = n.find(fmt.Sprintf("Stages[%d]", i), "model", wire.RoleStage, name, catalog.Checkpoint); err != nil {

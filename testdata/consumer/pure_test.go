@@ -70,6 +70,7 @@ var packages = []struct {
 	{"sd/classifier", false},
 	{"sd/clip", false},
 	{"sd/control", false},
+	{"sd/direction", true},
 	{"sd/engine", false},
 	{"sd/family/flux", false},
 	{"sd/family/flux2", false},

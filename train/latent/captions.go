@@ -67,7 +67,10 @@ func (c *Captions) Text(item int, number uint64) string {
 	return c.caption(item)
 }
 
-// Encoded is a text of the set, or "".
+// Add adds a text that is not the set's.
+func (c *Captions) Add(text string, e Encoded) { c.texts[text] = e }
+
+// Encoded is a text of the set, one that was added, or "".
 func (c *Captions) Encoded(text string) Encoded {
 	if text == "" {
 		return c.nothing

@@ -36,6 +36,8 @@ type Options struct {
 	Caption     string
 	CaptionDrop float64
 
+	Slider *Slider // what is trained, in place of the pictures; nil: the pictures
+
 	latent.Options
 }
 
@@ -51,6 +53,9 @@ func (o Options) Check() error {
 	case !(o.CaptionDrop >= 0 && o.CaptionDrop < 1):
 		return fmt.Errorf("the share of samples without a caption must be 0 to below 1, got %g", o.CaptionDrop)
 	}
+	if err := o.checkSlider(); err != nil {
+		return err
+	}
 	return o.Options.Check()
 }
 
@@ -63,6 +68,7 @@ type Task struct {
 	o        Options
 	pictures *latent.Pictures
 	captions *latent.Captions
+	ends     [2]latent.Encoded // of a slider
 
 	parts   []*part     // the UNet, and the text encoders
 	names   []string    // of layers' factors
@@ -83,6 +89,13 @@ func New(ctx context.Context, m *latent.Model, set *data.Set, pixels *data.Pixel
 	var err error
 	if t.captions, err = latent.NewCaptions(ctx, m, set, latent.CaptionOptions{Seed: o.Seed, Caption: o.Caption, Drop: o.CaptionDrop}); err != nil {
 		return nil, err
+	}
+	if s := o.Slider; s != nil {
+		for i, text := range []string{s.Positive, s.Negative} {
+			if t.ends[i], err = m.Encode(ctx, text); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := t.find(); err != nil {
 		return nil, err
@@ -151,6 +164,11 @@ func (t *Task) gradients(ctx context.Context, b *latent.Batch, texts []string, s
 			return 0, err
 		}
 		c = append(c, t.m.Condition(e, b.Shape))
+	}
+	if t.o.Slider != nil {
+		if err := t.slide(ctx, b, texts); err != nil {
+			return 0, err
+		}
 	}
 	prediction := make([]float32, len(b.X))
 	out := append(t.outputs(t.parts[0]), cgo.Output{Name: "out", Data: prediction})

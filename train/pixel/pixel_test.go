@@ -421,3 +421,34 @@ func TestMatchClasses(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, set.Classes)
 }
+
+// Softmax takes away what the biases of keys add, so that the classifier's gradients by them
+// are 0 but for rounding, where those by queries and values are not: PyTorch's rounding is
+// another one, and TestClassifierAgreesWithPyTorch leaves them out.
+func TestBiasesOfKeysHaveNoGradient(t *testing.T) {
+	t.Setenv("SDGO_KERNELS", "generic") // in float32
+	m := newModel(t, tiny(true), network.Options{})
+	readReference(t).begin(t, "classifier", m)
+	set, p := pictures(t, 8)
+	c, err := NewClassifier(m, set, p, ClassifierOptions{Batch: batch, Draw: data.Draw{Background: data.White}})
+	require.NoError(t, err)
+	sum := make([][]float32, len(c.Weights()))
+	for i, w := range c.Weights() {
+		sum[i] = make([]float32, len(w))
+	}
+	_, err = c.Gradients(context.Background(), 0, sum)
+	require.NoError(t, err)
+	n := 0
+	for i, name := range c.Names() {
+		if !strings.HasSuffix(name, "qkv_proj.bias") {
+			continue
+		}
+		n++
+		third := len(sum[i]) / 3
+		keys, others := optim.Norm([][]float32{sum[i][third : 2*third]}), optim.Norm([][]float32{sum[i][:third], sum[i][2*third:]})
+		t.Logf("%s: %.2g of keys, %.2g of queries and values", name, keys, others)
+		require.Greater(t, others, 0.0)
+		require.Less(t, keys, 1e-5*others, name)
+	}
+	require.Positive(t, n)
+}

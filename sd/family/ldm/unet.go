@@ -41,6 +41,15 @@ func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
 }
 
+// DeepestShape implements [pipeline.DeepestFeatures]: halving rounds odd sides up.
+func (u *unet) DeepestShape(latent []int) []int {
+	h, w := latent[1], latent[2]
+	for range len(u.config.ChannelMult) - 1 {
+		h, w = (h+1)/2, (w+1)/2
+	}
+	return []int{u.config.ModelChannels * u.config.ChannelMult[len(u.config.ChannelMult)-1], h, w}
+}
+
 // CheckControl says why a network can't steer the UNet; "" if it can.
 func (u *unet) CheckControl(c control.Network) string { return c.Misfit(u.config) }
 
