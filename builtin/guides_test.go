@@ -141,7 +141,7 @@ func TestGuides(t *testing.T) {
 		name   string
 		guide  sd.Guide
 		apart  func(*image.NRGBA) float64
-		within [2]float64 // with moments and mpgd: a fifth more than every set of kernels has (17.3, 0.6; 5.8, 5.7; 3.0, 1.9)
+		within [2]float64 // with moments and mpgd: a fifth more than the kernels of this library have (17.3, 0.6; 5.8, 5.7; 3.0, 1.9)
 	}{
 		{"colour", sd.Guide{Kind: sd.GuideColour, Colour: "#3060c0"}, colour, [2]float64{20.8, 0.8}},
 		{"lowres", sd.Guide{Kind: sd.GuideLowres, Image: low}, lowres, [2]float64{7, 7}},

@@ -102,6 +102,24 @@ func TestXLPipelinesAgreeWithDiffusers(t *testing.T) {
 	}
 }
 
+// A sampler that chooses its own steps may make more than were asked for: the refiner, which
+// was to begin after those, is asked about them.
+func TestRefinerOfFurtherSteps(t *testing.T) {
+	base, refiner := openXL(t, "base", Options{}), openXL(t, "refiner", Options{})
+	name := attach(t, base, refiner)
+	r := Request{Prompt: "a fox", Width: 16, Height: 16, Steps: 2, Sampler: "dpm_adaptive", Refiner: name, RefinerAt: Float(1), Seed: 1}
+	steps := 0
+	r.OnEvent = func(e Event) error {
+		if e.Stage == StageSample {
+			steps = max(steps, e.Index)
+		}
+		return nil
+	}
+	_, err := base.Generate(t.Context(), r)
+	require.NoError(t, err)
+	require.Greater(t, steps, r.Steps)
+}
+
 // A folder as the diffusers library saves it gives the very same pictures.
 func TestXLFolder(t *testing.T) {
 	ref := readReference(t, xlFolder, "reference.safetensors")

@@ -23,7 +23,10 @@ func TestEveryField(t *testing.T) {
 	}
 	d := describe(t, withFolder(folderOf(t, files)))
 	_, file := photo(t, 64, 64)
-	refused := map[string]string{"input": `"a.png"`, "mask": `"a.png"`, "control_image": `"a.png"`}
+	const send = "send the pictures"
+	refused := map[string][2]string{ // a value, and the reason
+		"input": {`"a.png"`, send}, "mask": {`"a.png"`, send}, "control_image": {`"a.png"`, send}, "direction": {`"smile"`, "no directions yet"},
+	}
 	// A value of each field, and what it needs beside it.
 	type sample struct{ value, beside string }
 	const (
@@ -43,13 +46,14 @@ func TestEveryField(t *testing.T) {
 		"classifier_scale": {`2`, classifier}, "classifier_class": {`"3"`, classifier}, "guide": {`"colour=#20ff80"`, ""}, "guide_method": {`"mpgd:scale=0.5"`, `"guide": "colour=#20ff80"`}, "stages": {`"upsampler"`, ""},
 		"stage_steps": {`3`, `"stages": "upsampler"`}, "noise_level": {`3`, `"stages": "upsampler"`}, "save_each_stage": {`true`, `"stages": "upsampler"`}, "refiner": {`"fine"`, ""}, "refiner_at": {`0.5`, `"refiner": "fine"`},
 		"original_size": {`"64x64"`, ""}, "target_size": {`"64x64"`, ""}, "crop": {`"1,2"`, ""}, "aesthetic": {`5`, ""}, "negative_aesthetic": {`3`, ""}, "taesd": {`"tiny"`, ""}, "taesd_preview_only": {`true`, `"taesd": "tiny"`},
+		"edit": {`"+glasses,scale=6"`, ""}, "edit_momentum": {`0.2`, `"edit": "+glasses"`}, "edit_beta": {`0.5`, `"edit": "+glasses"`},
 		"preview_every": {`2`, ""}, "preview_noisy": {`true`, `"preview_every": 2`},
 	}
 	for _, f := range job.Fields() {
-		if value, ok := refused[f.Key]; ok {
-			reply, out := d.do("POST", "/api/v1/jobs", `{"request": {"prompt": "a", "control": "canny", "`+f.Key+`": `+value+`}}`)
+		if no, ok := refused[f.Key]; ok {
+			reply, out := d.do("POST", "/api/v1/jobs", `{"request": {"prompt": "a", "control": "canny", "`+f.Key+`": `+no[0]+`}}`)
 			require.Equal(t, 400, reply.StatusCode, "%s: %s", f.Key, out)
-			require.Contains(t, string(out), "send the pictures", f.Key)
+			require.Contains(t, string(out), no[1], f.Key)
 			continue
 		}
 		one, ok := samples[f.Key]

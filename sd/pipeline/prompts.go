@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/sdgo/sdgo/sd/adapter"
@@ -207,9 +208,13 @@ func (p Prompts) encode(ctx context.Context, q *request.Resolved, with Extras, t
 		return c, nil
 	}
 	before := 0
-	for _, until := range changes(slices.Concat(conds, edits, [][]prompt.Entry{uncond})) {
+	ends := changes(slices.Concat(conds, edits, [][]prompt.Entry{uncond}))
+	for i, until := range ends {
 		e := encoded{until: until}
 		reached := steps.Reaches(before, until)
+		if i == len(ends)-1 { // samplers that choose their own steps may make more
+			reached = steps.Reaches(before, math.MaxInt)
+		}
 		if reached && needs.Cond {
 			for i, part := range parts {
 				c, err := one(0, textAt(conds[i], until))
