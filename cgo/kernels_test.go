@@ -34,7 +34,7 @@ func TestKernelSetsAreAllThatIsCompiled(t *testing.T) {
 	}
 	slices.Sort(compiled)
 	slices.Sort(listed)
-	require.Equal(t, compiled, listed)
+	require.Equal(t, slices.Compact(compiled), listed) // some have a second file
 	require.Contains(t, listed, "generic")
 
 	emulated, err := os.ReadFile("../csrc/test/emulate.sh")
