@@ -130,9 +130,11 @@ func TestZImageRefuses(t *testing.T) {
 	}
 }
 
-// Pictures to begin with, masks, hires passes, previews, batches, cancelling.
-func TestZImageDraws(t *testing.T) {
-	m := openZImage(t, Options{Batch: 2})
+// requireDraws draws with all that pictures of a transformer of text share: previews and batches,
+// a picture to begin with and a mask, a hires pass. It returns a request of 64x64 pixels and its
+// picture.
+func requireDraws(t *testing.T, m *Model) (Request, Image) {
+	t.Helper()
 	begin := image.NewNRGBA(image.Rect(0, 0, 64, 64))
 	for i := range begin.Pix {
 		begin.Pix[i] = byte(i*7) | byte(i%4/3*255)
@@ -157,8 +159,6 @@ func TestZImageDraws(t *testing.T) {
 	alone, err := m.Generate(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, alone.Images[0].Image.Pix, result.Images[0].Image.Pix)
-	require.Equal(t, "qwen.safetensors", alone.Images[0].Params.LLM)
-	require.Contains(t, text(alone.Images[0].Params), "LLM: qwen.safetensors")
 
 	painted := plain
 	painted.Image, painted.Mask, painted.Strength = begin, mask, Float(0.5)
@@ -171,6 +171,14 @@ func TestZImageDraws(t *testing.T) {
 	result, err = m.Generate(t.Context(), large)
 	require.NoError(t, err)
 	require.Equal(t, image.Rect(0, 0, 96, 96), result.Images[0].Image.Rect)
+	return plain, alone.Images[0]
+}
+
+func TestZImageDraws(t *testing.T) {
+	m := openZImage(t, Options{Batch: 2})
+	plain, alone := requireDraws(t, m)
+	require.Equal(t, "qwen.safetensors", alone.Params.LLM)
+	require.Contains(t, text(alone.Params), "LLM: qwen.safetensors")
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
@@ -180,6 +188,6 @@ func TestZImageDraws(t *testing.T) {
 		}
 		return nil
 	}
-	_, err = m.Generate(ctx, plain)
+	_, err := m.Generate(ctx, plain)
 	require.ErrorIs(t, err, stop)
 }
