@@ -143,7 +143,7 @@ func (s *Server) ended(j *queue.Job) {
 			attributes = append(attributes, "code", v.Err.Code)
 		}
 		if s.config.Prompts {
-			attributes = append(attributes, "prompt", j.Spec.Tasks[0].Request.Prompt)
+			attributes = append(attributes, "prompt", j.Task(0).Request.Prompt)
 		}
 		s.config.Log.Info("job ended", attributes...)
 		if err := s.service.Save(j); err != nil {

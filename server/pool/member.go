@@ -291,7 +291,7 @@ func (m *member) observeStep(p *Pool, r *run, task int, s wire.Step) {
 	}
 	r.stepped[task] = took
 	p.mutex.Unlock()
-	p.config.Observe.Stepped(m.model.Key, r.job.Spec.Tasks[task].Request.Sampler, took-before)
+	p.config.Observe.Stepped(m.model.Key, r.job.Task(task).Request.Sampler, took-before)
 }
 
 // taskEnded takes note that a picture is done or given up.
