@@ -16,10 +16,7 @@ import (
 func openFlux2(t *testing.T, o Options) *Model {
 	t.Helper()
 	o.LLM, o.VAE = qwenFile(t, "flux2-text.safetensors", 16), filepath.Join(transformersFolder, "flux2-vae.safetensors")
-	m, err := Open(filepath.Join(transformersFolder, "flux2.safetensors"), o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	return m
+	return openFile(t, filepath.Join(transformersFolder, "flux2.safetensors"), o)
 }
 
 // Texts that are filled up, every step and the pixels: distilled, with guidance, and with two reference pictures of other sizes

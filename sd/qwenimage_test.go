@@ -34,10 +34,7 @@ func qwenImageParts(t *testing.T, o Options) (string, Options) {
 func openQwenImage(t *testing.T, o Options) *Model {
 	t.Helper()
 	path, o := qwenImageParts(t, o)
-	m, err := Open(path, o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	return m
+	return openFile(t, path, o)
 }
 
 func qwenImageRequest(ref reference, scale float64) Request {

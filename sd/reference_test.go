@@ -101,7 +101,13 @@ func requireClose(t *testing.T, got, want []float32, bound float64, what string)
 // openTiny opens one of the tiny models.
 func openTiny(t *testing.T, name string, o Options) *Model {
 	t.Helper()
-	m, err := Open(filepath.Join(netsFolder, name), o)
+	return openFile(t, filepath.Join(netsFolder, name), o)
+}
+
+// openFile opens a model until the test ends.
+func openFile(t *testing.T, path string, o Options) *Model {
+	t.Helper()
+	m, err := Open(path, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m

@@ -54,10 +54,7 @@ func zImageParts(t *testing.T, o Options) (string, Options) {
 func openZImage(t *testing.T, o Options) *Model {
 	t.Helper()
 	path, o := zImageParts(t, o)
-	m, err := Open(path, o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	return m
+	return openFile(t, path, o)
 }
 
 // zImageRequest is what the reference pipeline was run with. Its guidance_scale is one less than what is

@@ -176,18 +176,10 @@ func (c *Flux2Config) Adaptable() Adaptable {
 }
 
 // Networks lists the networks, with their hyperparameters.
-func (c *Flux2Config) Networks() (all []model.Network) {
-	if c.LLM != nil {
-		all = append(all, model.Network{Key: "text", Name: "text encoder", Config: *c.LLM, Summary: c.LLM.summary()})
-	}
+func (c *Flux2Config) Networks() []model.Network {
 	own := *c
 	own.LLM, own.VAE = nil, nil
-	all = append(all, model.Network{Key: "transformer", Name: "transformer", Config: own,
-		Summary: fmt.Sprintf("%d double and %d single blocks of width %d, %d heads", c.Double, c.Single, c.Width, c.Heads)})
-	if v := c.VAE; v != nil {
-		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *v, Summary: v.summary()})
-	}
-	return all
+	return networksWithQwen(c.LLM, own, fmt.Sprintf("%d double and %d single blocks of width %d, %d heads", c.Double, c.Single, c.Width, c.Heads), c.VAE)
 }
 
 func readFlux2(r *Reader) *Flux2Config {

@@ -146,18 +146,10 @@ func (c *QwenImageConfig) Adaptable() Adaptable {
 }
 
 // Networks lists the networks, with their hyperparameters.
-func (c *QwenImageConfig) Networks() (all []model.Network) {
-	if c.LLM != nil {
-		all = append(all, model.Network{Key: "text", Name: "text encoder", Config: *c.LLM, Summary: c.LLM.summary()})
-	}
+func (c *QwenImageConfig) Networks() []model.Network {
 	own := *c
 	own.LLM, own.VAE = nil, nil
-	all = append(all, model.Network{Key: "transformer", Name: "transformer", Config: own,
-		Summary: fmt.Sprintf("%d double blocks of width %d, %d heads, %s", c.Blocks, c.Width, c.Heads, c.Flow.summary())})
-	if v := c.VAE; v != nil {
-		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *v, Summary: v.summary()})
-	}
-	return all
+	return networksWithQwen(c.LLM, own, fmt.Sprintf("%d double blocks of width %d, %d heads, %s", c.Blocks, c.Width, c.Heads, c.Flow.summary()), c.VAE)
 }
 
 func readQwenImage(r *Reader) *QwenImageConfig {

@@ -146,3 +146,16 @@ func qwenFile(c *config) []string {
 	}
 	return nil
 }
+
+// networksWithQwen lists the networks of a model whose texts a Qwen encodes: the text encoder and
+// the autoencoder if the file has them, and between them the transformer.
+func networksWithQwen(llm *QwenConfig, transformer any, summary string, vae *VAEConfig) (all []model.Network) {
+	if llm != nil {
+		all = append(all, model.Network{Key: "text", Name: "text encoder", Config: *llm, Summary: llm.summary()})
+	}
+	all = append(all, model.Network{Key: "transformer", Name: "transformer", Config: transformer, Summary: summary})
+	if vae != nil {
+		all = append(all, model.Network{Key: "vae", Name: "VAE", Config: *vae, Summary: vae.summary()})
+	}
+	return all
+}
