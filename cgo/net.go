@@ -35,6 +35,11 @@ type Config struct {
 	// kernels' own forms, so that later runs need not convert them. It returns how many of
 	// them it may keep. Without it none are kept.
 	Keep func(bytes uint64) uint64
+
+	// Mapped, if not nil, says whether bytes that are bound are pages of a mapped file: where the
+	// net keeps a weight in a form of its own, it gives them back to the system, so that they no longer
+	// count as the process's memory. They are read again if need be.
+	Mapped func(data []byte) bool
 }
 
 // Net is a neural network on a device. Its methods may be called from any
@@ -144,8 +149,9 @@ func (n *Net) Bind(i int, typ uint32, data []byte) error {
 	p := unsafe.SliceData(data)
 	n.pinner.Pin(p)
 	n.bound = append(n.bound, data)
+	mapped := n.config.Mapped != nil && n.config.Mapped(data)
 	var e C.sdgo_error
-	if !C.sdgo_net_bind(n.c, C.size_t(i), C.int(typ), unsafe.Pointer(p), C.size_t(len(data)), &e) {
+	if !C.sdgo_net_bind(n.c, C.size_t(i), C.int(typ), unsafe.Pointer(p), C.size_t(len(data)), C.bool(mapped), &e) {
 		return newError(context.Background(), &e)
 	}
 	runtime.KeepAlive(n)

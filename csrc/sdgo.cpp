@@ -135,8 +135,9 @@ bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight) 
     return true;
 }
 
-bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err) {
-    return guarded(err, [&] { net->weights().bind(index, ggml_type(type), data, size); });
+bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, bool mapped,
+                   sdgo_error *err) {
+    return guarded(err, [&] { net->weights().bind(index, ggml_type(type), data, size, mapped); });
 }
 
 bool sdgo_net_load(sdgo_net *net, const sdgo_load *how, sdgo_error *err) {

@@ -108,8 +108,11 @@ size_t sdgo_net_weight_count(const sdgo_net *net);
 bool sdgo_net_weight_at(const sdgo_net *net, size_t index, sdgo_weight *weight);
 
 // Binds bytes of ggml type `type` to weight `index`. The bytes hold the weight's
-// elements in PyTorch's order, as safetensors and GGUF files do.
-bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, sdgo_error *err);
+// elements in PyTorch's order, as safetensors and GGUF files do. `mapped` says that they are pages
+// of a mapped file, which are given back to the system where the net keeps the weight in a form
+// of its own (sdgo_net_keep): it reads them again if need be.
+bool sdgo_net_bind(sdgo_net *net, size_t index, int type, const void *data, size_t size, bool mapped,
+                   sdgo_error *err);
 
 // Says that the caller has changed the bytes of some weights, between runs of a net that
 // is loaded: they are copied to a device that is not the CPU, where it must have been

@@ -87,6 +87,11 @@ void sdgo_net::load(const sdgo_load &how) {
     how_ = how; // its pointers are valid during this call alone
     if (device_.is_cpu()) {
         weights_.load();
+        for (const Weight &w : weights_.all()) {
+            if (cpu_ && w.mapped > 0) {
+                cpu_->kept.mapped(w.tensor, w.data, w.mapped);
+            }
+        }
         return;
     }
     convert_unsupported();

@@ -271,6 +271,11 @@ func (m *Model) Intact() error {
 	return nil
 }
 
+// Mapped reports whether bytes are a piece of the model's files, which [Model.Release] gives back.
+func (m *Model) Mapped(b []byte) bool {
+	return slices.ContainsFunc(m.files, func(f File) bool { return f.Holds(b) })
+}
+
 // Release tells the system that a piece of the model's files is not needed for
 // now, so that it no longer counts as this process's memory. Bytes of other
 // memory are left alone: a checkpoint's tensors may be copies.

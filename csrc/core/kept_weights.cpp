@@ -44,10 +44,19 @@ void KeptWeights::finish(const Need &need, bool whole) {
         return;
     }
     if (whole) {
+        if (!found->second->filled) {
+            give_back(need.weight);
+        }
         found->second->filled = true;
     } else if (!found->second->filled) {
         size_ -= found->second->memory.size();
         pieces_.erase(found);
+    }
+}
+
+void KeptWeights::give_back(const void *weight) const {
+    if (const auto found = mapped_.find(weight); found != mapped_.end()) {
+        kernels::give_back_pages(found->second.data, found->second.size);
     }
 }
 

@@ -18,6 +18,10 @@ class KeptWeights {
         kernels::Keep keep;
     };
 
+    // Says where a weight's bytes are pages of a mapped file: they are given back to the system
+    // when the weight is kept, which is then not read from there.
+    void mapped(const void *weight, const void *data, size_t size) { mapped_[weight] = {data, size}; }
+
     // The bytes that may be added from now on.
     void allow(uint64_t bytes) { allowed_ = bytes; }
 
@@ -41,9 +45,16 @@ class KeptWeights {
         kernels::Memory memory{kernels::Pages::ordinary};
     };
 
+    struct Bytes {
+        const void *data;
+        size_t size;
+    };
+
     const Piece *find(const Need &need) const;
+    void give_back(const void *weight) const;
 
     std::unordered_map<const void *, std::unique_ptr<Piece>> pieces_;
+    std::unordered_map<const void *, Bytes> mapped_;
     uint64_t allowed_ = 0, size_ = 0;
 };
 

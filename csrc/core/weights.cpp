@@ -63,7 +63,7 @@ void Weights::seal() {
     ctx_ = Context(Context::size(all_.size()), "the list of weights");
 }
 
-void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) {
+void Weights::bind(size_t index, ggml_type type, const void *data, size_t size, bool mapped) {
     if (index >= all_.size()) {
         invalid("weight %zu does not exist: the net has %zu", index, all_.size());
     }
@@ -97,8 +97,10 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     if (convert) {
         to_f32(w, type, data, n);
         type = GGML_TYPE_F32;
-    } else if (reinterpret_cast<uintptr_t>(data) % (traits->type_size % 4 == 0 ? 4 : 2) != 0) {
-        // safetensors guarantees no alignment.
+    } else if (reinterpret_cast<uintptr_t>(data) % (traits->type_size % 4 == 0 ? 4 : 2) != 0 ||
+               (mapped && w.shape.size() == 1)) {
+        // safetensors guarantees no alignment. Biases of a mapped file are copied, since reading them may
+        // bring the pages around them into memory, up to two megabytes, which were given back.
         w.owned.reset(new uint8_t[size]);
         memcpy(w.owned.get(), data, size);
         data = w.owned.get();
@@ -107,6 +109,7 @@ void Weights::bind(size_t index, ggml_type type, const void *data, size_t size) 
     const Folded f = fold(w.shape);
     w.tensor = ggml_new_tensor(ctx_.get(), type, f.n_dims, f.ne);
     w.data = convert ? w.owned.get() : data;
+    w.mapped = mapped && !w.owned ? size : 0;
     w.tensor->data = kUnallocated;
     snprintf(w.tensor->name, sizeof(w.tensor->name), "%s", w.name.c_str());
 }

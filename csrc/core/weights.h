@@ -24,6 +24,7 @@ struct Weight {
     Shape shape;
     Tensor tensor = nullptr;            // set by bind
     const void *data = nullptr;         // the caller's bytes
+    size_t mapped = 0;                  // how many of them are a mapped file's
     std::unique_ptr<uint8_t[]> owned{}; // a converted or realigned copy
 };
 
@@ -47,7 +48,8 @@ class Weights {
     void seal();
     bool sealed() const { return ctx_.get() != nullptr; }
 
-    void bind(size_t index, ggml_type type, const void *data, size_t size);
+    // `mapped` says that the bytes are those of a mapped file.
+    void bind(size_t index, ggml_type type, const void *data, size_t size, bool mapped);
 
     // Throws unless all are bound.
     void check() const;

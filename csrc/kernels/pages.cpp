@@ -5,6 +5,7 @@
 
 #if !defined(_WIN32)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace sdgo::kernels {
@@ -18,6 +19,8 @@ void *map_pages(size_t size, Pages) {
 void unmap_pages(void *memory, size_t, Pages) {
     _aligned_free(memory);
 }
+
+void give_back_pages(const void *, size_t) {}
 
 #else
 
@@ -61,6 +64,14 @@ void *map_pages(size_t size, Pages pages) {
 void unmap_pages(void *memory, size_t size, Pages pages) {
     if (memory) {
         munmap(memory, rounded(size, pages));
+    }
+}
+
+void give_back_pages(const void *data, size_t size) {
+    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(data);
+    const uintptr_t from = (begin + page - 1) / page * page, end = (begin + size) / page * page;
+    if (from < end) {
+        madvise(reinterpret_cast<void *>(from), end - from, MADV_DONTNEED); // advice: it may be refused
     }
 }
 

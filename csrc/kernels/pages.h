@@ -19,6 +19,10 @@ enum class Pages { huge, ordinary };
 void *map_pages(size_t size, Pages pages = Pages::huge);
 void unmap_pages(void *memory, size_t size, Pages pages = Pages::huge);
 
+// Tells the system that pages of a mapped file are not needed for now: it reads them again where
+// they are. Only whole pages within the bytes are given back; on Windows none are.
+void give_back_pages(const void *data, size_t size);
+
 class Memory {
   public:
     explicit Memory(Pages pages = Pages::huge) : pages_(pages) {}

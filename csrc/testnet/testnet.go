@@ -49,7 +49,7 @@ func Open(op, kernels string, threads int, weights ...Tensor) (*Net, error) {
 	for i, w := range weights {
 		p := unsafe.SliceData(w.Data)
 		n.pinner.Pin(p)
-		if !C.sdgo_net_bind(n.c, C.size_t(i), 0, unsafe.Pointer(p), C.size_t(4*len(w.Data)), &e) {
+		if !C.sdgo_net_bind(n.c, C.size_t(i), 0, unsafe.Pointer(p), C.size_t(4*len(w.Data)), false, &e) {
 			n.Close()
 			return nil, failure(&e)
 		}

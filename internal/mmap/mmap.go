@@ -81,13 +81,16 @@ func (f *File) Intact() error {
 // longer count as this process's memory, but may stay in the system's cache. Bytes of
 // other memory are ignored.
 func (f *File) Release(b []byte) {
-	if len(b) > 0 && f.holds(b) {
+	if f.Holds(b) {
 		release(b)
 	}
 }
 
-// holds reports whether b is part of the map.
-func (f *File) holds(b []byte) bool {
+// Holds reports whether b is part of the map, and not empty.
+func (f *File) Holds(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
 	from, to := uintptr(unsafe.Pointer(unsafe.SliceData(f.Data))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	return to >= from && to+uintptr(len(b)) <= from+uintptr(len(f.Data))
 }

@@ -50,7 +50,7 @@ func (h *Host) NewNetwork(s Spec) (*Network, error) {
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(s.Arch, s.Params, cgo.Config{
 			Device: device.Index, Threads: h.options.Threads, Kernels: h.options.Kernels,
-			Intact: h.Weights.Intact, MakeRoom: h.makeRoom, Keep: h.keepFor(s.Role),
+			Intact: h.Weights.Intact, MakeRoom: h.makeRoom, Keep: h.keepFor(s.Role), Mapped: h.Weights.Mapped,
 		})
 	}
 	net, err := create()
@@ -180,11 +180,16 @@ func (n *Network) Idle() {
 	n.float32.Idle()
 }
 
-// Rest is Idle of a network that a picture needs once: on the CPU it also frees the memory of its graphs, and gives the
-// pages of the mapped file back to the system, which reads them again when the network runs next. The network may be nil.
+// Rest is Idle of a network that a picture needs once: on the CPU, where its weights take much memory, it also frees the
+// memory of its graphs, and gives the pages of the mapped file back to the system, which reads them again when the network
+// runs next. The network may be nil.
 func (n *Network) Rest() {
+	const much = 64 << 20 // bytes
 	n.Idle()
 	if n == nil || n.device.Kind != cgo.CPU {
+		return
+	}
+	if bytes, err := n.Bytes(); err == nil && bytes < much {
 		return
 	}
 	n.net.TryTrim()

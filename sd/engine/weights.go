@@ -131,6 +131,9 @@ func (n *Network) recode(ctx context.Context, t *convert.Tensor) error {
 	if err != nil {
 		return err
 	}
+	for _, run := range t.Runs() {
+		n.host.Weights.Release(run) // the copy is in their place
+	}
 	t.Type, t.Bytes, t.Scale = typ, bytes, nil
 	return nil
 }

@@ -255,6 +255,6 @@ func (m *Model) Check(q *request.Resolved, e *request.Error) {
 // Idle is called when all texts are encoded.
 func (m *Model) Idle() {
 	for _, t := range m.Texts {
-		t.Network().Idle()
+		t.Network().Rest()
 	}
 }
