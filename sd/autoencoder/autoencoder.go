@@ -102,7 +102,8 @@ type coder struct {
 
 // decode runs a decoder, whole or in tiles.
 func (c coder) decode(ctx context.Context, z tensor.Tensor, done tensor.Progress) (pixels tensor.Tensor, err error) {
-	defer c.net.Idle()
+	large := false
+	defer func() { c.leave(large) }()
 	// The pixels as a tensor, as a picture, and as its file.
 	release, err := c.host.TakePixels(z.Width()*c.factor, z.Height()*c.factor, engine.TensorPixel+2*engine.PicturePixel)
 	if err != nil {
@@ -116,7 +117,7 @@ func (c coder) decode(ctx context.Context, z tensor.Tensor, done tensor.Progress
 		}
 		return c.run(ctx, part, ys.Len()*c.factor, xs.Len()*c.factor)
 	}
-	t, err := c.chooseTiling(ctx, z.Height(), z.Width(), func(height, width int) []int64 {
+	t, large, err := c.chooseTiling(ctx, z.Height(), z.Width(), func(height, width int) []int64 {
 		return tensor.Batch(1, []int{z.Channels(), height, width})
 	})
 	if err != nil {
@@ -133,7 +134,8 @@ func (c coder) decode(ctx context.Context, z tensor.Tensor, done tensor.Progress
 
 // encode runs an encoder, whole or in tiles.
 func (c coder) encode(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor, error) {
-	defer c.net.Idle()
+	large := false
+	defer func() { c.leave(large) }()
 	release, err := c.host.TakePixels(pixels.Width(), pixels.Height(), engine.TensorPixel) // a tile's copy
 	if err != nil {
 		return tensor.Tensor{}, err
@@ -143,7 +145,7 @@ func (c coder) encode(ctx context.Context, pixels tensor.Tensor) (tensor.Tensor,
 		return c.run(ctx, pixels.Crop(ys.Scale(c.factor), xs.Scale(c.factor)), ys.Len(), xs.Len())
 	}
 	height, width := pixels.Height()/c.factor, pixels.Width()/c.factor
-	t, err := c.chooseTiling(ctx, height, width, func(height, width int) []int64 {
+	t, large, err := c.chooseTiling(ctx, height, width, func(height, width int) []int64 {
 		return tensor.Batch(1, []int{pixels.Channels(), height * c.factor, width * c.factor})
 	})
 	if err != nil {
@@ -162,29 +164,46 @@ func (c coder) run(ctx context.Context, x tensor.Tensor, height, width int) (ten
 	return out, err
 }
 
+// largeGraph is from where on a coder's graph is not kept for the next picture, nor what the denoiser keeps
+// for its next step is kept beside it: they would be the peak of the process's memory, and such a picture takes minutes.
+const largeGraph = 512 << 20 // bytes
+
+// leave is called when a picture is coded.
+func (c coder) leave(large bool) {
+	if large {
+		c.net.Rest()
+		return
+	}
+	c.net.Idle()
+}
+
 // chooseTiling returns nil if a latent can be decoded, or encoded to, at once, else the
 // largest tiles that fit the available memory. input is the shape of the network's
-// input for a latent of a size.
-func (c coder) chooseTiling(ctx context.Context, height, width int, input func(height, width int) []int64) (*tensor.Tiling, error) {
+// input for a latent of a size. For a large graph other networks give back what they keep.
+func (c coder) chooseTiling(ctx context.Context, height, width int, input func(height, width int) []int64) (t *tensor.Tiling, large bool, err error) {
 	available := c.host.Room(c.net.Device())
 	fits := func(height, width int) (bool, error) {
 		need, err := c.net.Estimate(ctx, []cgo.Input{{Name: c.in, Shape: input(height, width)}}, []cgo.Output{{Name: c.out}})
-		return need <= available, err
+		ok := err == nil && need <= available
+		if large = ok && need >= largeGraph; large {
+			c.host.MakeRoom()
+		}
+		return ok, err
 	}
 	if ok, err := fits(height, width); ok || err != nil {
-		return nil, err
+		return nil, large, err
 	}
 	for _, t := range tilings {
 		if height <= t.Size && width <= t.Size {
 			continue
 		}
 		if ok, err := fits(min(t.Size, height), min(t.Size, width)); ok || err != nil {
-			return &t, err
+			return &t, large, err
 		}
 	}
 	// No tiles are sure to fit. The smallest are the best chance; if memory runs
 	// out, the run returns an error.
-	return &tilings[len(tilings)-1], nil
+	return &tilings[len(tilings)-1], false, nil
 }
 
 // demand is the memory that the coder needs for a tile of a side, in latent pixels.

@@ -58,9 +58,9 @@ func (h *Host) kept() uint64 {
 	return bytes
 }
 
-// makeRoom frees the graphs, and the packed weights, that networks keep for their next run, except for networks
-// that are running.
-func (h *Host) makeRoom() {
+// MakeRoom frees the graphs, and the packed weights, that networks keep on the CPU for their next run, except for
+// networks that are running.
+func (h *Host) MakeRoom() {
 	for _, n := range h.networks {
 		if n.device.Kind == cgo.CPU {
 			n.net.TryTrim()
@@ -86,7 +86,7 @@ func (h *Host) TakePixels(width, height, each int) (release func(), err error) {
 func (h *Host) Take(what string, bytes uint64) (release func(), err error) {
 	release, left, ok := limits.Take(bytes)
 	if !ok {
-		h.makeRoom()
+		h.MakeRoom()
 		release, left, ok = limits.Take(bytes)
 	}
 	if !ok {

@@ -50,7 +50,7 @@ func (h *Host) NewNetwork(s Spec) (*Network, error) {
 	create := func() (*cgo.Net, error) {
 		return cgo.NewNet(s.Arch, s.Params, cgo.Config{
 			Device: device.Index, Threads: h.options.Threads, Kernels: h.options.Kernels,
-			Intact: h.Weights.Intact, MakeRoom: h.makeRoom, Keep: h.keepFor(s.Role), Mapped: h.Weights.Mapped,
+			Intact: h.Weights.Intact, MakeRoom: h.MakeRoom, Keep: h.keepFor(s.Role), Mapped: h.Weights.Mapped,
 		})
 	}
 	net, err := create()
