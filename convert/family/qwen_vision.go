@@ -1,0 +1,124 @@
+package family
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sdgo/sdgo/convert/model"
+)
+
+// What is the same in the vision tower of all published Qwen2.5-VL, and no shape tells.
+const (
+	visionHead  = 80 // channels of a head
+	visionWhole = 8  // every so-th block's patches attend to all
+)
+
+// The squares of pixels that become tokens of Qwen2.5-VL: patches of VisionPatch, of which VisionMerged on a side are one token, in
+// windows of VisionWindow tokens on a side. A picture is two frames of a video that are the same.
+const (
+	VisionPatch  = 14
+	VisionFrames = 2
+	VisionMerged = 2
+	VisionWindow = 4
+)
+
+// towerPrefix is what the names of the vision tower's tensors begin with, beside "model." of the text stack's.
+const towerPrefix = "visual."
+
+// hasTower reports whether tensors, with any prefix, have the vision tower of Qwen2.5-VL. Those of Qwen2-VL and Qwen3-VL have other
+// layers.
+func hasTower(all []model.Stored) bool {
+	return slices.ContainsFunc(all, func(t model.Stored) bool {
+		return strings.HasSuffix(t.Name, towerPrefix+"blocks.0.mlp.gate_proj.weight")
+	})
+}
+
+// towerName is what a tensor of the vision tower is called in a file of one part; ok is false of others.
+func towerName(name string) (to string, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "model."), towerPrefix)
+	return towerPrefix + rest, ok
+}
+
+// QwenVisionConfig describes the vision tower of Qwen2.5-VL.
+type QwenVisionConfig struct {
+	Width, Heads, Blocks, FFN, Out int
+}
+
+// Numbers are those of a patch of a picture: colours, frames, rows, columns.
+func (c QwenVisionConfig) Numbers() int { return 3 * VisionFrames * VisionPatch * VisionPatch }
+
+// Params are the hyperparameters of the network "qwen_vision".
+func (c QwenVisionConfig) Params() map[string][]float64 {
+	return map[string][]float64{
+		"numbers": one(c.Numbers()), "width": one(c.Width), "heads": one(c.Heads), "blocks": one(c.Blocks), "ffn": one(c.FFN), "out": one(c.Out),
+		"whole": one(visionWhole), "merged": one(VisionMerged * VisionMerged),
+	}
+}
+
+func (c QwenVisionConfig) summary() string {
+	return fmt.Sprintf("Qwen2.5-VL's, %d blocks of width %d, %d heads", c.Blocks, c.Width, c.Heads)
+}
+
+// readQwenVision reads the vision tower whose tensors' names begin so; nil if there is none. Its tokens must have the width of
+// the text stack.
+func readQwenVision(r *Reader, prefix string, text int) *QwenVisionConfig {
+	if !r.Has(prefix+"blocks.0.mlp.gate_proj.weight") && !r.Has(prefix+"patch_embed.proj.weight") {
+		return nil
+	}
+	patch := r.Shape(prefix+"patch_embed.proj.weight", 2)
+	c := &QwenVisionConfig{
+		Width: patch[0], FFN: r.Shape(prefix+"blocks.0.mlp.gate_proj.weight", 2)[0], Out: r.Shape(prefix+"merger.mlp.2.weight", 2)[0],
+		Blocks: r.Count(escaped(prefix) + "blocks.%d.attn.qkv.weight"), Heads: patch[0] / visionHead,
+	}
+	switch {
+	case r.err != nil:
+	case patch[1] != c.Numbers():
+		r.Fail("%spatch_embed.proj.weight must have the shape [%d, 3, %d, %d, %d], whose rows have %d numbers, got %d: %w", prefix, c.Width, VisionFrames, VisionPatch, VisionPatch, c.Numbers(), patch[1], model.ErrUnrecognized)
+	case c.Heads < 1 || c.Width%visionHead != 0:
+		r.Fail("the vision tower's width must be a multiple of %d, the channels of a head, got %d: %w", visionHead, c.Width, model.ErrUnrecognized)
+	case c.Out != text:
+		r.Fail("the vision tower's tokens must have the text encoder's width %d, got %d: %w", text, c.Out, model.ErrUnrecognized)
+	}
+	return c
+}
+
+// visionFile checks the part of Qwen2.5-VL's configuration that is about pictures.
+func visionFile(c *config) {
+	if !c.has("vision_config") {
+		return
+	}
+	var fields Object
+	if json.Unmarshal(c.fields["vision_config"], &fields) != nil {
+		c.fail("vision_config", "must be an object")
+		return
+	}
+	v := &config{in: c.in, fields: fields, said: c.said}
+	expected(v, []mark{
+		{name: "hidden_act", values: []any{"silu"}, why: "the layers have this activation"},
+		{name: "patch_size", values: []any{float64(VisionPatch)}, why: "all published models have this"},
+		{name: "temporal_patch_size", values: []any{float64(VisionFrames)}, why: "all published models have this"},
+		{name: "spatial_merge_size", values: []any{float64(VisionMerged)}, why: "all published models have this"},
+		{name: "window_size", values: []any{float64(VisionPatch * VisionMerged * VisionWindow)}, why: "all published models have this"},
+	})
+	if width, ok := v.number("hidden_size", 1, 1<<14); ok {
+		if heads, has := v.number("num_heads", 1, 1<<10); has && heads*visionHead != width {
+			v.fail("num_heads", "must be hidden_size / %d, as in all published models", visionHead)
+		}
+	}
+	if depth, ok := v.number("depth", 1, 256); ok {
+		if list, has := v.numbers("fullatt_block_indexes"); has {
+			var every []float64
+			for i := visionWhole - 1; i < int(depth); i += visionWhole {
+				every = append(every, float64(i))
+			}
+			if !slices.Equal(list, every) {
+				v.fail("fullatt_block_indexes", "must be every %dth block, as in all published models", visionWhole)
+			}
+		}
+	}
+	if c.err == nil {
+		c.err = v.err
+	}
+}
