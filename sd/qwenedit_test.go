@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
@@ -133,7 +134,7 @@ func TestQwenTowerAgreesWithTransformers(t *testing.T) {
 		m, err := Open(path, o)
 		require.NoError(t, err)
 		c := m.host().Weights.Config.(*convert.QwenImageConfig)
-		require.Equal(t, &convert.QwenVisionConfig{Width: 160, Heads: 2, Blocks: 9, FFN: 52, Out: 128}, c.Vision)
+		require.Equal(t, &convert.QwenVisionConfig{Width: 160, Heads: 2, Blocks: 9, FFN: 52, Out: 128, LeastPixels: 3136, MostPixels: 12845056}, c.Vision)
 		tower, err := qwen.OpenTower(m.host(), c.VisionPrefix(), *c.Vision)
 		require.NoError(t, err)
 		for size, tokens := range map[image.Point]image.Point{{X: 100, Y: 60}: {X: 4, Y: 2}, {X: 230, Y: 170}: {X: 8, Y: 6}, {X: 300, Y: 44}: {X: 11, Y: 2}, {X: 350, Y: 350}: {X: 12, Y: 12}, {X: 30, Y: 31}: {X: 2, Y: 3}} {
@@ -248,10 +249,12 @@ func TestQwenEditFolders(t *testing.T) {
 		"QwenImagePipeline":         {"", "heads"},
 	} {
 		dir := qwenImageFolder(t, o, path, class)
+		writeJSON(t, dir, "processor/preprocessor_config.json", map[string]any{"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2, "resample": 3, "min_pixels": 6272, "max_pixels": 1003520,
+			"image_mean": []float64{0.48145466, 0.4578275, 0.40821073}, "image_std": []float64{0.26862954, 0.26130258, 0.27577711}})
 		m := openFile(t, dir, Options{})
 		config := m.host().Weights.Config.(*convert.QwenImageConfig)
 		require.Equal(t, c.edit, config.Edit)
-		require.NotNil(t, config.Vision)
+		require.Equal(t, &convert.QwenVisionConfig{Width: 160, Heads: 2, Blocks: 9, FFN: 52, Out: 128, LeastPixels: 6272, MostPixels: 1003520}, config.Vision)
 		networks := config.Networks()
 		require.Len(t, networks, 4)
 		require.Equal(t, "vision", networks[1].Key)
@@ -264,8 +267,35 @@ func TestQwenEditFolders(t *testing.T) {
 		require.NoError(t, w.Close())
 		again := openFile(t, one, Options{})
 		require.Equal(t, c.edit, again.host().Weights.Config.(*convert.QwenImageConfig).Edit)
-		require.NotNil(t, again.host().Weights.Config.(*convert.QwenImageConfig).Vision)
+		require.Equal(t, config.Vision, again.host().Weights.Config.(*convert.QwenImageConfig).Vision)
 	}
+	for want, c := range map[string]struct {
+		file   string
+		fields map[string]any
+	}{
+		"preprocessor_config.json: patch_size must be 14":                                                         {"processor/preprocessor_config.json", map[string]any{"patch_size": 16}},
+		"preprocessor_config.json: image_mean must be CLIP's":                                                     {"processor/preprocessor_config.json", map[string]any{"image_mean": []float64{0.5, 0.5, 0.5}}},
+		"preprocessor_config.json: do_resize must be true":                                                        {"processor/preprocessor_config.json", map[string]any{"do_resize": false}},
+		"preprocessor_config.json: size must be an object":                                                        {"processor/preprocessor_config.json", map[string]any{"size": 3}},
+		"sdgo.qwen_vision.min_pixels must be at most a quarter of sdgo.qwen_vision.max_pixels, got 3136 and 3200": {"processor/preprocessor_config.json", map[string]any{"size": map[string]any{"longest_edge": 3200}}},
+		"text_encoder/config.json: window_size must be 112":                                                       {"text_encoder/config.json", map[string]any{"vision_config": map[string]any{"window_size": 56}}},
+		"text_encoder/config.json: num_heads must be hidden_size / 80":                                            {"text_encoder/config.json", map[string]any{"vision_config": map[string]any{"hidden_size": 160, "num_heads": 4}}},
+		"text_encoder/config.json: fullatt_block_indexes must be every 8th block":                                 {"text_encoder/config.json", map[string]any{"vision_config": map[string]any{"depth": 9, "fullatt_block_indexes": []int{3}}}},
+		"text_encoder/config.json: vision_config must be an object":                                               {"text_encoder/config.json", map[string]any{"vision_config": 3}},
+	} {
+		dir := qwenImageFolder(t, o, path, "QwenImageEditPlusPipeline")
+		writeJSON(t, dir, c.file, c.fields)
+		_, err := Open(dir, Options{})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func writeJSON(t *testing.T, dir, name string, v any) {
+	t.Helper()
+	data, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 }
 
 // Towers of other shapes, and requests that do not go with the model, are refused by name.

@@ -41,6 +41,9 @@ var qwen = &Family{
 		d.Property("width", width)
 		d.Property("layers", max(d.Blocks("model.layers."), d.Blocks("layers."), d.Blocks("blk.")))
 		d.Say(map[int]string{1024: "0.6B", 2560: "4B", 4096: "8B", 3584: "7B"}[width])
+		if d.Has(towerPrefix + "blocks.0.mlp.gate_proj.weight") {
+			d.Say("with its vision tower")
+		}
 	},
 	Precise: []string{"embed_tokens.", "token_embd.", "visual.blocks.", "visual.merger.", "visual.patch_embed."},
 }

@@ -66,6 +66,9 @@ func qwenImageMetadata(m *model.Model, add func(key string, value any)) {
 	if c.StillReference {
 		add(keyQwenStill, "true")
 	}
+	if c.Vision != nil {
+		c.Vision.describe(add)
+	}
 	if c.VAE != nil {
 		c.VAE.describe(add)
 	}
@@ -94,7 +97,7 @@ func qwenImageSettings(json func(path string, to any) error) (said map[string]st
 		if c.truth("zero_cond_t") {
 			c.say(keyQwenStill, true)
 		}
-	}, map[place]func(c *config) []string{inQwen: qwenVLFile, inVAE: frameVAEFile})(json)
+	}, map[place]func(c *config) []string{inQwen: qwenVLFile, inVAE: frameVAEFile, inProcessor: processorFile})(json)
 	var index struct {
 		Class string `json:"_class_name"`
 	}

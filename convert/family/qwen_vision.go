@@ -24,6 +24,16 @@ const (
 	VisionWindow = 4
 )
 
+// Pixels of a picture that the published processors take (preprocessor_config.json); others are scaled. Files that have other bounds say
+// them.
+const (
+	leastPixels = 56 * 56
+	mostPixels  = 12845056
+
+	keyLeastPixels = "sdgo.qwen_vision.min_pixels"
+	keyMostPixels  = "sdgo.qwen_vision.max_pixels"
+)
+
 // towerPrefix is what the names of the vision tower's tensors begin with, beside "model." of the text stack's.
 const towerPrefix = "visual."
 
@@ -44,6 +54,7 @@ func towerName(name string) (to string, ok bool) {
 // QwenVisionConfig describes the vision tower of Qwen2.5-VL.
 type QwenVisionConfig struct {
 	Width, Heads, Blocks, FFN, Out int
+	LeastPixels, MostPixels        int // of pictures
 }
 
 // Numbers are those of a patch of a picture: colours, frames, rows, columns.
@@ -70,18 +81,69 @@ func readQwenVision(r *Reader, prefix string, text int) *QwenVisionConfig {
 	patch := r.Shape(prefix+"patch_embed.proj.weight", 2)
 	c := &QwenVisionConfig{
 		Width: patch[0], FFN: r.Shape(prefix+"blocks.0.mlp.gate_proj.weight", 2)[0], Out: r.Shape(prefix+"merger.mlp.2.weight", 2)[0],
-		Blocks: r.Count(escaped(prefix) + "blocks.%d.attn.qkv.weight"), Heads: patch[0] / visionHead,
+		Blocks: r.Count(escaped(prefix) + "blocks.%d.attn.qkv.weight"), Heads: patch[0] / visionHead, LeastPixels: leastPixels, MostPixels: mostPixels,
 	}
+	r.Number(keyLeastPixels, 1, mostPixels, func(v float64) { c.LeastPixels = int(v) })
+	r.Number(keyMostPixels, leastPixels, mostPixels, func(v float64) { c.MostPixels = int(v) })
 	switch {
 	case r.err != nil:
 	case patch[1] != c.Numbers():
 		r.Fail("%spatch_embed.proj.weight must have the shape [%d, 3, %d, %d, %d], whose rows have %d numbers, got %d: %w", prefix, c.Width, VisionFrames, VisionPatch, VisionPatch, c.Numbers(), patch[1], model.ErrUnrecognized)
 	case c.Heads < 1 || c.Width%visionHead != 0:
 		r.Fail("the vision tower's width must be a multiple of %d, the channels of a head, got %d: %w", visionHead, c.Width, model.ErrUnrecognized)
+	case c.LeastPixels > c.MostPixels/4:
+		r.Fail("%s must be at most a quarter of %s, got %d and %d", keyLeastPixels, keyMostPixels, c.LeastPixels, c.MostPixels)
 	case c.Out != text:
 		r.Fail("the vision tower's tokens must have the text encoder's width %d, got %d: %w", text, c.Out, model.ErrUnrecognized)
 	}
 	return c
+}
+
+// describe adds what no shape tells, where it is not as published.
+func (c QwenVisionConfig) describe(add func(key string, value any)) {
+	if c.LeastPixels != leastPixels {
+		add(keyLeastPixels, uint32(c.LeastPixels))
+	}
+	if c.MostPixels != mostPixels {
+		add(keyMostPixels, uint32(c.MostPixels))
+	}
+}
+
+// inProcessor is the configuration of what is done to pictures before the tower sees them.
+const inProcessor place = "processor/preprocessor_config.json"
+
+// processorFile reads it.
+func processorFile(c *config) []string {
+	expected(c, []mark{
+		{name: "patch_size", values: []any{float64(VisionPatch)}, why: "the tower has these patches"},
+		{name: "temporal_patch_size", values: []any{float64(VisionFrames)}, why: "the tower has these patches"},
+		{name: "merge_size", values: []any{float64(VisionMerged)}, why: "the tower has these tokens"},
+		{name: "resample", values: []any{3.0}, why: "pictures are resized by cubic interpolation"},
+		{name: "do_resize", values: []any{true}, why: "pictures are resized to whole tokens"},
+		{name: "do_rescale", values: []any{true}, why: "colours are numbers from 0 to 1"},
+		{name: "do_normalize", values: []any{true}, why: "colours are normalised"},
+	})
+	for name, published := range map[string][3]float64{"image_mean": {0.48145466, 0.4578275, 0.40821073}, "image_std": {0.26862954, 0.26130258, 0.27577711}} {
+		if list, ok := c.numbers(name); ok && !slices.Equal(list, published[:]) {
+			c.fail(name, "must be CLIP's %v, got %v", published, list)
+		}
+	}
+	size := &config{in: c.in, said: c.said}
+	if c.has("size") && json.Unmarshal(c.fields["size"], &size.fields) != nil {
+		c.fail("size", "must be an object")
+	}
+	for key, names := range map[string][2]string{keyLeastPixels: {"min_pixels", "shortest_edge"}, keyMostPixels: {"max_pixels", "longest_edge"}} {
+		if v, ok := size.number(names[1], 1, 1e9); ok {
+			c.say(key, min(v, mostPixels))
+		}
+		if v, ok := c.number(names[0], 1, 1e9); ok {
+			c.say(key, min(v, mostPixels))
+		}
+	}
+	if c.err == nil {
+		c.err = size.err
+	}
+	return nil
 }
 
 // visionFile checks the part of Qwen2.5-VL's configuration that is about pictures.

@@ -12,12 +12,6 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Pixels of a picture that the published processors of Qwen2.5-VL take (preprocessor_config.json); others are scaled.
-const (
-	LeastPixels = 56 * 56
-	MostPixels  = 12845056
-)
-
 // MaxAspect bounds how many times longer than the other one a side of a picture may be, as transformers has it.
 const MaxAspect = 200
 
@@ -61,7 +55,7 @@ func (t *Tower) Network() *engine.Network { return t.net }
 
 // Size is what a picture is scaled to, in pixels: sides that are whole tokens, and a number of pixels within bounds
 // (transformers' smart_resize).
-func Size(size image.Point) (image.Point, error) {
+func (t *Tower) Size(size image.Point) (image.Point, error) {
 	w, h := float64(size.X), float64(size.Y)
 	if size.X < 1 || size.Y < 1 || max(w, h)/min(w, h) > MaxAspect {
 		return image.Point{}, fmt.Errorf("a picture must have one side at most %d times the other, got %dx%d", MaxAspect, size.X, size.Y)
@@ -69,11 +63,11 @@ func Size(size image.Point) (image.Point, error) {
 	whole := func(round func(float64) float64, side float64) int { return int(round(side/tokenSide)) * tokenSide }
 	out := image.Pt(whole(math.RoundToEven, w), whole(math.RoundToEven, h))
 	switch area := out.X * out.Y; {
-	case area > MostPixels:
-		by := math.Sqrt(w * h / MostPixels)
+	case area > t.Config.MostPixels:
+		by := math.Sqrt(w * h / float64(t.Config.MostPixels))
 		out = image.Pt(max(tokenSide, whole(math.Floor, w/by)), max(tokenSide, whole(math.Floor, h/by)))
-	case area < LeastPixels:
-		by := math.Sqrt(LeastPixels / (w * h))
+	case area < t.Config.LeastPixels:
+		by := math.Sqrt(float64(t.Config.LeastPixels) / (w * h))
 		out = image.Pt(whole(math.Ceil, w*by), whole(math.Ceil, h*by))
 	}
 	return out, nil
@@ -81,7 +75,7 @@ func Size(size image.Point) (image.Point, error) {
 
 // See looks at an opaque picture.
 func (t *Tower) See(ctx context.Context, img *image.NRGBA, with *engine.Adaptation) (Seen, error) {
-	size, err := Size(img.Rect.Size())
+	size, err := t.Size(img.Rect.Size())
 	if err != nil {
 		return Seen{}, err
 	}

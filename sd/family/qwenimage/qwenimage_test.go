@@ -77,6 +77,7 @@ func TestSizesAgreeWithDiffusers(t *testing.T) {
 		data = data[8:]
 		return p
 	}
+	tower := &qwen.Tower{Config: convert.QwenVisionConfig{LeastPixels: 3136, MostPixels: 12845056}}
 	for _, edit := range []string{convert.QwenEditOne, convert.QwenEditSeveral} {
 		data = stored
 		drawer := &model{host: &engine.Host{Weights: &convert.Model{NativeSize: 1024}}, c: convert.QwenImageConfig{Edit: edit}}
@@ -87,18 +88,18 @@ func TestSizesAgreeWithDiffusers(t *testing.T) {
 			}
 			drawn, seen := drawer.sizes(size)
 			require.Equal(t, []image.Point{big, small}, []image.Point{drawn, seen}, size)
-			whole, err := qwen.Size(seen)
+			whole, err := tower.Size(seen)
 			require.NoError(t, err)
 			require.Equal(t, smallSeen, whole, size)
 		}
 	}
 	for _, c := range [][2]image.Point{{{30, 31}, {56, 84}}, {{350, 350}, {336, 336}}, {{5000, 4000}, {4004, 3192}}, {{1, 200}, {28, 812}}} { // bounds
-		whole, err := qwen.Size(c[0])
+		whole, err := tower.Size(c[0])
 		require.NoError(t, err)
 		require.Equal(t, c[1], whole)
 	}
 	for _, size := range []image.Point{{1, 201}, {0, 5}, {-1, 3}} {
-		_, err := qwen.Size(size)
+		_, err := tower.Size(size)
 		require.ErrorContains(t, err, "one side at most 200 times the other")
 	}
 }
