@@ -198,6 +198,7 @@ const (
 	CLIP        = family.CLIP        // text encoder of CLIP alone, likewise
 	T5          = family.T5          // T5 alone, likewise
 	Qwen        = family.Qwen        // Qwen's text stack alone, likewise
+	QwenVision  = family.QwenVision  // the vision tower of Qwen2.5-VL in a file of its own
 )
 
 // What the configuration of models without text says, by the names that it has for it.

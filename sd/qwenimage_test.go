@@ -279,7 +279,7 @@ func TestQwenImageRefuses(t *testing.T) {
 
 	for _, class := range []string{"QwenImageEditPipeline", "QwenImageEditPlusPipeline"} {
 		_, err = Open(qwenImageFolder(t, o, path, class), Options{})
-		require.ErrorContains(t, err, "Qwen-Image without the vision tower of its text encoder (visual.* in --llm FILE: the safetensors files of Qwen2.5-VL 7B have it)")
+		require.ErrorContains(t, err, "Qwen-Image without the vision tower of its text encoder (visual.* in --llm FILE, or --llm-vision FILE, which llama.cpp calls mmproj)")
 	}
 
 	m := openQwenImage(t, Options{})

@@ -24,7 +24,7 @@ var qwenImage = &Family{
 	Role:          Denoiser,
 	Properties:    qwenImageProperties,
 	Slots: func(Given) Slots {
-		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.QwenVLPrefix}
+		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.QwenVLPrefix, LLMVision: model.QwenVLPrefix + towerPrefix}
 	},
 	Precise: []string{"img_in.", "txt_in.", "time_text_embed.", "norm_out.linear."},
 }

@@ -83,6 +83,7 @@ func readQwenVision(r *Reader, prefix string, text int) *QwenVisionConfig {
 		Width: patch[0], FFN: r.Shape(prefix+"blocks.0.mlp.gate_proj.weight", 2)[0], Out: r.Shape(prefix+"merger.mlp.2.weight", 2)[0],
 		Blocks: r.Count(escaped(prefix) + "blocks.%d.attn.qkv.weight"), Heads: patch[0] / visionHead, LeastPixels: leastPixels, MostPixels: mostPixels,
 	}
+	checkMMProj(r)
 	r.Number(keyLeastPixels, 1, mostPixels, func(v float64) { c.LeastPixels = int(v) })
 	r.Number(keyMostPixels, leastPixels, mostPixels, func(v float64) { c.MostPixels = int(v) })
 	switch {

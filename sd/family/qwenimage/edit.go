@@ -37,7 +37,7 @@ const (
 )
 
 // tower names what editing lacks where the text encoder has no eyes.
-const tower = "the vision tower of its text encoder (visual.* in --llm FILE: the safetensors files of Qwen2.5-VL 7B have it)"
+const tower = "the vision tower of its text encoder (visual.* in --llm FILE, or --llm-vision FILE, which llama.cpp calls mmproj)"
 
 // numbered reports whether prompts name several pictures, as those of Edit-2509 and later do, which is what a file that does
 // not say it is taken for.
