@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,8 +12,8 @@ import (
 	"github.com/sdgo/sdgo/convert/safetensors"
 )
 
-// Pictures that Pillow's Image.resize and torch.nn.functional.interpolate made larger, and smaller along one side, to
-// the bit.
+// Pictures that Pillow's Image.resize and torch.nn.functional.interpolate made larger, and smaller along one side: to the bit, where
+// processors do not round the sums of weights in another way.
 func TestResampleBytesAgrees(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/transformers/qwenimage-edit-reference.safetensors")
 	require.NoError(t, err)
@@ -36,9 +37,20 @@ func TestResampleBytesAgrees(t *testing.T) {
 				}
 				got := ResampleBytes(img, how.r, how.b, size.X, size.Y)
 				require.Equal(t, size, got.Rect.Size())
-				for i := range size.X * size.Y {
-					require.Equal(t, append(append([]byte(nil), s.Data[3*i:3*i+3]...), 255), got.Pix[4*i:4*i+4], "%s %v pixel %d", name, size, i)
+				others := 0
+				for i, v := range s.Data {
+					other := int(got.Pix[4*(i/3)+i%3])
+					require.InDelta(t, v, other, 1, "%s %v pixel %d", name, size, i/3)
+					require.EqualValues(t, 255, got.Pix[4*(i/3)+3])
+					if other != int(v) {
+						others++
+					}
 				}
+				most := 0
+				if runtime.GOARCH != "amd64" {
+					most = len(s.Data) / 1000
+				}
+				require.LessOrEqual(t, others, most)
 				compared++
 			}
 		}
