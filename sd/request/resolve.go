@@ -76,6 +76,7 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	ControlPictures                                   []*image.NRGBA   // one for each of Controls
+	ControlFaces                                      [][]float32      // one for each of Controls; nil where there is none
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	ClassifierScale                                   float64
 	GuidePictures                                     []GuidePicture           // one for each of Guides
