@@ -34,6 +34,8 @@ const (
 	referenceSide   = 32
 	seenPart        = 3. / 8
 	referenceAspect = 8 // times that one side is at most longer than the other
+
+	mostNative = 2048 // side of the square of so many pixels, whatever a file says
 )
 
 // tower names what editing lacks where the text encoder has no eyes.
@@ -94,7 +96,7 @@ func areaOf(size image.Point, pixels float64) image.Point {
 
 // sizes are those that the transformer and the text encoder get a picture in.
 func (m *model) sizes(size image.Point) (drawn, seen image.Point) {
-	native := float64(m.host.Weights.NativeSize)
+	native := float64(min(m.host.Weights.NativeSize, mostNative))
 	drawn = areaOf(size, native*native)
 	if !m.numbered() {
 		return drawn, drawn
