@@ -36,7 +36,8 @@ func convertCommand() *command {
 			&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` to take SDXL's or SD 3's second text encoder from"},
 			&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` to take FLUX.1's or SD 3's T5 text encoder from"},
 			&urfave.StringFlag{Name: "t5-tokenizer", Usage: "`FILE` to take T5's vocabulary from: tokenizer.json or spiece.model"},
-			&urfave.StringFlag{Name: "llm", Usage: "`FILE` to take the text encoder of Z-Image or FLUX.2 from: Qwen3"},
+			&urfave.StringFlag{Name: "llm", Usage: "`FILE` to take the text encoder of Z-Image, FLUX.2 or Qwen-Image from: a Qwen"},
+			&urfave.StringFlag{Name: "llm-vision", Usage: "`FILE` to take the vision tower of Qwen-Image's text encoder from (mmproj)"},
 			&urfave.GenericFlag{Name: "lora", Value: &texts{}, Usage: "`FILE[:STRENGTH[:TEXT]],…` make LoRAs a part of the weights, which must not be quantized yet"},
 			&urfave.StringFlag{Name: "extract-lora", Usage: "`BASE` write a LoRA of what the model has and the model BASE has not"},
 			&urfave.IntFlag{Name: "rank", Value: defaultRank, Usage: fmt.Sprintf("`N` of that LoRA, 1 to %d (default: %d)", convert.MaxRank, defaultRank)},
@@ -70,7 +71,7 @@ func runConvert(ctx context.Context, p *program, f *flags) error {
 	if f.set("rank") {
 		return report.Usagef("%s is of %s alone", f.name("rank"), f.name("extract-lora"))
 	}
-	s := convert.Components{UNet: f.string("unet"), VAE: f.string("vae"), CLIPL: f.string("clip-l"), CLIPG: f.string("clip-g"), T5: f.string("t5xxl"), LLM: f.string("llm"), T5Tokenizer: f.string("t5-tokenizer")}
+	s := convert.Components{UNet: f.string("unet"), VAE: f.string("vae"), CLIPL: f.string("clip-l"), CLIPG: f.string("clip-g"), T5: f.string("t5xxl"), LLM: f.string("llm"), LLMVision: f.string("llm-vision"), T5Tokenizer: f.string("t5-tokenizer")}
 	whole := s == convert.Components{}
 	if whole || len(f.args) > 1 {
 		if err := f.arguments(1, "the model to convert"); err != nil {
@@ -188,7 +189,7 @@ func checkConvertTarget(f *flags, s convert.Components, out string) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, out, output.Cause(err))
 	}
-	for _, in := range []string{s.Model, s.UNet, s.VAE, s.CLIPL, s.CLIPG, s.T5, s.LLM, s.T5Tokenizer} {
+	for _, in := range []string{s.Model, s.UNet, s.VAE, s.CLIPL, s.CLIPG, s.T5, s.LLM, s.LLMVision, s.T5Tokenizer} {
 		source, err := os.Stat(in)
 		if err == nil && (os.SameFile(source, there) || source.IsDir() && within(in, out)) {
 			return fmt.Errorf("%s %s: a model cannot be written over itself; give the file another name", flag, out)

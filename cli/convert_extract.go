@@ -98,7 +98,7 @@ func extraction(f *flags) (o convert.Extraction, err error) {
 	case strings.ToLower(filepath.Ext(out)) != ".safetensors":
 		wrong.add("output", "a LoRA's name must end in .safetensors, got %s", out)
 	}
-	for _, name := range []string{"tensor-type", "imatrix", "unet", "vae", "clip-l", "clip-g", "t5xxl", "t5-tokenizer", "llm", "lora", "dry-run", "verify"} {
+	for _, name := range []string{"tensor-type", "imatrix", "unet", "vae", "clip-l", "clip-g", "t5xxl", "t5-tokenizer", "llm", "llm-vision", "lora", "dry-run", "verify"} {
 		if f.set(name) {
 			wrong.add(name, "can't be combined with %s", f.name("extract-lora"))
 		}

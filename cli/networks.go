@@ -38,7 +38,8 @@ func partFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "clip-g", Usage: "`FILE` take SDXL's second text encoder of this file"},
 		&urfave.StringFlag{Name: "t5xxl", Usage: "`FILE` take the T5 text encoder of this file"},
 		&urfave.StringFlag{Name: "t5-tokenizer", Usage: "`FILE` T5's vocabulary, tokenizer.json or spiece.model, where the model brings none"},
-		&urfave.StringFlag{Name: "llm", Usage: "`FILE` take the Qwen text encoder of this file (Z-Image, FLUX.2)"},
+		&urfave.StringFlag{Name: "llm", Usage: "`FILE` take the Qwen text encoder of this file (Z-Image, FLUX.2, Qwen-Image)"},
+		&urfave.StringFlag{Name: "llm-vision", Usage: "`FILE` take what Qwen-Image-Edit's text encoder sees with of this file (mmproj)"},
 	}
 }
 
@@ -93,7 +94,7 @@ func modelOptions(p *program, f *flags) (sd.Options, error) {
 func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
 	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM = f.string("vae"), f.string("clip-l"), f.string("clip-g"), f.string("t5xxl"), f.string("llm")
-	o.T5Tokenizer = f.string("t5-tokenizer")
+	o.T5Tokenizer, o.LLMVision = f.string("t5-tokenizer"), f.string("llm-vision")
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -178,7 +179,7 @@ func (n *networks) open(ctx context.Context, f *flags, o sd.Options) (err error)
 		return err
 	}
 	if name := f.string("refiner"); name != "" {
-		o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "" // the model's; one autoencoder is for both
+		o.CLIPL, o.CLIPG, o.T5, o.LLM, o.LLMVision, o.T5Tokenizer = "", "", "", "", "", "" // the model's; one autoencoder is for both
 		if n.refiner, err = openModel(ctx, name, o); err != nil {
 			return err
 		}

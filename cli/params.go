@@ -34,6 +34,8 @@ type jsonParts struct {
 	CLIPG   string `json:"clip_g,omitempty"`
 	T5      string `json:"t5xxl,omitempty"`
 	LLM     string `json:"llm,omitempty"`
+
+	LLMVision string `json:"llm_vision,omitempty"`
 }
 
 // jsonStage are the parameters of a further pass, with its picture's size.

@@ -78,7 +78,7 @@ type engine struct {
 
 // openEngine opens a model or an upscaler.
 func openEngine(m wire.Model, o sd.Options) (*engine, error) {
-	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.T5Tokenizer, o.LLM = m.VAE, m.CLIPL, m.CLIPG, m.T5, m.T5Tokenizer, m.LLM
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.T5Tokenizer, o.LLM, o.LLMVision = m.VAE, m.CLIPL, m.CLIPG, m.T5, m.T5Tokenizer, m.LLM, m.LLMVision
 	e := &engine{options: o}
 	if !strings.HasPrefix(m.Path, sd.BuiltinPrefix) {
 		e.extras.base = m.Path

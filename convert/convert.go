@@ -81,6 +81,9 @@ type (
 	T5Config   = family.T5Config
 	QwenConfig = family.QwenConfig
 
+	// QwenVisionConfig is the configuration of the vision tower of Qwen2.5-VL.
+	QwenVisionConfig = family.QwenVisionConfig
+
 	// ZImageConfig (a pointer to it) is that of Z-Image.
 	ZImageConfig = family.ZImageConfig
 
@@ -195,6 +198,7 @@ const (
 	CLIP        = family.CLIP        // text encoder of CLIP alone, likewise
 	T5          = family.T5          // T5 alone, likewise
 	Qwen        = family.Qwen        // Qwen's text stack alone, likewise
+	QwenVision  = family.QwenVision  // the vision tower of Qwen2.5-VL in a file of its own
 )
 
 // What the configuration of models without text says, by the names that it has for it.
@@ -238,6 +242,17 @@ const (
 	Flux2Mean     = family.Flux2Mean
 	Flux2Variance = family.Flux2Variance
 	Flux2Eps      = family.Flux2Eps
+
+	// The ways in which a prompt of Qwen-Image-Edit names pictures: one, or several with numbers.
+	QwenEditOne     = family.QwenEditOne
+	QwenEditSeveral = family.QwenEditSeveral
+
+	// Pixels along a side of a patch of Qwen2.5-VL's vision tower, the frames that a picture is, patches along a token's side, and
+	// tokens along a window's.
+	VisionPatch  = family.VisionPatch
+	VisionFrames = family.VisionFrames
+	VisionMerged = family.VisionMerged
+	VisionWindow = family.VisionWindow
 )
 
 // Codebook is the tensor with the codes of an autoencoder that has them.

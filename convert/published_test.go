@@ -127,8 +127,8 @@ func TestPublished(t *testing.T) {
 		{"qwen-image", family.QwenImage, "Qwen-Image", "width=3072 blocks=60"},
 		{"qwen-image-edit-2511", family.QwenImage, "Qwen-Image (Edit-2511)", "width=3072 blocks=60"},
 		{"qwen-image-whole", family.QwenImage, "Qwen-Image", "width=3072 blocks=60"},
-		{"qwen2.5-vl-7b", family.Qwen, "a Qwen2.5 text encoder (7B)", "width=3584 layers=28"},
-		{"qwen2.5-vl-7b-transformers5", family.Qwen, "a Qwen2.5 text encoder (7B)", "width=3584 layers=28"},
+		{"qwen2.5-vl-7b", family.Qwen, "a Qwen2.5 text encoder (7B, with its vision tower)", "width=3584 layers=28"},
+		{"qwen2.5-vl-7b-transformers5", family.Qwen, "a Qwen2.5 text encoder (7B, with its vision tower)", "width=3584 layers=28"},
 		{"qwen2.5-vl-7b-gguf", family.Qwen, "a Qwen2.5 text encoder with llama.cpp's names (7B)", "width=3584 layers=28"},
 		{"vae-qwen-image", family.VAE, "Wan 2.1's or Qwen-Image's autoencoder (16 latent channels)", "latent_channels=16"},
 		{"vae-qwen-image-diffusers", family.VAE, "Wan 2.1's or Qwen-Image's autoencoder in the diffusers library's layout (16 latent channels)", "latent_channels=16"},
@@ -206,6 +206,30 @@ func TestPublished(t *testing.T) {
 		})
 	}
 	require.Empty(t, slices.Collect(maps.Keys(all)), "files without a line")
+}
+
+// The published vision tower of Qwen2.5-VL 7B, in a whole model and beside a transformer, is one that runs.
+func TestPublishedTower(t *testing.T) {
+	all := fixture.Published(t)
+	file := func(name string) string { return fixture.Sparse(t, filepath.Join(t.TempDir(), name), all[name]) }
+	transformer := file("qwen-image-edit-2511")
+	for _, open := range []func() (*Model, error){
+		func() (*Model, error) { return Load(file("qwen-image-whole")) },
+		func() (*Model, error) { return Assemble(Components{Model: transformer, LLM: file("qwen2.5-vl-7b")}) },
+		func() (*Model, error) {
+			return Assemble(Components{Model: transformer, LLM: file("qwen2.5-vl-7b-transformers5")})
+		},
+	} {
+		m, err := open()
+		require.NoError(t, err)
+		defer m.Close()
+		require.Equal(t, &QwenVisionConfig{Width: 1280, Heads: 16, Blocks: 32, FFN: 3420, Out: 3584, LeastPixels: 3136, MostPixels: 12845056}, m.Config.(*QwenImageConfig).Vision)
+		parts := map[string]int64{}
+		for _, p := range family.Parts(m) {
+			parts[p.Name] = p.Elements
+		}
+		require.EqualValues(t, 676550144, parts["vision tower"])
+	}
 }
 
 func fileSize(t testing.TB, path string) int64 {

@@ -27,6 +27,7 @@ const (
 	clipGKey     = "CLIP-G"
 	t5Key        = "T5"
 	llmKey       = "LLM"
+	llmVisionKey = "LLM vision"
 
 	// promptLinesKey is how many lines the prompt has. It is written where one of them
 	// looks like a negative prompt.
@@ -42,7 +43,7 @@ func settingsOrder() []string {
 	return []string{"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength", "Image CFG scale",
 		"Inpaint area", "Masked area padding", "Mask grow", "Mask blur", "Mask feather", "Masked content", "Canvas",
 		"Variation seed", "Variation seed strength", "Towards", "Towards at", hiresPlace, decoderKey,
-		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, t5Key, llmKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
+		modelHashKey, modelKey, vaeHashKey, vaeKey, clipLKey, clipGKey, t5Key, llmKey, llmVisionKey, "Refiner", "Refiner switch at", "Aesthetic score", "Negative aesthetic score",
 		"Original size", "Target size", "Crop top left", "Clip skip", "Deep cache", anyPlace, "RNG"}
 }
 
@@ -69,7 +70,7 @@ func Text(p request.Params, version string) string {
 	if p.ModelHash != "" {
 		add(kv{modelHashKey, p.ModelHash})
 	}
-	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}, {t5Key, p.T5}, {llmKey, p.LLM}} {
+	for _, s := range []kv{{modelKey, p.Model}, {vaeHashKey, p.VAEHash}, {vaeKey, p.VAE}, {clipLKey, p.CLIPL}, {clipGKey, p.CLIPG}, {t5Key, p.T5}, {llmKey, p.LLM}, {llmVisionKey, p.LLMVision}} {
 		if s.value != "" {
 			add(s)
 		}

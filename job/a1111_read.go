@@ -71,7 +71,7 @@ func ReadText(text string) (request.Params, []Unread, error) {
 		key string
 		to  *string
 	}{{modelHashKey, &d.params.ModelHash}, {modelKey, &d.params.Model}, {vaeHashKey, &d.params.VAEHash}, {vaeKey, &d.params.VAE},
-		{clipLKey, &d.params.CLIPL}, {clipGKey, &d.params.CLIPG}, {t5Key, &d.params.T5}, {llmKey, &d.params.LLM}, {versionKey, new(string)}, {"Job hash", new(string)}} {
+		{clipLKey, &d.params.CLIPL}, {clipGKey, &d.params.CLIPG}, {t5Key, &d.params.T5}, {llmKey, &d.params.LLM}, {llmVisionKey, &d.params.LLMVision}, {versionKey, new(string)}, {"Job hash", new(string)}} {
 		if value, ok := d.take(s.key); ok {
 			if *s.to = value; len(value) > maxName {
 				*s.to = ""

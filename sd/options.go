@@ -35,8 +35,9 @@ type Options struct {
 	// the network alone, a folder of the diffusers library's, or a whole model.
 	// CLIPL is the text encoder of SD 1.x and 2.x and the first one of SDXL, CLIPG
 	// SDXL's second and its refiner's only one. T5 is that of Stable Diffusion 3 and FLUX.1,
-	// LLM the Qwen3 of Z-Image and FLUX.2 klein. [Open] alone takes them.
-	VAE, CLIPL, CLIPG, T5, LLM string
+	// LLM the Qwen3 of Z-Image and FLUX.2 klein and the Qwen2.5-VL of Qwen-Image, LLMVision the
+	// vision tower of that, where its file has none. [Open] alone takes them.
+	VAE, CLIPL, CLIPG, T5, LLM, LLMVision string
 
 	// T5Tokenizer is the file of T5's vocabulary, where the model's file or folder has none: tokenizer.json of the
 	// tokenizers library, or SentencePiece's spiece.model. [Open] alone takes it.
@@ -125,19 +126,19 @@ func (o Options) pipeline() pipeline.Options {
 // Alone are the options without the files that a model is put together from: for a network
 // beside it.
 func (o Options) Alone() Options {
-	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM, o.T5Tokenizer = "", "", "", "", "", ""
+	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM, o.LLMVision, o.T5Tokenizer = "", "", "", "", "", "", ""
 	return o
 }
 
 // components are the files that a model is put together from.
 func (o Options) components(path string) convert.Components {
-	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG, T5: o.T5, LLM: o.LLM, T5Tokenizer: o.T5Tokenizer}
+	return convert.Components{Model: path, VAE: o.VAE, CLIPL: o.CLIPL, CLIPG: o.CLIPG, T5: o.T5, LLM: o.LLM, LLMVision: o.LLMVision, T5Tokenizer: o.T5Tokenizer}
 }
 
 // checkAlone is check for a network that nothing is put into.
 func (o Options) checkAlone() error {
 	if o.components("") != (convert.Components{}) {
-		return errors.New("VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model, and this is one network")
+		return errors.New("VAE, CLIPL, CLIPG, T5, T5Tokenizer, LLM and LLMVision are parts of a model, and this is one network")
 	}
 	return o.check()
 }

@@ -19,7 +19,7 @@ func (o Options) parts() (p request.Parts) {
 	for _, f := range []struct {
 		path string
 		name *string
-	}{{o.VAE, &p.VAE}, {o.CLIPL, &p.CLIPL}, {o.CLIPG, &p.CLIPG}, {o.T5, &p.T5}, {o.LLM, &p.LLM}} {
+	}{{o.VAE, &p.VAE}, {o.CLIPL, &p.CLIPL}, {o.CLIPG, &p.CLIPG}, {o.T5, &p.T5}, {o.LLM, &p.LLM}, {o.LLMVision, &p.LLMVision}} {
 		if f.path != "" {
 			*f.name = filepath.Base(f.path)
 		}

@@ -36,11 +36,11 @@ func TestParts(t *testing.T) {
 	require.Regexp(t, "^[0-9a-f]{10}$", same.Params.VAEHash)
 	require.False(t, slices.Equal(own.Image.Pix, draw(Options{VAE: darkVAE(t, whole)}).Image.Pix))
 
-	for _, o := range []Options{{VAE: "x"}, {CLIPL: "x"}, {CLIPG: "x"}, {T5: "x"}, {LLM: "x"}} {
+	for _, o := range []Options{{VAE: "x"}, {CLIPL: "x"}, {CLIPG: "x"}, {T5: "x"}, {LLM: "x"}, {LLMVision: "x"}} {
 		_, err := OpenTAESD(filepath.Join(taesdFolder, "tiny.safetensors"), o)
-		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model")
+		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer, LLM and LLMVision are parts of a model")
 		_, err = OpenESRGAN("x", o)
-		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer and LLM are parts of a model")
+		require.ErrorContains(t, err, "VAE, CLIPL, CLIPG, T5, T5Tokenizer, LLM and LLMVision are parts of a model")
 	}
 	_, err := Open(filepath.Join(taesdFolder, "tiny.safetensors"), Options{})
 	require.ErrorContains(t, err, "--taesd takes it")

@@ -279,7 +279,7 @@ func TestQwenImageRefuses(t *testing.T) {
 
 	for _, class := range []string{"QwenImageEditPipeline", "QwenImageEditPlusPipeline"} {
 		_, err = Open(qwenImageFolder(t, o, path, class), Options{})
-		require.ErrorContains(t, err, "Qwen-Image-Edit is not supported: its text encoder looks at the pictures, too, and the vision tower of Qwen2.5-VL is missing here")
+		require.ErrorContains(t, err, "Qwen-Image without the vision tower of its text encoder (visual.* in --llm FILE, or --llm-vision FILE, which llama.cpp calls mmproj)")
 	}
 
 	m := openQwenImage(t, Options{})
@@ -291,7 +291,7 @@ func TestQwenImageRefuses(t *testing.T) {
 		{Request{Prompt: strings.Repeat("fox ", 1100)}, "at most 1058 are supported"},
 		{Request{Prompt: "a", Width: 72}, "Width: must be"},
 		{Request{Prompt: "a", Refiner: "x"}, "only Stable Diffusion XL has one"},
-		{Request{Prompt: "a", Controls: []RequestControl{{Name: Reference, Image: image.NewNRGBA(image.Rect(0, 0, 64, 64))}}}, "reference pictures are for Qwen-Image-Edit, which is not supported: its text encoder looks at the pictures, too"},
+		{Request{Prompt: "a", Controls: []RequestControl{{Name: Reference, Image: image.NewNRGBA(image.Rect(0, 0, 64, 64))}}}, "reference pictures are looked at by the text encoder, too, and the file lacks the vision tower of its text encoder (visual.* in --llm FILE"},
 	} {
 		_, err := m.Generate(t.Context(), c.r)
 		require.ErrorContains(t, err, c.want)

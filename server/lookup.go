@@ -44,7 +44,7 @@ func named(all *catalog.Catalog, name, key string) (pool.Model, bool) {
 				role = wire.RoleESRGAN
 			}
 			p := e.Parts
-			m := wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash(), VAE: p.VAE, CLIPL: p.CLIPL, CLIPG: p.CLIPG, T5: p.T5, T5Tokenizer: p.T5Tokenizer, LLM: p.LLM}
+			m := wire.Model{Role: role, Path: e.Path, Name: e.Name, Hash: e.ShortHash(), VAE: p.VAE, CLIPL: p.CLIPL, CLIPG: p.CLIPG, T5: p.T5, T5Tokenizer: p.T5Tokenizer, LLM: p.LLM, LLMVision: p.LLMVision}
 			return pool.Model{Model: m, Key: key, Bytes: e.Bytes}, true
 		}
 	}

@@ -19,10 +19,11 @@ const (
 	CLIPText
 	T5Text
 	LLMText
+	LLMVision
 )
 
 func (r Role) String() string {
-	return [...]string{"nothing", "a UNet of latent diffusion or a transformer", "an autoencoder", "a CLIP text encoder", "a T5 text encoder", "a Qwen text encoder"}[r]
+	return [...]string{"nothing", "a UNet of latent diffusion or a transformer", "an autoencoder", "a CLIP text encoder", "a T5 text encoder", "a Qwen text encoder", "a vision tower of Qwen2.5-VL"}[r]
 }
 
 // Slots are the prefixes of the places in a model that is put together; "" where
@@ -30,6 +31,7 @@ func (r Role) String() string {
 type Slots struct {
 	Denoiser, Autoencoder string
 	CLIPL, CLIPG, T5, LLM string // text encoders
+	LLMVision             string // the vision tower of LLM
 }
 
 // Given says what there is to put a model together from.

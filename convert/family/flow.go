@@ -3,6 +3,7 @@ package family
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -77,6 +78,26 @@ func addFlow(f Flow, add func(key string, value any)) {
 	}
 	if f.Terminal > 0 {
 		add(keyFlowTerminal, f.Terminal)
+	}
+}
+
+// flowNative is the side of the pictures that published transformers draw, unless their files say another.
+const flowNative = 1024
+
+// readNative reads the side, and the scale of guidance, that a file says.
+func readNative(r *Reader) {
+	r.Model.NativeSize = flowNative
+	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
+	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
+}
+
+// addNative adds both to the metadata of a file that is written, where no shape and no family tells them.
+func addNative(m *model.Model, add func(key string, value any)) {
+	if m.NativeSize != flowNative {
+		add(keyNativeSize, uint32(m.NativeSize))
+	}
+	if m.Guidance > 0 {
+		add(keyGuidance, float32(m.Guidance))
 	}
 }
 

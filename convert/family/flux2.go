@@ -2,7 +2,6 @@ package family
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
@@ -79,6 +78,9 @@ func flux2Properties(d *Describer) {
 func flux2Metadata(m *model.Model, add func(key string, value any)) {
 	describeTokenizers(m, add)
 	c, ok := m.Config.(*Flux2Config)
+	if ok {
+		addNative(m, add)
+	}
 	if ok && c.VAE != nil {
 		c.VAE.Norms.describe(keyVAEGroups, keyVAEEps, add)
 	}
@@ -220,9 +222,7 @@ func readFlux2(r *Reader) *Flux2Config {
 	if r.Model.Metadata[keyFlowTerminal] != "" {
 		r.Fail("%s: FLUX.2's noise levels are not stretched", keyFlowTerminal)
 	}
-	r.Model.NativeSize = 1024
-	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
-	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
+	readNative(r)
 	return c
 }
 

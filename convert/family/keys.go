@@ -75,7 +75,7 @@ func SaysProcess(said map[string]string) bool {
 func SaidBy(r Role) func(key string) bool {
 	own := OwnKeys(r)
 	return func(key string) bool {
-		return own != "" && strings.HasPrefix(key, own) || r == LLMText && (key == keyRope || key == model.KeyQwenTokenizer) || r == T5Text && key == model.KeyT5Tokenizer || r == Denoiser && (isFlowKey(key) || key == keyKontext || key == keyQwenEdit || key == keyFlux2Base || key == keyQwenStill || IsProcess(key) || key == keyNativeSize || key == keyGuidance)
+		return own != "" && strings.HasPrefix(key, own) || r == LLMText && (key == keyRope || key == model.KeyQwenTokenizer || key == keyLeastPixels || key == keyMostPixels) || r == LLMVision && ofTower(key) || r == T5Text && key == model.KeyT5Tokenizer || r == Denoiser && (isFlowKey(key) || key == keyKontext || key == keyQwenEdit || key == keyFlux2Base || key == keyQwenStill || IsProcess(key) || key == keyNativeSize || key == keyGuidance)
 	}
 }
 

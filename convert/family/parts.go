@@ -19,6 +19,7 @@ func denoiserGroups(denoiser string) []Group {
 		{"text encoder", []string{model.TextPrefix, model.Text1Prefix, model.CLIPLPrefix}},
 		{"text encoder 2", []string{model.Text2Prefix, model.CLIPGPrefix}},
 		{"T5 text encoder", []string{model.T5Prefix}},
+		{"vision tower", []string{model.Qwen4BPrefix + towerPrefix, model.Qwen8BPrefix + towerPrefix, model.QwenVLPrefix + towerPrefix}},
 		{"Qwen text encoder", []string{model.Qwen4BPrefix, model.Qwen8BPrefix, model.QwenVLPrefix}},
 		{denoiser, []string{model.UNetPrefix}},
 		{"VAE encoder", []string{model.VAEPrefix + "encoder.", model.VAEPrefix + "quant_conv."}},

@@ -41,19 +41,27 @@ var qwen = &Family{
 		d.Property("width", width)
 		d.Property("layers", max(d.Blocks("model.layers."), d.Blocks("layers."), d.Blocks("blk.")))
 		d.Say(map[int]string{1024: "0.6B", 2560: "4B", 4096: "8B", 3584: "7B"}[width])
+		if d.Has(towerPrefix + "blocks.0.mlp.gate_proj.weight") {
+			d.Say("with its vision tower")
+		}
 	},
-	Precise: []string{"embed_tokens.", "token_embd."},
+	Precise: []string{"embed_tokens.", "token_embd.", "visual.blocks.", "visual.merger.", "visual.patch_embed."},
 }
 
 // flatPatches makes the convolution with which Qwen2.5-VL's eyes begin, of five dimensions that do not overlap, the layer of patches
 // that it is: no file of GGUF's, and nothing here, has more than four.
 func flatPatches(all []model.Stored) ([]model.Stored, error) {
 	for i, t := range all {
-		if len(t.Shape) == 5 && strings.HasSuffix(t.Name, "patch_embed.proj.weight") && t.Shape[0] > 0 {
-			all[i].Shape = []int64{t.Shape[0], t.Elements() / t.Shape[0]}
-		}
+		all[i] = flatPatch(t)
 	}
 	return all, nil
+}
+
+func flatPatch(t model.Stored) model.Stored {
+	if len(t.Shape) == 5 && strings.HasSuffix(t.Name, "patch_embed.proj.weight") && t.Shape[0] > 0 {
+		t.Shape = []int64{t.Shape[0], t.Elements() / t.Shape[0]}
+	}
+	return t
 }
 
 // QwenConfig describes the text stack of a Qwen model.

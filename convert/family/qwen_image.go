@@ -2,7 +2,7 @@ package family
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/model"
@@ -24,7 +24,7 @@ var qwenImage = &Family{
 	Role:          Denoiser,
 	Properties:    qwenImageProperties,
 	Slots: func(Given) Slots {
-		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.QwenVLPrefix}
+		return Slots{Denoiser: model.UNetPrefix, Autoencoder: model.VAEPrefix, LLM: model.QwenVLPrefix, LLMVision: model.QwenVLPrefix + towerPrefix}
 	},
 	Precise: []string{"img_in.", "txt_in.", "time_text_embed.", "norm_out.linear."},
 }
@@ -59,11 +59,15 @@ func qwenImageMetadata(m *model.Model, add func(key string, value any)) {
 		return
 	}
 	addFlow(c.Flow, add)
+	addNative(m, add)
 	if c.Edit != "" {
 		add(keyQwenEdit, c.Edit)
 	}
 	if c.StillReference {
 		add(keyQwenStill, "true")
+	}
+	if c.Vision != nil {
+		c.Vision.describe(add)
 	}
 	if c.VAE != nil {
 		c.VAE.describe(add)
@@ -93,7 +97,7 @@ func qwenImageSettings(json func(path string, to any) error) (said map[string]st
 		if c.truth("zero_cond_t") {
 			c.say(keyQwenStill, true)
 		}
-	}, map[place]func(c *config) []string{inQwen: qwenVLFile, inVAE: frameVAEFile})(json)
+	}, map[place]func(c *config) []string{inQwen: qwenVLFile, inVAE: frameVAEFile, inProcessor: processorFile})(json)
 	var index struct {
 		Class string `json:"_class_name"`
 	}
@@ -124,6 +128,13 @@ type QwenImageConfig struct {
 	LLM       *QwenConfig `json:",omitempty"` // the text encoder; nil without one
 	LLMPrefix string      `json:",omitempty"`
 	VAE       *VAEConfig  `json:",omitempty"` // nil without one
+
+	Vision *QwenVisionConfig `json:",omitempty"` // with which the text encoder looks at pictures; nil without one
+}
+
+// VisionPrefix is what the names of the vision tower's tensors begin with.
+func (c QwenImageConfig) VisionPrefix() string {
+	return strings.TrimSuffix(c.LLMPrefix, "model.") + towerPrefix
 }
 
 // Params are the hyperparameters of the network "qwen_image".
@@ -148,8 +159,23 @@ func (c *QwenImageConfig) Adaptable() Adaptable {
 // Networks lists the networks, with their hyperparameters.
 func (c *QwenImageConfig) Networks() []model.Network {
 	own := *c
-	own.LLM, own.VAE = nil, nil
-	return networksWithQwen(c.LLM, own, fmt.Sprintf("%d double blocks of width %d, %d heads, %s", c.Blocks, c.Width, c.Heads, c.Flow.summary()), c.VAE)
+	own.LLM, own.VAE, own.Vision = nil, nil, nil
+	all := networksWithQwen(c.LLM, own, fmt.Sprintf("%d double blocks of width %d, %d heads, %s%s", c.Blocks, c.Width, c.Heads, c.Flow.summary(), c.edits()), c.VAE)
+	if c.Vision != nil {
+		all = slices.Insert(all, 1, model.Network{Key: "vision", Name: "vision tower", Config: *c.Vision, Summary: c.Vision.summary()})
+	}
+	return all
+}
+
+// edits says of a summary that the model is one for editing, where its file does.
+func (c QwenImageConfig) edits() string {
+	switch {
+	case c.Edit == QwenEditOne:
+		return ", for editing one picture"
+	case c.Edit == QwenEditSeveral || c.StillReference:
+		return ", for editing several pictures"
+	}
+	return ""
 }
 
 func readQwenImage(r *Reader) *QwenImageConfig {
@@ -187,9 +213,10 @@ func readQwenImage(r *Reader) *QwenImageConfig {
 			r.Fail("Qwen-Image's text encoder must be a Qwen2.5-VL of width %d (7B), got %s of width %d: %w", c.Text, c.LLM.version(), c.LLM.Width, model.ErrUnrecognized)
 		}
 	}
+	if r.err == nil && c.LLM != nil {
+		c.Vision = readQwenVision(r, c.VisionPrefix(), c.LLM.Width)
+	}
 	c.VAE = frameVAEOf(r, c.Channels)
-	r.Model.NativeSize = 1024
-	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
-	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
+	readNative(r)
 	return c
 }

@@ -11,9 +11,13 @@ import (
 )
 
 // qwenPart returns the function that gives tensors of a file of a text stack the names that they have in
-// whole models, and drops what is no part of it: the layer that predicts words, the eyes of Qwen2.5-VL.
-func qwenPart([]model.Stored) layout.Rename {
+// whole models, and drops what is no part of it: the layer that predicts words, the eyes of others than Qwen2.5-VL.
+func qwenPart(all []model.Stored) layout.Rename {
+	tower := hasTower(all)
 	return func(name string) (string, bool) {
+		if to, ok := towerName(name); ok && tower {
+			return to, true
+		}
 		to := qwenName(name)
 		if to != "embed_tokens.weight" && to != "norm.weight" && !strings.HasPrefix(to, "layers.") {
 			return "", false
@@ -105,6 +109,7 @@ func qwenVLFile(c *config) []string {
 	if c.err == nil {
 		c.err = text.err
 	}
+	visionFile(c)
 	return nil
 }
 

@@ -5,7 +5,7 @@ package family
 var table = []*Family{
 	ipAdapter, lora, embedding, controlNet, t2iAdapter,
 	chroma, flux2, flux, sd3, zImage, qwenImage, sdxl, sdxlRefiner, sd2, sd1, dit,
-	t5, qwen, unet, pixelUNet, sigLIP, clip, clipVision,
+	t5, qwenVision, qwen, unet, pixelUNet, sigLIP, clip, clipVision,
 	esrgan, taesd, vae, hed,
 	textStates, lpips, dists, mtcnn, resNet, cnnDDPM,
 }

@@ -76,7 +76,7 @@ func originalText(all []model.Stored) []model.Stored {
 			slot = qwenSlot(t.Shape[1])
 		}
 	}
-	part, out := qwenPart(nil), make([]model.Stored, 0, len(all))
+	part, out := qwenPart(all), make([]model.Stored, 0, len(all))
 	for _, t := range all {
 		m := qwenWhole.FindStringSubmatch(t.Name)
 		if m == nil {
@@ -85,7 +85,7 @@ func originalText(all []model.Stored) []model.Stored {
 		}
 		if name, ok := part(m[2]); ok {
 			t.Name = slot + name
-			out = append(out, t)
+			out = append(out, flatPatch(t))
 		}
 	}
 	return out

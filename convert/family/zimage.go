@@ -2,7 +2,6 @@ package family
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
@@ -41,6 +40,7 @@ func zImageProperties(d *Describer) {
 func zImageMetadata(m *model.Model, add func(key string, value any)) {
 	describeTokenizers(m, add)
 	if c, ok := m.Config.(*ZImageConfig); ok {
+		addNative(m, add)
 		addFlow(c.Flow, add)
 		describeFlowVAE(c.VAE, add)
 	}
@@ -124,9 +124,7 @@ func readZImage(r *Reader) *ZImageConfig {
 		}
 	}
 	c.VAE = flowVAEOf(r, c.Channels, fluxScale, fluxShift)
-	r.Model.NativeSize = 1024
-	r.Number(keyNativeSize, 16, largestSide, func(v float64) { r.Model.NativeSize = int(v) / 16 * 16 })
-	r.Number(keyGuidance, math.SmallestNonzeroFloat32, 1000, func(v float64) { r.Model.Guidance = v })
+	readNative(r)
 	return c
 }
 

@@ -24,6 +24,7 @@ type Components struct {
 	T5          string // third text encoder of SD 3, second one of FLUX.1
 	T5Tokenizer string // its vocabulary: tokenizer.json or spiece.model
 	LLM         string // Qwen3, the text encoder of Z-Image and FLUX.2 klein, or Qwen2.5-VL, that of Qwen-Image
+	LLMVision   string // the vision tower of Qwen2.5-VL, where LLM has none: llama.cpp's mmproj
 }
 
 // Assemble opens a model that is put together from several files.
@@ -85,7 +86,7 @@ func assembled(m *model.Model, c Components, base func() (*model.Model, error)) 
 
 // paths are the files, the model's first.
 func (c Components) paths() (all []string) {
-	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5, c.LLM} {
+	for _, path := range []string{c.Model, c.UNet, c.VAE, c.CLIPL, c.CLIPG, c.T5, c.LLM, c.LLMVision} {
 		if path != "" {
 			all = append(all, path)
 		}
@@ -117,6 +118,7 @@ func (c Components) list() []*component {
 			place: func(s family.Slots) string { return s.CLIPG }},
 		{path: c.T5, role: family.T5Text, inside: []string{model.T5Prefix}, place: func(s family.Slots) string { return s.T5 }},
 		{path: c.LLM, role: family.LLMText, inside: []string{model.Qwen4BPrefix, model.Qwen8BPrefix, model.QwenVLPrefix, "text_encoders.llm."}, place: func(s family.Slots) string { return s.LLM }},
+		{path: c.LLMVision, role: family.LLMVision, inside: []string{model.QwenVLPrefix + "visual.", "model.visual.", "visual."}, place: func(s family.Slots) string { return s.LLMVision }},
 	}
 }
 

@@ -75,7 +75,26 @@ func parts() (all []*mutate.Model) {
 		all = append(all, m)
 	}
 	all[2].Tensors[0].Type, all[2].Tensors[0].Data = dtype.F8_E4M3, make([]byte, 64)
-	return all
+	return append(all, mmproj())
+}
+
+// mmproj is a vision tower of llama.cpp's, whose tensors are put together.
+func mmproj() *mutate.Model {
+	m := &mutate.Model{Meta: map[string]string{"clip.vision.n_wa_pattern": "8"}}
+	for _, x := range []struct {
+		name  string
+		shape []int64
+	}{
+		{"v.patch_embd.weight", []int64{2, 3, 14, 14}}, {"v.patch_embd.weight.1", []int64{2, 3, 14, 14}}, {"v.blk.0.ln1.weight", []int64{2}}, {"v.post_ln.weight", []int64{2}}, {"mm.2.weight", []int64{4, 8}},
+		{"v.blk.0.attn_q.weight", []int64{2, 2}}, {"v.blk.0.attn_k.weight", []int64{2, 2}}, {"v.blk.0.attn_v.weight", []int64{2, 2}}, {"v.blk.0.ffn_gate.weight", []int64{3, 2}},
+	} {
+		n := int64(2)
+		for _, d := range x.shape {
+			n *= d
+		}
+		m.Tensors = append(m.Tensors, mutate.Tensor{Name: x.name, Type: dtype.F16, Shape: x.shape, Data: make([]byte, n)})
+	}
+	return m
 }
 
 // withoutText are tiny models without text, in several layouts.

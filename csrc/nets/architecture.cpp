@@ -15,6 +15,7 @@ constexpr Entry kArchitectures[] = {
     {"clip_text", clip_text},
     {"t5_encoder", t5_encoder},
     {"qwen_text", qwen_text},
+    {"qwen_vision", qwen_vision},
     {"unet", unet},
     {"vae_decoder", vae_decoder},
     {"vae_encoder", vae_encoder},

@@ -52,6 +52,7 @@ class Architecture {
 std::unique_ptr<Architecture> clip_text(const Params &p);
 std::unique_ptr<Architecture> t5_encoder(const Params &p);
 std::unique_ptr<Architecture> qwen_text(const Params &p);
+std::unique_ptr<Architecture> qwen_vision(const Params &p);
 std::unique_ptr<Architecture> unet(const Params &p);
 std::unique_ptr<Architecture> vae_decoder(const Params &p);
 std::unique_ptr<Architecture> vae_encoder(const Params &p);

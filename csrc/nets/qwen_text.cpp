@@ -5,9 +5,11 @@
 //
 // Hyperparameters: vocabulary, width, heads, kv_heads, head_channels, layers, ffn, qk_norm (0 or
 // 1), qkv_bias (0 or 1), eps.
-// Inputs: tokens [N, L]; cos and sin [L, head_channels/2]: of the rotary embedding's angles; padding, which
-// is optional, [N, P]: tokens after the others, which no token attends to, so that cos and sin have L + P
-// rows and outputs as many tokens. Outputs: state.K for K = 1 … layers, what comes out of K layers, and
+// Inputs: tokens [N, L]; cos and sin [L, head_channels/2]: of the rotary embedding's angles; picture.K and
+// after.K for K = 0, 1, …, which are optional: a picture's tokens [N, S, width], as qwen_vision makes them,
+// which follow the text so far, and the tokens of the text after it [N, A]; padding, which is optional,
+// [N, P]: tokens after the others, which no token attends to. cos and sin have a row for each of all
+// these, and outputs as many tokens. Outputs: state.K for K = 1 … layers, what comes out of K layers, and
 // hidden, that of all of them after the final norm, [N, L, width]. transformers' hidden_states[K] is state.K,
 // but the last one is hidden.
 #include "nets/architecture.h"
@@ -17,6 +19,8 @@
 namespace sdgo {
 
 namespace {
+
+constexpr int kPictures = 8;
 
 class QwenText : public Architecture {
   public:
@@ -38,7 +42,7 @@ class QwenText : public Architecture {
     }
     std::vector<std::string> nominal_outputs() const override { return {"hidden"}; }
     bool is_integer(const std::string &input) const override {
-        return input == "tokens" || input == "padding";
+        return input == "tokens" || input == "padding" || input.compare(0, 6, "after.") == 0;
     }
     int64_t vocabulary(const std::string &) const override { return vocabulary_; }
     Shape output_shape(const std::string &, const Shapes &, const int64_t *ne) const override {
@@ -46,10 +50,12 @@ class QwenText : public Architecture {
     }
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
-        expect_inputs("qwen_text", inputs, {{"tokens", "cos", "sin"}, {"padding"}});
+        expect_inputs(
+            "qwen_text", inputs,
+            {{"tokens", "cos", "sin"}, {"padding"}, {{"picture", kPictures, ""}, {"after", kPictures, ""}}});
         const Shape &tokens = inputs.at("tokens");
         expect_shape("qwen_text", "tokens", tokens, {"N", "L"});
-        int64_t length = tokens[1];
+        int64_t length = tokens[1] + check_pictures(inputs, tokens[0]);
         if (inputs.count("padding") != 0) {
             expect_shape("qwen_text", "padding", inputs.at("padding"), {tokens[0], "P"});
             length += inputs.at("padding")[1];
@@ -66,11 +72,14 @@ class QwenText : public Architecture {
         for (const std::string &name : outputs) {
             deepest = std::max(deepest, depth(name));
         }
-        Tensor x = ops.embedding(inputs.at("tokens"), "embed_tokens.weight", vocabulary_, width_);
+        Tensor x = words(ops, inputs.at("tokens"));
+        for (int k = 0; k < kPictures && inputs.count(numbered("picture", k)) != 0; k++) {
+            x = ops.concat_tokens(x, inputs.at(numbered("picture", k)));
+            x = ops.concat_tokens(x, words(ops, inputs.at(numbered("after", k))));
+        }
         const int64_t own = x->ne[1]; // tokens without padding
         if (inputs.count("padding") != 0) {
-            x = ops.concat_tokens(
-                x, ops.embedding(inputs.at("padding"), "embed_tokens.weight", vocabulary_, width_));
+            x = ops.concat_tokens(x, words(ops, inputs.at("padding")));
         }
         Tensors out;
         for (int i = 0; i < deepest; i++) {
@@ -90,6 +99,36 @@ class QwenText : public Architecture {
     }
 
   private:
+    static std::string numbered(const char *prefix, int k) { return prefix + ("." + std::to_string(k)); }
+
+    Tensor words(Ops &ops, Tensor ids) const {
+        return ops.embedding(ids, "embed_tokens.weight", vocabulary_, width_);
+    }
+
+    // The number of tokens of pictures and of the texts after them, which must come in pairs.
+    int64_t check_pictures(const Shapes &inputs, int64_t n) const {
+        int64_t length = 0;
+        bool ended = false;
+        for (int k = 0; k < kPictures; k++) {
+            const auto picture = inputs.find(numbered("picture", k));
+            const auto after = inputs.find(numbered("after", k));
+            const bool there = picture != inputs.end();
+            if (there != (after != inputs.end()) || (there && ended)) {
+                invalid(
+                    "qwen_text: picture.K and after.K must come in pairs, without gaps, got one of number "
+                    "%d",
+                    k);
+            }
+            ended = !there;
+            if (there) {
+                expect_shape("qwen_text", picture->first, picture->second, {n, "S", width_});
+                expect_shape("qwen_text", after->first, after->second, {n, "A"});
+                length += picture->second[1] + after->second[1];
+            }
+        }
+        return length;
+    }
+
     Tensor attention(Ops &ops, Tensor x, int64_t own, Tensor cos, Tensor sin, const std::string &name) const {
         const std::string attn = name + "self_attn.";
         const Tensor h = ops.rms_norm(x, name + "input_layernorm", eps_, 1);

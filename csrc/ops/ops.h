@@ -205,6 +205,8 @@ class Ops {
     Tensor fourier_features(Tensor t, const std::string &name, int64_t count, bool cosines_first);
     Tensor concat_tokens(Tensor a, Tensor b);                    // [C, La, N], [C, Lb, N] → [C, La + Lb, N]
     Tensor split_tokens(Tensor vectors, int64_t n);              // [C·n, N] → [C, n, N]
+    Tensor regrouped(Tensor x, int64_t groups);                  // [C, L, N] → [C, L·N/groups, groups]
+    Tensor joined_tokens(Tensor x, int64_t n);                   // [C, L, N] → [C·n, L/n, N]
     Tensor slice_tokens(Tensor x, int64_t from, int64_t length); // [C, L, N] → [C, length, N]
     Tensor table_rows(Tensor table, int64_t rows);               // the first ones: [C, L] → [C, rows]
     Tensor chunk(Tensor x, int64_t index, int64_t chunks);       // an equal part of the channels

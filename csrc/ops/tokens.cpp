@@ -27,6 +27,21 @@ Tensor Ops::concat_channels(Tensor a, Tensor b) {
     return ggml_concat(ctx_, a, b, 0);
 }
 
+Tensor Ops::regrouped(Tensor x, int64_t groups) {
+    const int64_t all = x->ne[1] * x->ne[2];
+    if (groups < 1 || all % groups != 0) {
+        invalid("%lld tokens do not divide into %lld groups", (long long)all, (long long)groups);
+    }
+    return ggml_reshape_3d(ctx_, x, x->ne[0], all / groups, groups);
+}
+
+Tensor Ops::joined_tokens(Tensor x, int64_t n) {
+    if (n < 1 || x->ne[1] % n != 0) {
+        invalid("%lld tokens do not divide into groups of %lld", (long long)x->ne[1], (long long)n);
+    }
+    return ggml_reshape_3d(ctx_, x, x->ne[0] * n, x->ne[1] / n, x->ne[2]);
+}
+
 Tensor Ops::gelu_tanh(Tensor x) {
     return activate(x, Act::gelu_tanh);
 }

@@ -77,7 +77,7 @@ var rooms = []room{
 	{path: "sd/family/flux", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/autoencoder", "sd/clip", "sd/t5", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sd/tokenizer", "sd/tokenizer/unigram", "sampler", "convert", "cgo"}},
 	{path: "sd/family/sd3", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/autoencoder", "sd/clip", "sd/t5", "sd/engine", "sd/request", "sd/prompt", "sd/tensor", "sd/tokenizer", "sd/tokenizer/unigram", "sampler", "convert", "cgo"}},
 	{path: "sd/family/flux2", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},
-	{path: "sd/family/qwenimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},
+	{path: "sd/family/qwenimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/zimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/transformer", knows: []string{"sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sampler", "convert"}},
 	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},

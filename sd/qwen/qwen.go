@@ -89,15 +89,19 @@ func (e *Encoder) EncodePadded(ctx context.Context, ids []int32, length int, lay
 	if len(ids) < 1 || n > MaxTokens {
 		return nil, fmt.Errorf("a text must have 1 to %d tokens, got %d", MaxTokens, n)
 	}
-	cos, sin := angles(n, e.Config.HeadChannels, e.Config.RopeBase)
-	half := int64(e.Config.HeadChannels / 2)
-	in := []cgo.Input{
-		{Name: "tokens", Shape: []int64{1, int64(len(ids))}, I32: ids},
-		{Name: "cos", Shape: []int64{int64(n), half}, F32: cos}, {Name: "sin", Shape: []int64{int64(n), half}, F32: sin},
+	places := make([][3]int, n)
+	for p := range places {
+		places[p] = [3]int{p, p, p}
 	}
+	in := append(e.turns(places), cgo.Input{Name: "tokens", Shape: []int64{1, int64(len(ids))}, I32: ids})
 	if rest := n - len(ids); rest > 0 {
 		in = append(in, cgo.Input{Name: "padding", Shape: []int64{1, int64(rest)}, I32: slices.Repeat([]int32{Padding}, rest)})
 	}
+	return e.states(ctx, in, n, layers, with)
+}
+
+// states runs the network for so many tokens.
+func (e *Encoder) states(ctx context.Context, in []cgo.Input, n int, layers []int, with *engine.Adaptation) ([]tensor.Tensor, error) {
 	all, outputs := make([]tensor.Tensor, len(layers)), make([]cgo.Output, len(layers))
 	for i, layer := range layers {
 		name := "hidden"
@@ -118,11 +122,27 @@ func (e *Encoder) EncodePadded(ctx context.Context, ids []int32, length int, lay
 	return all, nil
 }
 
-// angles are the cosines and sines of the rotary position embedding (Su et al. 2021), [length, dim/2] each.
-func angles(length, dim int, base float64) (cos, sin []float32) {
-	for p := range length {
-		for j := range dim / 2 {
-			angle := float64(p) * math.Pow(base, -2*float64(j)/float64(dim))
+// turns are the tables of the rotary position embedding (Su et al. 2021) of tokens at these places.
+func (e *Encoder) turns(places [][3]int) []cgo.Input {
+	cos, sin := angles(places, e.Config.HeadChannels, e.Config.RopeBase)
+	shape := []int64{int64(len(places)), int64(e.Config.HeadChannels / 2)}
+	return []cgo.Input{{Name: "cos", Shape: shape, F32: cos}, {Name: "sin", Shape: shape, F32: sin}}
+}
+
+// angles are the cosines and sines of tokens' places in time, row and column, [tokens, dim/2] each. The first quarter of the
+// angles turns by time, the next three eighths by the row, the others by the column, as Qwen2.5-VL's mrope_section 16, 24, 24 has
+// it. Tokens of texts have three places that are the same.
+func angles(places [][3]int, dim int, base float64) (cos, sin []float32) {
+	half := dim / 2
+	for _, p := range places {
+		for j := range half {
+			axis := 2
+			if j < half/4 {
+				axis = 0
+			} else if j < half*5/8 {
+				axis = 1
+			}
+			angle := float64(p[axis]) * math.Pow(base, -2*float64(j)/float64(dim))
 			cos, sin = append(cos, float32(math.Cos(angle))), append(sin, float32(math.Sin(angle)))
 		}
 	}

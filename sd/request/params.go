@@ -19,6 +19,7 @@ type Parts struct {
 	VAEHash      string // like ModelHash
 	CLIPL, CLIPG string // the text encoders'
 	T5, LLM      string
+	LLMVision    string // the vision tower's, of LLM
 }
 
 // Params are the parameters of the picture with one seed, of whose bits seed has all 64,

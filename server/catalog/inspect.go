@@ -107,7 +107,7 @@ func (e *Entry) describe(m *convert.Model) error {
 		}
 	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2, convert.QwenImage:
 		e.describeTransformer(m)
-	case convert.CLIP, convert.T5, convert.Qwen:
+	case convert.CLIP, convert.T5, convert.Qwen, convert.QwenVision:
 		e.Kind = Text
 	case convert.PixelUNet, convert.DiT:
 		return e.describeTextless(m)
@@ -236,7 +236,7 @@ func Inspect(file string) (Entry, error) {
 	}
 	m, err := convert.Open(file)
 	if errors.Is(err, convert.ErrUnrecognized) { // an autoencoder or a text encoder is no model, but can be a part of one
-		if part, partErr := convert.Load(file); partErr == nil && slices.Contains([]string{convert.VAE, convert.CLIP, convert.T5, convert.Qwen}, part.Family) {
+		if part, partErr := convert.Load(file); partErr == nil && slices.Contains([]string{convert.VAE, convert.CLIP, convert.T5, convert.Qwen, convert.QwenVision}, part.Family) {
 			m, err = part, nil
 		} else if partErr == nil {
 			part.Close()

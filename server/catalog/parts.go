@@ -15,7 +15,7 @@ import (
 
 // Parts are files of networks that a model's own file lacks, or that are in place of its
 // own; "" is none.
-type Parts struct{ VAE, CLIPL, CLIPG, T5, T5Tokenizer, LLM string }
+type Parts struct{ VAE, CLIPL, CLIPG, T5, T5Tokenizer, LLM, LLMVision string }
 
 // part is a place in a model for a file of its own.
 type part struct {
@@ -34,6 +34,7 @@ func places() []part {
 		{"t5xxl", "its text encoder T5", Text, convert.T5, func(p *Parts) *string { return &p.T5 }},
 		{"t5_tokenizer", "T5's vocabulary (tokenizer.json or spiece.model)", Vocabulary, "", func(p *Parts) *string { return &p.T5Tokenizer }},
 		{"llm", "its text encoder, a Qwen", Text, convert.Qwen, func(p *Parts) *string { return &p.LLM }},
+		{"llm_vision", "the vision tower of its text encoder", Text, convert.QwenVision, func(p *Parts) *string { return &p.LLMVision }},
 		{"vae", "its autoencoder", VAE, "", func(p *Parts) *string { return &p.VAE }},
 	}
 }
@@ -62,7 +63,7 @@ func (p Parts) Names() (all map[string]string) {
 }
 
 func (p Parts) components(model string) convert.Components {
-	return convert.Components{Model: model, VAE: p.VAE, CLIPL: p.CLIPL, CLIPG: p.CLIPG, T5: p.T5, T5Tokenizer: p.T5Tokenizer, LLM: p.LLM}
+	return convert.Components{Model: model, VAE: p.VAE, CLIPL: p.CLIPL, CLIPG: p.CLIPG, T5: p.T5, T5Tokenizer: p.T5Tokenizer, LLM: p.LLM, LLMVision: p.LLMVision}
 }
 
 // lacking are the keys of the parts without which a model cannot draw.
@@ -78,6 +79,7 @@ func lacking(m *convert.Model) (keys []string) {
 		need("vae", c.VAE == nil)
 	case *convert.QwenImageConfig:
 		need("llm", c.LLM == nil)
+		need("llm_vision", c.Edit != "" && c.LLM != nil && c.Vision == nil)
 		need("vae", c.VAE == nil)
 	case *convert.Flux2Config:
 		need("llm", c.LLM == nil)
@@ -154,7 +156,7 @@ func (c *Catalog) match(e *Entry, all []Entry) error {
 	}
 	for key := range names {
 		if !slices.ContainsFunc(places(), func(p part) bool { return p.key == key }) {
-			return fmt.Errorf("%s: %.80q is no part of a model; there are clip_l, clip_g, t5xxl, t5_tokenizer, llm and vae", beside, key)
+			return fmt.Errorf("%s: %.80q is no part of a model; there are clip_l, clip_g, t5xxl, t5_tokenizer, llm, llm_vision and vae", beside, key)
 		}
 	}
 	for _, p := range places() {
@@ -215,7 +217,11 @@ func (c *Catalog) fill(e *Entry, needs []string, all []Entry, beside string) err
 	if e.Parts == (Parts{}) {
 		return nil
 	}
-	if left, ok := c.lacksWith(e, e.Parts, all); !ok || len(left) > 0 {
+	left, ok := c.lacksWith(e, e.Parts, all)
+	if more := slices.DeleteFunc(slices.Clone(left), func(key string) bool { return partOf(&e.Parts, key) != "" }); ok && len(more) > 0 {
+		return c.fill(e, more, all, beside) // what its parts lack
+	}
+	if !ok || len(left) > 0 {
 		return fmt.Errorf("its parts do not go together: %s", strings.Join(baseNames(e.Parts.Files()), ", "))
 	}
 	for _, o := range all {
@@ -224,6 +230,11 @@ func (c *Catalog) fill(e *Entry, needs []string, all []Entry, beside string) err
 		}
 	}
 	return nil
+}
+
+// partOf is the file of a part.
+func partOf(p *Parts, key string) string {
+	return *places()[slices.IndexFunc(places(), func(p part) bool { return p.key == key })].of(p)
 }
 
 func baseNames(paths []string) (all []string) {

@@ -87,6 +87,7 @@ type Model struct {
 	T5          string `json:"t5xxl,omitempty"`
 	T5Tokenizer string `json:"t5_tokenizer,omitempty"`
 	LLM         string `json:"llm,omitempty"`
+	LLMVision   string `json:"llm_vision,omitempty"`
 
 	// CLIPVision is the file of the image encoder by which an IP-Adapter sees pictures.
 	CLIPVision string `json:"clip_vision,omitempty"`

@@ -1,10 +1,10 @@
-// Package qwenimage is Qwen-Image: pictures from texts, as the diffusers library's QwenImagePipeline draws them.
+// Package qwenimage is Qwen-Image: pictures from texts, and from texts and reference pictures, as the diffusers library's
+// QwenImagePipeline, QwenImageEditPipeline and QwenImageEditPlusPipeline draw them.
 package qwenimage
 
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -32,15 +32,13 @@ const (
 	mostText = 1024 // tokens after those, as many as the library's pipeline takes
 )
 
-// eyes is what editing lacks.
-const eyes = "its text encoder looks at the pictures, too, and the vision tower of Qwen2.5-VL is missing here"
-
 // model has the networks of a file.
 type model struct {
 	host *engine.Host
 	c    convert.QwenImageConfig
 	net  *engine.Network
 	text *transformer.QwenText
+	eyes *qwen.Tower // nil where the text encoder has none
 	kl   *autoencoder.KL
 }
 
@@ -51,23 +49,21 @@ func Open(h *engine.Host, o pipeline.Options) (*pipeline.Pipeline, error) {
 		return nil, err
 	}
 	const text, vae = "its text encoder, Qwen2.5-VL 7B (--llm FILE)", "its autoencoder (--vae FILE)"
-	if err := transformer.Lacks(h.Weights.Description, map[string]bool{text: c.LLM == nil, vae: c.VAE == nil}, text, vae); err != nil {
+	missing := map[string]bool{text: c.LLM == nil, vae: c.VAE == nil, tower: c.Edit != "" && c.LLM != nil && c.Vision == nil}
+	if err := transformer.Lacks(h.Weights.Description, missing, text, tower, vae); err != nil {
 		return nil, err
 	}
 	if o.Prediction != "" {
 		return nil, errors.New("prediction: must be left out, Qwen-Image predicts a velocity")
-	}
-	if c.Edit != "" || c.StillReference {
-		return nil, errors.New("Qwen-Image-Edit is not supported: " + eyes)
 	}
 	m := &model{host: h, c: *c}
 	if err := h.Place(m.setUp, m.demands); err != nil {
 		return nil, err
 	}
 	p := &pipeline.Pipeline{
-		Host: h, Conditioner: pipeline.Prompts{Text: m.text}, Denoiser: m, Autoencoder: m.kl, Sample: "sample",
-		Defaults: m.defaults(), Check: check, Batch: o.Batch, ProcessFor: transformer.ProcessFor(c.Flow, m.side(), nil),
-		SeesReferences: true, // to say why not
+		Host: h, Conditioner: pipeline.Prompts{Text: m}, Denoiser: m, Autoencoder: m.kl, Sample: "sample",
+		Defaults: m.defaults(), Check: m.check, Batch: o.Batch, ProcessFor: transformer.ProcessFor(c.Flow, m.side(), nil),
+		SeesReferences: true,
 	}
 	p.Init()
 	return p, nil
@@ -81,6 +77,11 @@ func (m *model) setUp() error {
 	}
 	m.text = &transformer.QwenText{Encoder: encoder, Layers: []int{qwen.Final}, Name: "context", Drop: dropped, Most: mostText,
 		Template: func(prompt string) string { return before + prompt + after }}
+	if m.c.Vision != nil {
+		if m.eyes, err = qwen.OpenTower(m.host, m.c.VisionPrefix(), *m.c.Vision); err != nil {
+			return err
+		}
+	}
 	m.net, err = m.host.NewNetwork(engine.Spec{Role: engine.RoleDenoiser, Title: "the transformer", Arch: "qwen_image", Prefix: m.c.Prefix, Params: m.c.Params()})
 	if err != nil {
 		return err
@@ -107,6 +108,14 @@ func (m *model) demands() (all []engine.Demand, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.eyes != nil {
+		if d, ok, err = m.eyes.Demand(n, n); ok {
+			all = append(all, d)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	vae, err := m.kl.Demands(n / m.kl.Factor())
 	return append(all, vae...), err
 }
@@ -122,17 +131,8 @@ func (m *model) defaults() request.Defaults {
 	return d
 }
 
-// check checks the family's own fields of a request.
-func check(q *request.Resolved, _ pipeline.Attached, e *request.Error) {
-	if q.Refiner != "" {
-		e.Add("Refiner", "only Stable Diffusion XL has one")
-	}
-	if slices.ContainsFunc(q.Request.Controls, func(c request.Control) bool { return c.Name == request.Reference }) {
-		e.Add("Controls", "reference pictures are for Qwen-Image-Edit, which is not supported: %s", eyes)
-	}
-}
-
-// The transformer as a denoiser, whose conditions have the input "context", [tokens, Text].
+// The transformer as a denoiser, whose conditions have the input "context", [tokens, Text], and with reference pictures
+// "reference", their tokens, and "sizes", their heights and widths in tokens.
 func (m *model) Network() *engine.Network  { return m.net }
 func (m *model) Process() *sampler.Process { return transformer.Process(m.c.Flow, 1) }
 func (m *model) CachesInner() bool         { return false }
@@ -150,14 +150,27 @@ func (m *model) Latent(width, height int) []int {
 func (m *model) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cgo.Input {
 	n := len(t)
 	text, _ := transformer.Named(c[0], "context")
-	r := rope(m.c.Axes(), text[0], []square{{shape[1] / m.c.Patch, shape[2] / m.c.Patch}})
-	in := cgo.Input{Name: "context", Shape: tensor.Batch(n, text)}
-	for _, each := range c {
-		_, data := transformer.Named(each, "context")
-		in.F32 = append(in.F32, data...)
+	pictures := []square{{shape[1] / m.c.Patch, shape[2] / m.c.Patch}}
+	_, sizes := transformer.Named(c[0], "sizes")
+	for k := 0; k < len(sizes); k += 2 {
+		pictures = append(pictures, square{int(sizes[k]), int(sizes[k+1])})
 	}
-	return []cgo.Input{{Name: "x", Shape: tensor.Batch(n, shape), F32: x}, {Name: "timesteps", Shape: []int64{int64(n)}, F32: t},
-		{Name: "cos", Shape: r.Shape(), F32: r.Cos}, {Name: "sin", Shape: r.Shape(), F32: r.Sin}, in}
+	r := rope(m.c.Axes(), text[0], pictures)
+	inputs := []cgo.Input{{Name: "x", Shape: tensor.Batch(n, shape), F32: x}, {Name: "timesteps", Shape: []int64{int64(n)}, F32: t},
+		{Name: "cos", Shape: r.Shape(), F32: r.Cos}, {Name: "sin", Shape: r.Shape(), F32: r.Sin}}
+	for _, name := range []string{"context", "reference"} {
+		one, _ := transformer.Named(c[0], name)
+		if one == nil {
+			continue
+		}
+		in := cgo.Input{Name: name, Shape: tensor.Batch(n, one)}
+		for _, each := range c {
+			_, data := transformer.Named(each, name)
+			in.F32 = append(in.F32, data...)
+		}
+		inputs = append(inputs, in)
+	}
+	return inputs
 }
 
 // square is a picture's height and width, in tokens.

@@ -1,6 +1,8 @@
 package qwenimage
 
 import (
+	"encoding/binary"
+	"image"
 	"math"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/read"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/qwen"
 )
 
 const folder = "../../../testdata/transformers/"
@@ -54,5 +57,49 @@ func TestReferencesAgreeWithDiffusers(t *testing.T) {
 			}
 			require.Less(t, math.Sqrt(sum/squares), 1e-4, name+" "+kernels)
 		}
+	}
+}
+
+// The sizes that the pipelines of one and of several pictures, and transformers' smart_resize after them, give a picture.
+func TestSizesAgreeWithDiffusers(t *testing.T) {
+	m, all, err := read.Stored(folder + "qwenimage-edit-reference.safetensors")
+	require.NoError(t, err)
+	defer m.Close()
+	var stored, data []byte
+	for _, s := range all {
+		if s.Name == "sizes" {
+			stored = s.Bytes
+		}
+	}
+	require.Len(t, stored, 13*10*4)
+	next := func() image.Point {
+		p := image.Pt(int(binary.LittleEndian.Uint32(data)), int(binary.LittleEndian.Uint32(data[4:])))
+		data = data[8:]
+		return p
+	}
+	tower := &qwen.Tower{Config: convert.QwenVisionConfig{LeastPixels: 3136, MostPixels: 12845056}}
+	for _, edit := range []string{convert.QwenEditOne, convert.QwenEditSeveral} {
+		data = stored
+		drawer := &model{host: &engine.Host{Weights: &convert.Model{NativeSize: 1024}}, c: convert.QwenImageConfig{Edit: edit}}
+		for len(data) > 0 {
+			size, big, small, bigSeen, smallSeen := next(), next(), next(), next(), next()
+			if edit == convert.QwenEditOne {
+				small, smallSeen = big, bigSeen
+			}
+			drawn, seen := drawer.sizes(size)
+			require.Equal(t, []image.Point{big, small}, []image.Point{drawn, seen}, size)
+			whole, err := tower.Size(seen)
+			require.NoError(t, err)
+			require.Equal(t, smallSeen, whole, size)
+		}
+	}
+	for _, c := range [][2]image.Point{{{30, 31}, {56, 84}}, {{350, 350}, {336, 336}}, {{5000, 4000}, {4004, 3192}}, {{1, 200}, {28, 812}}} { // bounds
+		whole, err := tower.Size(c[0])
+		require.NoError(t, err)
+		require.Equal(t, c[1], whole)
+	}
+	for _, size := range []image.Point{{1, 201}, {0, 5}, {-1, 3}} {
+		_, err := tower.Size(size)
+		require.ErrorContains(t, err, "one side at most 200 times the other")
 	}
 }
