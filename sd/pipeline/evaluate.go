@@ -236,10 +236,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	}
 	current, answers := -1, sampler.BatchModel(nil)
 	phased := func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
-		next := max(current, 0)
-		for next+1 < len(phases) && *r.made >= phases[next].Until {
-			next++
-		}
+		next := phaseAt(phases, current, *r.made)
 		if next != current {
 			var cache *deepCache
 			if d.DeepCache > 1 {
@@ -258,6 +255,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	r.back.of(p, model, guidance, with.adapt, s, r)
 	denoise, err := withEdits(d, guidance, sampler.GuidedModel{
 		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Width: r.shape[len(r.shape)-1], Uncond: r.uncond,
+		Caching: d.Caching, Changed: r.changes(phases, with),
 	})
 	var wrong *sampler.ParameterError
 	if errors.As(err, &wrong) {
