@@ -247,7 +247,7 @@ func table() []Field {
 		},
 		{
 			Path: "Cache", Also: []string{"CacheOptions.*"}, Flag: "cache", A1111: "Step cache", Arg: "NAME[:PARAMETER=X,…]", For: All,
-			Help: "leave out evaluations of the network that earlier ones tell: easy or taylor, with its numbers, such as easy:threshold=0.05: faster, another picture", Default: "none",
+			Help: "leave out evaluations of the network that earlier ones tell: easy, taylor or first_block, with its numbers, such as easy:threshold=0.05: faster, another picture", Default: "none",
 			of: stepCache(),
 		},
 		{

@@ -87,7 +87,7 @@ func TestSet(t *testing.T) {
 		{"cache", "easy:threshold=0.1", ""},
 		{"cache", "easy:", `must be a step cache and its numbers, as in easy:threshold=0.05, got "easy:"`},
 		{"cache", "", `must be a step cache and its numbers, as in easy:threshold=0.05, got ""`},
-		{"cache", "slow", `unknown step cache "slow"; did you mean "easy"? There are easy and taylor`},
+		{"cache", "slow", `unknown step cache "slow"; did you mean "easy"? There are easy, taylor and first_block`},
 		{"cache", "easy:threshold=-1,every=2", "threshold must be 0 to 10 with easy, got -1; easy takes no every; it takes threshold, start and stop"},
 		{"cache", "taylor:every=NaN", `every must be a number, got "NaN"`},
 		{"preview-every", "0", "must be 1 to 1000, got 0"},

@@ -3,18 +3,22 @@ package sampler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
 
 // A StepCache is a way to leave out evaluations of the model whose answers can be told
 // from earlier ones, as the registry has it ([StepCaches]). It sees the net's inputs and
-// outputs alone, so it works with every net.
+// outputs alone, so it works with every net, except where Inner says otherwise.
 type StepCache struct {
 	Name        string
 	Aliases     []string
 	Description string // one line
 	Parameters  []Parameter
+	// Inner is whether it sees the network's blocks, too. Whoever runs the network leaves
+	// out what it says; guidance refuses it.
+	Inner bool
 
 	rule func(parameters map[string]float64) cacheRule
 }
@@ -67,6 +71,12 @@ func StepCaches() []StepCache {
 				{Name: "order", Default: 1, Max: 2, Integer: true, Help: "highest order of the differences; 0 repeats the last output"},
 			},
 			rule: newTaylorSeer,
+		},
+		{
+			Name: "first_block", Aliases: []string{"fbcache", "FirstBlockCache"}, Inner: true,
+			Description: "first-block cache (ParaAttention, after TeaCache, Liu et al. 2024), of UNets: reuses what the other blocks add while what the first one adds changes little",
+			Parameters: []Parameter{{Name: "threshold", Default: 0.1, Max: 10,
+				Help: "relative change of what the first block adds, since the last evaluation in full, below which the others are left out; 0 leaves out none"}},
 		},
 	}
 	for i := range all {
@@ -131,6 +141,9 @@ func (c Caching) denoiser(m GuidedModel) (BatchDenoiser, error) {
 	if _, err := c.Cache.With(c.Parameters); err != nil {
 		return nil, err
 	}
+	if c.Cache.Inner {
+		return nil, fmt.Errorf("step cache %s sees the network's blocks, which guidance does not", c.Cache.Name)
+	}
 	if c.Cache.rule == nil || len(c.Parameters) != len(c.Cache.Parameters) {
 		return nil, errors.New("a step cache must be made by StepCache.With")
 	}
@@ -138,13 +151,26 @@ func (c Caching) denoiser(m GuidedModel) (BatchDenoiser, error) {
 	if n < 1 {
 		return nil, errors.New("a step cache must know the noise levels of the run")
 	}
-	from, to := int(c.Parameters["start"]*float64(n)), int(c.Parameters["stop"]*float64(n))
+	from, to := c.steps(n)
 	r := &cached{
 		model: m.Denoise, p: m.Preconditioning, changed: m.Changed,
-		hi: m.Sigmas[min(max(from, 1), n)] * (1 + rounding), lo: m.Sigmas[min(to, n-1)] * (1 + rounding),
+		hi: m.Sigmas[from] * (1 + rounding), lo: m.Sigmas[to] * (1 + rounding),
 		pictures: make([]pictureCache, max(m.Images, 1)), newRule: func() cacheRule { return c.Cache.rule(c.Parameters) },
 	}
 	return r.answer, nil
+}
+
+// steps is the range of the steps of n, counted from 0, in which evaluations may be left
+// out: [from, to). The first and the last step are not in it.
+func (c Caching) steps(n int) (from, to int) {
+	from, to = int(c.Parameters["start"]*float64(n)), int(c.Parameters["stop"]*float64(n))
+	return min(max(from, 1), n), min(to, n-1)
+}
+
+// Allows reports whether, after so many of n steps, evaluations may be left out.
+func (c Caching) Allows(made, n int) bool {
+	from, to := c.steps(n)
+	return from <= made && made < to
 }
 
 // forget begins anew.

@@ -84,7 +84,7 @@ func TestStepCachesOfThePapers(t *testing.T) {
 		requireClose(t, c.End, x, 1e-6, what)
 	}
 	for _, c := range StepCaches() {
-		require.True(t, tested[c.Name], "%s has no reference numbers", c.Name)
+		require.True(t, tested[c.Name] || c.Inner, "%s has no reference numbers", c.Name)
 	}
 }
 
@@ -272,7 +272,7 @@ func TestStepCacheErrors(t *testing.T) {
 	_, err := LookupStepCache("eazy")
 	var unknown *UnknownError
 	require.True(t, errors.As(err, &unknown))
-	require.EqualError(t, err, `unknown step cache "eazy"; did you mean "easy"? There are easy and taylor`)
+	require.EqualError(t, err, `unknown step cache "eazy"; did you mean "easy"? There are easy, taylor and first_block`)
 
 	p := precondition(t, StableDiffusion(), PredictEpsilon)
 	m := GuidedModel{Denoise: answering([]float32{1}, []float32{1}), Preconditioning: p, Caching: caching(t, "easy", nil)}
@@ -281,6 +281,12 @@ func TestStepCacheErrors(t *testing.T) {
 	m.Sigmas, m.Caching = Sigmas{1, 0}, Caching{Cache: StepCache{Name: "easy"}}
 	_, err = guidanceWith(t, "cfg", 4, nil).Denoiser(m)
 	require.ErrorContains(t, err, "must be made by StepCache.With")
+	m.Caching = caching(t, "fbcache", nil)
+	_, err = guidanceWith(t, "cfg", 4, nil).Denoiser(m)
+	require.ErrorContains(t, err, "step cache first_block sees the network's blocks, which guidance does not")
+	for made, want := range []bool{false, false, true, true, false} {
+		require.Equal(t, want, caching(t, "easy", map[string]float64{"start": 0.4}).Allows(made, 5), "after %d steps", made)
+	}
 	for _, c := range StepCaches() {
 		require.NotContains(t, c.Description, "\n")
 		require.NotEmpty(t, c.Description)

@@ -167,6 +167,10 @@ func (d Drawing) hasDeepest(field string, e *request.Error) bool {
 		e.Add(field, "do not go with DeepCache, which computes no middle block in most steps")
 		return false
 	}
+	if c := d.Caching.Cache; c.Inner {
+		e.Add(field, "do not go with %s, which computes no middle block in some steps", c.Name)
+		return false
+	}
 	if len(d.Guides) > 0 && d.Losses.Method.Backward {
 		e.Add("GuideMethod", "%s does not go with directions: mpgd does, which needs no derivative of the model", d.GuideMethod)
 		return false

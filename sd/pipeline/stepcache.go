@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sdgo/sdgo/sampler"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/request"
 )
 
@@ -27,6 +28,31 @@ func (r run) changes(phases []Phase, with beside) func() bool {
 		phase, parts = next, now
 		return changed
 	}
+}
+
+// innerCache is the cache of the network's inner blocks that a drawing asks for; nil for
+// none.
+func (r run) innerCache(d Drawing) innerCache {
+	switch steps := len(r.sigmas) - 1; {
+	case d.DeepCache > 1:
+		return &deepCache{every: d.DeepCache}
+	case d.Caching.Cache.Inner:
+		return &firstBlockCache{threshold: d.Caching.Parameters["threshold"], allowed: func() bool { return d.Caching.Allows(*r.made, steps) }}
+	}
+	return nil
+}
+
+func isIPAdapter(n control.Network) bool {
+	_, ok := n.(*control.IPAdapter)
+	return ok
+}
+
+// outerCache is a drawing's step cache, unless it is one of the network's inner blocks.
+func outerCache(d Drawing) sampler.Caching {
+	if d.Caching.Cache.Inner {
+		return sampler.Caching{}
+	}
+	return d.Caching
 }
 
 // Fastest is the request with a step cache and seldom guidance where it leaves these open,
