@@ -352,9 +352,8 @@ func TestFastest(t *testing.T) {
 		require.Equal(t, ExitOK, o.code, o.errors)
 		return sdgo(t, "info", path).out
 	}
-	require.Contains(t, draw("--fastest"), `Guidance options: every=2, Step cache: "easy:threshold=0.2", `)
-	require.Contains(t, draw("--fastest", "--cache", "taylor"), `Guidance options: every=2, Step cache: taylor, `)
-	require.NotContains(t, draw("--fastest", "--guidance", "cfg:stop=0.5"), "every")
+	require.Contains(t, draw("--fastest"), `Step cache: "easy:threshold=0.15", `)
+	require.Contains(t, draw("--fastest", "--cache", "taylor"), `Step cache: taylor, `)
 	require.NotContains(t, draw(), "Step cache")
 
 	jobs := filepath.Join(dir, "jobs.jsonl")

@@ -147,12 +147,11 @@ func (m *Model) acquire(requests []Request) (drawings []pipeline.Drawing, releas
 	return drawings, release, nil
 }
 
-// Fastest returns a model's request with what saves evaluations of the network at little cost,
-// where it leaves that open: a step cache, and guidance whose unconditional prediction is
-// computed in every second evaluation. What it says of Cache, DeepCache, Guider and
-// GuiderOptions stays, and what does not go with the rest of it, or with the model, is left
-// out. With [Options.Precision] Fast that is the preset of sdgo's flag --fastest;
-// docs/performance.md says what it costs.
+// Fastest returns a model's request with what saves evaluations of the network at little
+// cost, where it leaves that open: a step cache, EasyCache. What it says of Cache and
+// DeepCache stays, and where the rest of it takes no cache it gets none. With
+// [Options.Precision] Fast that is the preset of sdgo's flag --fastest; docs/performance.md
+// says what it costs.
 func Fastest(m *Model, r Request) Request {
 	if m.host() == nil {
 		return r
