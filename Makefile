@@ -116,7 +116,7 @@ clients:
 	sh testdata/clients/run.sh $(CLIENTS)
 
 # The packages that need no C compiler, vetted for other systems.
-PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/classes ./sd/tokenizer/... ./sd/picture ./sd/pngtext ./sd/preprocess ./sd/guide ./sd/direction ./cli/output ./cli/report ./server/... ./train/optim ./train/loss ./train/data ./train/random ./train ./train/chart ./hub ./csrc/fault/... ./internal/...
+PURE = ./job ./sampler ./convert/... ./sd/request ./sd/tensor ./sd/prompt ./sd/classes ./sd/tokenizer/... ./sd/picture ./sd/pngtext ./sd/preprocess ./sd/guide ./sd/direction ./sd/face ./cli/output ./cli/report ./server/... ./train/optim ./train/loss ./train/data ./train/random ./train ./train/chart ./hub ./csrc/fault/... ./internal/...
 vet-elsewhere:
 	for system in darwin/arm64 windows/amd64 linux/arm64; do \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} go vet $(PURE) || exit 1; \

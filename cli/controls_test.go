@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdgo/sdgo/sd/face"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -109,6 +110,54 @@ func TestControlMistakes(t *testing.T) {
 	}
 }
 
+// FaceID sees a face by its vector's file alone.
+func TestFaceByFlags(t *testing.T) {
+	draw := func(args ...string) ([]uint8, string) {
+		return drawnBy(t, append([]string{"txt2img", "-m", sd1Tiny, "-p", "a cat", "-W", "64", "-H", "64"}, args...)...)
+	}
+	net, vector := controls+"/ip-faceid.safetensors", controls+"/face.npy"
+	plain, _ := draw()
+	one, said := draw("--control", net, "--control-face", vector)
+	require.NotEqual(t, plain, one)
+	require.Contains(t, said, "Face: face.npy")
+	numbers, err := face.Open(vector)
+	require.NoError(t, err)
+	text, err := json.Marshal(numbers)
+	require.NoError(t, err)
+	list := filepath.Join(t.TempDir(), "face.json")
+	require.NoError(t, os.WriteFile(list, text, 0o600))
+	two, _ := draw("--control", net, "--control-face", list)
+	require.Equal(t, one, two)
+	gguf := filepath.Join(t.TempDir(), "ip-faceid.gguf")
+	o := sdgo(t, "convert", net, "-o", gguf)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	three, _ := draw("--control", gguf, "--control-face", vector)
+	require.Equal(t, one, three)
+	o = sdgo(t, "info", net)
+	require.Equal(t, ExitOK, o.code, o.errors)
+	require.Contains(t, strings.Join(strings.Fields(o.out), " "), "4 tokens of width 64 of a face's vector of width 16, a LoRA of rank 2, 4 layers")
+	edges, plus := edgesFile(t), []string{"--control", controls + "/ip-faceid-plus.safetensors", "--clip-vision", controls + "/clip-vision.safetensors"}
+	short := filepath.Join(t.TempDir(), "short.json")
+	require.NoError(t, os.WriteFile(short, []byte("[1, 2]"), 0o600))
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--control", net, "--control-image", edges}, "--control-face: is missing: ip-faceid sees a face by the 16 numbers"},
+		{[]string{"--control", net, "--control-face", short}, "--control-face: must have the 16 numbers that ip-faceid takes, got 2"},
+		{[]string{"--control", net, "--control-face", edges}, "--control-face: " + edges + ": a face's vector must be a file of NumPy"},
+		{[]string{"--control", net, "--control-face", vector, "--control-image", edges}, "--control-image: must not be there: ip-faceid sees the face's vector alone"},
+		{[]string{"--control", controls + "/sd1.safetensors", "--control-image", edges, "--control-face", vector}, "--control-face: is for FaceID IP-Adapters, and sd1 is none"},
+		{append(plus, "--control-face", vector), "--control-image: is missing: ip-faceid-plus sees the picture of the face, too"},
+		{append(plus, "--control-image", edges), "--control-face: is missing"},
+		{[]string{"--control-face", vector}, "--control-face: there is no ControlNet"},
+	} {
+		o := sdgo(t, append([]string{"txt2img", "-q", "-m", sd1Tiny, "-p", "a cat", "--steps", "1", "-W", "64", "-H", "64", "-o", t.TempDir() + "/x.png"}, c.args...)...)
+		require.Equal(t, ExitUsage, o.code, "%v: %s", c.args, o.errors)
+		require.Contains(t, o.errors, c.want)
+	}
+}
+
 // T2I-Adapters and IP-Adapters are named as ControlNets are.
 func TestOtherControlsByFlags(t *testing.T) {
 	edges := edgesFile(t)
@@ -125,7 +174,7 @@ func TestOtherControlsByFlags(t *testing.T) {
 	o := sdgo(t, "txt2img", "-q", "-m", sd1Tiny, "-p", "a", "--control", controls+"/ip-plus.safetensors", "--control-image", edges, "-o", t.TempDir()+"/x.png")
 	require.Equal(t, ExitFailure, o.code)
 	require.Contains(t, o.errors, "an IP-Adapter needs an image encoder of CLIP: name its file (--clip-vision")
-	for file, want := range map[string]string{"t2i-sd1": "T2I-Adapter  2 features of [32 32] channels", "t2i-light": "a light T2I-Adapter", "ip-plus": "IP-Adapter  4 tokens of width 64 of states, by a resampler",
+	for file, want := range map[string]string{"t2i-sd1": "T2I-Adapter  2 features of [32 32] channels", "t2i-light": "a light T2I-Adapter", "ip-plus": "IP-Adapter  4 tokens of width 64 of states of width 32, by a resampler",
 		"ip-basic": "of an embedding of width 24, 4 layers", "clip-vision": "a CLIP image encoder"} {
 		o := sdgo(t, "info", controls+"/"+file+".safetensors")
 		require.Equal(t, ExitOK, o.code, o.errors)

@@ -100,7 +100,7 @@ func (m *jobMaker) job(line jobLine) (*job, error) {
 			key  string
 			name *string
 			file bool
-		}{{"control", &c.Name, isFileName(c.Name)}, {"control_image", &c.ImageFile, c.ImageFile != ""}} {
+		}{{"control", &c.Name, isFileName(c.Name)}, {"control_image", &c.ImageFile, c.ImageFile != ""}, {"control_face", &c.FaceFile, c.FaceFile != ""}} {
 			if (line.set(p.key) || line.set("control")) && p.file && line.file != standardInput && !filepath.IsAbs(*p.name) {
 				*p.name = filepath.Join(filepath.Dir(line.file), *p.name)
 			}
@@ -309,7 +309,7 @@ func (j *job) paths() (all []string) {
 func (j *job) sources() (all []string) {
 	paths := []string{j.request.ImageFile, j.request.MaskFile}
 	for _, c := range j.request.Controls {
-		paths = append(paths, c.ImageFile)
+		paths = append(paths, c.ImageFile, c.FaceFile)
 	}
 	q := j.request
 	for _, f := range guideFiles(&q) {
@@ -398,6 +398,10 @@ func (j *job) hash(model string) error {
 		sources = append(sources, source{"control_image", c.ImageFile})
 		if q.Controls[i].Name = filepath.Base(c.Name); c.ImageFile != "" {
 			q.Controls[i].ImageFile = filepath.Base(c.ImageFile)
+		}
+		if c.FaceFile != "" {
+			sources = append(sources, source{"control_face", c.FaceFile})
+			q.Controls[i].FaceFile = filepath.Base(c.FaceFile)
 		}
 	}
 	for _, f := range guideFiles(&q) {

@@ -101,7 +101,7 @@ func requestJSON(q sd.Request) (json.RawMessage, error) {
 	q.Controls = append([]sd.RequestControl(nil), q.Controls...)
 	for i := range q.Controls {
 		c := &q.Controls[i]
-		c.Name, c.ImageFile, c.Image = valid(c.Name), valid(c.ImageFile), nil
+		c.Name, c.ImageFile, c.Image, c.FaceFile, c.Face = valid(c.Name), valid(c.ImageFile), nil, valid(c.FaceFile), nil
 	}
 	for _, f := range guideFiles(&q) {
 		*f.name = valid(*f.name)

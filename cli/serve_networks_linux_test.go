@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/sd/face"
 	"github.com/sdgo/sdgo/sd/picture"
 )
 
@@ -171,6 +172,49 @@ func TestServedControls(t *testing.T) {
 	require.GreaterOrEqual(t, reply.StatusCode, 400)
 	require.Contains(t, fmt.Sprint(answer), "xl does not go with the model")
 	require.NotContains(t, fmt.Sprint(answer), folder)
+}
+
+// A face's vector reaches the worker, and what is wrong with it the client.
+func TestServedFaces(t *testing.T) {
+	folder := t.TempDir()
+	for name, from := range map[string]string{"tiny": sd1Tiny, "faceid": controls + "/ip-faceid.safetensors"} {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name+".safetensors"), data, 0o600))
+	}
+	vector, err := face.Open(controls + "/face.npy")
+	require.NoError(t, err)
+	want, _ := drawnBy(t, "txt2img", "-m", filepath.Join(folder, "tiny.safetensors"), "-p", "a fox", "-W", "64", "-H", "64", "--control", filepath.Join(folder, "faceid.safetensors"), "--control-face", controls+"/face.npy")
+	s := serve(t, nil, "--models", folder, "-m", filepath.Join(folder, "tiny.safetensors"))
+	order := func(faces any) map[string]any {
+		return map[string]any{"request": map[string]any{"prompt": "a fox", "width": 64, "height": 64, "steps": 2, "seed": 1, "control": "faceid"}, "control_faces": faces}
+	}
+	got, _ := s.own(order([]any{vector}))
+	require.Equal(t, want, got)
+	for text, faces := range map[string]any{"FaceID needs a face": []any{nil}, "must have the 16 numbers": []any{vector[:3]}, "got 2 for 1": []any{vector, vector}, "must be a list with a list of numbers": "face.npy",
+		"must not be zeros": []any{make([]float32, len(vector))}} {
+		require.Contains(t, s.refused(order(faces)), text)
+	}
+}
+
+// refused is what the server says of an order that it does not take, or that fails.
+func (s *served) refused(order map[string]any) string {
+	s.Helper()
+	body, err := json.Marshal(order)
+	require.NoError(s, err)
+	reply, err := http.Post(s.url+"/api/v1/jobs", "application/json", bytes.NewReader(body))
+	require.NoError(s, err)
+	defer reply.Body.Close()
+	var said map[string]any
+	require.NoError(s, json.NewDecoder(reply.Body).Decode(&said))
+	if reply.StatusCode < 300 {
+		require.Eventually(s, func() bool {
+			said = s.read(http.Get(s.url + said["poll_url"].(string)))
+			return said["ended"] != nil
+		}, time.Minute, 10*time.Millisecond)
+	}
+	require.NotNil(s, said["error"], said)
+	return fmt.Sprint(said["error"])
 }
 
 // differences writes a ControlNet's file that changes the model's UNet, by nothing.

@@ -322,10 +322,20 @@ func (t *training) sheet(ctx context.Context, step int, weights [][]float32) (st
 	return path, err
 }
 
+// samplesOptions are those of the models that draw samples. On the CPU they keep few packed weights, since
+// the training's model is in memory beside them.
+func samplesOptions(f *flags) sd.Options {
+	o := sd.Options{Threads: f.int("threads"), Backend: f.string("backend")}
+	if o.Backend == "" || o.Backend == "cpu" {
+		o.MaxMemory = 1 << 30
+	}
+	return o
+}
+
 // drawSamples draws with the model's file: of its classes in turn, always from the same
 // noise, so that sheets show what has changed.
 func (t *training) drawSamples(ctx context.Context) ([]*image.NRGBA, error) {
-	m, err := sd.Open(t.modelPath(), sd.Options{Threads: t.f.int("threads"), Backend: t.f.string("backend")})
+	m, err := sd.Open(t.modelPath(), samplesOptions(t.f))
 	if err != nil {
 		return nil, err
 	}

@@ -76,12 +76,12 @@ func runTrainAdapter(ctx context.Context, p *program, f *flags) error {
 
 // drawControlled draws what the first pictures show, by their control pictures.
 func (t *training) drawControlled(ctx context.Context, s latentSet, a control.Options) ([]*image.NRGBA, error) {
-	m, err := sd.Open(t.f.string("model"), sd.Options{Threads: t.f.int("threads"), Backend: t.f.string("backend")})
+	m, err := sd.Open(t.f.string("model"), samplesOptions(t.f))
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	c, err := sd.OpenControl(t.modelPath(), sd.Options{Threads: t.f.int("threads"), Backend: t.f.string("backend")})
+	c, err := sd.OpenControl(t.modelPath(), samplesOptions(t.f))
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func loadBuckets(ctx context.Context, f *flags, m *latent.Model, set *data.Set) 
 
 // drawWord draws with the word.
 func (t *training) drawWord(ctx context.Context) ([]*image.NRGBA, error) {
-	m, err := sd.Open(t.f.string("model"), sd.Options{Threads: t.f.int("threads"), Backend: t.f.string("backend")})
+	m, err := sd.Open(t.f.string("model"), samplesOptions(t.f))
 	if err != nil {
 		return nil, err
 	}

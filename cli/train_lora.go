@@ -150,7 +150,7 @@ func encoding(p *program, f *flags) func(done, of int) {
 
 // drawLoRA draws with the LoRA.
 func (t *training) drawLoRA(ctx context.Context, set *data.Set, caption string) ([]*image.NRGBA, error) {
-	m, err := sd.Open(t.f.string("model"), sd.Options{Threads: t.f.int("threads"), Backend: t.f.string("backend")})
+	m, err := sd.Open(t.f.string("model"), samplesOptions(t.f))
 	if err != nil {
 		return nil, err
 	}

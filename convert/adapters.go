@@ -42,6 +42,10 @@ type (
 // finite, and complete with the others of its layer.
 func OpenAdapter(path string) (*Adapter, error) { return adapter.Open(path) }
 
+// FaceAdapter are the changes that a FaceID IP-Adapter, which [Open] has read, makes to the attention of
+// a UNet. It is an error if the model is none that has some. Closing it leaves the model open.
+func FaceAdapter(m *Model) (*Adapter, error) { return adapter.OfFaces(m) }
+
 // LookAtAdapter tells what a file of changes is by the names and shapes of its tensors.
 // [OpenAdapter] may still refuse the file for their numbers.
 func LookAtAdapter(path string) (AdapterSummary, error) { return adapter.Look(path) }

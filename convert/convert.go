@@ -226,9 +226,11 @@ const (
 
 // Kinds of IP-Adapters, IPAdapterConfig.Kind.
 const (
-	IPBasic = family.IPBasic
-	IPPlus  = family.IPPlus
-	IPFull  = family.IPFull
+	IPBasic    = family.IPBasic
+	IPPlus     = family.IPPlus
+	IPFull     = family.IPFull
+	IPFace     = family.IPFace
+	IPFacePlus = family.IPFacePlus
 )
 
 // Statistics of FLUX.2's packed latents: tensors of the mean and of the variance, and what is added to that.

@@ -33,7 +33,12 @@ func controlFlags() []Field {
 		{
 			Path: "Controls.ImageFile", Flag: "control-image", Arg: "FILE[,FILE…]", For: Texts,
 			Help: "the picture for each: edges, a depth map, a pose, whatever the network was made for", Default: "the picture to begin with",
-			of:   eachControl(controlImage()),
+			of: eachControl(controlImage()),
+		},
+		{
+			Path: "Controls.FaceFile", Flag: "control-face", Arg: "FILE[,FILE…]", For: Texts,
+			Help: "files of a face's vector, for FaceID IP-Adapters: NumPy's (.npy) or a list of numbers in JSON, of 512 numbers that InsightFace made of the face",
+			of:   eachControl(controlFace()),
 			text: noSetting, read: nothing,
 		},
 		{
@@ -154,6 +159,10 @@ func controlImage() access[request.Control] {
 	return plain(fileName(), func(c *request.Control) *string { return &c.ImageFile })
 }
 
+func controlFace() access[request.Control] {
+	return plain(fileName(), func(c *request.Control) *string { return &c.FaceFile })
+}
+
 func controlPreprocess() access[request.Control] {
 	return plain(name[string](KindText, "a preprocessor", func(text string) error {
 		_, err := preprocess.Parse(text)
@@ -236,6 +245,7 @@ func controlFields() []struct {
 	}{
 		{"name", "Model", plain(name[string](KindFile, "a ControlNet", nil), func(c *request.Control) *string { return &c.Name })},
 		{"image", "Image", controlImage()},
+		{"face", "Face", controlFace()},
 		{"preprocess", "Module", controlPreprocess()},
 		{"weight", "Weight", controlWeight()},
 		{"start", "Guidance Start", controlStart()},
@@ -293,7 +303,7 @@ func decodeControl(raw json.RawMessage) (c request.Control, err error) {
 			}
 		}
 		if !known {
-			return c, fmt.Errorf("%.80s: unknown field; there are name, image, preprocess, weight, start, end, mode and type", m.Key)
+			return c, fmt.Errorf("%.80s: unknown field; there are name, image, face, preprocess, weight, start, end, mode and type", m.Key)
 		}
 	}
 	if c.Name == "" {
@@ -313,7 +323,7 @@ var controlModes = map[request.ControlMode]string{
 func controlsText(_ Field, r *request.Request) (all []kv) {
 	for i := range r.Controls {
 		c := r.Controls[i]
-		c.Name, c.ImageFile = lastPart(c.Name), lastPart(c.ImageFile)
+		c.Name, c.ImageFile, c.FaceFile = lastPart(c.Name), lastPart(c.ImageFile), lastPart(c.FaceFile)
 		var line settingsLine
 		line.add("Module", moduleOf(c.Preprocess))
 		for _, f := range controlFields() {

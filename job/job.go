@@ -117,14 +117,14 @@ func Set(r *request.Request, flag, value string) error {
 }
 
 // Find returns the field that an error of [request.Request.Resolve] names:
-// "Hires[1].Scale" is Hires.Scale, Image is ImageFile, and Interpolate is the first of
+// "Hires[1].Scale" is Hires.Scale, Image is ImageFile, Face FaceFile, and Interpolate is the first of
 // its fields.
 func Find(path string) (Field, bool) {
 	if before, rest, ok := strings.Cut(path, "["); ok {
 		_, after, _ := strings.Cut(rest, "]")
 		path = before + after
 	}
-	if path == "Image" || path == "Mask" || path == "Controls.Image" || path == "Guides.Image" || path == "Guides.Of" {
+	if path == "Image" || path == "Mask" || path == "Controls.Image" || path == "Controls.Face" || path == "Guides.Image" || path == "Guides.Of" {
 		path += "File"
 	}
 	for _, f := range Fields() {

@@ -313,6 +313,9 @@ func Encode(r request.Request) ([]byte, error) {
 		if one.Image != nil && one.ImageFile == "" {
 			c.problems.Add(fmt.Sprintf("Controls[%d].ImageFile", i), "must name the file of Image")
 		}
+		if len(one.Face) > 0 && one.FaceFile == "" {
+			c.problems.Add(fmt.Sprintf("Controls[%d].FaceFile", i), "must name the file of Face")
+		}
 	}
 	for i, g := range r.Guides {
 		if g.Image != nil && g.ImageFile == "" || g.Of != nil && g.OfFile == "" {

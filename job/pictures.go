@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/sdgo/sdgo/sd/face"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/request"
 )
@@ -23,7 +25,7 @@ type Pictures struct {
 	Confined bool
 }
 
-// Read reads the pictures of a request that has their names and not them: Image of
+// Read reads the pictures and the faces' vectors of a request that has their names and not them: Image of
 // ImageFile, Mask of MaskFile. The error is a [*request.Error] with these fields.
 func (p Pictures) Read(r *request.Request) error {
 	var e request.Error
@@ -45,33 +47,48 @@ func (p Pictures) Read(r *request.Request) error {
 		if f.name == "" || *f.to != nil {
 			continue
 		}
-		img, err := p.open(f.name)
+		img, err := open(p, f.name, picture.Open, picture.Read)
 		if err != nil {
 			e.Add(f.field, "%v", err)
 			continue
 		}
 		*f.to = img
 	}
+	for i := range r.Controls {
+		c := &r.Controls[i]
+		if c.FaceFile == "" || len(c.Face) > 0 {
+			continue
+		}
+		var err error
+		if c.Face, err = open(p, c.FaceFile, face.Open, face.Read); err != nil {
+			e.Add(fmt.Sprintf("Controls[%d].FaceFile", i), "%v", err)
+		}
+	}
 	return e.Err()
 }
 
-func (p Pictures) open(name string) (image.Image, error) {
+// open reads a file, of a name or what is open of it.
+func open[T any](p Pictures, name string, named func(string) (T, error), read func(io.Reader) (T, error)) (of T, err error) {
 	if !p.Confined {
 		if p.Folder != "" && !filepath.IsAbs(name) {
 			name = filepath.Join(p.Folder, name)
 		}
-		return picture.Open(name)
+		return named(name)
 	}
-	img, err := p.openConfined(name)
+	f, err := p.openConfined(name)
+	if err == nil {
+		defer f.Close()
+		of, err = read(f)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%.80q: %w", name, err)
+		return of, fmt.Errorf("%.80q: %w", name, err)
 	}
-	return img, nil
+	return of, nil
 }
 
 // openConfined opens a file that is in the folder for sure, whoever changes the folder
 // meanwhile.
-func (p Pictures) openConfined(name string) (image.Image, error) {
+func (p Pictures) openConfined(name string) (*os.File, error) {
 	folder := p.Folder
 	if folder == "" {
 		folder = "."
@@ -95,8 +112,7 @@ func (p Pictures) openConfined(name string) (image.Image, error) {
 	if err != nil {
 		return nil, withoutPath(err)
 	}
-	defer f.Close()
-	return picture.Read(f)
+	return f, nil
 }
 
 // withoutPath leaves out a name that the caller knows, and the folder's, which is

@@ -218,6 +218,9 @@ func (d dice) controls(r *request.Request) {
 		if c.ImageFile = strings.TrimSpace(d.file()); d.maybe() || r.Image == nil {
 			c.Image, _ = picture64()
 		}
+		if d.IntN(3) == 0 {
+			c.FaceFile = strings.TrimSpace(d.file())
+		}
 		c.Mode = []request.ControlMode{"", request.ControlBalanced, request.ControlPrompt, request.ControlNetwork, request.ControlGuess}[d.IntN(5)]
 		if d.IntN(3) == 0 {
 			c.Type = request.ControlTypes()[d.IntN(8)]

@@ -15,7 +15,7 @@ import (
 
 // exceptions are fields that are no data: what is done meanwhile, and pictures, which
 // stand in files that other fields name.
-var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true, "Controls.Image": true, "Guides.Image": true, "Guides.Of": true}
+var exceptions = map[string]bool{"OnEvent": true, "Image": true, "Mask": true, "Controls.Image": true, "Controls.Face": true, "Guides.Image": true, "Guides.Of": true}
 
 // paths are the fields of a struct, and of structs in it, as the table names them.
 func paths(t reflect.Type, prefix string) (all []string) {

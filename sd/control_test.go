@@ -324,7 +324,7 @@ func TestIPAdaptersAgreeWithDiffusers(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", kind, w), func(t *testing.T) {
 				a := openIPAdapter(t, kind, w.options)
 				require.Empty(t, a.Misfit(m.config().UNet))
-				cond, uncond, err := a.Encode(context.Background(), img, 0.7)
+				cond, uncond, err := a.Encode(context.Background(), img, nil, 0.7)
 				require.NoError(t, err)
 				require.NotEqual(t, cond[0].Data, uncond[0].Data)
 				var in []cgo.Input

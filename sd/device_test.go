@@ -5,8 +5,10 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -81,6 +83,25 @@ func drawTiny(t *testing.T, o Options, change func(*Request)) *image.NRGBA {
 	return result.Images[0].Image
 }
 
+// drawInGroups draws with weights that come to a device in groups: with half of what the UNet takes.
+func drawInGroups(t *testing.T, device string) *image.NRGBA {
+	t.Helper()
+	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
+	all, comes := uint64(0), uint64(0)
+	for _, d := range m.host().Demands() {
+		if d.Network == m.unet() {
+			all += d.Weights/2 + d.Graph
+		} else {
+			all, comes = all+d.Weights, max(comes, d.Graph)
+		}
+	}
+	m = openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device, MaxMemory: all + comes})
+	require.NotZero(t, m.unet().Streams())
+	result, err := m.Generate(context.Background(), Request{Prompt: "a red apple", NegativePrompt: "a table", Width: 64, Height: 64, Steps: 3, Sampler: "euler", Seed: 42})
+	require.NoError(t, err)
+	return result.Images[0].Image
+}
+
 // A whole request gives the CPU's picture, however the parts are spread.
 func TestPicturesOnDevice(t *testing.T) {
 	device := testDevice(t)
@@ -95,21 +116,9 @@ func TestPicturesOnDevice(t *testing.T) {
 		o.Type = "f32"
 		require.Greater(t, psnr(want, drawTiny(t, o, same)), 50.0, "%+v", o)
 	}
-	// Weights in groups: with half of what the UNet takes.
-	m := openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device})
-	all, comes := uint64(0), uint64(0)
-	for _, d := range m.host().Demands() {
-		if d.Network == m.unet() {
-			all += d.Weights/2 + d.Graph
-		} else {
-			all, comes = all+d.Weights, max(comes, d.Graph)
-		}
+	if device != "cpu" { // which has its weights where they are
+		require.Greater(t, psnr(want, drawInGroups(t, device)), 50.0, "weights in groups")
 	}
-	m = openTiny(t, "sd1.safetensors", Options{Type: "f32", Backend: device, MaxMemory: all + comes})
-	require.NotZero(t, m.unet().Streams())
-	result, err := m.Generate(context.Background(), Request{Prompt: "a red apple", NegativePrompt: "a table", Width: 64, Height: 64, Steps: 3, Sampler: "euler", Seed: 42})
-	require.NoError(t, err)
-	require.Greater(t, psnr(want, result.Images[0].Image), 50.0, "weights in groups")
 
 	img := drawTiny(t, Options{Type: "f32", Backend: "cpu"}, func(r *Request) { r.Image, r.Strength = want, Float(0.7) })
 	got := drawTiny(t, Options{Type: "f32", Backend: device}, func(r *Request) { r.Image, r.Strength = want, Float(0.7) })
@@ -181,4 +190,40 @@ func TestBackends(t *testing.T) {
 	}
 	_, err := Open(filepath.Join(netsFolder, "sd1.safetensors"), Options{Backend: "unet=abacus"})
 	require.ErrorContains(t, err, "abacus")
+}
+
+// Models of full size, SDGO_FULL_SIZE, a list of files, draw the CPU's picture on a device, with their
+// own weights and in 8 bits: bench/gpu.sh writes some with random weights. SDGO_FULL_SIZE_SIDE is the
+// side of pictures, 256 by default.
+func TestFullSizeOnDevice(t *testing.T) {
+	device := testDevice(t)
+	files := filepath.SplitList(os.Getenv("SDGO_FULL_SIZE"))
+	if len(files) == 0 {
+		t.Skip("SDGO_FULL_SIZE names no model's file; bench/gpu.sh does")
+	}
+	side := 256
+	if text := os.Getenv("SDGO_FULL_SIZE_SIDE"); text != "" {
+		var err error
+		side, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	for _, file := range files {
+		for _, kind := range []string{"", "q8_0"} {
+			t.Run(filepath.Base(file)+"/"+kind, func(t *testing.T) {
+				draw := func(backend string) (*image.NRGBA, time.Duration) {
+					m, err := Open(file, Options{Type: kind, Backend: backend})
+					require.NoError(t, err)
+					defer m.Close()
+					start := time.Now()
+					result, err := m.Generate(t.Context(), Request{Prompt: "a red apple", NegativePrompt: "a table", Width: side, Height: side, Steps: 3, Sampler: "euler", Seed: 42})
+					require.NoError(t, err)
+					return result.Images[0].Image, time.Since(start)
+				}
+				want, cpu := draw("cpu")
+				got, gpu := draw(device)
+				t.Logf("%.1f dB to the CPU's picture; %.1f s, the CPU %.1f s", psnr(want, got), gpu.Seconds(), cpu.Seconds())
+				require.Greater(t, psnr(want, got), 40.0)
+			})
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/face"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
@@ -86,7 +87,7 @@ func (m *Model) Check(r Request) error {
 	return err
 }
 
-// resolve reads the pictures that a request names, and checks it.
+// resolve reads the pictures and the faces that a request names, and checks it.
 func (m *Model) resolve(r Request, others pipeline.Attached) (pipeline.Drawing, error) {
 	type named struct {
 		img         *image.Image
@@ -112,6 +113,16 @@ func (m *Model) resolve(r Request, others pipeline.Attached) (pipeline.Drawing, 
 			return pipeline.Drawing{}, request.Problemf(p.field, "%v", err)
 		}
 		*p.img = img
+	}
+	for i := range r.Controls[:min(len(r.Controls), MaxControls)] {
+		c := &r.Controls[i]
+		if c.FaceFile == "" || len(c.Face) > 0 {
+			continue
+		}
+		var err error
+		if c.Face, err = face.Open(c.FaceFile); err != nil {
+			return pipeline.Drawing{}, request.Problemf(fmt.Sprintf("Controls[%d].FaceFile", i), "%v", err)
+		}
 	}
 	return m.pipeline.Resolve(r, others)
 }

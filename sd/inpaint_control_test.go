@@ -44,7 +44,7 @@ func TestInpaintControl(t *testing.T) {
 	require.ErrorContains(t, err, "Controls[0].Preprocess: inpaint needs a request with a mask")
 }
 
-// Whole runs in a mask, with what inpaint ControlNets see and without, and SDXL's from a picture,
+// Whole runs in a mask, in two passes, with what inpaint ControlNets see and without, and SDXL's from a picture,
 // against the diffusers library's pipelines.
 func TestControlledBeginningsAgreeWithDiffusers(t *testing.T) {
 	ref, beginning := readReference(t, controlsFolder, "reference.safetensors"), readReference(t, controlsFolder, "beginning.safetensors")
@@ -61,6 +61,26 @@ func TestControlledBeginningsAgreeWithDiffusers(t *testing.T) {
 		c.Name, c.Weight = "sd1", Float(0.8)
 		r := controlRequest(ref, c)
 		r.Image, r.Mask, r.Strength = begin, mask, Float(0.6) // four of the five steps
+		got := latentOf(t, m, r, nil)
+		requireClose(t, got.Data, beginning.f32("latent."+name), 1e-4, name)
+	}
+
+	colour := image.NewNRGBA(image.Rect(0, 0, 64, 64))
+	for i := 0; i < len(colour.Pix); i += 4 {
+		copy(colour.Pix[i:], []uint8{230, 40, 90, 255})
+	}
+	for name, c := range map[string]struct {
+		control RequestControl
+		scale   float64
+	}{
+		"hires":            {RequestControl{Image: other}, 1},
+		"hires.window":     {RequestControl{Image: other, Start: Float(0.25), End: Float(0.75)}, 1}, // of each pass's own steps
+		"hires.large":      {RequestControl{Image: colour}, 2},
+		"hires.large.none": {RequestControl{Image: colour, End: Float(0.01)}, 2},
+	} {
+		c.control.Name, c.control.Weight = "sd1", Float(0.8)
+		r := controlRequest(ref, c.control)
+		r.Hires = []HiresPass{{Scale: c.scale, Steps: 4}}
 		got := latentOf(t, m, r, nil)
 		requireClose(t, got.Data, beginning.f32("latent."+name), 1e-4, name)
 	}

@@ -28,7 +28,7 @@ func TestIPAdaptersOfXLAndSD2(t *testing.T) {
 			t.Run(base+" "+kind, func(t *testing.T) {
 				a := openIPAdapter(t, base+"-"+kind, o)
 				require.Empty(t, a.Misfit(m.config().UNet))
-				cond, _, err := a.Encode(t.Context(), img, 0.7)
+				cond, _, err := a.Encode(t.Context(), img, nil, 0.7)
 				require.NoError(t, err)
 				var in []cgo.Input
 				for _, name := range []string{"x", "t", "context", "y"} {

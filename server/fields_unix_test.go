@@ -25,7 +25,7 @@ func TestEveryField(t *testing.T) {
 	_, file := photo(t, 64, 64)
 	const send = "send the pictures"
 	refused := map[string][2]string{ // a value, and the reason
-		"input": {`"a.png"`, send}, "mask": {`"a.png"`, send}, "control_image": {`"a.png"`, send}, "direction": {`"smile"`, "no directions yet"},
+		"input": {`"a.png"`, send}, "mask": {`"a.png"`, send}, "control_image": {`"a.png"`, send}, "control_face": {`"a.npy"`, "send the numbers as control_faces"}, "direction": {`"smile"`, "no directions yet"},
 	}
 	// A value of each field, and what it needs beside it.
 	type sample struct{ value, beside string }

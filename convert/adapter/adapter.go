@@ -37,8 +37,9 @@ type File struct {
 	Modules    []Module
 	Embeddings []Embedding // that are bundled with it
 
-	holder *model.Model
-	unread bool // the numbers are not checked: see [Look]
+	holder   *model.Model
+	borrowed bool // the holder is another's, who closes it
+	unread   bool // the numbers are not checked: see [Look]
 }
 
 // Module is what a file says about one layer, before it is known which layer of a model
@@ -140,7 +141,12 @@ func (c Change) LowRank() (l LowRank, ok bool) {
 }
 
 // Close unmaps the file; its changes are gone with it.
-func (f *File) Close() error { return f.holder.Close() }
+func (f *File) Close() error {
+	if f.borrowed {
+		return nil
+	}
+	return f.holder.Close()
+}
 
 // Intact returns an error after another program shortened the file: ask it after its
 // numbers were used.

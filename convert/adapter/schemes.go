@@ -18,6 +18,7 @@ type scheme struct {
 // anything: see [Targets].
 var schemes = []scheme{
 	{"cloneofsimo's", cloneofsimo},
+	{"FaceID's", faces},
 	{"kohya's", prefixes("lora_unet_", UNet, "lora_te_", Text, "lora_te1_", Text, "lora_te2_", Text2, "oft_unet_", UNet, "oft_te_", Text,
 		"oft_te1_", Text, "oft_te2_", Text2, "lycoris_unet_", UNet, "lycoris_", UNet)},
 	{"the diffusers library's", prefixes("unet.", UNet, "transformer.", UNet, "text_encoder.", Text, "text_encoder_2.", Text2)},

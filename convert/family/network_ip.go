@@ -2,6 +2,7 @@ package family
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/sdgo/sdgo/convert/model"
@@ -9,18 +10,28 @@ import (
 
 // Kinds of IP-Adapters: what they make of a picture.
 const (
-	IPBasic = iota // some tokens of its embedding
-	IPPlus         // some tokens of its states, by a resampler
-	IPFull         // a token of each state ("full face")
+	IPBasic    = iota // some tokens of its embedding
+	IPPlus            // some tokens of its states, by a resampler
+	IPFull            // a token of each state ("full face")
+	IPFace            // some tokens of a face's vector, and a LoRA ("FaceID")
+	IPFacePlus        // the same, with a resampler of a picture's states ("FaceID Plus")
 )
 
 // IPAdapterConfig describes an IP-Adapter.
 type IPAdapterConfig struct {
 	Kind       int   // IPBasic …
-	ClipWidth  int   // of the embedding or the states of CLIP's image encoder
+	ClipWidth  int   `json:",omitzero"` // of the embedding or the states of CLIP's image encoder; 0 of IPFace, which needs none
 	ContextDim int   // of a token, as of the text's
 	Tokens     int   // of a picture; 1 of IPFull, which has one for each state
 	Layers     []int // the channels of the UNet's layers that attend to the text: way down, way up, middle
+
+	// Of a face's vector, and between the two layers that read it. Shortcut adds their tokens to
+	// what the resampler makes of them ("v2").
+	Face, FaceInner int  `json:",omitzero"`
+	Shortcut        bool `json:",omitzero"`
+
+	// LoRA is the rank of the products for the layers of all attention; 0 if the file has none.
+	LoRA int `json:",omitzero"`
 
 	// Of the resampler: width, layers, width and number of heads, width between two layers.
 	Width, Depth, Inner, Heads, FFN int `json:",omitzero"`
@@ -36,18 +47,32 @@ func (c IPAdapterConfig) Params() map[string][]float64 {
 		}
 		channels, lengths = append(channels, n), append(lengths, 1)
 	}
-	params := map[string][]float64{"kind": one(c.Kind), "clip_width": one(c.ClipWidth), "context_dim": one(c.ContextDim), "tokens": one(c.Tokens),
+	params := map[string][]float64{"kind": one(c.Kind), "clip_width": one(c.ClipWidth), "face": one(c.Face), "face_inner": one(c.FaceInner), "context_dim": one(c.ContextDim), "tokens": one(c.Tokens),
 		"run_channels": each(channels), "run_lengths": each(lengths)}
-	if c.Kind == IPPlus {
+	if c.Shortcut {
+		params["shortcut"] = one(1)
+	}
+	if c.resamples() {
 		params["width"], params["depth"], params["inner"] = one(c.Width), one(c.Depth), one(c.Inner)
 		params["heads"], params["ffn"] = one(c.Heads), one(c.FFN)
 	}
 	return params
 }
 
+func (c IPAdapterConfig) resamples() bool { return c.Kind == IPPlus || c.Kind == IPFacePlus }
+
+// SeesFaces reports whether the adapter takes a face's vector.
+func (c IPAdapterConfig) SeesFaces() bool { return c.Kind == IPFace || c.Kind == IPFacePlus }
+
+// SeesPictures reports whether the adapter takes what CLIP's image encoder makes of a picture.
+func (c IPAdapterConfig) SeesPictures() bool { return c.Kind != IPFace }
+
 // Takes reports whether the adapter takes what an image encoder gives.
 func (c IPAdapterConfig) Takes(v CLIPVisionConfig) bool {
-	if c.Kind == IPBasic {
+	switch c.Kind {
+	case IPFace:
+		return false
+	case IPBasic:
 		return c.ClipWidth == v.Projection
 	}
 	return c.ClipWidth == v.Width
@@ -64,36 +89,78 @@ func (c IPAdapterConfig) Weights() []Weight {
 		w.linear("proj.0", c.ClipWidth, c.ClipWidth)
 		w.linear("proj.2", c.ContextDim, c.ClipWidth)
 		w.norm("proj.3", c.ContextDim)
-	default:
+	case IPPlus:
 		w.add("latents", c.Tokens, c.Width)
-		w.linear("proj_in", c.Width, c.ClipWidth)
-		for i := range c.Depth {
-			layer := fmt.Sprintf("layers.%d.", i)
-			w.norm(layer+"0.norm1", c.Width)
-			w.norm(layer+"0.norm2", c.Width)
-			w.add(layer+"0.to_q.weight", c.Inner, c.Width)
-			w.add(layer+"0.to_kv.weight", 2*c.Inner, c.Width)
-			w.add(layer+"0.to_out.weight", c.Width, c.Inner)
-			w.norm(layer+"1.0", c.Width)
-			w.add(layer+"1.1.weight", c.FFN, c.Width)
-			w.add(layer+"1.3.weight", c.Width, c.FFN)
+		c.resampler(w, "")
+	case IPFace, IPFacePlus:
+		w.linear("proj.0", c.FaceInner, c.Face)
+		w.linear("proj.2", c.Tokens*c.ContextDim, c.FaceInner)
+		w.norm("norm", c.ContextDim)
+		if c.Kind == IPFacePlus {
+			c.resampler(w, perceiver)
 		}
-		w.linear("proj_out", c.ContextDim, c.Width)
-		w.norm("norm_out", c.ContextDim)
 	}
 	layers := &weights{prefix: "ip_adapter."}
 	for k, channels := range c.Layers {
 		layers.add(fmt.Sprintf("%d.to_k_ip.weight", 2*k+1), channels, c.ContextDim)
 		layers.add(fmt.Sprintf("%d.to_v_ip.weight", 2*k+1), channels, c.ContextDim)
 	}
-	return append(w.all, layers.all...)
+	return append(append(w.all, layers.all...), c.lora()...)
+}
+
+// perceiver is what the names of FaceID Plus's resampler begin with.
+const perceiver = "perceiver_resampler."
+
+func (c IPAdapterConfig) resampler(w *weights, at string) {
+	w.linear(at+"proj_in", c.Width, c.ClipWidth)
+	for i := range c.Depth {
+		layer := fmt.Sprintf("%slayers.%d.", at, i)
+		w.norm(layer+"0.norm1", c.Width)
+		w.norm(layer+"0.norm2", c.Width)
+		w.add(layer+"0.to_q.weight", c.Inner, c.Width)
+		w.add(layer+"0.to_kv.weight", 2*c.Inner, c.Width)
+		w.add(layer+"0.to_out.weight", c.Width, c.Inner)
+		w.norm(layer+"1.0", c.Width)
+		w.add(layer+"1.1.weight", c.FFN, c.Width)
+		w.add(layer+"1.3.weight", c.Width, c.FFN)
+	}
+	w.linear(at+"proj_out", c.ContextDim, c.Width)
+	w.norm(at+"norm_out", c.ContextDim)
+}
+
+// lora are the products for all attention: of the layers that attend to the picture, 0, 2 …,
+// and of those that attend to the text, 1, 3 ….
+func (c IPAdapterConfig) lora() []Weight {
+	w := &weights{prefix: "ip_adapter."}
+	if c.LoRA == 0 {
+		return nil
+	}
+	for k, channels := range c.Layers {
+		for own := range 2 {
+			for _, part := range []string{"q", "k", "v", "out"} {
+				in := channels
+				if own == 1 && (part == "k" || part == "v") {
+					in = c.ContextDim
+				}
+				at := fmt.Sprintf("%d.to_%s_lora.", 2*k+own, part)
+				w.add(at+"down.weight", c.LoRA, in)
+				w.add(at+"up.weight", channels, c.LoRA)
+			}
+		}
+	}
+	return w.all
 }
 
 // Networks lists the network, for people and programs to read.
 func (c *IPAdapterConfig) Networks() []model.Network {
-	kind := [...]string{"of an embedding", "of states, by a resampler", "of each state"}[c.Kind]
+	sees := [...]string{fmt.Sprintf("of an embedding of width %d", c.ClipWidth), fmt.Sprintf("of states of width %d, by a resampler", c.ClipWidth),
+		fmt.Sprintf("of each state of width %d", c.ClipWidth), fmt.Sprintf("of a face's vector of width %d", c.Face),
+		fmt.Sprintf("of a face's vector of width %d and states of width %d, by a resampler", c.Face, c.ClipWidth)}[c.Kind]
+	if c.LoRA > 0 {
+		sees += fmt.Sprintf(", a LoRA of rank %d", c.LoRA)
+	}
 	return []model.Network{{Key: "ip_adapter", Name: "IP-Adapter", Config: c,
-		Summary: fmt.Sprintf("%d tokens of width %d %s of width %d, %d layers", c.Tokens, c.ContextDim, kind, c.ClipWidth, len(c.Layers))}}
+		Summary: fmt.Sprintf("%d tokens of width %d %s, %d layers", c.Tokens, c.ContextDim, sees, len(c.Layers))}}
 }
 
 // maxIPLayers bounds the layers of an IP-Adapter; SDXL's has 70.
@@ -111,18 +178,22 @@ func readIPAdapter(r *Reader) *IPAdapterConfig {
 	}
 	const p = "image_proj."
 	switch {
-	case r.Has(p + "perceiver_resampler.proj_in.weight"), r.Has(p+"proj.2.weight") && !r.Has(p+"proj.3.weight"):
-		r.Fail("a FaceID IP-Adapter, which needs a network that finds faces and is not supported: %w", model.ErrUnrecognized)
+	case r.Has(p + perceiver + "proj_in.weight"), r.Has(p+"proj.2.weight") && !r.Has(p+"proj.3.weight"):
+		c.readFace(r, p)
 	case r.Has(p + "latents"):
+		latents := r.Shape(p+"latents", 3)
+		c.Tokens, c.Width = latents[1], latents[2]
+		if t, _ := r.Model.Tensor(p + "latents"); len(t.Shape) == 2 {
+			c.Tokens, c.Width = latents[0], latents[1]
+		}
+		c.Kind = IPPlus
 		c.readResampler(r, p)
 	case r.Has(p + "proj.3.weight"):
 		c.Kind, c.ClipWidth = IPFull, r.Shape(p+"proj.0.weight", 2)[1]
 	default:
 		shape := r.Shape(p+"proj.weight", 2)
 		c.ClipWidth = shape[1]
-		if c.Tokens = shape[0] / max(c.ContextDim, 1); r.err == nil && c.Tokens*c.ContextDim != shape[0] {
-			r.Fail("tensor %q must have a multiple of %d rows, got %d", p+"proj.weight", c.ContextDim, shape[0])
-		}
+		c.readTokens(r, p+"proj.weight", shape[0])
 	}
 	if r.err == nil {
 		r.complete(nil, c.Weights())
@@ -130,14 +201,41 @@ func readIPAdapter(r *Reader) *IPAdapterConfig {
 	return c
 }
 
+// readTokens finds how many tokens a layer gives.
+func (c *IPAdapterConfig) readTokens(r *Reader, name string, rows int) {
+	if c.Tokens = rows / max(c.ContextDim, 1); r.err == nil && (c.Tokens*c.ContextDim != rows || rows == 0) {
+		r.Fail("tensor %q must have a multiple of %d rows, got %d", name, c.ContextDim, rows)
+	}
+}
+
+// keyShortcut says that FaceID Plus is its second version, which no tensor tells.
+const keyShortcut = "sdgo.ip_adapter.shortcut"
+
+// readFace reads what sees faces.
+func (c *IPAdapterConfig) readFace(r *Reader, p string) {
+	c.Kind = IPFace
+	first, second := r.Shape(p+"proj.0.weight", 2), r.Shape(p+"proj.2.weight", 2)
+	c.FaceInner, c.Face = first[0], first[1]
+	c.readTokens(r, p+"proj.2.weight", second[0])
+	if r.Has(p + perceiver + "proj_in.weight") {
+		c.Kind = IPFacePlus
+		c.Width = c.ContextDim
+		c.readResampler(r, p+perceiver)
+		if _, said := r.Model.Metadata[keyShortcut]; !said && strings.Contains(strings.ToLower(filepath.Base(r.Model.Path)), "plusv2") { // as the authors name its files
+			if r.Model.Metadata == nil {
+				r.Model.Metadata = map[string]string{}
+			}
+			r.Model.Metadata[keyShortcut] = "1" // for copies with other names
+		}
+		r.Number(keyShortcut, 0, 1, func(v float64) { c.Shortcut = v != 0 })
+	}
+	if first := "ip_adapter.0.to_q_lora.down.weight"; r.Has(first) {
+		c.LoRA = r.Shape(first, 2)[0]
+	}
+}
+
 func (c *IPAdapterConfig) readResampler(r *Reader, p string) {
 	const headWidth = 64
-	c.Kind = IPPlus
-	latents := r.Shape(p+"latents", 3)
-	c.Tokens, c.Width = latents[1], latents[2]
-	if t, _ := r.Model.Tensor(p + "latents"); len(t.Shape) == 2 {
-		c.Tokens, c.Width = latents[0], latents[1]
-	}
 	c.ClipWidth = r.Shape(p+"proj_in.weight", 2)[1]
 	c.Depth = r.Count(p + "layers.%d.0.to_q.weight")
 	if c.Depth == 0 || c.Depth > 64 {

@@ -36,7 +36,12 @@ func Open(path string) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Adapter{file: file, matched: map[*convert.Model]*match{}}, nil
+	return Of(file), nil
+}
+
+// Of are the changes of a file that is open.
+func Of(file *convert.Adapter) *Adapter {
+	return &Adapter{file: file, matched: map[*convert.Model]*match{}}
 }
 
 // Name is the adapter's name in requests: its file's, without folder and extension.

@@ -10,18 +10,20 @@ import (
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
+	"github.com/sdgo/sdgo/sd/adapter"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // IPAdapter is an open IP-Adapter (Ye et al. 2023, arXiv:2308.06721), with the image encoder of
-// CLIP by which it sees pictures. Its methods may be called from any goroutine. It must
+// CLIP by which it sees pictures, if it sees any. Its methods may be called from any goroutine. It must
 // stay open as long as a model uses it.
 type IPAdapter struct {
 	host   *engine.Host
 	net    *engine.Network
 	config *convert.IPAdapterConfig
-	vision *vision
+	vision *vision          // nil of one that sees faces' vectors alone
+	lora   *adapter.Adapter // of faces, for the UNet's attention; nil if there is none
 }
 
 // vision is an image encoder of CLIP.
@@ -119,6 +121,16 @@ func (a *IPAdapter) setUp() (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.host.Weights.Path, err)
 	}
+	if a.config.LoRA > 0 {
+		file, err := convert.FaceAdapter(a.host.Weights)
+		if err != nil {
+			return err
+		}
+		a.lora = adapter.Of(file)
+	}
+	if a.vision == nil {
+		return nil
+	}
 	have := a.vision.config.Projection
 	if a.config.Kind != convert.IPBasic {
 		have = a.vision.config.Width
@@ -130,11 +142,16 @@ func (a *IPAdapter) setUp() (err error) {
 }
 
 func (a *IPAdapter) demands() ([]engine.Demand, error) {
-	in := cgo.Input{Name: "embedding", Shape: []int64{1, int64(a.config.ClipWidth)}}
-	if a.config.Kind != convert.IPBasic {
-		in = cgo.Input{Name: "hidden", Shape: []int64{1, 257, int64(a.config.ClipWidth)}}
+	var in []cgo.Input
+	if a.config.Kind == convert.IPBasic {
+		in = append(in, cgo.Input{Name: "embedding", Shape: []int64{1, int64(a.config.ClipWidth)}})
+	} else if a.config.SeesPictures() {
+		in = append(in, cgo.Input{Name: "hidden", Shape: []int64{1, 257, int64(a.config.ClipWidth)}})
 	}
-	d, ok, err := engine.DemandOf(a.net, "key.0", in)
+	if a.config.SeesFaces() {
+		in = append(in, cgo.Input{Name: "face", Shape: []int64{1, int64(a.config.Face)}})
+	}
+	d, ok, err := engine.DemandOf(a.net, "key.0", in...)
 	if !ok {
 		return nil, err
 	}
@@ -163,6 +180,16 @@ func (a *IPAdapter) Name() string {
 // Network is the network.
 func (a *IPAdapter) Network() *engine.Network { return a.net }
 
+// Face is the length of the vector that the adapter takes of a face; 0 of one that sees none.
+func (a *IPAdapter) Face() int { return a.config.Face }
+
+// SeesPictures reports whether the adapter sees pictures; FaceID sees faces' vectors alone.
+func (a *IPAdapter) SeesPictures() bool { return a.config.SeesPictures() }
+
+// LoRA are the changes to the UNet's attention that FaceID comes with; nil if there are none. It
+// is open as long as the adapter is.
+func (a *IPAdapter) LoRA() *adapter.Adapter { return a.lora }
+
 // Close waits for the requests that use the network, frees it and its image encoder and
 // unmaps the files. Closing again does nothing.
 func (a *IPAdapter) Close() error {
@@ -170,30 +197,43 @@ func (a *IPAdapter) Close() error {
 		return nil
 	}
 	err := a.host.Close()
-	return errors.Join(err, a.vision.host.Close())
+	if a.lora != nil {
+		err = errors.Join(err, a.lora.Close())
+	}
+	if a.vision != nil {
+		err = errors.Join(err, a.vision.host.Close())
+	}
+	return err
+}
+
+// abandon gives back what an adapter holds that could not be opened.
+func (a *IPAdapter) abandon() {
+	if a.vision != nil {
+		a.vision.host.Abandon()
+	}
 }
 
 // Picture are keys and values of a picture for the layers of a UNet that attend to the
 // text: inputs of the UNet without the batch axis.
 type Picture []engine.Named
 
-// Encode makes the keys and values of an opaque picture, whose values are multiplied by a
-// weight, and those of predictions without the prompt, as the diffusers library has them: of
-// an embedding of zeros, or of the states of a picture of zeros.
-func (a *IPAdapter) Encode(ctx context.Context, img *image.NRGBA, weight float64) (cond, uncond Picture, err error) {
-	output := "embedding"
-	if a.config.Kind != convert.IPBasic {
-		output = "hidden"
-	}
-	with, err := a.vision.output(ctx, output, a.vision.see(img))
+// Encode makes the keys and values of an opaque picture, of a face's vector, or of both, whichever
+// the adapter sees, with the values multiplied by a weight, and those of predictions without the
+// prompt, as the diffusers library has them: of an embedding of zeros, the states of a picture of
+// zeros, a face of zeros.
+func (a *IPAdapter) Encode(ctx context.Context, img *image.NRGBA, face []float32, weight float64) (cond, uncond Picture, err error) {
+	with, without, err := a.seen(ctx, img)
 	if err != nil {
 		return nil, nil, err
 	}
-	without := cgo.Input{Name: output, Shape: with.Shape, F32: make([]float32, len(with.F32))}
-	if a.config.Kind != convert.IPBasic {
-		if without, err = a.vision.output(ctx, output, make([]float32, 3*a.vision.config.Side*a.vision.config.Side)); err != nil {
-			return nil, nil, err
+	if a.config.SeesFaces() {
+		if len(face) != a.config.Face {
+			return nil, nil, fmt.Errorf("%s: a face's vector must have %d numbers, got %d", a.host.Weights.Path, a.config.Face, len(face))
 		}
+		in := cgo.Input{Name: "face", Shape: []int64{1, int64(len(face))}, F32: face}
+		with = append(with, in)
+		in.F32 = make([]float32, len(face))
+		without = append(without, in)
 	}
 	if cond, err = a.keys(ctx, with, weight); err == nil {
 		uncond, err = a.keys(ctx, without, weight)
@@ -201,11 +241,33 @@ func (a *IPAdapter) Encode(ctx context.Context, img *image.NRGBA, weight float64
 	return cond, uncond, err
 }
 
+// seen is what the image encoder makes of a picture, and what stands for none.
+func (a *IPAdapter) seen(ctx context.Context, img *image.NRGBA) (with, without []cgo.Input, err error) {
+	if !a.config.SeesPictures() {
+		return nil, nil, nil
+	}
+	output := "embedding"
+	if a.config.Kind != convert.IPBasic {
+		output = "hidden"
+	}
+	in, err := a.vision.output(ctx, output, a.vision.see(img))
+	if err != nil {
+		return nil, nil, err
+	}
+	none := cgo.Input{Name: output, Shape: in.Shape, F32: make([]float32, len(in.F32))}
+	if a.config.Kind != convert.IPBasic {
+		if none, err = a.vision.output(ctx, output, make([]float32, 3*a.vision.config.Side*a.vision.config.Side)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return []cgo.Input{in}, []cgo.Input{none}, nil
+}
+
 // keys runs the adapter.
-func (a *IPAdapter) keys(ctx context.Context, in cgo.Input, weight float64) (all Picture, err error) {
+func (a *IPAdapter) keys(ctx context.Context, in []cgo.Input, weight float64) (all Picture, err error) {
 	tokens := a.config.Tokens
 	if a.config.Kind == convert.IPFull {
-		tokens = int(in.Shape[1])
+		tokens = int(in[0].Shape[1])
 	}
 	var outputs []cgo.Output
 	for k, channels := range a.config.Layers {
@@ -215,7 +277,7 @@ func (a *IPAdapter) keys(ctx context.Context, in cgo.Input, weight float64) (all
 			outputs = append(outputs, cgo.Output{Name: fmt.Sprintf("%s.%d", what, k), Data: n.Data})
 		}
 	}
-	if err := a.net.RunFinite(ctx, []cgo.Input{in}, outputs); err != nil {
+	if err := a.net.RunFinite(ctx, in, outputs); err != nil {
 		return nil, err
 	}
 	for i := 1; i < len(all); i += 2 {

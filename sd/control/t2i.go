@@ -11,7 +11,7 @@ import (
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
-// Network is an open network that makes a denoiser follow a picture: a *[ControlNet], a
+// Network is an open network that makes a denoiser follow a picture or a face: a *[ControlNet], a
 // *[T2IAdapter] or an *[IPAdapter].
 type Network interface {
 	Name() string
@@ -52,8 +52,10 @@ func Open(path string, with Files, o engine.Options) (Network, error) {
 	case *convert.IPAdapterConfig:
 		a := &IPAdapter{host: h, config: config}
 		n, setUp, demands = a, a.setUp, a.demands
-		if a.vision, err = openVision(with.CLIPVision, o); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+		if config.SeesPictures() {
+			if a.vision, err = openVision(with.CLIPVision, o); err != nil {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
 		}
 	default:
 		_, err = convert.ConfigAs[*convert.ControlNetConfig](h.Weights, "a ControlNet, a T2I-Adapter or an IP-Adapter for Stable Diffusion")
@@ -61,7 +63,7 @@ func Open(path string, with Files, o engine.Options) (Network, error) {
 	if err == nil {
 		if err = h.Place(setUp, demands); err != nil {
 			if a, ok := n.(*IPAdapter); ok {
-				a.vision.host.Abandon()
+				a.abandon()
 			}
 		}
 	}

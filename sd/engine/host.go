@@ -64,6 +64,10 @@ type Options struct {
 	// memory, and uploads them to the GPU only while they are needed.
 	Offload bool
 
+	// Lean keeps no weights in the kernels' own forms, whatever memory there is: a run takes a tenth
+	// more time, and the host the memory of its weights less.
+	Lean bool
+
 	// GradientSegments is the number of parts of each network whose tensors are computed a
 	// second time for gradients: less memory, more time. 0 and 1 keep all of them.
 	GradientSegments int

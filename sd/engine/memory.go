@@ -37,7 +37,7 @@ func (h *Host) Room(device cgo.DeviceInfo) uint64 {
 // kernels' own forms: a denoiser runs many times, the others once for a picture or two. At
 // most half of the memory that there is is for that, and of [Options.MaxMemory].
 func (h *Host) keepFor(role string) func(bytes uint64) uint64 {
-	if role != RoleDenoiser {
+	if role != RoleDenoiser || h.options.Lean {
 		return nil
 	}
 	return func(bytes uint64) uint64 {

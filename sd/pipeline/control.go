@@ -58,7 +58,8 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 				e.Add(field, "%.80s does not go with the model: %s", c.Name, why)
 			}
 			checkKind(i, c, found, e)
-			if _, ok := found.(*control.IPAdapter); ok {
+			if ip, ok := found.(*control.IPAdapter); ok {
+				checkFace(d, i, ip, e)
 				if pictures++; pictures > 1 {
 					e.Add(field, "at most one IP-Adapter is possible")
 				}
@@ -68,6 +69,8 @@ func attachControls(d *Drawing, with Attached, e *request.Error) {
 				if c.Mode != "" && c.Mode != request.ControlBalanced {
 					e.Add(fmt.Sprintf("Controls[%d].Mode", i), "must be balanced with an IP-Adapter, got %s", c.Mode)
 				}
+			} else if len(d.ControlFaces[i]) > 0 {
+				e.Add(fmt.Sprintf("Controls[%d].Face", i), "is for FaceID IP-Adapters, and %.80s is none", c.Name)
 			}
 			if _, ok := found.(*control.T2IAdapter); ok && c.Mode == request.ControlGuess {
 				e.Add(fmt.Sprintf("Controls[%d].Mode", i), "guess is for ControlNets, and %.80s is a T2I-Adapter", c.Name)
@@ -95,6 +98,24 @@ func checkKind(i int, c request.Control, found control.Network, e *request.Error
 		e.Add(field, "must say what the picture is, since %.80s is a ControlNet Union: one of %v", c.Name, request.ControlTypes()[:min(kinds, len(request.ControlTypes()))])
 	case kinds > 0 && kind >= kinds:
 		e.Add(field, "%s is not among the %d kinds of pictures that %.80s knows", request.ControlTypes()[kind], kinds, c.Name)
+	}
+}
+
+// checkFace checks that an IP-Adapter gets the face and the picture that it sees, and no others.
+func checkFace(d *Drawing, i int, ip *control.IPAdapter, e *request.Error) {
+	c, got, img := d.Controls[i], len(d.ControlFaces[i]), d.ControlPictures[i]
+	field := fmt.Sprintf("Controls[%d].Face", i)
+	switch need := ip.Face(); {
+	case need == 0 && got > 0:
+		e.Add(field, "is for FaceID IP-Adapters; %.80s sees pictures alone", c.Name)
+	case need > 0 && got == 0:
+		e.Add(field, "is missing: %.80s sees a face by the %d numbers that a network for recognizing faces, such as InsightFace's, makes of it", c.Name, need)
+	case need > 0 && got != need:
+		e.Add(field, "must have the %d numbers that %.80s takes, got %d", need, c.Name, got)
+	case !ip.SeesPictures() && img != nil && img != d.Image:
+		e.Add(fmt.Sprintf("Controls[%d].Image", i), "must not be there: %.80s sees the face's vector alone", c.Name)
+	case ip.SeesPictures() && img == nil:
+		e.Add(fmt.Sprintf("Controls[%d].Image", i), "is missing: %.80s sees the picture of the face, too", c.Name)
 	}
 }
 
@@ -128,7 +149,7 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 		}
 		s := steer{start: start, end: end}
 		if net, ok := d.controls[i].(*control.IPAdapter); ok {
-			if s.picture, s.blank, err = net.Encode(ctx, opaque(imaging.Clone(d.ControlPictures[i])), weight); err != nil {
+			if s.picture, s.blank, err = net.Encode(ctx, seenBy(net, d.ControlPictures[i]), d.ControlFaces[i], weight); err != nil {
 				return nil, err
 			}
 			all = append(all, s)
@@ -164,6 +185,14 @@ func steersOf(ctx context.Context, p *Pipeline, d Drawing) (all []steer, err err
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// seenBy is the picture that an IP-Adapter sees; nil of one that sees faces' vectors alone.
+func seenBy(net *control.IPAdapter, img *image.NRGBA) *image.NRGBA {
+	if !net.SeesPictures() {
+		return nil
+	}
+	return opaque(imaging.Clone(img))
 }
 
 // controlPicture is the picture of the i-th of a drawing's networks, [3, H, W] in [0, 1].

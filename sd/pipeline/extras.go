@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sdgo/sdgo/sd/adapter"
+	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
 	"github.com/sdgo/sdgo/sd/prompt"
 	"github.com/sdgo/sdgo/sd/request"
@@ -79,6 +80,7 @@ func attachExtras(d *Drawing, with Attached, e *request.Error) {
 			e.Add(field, "%s: extra networks are for the whole picture: only the prompt may name them", tags[0])
 		}
 	}
+	uses = append(uses, faces(d.Controls, with.Controls)...)
 	var err error
 	if d.extras.Adapters, err = p.sets.Get(p.Host.Weights, uses, p.Host.Warn); err != nil {
 		e.Add("Adapters", "%v", err)
@@ -87,6 +89,18 @@ func attachExtras(d *Drawing, with Attached, e *request.Error) {
 		d.passes[i].drawing.extras = d.extras
 	}
 	d.UsedWords = usedWords(*d)
+}
+
+// faces are the changes to the UNet's attention that IP-Adapters of faces come with. They are
+// made in all steps and whole, as in the diffusers library, unless the adapter has nothing to say.
+func faces(all []request.Control, with map[string]control.Network) (uses []adapter.Use) {
+	for _, c := range all {
+		weight, _, _ := c.Numbers()
+		if ip, ok := with[c.Name].(*control.IPAdapter); ok && ip.LoRA() != nil && weight != 0 {
+			uses = append(uses, adapter.Use{Adapter: ip.LoRA(), Denoiser: 1})
+		}
+	}
+	return uses
 }
 
 // usedWords are those whose names are in the prompts.

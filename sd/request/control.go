@@ -24,6 +24,13 @@ type Control struct {
 	Image     image.Image
 	ImageFile string
 
+	// Face is the vector by which a FaceID IP-Adapter sees a face: the numbers that a network for
+	// recognizing faces makes of it, InsightFace's normed_embedding of 512. Such a one needs no Image,
+	// but for FaceID Plus, whose image encoder sees the face, too. FaceFile is the name of its file, as
+	// package sd/face reads it: it is read if Face is empty.
+	Face     []float32
+	FaceFile string
+
 	// Preprocess makes the picture of Image, as package sd/preprocess names it: "canny",
 	// "canny:low=50:high=150", at the size that it is scaled to, in each hires pass anew.
 	// "" takes Image as it is.
@@ -91,6 +98,8 @@ func (c Control) checkReference(field func(string) string, e *Error) {
 		e.Add(field("Start"), "must be 0, and End 1: models see references in all steps, got %g and %g", start, end)
 	case c.Mode != "" && c.Mode != ControlBalanced:
 		e.Add(field("Mode"), "must be balanced: models see references as they are, got %s", c.Mode)
+	case len(c.Face) > 0:
+		e.Add(field("Face"), "must be empty: models see references as they are")
 	case c.Preprocess != "":
 		e.Add(field("Preprocess"), "must be empty: models see references as they are, got %.40s", c.Preprocess)
 	}
@@ -112,6 +121,7 @@ const (
 const (
 	MaxControls      = 16
 	MaxControlWeight = 10
+	MaxFace          = 1 << 14 // numbers of a face's vector
 )
 
 // Numbers are the weight and the part of the steps, with defaults.
@@ -128,7 +138,7 @@ func (c Control) Numbers() (weight, start, end float64) {
 // resolveControls checks the ControlNets, and converts their pictures.
 func (q *Resolved) resolveControls(e *Error) {
 	all := q.Request.Controls
-	q.ControlPictures, q.Request.Controls = nil, nil
+	q.ControlPictures, q.ControlFaces, q.Request.Controls = nil, nil, nil
 	if len(all) > MaxControls {
 		e.Add("Controls", "must be at most %d, got %d", MaxControls, len(all))
 		return
@@ -163,9 +173,30 @@ func (q *Resolved) resolveControls(e *Error) {
 				e.Add(field("Preprocess"), "%s needs a request with a mask", p.Name)
 			}
 		}
+		checkFace(c.Face, field("Face"), e)
 		q.ControlPictures = append(q.ControlPictures, controlPicture(c, q.Image, field("Image"), e))
-		c.Image = nil
+		q.ControlFaces = append(q.ControlFaces, slices.Clone(c.Face))
+		c.Image, c.Face = nil, nil
 		q.Request.Controls = append(q.Request.Controls, c)
+	}
+}
+
+// checkFace checks the numbers of a face's vector, if there is one.
+func checkFace(face []float32, field string, e *Error) {
+	if len(face) > MaxFace {
+		e.Add(field, "must be at most %d numbers, got %d", MaxFace, len(face))
+		return
+	}
+	var sum float64
+	for i, v := range face {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			e.Add(field, "must be finite, got %g at %d", v, i)
+			return
+		}
+		sum += math.Abs(float64(v))
+	}
+	if len(face) > 0 && sum == 0 {
+		e.Add(field, "must not be zeros, which stand for no face")
 	}
 }
 
@@ -179,8 +210,8 @@ func controlPicture(c Control, begin *image.NRGBA, field string, e *Error) *imag
 			e.Add(field, "%v", err)
 		}
 		return img
-	case begin == nil:
-		e.Add(field, "needs a picture: there is neither one of its own nor one to begin with")
+	case begin == nil && len(c.Face) == 0:
+		e.Add(field, "needs a picture: there is neither one of its own nor one to begin with (FaceID needs a face in place of one)")
 	}
 	return begin
 }

@@ -76,6 +76,7 @@ type Resolved struct {
 	MaskFeather, MaskPadding                          int
 	Hires                                             []Pass
 	ControlPictures                                   []*image.NRGBA   // one for each of Controls
+	ControlFaces                                      [][]float32      // one for each of Controls; nil where there is none
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
 	Caching                                           sampler.Caching  // Cache with CacheOptions; without a cache the zero value
 	ClassifierScale                                   float64

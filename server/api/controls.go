@@ -54,6 +54,34 @@ func showControls(q *request.Request, pictures []image.Image, e *request.Error) 
 	}
 }
 
+// readFaces reads the faces' vectors of a request's ControlNets: a list of lists of numbers, in
+// which null stands for none.
+func readFaces(raw json.RawMessage) (all [][]float32, err error) {
+	if json.Unmarshal(raw, &all) != nil {
+		return nil, fmt.Errorf("must be a list with a list of numbers, or null, for each ControlNet, got %.40s", raw)
+	}
+	if len(all) > request.MaxControls {
+		return nil, fmt.Errorf("must be at most %d faces, got %d", request.MaxControls, len(all))
+	}
+	return all, nil
+}
+
+// showFaces gives each ControlNet of a request its face.
+func showFaces(q *request.Request, faces [][]float32, e *request.Error) {
+	for i, c := range q.Controls {
+		if c.FaceFile != "" {
+			e.Add("control_face", "is not for requests of the server: send the numbers as control_faces")
+			return
+		}
+		if i < len(faces) {
+			q.Controls[i].Face = faces[i]
+		}
+	}
+	if len(faces) > len(q.Controls) {
+		e.Add("control_faces", "must be at most one for each ControlNet of the request, got %d for %d", len(faces), len(q.Controls))
+	}
+}
+
 // preprocessed answers with the picture that a ControlNet is given, made of another.
 func preprocessed(a *API, w http.ResponseWriter, r *http.Request) {
 	img, err := detect(a, r)

@@ -33,7 +33,7 @@ func keyOf(field string) string {
 }
 
 // keys are what a job's description may have beside a request.
-var keys = []string{"model", "vae", "request", "image", "mask", "control_images", "guide_images", "priority", "previews", "output", "key", "upscale"}
+var keys = []string{"model", "vae", "request", "image", "mask", "control_images", "control_faces", "guide_images", "priority", "previews", "output", "key", "upscale"}
 
 // maxPriority bounds a job's priority on either side of 0.
 const maxPriority = 100
@@ -43,6 +43,7 @@ type order struct {
 	service.Order
 	image, mask image.Image
 	controls    []image.Image // of each ControlNet; nil is one that sees image
+	faces       [][]float32   // of each ControlNet; nil is none
 	guides      []shown       // of each guide
 	upscale     *upscale
 }
@@ -86,38 +87,7 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	q := job.Begin(job.Txt2Img)
 	var e request.Error
 	for _, m := range members {
-		switch m.Key {
-		case "model":
-			err = text(m, &o.Model)
-		case "vae":
-			err = text(m, &o.VAE)
-		case "key":
-			if err = text(m, &o.Key); err == nil && (o.Key == "" || len(o.Key) > 128) {
-				err = errors.New("must be a text of 1 to 128 bytes")
-			}
-		case "priority":
-			o.Priority, err = priority(m.Value)
-		case "previews":
-			if json.Unmarshal(m.Value, &o.Previews) != nil {
-				err = fmt.Errorf("must be true or false, got %.40s", m.Value)
-			}
-		case "output":
-			o.Output, err = output(m.Value)
-		case "image":
-			o.image, err = read.picture(m)
-		case "mask":
-			o.mask, err = read.picture(m)
-		case "control_images":
-			o.controls, err = readControls(read, m)
-		case "guide_images":
-			o.guides, err = readGuides(read, m)
-		case "upscale":
-			o.upscale, err = readUpscale(m.Value)
-		case "request":
-			err = applyRequest(&q, m.Value)
-		default:
-			err = fmt.Errorf("unknown field; there are %s", strings.Join(keys, ", "))
-		}
+		err := o.read(read, m, &q)
 		var fields *request.Error
 		switch {
 		case errors.As(err, &fields):
@@ -125,7 +95,6 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 		case err != nil:
 			e.Add(fmt.Sprintf("%.80s", m.Key), "%v", err)
 		}
-		err = nil
 	}
 	o.show(&q, &e)
 	if err := e.Err(); err != nil {
@@ -133,6 +102,45 @@ func (a *API) decode(ctx context.Context, data []byte) (o order, err error) {
 	}
 	o.Requests = []request.Request{q}
 	return o, nil
+}
+
+// read reads a member of a job's description; what is of the picture goes to q.
+func (o *order) read(read *reading, m job.Member, q *request.Request) (err error) {
+	switch m.Key {
+	case "model":
+		err = text(m, &o.Model)
+	case "vae":
+		err = text(m, &o.VAE)
+	case "key":
+		if err = text(m, &o.Key); err == nil && (o.Key == "" || len(o.Key) > 128) {
+			err = errors.New("must be a text of 1 to 128 bytes")
+		}
+	case "priority":
+		o.Priority, err = priority(m.Value)
+	case "previews":
+		if json.Unmarshal(m.Value, &o.Previews) != nil {
+			err = fmt.Errorf("must be true or false, got %.40s", m.Value)
+		}
+	case "output":
+		o.Output, err = output(m.Value)
+	case "image":
+		o.image, err = read.picture(m)
+	case "mask":
+		o.mask, err = read.picture(m)
+	case "control_images":
+		o.controls, err = readControls(read, m)
+	case "control_faces":
+		o.faces, err = readFaces(m.Value)
+	case "guide_images":
+		o.guides, err = readGuides(read, m)
+	case "upscale":
+		o.upscale, err = readUpscale(m.Value)
+	case "request":
+		err = applyRequest(q, m.Value)
+	default:
+		err = fmt.Errorf("unknown field; there are %s", strings.Join(keys, ", "))
+	}
+	return err
 }
 
 // priority reads a job's priority.
@@ -149,6 +157,7 @@ func (o *order) show(q *request.Request, e *request.Error) {
 		e.Add("input", "is not for requests of the server: send the pictures as image and mask")
 	}
 	showControls(q, o.controls, e)
+	showFaces(q, o.faces, e)
 	showGuides(q, o.guides, e)
 	q.Image, q.Mask = o.image, o.mask
 }

@@ -34,7 +34,7 @@ func (e *Entry) describeControl(m *convert.Model) {
 // VisionFor finds the image encoder by which a network sees pictures: the first that gives
 // what it takes. need is false of networks that see them by themselves.
 func (c *Catalog) VisionFor(e Entry) (vision Entry, need, ok bool) {
-	if e.Follows == nil || e.Follows.ip == nil {
+	if e.Follows == nil || e.Follows.ip == nil || !e.Follows.ip.SeesPictures() {
 		return Entry{}, false, true
 	}
 	for _, v := range c.Entries(Vision) {

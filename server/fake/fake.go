@@ -167,7 +167,12 @@ func Picture(q request.Resolved, extras ...wire.Model) *image.NRGBA {
 	for i, c := range q.Controls {
 		weight, start, end := c.Numbers()
 		fmt.Fprintf(h, "|%s %s %g %g %g %s|", c.Name, c.Preprocess, weight, start, end, c.Mode)
-		h.Write(q.ControlPictures[i].Pix)
+		if img := q.ControlPictures[i]; img != nil {
+			h.Write(img.Pix)
+		}
+		if face := q.ControlFaces[i]; len(face) > 0 {
+			fmt.Fprintf(h, "%g", face)
+		}
 	}
 	if q.Classifier != "" {
 		fmt.Fprintf(h, "|%s %s %g", q.Classifier, q.ClassifierClass, q.ClassifierScale)

@@ -148,7 +148,13 @@ func message(j *queue.Job, i int) (wire.Message, error) {
 	r.Controls = slices.Clone(r.Controls)
 	for i := range r.Controls {
 		msg.Work.Controls = append(msg.Work.Controls, colours(r.Controls[i].Image))
-		r.Controls[i].Image = nil
+		if len(r.Controls[i].Face) > 0 && msg.Work.Faces == nil {
+			msg.Work.Faces = make([][]float32, len(r.Controls))
+		}
+		if len(r.Controls[i].Face) > 0 {
+			msg.Work.Faces[i] = r.Controls[i].Face
+		}
+		r.Controls[i].Image, r.Controls[i].Face = nil, nil
 	}
 	r.Guides = slices.Clone(r.Guides)
 	for i := range r.Guides {

@@ -88,7 +88,7 @@ func without(r request.Request) request.Request {
 	r.Image, r.Mask = nil, nil
 	r.Controls, r.Guides = slices.Clone(r.Controls), slices.Clone(r.Guides)
 	for i := range r.Controls {
-		r.Controls[i].Image = nil
+		r.Controls[i].Image, r.Controls[i].Face = nil, nil
 	}
 	for i := range r.Guides {
 		r.Guides[i].Image, r.Guides[i].Of = nil, nil

@@ -112,6 +112,7 @@ type Work struct {
 	Image    *Size           `json:"image,omitempty"`
 	Mask     *Size           `json:"mask,omitempty"`
 	Controls []*Size         `json:"controls,omitempty"` // of each ControlNet of the request; null is one that sees the init image
+	Faces    [][]float32     `json:"faces,omitempty"`    // the vector of each ControlNet's face; null is none
 	Guides   []Guide         `json:"guides,omitempty"`   // the pictures of each guide of the request
 	Attach   []Model         `json:"attach,omitempty"`   // networks, adapters and textual inversions that the request names
 	Upscale  *Size           `json:"upscale,omitempty"`  // in place of a request: the size of the upscaled Image

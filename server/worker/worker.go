@@ -339,6 +339,12 @@ func pictures(m wire.Message, r *request.Request) error {
 			return err
 		}
 	}
+	if len(m.Work.Faces) > len(r.Controls) {
+		return fmt.Errorf("%d faces for %d ControlNets", len(m.Work.Faces), len(r.Controls))
+	}
+	for i, face := range m.Work.Faces {
+		r.Controls[i].Face = face
+	}
 	if len(m.Work.Guides) > len(r.Guides) {
 		return fmt.Errorf("pictures of %d guides for %d", len(m.Work.Guides), len(r.Guides))
 	}

@@ -71,6 +71,7 @@ var packages = []struct {
 	{"sd/clip", false},
 	{"sd/control", false},
 	{"sd/direction", true},
+	{"sd/face", true},
 	{"sd/engine", false},
 	{"sd/family/flux", false},
 	{"sd/family/flux2", false},

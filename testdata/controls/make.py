@@ -69,10 +69,10 @@ def make_vision():
         hidden_act="gelu")), 95)
 
 
-def make_ip(kind, seed, context=64, layers=(32,) * 4):
+def make_ip(kind, seed, context=64, layers=(32,) * 4, width=48):
     """An IP-Adapter's two dictionaries, in the authors' names."""
     g = torch.Generator().manual_seed(seed)
-    tokens, width, inner, clip = 4, 48, 64, 24 if kind == "basic" else 32
+    tokens, inner, clip = 4, 64, 24 if kind == "basic" else 32
 
     def matrix(out, inside):
         return nets_exact(1.5 * torch.randn(out, inside, generator=g) / inside**0.5)

@@ -40,7 +40,7 @@ type Device struct {
 
 // Open opens a model's file. Models for inpainting and editing, and refiners, are refused.
 func Open(path string, d Device) (*Model, error) {
-	o := engine.Options{Threads: d.Threads, Backend: d.Backend, GradientSegments: d.Segments}
+	o := engine.Options{Threads: d.Threads, Backend: d.Backend, GradientSegments: d.Segments, Lean: true}
 	if o.Backend == "" {
 		o.Backend = "cpu"
 	}
