@@ -149,3 +149,35 @@ func TestStepCacheRefusals(t *testing.T) {
 		}
 	}
 }
+
+// Where a ControlNet begins or ends, and where the prompt changes, an evaluation is made: of
+// what was computed before nothing is reused.
+func TestStepCachesSeeChanges(t *testing.T) {
+	ref := readReference(t, controlsFolder, "reference.safetensors")
+	m := withControls(t, Options{})
+	passes := func(prompt string, control *RequestControl) uint64 {
+		r := controlRequest(ref)
+		if control != nil {
+			r = controlRequest(ref, *control)
+		}
+		r.Prompt, r.Steps, r.Sampler, r.Guidance = prompt, 12, "euler", Float(1)
+		r.Cache, r.CacheOptions = "taylor", map[string]float64{"every": 100, "start": 0}
+		before := m.Passes()
+		draw(t, m, r)
+		return m.Passes() - before
+	}
+	require.EqualValues(t, 2, passes("a red apple", nil), "the first step and the last")
+	require.EqualValues(t, 3, passes("a [red apple:table:0.5]", nil))
+	of := RequestControl{Name: "sd1", Image: controlPicture(t, ref, 0)}
+	require.EqualValues(t, 2, passes("a red apple", &of))
+	of.Start, of.End = Float(0.25), Float(0.75)
+	require.EqualValues(t, 4, passes("a red apple", &of))
+
+	seen := openIPAdapter(t, "basic", Options{})
+	require.NoError(t, m.Attach(seen))
+	r := controlRequest(ref, RequestControl{Name: seen.Name(), Image: seenPicture(ref)})
+	r.Cache = "first_block"
+	require.ErrorContains(t, m.Check(r), "Cache: first_block does not go with IP-Adapters, which the first block sees")
+	r.Cache = "easy"
+	require.NoError(t, m.Check(r))
+}
