@@ -34,7 +34,7 @@ type firstBlock struct {
 func (c *firstBlockCache) run(ctx context.Context, p *Pipeline, in evaluation, inputs []cgo.Input, dst []float32) error {
 	inputs = slices.Clip(inputs)
 	i := slices.IndexFunc(c.kept, func(b *firstBlock) bool { return b.is(in) })
-	if i >= 0 && c.allowed() {
+	if i >= 0 && c.threshold > 0 && c.allowed() {
 		b := c.kept[i]
 		outputs, err := runShallow(ctx, p, in, inputs, cgo.Input{Name: "rest", Shape: b.shape, F32: b.rest}, dst, "stem", "first")
 		if err != nil {
