@@ -151,7 +151,7 @@ func TestInputsAreChecked(t *testing.T) {
 		want   string
 	}{
 		"missing input":  {func(in []Input) []Input { return in[:2] }, Output{}, "context is missing"},
-		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "unet: no input y; it takes x, t, context, and optionally deep, h_add, control.0 to control.3, control.middle"},
+		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "unet: no input y; it takes x, t, context, and optionally deep, rest, h_add, control.0 to control.3, control.middle"},
 		"input twice":    {func(in []Input) []Input { return append(in, in[0]) }, Output{}, "input x is given twice"},
 		"channels":       {func(in []Input) []Input { in[0].Shape = []int64{1, 1, 16, 16}; return in }, Output{}, "x must have the shape"},
 		"batch":          {func(in []Input) []Input { in[1] = Input{Name: "t", Shape: []int64{2}, F32: []float32{1, 2}}; return in }, Output{}, "t must have"},

@@ -21,7 +21,8 @@ type Input struct {
 // Output is a named tensor that comes out of a net: into Data, whose length is
 // the tensor's, or, where Data is nil, as a new Value. What a net returns is
 // documented with its architecture, in csrc/nets: a UNet has "out", "perturbed" for
-// perturbed-attention guidance, "deep" for DeepCache, and "h", its deepest features.
+// perturbed-attention guidance, "deep" for DeepCache, "stem" and "first" for a
+// first-block cache, and "h", its deepest features.
 type Output struct {
 	Name  string
 	Data  []float32

@@ -40,6 +40,64 @@ func TestInnerBlocks(t *testing.T) {
 	}
 }
 
+// The first convolution and the first block come out alone as they do beside the rest; the
+// convolution knows nothing of the timestep.
+func TestFirstBlock(t *testing.T) {
+	for _, kernels := range KernelNames() {
+		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
+		values := func(side int64, time float32, names ...string) map[string][]float32 {
+			in, all := unetInputs(side), map[string][]float32{}
+			for i := range in {
+				if in[i].Name == "t" {
+					in[i].F32 = []float32{time}
+				}
+			}
+			var outputs []Output
+			for _, name := range names {
+				n := 32 * side * side
+				if name == "out" {
+					n = 4 * side * side
+				}
+				all[name] = make([]float32, n)
+				outputs = append(outputs, Output{Name: name, Data: all[name]})
+			}
+			require.NoError(t, net.Run(context.Background(), in, outputs))
+			return all
+		}
+		for _, side := range []int64{8, 5} {
+			alone, beside := values(side, 10, "first", "stem"), values(side, 10, "out", "stem", "first")
+			require.Equal(t, alone["stem"], beside["stem"])
+			require.Equal(t, alone["first"], beside["first"])
+			require.NotEqual(t, alone["stem"], alone["first"])
+			// What the blocks after the first add, put in again, gives what the whole net gave, nearly: it is a sum.
+			whole := []Output{{Name: "deep"}, {Name: "out", Data: make([]float32, 4*side*side)}}
+			require.NoError(t, net.Run(context.Background(), unetInputs(side), whole))
+			rest, first, got := make([]float32, 32*side*side), make([]float32, 32*side*side), make([]float32, 4*side*side)
+			require.NoError(t, whole[0].Value.Read(rest))
+			require.NoError(t, net.Run(context.Background(), unetInputs(side), []Output{{Name: "first", Data: first}}))
+			for i, v := range first {
+				rest[i] -= v
+			}
+			with := append(unetInputs(side), Input{Name: "rest", Shape: []int64{1, 32, side, side}, F32: rest})
+			again := make([]float32, len(first))
+			require.NoError(t, net.Run(context.Background(), with, []Output{{Name: "out", Data: got}, {Name: "first", Data: again}}))
+			require.Equal(t, first, again)
+			for i, v := range whole[1].Data {
+				require.InDelta(t, v, got[i], 1e-3)
+			}
+			later := values(side, 500, "stem", "first")
+			require.Equal(t, alone["stem"], later["stem"])
+			require.NotEqual(t, alone["first"], later["first"])
+		}
+		in := append(unetInputs(5), Input{Name: "deep", Shape: []int64{1, 32, 5, 5}, F32: make([]float32, 32*25)})
+		require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "first"}}), "no output first")
+		in[len(in)-1].Name = "rest"
+		require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "deep"}}), "no output deep")
+		in = append(in, Input{Name: "deep", Shape: in[len(in)-1].Shape, F32: in[len(in)-1].F32})
+		require.ErrorContains(t, net.Run(context.Background(), in, []Output{{Name: "out"}}), "one of them is enough")
+	}
+}
+
 // What a ControlNet would add to the skips and the middle: every part is optional,
 // and zeros change nothing.
 func TestControls(t *testing.T) {
@@ -255,5 +313,5 @@ func TestPerturbedIsChecked(t *testing.T) {
 	require.ErrorContains(t, err, "unet: no output perturbed: the middle block has no attention")
 	deep := Input{Name: "deep", Shape: []int64{1, 32, 8, 8}, F32: make([]float32, 32*64)}
 	err = randomNet(t, "unet", unetParams(), Config{Threads: 1}).Run(context.Background(), append(unetInputs(8), deep), out)
-	require.ErrorContains(t, err, "unet: no output perturbed; there is out, and without an input deep, deep, perturbed and h")
+	require.ErrorContains(t, err, "unet: no output perturbed; there is out, without an input deep stem and first, and without an input deep or rest deep, perturbed and h")
 }

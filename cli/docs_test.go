@@ -64,7 +64,7 @@ func TestDocumentedEvents(t *testing.T) {
 	r.Loaded(report.Load{})
 	r.Progress(report.Progress{Picture: 1, Pass: 1})
 	strength, seed, text := 0.5, int64(1), "x"
-	r.Saved(report.Image{Params: jsonParams{sd.Params{ModelHash: "x", Request: sd.Request{Strength: &strength, DeepCache: 2, TAESD: "x", SamplerOptions: map[string]float64{}, Guider: "apg",
+	r.Saved(report.Image{Params: jsonParams{sd.Params{ModelHash: "x", Request: sd.Request{Strength: &strength, DeepCache: 2, Cache: "easy", TAESD: "x", SamplerOptions: map[string]float64{}, Guider: "apg",
 		Interpolate: &sd.Interpolation{Prompt: &text, Seed: &seed}, Hires: []sd.HiresPass{{Strength: &strength, Guidance: &strength}}}}}})
 	r.Upscaled(report.Upscaled{})
 	r.Sheet(report.Sheet{})

@@ -24,6 +24,7 @@ func drawFlags(c requests.Command, after map[string][]urfave.Flag) []urfave.Flag
 			batchSizeFlag(),
 			&urfave.IntFlag{Name: "grid", Usage: "`COLUMNS` one contact sheet with so many pictures a row, instead of a file for each"},
 		},
+		"cache":              {fastestFlag()},
 		"taesd-preview-only": {&urfave.StringFlag{Name: "preview", Usage: "`FILE` keep a preview of the picture in progress there"}},
 		lastFlag:             formatFlags(),
 	}
@@ -44,6 +45,10 @@ const lastFlag = ""
 
 func batchSizeFlag() urfave.Flag {
 	return &urfave.IntFlag{Name: "batch-size", Usage: "`N` pictures in one pass of the network, where memory allows; the pictures stay the same (default: 1)"}
+}
+
+func fastestFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "fastest", Usage: "--cache easy:threshold=0.15 and --precision fast, where no flag says otherwise: fewer evaluations at little cost"}
 }
 
 // formatFlags say what files pictures become.

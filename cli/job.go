@@ -22,7 +22,7 @@ import (
 )
 
 // notOfJobs are flags of the command line that no job may have, by their names in JSON.
-var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "prediction", "batch_size", "lora_dir", "control_dir", "clip_vision", "embedding_dir", "json", "quiet"}
+var notOfJobs = []string{"model", "threads", "backend", "offload", "max_memory", "type", "precision", "fastest", "prediction", "batch_size", "lora_dir", "control_dir", "clip_vision", "embedding_dir", "json", "quiet"}
 
 // notOfBatches are flags of the other commands that neither a batch nor its jobs have.
 var notOfBatches = []string{"prompts", "grid", "preview", "preview_every", "taesd_preview_only"}
@@ -46,6 +46,12 @@ func newJobMaker(f *flags, folder string, o sd.Options) jobMaker {
 		if f.set(part) {
 			m.model += "\x00" + part + "=" + filepath.Base(f.string(part))
 		}
+	}
+	if o.Precision == sd.Fast {
+		m.model += "\x00precision=" + o.Precision
+	}
+	if f.bool("fastest") {
+		m.model += "\x00fastest"
 	}
 	return m
 }

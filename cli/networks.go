@@ -95,6 +95,9 @@ func drawOptions(p *program, f *flags) (sd.Options, error) {
 	o, err := modelOptions(p, f)
 	o.VAE, o.CLIPL, o.CLIPG, o.T5, o.LLM = f.string("vae"), f.string("clip-l"), f.string("clip-g"), f.string("t5xxl"), f.string("llm")
 	o.T5Tokenizer, o.LLMVision = f.string("t5-tokenizer"), f.string("llm-vision")
+	if f.bool("fastest") && !f.set("precision") {
+		o.Precision = sd.Fast
+	}
 	if n := f.int("batch-size"); err == nil && f.set("batch-size") {
 		if n < 1 || n > sd.MaxBatch {
 			return o, f.problem("batch-size", "must be 1 to %d, got %d", sd.MaxBatch, n)
@@ -145,6 +148,7 @@ type networks struct {
 	options sd.Options            // of TAESD and ESRGAN
 	typed   string                // the type that models' weights are converted to
 	folders adapterFolders
+	fastest bool // whether requests leave out evaluations where they don't say
 
 	classifiers map[string]*sd.Classifier // by their files
 	directions  map[string]*sd.Direction  // by their files
@@ -159,7 +163,7 @@ func openNetworks(ctx context.Context, f *flags, o sd.Options) (*networks, error
 	n := &networks{esrgan: map[string]*sd.ESRGAN{}, control: map[string]sd.Control{}, classifiers: map[string]*sd.Classifier{}, directions: map[string]*sd.Direction{}, stages: map[string]*sd.Model{}, options: o}
 	n.options.Type, n.options.Prediction, n.typed = "", "", o.Type
 	n.options = n.options.Alone()
-	n.clipVision = f.string("clip-vision")
+	n.clipVision, n.fastest = f.string("clip-vision"), f.bool("fastest")
 	n.base = f.string("model")
 	if all := sd.Builtins(); n.base == "" && len(all) > 0 {
 		n.base = sd.BuiltinPrefix + all[0]
@@ -215,7 +219,7 @@ func (n *networks) openOwn(ctx context.Context, f *flags, o sd.Options) (*sd.Mod
 	return nil, report.Usagef("no model: -m FILE names one that takes no text")
 }
 
-// attach gives a request its networks: the refiner and the tiny autoencoder, and for
+// attach gives a request its networks, and what --fastest fills in: the refiner and the tiny autoencoder, and for
 // its passes those of ESRGAN files, which hires named, and adapters, which lora did.
 func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string) error {
 	q.Refiner = ""
@@ -255,6 +259,9 @@ func (n *networks) attach(ctx context.Context, q *sd.Request, hires, lora string
 	}
 	if err := n.attachGuiding(ctx, q); err != nil {
 		return err
+	}
+	if n.fastest {
+		*q = sd.Fastest(n.model, *q)
 	}
 	return n.attachExtras(ctx, q, lora)
 }

@@ -71,6 +71,7 @@ func (d dice) request() sd.Request {
 	if d.IntN(4) == 0 {
 		r.DeepCache = 1 + d.IntN(3)
 		r.ZeroSNR = r.DeepCache == 2
+		r.Cache, r.CacheOptions = "taylor", map[string]float64{"every": float64(r.DeepCache)}
 	}
 	if d.IntN(4) == 0 {
 		r.Count = 2

@@ -342,3 +342,31 @@ func TestInfoOfModelsWithoutText(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(o.out), &facts))
 	require.Equal(t, []any{"ddpm", "linear", 10}, []any{facts.Process.Kind, facts.Process.Betas, facts.Class.Count})
 }
+
+// --fastest fills in what no flag says; pictures and jobs tell what that was.
+func TestFastest(t *testing.T) {
+	model, dir := tinyModel(t), t.TempDir()
+	draw := func(args ...string) string {
+		path := filepath.Join(dir, "a.png")
+		o := sdgo(t, append([]string{"txt2img", "-m", model, "-p", "a", "-W", "16", "-H", "16", "--steps", "6", "--sampler", "euler", "-s", "1", "-q", "-o", path}, args...)...)
+		require.Equal(t, ExitOK, o.code, o.errors)
+		return sdgo(t, "info", path).out
+	}
+	require.Contains(t, draw("--fastest"), `Step cache: "easy:threshold=0.15", `)
+	require.Contains(t, draw("--fastest", "--cache", "taylor"), `Step cache: taylor, `)
+	require.NotContains(t, draw(), "Step cache")
+
+	jobs := filepath.Join(dir, "jobs.jsonl")
+	require.NoError(t, os.WriteFile(jobs, []byte(`{"prompt": "a", "seed": 1, "steps": 6, "width": 16, "height": 16, "sampler": "euler"}`+"\n"), 0o666))
+	batch := func(args ...string) outcome {
+		o := sdgo(t, append([]string{"batch", "-m", model, "-q", "-o", filepath.Join(dir, "out"), jobs}, args...)...)
+		require.Equal(t, ExitOK, o.code, o.errors)
+		return o
+	}
+	batch()
+	require.Contains(t, batch("--json").out, `"skipped":1`)
+	require.Contains(t, batch("--fastest", "--json").out, `"done":1`, "another picture")
+	require.Contains(t, batch("--fastest", "--json").out, `"skipped":1`)
+	require.NoError(t, os.WriteFile(jobs, []byte(`{"prompt": "a", "fastest": true}`+"\n"), 0o666))
+	require.Contains(t, sdgo(t, "batch", "-m", model, jobs).errors, `"fastest" belongs on the command line`)
+}

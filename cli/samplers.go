@@ -18,7 +18,7 @@ import (
 func samplersCommand() *command {
 	return &command{
 		name:     "samplers",
-		usage:    "lists samplers, noise schedules and kinds of guidance",
+		usage:    "lists samplers, noise schedules, kinds of guidance and step caches",
 		synopsis: "samplers [--aliases] [--json]",
 		flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "aliases", Usage: "list what other programs call them, too"},
@@ -86,6 +86,7 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 		Schedules []listing `json:"schedules"`
 		Guidance  []listing `json:"guidance"`
 		Guides    []listing `json:"guide_methods"`
+		Caches    []listing `json:"step_caches"`
 	}
 	for _, s := range sampler.Samplers() {
 		list.Samplers = append(list.Samplers, listing{Name: s.Name, Aliases: s.Aliases, Description: s.Description, Schedule: s.Schedule, Parameters: parametersOf(s.Parameters)})
@@ -101,6 +102,9 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 	for _, m := range sampler.LossMethods() {
 		list.Guides = append(list.Guides, listing{Name: m.Name, Aliases: m.Aliases, Description: m.Description, Parameters: parametersOf(m.Parameters)})
 	}
+	for _, c := range sampler.StepCaches() {
+		list.Caches = append(list.Caches, listing{Name: c.Name, Aliases: c.Aliases, Description: c.Description, Parameters: parametersOf(c.Parameters)})
+	}
 	if f.bool("json") {
 		return report.JSON(p.stdout, list, "  ")
 	}
@@ -110,7 +114,8 @@ func runSamplers(_ context.Context, p *program, f *flags) error {
 		rows  []listing
 	}{{"samplers (--sampler), and their own numbers (--eta, --s-noise …)", list.Samplers}, {"\nschedules (--schedule)", schedulesOf(list.Schedules, false)},
 		{"\nschedules of flow models", schedulesOf(list.Schedules, true)}, {"\nguidance (--guidance NAME:PARAMETER=X,…), and its numbers", list.Guidance},
-		{"\nmethods of guides (--guide-method NAME:PARAMETER=X,…), and their numbers", list.Guides}} {
+		{"\nmethods of guides (--guide-method NAME:PARAMETER=X,…), and their numbers", list.Guides},
+		{"\nstep caches (--cache NAME:PARAMETER=X,…), and their numbers", list.Caches}} {
 		fmt.Fprintf(t, "%s\n", section.title)
 		for _, l := range section.rows {
 			fmt.Fprintf(t, "  %s\t%s\n", l.Name, l.Description)

@@ -246,6 +246,11 @@ func table() []Field {
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.DeepCache }),
 		},
 		{
+			Path: "Cache", Also: []string{"CacheOptions.*"}, Flag: "cache", A1111: "Step cache", Arg: "NAME[:PARAMETER=X,…]", For: All,
+			Help: "leave out evaluations of the network that earlier ones tell: easy, taylor or first_block, with its numbers, such as easy:threshold=0.05: faster, another picture", Default: "none",
+			of: stepCache(),
+		},
+		{
 			Path: "Count", Flag: "count", Short: "b", A1111: "Count", API: "n_iter", Arg: "N", For: All &^ Interpolate,
 			Help: "pictures, with seeds one after the other", Default: "1",
 			of:   plain(whole(1, request.MaxCount), func(r *req) *int { return &r.Count }),

@@ -216,37 +216,14 @@ func setGuide(all []request.Guide, key, text string) error {
 
 // guideMethod is a method with its numbers: "mpgd", "lgd:samples=20,noise=0.1".
 func guideMethod() access[req] {
-	return access[req]{KindText, "",
-		func(r *req) (string, bool) {
-			text := r.GuideMethod
-			if numbers := optionsText(r.GuideOptions, ","); numbers != "" {
-				text += ":" + numbers
+	return withNumbers("a method of guides", "lgd:samples=20", func(r *req) (*string, *map[string]float64) { return &r.GuideMethod, &r.GuideOptions },
+		func(name string, numbers options) error {
+			m, err := sampler.LookupLossMethod(cmp.Or(name, "moments"))
+			if err == nil && name != "" {
+				_, err = m.With(numbers)
 			}
-			return text, text != ""
-		},
-		func(r *req, text string) error {
-			method, list, more := strings.Cut(text, ":")
-			numbers, err := parseOptions(list, ",")
-			switch {
-			case len(text) > maxName:
-				return fmt.Errorf("must be a method of guides, got %d bytes", len(text))
-			case err != nil:
-				return err
-			case more && len(numbers) == 0 || text == "":
-				return fmt.Errorf("must be a method and its numbers, as in lgd:samples=20, got %q", text)
-			}
-			m, err := sampler.LookupLossMethod(cmp.Or(method, "moments"))
-			if err != nil {
-				return err
-			}
-			if _, err := m.With(numbers); err != nil && method != "" {
-				return oneLine(err)
-			}
-			r.GuideMethod, r.GuideOptions = method, numbers
-			return nil
-		},
-		func(r *req) { r.GuideMethod, r.GuideOptions = "", nil },
-	}
+			return err
+		})
 }
 
 // guidesText writes guides with the names of files without folders.

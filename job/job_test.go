@@ -16,7 +16,7 @@ import (
 // The flags of each command, all of which have been there before but hires-schedule.
 func TestFlagsFor(t *testing.T) {
 	const (
-		every = "width height steps cfg-scale sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
+		every = "width height steps cfg-scale cache sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
 		all   = every + "edit edit-momentum edit-beta direction prompt negative clip-skip deep-cache lora control control-image control-face control-preprocess control-weight control-start control-end control-mode control-type refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
 		guide = "classifier classifier-scale classifier-class guide guide-method "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
@@ -84,6 +84,12 @@ func TestSet(t *testing.T) {
 		{"count", "0", "must be 1 to 1024, got 0"},
 		{"clip-skip", "0", "must be 1 or more, got 0"},
 		{"deep-cache", "0", "must be 1 to 1000, got 0"},
+		{"cache", "easy:threshold=0.1", ""},
+		{"cache", "easy:", `must be a step cache and its numbers, as in easy:threshold=0.05, got "easy:"`},
+		{"cache", "", `must be a step cache and its numbers, as in easy:threshold=0.05, got ""`},
+		{"cache", "slow", `unknown step cache "slow"; did you mean "easy"? There are easy, taylor and first_block`},
+		{"cache", "easy:threshold=-1,every=2", "threshold must be 0 to 10 with easy, got -1; easy takes no every; it takes threshold, start and stop"},
+		{"cache", "taylor:every=NaN", `every must be a number, got "NaN"`},
 		{"preview-every", "0", "must be 1 to 1000, got 0"},
 		{"cfg-scale", "0", ""},
 		{"cfg-scale", "NaN", `must be a number, got "NaN"`},

@@ -175,6 +175,54 @@ func guidanceKind() access[req] {
 	}
 }
 
+// stepCache is a step cache with its numbers: "easy", "taylor:every=3,order=2".
+func stepCache() access[req] {
+	return withNumbers("a step cache", "easy:threshold=0.05", func(r *req) (*string, *map[string]float64) { return &r.Cache, &r.CacheOptions },
+		func(name string, numbers options) error {
+			c, err := sampler.LookupStepCache(name)
+			if err == nil {
+				_, err = c.With(numbers)
+			}
+			return err
+		})
+}
+
+// withNumbers is a name with numbers. what it is, and an example of it, are for errors.
+func withNumbers(what, example string, of func(r *req) (name *string, numbers *map[string]float64), check func(name string, numbers options) error) access[req] {
+	return access[req]{KindText, "",
+		func(r *req) (string, bool) {
+			name, numbers := of(r)
+			text := *name
+			if list := optionsText(*numbers, ","); list != "" {
+				text += ":" + list
+			}
+			return text, text != ""
+		},
+		func(r *req, text string) error {
+			name, list, more := strings.Cut(text, ":")
+			numbers, err := parseOptions(list, ",")
+			switch {
+			case len(text) > maxName:
+				return fmt.Errorf("must be %s, got %d bytes", what, len(text))
+			case err != nil:
+				return err
+			case more && len(numbers) == 0 || text == "":
+				return fmt.Errorf("must be %s and its numbers, as in %s, got %q", what, example, text)
+			}
+			if err := check(name, numbers); err != nil {
+				return oneLine(err)
+			}
+			to, all := of(r)
+			*to, *all = name, numbers
+			return nil
+		},
+		func(r *req) {
+			name, numbers := of(r)
+			*name, *numbers = "", nil
+		},
+	}
+}
+
 // checkGuider checks a kind of guidance and its numbers.
 func checkGuider(name string, numbers options) error {
 	g, err := sampler.LookupGuider(cmp.Or(name, "cfg"))

@@ -148,6 +148,8 @@ func valueOf(f Field) string {
 		return "a.safetensors,strength=-2,start=0.25,end=0.5"
 	case f.Path == "GuideMethod":
 		return "lgd:samples=5"
+	case f.Path == "Cache":
+		return "easy:threshold=0.5"
 	case f.Path == "Controls.Preprocess":
 		return "canny:low=50"
 	case f.Path == "Controls.Mode":
@@ -192,13 +194,13 @@ func TestEntriesSetTheirFields(t *testing.T) {
 		delete(seen, "Edits")
 		delete(seen, "Directions")
 		delete(seen, "Interpolate")
-		for _, m := range []string{"SamplerOptions", "GuiderOptions", "GuideOptions"} {
+		for _, m := range []string{"SamplerOptions", "GuiderOptions", "GuideOptions", "CacheOptions"} {
 			delete(seen, m)
 			delete(seen, m+".*")
 		}
 		want := map[string]bool{f.Path: true}
 		for _, also := range f.Also {
-			want[strings.ReplaceAll(also, "*", map[bool]string{true: "samples", false: "phi"}[f.Path == "GuideMethod"])] = true
+			want[strings.ReplaceAll(also, "*", map[string]string{"Guider": "phi", "GuideMethod": "samples", "Cache": "threshold"}[f.Path])] = true
 		}
 		require.Equal(t, want, seen)
 		f.of.clear(&r)

@@ -76,6 +76,13 @@ type GuidedModel struct {
 	// for a sampler of CFG++: it is the run's Options.Uncond, as long as a
 	// sample.
 	Uncond []float32
+	// Caching leaves out evaluations whose answers it can tell from earlier ones; the
+	// zero value leaves out none. Its numbers count Sigmas, and each picture of a sample
+	// decides for itself. Changed, if not nil, is called before each evaluation, and
+	// reports whether the model has come to answer otherwise, to another condition, say:
+	// then nothing of what it answered before is used.
+	Caching Caching
+	Changed func() bool
 }
 
 // With returns the guidance of that kind with a scale and with parameters by
@@ -145,8 +152,18 @@ func (g Guidance) Denoiser(m GuidedModel) (Denoiser, error) {
 	if err := g.check(&m); err != nil {
 		return nil, err
 	}
-	if every := int(g.Parameters["every"]); every > 1 {
+	every := int(g.Parameters["every"])
+	if every > 1 {
 		m.Denoise = seldom(m.Denoise, every)
+	}
+	if m.Caching.Cache.Name != "" {
+		if every > 1 && m.Images > 1 {
+			return nil, fmt.Errorf("every is %d, which goes with a step cache for one picture at a time, got %d", every, m.Images)
+		}
+		var err error
+		if m.Denoise, err = m.Caching.denoiser(m); err != nil {
+			return nil, err
+		}
 	}
 	d := g.Guider.New(g, m)
 	if g.limited() {

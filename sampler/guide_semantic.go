@@ -61,7 +61,17 @@ func (s SemanticGuidance) Denoiser(g Guidance, m GuidedModel) (Denoiser, error) 
 	}
 	e := &edits{SemanticGuidance: s, model: m, memory: make([][]float32, len(s.Edits)+1)}
 	e.planes = max(m.Images, 1) * max(m.Channels, 1)
+	var err error
+	if m.Caching.Cache.Name != "" { // below the edits, which act in each evaluation
+		if err := g.check(&m); err != nil {
+			return nil, err
+		}
+		if e.model.Denoise, err = m.Caching.denoiser(m); err != nil {
+			return nil, err
+		}
+	}
 	own := m
+	own.Caching = Caching{}
 	own.Denoise = func(ctx context.Context, dst [][]float32, x []float32, sigma float64) error {
 		return e.ask(ctx, dst, uncond, x, sigma)
 	}

@@ -64,6 +64,11 @@
 // ways to guide towards a small loss of the clean sample, with the model's derivative or
 // without; [Recurrence] makes each step several times.
 //
+// # Step caches
+//
+// [StepCaches] lists the ways to leave out evaluations that can be told from earlier
+// ones; guidance takes one ([GuidedModel]).
+//
 // # Processes
 //
 // A [Process] is how a model's training added noise: [StableDiffusion],

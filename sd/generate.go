@@ -157,3 +157,15 @@ func (m *Model) acquire(requests []Request) (drawings []pipeline.Drawing, releas
 	}
 	return drawings, release, nil
 }
+
+// Fastest returns a model's request with what saves evaluations of the network at little
+// cost, where it leaves that open: a step cache, EasyCache. What it says of Cache and
+// DeepCache stays, and where the rest of it takes no cache it gets none. With
+// [Options.Precision] Fast that is the preset of sdgo's flag --fastest; docs/performance.md
+// says what it costs.
+func Fastest(m *Model, r Request) Request {
+	if m.host() == nil {
+		return r
+	}
+	return pipeline.Fastest(m.pipeline, r)
+}

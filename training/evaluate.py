@@ -4,6 +4,7 @@
     python training/evaluate.py --work DIR                        samples in PyTorch, guidance 5, 20 steps
     python training/evaluate.py --work DIR --sweep                the table of the model card
     python training/evaluate.py --work DIR --images FOLDER        scores FOLDER's PNGs, in name order one a prompt
+                                                                  (--against FOLDER: and how near they are to others)
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work")
     p.add_argument("--images")
+    p.add_argument("--against", help="a folder of pictures that those of --images are compared with")
     p.add_argument("--sweep", action="store_true")
     p.add_argument("--count", type=int, default=500)
     p.add_argument("--cfg-scale", type=float, default=5.0)
@@ -71,7 +73,11 @@ def main():
     rows = prompts.read()[: args.count]
     if args.images:
         pictures = read_images(args.images)
-        print("thing %.1f %%, background %.1f %%" % score(net, pictures, rows[: len(pictures)], sprites))
+        text = "thing %.1f %%, background %.1f %%" % score(net, pictures, rows[: len(pictures)], sprites)
+        if args.against:
+            apart = np.square(pictures - read_images(args.against).astype(np.float32)).mean((1, 2, 3))
+            text += ", mean PSNR %.1f dB" % np.mean(10 * np.log10(255**2 / np.maximum(apart, 1e-9)))
+        print(text)
         return
     denoiser, tokenizer = load_averaged(args.work, types.SimpleNamespace(merges=args.merges))
     vae = load_vae(args.work)

@@ -19,9 +19,14 @@
 // h, what the middle block returns, [N, C, H / 2^(levels-1), W / 2^(levels-1)]: the deepest
 // features, whose space has directions of meaning (Kwon et al. 2022, arXiv:2210.10960).
 //
+// stem, what the first convolution returns, and first, what the first block after it does, of deep's
+// shape; stem is so where channel_mult[0] is 1.
+//
 // With deep as a further input only the first input block and the last output
 // block are computed: DeepCache (Ma et al. 2024, arXiv:2312.00858), whose authors
-// found that deep changes little from step to step.
+// found that deep changes little from step to step. With rest, of deep's shape, in place of it the first
+// block is computed, too, and what it returns plus rest stands for deep: a first-block cache
+// (ParaAttention), for which the outputs stem and first are there. What follows of deep holds for rest.
 //
 // The inputs control.0 … control.K are what a ControlNet (Zhang et al. 2023,
 // arXiv:2302.05543) returns, each of them optional: control.k, of the shape of what
@@ -74,7 +79,7 @@ class UNet : public Architecture {
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "t", "context"},
-                         {"deep", "h_add"},
+                         {"deep", "rest", "h_add"},
                          {{"control", skips(), "middle"},
                           {"feature", blocks_.levels(), "middle"},
                           {"picture_key", int(attending_.size()), ""},
@@ -102,18 +107,24 @@ class UNet : public Architecture {
         if (blocks_.classes() > 0) {
             expect_shape("unet", "class", inputs.at("class"), {x[0], 1});
         }
-        if (inputs.count("deep")) {
-            expect_shape("unet", "deep", inputs.at("deep"), {x[0], blocks_.channels(0), x[2], x[3]});
+        for (const char *name : {"deep", "rest"}) {
+            if (inputs.count(name)) {
+                expect_shape("unet", name, inputs.at(name), {x[0], blocks_.channels(0), x[2], x[3]});
+            }
+        }
+        if (inputs.count("deep") && inputs.count("rest")) {
+            invalid("unet: deep and rest stand for the same blocks: one of them is enough");
         }
         check_h(inputs);
         check_controls(inputs);
         check_features(inputs);
         check_pictures(inputs);
         for (const std::string &name : outputs) {
-            const bool inner =
-                name == "deep" || name == "perturbed" || name == "h"; // of blocks that deep stands for
-            if (name != "out" && !(inner && !inputs.count("deep"))) {
-                invalid("unet: no output %s; there is out, and without an input deep, deep, perturbed and h",
+            const bool inner = name == "deep" || name == "perturbed" || name == "h";
+            const bool early = name == "stem" || name == "first";
+            if (name != "out" && !(inner && !shallow(inputs)) && !(early && !inputs.count("deep"))) {
+                invalid("unet: no output %s; there is out, without an input deep stem and first, and without "
+                        "an input deep or rest deep, perturbed and h",
                         name.c_str());
             }
             if (name == "perturbed" && blocks_.middle_depth() < 1) {
@@ -149,14 +160,29 @@ class UNet : public Architecture {
         if (inputs.count("deep")) {
             return {{"out", last_block(p, ops.image_in(inputs.at("deep")), skip)}};
         }
+        Tensors all;
+        if (asked("stem")) {
+            all["stem"] = ops.image_out(first);
+        }
+        const auto first_block = [&] {
+            return blocks_.stage(p, first, "input_blocks.1", 0, blocks_.input_depth(0));
+        };
+        if (inputs.count("rest")) {
+            const Tensor block = first_block();
+            all["first"] = ops.image_out(block);
+            all["out"] = last_block(p, ops.add(block, ops.image_in(inputs.at("rest"))), skip);
+            return all;
+        }
         std::vector<Tensor> skips = blocks_.down(p, first, [&](int level, Tensor h) {
             return controlled(ops, h, inputs, "feature." + std::to_string(level));
         });
+        if (asked("first")) {
+            all["first"] = ops.image_out(inputs.count("feature.0") ? first_block() : skips[1]);
+        }
         const Tensor middle = blocks_.middle_begin(p, skips.back());
         for (size_t k = 1; k < skips.size(); k++) {
             skips[k] = controlled(ops, skips[k], inputs, control(int(k)));
         }
-        Tensors all;
         const auto inner_blocks = [&](bool perturbed) {
             const Tensor deepest = blocks_.middle_end(p, middle, perturbed);
             if (asked("h") && !perturbed) {
@@ -188,11 +214,14 @@ class UNet : public Architecture {
     int skips() const { return int(blocks_.skip_shapes(1, 1, 1).size()) - 1; }
     static std::string control(int k) { return "control." + std::to_string(k); }
 
+    // Whether the inner blocks are not computed.
+    static bool shallow(const Shapes &inputs) { return inputs.count("deep") + inputs.count("rest") > 0; }
+
     void check_h(const Shapes &inputs) const {
         if (!inputs.count("h_add")) {
             return;
         }
-        if (inputs.count("deep")) {
+        if (shallow(inputs)) {
             invalid("unet: with deep there is no input h_add: the block that it is added to is not computed");
         }
         const Shape &x = inputs.at("x");
@@ -208,7 +237,7 @@ class UNet : public Architecture {
             if (!inputs.count(name)) {
                 continue;
             }
-            if (k > 0 && inputs.count("deep")) {
+            if (k > 0 && shallow(inputs)) {
                 invalid("unet: with deep there is no input %s: the block that takes it is not computed",
                         name.c_str());
             }
@@ -225,7 +254,7 @@ class UNet : public Architecture {
             if (!inputs.count(name)) {
                 continue;
             }
-            if (inputs.count("deep")) {
+            if (shallow(inputs)) {
                 invalid("unet: with deep there is no input %s: the block that takes it is not computed",
                         name.c_str());
             }
@@ -244,7 +273,7 @@ class UNet : public Architecture {
             if (!inputs.count(key)) {
                 continue;
             }
-            if (inputs.count("deep") && !attending_[k].last) {
+            if (shallow(inputs) && !attending_[k].last) {
                 invalid("unet: with deep there is no input %s: the layer that takes it is not computed",
                         key.c_str());
             }

@@ -109,7 +109,7 @@ func composedAnswers(needs []sampler.Answer, and []Weighted) (n int) {
 }
 
 // answersOf are what guidance sees of a pipeline's network in one phase.
-func answersOf(p *Pipeline, run evaluator, shape []int, cache *deepCache, variance []float32, with beside, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
+func answersOf(p *Pipeline, run evaluator, shape []int, cache innerCache, variance []float32, with beside, g sampler.Guidance, c Conditions, s start) sampler.BatchModel {
 	all := ask(g, c, s)
 	for _, edit := range c.Edits {
 		all = append(all, answer{condition: condition(edit, s, true), output: "out"})

@@ -334,16 +334,25 @@ type steering struct {
 // active are those that have something to say in the current step: what the diffusers
 // library's pipelines call controlnet_keep.
 func (s *steering) active() (all []steer) {
-	if s == nil {
-		return nil
-	}
-	i, n := float64(*s.made), float64(s.of)
-	for _, one := range s.all {
-		if i/n >= one.start && (i+1)/n <= one.end {
-			all = append(all, one)
+	for i, takesPart := range s.parts() {
+		if takesPart {
+			all = append(all, s.all[i])
 		}
 	}
 	return all
+}
+
+// parts say which of all take part in the current step.
+func (s *steering) parts() []bool {
+	if s == nil {
+		return nil
+	}
+	out := make([]bool, len(s.all))
+	i, n := float64(*s.made), float64(s.of)
+	for k, one := range s.all {
+		out[k] = i/n >= one.start && (i+1)/n <= one.end
+	}
+	return out
 }
 
 // controlNets are the ControlNets among what is active.

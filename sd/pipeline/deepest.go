@@ -62,14 +62,27 @@ func (h *deepest) at(timestep float64, drawn bool) deepestOf {
 	if h.record != nil {
 		out.tell = func(of []float32) { h.record(timestep, of) }
 	}
-	for _, d := range h.all {
-		if *h.made < int(d.start*float64(h.steps)) || *h.made >= int(d.end*float64(h.steps)) || d.strength == 0 {
+	for i, takesPart := range h.parts() {
+		if !takesPart {
 			continue
 		}
+		d := h.all[i]
 		if out.add == nil {
 			out.add = make([]float32, tensor.Size(h.shape))
 		}
 		d.direction.Add(out.add, d.strength, timestep)
+	}
+	return out
+}
+
+// parts say which of the directions take part in the current step.
+func (h *deepest) parts() []bool {
+	if h == nil {
+		return nil
+	}
+	out := make([]bool, len(h.all))
+	for i, d := range h.all {
+		out[i] = *h.made >= int(d.start*float64(h.steps)) && *h.made < int(d.end*float64(h.steps)) && d.strength != 0
 	}
 	return out
 }
@@ -154,6 +167,10 @@ func (d Drawing) hasDeepest(field string, e *request.Error) bool {
 		e.Add(field, "do not go with DeepCache, which computes no middle block in most steps")
 		return false
 	}
+	if c := d.Caching.Cache; c.Inner {
+		e.Add(field, "do not go with %s, which computes no middle block in some steps", c.Name)
+		return false
+	}
 	if len(d.Guides) > 0 && d.Losses.Method.Backward {
 		e.Add("GuideMethod", "%s does not go with directions: mpgd does, which needs no derivative of the model", d.GuideMethod)
 		return false
@@ -173,6 +190,9 @@ func Deepest(ctx context.Context, p *Pipeline, d Drawing, record func(picture in
 	}
 	if d.refiner != nil {
 		return request.Problemf("Refiner", "does not go with features, which are those of one model")
+	}
+	if d.Cache != "" {
+		return request.Problemf("Cache", "does not go with features, which are those of every evaluation")
 	}
 	var result request.Result
 	c, err := p.prepare(ctx, d, &result)

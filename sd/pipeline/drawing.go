@@ -157,6 +157,13 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	if d.DeepCache > 1 && !p.Denoiser.CachesInner() {
 		e.Add("DeepCache", "the model's network has no inner blocks to reuse")
 	}
+	if c := d.Caching.Cache; c.Inner && !p.Denoiser.CachesInner() {
+		e.Add("Cache", "%s does not go with the model, whose network has no inner blocks to reuse", c.Name)
+	} else if c.Inner && d.DeepCache > 1 {
+		e.Add("Cache", "%s does not go with DeepCache, which reuses the same blocks", c.Name)
+	} else if c.Inner && slices.ContainsFunc(d.controls, isIPAdapter) {
+		e.Add("Cache", "%s does not go with IP-Adapters, which the first block sees", c.Name)
+	}
 	answers := d.Guide.Guider.Answers
 	switch {
 	case p.EmbedsGuidance && d.Guider != "cfg":

@@ -20,7 +20,7 @@ type evaluation struct {
 	shape []int // of a latent
 	x, t  []float32
 	c     []Condition
-	cache *deepCache
+	cache innerCache
 	adapt *engine.Adaptation // of the network; nil for none
 
 	controls []*control.ControlNet // that take part
@@ -117,7 +117,7 @@ type beside struct {
 //
 // variance, where it is not nil, receives what the network says of it for the condition
 // that is drawn, or for the only one that is asked for.
-func (p *Pipeline) model(run evaluator, shape []int, cache *deepCache, variance []float32, with beside, answers ...answer) sampler.BatchModel {
+func (p *Pipeline) model(run evaluator, shape []int, cache innerCache, variance []float32, with beside, answers ...answer) sampler.BatchModel {
 	n := tensor.Size(shape)
 	each := outputSize(p, n)
 	var x, ts, out []float32
@@ -236,15 +236,9 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	}
 	current, answers := -1, sampler.BatchModel(nil)
 	phased := func(ctx context.Context, dst [][]float32, x []float32, t float64) error {
-		next := max(current, 0)
-		for next+1 < len(phases) && *r.made >= phases[next].Until {
-			next++
-		}
+		next := phaseAt(phases, current, *r.made)
 		if next != current {
-			var cache *deepCache
-			if d.DeepCache > 1 {
-				cache = &deepCache{every: d.DeepCache}
-			}
+			cache := r.innerCache(d)
 			spread := r.spread
 			if !p.LearnsVariance {
 				spread = nil
@@ -258,6 +252,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	r.back.of(p, model, guidance, with.adapt, s, r)
 	denoise, err := withEdits(d, guidance, sampler.GuidedModel{
 		Denoise: model.BatchDenoiser(phased), Preconditioning: model, Sigmas: r.sigmas, Channels: r.shape[0], Width: r.shape[len(r.shape)-1], Uncond: r.uncond,
+		Caching: outerCache(d), Changed: r.changes(phases, with),
 	})
 	var wrong *sampler.ParameterError
 	if errors.As(err, &wrong) {

@@ -118,6 +118,7 @@ func (d *Drawing) refuseBesideGuides(e *request.Error) {
 	}{
 		{"ControlNets", len(d.controls) > 0},
 		{"DeepCache", d.DeepCache > 1},
+		{"a step cache", d.Cache != ""},
 		{"edits, whose thresholds have no derivative", backward && len(d.Edits) > 0},
 		{"AND in a prompt", backward && composes(parts)},
 		{"guidance " + d.Guider + ", which is no sum of predictions", coefficients != nil},

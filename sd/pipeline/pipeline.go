@@ -188,7 +188,7 @@ type Denoiser interface {
 	Inputs(shape []int, x, t []float32, c []Condition) []cgo.Input
 
 	// CachesInner reports whether the network has the output and the input "deep",
-	// which DeepCache reuses.
+	// which DeepCache reuses, and the outputs "stem" and "first".
 	CachesInner() bool
 
 	// Perturbs reports whether the network has the output "perturbed": what it

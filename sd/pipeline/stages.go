@@ -32,6 +32,7 @@ func (d *Drawing) addStages(r request.Request, with Attached, e *request.Error) 
 		s := request.Request{
 			Image: image.NewNRGBA(image.Rectangle{Max: size}), Seed: max(d.Seed, 0), RNG: d.RNG, Steps: d.StageSteps, NoiseLevel: r.NoiseLevel,
 			Sampler: r.Sampler, Schedule: r.Schedule, SamplerOptions: r.SamplerOptions, PreviewEvery: r.PreviewEvery, PreviewNoisy: r.PreviewNoisy,
+			Cache: r.Cache, CacheOptions: r.CacheOptions,
 		}
 		if m.Classes > 0 {
 			s.Class = d.Class

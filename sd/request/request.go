@@ -168,6 +168,14 @@ type Request struct {
 	// says how much.
 	DeepCache int
 
+	// Cache names a step cache, as package sampler's StepCaches lists them, which leaves
+	// out evaluations of the model whose answers it can tell from earlier ones; empty is
+	// none. CacheOptions are its numbers by name, such as "threshold" of "easy". It begins
+	// anew in each hires pass, and where a refiner takes over. The picture changes:
+	// docs/performance.md says how much.
+	Cache        string
+	CacheOptions map[string]float64
+
 	// ZeroSNR rescales the model's noise schedule to zero terminal SNR (Lin et al. 2024,
 	// arXiv:2305.08891), for a model that was trained so and whose file does not say
 	// it. Such models predict v. With it the default schedule is "trailing" and the

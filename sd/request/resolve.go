@@ -78,6 +78,7 @@ type Resolved struct {
 	ControlPictures                                   []*image.NRGBA   // one for each of Controls
 	ControlFaces                                      [][]float32      // one for each of Controls; nil where there is none
 	Guide                                             sampler.Guidance // Guider with Guidance and GuiderOptions
+	Caching                                           sampler.Caching  // Cache with CacheOptions; without a cache the zero value
 	ClassifierScale                                   float64
 	GuidePictures                                     []GuidePicture           // one for each of Guides
 	Losses                                            sampler.LossGuidance     // GuideMethod with GuideOptions, where there are Guides
@@ -125,6 +126,7 @@ func (r Request) Resolve(d Defaults) (Resolved, error) {
 	q.checkNumbers(&e)
 	q.checkSampler(&e)
 	q.checkGuidance(&e)
+	checkCache(&q, &e)
 	q.checkInterpolation(&e)
 	q.checkAdapters(&e)
 	q.resolveControls(&e)
@@ -277,6 +279,25 @@ func (q *Resolved) checkGuidance(e *Error) {
 	}
 	if q.Guide, err = guider.With(q.Guidance, q.GuiderOptions); err != nil && q.Guidance >= 0 && q.Guidance <= maxScale {
 		addAll(e, "GuiderOptions", err)
+	}
+}
+
+// checkCache looks up the step cache and checks its numbers.
+func checkCache(q *Resolved, e *Error) {
+	if q.Cache == "" {
+		if len(q.CacheOptions) > 0 {
+			e.Add("Cache", "must name the step cache that CacheOptions are about")
+		}
+		return
+	}
+	cache, err := sampler.LookupStepCache(q.Cache)
+	if err != nil {
+		e.Add("Cache", "%v", err)
+		return
+	}
+	q.Cache = cache.Name
+	if q.Caching, err = cache.With(q.CacheOptions); err != nil {
+		addAll(e, "CacheOptions", err)
 	}
 }
 

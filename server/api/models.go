@@ -205,6 +205,14 @@ func parametersOfSampler(all []sampler.Parameter) []parameterView {
 // kinds are the words for kinds of values.
 var kinds = map[job.Kind]string{job.KindText: "text", job.KindFile: "name", job.KindInteger: "integer", job.KindNumber: "number", job.KindSwitch: "switch", job.KindSize: "size", job.KindPoint: "point"}
 
+// stepCaches are the step caches as JSON.
+func stepCaches() (all []map[string]any) {
+	for _, c := range sampler.StepCaches() {
+		all = append(all, map[string]any{"name": c.Name, "aliases": append([]string{}, c.Aliases...), "description": c.Description, "parameters": parametersOfSampler(c.Parameters)})
+	}
+	return all
+}
+
 // capabilities says what requests may have.
 func capabilities(a *API, w http.ResponseWriter) {
 	var fields, samplers, schedules, guiders []map[string]any
@@ -234,7 +242,7 @@ func capabilities(a *API, w http.ResponseWriter) {
 	limits := a.service.Queue.Limits()
 	out := map[string]any{
 		"version": a.service.Version, "fields": fields, "samplers": samplers, "schedules": schedules, "guidance": guiders, "upscalers": upscalers, "preprocessors": preprocessors(),
-		"guides": guideKinds(), "guide_methods": guideMethods(),
+		"guides": guideKinds(), "guide_methods": guideMethods(), "step_caches": stepCaches(),
 		"formats": []string{"png", "jpeg", "webp"},
 		"limits": map[string]any{"pictures": l.Pictures, "pixels": l.Pixels, "work": l.Work, "steps": request.MaxSteps, "side": request.MaxSide, "hires_passes": request.MaxHires,
 			"waiting": limits.Waiting, "waiting_per_client": limits.PerClient, "keep_seconds": limits.Keep.Seconds()},

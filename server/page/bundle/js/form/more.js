@@ -90,6 +90,13 @@ export function advanced() {
       range: { min: 1, max: 1000, whole: true },
     }),
     selectField({
+      label: "Step cache",
+      help: "Leaves out evaluations of the network that can be told from earlier ones: faster, another picture",
+      value: form.cache,
+      options: () => options(capabilities.value?.step_caches ?? []),
+      usual: () => "none",
+    }),
+    selectField({
       label: "Noise of",
       value: form.rng,
       options: () => [{ value: "philox", label: "AUTOMATIC1111 (philox)" }],

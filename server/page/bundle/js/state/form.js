@@ -36,6 +36,7 @@ const defaults = {
   clip_skip: null,
   rng: null,
   deep_cache: null,
+  cache: null,
   zero_snr: false,
   refiner: null,
   refiner_at: null,

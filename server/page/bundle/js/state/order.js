@@ -17,6 +17,7 @@ const plain = [
   "clip_skip",
   "rng",
   "deep_cache",
+  "cache",
   "refiner",
   "refiner_at",
   "taesd",
