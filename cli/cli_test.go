@@ -31,8 +31,7 @@ func TestHelp(t *testing.T) {
 			for _, f := range c.flags {
 				require.Contains(t, o.out, "--"+f.Names()[0])
 			}
-			require.Less(t, strings.Count(o.out, "
-"), 122) // two screens
+			require.Less(t, strings.Count(o.out, "\n"), 122) // two screens
 		}
 	}
 }

@@ -108,8 +108,11 @@ func (d dice) request() sd.Request {
 			r.Controls = append(r.Controls, sd.RequestControl{Name: names[d.IntN(len(names))], ImageFile: "in.png", Weight: d.optional(0, 2), Start: d.optional(0, 0.3),
 				End: d.optional(0.6, 1), Mode: []sd.ControlMode{"", sd.ControlPrompt, sd.ControlNetwork}[d.IntN(3)],
 				Preprocess: []string{"", "canny", "canny:low=20:high=40", "blur:sigma=2"}[d.IntN(4)]})
+			r.Controls = slices.CompactFunc(r.Controls, func(a, b sd.RequestControl) bool { return a.Name == "ip-faceid" && b.Name == a.Name })
 			if c := &r.Controls[len(r.Controls)-1]; c.Name == "union" { // which takes several kinds of pictures
 				c.Type = []sd.ControlType{sd.ControlDepth, sd.ControlSoftEdge}[d.IntN(2)]
+			} else if c.Name == "ip-faceid" { // which sees a face alone, and of which there may be one
+				*c = sd.RequestControl{Name: c.Name, FaceFile: "face.npy", Weight: c.Weight, Start: c.Start, End: c.End}
 			}
 		}
 	}
@@ -263,7 +266,7 @@ func TestPicturesAreJobs(t *testing.T) {
 		}
 		if name == "sd1" {
 			g.adapters, g.args = []string{"kohya", "norm"}, append(g.args, "--lora-dir", absolute(t, adapters))
-			g.controls, g.args = []string{"sd1", "t2i-light"}, append(g.args, "--control-dir", absolute(t, controls))
+			g.controls, g.args = []string{"sd1", "t2i-light", "ip-faceid"}, append(g.args, "--control-dir", absolute(t, controls))
 		}
 		if name == "xl" {
 			g.controls, g.args = []string{"union"}, append(g.args, "--control-dir", absolute(t, controls))
@@ -288,8 +291,11 @@ func absolute(t *testing.T, path string) string {
 const roundTrips = 40 // of each group
 
 func roundTrip(t *testing.T, d dice, seen map[string]bool) {
+	vector, err := os.ReadFile(controls + "/face.npy")
+	require.NoError(t, err)
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("jobs", 0o777))
+	require.NoError(t, os.WriteFile("jobs/face.npy", vector, 0o600))
 	img, half := start(32, 24)
 	writePNG(t, "jobs", "in.png", img)
 	writePNG(t, "jobs", "mask, half.png", half)
