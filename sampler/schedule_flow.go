@@ -3,7 +3,7 @@ package sampler
 import "math"
 
 // The schedules of flow-matching models shift even times towards high noise
-// themselves, so their process is [Flow] without a shift. Their levels are
+// themselves, in place of the shift that a process of [Flow] has. Their levels are
 // fractions of the last timestep. tokens is the number of tokens of the picture:
 // in FLUX.1 one for 16x16 pixels, 4096 for 1024x1024.
 
@@ -111,8 +111,12 @@ func LLaDAImage(p *Process, n int) (Sigmas, error) {
 	})
 }
 
-// fractions makes a schedule of fractions of the last timestep.
+// fractions makes a schedule of fractions of the last timestep. A flow's own shift is left out, since
+// the schedule has one.
 func fractions(p *Process, n int, at func(i int) float64) (Sigmas, error) {
+	if p.Kind() == KindFlow {
+		p = Flow(1)
+	}
 	_, last := tRange(p)
 	return fromTimesteps(p, n, func(i int) float64 { return last * at(i) })
 }

@@ -241,6 +241,21 @@ func TestDynamicShiftOfFlux(t *testing.T) {
 	require.InEpsilon(t, 0.75, shiftSigma(0.5, 3), 1e-12)
 }
 
+// Schedules that shift by themselves do so once, whatever shift the model's flow has.
+func TestFlowsAreShiftedOnce(t *testing.T) {
+	for _, name := range []string{"flux", "flux2", "ltx2", "logit_normal", "llada_image", "qwen_image"} {
+		s, err := LookupSchedule(name)
+		require.NoError(t, err)
+		want, err := s.Sigmas(Flow(1), 6)
+		require.NoError(t, err)
+		for _, p := range []*Process{Flow(3), Flow(3.16).WithTerminal(0.02)} {
+			got, err := s.Sigmas(p, 6)
+			require.NoError(t, err)
+			require.Equal(t, want, got, name)
+		}
+	}
+}
+
 func TestDiscreteRefusesBadAlphas(t *testing.T) {
 	for _, bad := range [][]float64{nil, {0.5}, {0.5, 0.6}, {0.5, 0}, {1, 0.5}, {0.9, math.NaN()}} {
 		_, err := NewDiscrete(bad)
