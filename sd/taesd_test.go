@@ -32,7 +32,7 @@ func openTAESD(t *testing.T, path string, o Options) *TAESD {
 
 // realTAESD writes a TAESD of the real shape, with the weights of
 // testdata/taesd/make.py: Murmur3's finalizer of each one's place.
-func realTAESD(t *testing.T) string {
+func realTAESD(t *testing.T, latent int64) string {
 	shapes := map[string][]int64{}
 	conv := func(name string, out, in int64, bias bool) {
 		shapes[name+".weight"] = []int64{out, in, 3, 3}
@@ -56,8 +56,8 @@ func realTAESD(t *testing.T) string {
 		}
 		conv(fmt.Sprintf("%s.layers.%d", name, layer), last, 64, true)
 	}
-	half("decoder", 4, 3, 2, 2, 3, 3, 3, 1)
-	half("encoder", 3, 4, 1, 1, 1, 3, 3, 3)
+	half("decoder", latent, 3, 2, 2, 3, 3, 3, 1)
+	half("encoder", 3, latent, 1, 1, 1, 3, 3, 3)
 	var names []string
 	for name := range shapes {
 		names = append(names, name)
@@ -94,8 +94,12 @@ func realTAESD(t *testing.T) string {
 func TestTAESDAgreesWithDiffusers(t *testing.T) {
 	ref := readReference(t, taesdFolder, "reference.safetensors")
 	file := func(name string) string { return filepath.Join(taesdFolder, name) }
-	for _, c := range []struct{ path, want string }{
-		{file("tiny.safetensors"), "tiny"}, {file("decoder.safetensors"), "tiny"}, {file("encoder.pth"), "tiny"}, {realTAESD(t), "real"},
+	for _, c := range []struct {
+		path, want, z string
+		channels      int
+	}{
+		{file("tiny.safetensors"), "tiny", "z", 4}, {file("decoder.safetensors"), "tiny", "z", 4}, {file("encoder.pth"), "tiny", "z", 4}, {realTAESD(t, 4), "real", "z", 4},
+		{realTAESD(t, 16), "real16", "z16", 16}, {file("taef2.safetensors"), "taef2", "z32", 32},
 	} {
 		for _, w := range ways() {
 			if w.options.Type != "" && w.options.Type != "f32" {
@@ -103,8 +107,8 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 			}
 			tiny := openTAESD(t, c.path, w.options)
 			name, bound := fmt.Sprintf("%s %s: ", filepath.Base(c.path), w), max(w.bound, 2e-5)
-			if tiny.Fits(4, 8) == nil {
-				got, err := tiny.Decode(context.Background(), tensor.Of(ref.f32("z"), 4, 8, 6), tensor.NoProgress)
+			if tiny.Fits(c.channels, 8) == nil {
+				got, err := tiny.Decode(context.Background(), tensor.Of(ref.f32(c.z), c.channels, 8, 6), tensor.NoProgress)
 				require.NoError(t, err)
 				require.Equal(t, []int{3, 64, 48}, got.Shape)
 				t.Logf("%s decoder %.2g", name, relativeRMS(got.Data, ref.f32(c.want+".decoded")))
@@ -114,7 +118,16 @@ func TestTAESDAgreesWithDiffusers(t *testing.T) {
 				e, err := tiny.Encode(context.Background(), tensor.Of(ref.f32("image"), 3, 48, 64))
 				require.NoError(t, err)
 				z := e.Sample(nil)
-				require.Equal(t, []int{4, 6, 8}, z.Shape)
+				if c.want == "taef2" { // FLUX.2's latents, which are packed: corners of squares of two by two as channels
+					require.Equal(t, []int{4 * c.channels, 3, 4}, z.Shape)
+					want, err := tiny.Decode(t.Context(), corners(z), tensor.NoProgress)
+					require.NoError(t, err)
+					got, err := tiny.Decode(t.Context(), z, tensor.NoProgress)
+					require.NoError(t, err)
+					require.Equal(t, want, got)
+					z = corners(z)
+				}
+				require.Equal(t, []int{c.channels, 6, 8}, z.Shape)
 				t.Logf("%s encoder %.2g", name, relativeRMS(z.Data, ref.f32(c.want+".encoded")))
 				requireClose(t, z.Data, ref.f32(c.want+".encoded"), bound, name+"encoder")
 			}
@@ -140,8 +153,25 @@ func TestPublishedTAESD(t *testing.T) {
 		t.Logf("%s: relative RMS error %.2g", name, relativeRMS(got.Data, ref["image"]))
 		requireClose(t, got.Data, ref["image"], 2e-5, name)
 	}
-	_, err := OpenTAESD(fixture.Real(t, "taesd/taef2_decoder.pth"), Options{})
-	require.ErrorContains(t, err, `half of a TAEF2 autoencoder (decoder, 32 latent channels)`)
+	two := openTAESD(t, fixture.Real(t, "taesd/taef2_decoder.pth"), Options{})
+	require.NoError(t, two.Fits(128, 16))
+	require.ErrorContains(t, two.Fits(4, 8), "must have 4 latent channels as the model, got 32")
+	got, err := two.Decode(context.Background(), tensor.New(128, 4, 4), tensor.NoProgress)
+	require.NoError(t, err)
+	require.Equal(t, []int{3, 64, 64}, got.Shape)
+}
+
+// corners takes a packed latent apart.
+func corners(x tensor.Tensor) tensor.Tensor {
+	height, width := x.Height(), x.Width()
+	out := tensor.New(x.Channels()/4, 2*height, 2*width)
+	for c := range x.Channels() {
+		for i := range height * width {
+			row, column := 2*(i/width)+c%4/2, 2*(i%width)+c%2
+			out.Data[(c/4*2*height+row)*2*width+column] = x.Data[c*height*width+i]
+		}
+	}
+	return out
 }
 
 // In a request it decodes the pictures, in tiles where it must, and encodes

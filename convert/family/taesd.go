@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/sdgo/sdgo/convert/layout"
 	"github.com/sdgo/sdgo/convert/model"
@@ -39,6 +40,10 @@ type TAESDConfig struct {
 	// Decoder and Encoder are the numbers of blocks of each level, from the
 	// input to the output: 3 3 3 1 and 1 3 3 3. nil where the file has none.
 	Decoder, Encoder []int
+
+	// Pool is whether blocks of the latent's own level mix its channels, normalised over the whole
+	// latent: TAEF2, for FLUX.2.
+	Pool bool `json:",omitzero"`
 }
 
 // Factor is the downsampling factor: pixels along a latent pixel's side.
@@ -51,7 +56,11 @@ func (c TAESDConfig) DecoderParams() map[string][]float64 { return c.params(c.De
 func (c TAESDConfig) EncoderParams() map[string][]float64 { return c.params(c.Encoder) }
 
 func (c TAESDConfig) params(blocks []int) map[string][]float64 {
-	return map[string][]float64{"channels": one(c.Channels), "latent_channels": one(c.Latent), "image_channels": one(3), "blocks": each(blocks)}
+	all := map[string][]float64{"channels": one(c.Channels), "latent_channels": one(c.Latent), "image_channels": one(3), "blocks": each(blocks)}
+	if c.Pool {
+		all["pool"] = one(1)
+	}
+	return all
 }
 
 // taesdHalf is a layer's name in a file of both halves: after a prefix that differs
@@ -78,7 +87,7 @@ func taesdNames([]model.Stored) layout.Rename {
 }
 
 // taesdKnown are the tensors of the networks.
-var taesdKnown = regexp.MustCompile(`^(decoder|encoder)\.layers\.\d+\.(conv\.[024]\.)?(weight|bias)$`)
+var taesdKnown = regexp.MustCompile(`^(decoder|encoder)\.layers\.\d+\.(conv\.[024]\.|pool\.[013]\.)?(weight|bias)$`)
 
 // taesdLayer is a layer's name in the files of TAESD's author, which hold one
 // half each: its place in a sequence.
@@ -127,10 +136,31 @@ func readTAESD(r *Reader) *TAESDConfig {
 		}
 		c.Channels, c.Latent = channels, latent
 	}
+	c.Pool = c.readPool(r)
 	if r.err == nil && c.Decoder == nil && c.Encoder == nil {
 		r.Fail("tensor %q is missing: %w", "decoder.layers.0.weight", model.ErrUnrecognized)
 	}
 	return c
+}
+
+// readPool finds whether blocks of the latent's own level mix channels, of which all or none must.
+func (c *TAESDConfig) readPool(r *Reader) bool {
+	pools, blocks := 0, 0
+	if c.Decoder != nil {
+		blocks += c.Decoder[0]
+	}
+	if c.Encoder != nil {
+		blocks += c.Encoder[len(c.Encoder)-1]
+	}
+	for _, t := range r.Model.Tensors {
+		if strings.HasSuffix(t.Name, ".pool.0.weight") {
+			pools++
+		}
+	}
+	if r.err == nil && pools > 0 && pools != blocks {
+		r.Fail("a TAEF2 autoencoder must have as many pools as blocks of the latent's size, %d, got %d", blocks, pools)
+	}
+	return pools > 0
 }
 
 // maxTinyLayers bounds a half of a tiny autoencoder; TAESD has 19.

@@ -4,7 +4,8 @@
 // activations and enlargements count, too.
 //
 // Hyperparameters of both: channels, latent_channels, image_channels, blocks
-// (a number for each level, from the input to the output).
+// (a number for each level, from the input to the output); pool: 1 adds to what enters a block of the
+// latent's own level a mixture of its channels that is normalised over the whole latent (TAEF2, of FLUX.2).
 // taesd_decoder: z [N, latent_channels, h, w], already clamped by the caller with
 // 3·tanh(z/3) → image [N, image_channels, H, W], 0 to 1.
 // taesd_encoder: image [N, image_channels, H, W], 0 to 1 → z [N,
@@ -19,7 +20,8 @@ class Taesd : public Architecture {
   public:
     explicit Taesd(const Params &p)
         : width_(p.integer("channels", 1, 1 << 12)), latent_(p.integer("latent_channels", 1, 256)),
-          image_(p.integer("image_channels", 1, 64)), blocks_(p.integers("blocks", 0, 64)) {
+          image_(p.integer("image_channels", 1, 64)), blocks_(p.integers("blocks", 0, 64)),
+          pool_(p.integer_or(0, "pool", 0, 1) == 1) {
         if (blocks_.empty() || blocks_.size() > 8) {
             invalid("taesd: blocks must have 1 to 8 levels, got %zu", blocks_.size());
         }
@@ -35,6 +37,16 @@ class Taesd : public Architecture {
         std::string name() { return prefix + std::to_string(next++); }
     };
 
+    Tensor pooled(Ops &ops, Tensor x, const std::string &name) const {
+        constexpr int kGroups = 4;
+        Conv wide{kGroups * width_, 1}, narrow{width_, 1};
+        wide.bias = narrow.bias = false;
+        narrow.add = x;
+        Tensor h = ops.conv2d(x, name + ".pool.0", wide);
+        h = relu(ops, ops.group_norm(h, name + ".pool.1", {kGroups, 1e-5f}));
+        return ops.conv2d(h, name + ".pool.3", narrow);
+    }
+
     Tensor block(Ops &ops, Tensor x, const std::string &name) const {
         Tensor h = relu(ops, ops.conv2d(x, name + ".conv.0", {width_}));
         h = relu(ops, ops.conv2d(h, name + ".conv.2", {width_}));
@@ -43,9 +55,11 @@ class Taesd : public Architecture {
         return relu(ops, ops.conv2d(h, name + ".conv.4", last));
     }
 
-    Tensor level(Ops &ops, Tensor h, int blocks, Layers &layers) const {
+    // `latent` says that it is the level of the latent's size.
+    Tensor level(Ops &ops, Tensor h, int blocks, Layers &layers, bool latent) const {
         for (int i = 0; i < blocks; i++) {
-            h = block(ops, h, layers.name());
+            const std::string name = layers.name();
+            h = block(ops, latent && pool_ ? pooled(ops, h, name) : h, name);
         }
         return h;
     }
@@ -53,6 +67,7 @@ class Taesd : public Architecture {
     int64_t width_;
     int latent_, image_;
     std::vector<int> blocks_;
+    bool pool_;
 };
 
 class Decoder : public Taesd {
@@ -71,7 +86,7 @@ class Decoder : public Taesd {
         h = relu(ops, h);
         layers.next++;
         for (size_t i = 0; i + 1 < blocks_.size(); i++) {
-            h = level(ops, h, blocks_[i], layers);
+            h = level(ops, h, blocks_[i], layers, i == 0);
             Conv up{width_};
             up.bias = false;
             up.up_width = 2 * ops.width(h);
@@ -79,7 +94,7 @@ class Decoder : public Taesd {
             layers.next++; // the enlargement
             h = ops.conv2d(h, layers.name(), up);
         }
-        h = level(ops, h, blocks_.back(), layers);
+        h = level(ops, h, blocks_.back(), layers, blocks_.size() == 1);
         return {{"image", ops.image_out(ops.conv2d(h, layers.name(), {image_}))}};
     }
 };
@@ -108,7 +123,7 @@ class Encoder : public Taesd {
                 down.stride = 2;
                 h = ops.conv2d(h, layers.name(), down);
             }
-            h = level(ops, h, blocks_[i], layers);
+            h = level(ops, h, blocks_[i], layers, i + 1 == blocks_.size());
         }
         return {{"z", ops.image_out(ops.conv2d(h, layers.name(), {latent_}))}};
     }

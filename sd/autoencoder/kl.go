@@ -43,8 +43,12 @@ func NewKL(h *engine.Host, c convert.VAEConfig) (*KL, error) {
 func (a *KL) Factor() int { return a.config.Factor() }
 
 // OwnLatents reports whether the latents have a mean and a deviation of their own, for
-// which there are no tiny autoencoders.
-func (a *KL) OwnLatents() bool { return a.config.Mean != nil || a.config.Shift != 0 }
+// which there are no tiny autoencoders. There are some for the 16 channels of FLUX.1 and Stable
+// Diffusion 3, whose latents are shifted: TAEF1 and TAESD3 decode what the denoiser sees.
+func (a *KL) OwnLatents() bool {
+	const shifted = 16 // channels
+	return a.config.Mean != nil || a.config.Shift != 0 && a.config.EmbedDim != shifted
+}
 
 // CanEncode reports whether the file has an encoder.
 func (a *KL) CanEncode() bool { return a.encoder.net != nil }

@@ -40,8 +40,8 @@ func NewPacked(h *engine.Host, kl *KL, mean, variance string, eps float64) (*Pac
 // Factor is the downsampling factor.
 func (p *Packed) Factor() int { return 2 * p.KL.Factor() }
 
-// OwnLatents is true: there are no tiny autoencoders for such latents.
-func (p *Packed) OwnLatents() bool { return true }
+// OwnLatents is false: TAEF2 is a tiny autoencoder for such latents.
+func (p *Packed) OwnLatents() bool { return false }
 
 // Decode decodes a packed latent in the denoiser's scale.
 func (p *Packed) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {

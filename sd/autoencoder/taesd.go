@@ -21,6 +21,9 @@ type TAESD struct {
 	decoder, encoder coder // the net is nil if the file has none
 }
 
+// packing is how many latent pixels along a side are one of FLUX.2's.
+const packing = 2
+
 // OpenTAESD opens a tiny autoencoder: the author's taesd_decoder or taesd_encoder, or
 // diffusers' AutoencoderTiny, which has both.
 func OpenTAESD(path string, o engine.Options) (*TAESD, error) {
@@ -42,27 +45,22 @@ func OpenTAESD(path string, o engine.Options) (*TAESD, error) {
 }
 
 func (t *TAESD) setUp() error {
-	one := func(v int) []float64 { return []float64{float64(v)} }
 	t.decoder, t.encoder = coder{}, coder{}
 	for _, half := range []struct {
 		to       *coder
 		arch     string
 		in, out  string
 		channels int
-		blocks   []int
+		there    bool
+		params   cgo.Params
 	}{
-		{&t.decoder, "taesd_decoder", "z", "image", 3, t.config.Decoder},
-		{&t.encoder, "taesd_encoder", "image", "z", t.config.Latent, t.config.Encoder},
+		{&t.decoder, "taesd_decoder", "z", "image", 3, t.config.Decoder != nil, t.config.DecoderParams()},
+		{&t.encoder, "taesd_encoder", "image", "z", t.config.Latent, t.config.Encoder != nil, t.config.EncoderParams()},
 	} {
-		if half.blocks == nil {
+		if !half.there {
 			continue
 		}
-		blocks := make([]float64, len(half.blocks))
-		for i, v := range half.blocks {
-			blocks[i] = float64(v)
-		}
-		net, err := t.host.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the tiny autoencoder", Arch: half.arch,
-			Params: cgo.Params{"channels": one(t.config.Channels), "latent_channels": one(t.config.Latent), "image_channels": one(3), "blocks": blocks}})
+		net, err := t.host.NewNetwork(engine.Spec{Role: engine.RoleVAE, Title: "the tiny autoencoder", Arch: half.arch, Params: half.params})
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.host.Weights.Path, err)
 		}
@@ -115,11 +113,15 @@ func (t *TAESD) Close() error {
 // Fits returns an error if the autoencoder can't replace one with this number of latent
 // channels and this downsampling factor.
 func (t *TAESD) Fits(channels, factor int) error {
+	latent, own := t.config.Latent, t.config.Factor()
+	if t.config.Pool && channels == packing*packing*latent {
+		latent, own = packing*packing*latent, packing*own // of FLUX.2, whose latents are packed
+	}
 	switch {
-	case t.config.Latent != channels:
-		return fmt.Errorf("%s must have %d latent channels as the model, got %d", t.Name(), channels, t.config.Latent)
-	case t.config.Factor() != factor:
-		return fmt.Errorf("%s must have the model's downsampling factor %d, got %d", t.Name(), factor, t.config.Factor())
+	case latent != channels:
+		return fmt.Errorf("%s must have %d latent channels as the model, got %d", t.Name(), channels, latent)
+	case own != factor:
+		return fmt.Errorf("%s must have the model's downsampling factor %d, got %d", t.Name(), factor, own)
 	case t.decoder.net == nil:
 		return fmt.Errorf("%s must have a decoder, got an encoder alone", t.Name())
 	}
@@ -132,11 +134,14 @@ func (t *TAESD) Factor() int { return t.config.Factor() }
 // CanEncode reports whether the file has an encoder.
 func (t *TAESD) CanEncode() bool { return t.encoder.net != nil }
 
-// Decode decodes a latent in the denoiser's scale.
+// Decode decodes a latent in the denoiser's scale, of FLUX.2 a packed one.
 func (t *TAESD) Decode(ctx context.Context, latent tensor.Tensor, done tensor.Progress) (tensor.Tensor, error) {
 	z := latent.Like()
 	for i, v := range latent.Data {
 		z.Data[i] = float32(3 * math.Tanh(float64(v)/3))
+	}
+	if z.Channels() == packing*packing*t.config.Latent {
+		z = unpacked(z)
 	}
 	pixels, err := t.decoder.decode(ctx, z, done)
 	if err != nil {
@@ -155,5 +160,8 @@ func (t *TAESD) Encode(ctx context.Context, pixels tensor.Tensor) (Encoding, err
 		image.Data[i] = v/2 + 0.5
 	}
 	latent, err := t.encoder.encode(ctx, image)
+	if err == nil && t.config.Pool {
+		latent = packed(latent)
+	}
 	return Exactly(latent), err
 }

@@ -40,6 +40,33 @@ def load(model, half):
     return model.eval()
 
 
+class Pool(torch.nn.Module):
+    """A block of TAEF2, whose author's taesd.py has it (use_midblock_gn): x + pool(x) is what the block of TAESD gets."""
+
+    def __init__(self, block, n):
+        super().__init__()
+        self.block = block
+        self.pool = torch.nn.Sequential(torch.nn.Conv2d(n, 4 * n, 1, bias=False), torch.nn.GroupNorm(4, 4 * n), torch.nn.ReLU(), torch.nn.Conv2d(4 * n, n, 1, bias=False))
+
+    def forward(self, x):
+        return self.block(x + self.pool(x))
+
+
+def taef2():
+    """AutoencoderTiny for latents of 32 channels, with pools in the blocks of the latent's size. Returns its tensors by their names in taef2.safetensors, too."""
+    model = AutoencoderTiny(latent_channels=32, encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4,
+                            num_encoder_blocks=(1, 1, 1, 2), num_decoder_blocks=(2, 1, 1, 1))
+    for half, places in ((model.decoder, (2, 3)), (model.encoder, (7, 8))):
+        for place in places:
+            half.layers[place] = Pool(half.layers[place], 8)
+    load(model, half=True)
+    for name, v in model.named_parameters():
+        if name.endswith(".pool.1.weight"):
+            v += 1  # else the pools hardly matter
+            v.copy_(v.half())
+    return model, {k.replace(".block.", "."): v.half().contiguous() for k, v in model.state_dict().items()}
+
+
 def halves(state):
     """The names of the author's files: places in a sequence, the decoder's after a layer that clamps latents."""
     decoder, encoder = {}, {}
@@ -64,6 +91,12 @@ def main():
     for name, model in (("tiny", tiny), ("real", load(AutoencoderTiny(), half=False))):
         out[f"{name}.decoded"] = model.decode(z).sample
         out[f"{name}.encoded"] = model.encode(image).latents
+    model16, z16 = load(AutoencoderTiny(latent_channels=16), half=False), torch.randn(1, 16, 8, 6, generator=g) * 2
+    out |= {"z16": z16, "real16.decoded": model16.decode(z16).sample, "real16.encoded": model16.encode(image).latents}
+    two, state = taef2()
+    z32 = torch.randn(1, 32, 8, 6, generator=g) * 2
+    out |= {"z32": z32, "taef2.decoded": two.decode(z32).sample, "taef2.encoded": two.encode(image).latents}
+    save_file(state, HERE / "taef2.safetensors", {"format": "pt"})
     state = {k: v.half().contiguous() for k, v in tiny.state_dict().items()}
     save_file(state, HERE / "tiny.safetensors", {"format": "pt"})
     decoder, encoder = halves(state)
