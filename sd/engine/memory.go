@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/internal/limits"
 )
 
@@ -35,18 +36,42 @@ func (h *Host) Room(device cgo.DeviceInfo) uint64 {
 
 // keepFor is what decides how many bytes of weights a network of a role may keep in the
 // kernels' own forms: a denoiser runs many times, the others once for a picture or two. At
-// most half of the memory that there is is for that, and of [Options.MaxMemory].
+// most half of the memory that there is is for that, and of [Options.MaxMemory]. Quantized weights take
+// twice as much and more in those forms, and are chosen where memory is short: they are kept where
+// all of them take little of it.
 func (h *Host) keepFor(role string) func(bytes uint64) uint64 {
+	const little = 8 // a part of the memory
 	if role != RoleDenoiser || h.options.Lean {
 		return nil
 	}
 	return func(bytes uint64) uint64 {
-		room := limits.Room().Amount / 2
+		all := limits.Room().Amount
+		if h.quantized() && bytes > all/little {
+			return 0
+		}
+		room := all / 2
 		if most := h.options.MaxMemory / 2; h.options.MaxMemory > 0 {
 			room = min(room, most-min(most, h.kept()))
 		}
 		return min(bytes, room)
 	}
+}
+
+// quantized reports whether most of the host's weights are computed with in a quantized type.
+func (h *Host) quantized() bool {
+	if h.options.Type != "" {
+		t, err := dtype.Parse(h.options.Type)
+		return err == nil && t.Quantized()
+	}
+	var quantized, others int64
+	for _, t := range h.Weights.Tensors {
+		if t.Type.Quantized() {
+			quantized += t.Elements()
+		} else {
+			others += t.Elements()
+		}
+	}
+	return quantized > others
 }
 
 // kept is the memory of the weights that networks keep in the kernels' own forms, in bytes.
