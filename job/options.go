@@ -146,33 +146,7 @@ func oneLine(err error) error {
 // "pag:pag_scale=2,stop=0.8". The name may be empty where there are numbers: those are
 // of the usual kind.
 func guidanceKind() access[req] {
-	return access[req]{KindText, "",
-		func(r *req) (string, bool) {
-			text := r.Guider
-			if numbers := optionsText(r.GuiderOptions, ","); numbers != "" {
-				text += ":" + numbers
-			}
-			return text, text != ""
-		},
-		func(r *req, text string) error {
-			name, list, more := strings.Cut(text, ":")
-			numbers, err := parseOptions(list, ",")
-			switch {
-			case len(text) > maxName:
-				return fmt.Errorf("must be a kind of guidance, got %d bytes", len(text))
-			case err != nil:
-				return err
-			case more && len(numbers) == 0 || text == "":
-				return fmt.Errorf("must be a kind of guidance and its numbers, as in cfg_rescale:phi=0.7, got %q", text)
-			}
-			if err := checkGuider(name, numbers); err != nil {
-				return err
-			}
-			r.Guider, r.GuiderOptions = name, numbers
-			return nil
-		},
-		func(r *req) { r.Guider, r.GuiderOptions = "", nil },
-	}
+	return withNumbers("a kind of guidance", "cfg_rescale:phi=0.7", func(r *req) (*string, *map[string]float64) { return &r.Guider, &r.GuiderOptions }, checkGuider)
 }
 
 // stepCache is a step cache with its numbers: "easy", "taylor:every=3,order=2".

@@ -79,7 +79,7 @@ var rooms = []room{
 	{path: "sd/family/flux2", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/qwenimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/zimage", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},
-	{path: "sd/family/transformer", knows: []string{"sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sampler", "convert"}},
+	{path: "sd/family/transformer", knows: []string{"sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/pixel", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "sd/classes", "sd/tensor", "sampler", "convert", "cgo"}},
 	{path: "sd/family/ldm", knows: []string{"sd/pipeline", "sd/control", "sd/autoencoder", "sd/clip", "sd/engine", "sd/request", "sd/prompt", "sd/tokenizer",
 		"sd/tensor", "sampler", "convert", "cgo"}},

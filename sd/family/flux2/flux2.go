@@ -241,17 +241,5 @@ func (m *model) Inputs(shape []int, x, t []float32, c []pipeline.Condition) []cg
 	}
 	inputs := []cgo.Input{{Name: "x", Shape: tensor.Batch(n, shape), F32: x}, {Name: "timesteps", Shape: []int64{int64(n)}, F32: t},
 		{Name: "cos", Shape: r.Shape(), F32: r.Cos}, {Name: "sin", Shape: r.Shape(), F32: r.Sin}}
-	for _, name := range []string{"context", "reference"} {
-		one, _ := transformer.Named(c[0], name)
-		if one == nil {
-			continue
-		}
-		in := cgo.Input{Name: name, Shape: tensor.Batch(n, one)}
-		for _, each := range c {
-			_, data := transformer.Named(each, name)
-			in.F32 = append(in.F32, data...)
-		}
-		inputs = append(inputs, in)
-	}
-	return inputs
+	return append(inputs, transformer.Batched(c, "context", "reference")...)
 }

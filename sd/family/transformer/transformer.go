@@ -7,11 +7,13 @@ import (
 	"math"
 	"strings"
 
+	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/autoencoder"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/request"
+	"github.com/sdgo/sdgo/sd/tensor"
 )
 
 // Process is the process of a model of flow matching for a picture of so many tokens.
@@ -127,6 +129,24 @@ func Named(c pipeline.Condition, name string) (shape []int, data []float32) {
 		}
 	}
 	return nil, nil
+}
+
+// Batched are inputs of the network that all conditions of a batch have in the same shape, one after another; those that
+// they lack are left out.
+func Batched(c []pipeline.Condition, names ...string) (inputs []cgo.Input) {
+	for _, name := range names {
+		one, _ := Named(c[0], name)
+		if one == nil {
+			continue
+		}
+		in := cgo.Input{Name: name, Shape: tensor.Batch(len(c), one)}
+		for _, each := range c {
+			_, data := Named(each, name)
+			in.F32 = append(in.F32, data...)
+		}
+		inputs = append(inputs, in)
+	}
+	return inputs
 }
 
 // Remembered is what a text with a key becomes: what the memo has, else what encode makes of
