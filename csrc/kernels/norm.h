@@ -8,6 +8,7 @@ namespace sdgo::kernels::SDGO_ISA {
 // Group normalisation. Each channel's differences from its first value are summed, so
 // that a large mean costs no precision: short runs of rows in float, these in double.
 constexpr int64_t kStatsRows = 128;
+constexpr int64_t kRunRows = 16;
 
 inline int64_t stats_chunks(const GroupNormStats &g) {
     return ceil_div(g.rows, kStatsRows);
@@ -24,12 +25,24 @@ void sum_columns(const float *x, const float *pivot, int64_t rows, int64_t c, in
         first[i] = read(pivot, i);
         sums[i] = squares[i] = zero();
     }
-    for (int64_t r = 0; r < rows; r++) {
-#pragma GCC unroll 8
+    // Rows that are alike round alike: sums of many of them are made of sums of few.
+    for (int64_t from = 0; from < rows; from += kRunRows) {
+        V run[N], run_squares[N];
         for (int i = 0; i < N; i++) {
-            const V d = read(x + r * c, i) - first[i];
-            sums[i] = sums[i] + d;
-            squares[i] = fma(d, d, squares[i]);
+            run[i] = run_squares[i] = zero();
+        }
+        const int64_t end = lesser(rows, from + kRunRows);
+        for (int64_t r = from; r < end; r++) {
+#pragma GCC unroll 8
+            for (int i = 0; i < N; i++) {
+                const V d = read(x + r * c, i) - first[i];
+                run[i] = run[i] + d;
+                run_squares[i] = fma(d, d, run_squares[i]);
+            }
+        }
+        for (int i = 0; i < N; i++) {
+            sums[i] = sums[i] + run[i];
+            squares[i] = squares[i] + run_squares[i];
         }
     }
     for (int i = 0; i < N; i++) {
