@@ -131,6 +131,9 @@ type (
 	// of the families [PixelUNet] and [DiT].
 	Pixel = family.Pixel
 
+	// DeepFloydModel is that (a pointer to it) of the family [DeepFloyd].
+	DeepFloydModel = family.DeepFloydModel
+
 	// PixelProcess says how such a model was trained to remove noise.
 	PixelProcess = family.Process
 
@@ -181,6 +184,7 @@ const (
 	SDXLRefiner = family.SDXLRefiner // its refiner
 	PixelUNet   = family.PixelUNet   // UNets without text: ADM, DDPM, consistency models …
 	DiT         = family.DiT         // diffusion transformers by class
+	DeepFloyd   = family.DeepFloyd   // DeepFloyd IF's stages on pixels
 	Flux        = family.Flux        // FLUX.1
 	Chroma      = family.Chroma      // Chroma
 	SD3         = family.SD3         // Stable Diffusion 3 and 3.5

@@ -336,22 +336,22 @@ func table() []Field {
 	}, controlFlags(), guideFlags(), editFlags(), directionFlags(), []Field{
 		// Models that enlarge what was drawn.
 		{
-			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Sample | Batch,
+			Path: "Stages", Flag: "stages", A1111: "Stages", Arg: "FILE[,FILE…]", For: Txt2Img | Sample | Batch,
 			Help: "models that enlarge the picture, one after the other",
 			of:   namesOf("a model", request.MaxStages, func(r *req) *[]string { return &r.Stages }),
 		},
 		{
-			Path: "StageSteps", Flag: "stage-steps", A1111: "Stage steps", Arg: "N", For: Sample | Batch,
+			Path: "StageSteps", Flag: "stage-steps", A1111: "Stage steps", Arg: "N", For: Txt2Img | Sample | Batch,
 			Help: "steps of each of them", Default: "as many as steps",
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.StageSteps }),
 		},
 		{
-			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Sample | Img2Img | Batch,
-			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none; 20 of the x4 upscaler",
+			Path: "NoiseLevel", Flag: "noise-level", A1111: "Noise level", Arg: "N", For: Txt2Img | Sample | Img2Img | Batch,
+			Help: "noise on a picture that is enlarged, a timestep of the model's", Default: "0, none; 20 of the x4 upscaler, 250 of DeepFloyd IF",
 			of: optional(whole(0, request.MaxNoiseLevel), func(r *req) **int { return &r.NoiseLevel }),
 		},
 		{
-			Path: "KeepStages", Flag: "save-each-stage", For: Sample | Batch,
+			Path: "KeepStages", Flag: "save-each-stage", For: Txt2Img | Sample | Batch,
 			Help: "save the picture before each of them, too",
 			of:   plain(truth(), func(r *req) *bool { return &r.KeepStages }),
 		},

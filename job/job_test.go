@@ -24,7 +24,7 @@ func TestFlagsFor(t *testing.T) {
 		shown = "taesd-preview-only preview-every "
 	)
 	for c, want := range map[Command]string{
-		Txt2Img:     all + guide + "count taesd " + shown + hires,
+		Txt2Img:     all + guide + "count taesd stages stage-steps noise-level save-each-stage " + shown + hires,
 		Img2Img:     all + guide + "count taesd input strength image-cfg-scale noise-level " + shown + hires,
 		Inpaint:     all + guide + "count taesd input strength image-cfg-scale " + shown + mask,
 		Interpolate: all + "to to-seed",

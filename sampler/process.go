@@ -142,6 +142,14 @@ func (p *Process) InitialNoise(x, x0 []float32, sigma float64, noise Noise) {
 	}
 }
 
+// UnitNoise writes to x the noise that a run begins with whose samples have the
+// variance 1 in the network's scale, whatever the noise level sigma: the diffusers
+// library's DDPM and DDIM. At the highest levels it is [Process.InitialNoise].
+func (p *Process) UnitNoise(x []float32, sigma float64, noise Noise) {
+	noise.Normal(x)
+	multiply(x, 1/p.Scale(sigma))
+}
+
 // AddNoise is the forward process q(x_t | x_0), in place: it turns a clean
 // sample x into a noisy one.
 func (p *Process) AddNoise(x []float32, sigma float64, noise Noise) {

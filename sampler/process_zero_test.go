@@ -55,3 +55,17 @@ func TestLeadingZero(t *testing.T) {
 		require.InDelta(t, at, p.SigmaToT(sigmas[i]), 1e-6)
 	}
 }
+
+// What a run begins with whose samples have the variance 1 is the noise itself in the network's scale.
+func TestUnitNoise(t *testing.T) {
+	p := StableDiffusion()
+	for _, step := range []float64{999, 500, 3} {
+		sigma := p.TToSigma(step)
+		got, want := make([]float32, 64), make([]float32, 64)
+		p.UnitNoise(got, sigma, NewTorch(5))
+		NewTorch(5).Normal(want)
+		for i := range got {
+			require.InDelta(t, want[i], float64(got[i])*p.Scale(sigma), 1e-6)
+		}
+	}
+}

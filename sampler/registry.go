@@ -153,6 +153,11 @@ func Lookup(name string) (Sampler, error) {
 // name of [Respacing].
 func LookupSchedule(name string) (Schedule, error) {
 	s, err := find("schedule", name, schedules(), Schedule.names)
+	if text, ok := respacings[fold(name)]; ok && err != nil {
+		s, err := Respacing(text)
+		s.Name = fold(name)
+		return s, err
+	}
 	if rest := strings.TrimPrefix(name, "ddim"); err != nil && rest != "" && strings.Trim(rest, "0123456789, ") == "" {
 		return Respacing(name)
 	}

@@ -50,6 +50,13 @@ func Respacing(text string) (Schedule, error) {
 	return s, nil
 }
 
+// respacings are those that DeepFloyd IF has names for: more steps where they matter.
+var respacings = map[string]string{
+	"fast27": "10,10,3,2,2", "smart27": "7,4,2,1,2,4,7", "smart50": "10,6,4,3,2,2,3,4,6,10",
+	"smart100": "1,1,1,1,2,2,2,2,2,2,3,3,4,4,5,5,6,7,7,8,9,10,13", "smart185": "1,1,2,2,2,3,3,3,4,5,6,7,8,9,10,11,12,13,14,15,16,18,20",
+	"super27": "1,1,1,1,1,1,1,2,5,13", "super40": "2,2,2,2,2,2,3,4,6,15", "super100": "4,4,6,6,8,8,10,10,14,30",
+}
+
 // respacing parses such a text.
 func respacing(text string) (counts []int, strided bool, err error) {
 	number := func(s string) (int, error) {

@@ -72,7 +72,7 @@ func schedules() []Schedule {
 		{Name: "consistency", Sigmas: ConsistencyPoints,
 			Description: "karras without its last noise level, for consistency models"},
 		{Name: "respaced", Sigmas: Respaced,
-			Description: "even trained timesteps, both ends included: guided-diffusion's timestep_respacing of one number; also 250, 10,15,20 and ddim25"},
+			Description: "even trained timesteps, both ends included: guided-diffusion's timestep_respacing of one number; also 250, 10,15,20 and ddim25, and of DeepFloyd IF fast27, smart27, smart50, smart100, smart185, super27, super40, super100"},
 		{Name: "vp", For: vp, Sigmas: VPSchedule,
 			Description: "even times of the variance-preserving SDE"},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sdgo/sdgo/sd/classifier"
 	"github.com/sdgo/sdgo/sd/control"
 	"github.com/sdgo/sdgo/sd/engine"
+	"github.com/sdgo/sdgo/sd/family/deepfloyd"
 	"github.com/sdgo/sdgo/sd/family/flux"
 	"github.com/sdgo/sdgo/sd/family/flux2"
 	"github.com/sdgo/sdgo/sd/family/pixel"
@@ -34,6 +35,7 @@ var families = map[string]pipeline.Family{
 	convert.SDXLRefiner: sdxl.Open,
 	convert.PixelUNet:   pixel.Open,
 	convert.DiT:         pixel.Open,
+	convert.DeepFloyd:   deepfloyd.Open,
 	convert.Flux:        flux.Open,
 	convert.Chroma:      flux.Open,
 	convert.SD3:         sd3.Open,

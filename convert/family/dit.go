@@ -196,7 +196,7 @@ func readDiT(r *Reader) any {
 		r.Fail("a DiT of %d pixels, %d input and %d output channels: %w", c.Size, d.InChannels, d.OutChannels, model.ErrUnrecognized)
 	}
 	c.finish(r)
-	knownPixel(r, p, ditName)
+	knownPixel(r, p, ditName, model.VAEPrefix)
 	return c
 }
 

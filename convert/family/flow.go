@@ -171,6 +171,11 @@ func flowFiles(class string, own []mark, also func(c *config), texts map[place]f
 		},
 	}
 	maps.Copy(read, texts)
+	return readEach(read)
+}
+
+// readEach reads the configuration files of a folder that are there.
+func readEach(read map[place]func(c *config) []string) func(json func(path string, to any) error) (map[string]string, []string, error) {
 	return func(json func(path string, to any) error) (map[string]string, []string, error) {
 		said, warnings := map[string]string{}, []string(nil)
 		for _, in := range slices.Sorted(maps.Keys(read)) {

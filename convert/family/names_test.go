@@ -14,7 +14,9 @@ import (
 
 // The names of a diffusers folder become canonical ones.
 func TestDiffusersNames(t *testing.T) {
-	f := family.InFolder(func(component string) bool { return component == "unet" || component == "text_encoder" })
+	f := family.InFolder(func(component string) bool {
+		return component == "unet" || component == "vae" || component == "text_encoder"
+	})
 	require.Equal(t, family.SD1, f.Name)
 	for _, which := range []string{"sd1", "odd", "xl"} {
 		byFolder := map[string][]model.Stored{}

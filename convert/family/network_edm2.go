@@ -107,6 +107,6 @@ func readEDM2(r *Reader) any {
 	c.readVAE(r)
 	c.apply(r, u.numbers())
 	c.finish(r)
-	knownPixel(r, prefix, edm2Name)
+	knownPixel(r, prefix, edm2Name, model.VAEPrefix)
 	return c
 }

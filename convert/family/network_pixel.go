@@ -3,6 +3,7 @@ package family
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/sdgo/sdgo/convert/model"
 )
@@ -16,6 +17,7 @@ type PixelUNetConfig struct {
 	Channels        []int  // of each level
 	FirstChannels   int    // of the first convolution
 	NumResBlocks    int    // of each level on the way down; one more on the way up
+	ResBlocks       []int  `json:",omitempty"` // those of each level where they differ; then NumResBlocks is the most
 	Attention       []bool // by level: after each residual block
 	AttentionLast   bool   // on the way up only after a level's last block
 	MiddleAttention bool
@@ -51,6 +53,38 @@ type PixelUNetConfig struct {
 	OutputPyramid bool
 
 	Positions, PoolHeads int // of a classifier
+
+	Text *PixelTextConfig `json:",omitempty"` // nil of those that see no text
+}
+
+// PixelTextConfig is what a UNet on pixels has for a text (DeepFloyd IF).
+type PixelTextConfig struct {
+	Width, Channels int // of a token's state, and of what attention sees of it
+	Projection      bool
+	PoolHeads       int // of the attention that makes a vector of all states
+
+	Only       []bool // by level: attention sees the text alone
+	MiddleOnly bool
+
+	GELU       bool // in place of SiLU, everywhere
+	NoiseLevel bool // how much noise a small picture has is an input
+}
+
+// blocks is the number of residual blocks of a level on the way down.
+func (c *PixelUNetConfig) blocks(level int) int {
+	if c.ResBlocks != nil {
+		return c.ResBlocks[level]
+	}
+	return c.NumResBlocks
+}
+
+// firstInput is the number of a level's first input block; that of the level after the last one is one more than there are.
+func (c *PixelUNetConfig) firstInput(level int) int {
+	n := 1
+	for k := range level {
+		n += c.blocks(k) + 1
+	}
+	return n
 }
 
 // Params are the hyperparameters of the network.
@@ -61,13 +95,20 @@ func (c *PixelUNetConfig) Params() map[string][]float64 {
 		}
 		return []float64{0}
 	}
-	attention := make([]float64, len(c.Attention))
-	for i, a := range c.Attention {
-		attention[i] = is(a)[0]
+	flags := func(list []bool) []float64 {
+		all := make([]float64, len(list))
+		for i, b := range list {
+			all[i] = is(b)[0]
+		}
+		return all
+	}
+	blocks := one(c.NumResBlocks)
+	if c.ResBlocks != nil {
+		blocks = each(c.ResBlocks)
 	}
 	all := map[string][]float64{
 		"in_channels": one(c.InChannels), "out_channels": one(c.OutChannels), "channels": each(c.Channels),
-		"first_channels": one(c.FirstChannels), "num_res_blocks": one(c.NumResBlocks), "attention": attention,
+		"first_channels": one(c.FirstChannels), "num_res_blocks": blocks, "attention": flags(c.Attention),
 		"middle_attention": is(c.MiddleAttention), "heads": one(c.Heads), "head_dim": one(c.HeadDim), "qkv_by_head": is(c.QKVByHead),
 		"time_channels": one(c.TimeChannels), "embed_channels": one(c.EmbedChannels), "time_fourier": is(c.TimeFourier),
 		"time_sines_first": is(c.TimeSinesFirst), "time_shift": one(c.TimeShift), "time_mlp": one(c.TimeMLP),
@@ -83,6 +124,12 @@ func (c *PixelUNetConfig) Params() map[string][]float64 {
 		"low_channels": one(c.LowChannels), "attention_last": is(c.AttentionLast), "classes": one(c.Classes), "class_values": is(c.ClassValues),
 		"class_first": is(c.ClassFirst), "input_pyramid": one(c.InputPyramid), "output_pyramid": is(c.OutputPyramid),
 	})
+	if t := c.Text; t != nil {
+		maps.Copy(all, map[string][]float64{
+			"text_width": one(t.Width), "text_channels": one(t.Channels), "text_projection": is(t.Projection), "text_pool_heads": one(t.PoolHeads),
+			"text_only": flags(t.Only), "middle_text_only": is(t.MiddleOnly), "gelu": is(t.GELU), "noise_level": is(t.NoiseLevel),
+		})
+	}
 	return all
 }
 
@@ -91,7 +138,11 @@ func (c *PixelUNetConfig) summary() string {
 	if c.Heads == 0 {
 		heads = fmt.Sprintf("heads of %d", c.HeadDim)
 	}
-	return fmt.Sprintf("channels %v, %d blocks a level, attention %v, %s", c.Channels, c.NumResBlocks, c.Attention, heads)
+	blocks := fmt.Sprintf("%d", c.NumResBlocks)
+	if c.ResBlocks != nil {
+		blocks = fmt.Sprint(c.ResBlocks)
+	}
+	return fmt.Sprintf("channels %v, %s blocks a level, attention %v, %s", c.Channels, blocks, c.Attention, heads)
 }
 
 // numbers are those that no shape tells.
@@ -128,7 +179,7 @@ func (r pixelReader) shape(dims int, format string, args ...any) []int {
 func (r *Reader) PixelUNet(prefix string) *PixelUNetConfig {
 	c := &PixelUNetConfig{SkipScale: 1, NormGroups: 32, NormMinChannels: 1, NormEps: 1e-5, AttentionNormEps: 1e-5, TimeMLP: 2}
 	p := pixelReader{r, prefix, c}
-	for _, step := range []func(){p.ends, p.counts, p.levels, p.embeddings, p.switches} {
+	for _, step := range []func(){p.ends, p.counts, p.levels, p.embeddings, p.switches, p.text} {
 		if step(); r.err != nil {
 			return c
 		}
@@ -174,6 +225,9 @@ func (r pixelReader) counts() {
 				break
 			}
 		}
+	} else if r.has("encoder_pooling.0.weight") {
+		r.countsByLevel(inputs)
+		return
 	} else {
 		for n := 0; n < inputs && blocks == 0; n++ {
 			if r.enlarges(n) {
@@ -193,6 +247,30 @@ func (r pixelReader) counts() {
 	c.Attention = make([]bool, len(c.Channels))
 }
 
+// countsByLevel finds the blocks of levels that differ in their numbers, off the way up, where each level but that of full
+// resolution ends with what makes its image larger.
+func (r pixelReader) countsByLevel(inputs int) {
+	c := r.c
+	var blocks []int // from the lowest resolution up
+	from, all := 0, 0
+	for n := range inputs {
+		if r.enlarges(n) || n == inputs-1 {
+			blocks = append(blocks, n-from)
+			all, from = all+n-from+1, n+1
+		}
+	}
+	slices.Reverse(blocks)
+	if all != inputs || len(blocks) > maxLevels || slices.Min(blocks) < 1 {
+		r.Fail("a UNet with %d input blocks, whose output blocks make levels of %v: %w", inputs, blocks, model.ErrUnrecognized)
+		return
+	}
+	c.NumResBlocks = slices.Max(blocks)
+	if slices.Min(blocks) != c.NumResBlocks {
+		c.ResBlocks = blocks
+	}
+	c.Channels, c.Attention = make([]int, len(blocks)), make([]bool, len(blocks))
+}
+
 // enlarges reports whether an output block ends with what makes its image larger.
 func (r pixelReader) enlarges(n int) bool {
 	for _, layer := range []string{"1.conv", "2.conv", "1.in_layers.2", "2.in_layers.2"} {
@@ -204,10 +282,10 @@ func (r pixelReader) enlarges(n int) bool {
 }
 
 func (r pixelReader) levels() {
-	c, per := r.c, r.c.NumResBlocks+1
+	c := r.c
 	for level := range c.Channels {
-		for block := range c.NumResBlocks {
-			n := 1 + level*per + block
+		for block := range c.blocks(level) {
+			n := c.firstInput(level) + block
 			out := r.shape(4, "input_blocks.%d.0.in_layers.2.weight", n)[0]
 			attention := r.has("input_blocks.%d.1.qkv.weight", n)
 			if block == 0 {
@@ -219,11 +297,12 @@ func (r pixelReader) levels() {
 		}
 	}
 	c.MiddleAttention = r.has("middle_block.1.qkv.weight")
-	for level := range c.Channels {
-		from := (len(c.Channels) - 1 - level) * per
+	from := 0 // of a level's output blocks
+	for level := len(c.Channels) - 1; level >= 0; level-- {
 		if c.Attention[level] && c.Positions == 0 && !r.has("output_blocks.%d.1.qkv.weight", from) {
 			c.AttentionLast = true
 		}
+		from += c.blocks(level) + 1
 	}
 }
 
@@ -253,11 +332,12 @@ func (r pixelReader) embeddings() {
 }
 
 func (r pixelReader) switches() {
-	c, per := r.c, r.c.NumResBlocks+1
+	c := r.c
 	c.ScaleShift = r.shape(2, "input_blocks.1.0.emb_layers.1.weight")[0] == 2*c.Channels[0]
 	if len(c.Channels) > 1 {
-		c.ResampleBlocks = r.has("input_blocks.%d.0.in_layers.2.weight", per)
-		c.ResampleSkip = c.ResampleBlocks && r.has("input_blocks.%d.0.skip_connection.weight", per)
+		halves := c.firstInput(1) - 1
+		c.ResampleBlocks = r.has("input_blocks.%d.0.in_layers.2.weight", halves)
+		c.ResampleSkip = c.ResampleBlocks && r.has("input_blocks.%d.0.skip_connection.weight", halves)
 	}
 	if r.has("input_pyramid.1.weight") {
 		c.InputPyramid = 1

@@ -326,7 +326,7 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	if !ok {
 		return
 	}
-	all := c.numbers()
+	var all []number
 	if c.UNet != nil {
 		all = append(all, c.UNet.numbers()...)
 	}
@@ -340,7 +340,12 @@ func pixelMetadata(m *model.Model, add func(key string, value any)) {
 	if c.DiT != nil {
 		all = append(all, c.DiT.numbers()...)
 	}
-	for _, n := range all {
+	c.describe(m, all, add)
+}
+
+// describe adds the numbers and words that no shape tells to what a file says of its model; own are those of its network.
+func (c *Pixel) describe(m *model.Model, own []number, add func(key string, value any)) {
+	for _, n := range append(c.numbers(), own...) {
 		add(pixelKey+n.key, fmt.Sprint(n.get()))
 	}
 	for _, w := range c.words() {

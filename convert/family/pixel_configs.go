@@ -74,7 +74,7 @@ func readPixelConfigs(all []place, json func(path string, to any) error) (said m
 func readPixelConfig(in place, fields Object, said map[string]string) (warnings []string, err error) {
 	c := &config{in: in, fields: fields, said: said}
 	if in == inScheduler {
-		return c.pixelScheduler(), c.err
+		return c.pixelScheduler(nil), c.err
 	}
 	class, _ := c.text("_class_name")
 	if in == inVAE && strings.TrimPrefix(class, "Flax") == "AutoencoderKL" {
@@ -169,23 +169,23 @@ func (c *config) dit() {
 // diffusersBetas are the library's names for schedules.
 var diffusersBetas = map[string]string{"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 
-// pixelScheduler reads the process of training off a scheduler of a model without text.
-func (c *config) pixelScheduler() (warnings []string) {
+// pixelScheduler reads the process of training off a scheduler of a model on pixels. own are marks that come first.
+func (c *config) pixelScheduler(own []mark) (warnings []string) {
 	class, _ := c.text("_class_name")
 	class = strings.TrimPrefix(class, "Flax")
 	kind, usual := schedulers[class]
-	own := map[string][]mark{"CMStochasticIterativeScheduler": consistencyMarks, "ScoreSdeVeScheduler": veMarks, "ScoreSdeVpScheduler": vpMarks}
+	scores := map[string][]mark{"CMStochasticIterativeScheduler": consistencyMarks, "ScoreSdeVeScheduler": veMarks, "ScoreSdeVpScheduler": vpMarks}
 	switch {
 	case class == "" || usual && !kind.edm:
-		c.marks = slices.Concat(pixelSchedulerMarks, marks)
-	case own[class] != nil:
-		c.marks = own[class]
+		c.marks = slices.Concat(own, pixelSchedulerMarks, marks)
+	case scores[class] != nil:
+		c.marks = scores[class]
 	default:
-		c.fail("_class_name", "must be a scheduler of diffusers with betas, such as DDPMScheduler, or %s", strings.Join(slices.Sorted(maps.Keys(own)), ", "))
+		c.fail("_class_name", "must be a scheduler of diffusers with betas, such as DDPMScheduler, or %s", strings.Join(slices.Sorted(maps.Keys(scores)), ", "))
 		return nil
 	}
 	warnings = c.check("", class)
-	if c.in == inScheduler && own[class] != nil {
+	if c.in == inScheduler && scores[class] != nil {
 		c.scoreBased(class)
 		return warnings
 	}

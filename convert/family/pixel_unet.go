@@ -105,7 +105,7 @@ func readPixelUNet(r *Reader) any {
 	if c.VAE != nil && c.Codebook > 0 && c.LowChannels > 0 {
 		c.VAE.ScaleFactor = 1 // latent diffusion's super-resolution: the library's pipeline reads no scaling_factor
 	}
-	knownPixel(r, prefix, pixelName)
+	knownPixel(r, prefix, pixelName, model.VAEPrefix)
 	r.betas()
 	r.alphas()
 	return c
@@ -118,11 +118,12 @@ var pixelName = regexp.MustCompile(`^(time_embed\.(frequencies|[02]\.(weight|bia
 	`out\.[02]\.(weight|bias)|out\.2\.(positional_embedding|(qkv_proj|c_proj)\.(weight|bias))|` +
 	`input_pyramid\.\d+\.(weight|bias)|output_pyramid\.\d+\.[02]\.(weight|bias))$`)
 
-// knownPixel fails for a tensor of the network that none of these is.
-func knownPixel(r *Reader, prefix string, names *regexp.Regexp) {
+// knownPixel fails for a tensor of the network that none of these is. Names of the other network in the file begin with
+// beside.
+func knownPixel(r *Reader, prefix string, names *regexp.Regexp, beside string) {
 	for _, t := range r.Model.Tensors {
 		name, ok := strings.CutPrefix(t.Name, prefix)
-		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, model.VAEPrefix) {
+		if !ok || t.Name == model.ScheduleName || prefix == "" && strings.HasPrefix(name, beside) {
 			continue
 		}
 		if !names.MatchString(name) {

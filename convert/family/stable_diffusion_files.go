@@ -11,7 +11,7 @@ import (
 // stableDiffusionFolder is a folder with a UNet, an autoencoder and text encoders.
 func stableDiffusionFolder(components []string, text ...FolderPart) *Folder {
 	nets := []FolderPart{{"unet", NetFile, layout.UNetNames}, {"vae", NetFile, layout.VAENames}}
-	return &Folder{Components: append([]string{"unet"}, components...), Parts: append(nets, text...)}
+	return &Folder{Components: append([]string{"unet", "vae"}, components...), Parts: append(nets, text...)}
 }
 
 // textFolders are the folders of the first text encoder and of the second.

@@ -67,6 +67,21 @@ func translate(byName map[string]Module, name string) (string, bool) {
 
 var stagePattern = regexp.MustCompile(`^(?:encoder\.|decoder\.)?(down|up)_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.`)
 
+// attentionPattern finds the modules with queries.
+var attentionPattern = regexp.MustCompile(`^((?:down_blocks|up_blocks|mid_block)\.[a-z0-9._]+)\.to_q\.weight$`)
+
+// downBlock are the level and the number of the residual block that a tensor is of, in the diffusers library's names of the
+// way down.
+func downBlock(name string) (level, block int, ok bool) {
+	m := stagePattern.FindStringSubmatch(name)
+	if m == nil || m[1] != "down" || m[3] != "resnets" || len(m[2]) > 2 || len(m[4]) > 2 {
+		return 0, 0, false
+	}
+	fmt.Sscan(m[2], &level)
+	fmt.Sscan(m[4], &block)
+	return level, block, true
+}
+
 // Stages counts, from the names that tensors have in the diffusers library, the
 // levels of one direction, "down" or "up", the residual blocks of a level, and
 // says which levels have attention.

@@ -13,6 +13,29 @@ type PixelStages struct {
 	Levels, Blocks int
 	Attention      map[int]bool // of the way up: levels with attention, counted from full resolution
 	LastAlone      bool         // that have it once, after their last block
+	PerLevel       []int        // blocks, where levels differ; nil: Blocks in each
+}
+
+// blocks is the number of residual blocks of a level on the way down.
+func (s PixelStages) blocks(level int) int {
+	if s.PerLevel != nil {
+		return s.PerLevel[level]
+	}
+	return s.Blocks
+}
+
+// first are the numbers of a level's first input block and first output block.
+func (s PixelStages) first(level int) (input, output int) {
+	input = 1
+	for k := range s.Levels {
+		switch n := s.blocks(k) + 1; {
+		case k < level:
+			input += n
+		case k > level:
+			output += n
+		}
+	}
+	return input, output
 }
 
 // pixelLayout is how a program names the modules of a UNet without text. Levels
@@ -22,6 +45,8 @@ type pixelLayout struct {
 	others                map[string]string // canonical name of a layer to the layout's
 	residual, attention   map[string]string // names within, canonical to the layout's
 	qkv                   []string          // the pieces of a layer of queries, keys and values, within attention
+	queries               map[string]bool   // the layout's attentions that have queries alone
+	kv                    []string          // the pieces of a layer of a text's keys and values
 	middle                [3]string
 	down, downAttention   func(level, block int) string
 	up, upAttention       func(level, block int) string
@@ -39,13 +64,21 @@ func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
 		for inner, other := range p.attention {
 			all = append(all, One(canonical+"."+inner, theirs+"."+other))
 		}
-		pieces := make([]string, len(p.qkv))
-		for i, piece := range p.qkv {
-			pieces[i] = theirs + "." + piece
+		fused := func(layer string, from []string) {
+			pieces := make([]string, len(from))
+			for i, piece := range from {
+				pieces[i] = theirs + "." + piece
+			}
+			if len(pieces) > 0 {
+				all = append(all, Fusion{LDM: canonical + layer, Diffusers: pieces})
+			}
 		}
-		if len(pieces) > 0 {
-			all = append(all, Fusion{LDM: canonical + ".qkv", Diffusers: pieces})
+		qkv := p.qkv
+		if p.queries[theirs] {
+			qkv = qkv[:1]
 		}
+		fused(".qkv", qkv)
+		fused(".encoder_kv", p.kv)
 	}
 	for canonical, theirs := range p.others {
 		all = append(all, One(canonical, theirs))
@@ -53,18 +86,18 @@ func (p *pixelLayout) table(s PixelStages) (all []Fusion) {
 	residual("middle_block.0", p.middle[0])
 	attention("middle_block.1", p.middle[1])
 	residual("middle_block.2", p.middle[2])
-	per := s.Blocks + 1 // elements of each level
 	for level := range s.Levels {
-		for block := range s.Blocks {
-			name := fmt.Sprintf("input_blocks.%d", 1+level*per+block)
+		blocks := s.blocks(level)
+		first, from := s.first(level)
+		for block := range blocks {
+			name := fmt.Sprintf("input_blocks.%d", first+block)
 			residual(name+".0", p.down(level, block))
 			attention(name+".1", p.downAttention(level, block))
 		}
-		from := (s.Levels - 1 - level) * per
-		for block := range per {
+		for block := range blocks + 1 {
 			name := fmt.Sprintf("output_blocks.%d", from+block)
 			residual(name+".0", p.up(level, block))
-			if !s.LastAlone || block == per-1 {
+			if !s.LastAlone || block == blocks {
 				attention(name+".1", p.upAttention(level, block))
 			}
 		}
@@ -83,11 +116,12 @@ func (p *pixelLayout) block(canonical, theirs string) (all []Fusion) {
 
 // between lists the layers that change the size after a level, and those of the pyramids.
 func (p *pixelLayout) between(s PixelStages, level int) (all []Fusion) {
-	per, after := s.Blocks+1, 1
+	blocks, after := s.blocks(level), 1
 	if s.Attention[level] {
 		after = 2
 	}
-	halve, enlarge := fmt.Sprintf("input_blocks.%d.0", (level+1)*per), fmt.Sprintf("output_blocks.%d.%d", (s.Levels-level)*per-1, after)
+	first, from := s.first(level)
+	halve, enlarge := fmt.Sprintf("input_blocks.%d.0", first+blocks), fmt.Sprintf("output_blocks.%d.%d", from+blocks, after)
 	if p.halveConv != nil && level+1 < s.Levels {
 		all = append(all, One(halve+".op", p.halveConv(level)))
 	}
@@ -127,24 +161,26 @@ func levelName(format string) func(level int) string {
 	return func(level int) string { return fmt.Sprintf(format, level) }
 }
 
-// DiffusersPixelTable lists the layers of the diffusers library's UNet2DModel.
-func DiffusersPixelTable(all []model.Stored) []Fusion {
+// diffusersStages are the sizes of one of the diffusers library's UNets.
+func diffusersStages(all []model.Stored) PixelStages {
 	levels, blocks, _ := Stages(all, "down")
 	_, _, up := Stages(all, "up")
 	s := PixelStages{Levels: levels, Blocks: blocks, Attention: map[int]bool{}}
 	for level := range levels {
 		s.Attention[level] = up[levels-1-level]
 	}
-	skip := Contains(all, "resnet_down.")
-	s.LastAlone = skip
+	return s
+}
+
+// diffusersPixel is the layout of the diffusers library's UNets of so many levels.
+func diffusersPixel(levels int) pixelLayout {
 	upwards := func(format string) func(level, block int) string { // counted from the lowest resolution
 		return func(level, block int) string { return fmt.Sprintf(format, levels-1-level, block) }
 	}
 	upward := func(format string) func(level int) string {
 		return func(level int) string { return fmt.Sprintf(format, levels-1-level) }
 	}
-	old := Contains(all, ".proj_attn.") // before version 0.15
-	p := pixelLayout{
+	return pixelLayout{
 		others: map[string]string{"input_blocks.0.0": "conv_in", "time_embed.0": "time_embedding.linear_1", "time_embed.2": "time_embedding.linear_2",
 			"time_embed.frequencies": "time_proj.weight", "label_emb": "class_embedding", "out.0": "conv_norm_out", "out.2": "conv_out"},
 		residual: pixelResidual, attention: map[string]string{"norm": "group_norm", "proj_out": "to_out.0"}, qkv: []string{"to_q", "to_k", "to_v"},
@@ -154,11 +190,19 @@ func DiffusersPixelTable(all []model.Stored) []Fusion {
 		halveConv: levelName("down_blocks.%d.downsamplers.0.conv"), enlargeConv: upward("up_blocks.%d.upsamplers.0.conv"),
 		halveBlock: levelName("down_blocks.%d.downsamplers.0"), enlargeBlock: upward("up_blocks.%d.upsamplers.0"),
 	}
-	if old {
+}
+
+// DiffusersPixelTable lists the layers of the diffusers library's UNet2DModel.
+func DiffusersPixelTable(all []model.Stored) []Fusion {
+	s := diffusersStages(all)
+	levels, skip := s.Levels, Contains(all, "resnet_down.")
+	s.LastAlone = skip
+	p := diffusersPixel(levels)
+	if Contains(all, ".proj_attn.") { // before version 0.15
 		p.attention["proj_out"], p.qkv = "proj_attn", []string{"query", "key", "value"}
 	}
 	if skip {
-		p.halveBlock, p.enlargeBlock = levelName("down_blocks.%d.resnet_down"), upward("up_blocks.%d.resnet_up")
+		p.halveBlock, p.enlargeBlock = levelName("down_blocks.%d.resnet_down"), func(level int) string { return fmt.Sprintf("up_blocks.%d.resnet_up", levels-1-level) }
 		p.upAttention = func(level, _ int) string { return fmt.Sprintf("up_blocks.%d.attentions.0", levels-1-level) }
 		p.inputPyramid = func(level int) string { return fmt.Sprintf("down_blocks.%d.skip_conv", level-1) }
 		p.outputPyramid = func(level int) (norm, conv string) {

@@ -22,7 +22,7 @@ constexpr int kMaxLevels = 8;
 PixelBlocks::PixelBlocks(const Params &p, const char *net)
     : net_(net), channels_(p.integers("channels", 1, 1 << 13)), attention_(p.integers("attention", 0, 1)),
       first_(p.integer_or(channels_[0], "first_channels", 1, 1 << 13)),
-      blocks_(p.integer("num_res_blocks", 1, 16)), middle_attention_(flag(p, "middle_attention", 1)),
+      blocks_(p.integers("num_res_blocks", 1, 16)), middle_attention_(flag(p, "middle_attention", 1)),
       heads_(p.integer("heads", 0, 1 << 10)), head_dim_(p.integer("head_dim", 0, 1 << 13)),
       order_(flag(p, "qkv_by_head") ? Fused::by_head : Fused::whole),
       time_(p.integer("time_channels", 4, 1 << 13)), embed_(p.integer("embed_channels", 1, 1 << 15)),
@@ -35,10 +35,19 @@ PixelBlocks::PixelBlocks(const Params &p, const char *net)
       skip_scale_(p.real_or(1, "skip_scale", 1e-3, 1)), groups_(p.integer_or(32, "norm_groups", 1, 1 << 10)),
       min_channels_(p.integer_or(1, "norm_min_channels", 1, 1 << 10)),
       eps_(p.real_or(1e-5f, "norm_eps", 1e-12, 1)),
-      attention_eps_(p.real_or(1e-5f, "attention_norm_eps", 1e-12, 1)) {
+      attention_eps_(p.real_or(1e-5f, "attention_norm_eps", 1e-12, 1)), gelu_(flag(p, "gelu")),
+      noise_level_(flag(p, "noise_level")), middle_text_only_(flag(p, "middle_text_only")), text_(p, net) {
     if (levels() > kMaxLevels || attention_.size() != channels_.size()) {
         invalid("%s: channels and attention must have the same number of levels, 1 to %d, got %zu and %zu",
                 net, kMaxLevels, channels_.size(), attention_.size());
+    }
+    if (blocks_.size() == 1) {
+        blocks_.resize(channels_.size(), blocks_[0]);
+    }
+    text_only_ = text_.width() > 0 ? p.integers("text_only", 0, 1) : std::vector<int>(channels_.size(), 0);
+    if (blocks_.size() != channels_.size() || text_only_.size() != channels_.size()) {
+        invalid("%s: num_res_blocks and text_only must be for each of %d levels, got %zu and %zu", net,
+                levels(), blocks_.size(), text_only_.size());
     }
     if (time_ % 2 != 0) {
         invalid("%s: time_channels must be even, got %d", net, time_);
@@ -87,16 +96,27 @@ Tensor PixelBlocks::embedding(Ops &ops, const Tensors &inputs) const {
         label = nullptr;
     }
     if (time_mlp_ == 1) {
-        return ops.silu(ops.linear(e, "time_embed.0", vectors(embed_, Act::none, label)));
+        return activated(ops, ops.linear(e, "time_embed.0", vectors(embed_, Act::none, label)));
     }
-    e = ops.linear(e, "time_embed.0", vectors(embed_, Act::silu));
-    return ops.silu(ops.linear(e, "time_embed.2", vectors(embed_, Act::none, label)));
+    const Act act = gelu_ ? Act::gelu : Act::silu;
+    e = ops.linear(e, "time_embed.0", vectors(embed_, act));
+    e = ops.linear(e, "time_embed.2", vectors(embed_, Act::none, label));
+    if (text_.width() > 0) {
+        e = ops.add(e, text_.vector(ops, inputs.at("context"), embed_));
+    }
+    if (noise_level_) {
+        Tensor level = ops.sinusoids(inputs.at("noise_level"), {time_, !sines_first_, time_shift_});
+        level = ops.linear(level, "aug_proj.0", vectors(embed_, act));
+        e = ops.linear(level, "aug_proj.2", vectors(embed_, Act::none, e));
+    }
+    return activated(ops, e);
 }
 
-Tensor PixelBlocks::norm(Ops &ops, Tensor x, const std::string &name, float eps, bool silu,
+Tensor PixelBlocks::norm(Ops &ops, Tensor x, const std::string &name, float eps, bool activate,
                          Tensor modulation) const {
     const int groups = int(std::min<int64_t>(groups_, std::max<int64_t>(1, ops.channels(x) / min_channels_)));
-    return ops.group_norm(x, name, {groups, eps, silu, modulation});
+    x = ops.group_norm(x, name, {groups, eps, activate && !gelu_, modulation});
+    return activate && gelu_ ? ops.gelu(x) : x;
 }
 
 Tensor PixelBlocks::scaled(Ops &ops, Tensor x) const {
@@ -128,17 +148,32 @@ Tensor PixelBlocks::residual(Pass &p, Tensor x, const std::string &name, int64_t
     return scaled(ops, ops.conv2d(h, name + ".out_layers.3", second));
 }
 
-Tensor PixelBlocks::attend(Ops &ops, Tensor x, const std::string &name) const {
+Tensor PixelBlocks::attend(Pass &p, Tensor x, const std::string &name, bool text_only) const {
+    Ops &ops = p.ops;
     const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
+    const int heads = heads_at(c);
     Tensor h = ops.tokens(norm(ops, x, name + ".norm", attention_eps_, false));
-    h = ops.self_attention(ops.linear(h, name + ".qkv", {3 * c}), heads_at(c), order_);
+    Tensor qkv = ops.linear(h, name + ".qkv", {text_only ? c : 3 * c});
+    if (!p.text.states) {
+        h = ops.self_attention(qkv, heads, order_);
+    } else {
+        PixelText::Pair seen = text_.pair(ops, p.text, name, c, heads, order_);
+        Tensor q = qkv;
+        if (!text_only) {
+            q = ops.fused_part(qkv, heads, order_, 0, 3);
+            seen.keys = ops.concat_tokens(seen.keys, ops.fused_part(qkv, heads, order_, 1, 3));
+            seen.values = ops.concat_tokens(seen.values, ops.fused_part(qkv, heads, order_, 2, 3));
+        }
+        h = ops.attention(q, seen.keys, seen.values, heads, false);
+    }
     h = ops.linear(h, name + ".proj_out", {c, true, Act::none, ops.tokens(x)});
-    return scaled(ops, ops.image(h, width, height));
+    h = ops.image(h, width, height);
+    return p.text.states ? h : scaled(ops, h); // deep-floyd/IF scales sums of residual blocks alone
 }
 
 Tensor PixelBlocks::stage(Pass &p, Tensor h, const std::string &name, int level, bool attention) const {
     h = residual(p, h, name + ".0", channels(level), Sampling::same);
-    return attention ? attend(p.ops, h, name + ".1") : h;
+    return attention ? attend(p, h, name + ".1", text_only_[size_t(level)] > 0) : h;
 }
 
 Tensor PixelBlocks::halve(Pass &p, Tensor h, const std::string &name) const {
@@ -156,7 +191,7 @@ Tensor PixelBlocks::middle(Pass &p, Tensor h) const {
     const int64_t c = channels(levels() - 1);
     h = residual(p, h, "middle_block.0", c, Sampling::same);
     if (middle_attention_) {
-        h = attend(p.ops, h, "middle_block.1");
+        h = attend(p, h, "middle_block.1", middle_text_only_);
     }
     return residual(p, h, middle_attention_ ? "middle_block.2" : "middle_block.1", c, Sampling::same);
 }

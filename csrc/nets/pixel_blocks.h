@@ -8,7 +8,7 @@
 // input_pyramid.L and output_pyramid.L, are those that NCSN++ has at level L.
 #pragma once
 
-#include "nets/architecture.h"
+#include "nets/pixel_text.h"
 
 namespace sdgo {
 
@@ -18,7 +18,7 @@ class PixelBlocks {
     //
     //   channels              of each level
     //   first_channels        of the first convolution; those of the first level if left out
-    //   num_res_blocks        of each level on the way down
+    //   num_res_blocks        of each level on the way down: one number, or one for each
     //   attention             for each level: 1 after each residual block, 0 none
     //   middle_attention      1 or 0; 1 if left out
     //   heads, head_dim       heads at every level, or with heads = 0 the width of one
@@ -42,12 +42,20 @@ class PixelBlocks {
     //   skip_scale            of a residual block's and attention's sum; 1 if left out
     //   norm_groups           32 if left out, and at least norm_min_channels (1) in each
     //   norm_eps, attention_norm_eps      of group normalisations; 1e-5 if left out
+    //   gelu                  1: GELU in place of SiLU; 0 if left out
+    //   noise_level           1: how much noise a small picture has is embedded like the time
+    //                         and added to it; 0 if left out
+    //   text_only             for each level: 1 if attention sees the text alone; 0 if left
+    //                         out. middle_text_only is the middle's
+    //
+    // and those of pixel_text.h.
     PixelBlocks(const Params &p, const char *net);
 
-    // An image and the embedding of its time and class, after SiLU, [embed_channels, N].
+    // The embedding of an image's time and class, after the activation, [embed_channels, N].
     struct Pass {
         Ops &ops;
         Tensor embedding;
+        PixelText::States text{};
     };
 
     // Whether there is an input `class`, and of which shape for N images; is_table says
@@ -65,16 +73,17 @@ class PixelBlocks {
     Tensor middle(Pass &p, Tensor h) const;
     Tensor enlarge(Pass &p, Tensor h, const std::string &name) const;
 
-    Tensor norm(Ops &ops, Tensor x, const std::string &name, float eps, bool silu,
+    // A norm with the activation after it, or without.
+    Tensor norm(Ops &ops, Tensor x, const std::string &name, float eps, bool activated,
                 Tensor modulation = nullptr) const;
     Tensor residual(Pass &p, Tensor x, const std::string &name, int64_t out, Sampling how) const;
-    Tensor attend(Ops &ops, Tensor x, const std::string &name) const;
+    Tensor attend(Pass &p, Tensor x, const std::string &name, bool text_only) const;
 
     // Fails unless sides halve as often as there are levels.
     void check_sides(const Shape &x) const;
 
     int levels() const { return int(channels_.size()); }
-    int blocks() const { return blocks_; }
+    int blocks(int level) const { return blocks_[size_t(level)]; }
     int64_t channels(int level) const { return channels_[size_t(level)]; }
     int64_t first_channels() const { return first_; }
     bool attention(int level) const { return attention_[size_t(level)] > 0; }
@@ -83,15 +92,18 @@ class PixelBlocks {
     float eps() const { return eps_; }
     float skip_scale() const { return skip_scale_; }
     const char *net() const { return net_; }
+    bool has_noise_level() const { return noise_level_; }
+    const PixelText &text() const { return text_; }
 
   private:
     int heads_at(int64_t channels) const;
     Tensor scaled(Ops &ops, Tensor x) const;
+    Tensor activated(Ops &ops, Tensor x) const { return gelu_ ? ops.gelu(x) : ops.silu(x); }
 
     const char *net_;
     std::vector<int> channels_, attention_;
     int64_t first_;
-    int blocks_;
+    std::vector<int> blocks_; // of each level
     bool middle_attention_;
     int heads_, head_dim_;
     Fused order_;
@@ -102,6 +114,10 @@ class PixelBlocks {
     float skip_scale_;
     int groups_, min_channels_;
     float eps_, attention_eps_;
+    bool gelu_, noise_level_;
+    std::vector<int> text_only_;
+    bool middle_text_only_;
+    PixelText text_;
 };
 
 } // namespace sdgo

@@ -19,8 +19,8 @@ class PixelClassifier : public Architecture {
         : blocks_(p, "pixel_classifier"), in_(p.integer("in_channels", 1, 256)),
           out_(p.integer("out_channels", 1, 1 << 20)), positions_(p.integer("positions", 1, 1 << 16)),
           pool_heads_(p.integer("pool_heads", 1, 1 << 10)) {
-        if (blocks_.has_class()) {
-            invalid("pixel_classifier: it has no classes as an input");
+        if (blocks_.has_class() || blocks_.has_noise_level() || blocks_.text().width() > 0) {
+            invalid("pixel_classifier: its input is a picture alone");
         }
     }
 
@@ -58,7 +58,7 @@ class PixelClassifier : public Architecture {
         Tensor h = ops.conv2d(ops.image_in(inputs.at("x")), "input_blocks.0.0", {blocks_.first_channels()});
         int n = 1; // input_blocks.n
         for (int level = 0; level < blocks_.levels(); level++) {
-            for (int block = 0; block < blocks_.blocks(); block++, n++) {
+            for (int block = 0; block < blocks_.blocks(level); block++, n++) {
                 h = blocks_.stage(p, h, blocks_.input(n), level, blocks_.attention(level));
             }
             if (level + 1 < blocks_.levels()) {

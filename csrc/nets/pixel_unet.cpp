@@ -1,4 +1,4 @@
-// The UNet of models that draw without text; pixel_blocks.h says whose.
+// The UNet of models that draw pixels, or latents without text; pixel_blocks.h says whose.
 //
 // Hyperparameters: in_channels, out_channels, low_channels (of a small picture, enlarged,
 // beside x; 0 if left out), attention_last (1: on the way up only a level's last block has
@@ -10,7 +10,8 @@
 // Inputs: x, the scaled noisy image [N, in_channels, H, W]; timesteps [N], what the
 // network's sinusoids are taken of, fractions allowed; with low_channels low, [N,
 // low_channels, H, W]; with classes class, a row number [N, 1]; with class_values class,
-// the number [N, 1].
+// the number [N, 1]; with text_width context, the states of the text's tokens [N, L,
+// text_width]; with noise_level noise_level, of which sinusoids are taken as of the time [N].
 // Outputs: sample [N, out_channels, H, W].
 #include "nets/pixel_blocks.h"
 
@@ -40,6 +41,12 @@ class PixelUNet : public Architecture {
         if (blocks_.has_class()) {
             s["class"] = {1, 1};
         }
+        if (blocks_.text().width() > 0) {
+            s["context"] = {1, 4, blocks_.text().width()};
+        }
+        if (blocks_.has_noise_level()) {
+            s["noise_level"] = {1};
+        }
         return s;
     }
     std::vector<std::string> nominal_outputs() const override { return {"sample"}; }
@@ -49,6 +56,9 @@ class PixelUNet : public Architecture {
     }
     int64_t vocabulary(const std::string &) const override { return blocks_.classes(); }
 
+    // What attention sees of the text is cached.
+    bool is_constant_across_steps(const std::string &input) const override { return input == "context"; }
+
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "timesteps"}};
         if (low_ > 0) {
@@ -56,6 +66,12 @@ class PixelUNet : public Architecture {
         }
         if (blocks_.has_class()) {
             names.required.push_back("class");
+        }
+        if (blocks_.text().width() > 0) {
+            names.required.push_back("context");
+        }
+        if (blocks_.has_noise_level()) {
+            names.required.push_back("noise_level");
         }
         const char *net = blocks_.net();
         expect_inputs(net, inputs, names);
@@ -69,6 +85,12 @@ class PixelUNet : public Architecture {
         if (blocks_.has_class()) {
             expect_shape(net, "class", inputs.at("class"), {x[0], 1});
         }
+        if (const int width = blocks_.text().width()) {
+            expect_shape(net, "context", inputs.at("context"), {x[0], "L", width});
+        }
+        if (blocks_.has_noise_level()) {
+            expect_shape(net, "noise_level", inputs.at("noise_level"), {x[0]});
+        }
         for (const std::string &name : outputs) {
             if (name != "sample") {
                 invalid("%s: no output %s; there is sample", net, name.c_str());
@@ -78,6 +100,9 @@ class PixelUNet : public Architecture {
 
     Tensors forward(Ops &ops, const Tensors &inputs, const std::vector<std::string> &) const override {
         PixelBlocks::Pass p{ops, blocks_.embedding(ops, inputs)};
+        if (blocks_.text().width() > 0) {
+            p.text.states = inputs.at("context");
+        }
         Tensor x = ops.image_in(inputs.at("x"));
         if (low_ > 0) {
             x = ops.concat(x, ops.image_in(inputs.at("low")));
@@ -95,7 +120,7 @@ class PixelUNet : public Architecture {
         Tensor pyramid = x;
         int n = 1; // input_blocks.n
         for (int level = 0; level < blocks_.levels(); level++) {
-            for (int block = 0; block < blocks_.blocks(); block++, n++) {
+            for (int block = 0; block < blocks_.blocks(level); block++, n++) {
                 h = blocks_.stage(p, h, blocks_.input(n), level, blocks_.attention(level));
                 skips.push_back(h);
             }
@@ -137,8 +162,8 @@ class PixelUNet : public Architecture {
         int n = 0; // output_blocks.n
         for (int level = blocks_.levels() - 1; level >= 0; level--) {
             bool attention = false;
-            for (int block = 0; block <= blocks_.blocks(); block++, n++) {
-                attention = blocks_.attention(level) && (!attention_last_ || block == blocks_.blocks());
+            for (int block = 0; block <= blocks_.blocks(level); block++, n++) {
+                attention = blocks_.attention(level) && (!attention_last_ || block == blocks_.blocks(level));
                 h = ops.concat(h, skips.back());
                 skips.pop_back();
                 h = blocks_.stage(p, h, output(n), level, attention);

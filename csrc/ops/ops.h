@@ -213,6 +213,9 @@ class Ops {
     Tensor slice_channels(Tensor x, int64_t from, int64_t length); // [C, L, N] → [length, L, N]
     Tensor concat_channels(Tensor a, Tensor b); // [Ca, L, N], [Cb, L, N] → [Ca + Cb, L, N]
     Tensor gelu_tanh(Tensor x);                 // of each number
+    Tensor gelu(Tensor x);                      // of each number
+    // One of the equal parts of a fused layer's tokens, [parts·C, L, N] → [C, L, N].
+    Tensor fused_part(Tensor x, int heads, Fused order, int64_t index, int64_t parts);
 
     // The arithmetic of the whole graph, in floating-point operations, and the
     // part of it that computes what is cached.

@@ -46,6 +46,20 @@ Tensor Ops::gelu_tanh(Tensor x) {
     return activate(x, Act::gelu_tanh);
 }
 
+Tensor Ops::gelu(Tensor x) {
+    return activate(x, Act::gelu);
+}
+
+Tensor Ops::fused_part(Tensor x, int heads, Fused order, int64_t index, int64_t parts) {
+    if (order == Fused::whole) {
+        return chunk(x, index, parts);
+    }
+    const int64_t c = x->ne[0] / parts, dim = c / heads, l = x->ne[1], n = x->ne[2];
+    Tensor y = ggml_view_4d(ctx_, x, dim, heads, l, n, size_t(parts * dim) * x->nb[0], x->nb[1], x->nb[2],
+                            size_t(index * dim) * x->nb[0]);
+    return ggml_reshape_3d(ctx_, ggml_cont(ctx_, y), c, l, n);
+}
+
 Tensor Ops::patches_back(Tensor x, int64_t p, int64_t width, int64_t height) {
     const int64_t c = x->ne[0] / (p * p), n = x->ne[2];
     x = ggml_reshape_4d(ctx_, x, p * p, c, width * height, n);

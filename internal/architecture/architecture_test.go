@@ -70,10 +70,11 @@ var rooms = []room{
 	{path: "train/optim", pure: true},
 	{path: "train/random", pure: true},
 
-	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/family/flux", "sd/family/sd3", "sd/family/flux2", "sd/family/qwenimage", "sd/pipeline", "sd/adapter", "sd/control", "sd/annotate", "sd/classifier", "sd/direction", "sd/face", "sd/upscale", "sd/autoencoder", "sd/engine",
+	{path: "sd", knows: []string{"sd/family/stablediffusion", "sd/family/sdxl", "sd/family/pixel", "sd/family/zimage", "sd/family/deepfloyd", "sd/family/flux", "sd/family/sd3", "sd/family/flux2", "sd/family/qwenimage", "sd/pipeline", "sd/adapter", "sd/control", "sd/annotate", "sd/classifier", "sd/direction", "sd/face", "sd/upscale", "sd/autoencoder", "sd/engine",
 		"sd/request", "sd/picture", "sampler", "convert"}},
 	{path: "sd/family/stablediffusion", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
 	{path: "sd/family/sdxl", knows: []string{"sd/family/ldm", "sd/pipeline", "sd/autoencoder", "sd/engine", "sd/request", "convert"}},
+	{path: "sd/family/deepfloyd", knows: []string{"sd/pipeline", "sd/autoencoder", "sd/t5", "sd/engine", "sd/request", "sd/prompt", "sd/tensor", "sd/tokenizer/unigram", "sampler", "convert", "cgo"}},
 	{path: "sd/family/flux", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/autoencoder", "sd/clip", "sd/t5", "sd/engine", "sd/request", "sd/picture", "sd/prompt", "sd/tensor", "sd/tokenizer", "sd/tokenizer/unigram", "sampler", "convert", "cgo"}},
 	{path: "sd/family/sd3", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/autoencoder", "sd/clip", "sd/t5", "sd/engine", "sd/request", "sd/prompt", "sd/tensor", "sd/tokenizer", "sd/tokenizer/unigram", "sampler", "convert", "cgo"}},
 	{path: "sd/family/flux2", knows: []string{"sd/family/transformer", "sd/pipeline", "sd/qwen", "sd/autoencoder", "sd/engine", "sd/request", "sd/tensor", "sampler", "convert", "cgo"}},

@@ -57,6 +57,10 @@ type Pipeline struct {
 	// denoiser then answers once (Meng et al. 2023, arXiv:2210.03142).
 	EmbedsGuidance bool
 
+	// UnitStart says that sampling from nothing begins with noise of variance 1 in the
+	// network's scale, as in the diffusers library ([sampler.Process.UnitNoise]).
+	UnitStart bool
+
 	// Output says what the autoencoder's pixels are: the zero value is pictures.
 	Output Output
 
@@ -156,6 +160,19 @@ type Needs struct{ Cond, Uncond bool }
 
 // Memo keeps what a request has computed for its further passes.
 type Memo map[any]any
+
+// Remembered is what a text with a key becomes: what the memo has, else what encode makes of
+// it, which the memo, if there is one, keeps.
+func Remembered[T any](memo Memo, key any, encode func() (T, error)) (T, error) {
+	if known, ok := memo[key].(T); ok {
+		return known, nil
+	}
+	made, err := encode()
+	if err == nil && memo != nil {
+		memo[key] = made
+	}
+	return made, err
+}
 
 // Conditioner turns a request into conditions.
 type Conditioner interface {

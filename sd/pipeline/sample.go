@@ -41,7 +41,7 @@ func (p *Pipeline) sample(ctx context.Context, d Drawing, c guided, seed int64, 
 	if c.source != nil {
 		sigmas = d.Truncate(sigmas)
 	}
-	begin.low = drawLow(c.low, noise, p.LowFirst, func() { process.InitialNoise(x.Data, begin.latent, sigmas[0], noise) })
+	begin.low = drawLow(c.low, noise, p.LowFirst, func() { noisy(p, process, x.Data, begin.latent, sigmas[0], noise) })
 
 	made := 0 // steps; a step's second evaluation may be at the next one's noise level
 	options := d.Sampler.Options
@@ -105,4 +105,13 @@ func (p *Pipeline) handOver(ctx context.Context, d Drawing, base sampler.Denoise
 		}
 		return base(ctx, dst, x, sigma)
 	}, nil
+}
+
+// noisy writes to x what sampling begins with: noise at a level, mixed with the latent of a picture if there is one.
+func noisy(p *Pipeline, process *sampler.Process, x, latent []float32, sigma float64, noise sampler.Noise) {
+	if p.UnitStart && latent == nil {
+		process.UnitNoise(x, sigma, noise)
+		return
+	}
+	process.InitialNoise(x, latent, sigma, noise)
 }

@@ -70,8 +70,13 @@ func (e *Encoder) EncodePadded(ctx context.Context, p Prompt, length int, with *
 // EncodeWithOnePad returns the states of a prompt's tokens and of one token of padding, which none attends to, as Chroma sees them:
 // of at most so many tokens.
 func (e *Encoder) EncodeWithOnePad(ctx context.Context, p Prompt, most int, with *engine.Adaptation) (tensor.Tensor, error) {
-	n := len(p.Tokens)
-	z, err := e.EncodeMasked(ctx, Padded(p.Tokens, min(n+1, most)), n, with)
+	return e.EncodeBeside(ctx, p, min(len(p.Tokens)+1, most), with)
+}
+
+// EncodeBeside returns the states of a prompt's tokens and of padding up to a length. No token attends to the padding, and its states
+// count, as DeepFloyd IF has it.
+func (e *Encoder) EncodeBeside(ctx context.Context, p Prompt, length int, with *engine.Adaptation) (tensor.Tensor, error) {
+	z, err := e.EncodeMasked(ctx, Padded(p.Tokens, length), len(p.Tokens), with)
 	if err != nil {
 		return z, err
 	}

@@ -2,12 +2,13 @@ package tensor
 
 import "math"
 
-// Resampling is a mode of torch.nn.functional.interpolate, with a size and without
-// align_corners.
+// Resampling is a mode of torch.nn.functional.interpolate, with a size; but for
+// BilinearCorners without align_corners.
 type Resampling struct {
 	kernel    func(x float64) float64 // nil: nearest neighbour
 	reach     float64                 // the kernel is 0 from here on
 	exact     bool                    // nearest neighbour by pixel centres
+	corners   bool                    // align_corners: the first and last positions are the input's
 	antialias bool                    // the kernel widens with the step when downsampling; weights are normalized at the edge
 }
 
@@ -16,6 +17,7 @@ var (
 	Nearest           = Resampling{}
 	NearestExact      = Resampling{exact: true}
 	Bilinear          = Resampling{kernel: triangle, reach: 1}
+	BilinearCorners   = Resampling{kernel: triangle, reach: 1, corners: true}
 	BilinearAntialias = Resampling{kernel: triangle, reach: 1, antialias: true}
 	Bicubic           = Resampling{kernel: cubic(-0.75), reach: 2}
 	BicubicAntialias  = Resampling{kernel: cubic(-0.5), reach: 2, antialias: true}
@@ -55,6 +57,8 @@ func (r Resampling) taps(n, m int) [][]tap {
 			all[i] = []tap{{min(int(middle), n-1), 1}}
 		case r.kernel == nil:
 			all[i] = []tap{{min(int(float64(i)*step), n-1), 1}}
+		case r.corners:
+			all[i] = r.interpolated(n, float64(i)*float64(n-1)/float64(max(m-1, 1)))
 		case r.antialias:
 			all[i] = r.antialiased(n, middle, max(step, 1))
 		default:

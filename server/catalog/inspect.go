@@ -105,7 +105,7 @@ func (e *Entry) describe(m *convert.Model) error {
 			}
 			e.Tokenizer = t
 		}
-	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2, convert.QwenImage:
+	case convert.Flux, convert.Chroma, convert.SD3, convert.ZImage, convert.Flux2, convert.QwenImage, convert.DeepFloyd:
 		e.describeTransformer(m)
 	case convert.CLIP, convert.T5, convert.Qwen, convert.QwenVision:
 		e.Kind = Text

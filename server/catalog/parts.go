@@ -89,6 +89,9 @@ func lacking(m *convert.Model) (keys []string) {
 		need("t5xxl", c.T5.Layers == 0)
 		need("t5_tokenizer", m.T5Tokenizer == nil)
 		need("vae", c.VAE.EmbedDim == 0)
+	case *convert.DeepFloydModel:
+		need("t5xxl", c.T5.Layers == 0)
+		need("t5_tokenizer", m.T5Tokenizer == nil)
 	case *convert.SD3Model:
 		need("clip_l", c.CLIPL.Layers == 0)
 		need("clip_g", c.CLIPG.Layers == 0)

@@ -133,3 +133,21 @@ func TestPartsOfStableDiffusion3(t *testing.T) {
 	require.Equal(t, filepath.Join(dir, "t5.safetensors"), e.Parts.T5)
 	require.Equal(t, filepath.Join(dir, "tokenizer.json"), e.Parts.T5Tokenizer)
 }
+
+// Both stages of DeepFloyd IF are found with T5 and its vocabulary, and are known to be drawn with as their family has it.
+func TestPartsOfDeepFloyd(t *testing.T) {
+	const from = "../../testdata/deepfloyd/"
+	dir := t.TempDir()
+	copyTo(t, from+"stage-1.safetensors", dir+"/first.safetensors")
+	copyTo(t, from+"stage-2.safetensors", dir+"/second.safetensors")
+	copyTo(t, from+"stage-1/text_encoder/model.safetensors", dir+"/t5.safetensors")
+	c, err := New(Config{Folder: dir})
+	require.NoError(t, err)
+	require.Contains(t, find(t, c, "first.safetensors").Why, "it lacks T5's vocabulary")
+	copyTo(t, from+"stage-1/tokenizer/tokenizer.json", dir+"/tokenizer.json")
+	require.NoError(t, c.Scan())
+	first, second := find(t, c, "first.safetensors"), find(t, c, "second.safetensors")
+	require.Equal(t, Parts{T5: dir + "/t5.safetensors", T5Tokenizer: dir + "/tokenizer.json"}, first.Parts)
+	require.Equal(t, []any{Checkpoint, "ddpm", "leading_zero", 100, 7.0, 2, ""}, []any{first.Kind, first.Sampler, first.Schedule, first.Steps, first.Guidance, first.Align, first.Variant})
+	require.Equal(t, []any{Checkpoint, "ddpm", "leading_zero", 50, 4.0, 2, "enlarge"}, []any{second.Kind, second.Sampler, second.Schedule, second.Steps, second.Guidance, second.Align, second.Variant})
+}

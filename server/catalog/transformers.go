@@ -19,6 +19,13 @@ func (e *Entry) describeTransformer(m *convert.Model) {
 		if usual(8, 1); c.Flow.Shift != 3 || c.Flow.Dynamic != nil { // not Turbo
 			usual(28, 5)
 		}
+	case *convert.DeepFloydModel:
+		steps, guidance := 0, 0.0
+		e.Sampler, e.Schedule, steps, guidance = c.Usual()
+		usual(steps, guidance)
+		if e.Align = c.Multiple; c.LowChannels > 0 {
+			e.Variant = "enlarge"
+		}
 	case *convert.QwenImageConfig:
 		usual(50, 4)
 	case *convert.Flux2Config:

@@ -188,7 +188,7 @@ type textKey struct {
 // Encode encodes a text with T5, of which Chroma sees the tokens and one of padding and FLUX.1 as many as it was trained with, and
 // for FLUX.1 with CLIP, of which it sees a vector for the whole text.
 func (m *model) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, err := transformer.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, with) })
+	e, err := pipeline.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, with) })
 	if err != nil {
 		return pipeline.Condition{}, err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/sd/engine"
-	"github.com/sdgo/sdgo/sd/family/transformer"
 	"github.com/sdgo/sdgo/sd/picture"
 	"github.com/sdgo/sdgo/sd/pipeline"
 	"github.com/sdgo/sdgo/sd/prompt"
@@ -115,11 +114,11 @@ func (m *model) Encode(ctx context.Context, text string, negative bool, q *reque
 	if len(all) == 0 {
 		return m.text.Encode(ctx, text, negative, q, with, memo)
 	}
-	words, err := transformer.Remembered(memo, textKey{m, text}, func() (tensor.Tensor, error) { return m.edit(ctx, text, all, with, memo) })
+	words, err := pipeline.Remembered(memo, textKey{m, text}, func() (tensor.Tensor, error) { return m.edit(ctx, text, all, with, memo) })
 	if err != nil {
 		return pipeline.Condition{}, err
 	}
-	seen, err := transformer.Remembered(memo, referenceKey{m}, func() ([]engine.Named, error) { return m.encoded(ctx, all) })
+	seen, err := pipeline.Remembered(memo, referenceKey{m}, func() ([]engine.Named, error) { return m.encoded(ctx, all) })
 	return pipeline.Condition{Inputs: append([]engine.Named{{Name: "context", Shape: words.Shape, Data: words.Data}}, seen...)}, err
 }
 
@@ -147,7 +146,7 @@ func (m *model) edit(ctx context.Context, text string, all []*image.NRGBA, with 
 	if err != nil {
 		return tensor.Tensor{}, request.Problemf("Prompt", "%v", err)
 	}
-	seen, err := transformer.Remembered(memo, seenKey{m}, func() ([]qwen.Seen, error) { return m.see(ctx, all, with) })
+	seen, err := pipeline.Remembered(memo, seenKey{m}, func() ([]qwen.Seen, error) { return m.see(ctx, all, with) })
 	if err != nil {
 		return tensor.Tensor{}, err
 	}

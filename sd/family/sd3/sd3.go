@@ -184,7 +184,7 @@ type textKey struct {
 // Encode encodes a text with CLIP-L and CLIP-G, whose states are side by side, filled up with zeros to T5's width, and with T5, whose
 // states follow them: zeros where the file has none. An empty text is encoded like others.
 func (m *model) Encode(ctx context.Context, text string, _ bool, q *request.Resolved, with pipeline.Extras, memo pipeline.Memo) (pipeline.Condition, error) {
-	e, err := transformer.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, q.ClipSkip, with) })
+	e, err := pipeline.Remembered(memo, textKey{m, text}, func() (encoding, error) { return m.encode(ctx, text, q.ClipSkip, with) })
 	if err != nil {
 		return pipeline.Condition{}, err
 	}

@@ -148,16 +148,3 @@ func Batched(c []pipeline.Condition, names ...string) (inputs []cgo.Input) {
 	}
 	return inputs
 }
-
-// Remembered is what a text with a key becomes: what the memo has, else what encode makes of
-// it, which the memo, if there is one, keeps.
-func Remembered[T any](memo pipeline.Memo, key any, encode func() (T, error)) (T, error) {
-	if known, ok := memo[key].(T); ok {
-		return known, nil
-	}
-	made, err := encode()
-	if err == nil && memo != nil {
-		memo[key] = made
-	}
-	return made, err
-}
