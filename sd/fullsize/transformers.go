@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/x448/float16"
@@ -22,18 +24,47 @@ import (
 // qwen4B is Qwen3 4B.
 var qwen4B = convert.QwenConfig{Vocabulary: 151936, Width: 2560, Heads: 32, KVHeads: 8, HeadChannels: 128, Layers: 36, FFN: 9728, QKNorm: true}
 
+// t5XXL is T5 1.1 XXL.
+var t5XXL = convert.T5Config{Vocabulary: 32128, Width: 4096, Heads: 64, HeadChannels: 64, Layers: 24, FFN: 10240, Buckets: 32, BiasLayers: 1}
+
+// beside are tensors that none of a model's networks has, in float32.
+func beside(arch string) map[string][]int64 {
+	switch arch {
+	case "flux2-klein":
+		return map[string][]int64{convert.Flux2Mean: {128}, convert.Flux2Variance: {128}}
+	case "sd35-medium":
+		return map[string][]int64{"text_encoders.clip_l.transformer.text_projection.weight": {768, 768}, "text_encoders.clip_g.transformer.text_projection.weight": {1280, 1280}}
+	}
+	return nil
+}
+
+// likeness gives tensors whose names tell nothing of their numbers names that do.
+var likeness = strings.NewReplacer("pad_token", "_embedding", ".running_var", ".weight")
+
 // transformers are models whose text encoders are language models: too large to be written but quantized.
 func transformers() map[string][]part {
 	vae := convert.VAEConfig{Channels: 128, ChannelMult: []int{1, 2, 4, 4}, NumResBlocks: 2, ZChannels: 16, EmbedDim: 16, ImageChannels: 3}
 	zimage := convert.ZImageConfig{Channels: 16, Patch: 2, Width: 3840, Heads: 30, Layers: 30, Refiners: 2, FFN: 10240, Text: 2560, Time: 256, TimeInner: 1024}
 	text := part{"qwen_text", "text_encoders.qwen3_4b.transformer.model.", qwen4B.Params()}
+	wide := vae // FLUX.2's, whose packed latents have statistics
+	wide.ZChannels, wide.EmbedDim, wide.QuantConv = 32, 32, true
+	klein := convert.Flux2Config{Channels: 128, Width: 3072, Heads: 24, Double: 5, Single: 20, FFN: 9216, Text: 7680}
+	schnell := convert.FluxConfig{Channels: 16, OutChannels: 16, Width: 3072, Heads: 24, Double: 19, Single: 38, FFN: 12288, Text: 4096, Pooled: 768}
+	medium := convert.MMDiTConfig{Channels: 16, OutChannels: 16, Patch: 2, Width: 1536, Heads: 24, Blocks: 24, Side: 384, Text: 4096, Pooled: 2048, Norms: true, Dual: 13}
+	decoder, t5 := part{"vae_decoder", convert.VAEPrefix, vae.Params()}, part{"t5_encoder", convert.T5Prefix, t5XXL.Params()}
+	clip := func(prefix string, c convert.TextConfig) part {
+		return part{"clip_text", "text_encoders." + prefix + ".transformer.", c.Params()}
+	}
 	return map[string][]part{
-		"z-image": {{"zimage", convert.UNetPrefix, zimage.Params()}, text, {"vae_decoder", convert.VAEPrefix, vae.Params()}},
+		"flux2-klein":  {{"flux2", convert.UNetPrefix, klein.Params()}, text, {"vae_decoder", convert.VAEPrefix, wide.Params()}},
+		"flux-schnell": {{"flux", convert.UNetPrefix, schnell.Params()}, t5, clip("clip_l", clipL), decoder},
+		"sd35-medium":  {{"mmdit", convert.UNetPrefix, medium.Params()}, t5, clip("clip_l", clipL), clip("clip_g", openBigG), decoder},
+		"z-image":      {{"zimage", convert.UNetPrefix, zimage.Params()}, text, decoder},
 	}
 }
 
 // TransformerKinds are the architectures that [WriteQ4K] writes.
-const TransformerKinds = "z-image"
+const TransformerKinds = "z-image, flux2-klein, flux-schnell or sd35-medium"
 
 // WriteQ4K writes a whole model as GGUF, matrices of type q4_K and all else float32. The file appears when it is complete.
 func WriteQ4K(ctx context.Context, path, arch string) error {
@@ -56,6 +87,10 @@ func WriteQ4K(ctx context.Context, path, arch string) error {
 		}
 		net.Close()
 	}
+	more := beside(arch)
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		all = append(all, gguf.Tensor{Name: name, Type: dtype.F32, Shape: more[name]})
+	}
 	layout, err := gguf.NewLayout(nil, all)
 	if err != nil {
 		return err
@@ -77,7 +112,7 @@ func WriteQ4K(ctx context.Context, path, arch string) error {
 		i := index[name]
 		w := bufio.NewWriterSize(io.NewOffsetWriter(file, layout.Offsets[i]), 1<<20)
 		if all[i].Type == dtype.F32 {
-			err = fill(w, strings.Replace(name, "pad_token", "_embedding", 1), all[i].Shape, 1, 4)
+			err = fill(w, likeness.Replace(name), all[i].Shape, 1, 4)
 		} else {
 			err = fillQ4K(w, all[i].Shape, random)
 		}

@@ -20,7 +20,7 @@ import (
 func main() {
 	var o fullsize.Options
 	flag.StringVar(&o.Arch, "arch", "sd1", fullsize.Kinds)
-	flag.StringVar(&o.Type, "type", "f16", "f16 or f32, of z-image q4_K")
+	flag.StringVar(&o.Type, "type", "f16", "f16 or f32; q4_K, and nothing else, of "+fullsize.TransformerKinds)
 	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the weights")
 	out := flag.String("o", "", "the file to write")
 	flag.Parse()
