@@ -61,3 +61,20 @@ func TestTraitsOfPublishedModels(t *testing.T) {
 		require.NoError(t, m.Close())
 	}
 }
+
+// What no shape of DeepFloyd IF's published models tells: heads of 64 everywhere, whose queries, keys and values are together in the authors'
+// files and apart in the library's.
+func TestDeepFloydTraits(t *testing.T) {
+	all := fixture.Published(t)
+	for name, byHead := range map[string]bool{"deepfloyd-1-xl": true, "deepfloyd-1-xl-diffusers": false} {
+		m, err := Load(fixture.Sparse(t, filepath.Join(t.TempDir(), name), all[name]))
+		require.NoError(t, err)
+		defer m.Close()
+		c, err := ConfigAs[*DeepFloydModel](m, "DeepFloyd IF")
+		require.NoError(t, err)
+		u := c.UNet
+		require.Equal(t, []any{64, 0, byHead, 64, 4096, 2816, 3}, []any{u.HeadDim, u.Heads, u.QKVByHead, u.Text.PoolHeads, u.Text.Width, u.Text.Channels, u.NumResBlocks})
+		require.Equal(t, []int{704, 1408, 2112, 2816}, u.Channels)
+		require.Equal(t, []any{64, 8, 0.95, 1.5, "cosine", true}, []any{c.Size, c.Multiple, c.Quantile, c.Largest, c.Process.Betas, c.LearnedVariance})
+	}
+}

@@ -8,6 +8,7 @@ diffusers library's and those of networks.py, on PyTorch's "meta" device.
 """
 
 import gzip
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -128,6 +129,20 @@ plain = dict(scale_shift=False, resample_blocks=False)
 files["ldm-celeba256"] = latent(inside(guided(224, (1, 2, 3, 4), 2, (1, 2, 3), c_out=3, **plain)), **vq)
 files["ldm-churches256"] = latent(inside(guided(192, (1, 2, 2, 4, 4), 2, (0, 1, 2, 3), c_in=4, c_out=4)), AutoencoderKL, (1, 2, 4, 4), latent_channels=4)
 files["ldm-bsr-sr"] = latent(inside(guided(160, (1, 2, 2, 4), 2, (3,), c_in=6, c_out=3, **plain)), **vq)
+
+spec = importlib.util.spec_from_file_location("deepfloyd", HERE.parent / "deepfloyd" / "make.py")
+deepfloyd = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(deepfloyd)
+for name, width in ("m", 192), ("l", 320), ("xl", 704):  # DeepFloyd/IF-I-{M,L,XL}-v1.0: 0.37, 0.94 and 4.30 billion weights
+    with torch.device("meta"):
+        net = UNet2DConditionModel(
+            sample_size=64, out_channels=6, in_channels=3, block_out_channels=(width, 2 * width, 3 * width, 4 * width), layers_per_block=3,
+            down_block_types=("ResnetDownsampleBlock2D",) + ("SimpleCrossAttnDownBlock2D",) * 3, mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+            up_block_types=("SimpleCrossAttnUpBlock2D",) * 3 + ("ResnetUpsampleBlock2D",), cross_attention_dim=4 * width, encoder_hid_dim=4096,
+            attention_head_dim=64, addition_embed_type="text", addition_embed_type_num_heads=64, cross_attention_norm="group_norm",
+            resnet_time_scale_shift="scale_shift", act_fn="gelu", time_embedding_dim=4 * width)
+    files[f"deepfloyd-1-{name}-diffusers"] = {k: list(v.shape) for k, v in net.state_dict().items()}
+    files[f"deepfloyd-1-{name}"] = {k: list(v.shape) for k, v in deepfloyd.authors(net).items()}
 
 lines = [f"{case}\t{name}\tF16\t{','.join(map(str, shape))}" for case, f in files.items() for name, shape in f.items()]
 with open(HERE.parent / "convert" / "families" / "pixel.tsv.gz", "wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as z:
