@@ -299,3 +299,17 @@ func TestTransformersTakeLoRAs(t *testing.T) {
 		requireClose(t, drawn[0], drawn[1], 1e-5, file)
 	}
 }
+
+// Runs that begin with a picture are the diffusers library's, whatever part of the steps is made (testdata/flux/img2img.py). Its strength makes
+// a step less than the one of AUTOMATIC1111, which is this library's.
+func TestTransformersBeginWithPictures(t *testing.T) {
+	ref, picture := readReference(t, fluxFolder, "img2img.safetensors"), smallPicture(readReference(t, fluxFolder, "reference.safetensors"), "picture")
+	for name, guidance := range map[string]float64{"flux": 3.5, "sd35": 4.5} {
+		m := openTiny(t, "../flux/"+name, Options{Type: "f32"})
+		for theirs, strength := range map[string]float64{"0.5": 0.25, "0.75": 0.5, "1.0": 0.75} {
+			q := fluxRequest(guidance)
+			q.Image, q.Strength = picture, &strength
+			requireClose(t, latentOf(t, m, q, nil).Data, ref.f32(name+"."+theirs), 1e-4, name+" "+theirs)
+		}
+	}
+}
