@@ -19,12 +19,12 @@ import (
 	"github.com/sdgo/sdgo/sd/engine"
 )
 
-// Files of models without text that are wrong in few places are opened and run: whatever is
+// Files of models on pixels, and of others without text, that are wrong in few places are opened and run: whatever is
 // said of them, nothing panics nor hangs.
 func TestPixelMutations(t *testing.T) {
 	n, first := setting(t, "SDGO_MUTATIONS", 40), setting(t, "SDGO_MUTATIONS_FROM", 0)
-	for _, file := range []string{"guided", "classifier", "edm-ncsnpp", "edm-guided", "ncsnpp", "ddpmpp", "score-ddpm", "dit", "edm2", "cin", "churches"} {
-		t.Run(file, func(t *testing.T) {
+	for _, file := range []string{"guided", "classifier", "edm-ncsnpp", "edm-guided", "ncsnpp", "ddpmpp", "score-ddpm", "dit", "edm2", "cin", "churches", "../deepfloyd/stage-1", "../deepfloyd/stage-2"} {
+		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			data, err := os.ReadFile(filepath.Join(pixelFolder, file+".safetensors"))
 			require.NoError(t, err)
@@ -60,8 +60,10 @@ func openAndRun(name string, data []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	c, err := convert.ConfigAs[*convert.Pixel](host.Weights, "a model without text")
-	if err != nil {
+	var c *convert.Pixel
+	if staged, ok := host.Weights.Config.(*convert.DeepFloydModel); ok {
+		c = &staged.Pixel
+	} else if c, err = convert.ConfigAs[*convert.Pixel](host.Weights, "a model without text"); err != nil {
 		return err
 	}
 	var n *engine.Network
@@ -86,6 +88,13 @@ func openAndRun(name string, data []byte) (err error) {
 	inputs := []cgo.Input{x, {Name: "timesteps", Shape: []int64{1}, F32: []float32{1}}}
 	if c.LowChannels > 0 {
 		inputs = append(inputs, picture("low", c.LowChannels))
+	}
+	if c.UNet != nil && c.UNet.Text != nil {
+		width := int64(c.UNet.Text.Width)
+		inputs = append(inputs, cgo.Input{Name: "context", Shape: []int64{1, 5, width}, F32: make([]float32, 5*width)})
+		if c.UNet.Text.NoiseLevel {
+			inputs = append(inputs, cgo.Input{Name: "noise_level", Shape: []int64{1}, F32: []float32{1}})
+		}
 	}
 	switch c.ClassInput {
 	case "index":
