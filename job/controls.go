@@ -413,6 +413,10 @@ func readControl(text string) (c request.Control, err error) {
 				if strings.ContainsAny(value, `/\`) {
 					return c, errors.New("must name a picture without folders")
 				}
+			case "face":
+				if strings.ContainsAny(value, `/\`) {
+					return c, errors.New("must name a file of a face's vector without folders")
+				}
 			}
 			if err := f.of.set(&c, value); err != nil {
 				return c, fmt.Errorf("%s %w", s.key, err)

@@ -66,17 +66,13 @@ func transformers() map[string][]part {
 // TransformerKinds are the architectures that [WriteQ4K] writes.
 const TransformerKinds = "z-image, flux2-klein, flux-schnell or sd35-medium"
 
-// WriteQ4K writes a whole model as GGUF, matrices of type q4_K and all else float32. The file appears when it is complete.
-func WriteQ4K(ctx context.Context, path, arch string) error {
-	parts, ok := transformers()[arch]
-	if !ok {
-		return fmt.Errorf("the architecture must be %s, got %s", TransformerKinds, arch)
-	}
+// q4KTensors are the tensors of a model: matrices of type q4_K, all else float32.
+func q4KTensors(arch string, parts []part) ([]gguf.Tensor, error) {
 	var all []gguf.Tensor
 	for _, p := range parts {
 		net, err := cgo.NewNet(p.arch, p.params, cgo.Config{Threads: 1, Kernels: cgo.GGML})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, w := range net.Weights() {
 			t := gguf.Tensor{Name: p.prefix + w.Name, Type: dtype.F32, Shape: conv(arch, w)}
@@ -90,6 +86,19 @@ func WriteQ4K(ctx context.Context, path, arch string) error {
 	more := beside(arch)
 	for _, name := range slices.Sorted(maps.Keys(more)) {
 		all = append(all, gguf.Tensor{Name: name, Type: dtype.F32, Shape: more[name]})
+	}
+	return all, nil
+}
+
+// WriteQ4K writes a whole model as GGUF, matrices of type q4_K and all else float32. The file appears when it is complete.
+func WriteQ4K(ctx context.Context, path, arch string) error {
+	parts, ok := transformers()[arch]
+	if !ok {
+		return fmt.Errorf("the architecture must be %s, got %s", TransformerKinds, arch)
+	}
+	all, err := q4KTensors(arch, parts)
+	if err != nil {
+		return err
 	}
 	layout, err := gguf.NewLayout(nil, all)
 	if err != nil {
