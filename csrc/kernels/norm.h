@@ -8,7 +8,7 @@ namespace sdgo::kernels::SDGO_ISA {
 // Group normalisation. Each channel's differences from its first value are summed, so
 // that a large mean costs no precision: short runs of rows in float, these in double.
 constexpr int64_t kStatsRows = 128;
-constexpr int64_t kRunRows = 16;
+constexpr int64_t kRunRows = 24;
 
 inline int64_t stats_chunks(const GroupNormStats &g) {
     return ceil_div(g.rows, kStatsRows);
