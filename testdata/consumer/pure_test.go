@@ -73,6 +73,7 @@ var packages = []struct {
 	{"sd/direction", true},
 	{"sd/engine", false},
 	{"sd/face", true},
+	{"sd/family/deepfloyd", false},
 	{"sd/family/flux", false},
 	{"sd/family/flux2", false},
 	{"sd/family/ldm", false},
