@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 	"testing"
 
@@ -54,15 +55,17 @@ func TestTransformersOfEightBits(t *testing.T) {
 	}
 }
 
-// nearestCode is the number of the one of 256 values that is nearest.
+// nearestCode is the number of the value that is nearest, of codes whose first 127 rise from 0 and whose others are these with a minus.
 func nearestCode(codes []float32, v float32) byte {
-	best := 0
-	for i, c := range codes {
-		if d := math.Abs(float64(c - v)); d < math.Abs(float64(codes[best]-v)) {
-			best = i
-		}
+	size := float32(math.Abs(float64(v)))
+	at := sort.Search(126, func(i int) bool { return codes[i] >= size }) // 126 is the largest, 448
+	if at > 0 && size-codes[at-1] < codes[at]-size {
+		at--
 	}
-	return byte(best)
+	if v < 0 {
+		at += 128
+	}
+	return byte(at)
 }
 
 // eightBits writes two files of one network: its matrices as float8 in one of the ways, and the same numbers in float32.
