@@ -1,7 +1,6 @@
 package family
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"regexp"
@@ -228,9 +227,4 @@ func (c *DeepFloydModel) Usual() (sampler, schedule string, steps int, guidance 
 		return "ddpm", "leading_zero", 50, 4
 	}
 	return "ddpm", "leading_zero", 100, 7
-}
-
-// Title is what the stage is called.
-func (c *DeepFloydModel) Title() string {
-	return fmt.Sprintf("DeepFloyd IF, stage %s", map[bool]string{true: "II", false: "I"}[c.LowChannels > 0])
 }
