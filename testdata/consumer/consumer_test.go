@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"bytes"
+	"encoding/json"
 	"image"
 	"image/png"
 	"os"
@@ -34,12 +35,32 @@ func newModule(t *testing.T) module {
 	require.NoError(t, err)
 	m.write("go.sum", string(sums))
 	m.write("go.mod", "module example.org/theirs\n\ngo 1.25.0\n")
-	// Offline: the library's dependencies are in the module cache, because this
-	// test was built. Its own flags, so that the core is in the build cache.
+	// Offline: the modules that the library names are in the module cache, because it
+	// was built. Those that only they name need not be; so the library's requirements
+	// are written before Go resolves any, as "go mod tidy" writes them. Its own flags,
+	// so that the core is in the build cache.
 	m.env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
-	m.run(m.folder, "go", "mod", "edit", "-require=github.com/sdgo/sdgo@v0.0.0", "-replace=github.com/sdgo/sdgo="+root)
-	m.run(m.folder, "go", "list", "-deps", "-test", "./...") // writes the other requirements
+	edit := []string{"mod", "edit", "-require=github.com/sdgo/sdgo@v0.0.0", "-replace=github.com/sdgo/sdgo=" + root}
+	m.run(m.folder, "go", append(edit, requirements(t, root)...)...)
+	m.run(m.folder, "go", "list", "-deps", "-test", "./...")
 	return m
+}
+
+// requirements are the flags of "go mod edit" that add what the library requires.
+func requirements(t *testing.T, root string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "mod", "edit", "-json", filepath.Join(root, "go.mod")).Output()
+	require.NoError(t, err)
+	var file struct {
+		Require []struct{ Path, Version string }
+	}
+	require.NoError(t, json.Unmarshal(out, &file))
+	require.NotEmpty(t, file.Require)
+	var flags []string
+	for _, r := range file.Require {
+		flags = append(flags, "-require="+r.Path+"@"+r.Version)
+	}
+	return flags
 }
 
 func (m module) write(name, text string) {
