@@ -1,7 +1,9 @@
 package sd
 
 import (
+	"bytes"
 	"image"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -82,6 +84,16 @@ func TestDeepFloydDrawsAsDiffusers(t *testing.T) {
 func TestDeepFloydDefaults(t *testing.T) {
 	first, second := openTiny(t, "../deepfloyd/stage-1", Options{}).pipeline.Defaults, openTiny(t, "../deepfloyd/stage-2", Options{}).pipeline.Defaults
 	require.Equal(t, []any{"ddpm", "leading_zero", 100, 7.0, 16, false}, []any{first.Sampler, first.Schedule, first.Steps, first.Guidance, first.Side, first.Enlarges})
+	moved := filepath.Join(t.TempDir(), "stage-1")
+	require.NoError(t, os.CopyFS(moved, os.DirFS(filepath.Join(deepFloydFolder, "stage-1"))))
+	file := filepath.Join(moved, "scheduler", "scheduler_config.json")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, bytes.ReplaceAll(text, []byte(`"leading"`), []byte(`"trailing"`)), 0o666))
+	trailing, err := Open(moved, Options{})
+	require.NoError(t, err)
+	defer trailing.Close()
+	require.Equal(t, "trailing", trailing.pipeline.Defaults.Schedule)
 	require.Equal(t, []any{"ddpm", "leading_zero", 50, 4.0, 32, true, 250}, []any{second.Sampler, second.Schedule, second.Steps, second.Guidance, second.Side, second.Enlarges, second.NoiseLevel})
 }
 

@@ -221,9 +221,9 @@ func TestNoisyPreviews(t *testing.T) {
 	require.False(t, slices.Equal(previews[false], previews[true]))
 }
 
-// A file may say which sampler suits its model; conversion keeps that.
+// A file may say which sampler and schedule suit its model; conversion keeps that.
 func TestPixelModelSaysItsSampler(t *testing.T) {
-	says := rewritten(t, filepath.Join(pixelFolder, "improved.safetensors"), nil, map[string]string{"sdgo.pixel.sampler": "ddpm_small", "sdgo.guidance": "2"})
+	says := rewritten(t, filepath.Join(pixelFolder, "improved.safetensors"), nil, map[string]string{"sdgo.pixel.sampler": "ddpm_small", "sdgo.pixel.schedule": "leading", "sdgo.guidance": "2"})
 	converted := filepath.Join(t.TempDir(), "converted.gguf")
 	w, err := convert.Open(says)
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestPixelModelSaysItsSampler(t *testing.T) {
 		require.NoError(t, err)
 		r, err := m.Generate(t.Context(), Request{Width: 8, Height: 8, Steps: 2})
 		require.NoError(t, err)
-		require.Equal(t, "ddpm_small respaced", r.Images[0].Params.Sampler+" "+r.Images[0].Params.Schedule)
+		require.Equal(t, "ddpm_small ddim_uniform", r.Images[0].Params.Sampler+" "+r.Images[0].Params.Schedule)
 		r, err = m.Generate(t.Context(), Request{Width: 8, Height: 8, Steps: 2, Sampler: "heun"})
 		require.NoError(t, err)
 		require.Equal(t, "heun discrete", r.Images[0].Params.Sampler+" "+r.Images[0].Params.Schedule)
@@ -243,4 +243,6 @@ func TestPixelModelSaysItsSampler(t *testing.T) {
 	}
 	_, err = convert.Open(rewritten(t, says, nil, map[string]string{"sdgo.pixel.sampler": "eulr"}))
 	require.ErrorContains(t, err, `sdgo.pixel.sampler: unknown sampler "eulr"; did you mean "euler"?`)
+	_, err = convert.Open(rewritten(t, says, nil, map[string]string{"sdgo.pixel.schedule": "trialing"}))
+	require.ErrorContains(t, err, `sdgo.pixel.schedule: unknown schedule "trialing"; did you mean "trailing"?`)
 }

@@ -151,7 +151,9 @@ func (c *config) scheduler() {
 		c.say(keyZeroSNR, true)
 	}
 	c.betas(kind, named)
-	c.spacing()
+	if schedule := c.spacing(""); schedule != "" { // discrete is even
+		c.say(keySchedule, schedule)
+	}
 }
 
 // edm reads the process of Karras et al. 2022.
@@ -209,22 +211,23 @@ func (c *config) betas(kind scheduler, named bool) {
 	c.say(keyBetas, fmt.Sprintf("%s %v %v %v", name, start, end, n))
 }
 
-// spacing reads which schedule a run has that names none. Only what the file says
-// counts, and not the class's default: that is a solver's, and a request chooses
-// its sampler.
-func (c *config) spacing() {
+// spacing reads which schedule a run has that names none, "" where the file doesn't
+// say. even is the schedule of even timesteps. Only what the file says counts, and not
+// the class's default: that is a solver's, and a request chooses its sampler.
+func (c *config) spacing(even string) (schedule string) {
 	offset, _ := c.number("steps_offset", 0, maxTimesteps)
 	switch s, ok := c.text("timestep_spacing"); {
 	case !ok:
-	case s == "linspace": // discrete, which is the default
+	case s == "linspace":
+		schedule = even
 	case s == "trailing":
-		c.say(keySchedule, s)
+		schedule = s
 	case s != "leading":
 		c.fail("timestep_spacing", "must be linspace, leading or trailing")
 	case offset == 0:
-		c.say(keySchedule, "leading_zero")
+		schedule = "leading_zero"
 	case offset == 1:
-		c.say(keySchedule, "ddim_uniform")
+		schedule = "ddim_uniform"
 	default:
 		c.fail("steps_offset", "must be 0 or 1: no schedule has another")
 	}
@@ -236,8 +239,8 @@ func (c *config) spacing() {
 		case before != "":
 			c.fail(field, "must be false beside %s", before)
 		default:
-			c.say(keySchedule, name)
-			before = field
+			schedule, before = name, field
 		}
 	}
+	return schedule
 }

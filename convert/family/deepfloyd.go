@@ -1,6 +1,7 @@
 package family
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"regexp"
@@ -223,8 +224,9 @@ var deepFloydSchedulerMarks = []mark{
 
 // Usual is what the library's pipelines of these models take.
 func (c *DeepFloydModel) Usual() (sampler, schedule string, steps int, guidance float64) {
+	schedule = cmp.Or(c.Schedule, "leading_zero")
 	if c.LowChannels > 0 {
-		return "ddpm", "leading_zero", 50, 4
+		return "ddpm", schedule, 50, 4
 	}
-	return "ddpm", "leading_zero", 100, 7
+	return "ddpm", schedule, 100, 7
 }

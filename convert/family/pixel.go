@@ -42,10 +42,10 @@ type Pixel struct {
 	Classes, NullClass int
 	ClassInput         string
 
-	// Process is how the model was trained to remove noise. Sampler is the sampler that
-	// the file says suits the model best, "" without.
-	Process Process
-	Sampler string
+	// Process is how the model was trained to remove noise. Sampler and Schedule are
+	// those that the file says suit the model best, "" without.
+	Process           Process
+	Sampler, Schedule string
 
 	// UNet, LatentUNet (which attends to the class), EDM2 or DiT is the denoiser's own
 	// configuration; the others are nil.
@@ -165,7 +165,7 @@ func (c *Pixel) Usual() (sampler, schedule string, steps int) {
 	case ProcessConsistency:
 		sampler, schedule, steps = "consistency", "consistency", 1
 	}
-	return cmp.Or(c.Sampler, sampler), schedule, steps
+	return cmp.Or(c.Sampler, sampler), cmp.Or(c.Schedule, schedule), steps
 }
 
 // Guidance is the scale that such models are usually drawn with. own is the file's; 0 is
@@ -266,8 +266,11 @@ const pixelKey = "sdgo.pixel."
 // the order of their numbers.
 const PixelLabels = pixelKey + "labels"
 
-// pixelSampler is the key of metadata with the name of a sampler.
-const pixelSampler = pixelKey + "sampler"
+// Keys of metadata with the names of a sampler and of a schedule.
+const (
+	pixelSampler  = pixelKey + "sampler"
+	pixelSchedule = pixelKey + "schedule"
+)
 
 // numbers are those that no shape tells, of the process and of what is drawn.
 func (c *Pixel) numbers() []number {
@@ -318,6 +321,13 @@ func (c *Pixel) apply(r *Reader, more []number) {
 		}
 		c.Sampler = s.Name
 	}
+	if name, ok := r.Model.Metadata[pixelSchedule]; ok {
+		s, err := sampler.LookupSchedule(name)
+		if err != nil {
+			r.Fail("%s: %w", pixelSchedule, err)
+		}
+		c.Schedule = s.Name
+	}
 }
 
 // pixelMetadata writes what no shape tells.
@@ -355,6 +365,9 @@ func (c *Pixel) describe(m *model.Model, own []number, add func(key string, valu
 	}
 	if c.Sampler != "" {
 		add(pixelSampler, c.Sampler)
+	}
+	if c.Schedule != "" {
+		add(pixelSchedule, c.Schedule)
 	}
 	if names, ok := m.Metadata[PixelLabels]; ok {
 		add(PixelLabels, names)

@@ -92,3 +92,22 @@ func TestPixelConfigDefaults(t *testing.T) {
 		require.Equal(t, value, said[pixelKey+key], key)
 	}
 }
+
+// What a scheduler says of its timesteps chooses the schedule of a run that names none.
+func TestPixelSchedules(t *testing.T) {
+	for fields, want := range map[string]string{
+		``:                               "",
+		`,"timestep_spacing":"linspace"`: "respaced",
+		`,"timestep_spacing":"leading"`:  "leading_zero",
+		`,"timestep_spacing":"leading","steps_offset":1`: "ddim_uniform",
+		`,"timestep_spacing":"trailing"`:                 "trailing",
+		`,"use_karras_sigmas":true`:                      "karras",
+	} {
+		var o Object
+		require.NoError(t, json.Unmarshal([]byte(`{"_class_name":"DDPMScheduler"`+fields+`}`), &o))
+		said := map[string]string{}
+		_, err := readPixelConfig(inScheduler, o, said)
+		require.NoError(t, err)
+		require.Equal(t, want, said[pixelSchedule], fields)
+	}
+}

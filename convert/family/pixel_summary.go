@@ -22,6 +22,9 @@ func (c *Pixel) beside() []model.Network {
 		if c.Sampler != "" {
 			text += ", drawn with " + c.Sampler
 		}
+		if c.Schedule != "" {
+			text += ", timesteps of " + c.Schedule
+		}
 		all = append(all, model.Network{Key: "process", Name: "process", Config: c.Process, Summary: text})
 	}
 	classes, text := pixelClasses{Count: c.Classes, Input: c.ClassInput}, fmt.Sprintf("0 to %d", c.Classes-1)
