@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // lowRank is a net with an adapter of low rank on some of its layers.
@@ -128,7 +130,7 @@ func TestAdapterGradientsOfSegments(t *testing.T) {
 // An adapter with new numbers gives what one gives that is made of them, of what depends on
 // the context alone, which a graph keeps between runs, too.
 func TestUpdatedAdapters(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		l := newLowRank(t, kernels, 1, false)
 		before := l.loss(t)
 		for _, c := range l.changes {

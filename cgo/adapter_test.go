@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // factors are a random low-rank change of a weight, and what it adds to that.
@@ -105,7 +107,7 @@ func TestAdaptersAddUp(t *testing.T) {
 		{"unet", unetParams(), unetInputs(6), "out", 4 * 36},
 		{"clip_text", clipParams(), []Input{{Name: "tokens", Shape: []int64{1, 5}, I32: []int32{0, 1, 2, 3, 9}}}, "hidden.2", 5 * 32},
 	}
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		for _, tucker := range []bool{false, true} {
 			for _, n := range nets {
 				net := randomNet(t, n.arch, n.params, Config{Threads: 2, Kernels: kernels})
@@ -133,7 +135,11 @@ func TestAdaptersAddUp(t *testing.T) {
 func TestAdaptersComeAndGo(t *testing.T) {
 	net := randomNet(t, "unet", unetParams(), Config{Threads: 1})
 	plain := run(t, net, 4)
-	for range 200 {
+	rounds := 200
+	if checked.On {
+		rounds = 40
+	}
+	for range rounds {
 		low, _ := adapted(t, net, false)
 		out := make([]float32, 64)
 		require.NoError(t, net.Run(context.Background(), unetInputs(4), []Output{{Name: "out", Data: out}}, AdapterUse{low, 0.7}))
@@ -194,7 +200,7 @@ func TestAdaptersAreChecked(t *testing.T) {
 
 // Vectors in place of some tokens' embeddings give what a table with those vectors gives.
 func TestTokensGetVectors(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net := randomNet(t, "clip_text", clipParams(), Config{Threads: 1, Kernels: kernels})
 		table := floatsOf(net.bound[0])
 		run := func(inputs ...Input) []float32 {

@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // A net whose weights were changed gives what a net gives that was made with the new ones:
 // of what depends on the context alone, which a graph keeps between runs, too.
 func TestChangedWeights(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net := randomNet(t, "unet", unetParams(), Config{Threads: 1, Kernels: kernels})
 		before := run(t, net, 8)
 		all := make([]int, len(net.Weights()))

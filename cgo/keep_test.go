@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // halfNet is randomNet with weights of float16, which kernels keep in their own forms, and
@@ -50,7 +52,7 @@ func halfNet(t *testing.T, c Config) *Net {
 // of them only.
 func TestWeightsAreKept(t *testing.T) {
 	sides := []int64{8, 16}
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		if kernels == GGML { // which keeps nothing
 			continue
 		}
@@ -104,7 +106,7 @@ func TestSecondRunKeeps(t *testing.T) {
 
 // The fast tier's error is bounded, where kernels have one, and choosing it changes numbers.
 func TestFastTier(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		if kernels == GGML { // which has no tiers
 			continue
 		}

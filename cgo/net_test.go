@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // The numbers that nets compute are tested in package sd, against the diffusers
@@ -151,7 +153,7 @@ func TestInputsAreChecked(t *testing.T) {
 		want   string
 	}{
 		"missing input":  {func(in []Input) []Input { return in[:2] }, Output{}, "context is missing"},
-		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "unet: no input y; it takes x, t, context, and optionally deep, rest, h_add, control.0 to control.3, control.middle"},
+		"unknown input":  {func(in []Input) []Input { return append(in, Input{Name: "y", Shape: []int64{1}, F32: []float32{1}}) }, Output{}, "unet: no input y; it takes x, t, context, and optionally deep, rest, h_add, merged, control.0 to control.3, control.middle"},
 		"input twice":    {func(in []Input) []Input { return append(in, in[0]) }, Output{}, "input x is given twice"},
 		"channels":       {func(in []Input) []Input { in[0].Shape = []int64{1, 1, 16, 16}; return in }, Output{}, "x must have the shape"},
 		"batch":          {func(in []Input) []Input { in[1] = Input{Name: "t", Shape: []int64{2}, F32: []float32{1, 2}}; return in }, Output{}, "t must have"},
@@ -215,7 +217,7 @@ func TestValues(t *testing.T) {
 }
 
 func TestResultsDoNotDependOnThreads(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		want := run(t, randomNet(t, "unet", unetParams(), Config{Threads: 1, Kernels: kernels}), 8)
 		for _, threads := range []int{2, 3} {
 			got := run(t, randomNet(t, "unet", unetParams(), Config{Threads: threads, Kernels: kernels}), 8)

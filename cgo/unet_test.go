@@ -13,11 +13,12 @@ import (
 
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // The inner blocks' output, put in again, gives what the whole net gave.
 func TestInnerBlocks(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
 		for _, side := range []int64{8, 5} {
 			want := run(t, net, side)
@@ -43,7 +44,7 @@ func TestInnerBlocks(t *testing.T) {
 // The first convolution and the first block come out alone as they do beside the rest; the
 // convolution knows nothing of the timestep.
 func TestFirstBlock(t *testing.T) {
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
 		values := func(side int64, time float32, names ...string) map[string][]float32 {
 			in, all := unetInputs(side), map[string][]float32{}
@@ -108,7 +109,7 @@ func TestControls(t *testing.T) {
 	control := func(name string, value float32) Input {
 		return Input{Name: name, Shape: shapes[name], F32: slices.Repeat([]float32{value}, int(elements(shapes[name])))}
 	}
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net := randomNet(t, "unet", unetParams(), Config{Threads: 2, Kernels: kernels})
 		with := func(more ...Input) []float32 {
 			out := make([]float32, 4*side*side)
@@ -136,7 +137,7 @@ func TestControlsAreAdded(t *testing.T) {
 	const side, channels = 6, 32
 	params := unetParams()
 	params["in_channels"] = []float64{channels}
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		net, err := NewNet("unet", params, Config{Threads: 1, Kernels: kernels})
 		require.NoError(t, err)
 		defer net.Close()
@@ -267,7 +268,7 @@ func TestVariationsAgreeWithDiffusers(t *testing.T) {
 	xl["adm_channels"], xl["heads"], xl["head_dim"] = []float64{112}, []float64{0}, []float64{16}
 	const nets, base = "../testdata/nets/", "../testdata/xl/"
 
-	for _, kernels := range KernelNames() {
+	for _, kernels := range checked.Few(KernelNames()) {
 		compute := func(net *Net, in []Input, output string) []float32 {
 			out := make([]float32, len(references["sd1.perturbed"].F32))
 			require.NoError(t, net.Run(context.Background(), in, []Output{{Name: output, Data: out}}))

@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // A converted tensor is what ggml's quantizer makes of the whole of it, though
@@ -54,7 +55,7 @@ func TestQuantizedBytes(t *testing.T) {
 	imatrix := filepath.Join(folder, "imatrix.dat")
 	require.NoError(t, os.WriteFile(imatrix, matrix, 0o666))
 
-	for _, name := range []string{"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs"} {
+	for _, name := range checked.Few([]string{"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs"}) {
 		typ, err := dtype.Parse(name)
 		require.NoError(t, err)
 		for _, importance := range [][]float32{nil, columns} {

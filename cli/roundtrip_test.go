@@ -71,6 +71,9 @@ func (d dice) request() sd.Request {
 	if d.IntN(4) == 0 {
 		r.DeepCache = 1 + d.IntN(3)
 		r.ZeroSNR = r.DeepCache == 2
+		if r.DeepCache == 1 {
+			r.TokenMerging = 0.5
+		}
 		r.Cache, r.CacheOptions = "taylor", map[string]float64{"every": float64(r.DeepCache)}
 	}
 	if d.IntN(4) == 0 {
@@ -130,7 +133,7 @@ func (d dice) request() sd.Request {
 // classed makes it one of a model that draws by class.
 func (d dice) classed(r *sd.Request) {
 	r.Class, r.Prompt, r.NegativePrompt = strconv.Itoa(d.IntN(10)), "", ""
-	r.Guidance, r.ClipSkip, r.DeepCache = nil, 0, 0
+	r.Guidance, r.ClipSkip, r.DeepCache, r.TokenMerging = nil, 0, 0, 0
 	if r.Guider == "pag" || r.Guider == "sag" { // of Stable Diffusion's UNet
 		r.Guider, r.GuiderOptions = "", nil
 	}

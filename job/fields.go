@@ -246,6 +246,11 @@ func table() []Field {
 			of: plain(whole(1, request.MaxSteps), func(r *req) *int { return &r.DeepCache }),
 		},
 		{
+			Path: "TokenMerging", Flag: "token-merging", A1111: "Token merging ratio", Arg: "X", For: Texts,
+			Help: "average this part of similar tokens in self-attention, at most 0.75: faster from 512x512 on, another picture", Default: "0, none",
+			of: plain(decimal(0, request.MaxTokenMerging), func(r *req) *float64 { return &r.TokenMerging }),
+		},
+		{
 			Path: "Cache", Also: []string{"CacheOptions.*"}, Flag: "cache", A1111: "Step cache", Arg: "NAME[:PARAMETER=X,…]", For: All,
 			Help: "leave out evaluations of the network that earlier ones tell: easy, taylor or first_block, with its numbers, such as easy:threshold=0.05: faster, another picture", Default: "none",
 			of: stepCache(),

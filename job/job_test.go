@@ -17,7 +17,7 @@ import (
 func TestFlagsFor(t *testing.T) {
 	const (
 		every = "width height steps cfg-scale cache sampler schedule eta s-noise s-churn s-tmin s-tmax order snr corrections rtol atol guidance seed rng zero-snr "
-		all   = every + "edit edit-momentum edit-beta direction prompt negative clip-skip deep-cache lora control control-image control-face control-preprocess control-weight control-start control-end control-mode control-type refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
+		all   = every + "edit edit-momentum edit-beta direction prompt negative clip-skip deep-cache token-merging lora control control-image control-face control-preprocess control-weight control-start control-end control-mode control-type refiner refiner-at original-size target-size crop aesthetic negative-aesthetic "
 		guide = "classifier classifier-scale classifier-class guide guide-method "
 		hires = "hires hires-size hires-upscaler hires-strength hires-steps hires-sampler hires-schedule hires-cfg-scale save-stages "
 		mask  = "mask mask-grow mask-blur mask-feather mask-fill only-masked mask-padding canvas "

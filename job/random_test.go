@@ -117,6 +117,7 @@ func (d dice) request() request.Request {
 	if d.maybe() {
 		r.ClipSkip, r.DeepCache = d.whole(1, 12), d.whole(1, request.MaxSteps)
 		r.ZeroSNR = r.DeepCache%2 == 1
+		r.TokenMerging = float64(d.whole(0, 9)) / 10
 		if all := sampler.StepCaches(); d.maybe() {
 			c := all[d.IntN(len(all))]
 			r.Cache, r.CacheOptions = c.Name, d.some(c.Parameters)

@@ -13,6 +13,7 @@ import (
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/model"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // Transformers of eight bits, as they are published: matrices are float8, without scales, with ComfyUI's ("scale_weight", and a mark), with a
@@ -36,7 +37,7 @@ func TestTransformersOfEightBits(t *testing.T) {
 			r.Width, r.Height = 48, 32
 			c.path = filepath.Join(fluxFolder, c.folder, weights)
 		}
-		for _, way := range []string{"plain", ".scale_weight", ".weight_scale"} {
+		for _, way := range checked.Few([]string{"plain", ".scale_weight", ".weight_scale"}) {
 			draw := func(path string) []float32 {
 				if c.folder != "" {
 					whole := linked(t, c.folder, []string{"transformer"}, nil)

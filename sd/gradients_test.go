@@ -12,6 +12,7 @@ import (
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
+	"github.com/sdgo/sdgo/internal/checked"
 	"github.com/sdgo/sdgo/sd/engine"
 )
 
@@ -25,7 +26,7 @@ func TestGradientsOfTypes(t *testing.T) {
 	c := netCase{"unet", (*Model).unet, map[string]string{"x": "unet.x", "t": "unet.t", "context": "unet.context"}, "out", "unet.out"}
 	for _, typ := range []string{"f16", "bf16", "q8_0", "q4_0"} {
 		var want []float32
-		for _, kernels := range cgo.KernelNames()[1:] {
+		for _, kernels := range checked.Few(cgo.KernelNames()[1:]) {
 			m := openTiny(t, "sd1.safetensors", Options{Type: typ, Kernels: kernels})
 			run := netInputs(inputs, "sd1.", c)
 			seed := cgo.Input{Name: "d_out", Shape: inputs.shape("sd1." + c.want), F32: make([]float32, len(inputs.f32("sd1."+c.want)))}
@@ -77,7 +78,7 @@ func TestAdapterGradientsAgreeWithPyTorch(t *testing.T) {
 	}
 	for _, typ := range []string{"f32", "q8_0"} {
 		generic := map[string][]float32{}
-		for _, kernels := range cgo.KernelNames() {
+		for _, kernels := range checked.Few(cgo.KernelNames()) {
 			if typ != "f32" && kernels == cgo.GGML { // which rounds numbers to the weights' type
 				continue
 			}
@@ -145,7 +146,7 @@ func requireGradients(t *testing.T, m *Model, c netCase) error {
 
 func TestGradientsAgreeWithPyTorch(t *testing.T) {
 	for _, c := range gradientCases() {
-		for _, kernels := range cgo.KernelNames() {
+		for _, kernels := range checked.Few(cgo.KernelNames()) {
 			t.Run(c.name+"/"+kernels, func(t *testing.T) {
 				require.NoError(t, requireGradients(t, openTiny(t, "sd1.safetensors", Options{Type: "f32", Kernels: kernels}), c))
 			})

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // The accuracy that every machine keeps, whatever its instruction set: relative
@@ -51,7 +52,7 @@ type way struct {
 // for ggml's, whose threads wait in loops.
 func ways() []way {
 	all := []way{{Options{Type: "f32", Threads: 1}, floatBound}}
-	for _, kernels := range cgo.KernelNames() {
+	for _, kernels := range checked.Few(cgo.KernelNames()) {
 		half := halfBound
 		if float32Kernels[kernels] {
 			half = float32KernelsBound
@@ -98,7 +99,7 @@ func TestPicturesKeepTheirAccuracy(t *testing.T) {
 		if _, ok := quantizedLoss[typ]; ok {
 			want = draw(t, Options{Type: typ, Kernels: "generic"})
 		}
-		for _, kernels := range cgo.KernelNames() {
+		for _, kernels := range checked.Few(cgo.KernelNames()) {
 			t.Run(typ+"/"+kernels, func(t *testing.T) {
 				o, bound := Options{Type: typ, Kernels: kernels}, bounds[0]
 				if kernels == cgo.GGML {

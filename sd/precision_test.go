@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/internal/checked"
 )
 
 // The fast tier's error against the reference, on every set of kernels: the tiny models have
@@ -13,7 +14,7 @@ import (
 // network of more.
 func TestFastPrecision(t *testing.T) {
 	ref := readReference(t, netsFolder, "reference.safetensors")
-	for _, kernels := range cgo.KernelNames() {
+	for _, kernels := range checked.Few(cgo.KernelNames()) {
 		m := openTiny(t, "sd1.safetensors", Options{Precision: Fast, Kernels: kernels, Threads: 1})
 		for _, c := range netCases("sd1") {
 			bound := 2e-2

@@ -17,6 +17,7 @@ import (
 	"github.com/sdgo/sdgo/convert"
 	"github.com/sdgo/sdgo/convert/dtype"
 	"github.com/sdgo/sdgo/convert/safetensors"
+	"github.com/sdgo/sdgo/internal/checked"
 	"github.com/sdgo/sdgo/sampler"
 	"github.com/sdgo/sdgo/sd/qwen"
 	"github.com/sdgo/sdgo/sd/tensor"
@@ -153,7 +154,7 @@ func TestQwenEditAgreesStepByStep(t *testing.T) {
 	ref := readReference(t, transformersFolder, editReference)
 	first, second := painted(200, 120), painted(90, 150)
 	both := map[string]float64{"plain": 1, "guided": 3}
-	for _, c := range []struct {
+	for _, c := range checked.Few([]struct {
 		name     string
 		metadata map[string]string
 		pictures []*image.NRGBA
@@ -165,7 +166,7 @@ func TestQwenEditAgreesStepByStep(t *testing.T) {
 		{"several", map[string]string{"sdgo.qwen_image.edit": "several"}, []*image.NRGBA{first, second}, both, []string{""}, 1},
 		{"alone", nil, []*image.NRGBA{second}, map[string]float64{"plain": 1}, []string{""}, 0},
 		{"still", map[string]string{"sdgo.qwen_image.zero_cond_t": "true"}, []*image.NRGBA{first, second}, map[string]float64{"plain": 1}, []string{""}, 0},
-	} {
+	}) {
 		path, o := qwenEditParts(t, c.metadata, Options{Type: "f32"})
 		for _, o.Kernels = range c.kernels {
 			m, err := Open(path, o)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdgo/sdgo/cgo"
+	"github.com/sdgo/sdgo/internal/checked"
 	"github.com/sdgo/sdgo/sd/tensor"
 )
 
@@ -73,7 +74,7 @@ func TestXLPipelinesAgreeWithDiffusers(t *testing.T) {
 		}
 		return img
 	}
-	for _, kernels := range cgo.KernelNames() {
+	for _, kernels := range checked.Few(cgo.KernelNames()) {
 		o := Options{Type: "f32", Kernels: kernels}
 		base, refiner := openXL(t, "base", o), openXL(t, "refiner", o)
 		for _, c := range []struct {

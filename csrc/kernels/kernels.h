@@ -257,6 +257,38 @@ struct Rope {
     Isa isa = Isa::best;
 };
 
+// Token merging (Bolya and Hoffman 2023, arXiv:2303.17604). The first token of each whole
+// square of 2x2 is a target, the others are sources; the `merged` sources that are most
+// like a target, by the cosine of the angle between them, are averaged with it. The plan of
+// an image has for each token its slot among those that are left, [length]; the tokens in
+// the order of their slots, [length]; and each slot's beginning in that order and its end,
+// [length - merged + 1]. merged is at most the number of sources.
+struct MergePlan {
+    const float *x = nullptr; // [n][height·width][c]
+    int64_t n = 0, width = 0, height = 0, c = 0, merged = 0;
+    float *y = nullptr; // [n][2·length + length - merged + 1], whole numbers
+    Isa isa = Isa::best;
+};
+
+// The averages: y [n][length - merged][c].
+struct MergeTokens {
+    const float *x = nullptr; // [n][length][c]
+    const float *plan = nullptr;
+    int64_t n = 0, length = 0, c = 0, merged = 0;
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
+// Each token gets what its slot has: y = x[slot] + add, [n][length][c]. y may be add.
+struct UnmergeTokens {
+    const float *x = nullptr; // [n][length - merged][c]
+    const float *plan = nullptr;
+    const float *add = nullptr;
+    int64_t n = 0, length = 0, c = 0, merged = 0;
+    float *y = nullptr;
+    Isa isa = Isa::best;
+};
+
 // How an image becomes another size. The filter [1, 3, 3, 1] / 8 in both directions
 // is that of StyleGAN2 (Karras et al. 2020) and of score-based models (Song et al.
 // 2021); outside of the image there are zeros.
@@ -316,6 +348,9 @@ SDGO_KERNEL(RmsNorm)
 SDGO_KERNEL(Modulate)
 SDGO_KERNEL(Gate)
 SDGO_KERNEL(Rope)
+SDGO_KERNEL(MergePlan)
+SDGO_KERNEL(MergeTokens)
+SDGO_KERNEL(UnmergeTokens)
 SDGO_KERNEL(Resample)
 SDGO_KERNEL(Elementwise)
 #undef SDGO_KERNEL

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention_gradient.h"
+#include "kernels/merge.h"
 #include "kernels/norm_gradient.h"
 #include "kernels/resample.h"
 #include "kernels/rope.h"
@@ -78,6 +79,9 @@ inline const Table &table() {
         {one_phase<Modulate>, no_scratch<Modulate>, run_modulate},
         {one_phase<Gate>, no_scratch<Gate>, run_gate},
         {one_phase<Rope>, no_scratch<Rope>, run_rope},
+        {merge_phases, merge_scratch, run_merge_plan},
+        {one_phase<MergeTokens>, no_scratch<MergeTokens>, run_merge_tokens},
+        {one_phase<UnmergeTokens>, no_scratch<UnmergeTokens>, run_unmerge_tokens},
         {one_phase<Resample>, no_scratch<Resample>, run_resample},
         {one_phase<Elementwise>, no_scratch<Elementwise>, run_elementwise},
         {attention_gradient_phases, attention_gradient_scratch, run_attention_gradient},

@@ -29,6 +29,9 @@ struct Table {
     Kernel<Modulate> modulate;
     Kernel<Gate> gate;
     Kernel<Rope> rope;
+    Kernel<MergePlan> merge_plan;
+    Kernel<MergeTokens> merge_tokens;
+    Kernel<UnmergeTokens> unmerge_tokens;
     Kernel<Resample> resample;
     Kernel<Elementwise> elementwise;
     Kernel<AttentionGradient> attention_gradient;

@@ -47,6 +47,9 @@
 // (way down, way up, middle), are keys and values of a picture, which the layer attends to as
 // well: what an IP-Adapter returns (ip_adapter.cpp). With deep there are those of the last output block
 // alone.
+//
+// With the input merged, [M], whose numbers do not count, self-attention of the first level that attends
+// merges M of each image's tokens (Ops::merge_plan). Not with deep.
 #include "nets/unet_blocks.h"
 
 #include <algorithm>
@@ -79,7 +82,7 @@ class UNet : public Architecture {
 
     void check(const Shapes &inputs, const std::vector<std::string> &outputs) const override {
         InputNames names{{"x", "t", "context"},
-                         {"deep", "rest", "h_add"},
+                         {"deep", "rest", "h_add", "merged"},
                          {{"control", skips(), "middle"},
                           {"feature", blocks_.levels(), "middle"},
                           {"picture_key", int(attending_.size()), ""},
@@ -116,6 +119,7 @@ class UNet : public Architecture {
             invalid("unet: deep and rest stand for the same blocks: one of them is enough");
         }
         check_h(inputs);
+        check_merged(inputs);
         check_controls(inputs);
         check_features(inputs);
         check_pictures(inputs);
@@ -148,6 +152,9 @@ class UNet : public Architecture {
         const Tensor row = blocks_.classes() > 0 ? inputs.at("class") : nullptr;
         UNetBlocks::Pass p{ops, blocks_.time_embedding(ops, inputs.at("t"), y, row, guidance),
                            inputs.at("context")};
+        if (inputs.count("merged")) {
+            p.merged = inputs.at("merged");
+        }
         for (size_t k = 0; k < attending_.size(); k++) {
             const auto key = inputs.find("picture_key." + std::to_string(k));
             if (key != inputs.end()) {
@@ -227,6 +234,25 @@ class UNet : public Architecture {
         const Shape &x = inputs.at("x");
         const Shape s = blocks_.skip_shapes(x[0], x[2], x[3]).back();
         expect_shape("unet", "h_add", inputs.at("h_add"), {s[0], s[1], s[2], s[3]});
+    }
+
+    // Merging needs an image of the first level that attends, which deep may leave out.
+    void check_merged(const Shapes &inputs) const {
+        if (!inputs.count("merged")) {
+            return;
+        }
+        if (shallow(inputs) || blocks_.merging_level() == blocks_.levels()) {
+            invalid("unet: there is no input merged where attention is not computed");
+        }
+        int64_t h = inputs.at("x")[2], w = inputs.at("x")[3];
+        for (int level = 0; level < blocks_.merging_level(); level++) {
+            h = (h + 1) / 2, w = (w + 1) / 2;
+        }
+        const Shape &merged = inputs.at("merged");
+        if (merged.size() != 1 || merged[0] > Ops::most_merged(w, h)) {
+            invalid("unet: merged must have one dimension of at most %lld, for %lld tokens, got %s",
+                    (long long)Ops::most_merged(w, h), (long long)(w * h), text(merged).c_str());
+        }
     }
 
     void check_controls(const Shapes &inputs) const {

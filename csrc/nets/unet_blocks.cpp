@@ -175,6 +175,14 @@ std::vector<UNetBlocks::Attending> UNetBlocks::attending() const {
     return all;
 }
 
+int UNetBlocks::merging_level() const {
+    int level = 0;
+    while (level < levels() && (!attends(level) || self_attention_[size_t(level)] == 0)) {
+        level++;
+    }
+    return level;
+}
+
 bool UNetBlocks::attends(int level) const {
     for (int block = 0; block < blocks_; block++) {
         if (input_depth(level * blocks_ + block) > 0) {
@@ -206,14 +214,14 @@ Tensor UNetBlocks::middle_end(Pass &p, Tensor h, bool perturbed) const {
         return h;
     }
     if (middle_depth_ > 0) {
-        h = transformer(p, h, "middle_block.1", middle_depth_, true, perturbed);
+        h = transformer(p, h, "middle_block.1", levels() - 1, middle_depth_, perturbed);
     }
     return res_block(p, h, "middle_block.2", channels(levels() - 1)); // 2 without attention, too
 }
 
 Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const {
     h = res_block(p, h, name + ".0", channels(level));
-    return depth > 0 ? transformer(p, h, name + ".1", depth, self_attention_[size_t(level)] == 1) : h;
+    return depth > 0 ? transformer(p, h, name + ".1", level, depth) : h;
 }
 
 Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const {
@@ -228,32 +236,46 @@ Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t
     return ops.conv2d(h, name + ".out_layers.3", second);
 }
 
-Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int depth, bool to_itself,
+Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int level, int depth,
                                bool perturbed) const {
     Ops &ops = p.ops;
     const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
+    const Own own = {self_attention_[size_t(level)] == 1, perturbed, width, height,
+                     level == merging_level() ? p.merged : nullptr};
     Tensor h = ops.tokens(ops.group_norm(x, name + ".norm", {groups_, attention_eps_, false}));
     h = ops.linear(h, name + ".proj_in", {c}); // a 1x1 convolution in SD 1, the same numbers
     for (int i = 0; i < depth; i++) {
-        h = transformer_block(p, h, name + ".transformer_blocks." + std::to_string(i), heads_at(c), to_itself,
-                              perturbed);
+        h = transformer_block(p, h, name + ".transformer_blocks." + std::to_string(i), heads_at(c), own);
     }
     h = ops.linear(h, name + ".proj_out", {c, true, Act::none, ops.tokens(x)});
     return ops.image(h, width, height);
 }
 
-Tensor UNetBlocks::transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool to_itself,
-                                     bool perturbed) const {
+Tensor UNetBlocks::transformer_block(Pass &p, Tensor x, const std::string &name, int heads,
+                                     const Own &own) const {
     Ops &ops = p.ops;
     const int64_t c = x->ne[0];
     Tensor h = ops.layer_norm(x, name + ".norm1", kLayerNormEps);
-    x = to_itself ? self_attention(ops, h, x, name + ".attn1", perturbed ? 0 : heads)
-                  : cross_attention(p, h, x, name + ".attn1", heads);
+    if (!own.attends) {
+        x = cross_attention(p, h, x, name + ".attn1", heads);
+    } else if (own.merged != nullptr && !own.perturbed) {
+        x = merged_attention(ops, h, x, name + ".attn1", heads, own);
+    } else {
+        x = self_attention(ops, h, x, name + ".attn1", own.perturbed ? 0 : heads);
+    }
     h = ops.layer_norm(x, name + ".norm2", kLayerNormEps);
     x = cross_attention(p, h, x, name + ".attn2", heads);
     h = ops.layer_norm(x, name + ".norm3", kLayerNormEps);
     h = ops.geglu(h, name + ".ff.net.0.proj", 4 * c);
     return ops.linear(h, name + ".ff.net.2", {c, true, Act::none, x});
+}
+
+// Of averages of tokens to each other. Which tokens are alike is seen before their norm.
+Tensor UNetBlocks::merged_attention(Ops &ops, Tensor h, Tensor x, const std::string &name, int heads,
+                                    const Own &own) const {
+    const Tensor plan = ops.merge_plan(x, own.width, own.height, own.merged);
+    h = self_attention(ops, ops.merge(h, plan, own.merged), nullptr, name, heads);
+    return ops.unmerge(h, plan, x);
 }
 
 // Of tokens to each other. With heads = 0 the attention map is the identity: each

@@ -52,6 +52,10 @@ class UNetBlocks {
 
         // Keys and values of a picture by layer, to which it attends beside the text.
         std::map<std::string, std::pair<Tensor, Tensor>> of_picture{};
+
+        // As many numbers as self-attention merges tokens of each image of the first level
+        // that attends; none: it merges none (Ops::merge_plan).
+        Tensor merged = nullptr;
     };
 
     // The layers that attend to the text, in the diffusers library's order: way down, way up,
@@ -84,7 +88,7 @@ class UNetBlocks {
     // A residual block and, where its depth is not 0, its transformer.
     Tensor stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const;
     Tensor res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const;
-    Tensor transformer(Pass &p, Tensor x, const std::string &name, int depth, bool to_itself = true,
+    Tensor transformer(Pass &p, Tensor x, const std::string &name, int level, int depth,
                        bool perturbed = false) const;
 
     GroupNorm norm() const { return {groups_, eps_, true}; } // with SiLU
@@ -101,6 +105,10 @@ class UNetBlocks {
     int64_t width() const { return width_; }
     int64_t channels(int level) const { return width_ * mult_[size_t(level)]; }
 
+    // The first level with self-attention on the way down; levels() if there is none. Its
+    // tokens are those that are merged.
+    int merging_level() const;
+
     // Whether any residual block of a level on the way down has a transformer.
     bool attends(int level) const;
 
@@ -113,8 +121,15 @@ class UNetBlocks {
     std::vector<Shape> skip_shapes(int64_t n, int64_t h, int64_t w) const;
 
   private:
-    Tensor transformer_block(Pass &p, Tensor x, const std::string &name, int heads, bool to_itself,
-                             bool perturbed) const;
+    // How the tokens of a transformer's image attend to each other.
+    struct Own {
+        bool attends, perturbed; // without: to the text, too; to themselves alone
+        int64_t width, height;
+        Tensor merged; // none: all tokens for themselves
+    };
+    Tensor transformer_block(Pass &p, Tensor x, const std::string &name, int heads, const Own &own) const;
+    Tensor merged_attention(Ops &ops, Tensor h, Tensor x, const std::string &name, int heads,
+                            const Own &own) const;
     Tensor self_attention(Ops &ops, Tensor x, Tensor residual, const std::string &name, int heads) const;
     Tensor cross_attention(Pass &p, Tensor x, Tensor residual, const std::string &name, int heads) const;
     int heads_at(int64_t channels) const;

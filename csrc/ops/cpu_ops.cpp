@@ -199,6 +199,39 @@ class CpuOps : public Ops, private CpuBackward::Owner {
         });
     }
 
+    Tensor merge_plan(Tensor x, int64_t width, int64_t height, Tensor merged) override {
+        const int64_t length = x->ne[1], kept = length - merged->ne[0], n = x->ne[2];
+        const double flop = 2.0 * double(x->ne[0] * n) * double(most_merged(width, height)) *
+                            double(width / 2 * (height / 2));
+        return node("merge_plan", flop, {2 * length + kept + 1, n, 1, 1}, {x, merged}, [=](Tensor dst) {
+            kernels::MergePlan k;
+            k.x = data(x), k.c = x->ne[0], k.n = n, k.width = width, k.height = height;
+            k.merged = merged->ne[0];
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+    Tensor merge(Tensor x, Tensor plan, Tensor merged) override {
+        const int64_t length = x->ne[1], less = merged->ne[0];
+        return node("merge", 0, {x->ne[0], length - less, x->ne[2], 1}, {x, plan}, [=](Tensor dst) {
+            kernels::MergeTokens k;
+            k.x = data(x), k.c = x->ne[0], k.n = x->ne[2], k.length = length, k.merged = less;
+            k.plan = data(plan);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+    Tensor unmerge(Tensor x, Tensor plan, Tensor add) override {
+        const int64_t length = add->ne[1], merged = length - x->ne[1];
+        return node("unmerge", 0, {x->ne[0], length, x->ne[2], 1}, {x, plan, add}, [=](Tensor dst) {
+            kernels::UnmergeTokens k;
+            k.x = data(x), k.c = x->ne[0], k.n = x->ne[2], k.length = length, k.merged = merged;
+            k.plan = data(plan), k.add = data(add);
+            k.y = dst ? data(dst) : nullptr;
+            return k;
+        });
+    }
+
     Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) override {
         const int64_t c = q->ne[0], dim = c / heads, lq = q->ne[1], lk = k->ne[1], n = q->ne[2];
         const double flop = 4.0 * double(c * n) * double(lq * lk);

@@ -126,6 +126,17 @@ class Ops {
     // Rotary position embedding: pair p of each head of token l is turned by the angle
     // whose cosine and sine are at [p, l], of C/heads/2 by L.
     virtual Tensor rope(Tensor x, Tensor cos, Tensor sin, int heads, Pairs pairs) = 0;
+    // Token merging (Bolya and Hoffman 2023, arXiv:2303.17604) of the tokens of images of
+    // width by height: which of them are averaged with others, as many as `merged` has
+    // numbers, at most most_merged; the averages, [C, L - merged, N]; and all tokens again,
+    // each with its average's numbers and those of `add`. Only this library's kernels do
+    // that, and without gradients.
+    static int64_t most_merged(int64_t width, int64_t height) {
+        return width < 2 || height < 2 ? 0 : width * height - width / 2 * (height / 2);
+    }
+    virtual Tensor merge_plan(Tensor x, int64_t width, int64_t height, Tensor merged);
+    virtual Tensor merge(Tensor x, Tensor plan, Tensor merged);
+    virtual Tensor unmerge(Tensor x, Tensor plan, Tensor add);
     // softmax(q·kᵀ/√d)·v for each head; q, k, v are [C, L, N] with heads side by side in C.
     virtual Tensor attention(Tensor q, Tensor k, Tensor v, int heads, bool causal) = 0;
     // The same of tokens to each other, [3C, L, N], whose layer is fused; to [C, L, N].

@@ -10,6 +10,24 @@ std::string Ops::norm_weight(const std::string &name) {
     return whole ? name : name + ".weight";
 }
 
+namespace {
+
+[[noreturn]] void no_merging() {
+    invalid("tokens are merged by this library's kernels alone, and without gradients");
+}
+
+} // namespace
+
+Tensor Ops::merge_plan(Tensor, int64_t, int64_t, Tensor) {
+    no_merging();
+}
+Tensor Ops::merge(Tensor, Tensor, Tensor) {
+    no_merging();
+}
+Tensor Ops::unmerge(Tensor, Tensor, Tensor) {
+    no_merging();
+}
+
 Tensor Ops::slice_channels(Tensor x, int64_t from, int64_t length) {
     if (from < 0 || length < 1 || from > x->ne[0] - length) {
         invalid("%lld channels have no %lld from number %lld on", (long long)x->ne[0], (long long)length,

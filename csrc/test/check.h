@@ -110,5 +110,8 @@ void test_gradients(sdgo::kernels::Isa isa, bool small);
 // Low-rank changes that kernels add (low_rank_test.cpp).
 void test_low_rank(sdgo::kernels::Isa isa, bool small);
 
+// Token merging (merge_test.cpp).
+void test_merging(sdgo::kernels::Isa isa);
+
 // Quantizing (quantize_test.cpp).
 void test_quantizing(sdgo::kernels::Isa isa);

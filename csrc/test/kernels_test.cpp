@@ -487,6 +487,7 @@ int main(int argc, char **argv) {
         test.norms();
         test_gradients(Isa(i), small);
         test_low_rank(Isa(i), small);
+        test_merging(Isa(i));
         test_quantizing(Isa(i));
     }
     if (tested == 0) {

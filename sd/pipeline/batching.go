@@ -172,7 +172,7 @@ func (w *waiting) like(o *waiting) bool {
 	if w != o && (a.cache != nil || b.cache != nil) {
 		return false // what is kept is of its own batch
 	}
-	return w.p == o.p && a.adapt == b.adapt && a.output == b.output && slices.Equal(a.controls, b.controls) && a.adapters > 0 == (b.adapters > 0) && a.tokens == b.tokens && (a.deepest == nil) == (b.deepest == nil) && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
+	return w.p == o.p && a.adapt == b.adapt && a.output == b.output && slices.Equal(a.controls, b.controls) && a.adapters > 0 == (b.adapters > 0) && a.tokens == b.tokens && a.merged == b.merged && (a.deepest == nil) == (b.deepest == nil) && slices.Equal(a.shape, b.shape) && sameShapes(a.c[0], b.c[0])
 }
 
 // whileAny is a context that ends when those of all evaluations have.
@@ -204,7 +204,7 @@ func evaluateBatch(batch []message) {
 		batch[0].reply <- first.p.evaluate(first.ctx, first.dst, first.in)
 		return
 	}
-	in := evaluation{shape: first.in.shape, output: first.in.output, adapt: first.in.adapt, controls: first.in.controls, adapters: first.in.adapters, tokens: first.in.tokens}
+	in := evaluation{shape: first.in.shape, output: first.in.output, adapt: first.in.adapt, controls: first.in.controls, adapters: first.in.adapters, tokens: first.in.tokens, merged: first.in.merged}
 	size := 0
 	for _, msg := range batch {
 		one := msg.evaluation

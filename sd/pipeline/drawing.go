@@ -164,6 +164,7 @@ func (p *Pipeline) checkSampling(d *Drawing, e *request.Error) {
 	} else if c.Inner && slices.ContainsFunc(d.controls, isIPAdapter) {
 		e.Add("Cache", "%s does not go with IP-Adapters, which the first block sees", c.Name)
 	}
+	d.checkMerging(e)
 	answers := d.Guide.Guider.Answers
 	switch {
 	case p.EmbedsGuidance && d.Guider != "cfg":

@@ -30,6 +30,7 @@ type evaluation struct {
 	pictures []control.Picture     // what an IP-Adapter gives, for each latent
 	tokens   int                   // of each of them; 0 without one
 	deepest  []deepestOf           // what is done to the deepest features, for each latent; nil where nothing is
+	merged   int                   // tokens of each latent's image that merge
 
 	output string // of the network
 }
@@ -56,7 +57,7 @@ func (p *Pipeline) evaluate(ctx context.Context, dst []float32, in evaluation) (
 		return err
 	}
 	defer release()
-	inputs = append(inputs, added...)
+	inputs = in.withMerged(append(inputs, added...))
 	out := []cgo.Output{{Name: outputName(p, in.output), Data: dst}}
 	inputs, out, told := in.withDeepest(p, inputs, out)
 	defer func() {
@@ -108,6 +109,7 @@ type beside struct {
 	adapt    *engine.Adaptation // nil for none
 	controls *steering          // nil for none
 	deepest  *deepest           // nil for nothing
+	merged   int                // tokens that merge
 }
 
 // model returns the denoiser as samplers see it, for latents of one shape and a
@@ -149,7 +151,7 @@ func (p *Pipeline) model(run evaluator, shape []int, cache innerCache, variance 
 			if len(out) < len(answers)*each {
 				out = make([]float32, len(answers)*each)
 			}
-			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered, deepest: deep}
+			in := evaluation{shape: shape, x: x, t: ts, c: batch, output: a.output, adapt: with.adapt, controls: controlNets(active), items: steered, deepest: deep, merged: with.merged}
 			in.join(active, added, pictures)
 			if a.output == "out" {
 				in.cache = cache
@@ -230,7 +232,7 @@ func (p *Pipeline) guide(d Drawing, s start, prediction sampler.Prediction, phas
 	if evaluator == nil {
 		evaluator = alone
 	}
-	with := beside{adapt: d.denoiserOf(p)}
+	with := beside{adapt: d.denoiserOf(p), merged: merges(p, d, r.shape)}
 	if p == d.model {
 		with.controls, with.deepest = r.steer, r.deep
 	}

@@ -118,6 +118,7 @@ func (d *Drawing) refuseBesideGuides(e *request.Error) {
 	}{
 		{"ControlNets", len(d.controls) > 0},
 		{"DeepCache", d.DeepCache > 1},
+		{"token merging", d.TokenMerging > 0},
 		{"a step cache", d.Cache != ""},
 		{"edits, whose thresholds have no derivative", backward && len(d.Edits) > 0},
 		{"AND in a prompt", backward && composes(parts)},

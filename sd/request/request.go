@@ -17,6 +17,9 @@ const (
 	MaxSide  = 8192 // pixels
 	MaxCount = 1024 // pictures
 
+	// MaxTokenMerging bounds [Request.TokenMerging], as in AUTOMATIC1111.
+	MaxTokenMerging = 0.9
+
 	// MaxStages bounds [Request.Stages].
 	MaxStages = 8
 
@@ -167,6 +170,13 @@ type Request struct {
 	// (Ma et al. 2024, arXiv:2312.00858). The picture changes: docs/performance.md
 	// says how much.
 	DeepCache int
+
+	// TokenMerging is the part of an image's tokens, 0 to 0.9, that self-attention of a UNet's
+	// first level that attends averages with similar ones: faster from 512x512 on (Bolya and
+	// Hoffman 2023, arXiv:2303.17604; token merging ratio of AUTOMATIC1111). At most three of
+	// four merge, so more than 0.75 is 0.75. Only on the CPU. The picture changes:
+	// docs/performance.md says how much.
+	TokenMerging float64
 
 	// Cache names a step cache, as package sampler's StepCaches lists them, which leaves
 	// out evaluations of the model whose answers it can tell from earlier ones; empty is

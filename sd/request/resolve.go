@@ -216,6 +216,7 @@ func (q *Resolved) checkNumbers(e *Error) {
 	}
 	checkFloat(e, "Guidance", q.Guidance, 0, maxScale)
 	checkRange(e, "DeepCache", q.DeepCache, 0, MaxSteps)
+	checkFloat(e, "TokenMerging", q.TokenMerging, 0, MaxTokenMerging)
 	for _, p := range q.MicroConditions() {
 		if p.Value.X < 0 || p.Value.X > MaxSide || p.Value.Y < 0 || p.Value.Y > MaxSide {
 			e.Add(p.Field, "must be 0 to %d pixels, got %dx%d", MaxSide, p.Value.X, p.Value.Y)

@@ -53,6 +53,7 @@ var packages = []struct {
 	{"hub", true},
 	{"internal/allocation", true},
 	{"internal/architecture", true},
+	{"internal/checked", true},
 	{"internal/fixture", true},
 	{"internal/guard", true},
 	{"internal/limits", true},

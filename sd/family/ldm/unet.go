@@ -5,6 +5,7 @@ package ldm
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sdgo/sdgo/cgo"
 	"github.com/sdgo/sdgo/convert"
@@ -39,6 +40,23 @@ func (u *unet) Perturbs() bool            { return u.config.MiddleDepth > 0 }
 
 func (u *unet) Latent(width, height int) []int {
 	return []int{u.config.OutChannels, height / u.factor, width / u.factor}
+}
+
+// Tokens implements [pipeline.TokenMerger]: those of the first level with self-attention.
+func (u *unet) Tokens(latent []int) (width, height int) {
+	h, w, blocks := latent[1], latent[2], u.config.NumResBlocks
+	for level := range u.config.ChannelMult {
+		depths := []int{u.config.TransformerDepth[level]}
+		if u.config.InputDepth != nil {
+			depths = u.config.InputDepth[level*blocks:][:blocks]
+		}
+		crossOnly := u.config.CrossOnly != nil && u.config.CrossOnly[level]
+		if slices.Max(depths) > 0 && !crossOnly {
+			return w, h
+		}
+		h, w = (h+1)/2, (w+1)/2
+	}
+	return 0, 0
 }
 
 // DeepestShape implements [pipeline.DeepestFeatures]: halving rounds odd sides up.

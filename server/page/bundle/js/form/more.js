@@ -89,6 +89,13 @@ export function advanced() {
       usual: () => 1,
       range: { min: 1, max: 1000, whole: true },
     }),
+    numberField({
+      label: "Token merging",
+      help: "Averages this part of similar tokens in self-attention: faster from 512x512 on, another picture",
+      value: form.token_merging,
+      usual: () => 0,
+      range: { min: 0, max: 0.9, step: 0.05 },
+    }),
     selectField({
       label: "Step cache",
       help: "Leaves out evaluations of the network that can be told from earlier ones: faster, another picture",

@@ -36,6 +36,7 @@ const defaults = {
   clip_skip: null,
   rng: null,
   deep_cache: null,
+  token_merging: null,
   cache: null,
   zero_snr: false,
   refiner: null,

@@ -17,6 +17,7 @@ const plain = [
   "clip_skip",
   "rng",
   "deep_cache",
+  "token_merging",
   "cache",
   "refiner",
   "refiner_at",

@@ -1,0 +1,5 @@
+//go:build asan
+
+package checked
+
+const address = true

@@ -1,0 +1,5 @@
+//go:build race
+
+package checked
+
+const race = true
