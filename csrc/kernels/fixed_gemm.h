@@ -71,8 +71,11 @@ template <class F> FixedPlan fixed_weights_plan(const Plan &p) {
     const Gemm &g = p.gemm;
     f.plan = p;
     f.gathered = p.source.kernel == 3;
-    f.slice = round_up(ceil_div(g.depth, ceil_div(g.depth, F::slice)),
-                       g.w.type == Type::block && g.taps == 1 ? g.w.block_length : 2 * W);
+    const bool blocks = g.w.type == Type::block && g.taps == 1;
+    // Blocks of 8 bits stay what they are where each is a slice: its scale is the block's.
+    const bool own = F::form == Form::panels8 && blocks && g.w.block_bytes >= size_t(g.w.block_length);
+    f.slice = round_up(own ? g.w.block_length : ceil_div(g.depth, ceil_div(g.depth, F::slice)),
+                       blocks ? g.w.block_length : 2 * W);
     f.slices = ceil_div(g.depth, f.slice);
     f.steps = f.slices * g.taps;
     f.chunk = lesser(f.steps, greater(1, kFixedChunk / f.slice / g.taps) * g.taps);

@@ -6,8 +6,8 @@
 
 namespace sdgo::kernels::SDGO_ISA {
 
-constexpr int64_t kMatchRows = 4; // sources, and targets, of a block of products
-constexpr int64_t kMatchTask = 16;
+constexpr int64_t kMatchRows = 4;  // sources, and targets, of a block of products
+constexpr int64_t kMatchTask = 16; // sources of a task
 
 // Where what threads share lies: lists of the sources and the targets, for each token the
 // inverse of its length, for each source its target and how alike they are.
@@ -86,34 +86,37 @@ inline void match_products(const float *const *a, const float *const *b, int64_t
     }
 }
 
-// Finds the targets of kMatchRows sources, of which the last may repeat.
-inline void match_rows(const MergePlan &a, const Matching &m, int64_t image, int64_t from) {
-    const int64_t length = a.width * a.height;
+// Finds the targets of the sources of a task, whose rows stay in the nearest cache while the
+// targets go by.
+inline void match_task(const MergePlan &a, const Matching &m, int64_t image, int64_t from) {
+    const int64_t length = a.width * a.height, count = lesser(kMatchTask, m.sources - from);
     const float *x = a.x + image * length * a.c, *inverse = m.inverse + image * length;
-    const float *rows[kMatchRows], *others[kMatchRows];
-    float products[kMatchRows * kMatchRows], best[kMatchRows];
-    int32_t found[kMatchRows] = {};
-    for (int64_t k = 0; k < kMatchRows; k++) {
-        rows[k] = x + m.source[lesser(from + k, m.sources - 1)] * a.c;
+    const float *rows[kMatchTask], *others[kMatchRows];
+    float products[kMatchRows * kMatchRows], best[kMatchTask], scale[kMatchTask];
+    int32_t found[kMatchTask] = {};
+    for (int64_t k = 0; k < kMatchTask; k++) { // the last may repeat
+        const int32_t source = m.source[from + lesser(k, count - 1)];
+        rows[k] = x + source * a.c, scale[k] = inverse[source];
         best[k] = -2;
     }
     for (int64_t t = 0; t < m.targets; t += kMatchRows) {
         for (int64_t j = 0; j < kMatchRows; j++) {
             others[j] = x + m.target[lesser(t + j, m.targets - 1)] * a.c;
         }
-        match_products(rows, others, a.c, products);
-        for (int64_t j = 0; j < lesser(kMatchRows, m.targets - t); j++) {
-            const float scale = inverse[m.target[t + j]];
-            for (int64_t k = 0; k < kMatchRows; k++) {
-                const float v =
-                    products[k * kMatchRows + j] * scale * inverse[m.source[lesser(from + k, m.sources - 1)]];
-                if (v > best[k]) {
-                    best[k] = v, found[k] = int32_t(t + j);
+        for (int64_t k = 0; k < count; k += kMatchRows) {
+            match_products(rows + k, others, a.c, products);
+            for (int64_t j = 0; j < lesser(kMatchRows, m.targets - t); j++) {
+                const float other = inverse[m.target[t + j]];
+                for (int64_t i = 0; i < kMatchRows; i++) {
+                    const float v = products[i * kMatchRows + j] * other * scale[k + i];
+                    if (v > best[k + i]) {
+                        best[k + i] = v, found[k + i] = int32_t(t + j);
+                    }
                 }
             }
         }
     }
-    for (int64_t k = 0; k < lesser(kMatchRows, m.sources - from); k++) {
+    for (int64_t k = 0; k < count; k++) {
         m.likeness[image * m.sources + from + k] = best[k];
         m.best[image * m.sources + from + k] = found[k];
     }
@@ -204,12 +207,8 @@ inline void run_merge_plan(const MergePlan &a, int phase, int, Team &team) {
             m.inverse[r] = inverse_length(a.x + r * a.c, a.c);
         });
     } else if (phase == 1) {
-        take_tasks(team, a.n * tasks, [&](int64_t task) {
-            const int64_t from = task % tasks * kMatchTask, end = lesser(m.sources, from + kMatchTask);
-            for (int64_t i = from; i < end; i += kMatchRows) {
-                match_rows(a, m, task / tasks, i);
-            }
-        });
+        take_tasks(team, a.n * tasks,
+                   [&](int64_t task) { match_task(a, m, task / tasks, task % tasks * kMatchTask); });
     } else {
         take_tasks(team, a.n, [&](int64_t image) { plan_image(a, m, image); });
     }

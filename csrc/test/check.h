@@ -110,6 +110,9 @@ void test_gradients(sdgo::kernels::Isa isa, bool small);
 // Low-rank changes that kernels add (low_rank_test.cpp).
 void test_low_rank(sdgo::kernels::Isa isa, bool small);
 
+// Weights of 8 bits in fast layers (own_bits_test.cpp).
+void test_own_bits(sdgo::kernels::Isa isa);
+
 // Token merging (merge_test.cpp).
 void test_merging(sdgo::kernels::Isa isa);
 

@@ -488,6 +488,7 @@ int main(int argc, char **argv) {
         test_gradients(Isa(i), small);
         test_low_rank(Isa(i), small);
         test_merging(Isa(i));
+        test_own_bits(Isa(i));
         test_quantizing(Isa(i));
     }
     if (tested == 0) {

@@ -8,7 +8,7 @@ trap 'rm -rf "$build"' EXIT
 CXX=${CXX:-g++}
 
 build_and_run() { # name, flags
-    for file in kernels/*.cpp test/kernels_test.cpp test/gradients_test.cpp test/low_rank_test.cpp test/merge_test.cpp test/quantize_test.cpp; do
+    for file in kernels/*.cpp test/kernels_test.cpp test/gradients_test.cpp test/low_rank_test.cpp test/merge_test.cpp test/own_bits_test.cpp test/quantize_test.cpp; do
         # shellcheck disable=SC2086
         $CXX -std=c++17 -Wall -Wextra -I. $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
         pids="$pids $!"
