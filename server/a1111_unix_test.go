@@ -84,6 +84,7 @@ func TestTxt2imgFields(t *testing.T) {
 		`{"steps": 4, "sampler_name": "Heun", "s_churn": 2, "s_tmax": 0, "s_noise": 1.01}`:                                                                                                 "Sigma noise: 1.01, Sigma churn: 2",
 		`{"steps": 4, "clip_skip": 2}`: "Clip skip: 2",
 		`{"steps": 4, "override_settings": {"CLIP_stop_at_last_layers": 3, "randn_source": "NV"}}`:                                                              "Clip skip: 3, RNG: NV",
+		`{"steps": 4, "override_settings": {"token_merging_ratio": 0.5}}`:                                                                                       "Token merging ratio: 0.5",
 		`{"steps": 4, "override_settings": {"sd_model_checkpoint": "sd2", "nonsense": 1}}`:                                                                      "override_settings.nonsense",
 		`{"prompt": "a<lora:x:1>b", "steps": 4, "disable_extra_networks": true}`:                                                                                `"prompt":"ab"`,
 		`{"steps": 4, "infotext": "a fox\nNegative prompt: blurry\nSteps: 9, Sampler: Euler a, CFG scale: 5, Seed: 42, Size: 64x64, Model: x", "cfg_scale": 3}`: `a fox\nNegative prompt: blurry\nSteps: 4, Sampler: Euler a, Schedule type: Uniform, CFG scale: 3, Seed: 42, Size: 64x64`,

@@ -219,6 +219,12 @@ func (d *decoder) settings() {
 	if v, ok := o.Int("CLIP_stop_at_last_layers"); ok && v > 1 && v <= 100 {
 		d.request.ClipSkip = int(v)
 	}
+	if v, ok := o.Float("token_merging_ratio"); ok {
+		if v < 0 || v > request.MaxTokenMerging {
+			o.Add("token_merging_ratio", "value_error", "must be 0 to %g, got %g", request.MaxTokenMerging, v)
+		}
+		d.request.TokenMerging = v
+	}
 	if v, ok := o.Int("eta_noise_seed_delta"); ok && v != 0 {
 		o.Add("eta_noise_seed_delta", "value_error", "must be 0, got %d", v)
 	}

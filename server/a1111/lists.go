@@ -220,7 +220,7 @@ func (a *API) setOptions(w http.ResponseWriter, r *http.Request) {
 	}
 	name, has := o.String("sd_model_checkpoint")
 	vae, hasVAE := o.String("sd_vae")
-	fixed := map[string]float64{"CLIP_stop_at_last_layers": 1, "eta_noise_seed_delta": 0, "initial_noise_multiplier": 1}
+	fixed := map[string]float64{"CLIP_stop_at_last_layers": 1, "eta_noise_seed_delta": 0, "initial_noise_multiplier": 1, "token_merging_ratio": 0}
 	for key, want := range fixed {
 		if v, ok := o.Float(key); ok && v != want {
 			o.Add(key, "value_error", "must be %g for all requests; override_settings of a request can say otherwise where it is supported", want)
