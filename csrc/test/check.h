@@ -103,6 +103,9 @@ inline void report(Isa isa, const char *kernel) {
 
 } // namespace check
 
+// Layers, attention, norms and the like (kernels_test.cpp). `small` as below.
+void test_kernels(sdgo::kernels::Isa isa, bool small);
+
 // The kernels of derivatives (gradients_test.cpp). `small`: without what takes minutes in an
 // emulator.
 void test_gradients(sdgo::kernels::Isa isa, bool small);

@@ -1,5 +1,4 @@
-// Every kernel against plain loops, on random shapes, for every instruction
-// set that this machine has and several numbers of threads.
+// Every kernel against plain loops, on random shapes and several numbers of threads.
 #include "check.h"
 
 using namespace check;
@@ -463,38 +462,12 @@ struct Test {
 
 } // namespace
 
-// With an argument: that instruction set alone; with "small" as a second one
-// without the large cases.
-int main(int argc, char **argv) {
-    const std::string only = argc > 1 ? argv[1] : "";
-    const bool small = argc > 2 && std::strcmp(argv[2], "small") == 0;
-    int tested = 0;
-    for (int i = int(Isa::generic); i < isa_count; i++) {
-        if (!isa_name(Isa(i)) || (!only.empty() && only != isa_name(Isa(i)))) {
-            continue;
-        }
-        if (!isa_available(Isa(i))) {
-            std::printf("%-11s not on this machine\n", isa_name(Isa(i)));
-            continue;
-        }
-        tested++;
-        Test test{Isa(i), small};
-        test.linears();
-        test.conv2ds();
-        test.small_layers();
-        test.fast_layers();
-        test.attentions();
-        test.norms();
-        test_gradients(Isa(i), small);
-        test_low_rank(Isa(i), small);
-        test_merging(Isa(i));
-        test_own_bits(Isa(i));
-        test_quantizing(Isa(i));
-    }
-    if (tested == 0) {
-        std::printf("no kernels for %s\n", only.c_str());
-        return 1;
-    }
-    std::printf("%s\n", failures ? "FAILED" : "all kernels agree with plain loops");
-    return failures ? 1 : 0;
+void test_kernels(Isa isa, bool small) {
+    Test test{isa, small};
+    test.linears();
+    test.conv2ds();
+    test.small_layers();
+    test.fast_layers();
+    test.attentions();
+    test.norms();
 }

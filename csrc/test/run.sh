@@ -8,7 +8,7 @@ trap 'rm -rf "$build"' EXIT
 CXX=${CXX:-g++}
 
 build_and_run() { # name, flags
-    for file in kernels/*.cpp test/kernels_test.cpp test/gradients_test.cpp test/low_rank_test.cpp test/merge_test.cpp test/own_bits_test.cpp test/quantize_test.cpp; do
+    for file in kernels/*.cpp test/main.cpp test/kernels_test.cpp test/gradients_test.cpp test/low_rank_test.cpp test/merge_test.cpp test/own_bits_test.cpp test/quantize_test.cpp; do
         # shellcheck disable=SC2086
         $CXX -std=c++17 -Wall -Wextra -I. $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
         pids="$pids $!"
@@ -19,7 +19,13 @@ build_and_run() { # name, flags
     pids=
     # shellcheck disable=SC2086
     $CXX $2 "$build/$1"-*.o -lpthread -o "$build/$1"
-    "$build/$1"
+    # Two processes, of which each prints when it has ended.
+    "$build/$1" 1/2 >"$build/$1.first" 2>&1 &
+    first=$!
+    "$build/$1" 2/2
+    wait "$first" || failed=$first
+    cat "$build/$1.first"
+    [ -z "${failed:-}" ]
 }
 
 build_and_run plain "-O3"
