@@ -17,6 +17,7 @@ import export
 import latents
 import layers
 import prompts
+import start
 import train_diffusion
 import train_text
 import train_vae
@@ -26,6 +27,8 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work", help="folder for downloads, states and logs (several GB)")
     p.add_argument("--until", default="export", choices=["data", "vae", "latents", "text", "refine", "diffusion", "export"])
+    p.add_argument("--start", help="a checkpoint (GGUF) to train on from, instead of from nothing")
+    p.add_argument("--f32", action="store_true", help="no bfloat16, which pays only on processors with AMX")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--vae-steps", type=int, default=8000)
@@ -51,11 +54,14 @@ def main():
     cfg = parse()
     torch.set_num_threads(cfg.threads)
     os.makedirs(cfg.work, exist_ok=True)
-    layers.use_fused_norm(os.path.join(cfg.work, "build"))
-    amp = functools.partial(torch.autocast, "cpu", torch.bfloat16)
+    if not cfg.f32:
+        layers.use_fused_norm(os.path.join(cfg.work, "build"))
+    amp = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=not cfg.f32)
     sprites = data.prepare(cfg.work)
     if cfg.until == "data":
         return
+    if cfg.start:
+        start.prepare(cfg.work, cfg.start, cfg)
     prompts.prepare(sprites)
     train_vae.train(cfg.work, sprites, cfg, amp)
     if cfg.until == "vae":

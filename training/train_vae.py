@@ -10,6 +10,7 @@ import progress
 from scenes import Composer
 from vae import AutoencoderKL
 
+NOISE = 0.04  # that a decoder learns to bear, of latents of unit variance: a denoiser's are never exact
 LATENT_SCALE = 0.18215  # what every program multiplies an SD 1.x latent by; recentre() makes it give unit variance
 
 
@@ -34,9 +35,10 @@ def gradients(x):
 
 
 def loss_of(vae, x, kl_weight):
+    """Without a weight of the KL term, the encoder is a trained one: its latents get a fixed noise, and keep their scale."""
     mean, logvar = vae.encode(x)
-    z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
-    y = vae.decode(z).float()
+    spread = torch.exp(0.5 * logvar) if kl_weight else NOISE / LATENT_SCALE
+    y = vae.decode(mean + torch.randn_like(mean) * spread).float()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     edges = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x)))
     mse = F.mse_loss(y, x)
@@ -60,8 +62,10 @@ def train(work, sprites, cfg, amp):
         return
     torch.manual_seed(cfg.seed)
     vae = AutoencoderKL().to(memory_format=torch.channels_last)
+    if begin := progress.load(os.path.join(work, "vae.start.pt")):
+        vae.load_state_dict(begin)
     opt = torch.optim.AdamW(vae.parameters(), lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    ema, log, start = progress.Ema(vae, 0.998), progress.Log(os.path.join(work, "vae.log")), 0
+    ema, log, start = progress.Ema(vae, 0.99), progress.Log(os.path.join(work, "vae.log")), 0
     if state := progress.load(path):
         vae.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
@@ -84,7 +88,7 @@ def train(work, sprites, cfg, amp):
         ema.update(step)
         if step % 50 == 0:
             log(step=step, loss=loss.item(), mse=mse.item(), kl=kl.item())
-        if (step + 1) % 1000 == 0 or step + 1 == cfg.vae_steps:
+        if (step + 1) % 200 == 0 or step + 1 == cfg.vae_steps:
             progress.save(path, {"model": vae.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
             eval_vae = AutoencoderKL().to(memory_format=torch.channels_last)
             ema.copy_to(eval_vae)
