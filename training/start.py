@@ -25,7 +25,7 @@ def read(path):
     return parts
 
 
-def _fill(module, weights):
+def fill(module, weights):
     """Loads weights, whose shapes may have lost or gained dimensions of one."""
     own = module.state_dict()
     if missing := own.keys() - weights.keys():
@@ -50,5 +50,5 @@ def prepare(work, path, cfg):
     parts["text"]["embeddings.token_embedding.weight"] = grow(tokens, vocab)
     for part, module in (("unet", UNet()), ("vae", AutoencoderKL()), ("text", TextEncoder(vocab))):
         if part in todo:
-            _fill(module, parts[part])
+            fill(module, parts[part])
             progress.save(os.path.join(work, part + ".start.pt"), module.state_dict())
