@@ -1,5 +1,5 @@
-"""Writes what is trained: one SD 1.x checkpoint in the original layout (F16 and F32 safetensors and merges.txt), and the LoRA for four
-steps."""
+"""Writes what is trained: one SD 1.x checkpoint in the original layout (F16 and F32 safetensors and merges.txt), the LoRA for four
+steps, and the small judge."""
 
 import json
 import os
@@ -7,7 +7,9 @@ import os
 import torch
 from safetensors.torch import save_file
 
+import boxed_judge
 import distill
+import progress
 from latents import load_vae
 from text import read_merges
 from train_diffusion import load_averaged
@@ -32,7 +34,7 @@ def write(path, tensors, dtype, metadata):
     print("export:", path, os.path.getsize(path), "bytes", flush=True)
 
 
-def export(work, cfg):
+def export(work, cfg, sprites):
     folder = os.path.join(work, "export")
     os.makedirs(folder, exist_ok=True)
     merges = "\n".join(" ".join(m) for m in read_merges(cfg.merges)) + "\n"
@@ -61,5 +63,9 @@ def export(work, cfg):
             "modelspec.description": "sdgo-noto in four steps of euler on the schedule sgm_uniform, guidance 1",
             "ss_network_dim": str(cfg.rank),
         })
+    if weights := progress.load(os.path.join(work, "boxed.pt")):
+        net = boxed_judge.build(len(sprites.names))
+        net.load_state_dict(weights)
+        boxed_judge.write(os.path.join(folder, "judge.safetensors"), net, sprites)
     sizes = {p: sum(v.numel() for k, v in tensors.items() if k.startswith(p)) for p in ("model.", "first_stage", "cond_stage")}
     print("export: weights", json.dumps(sizes), flush=True)

@@ -13,6 +13,7 @@ import os
 
 import torch
 
+import boxed_judge
 import classifier
 import data
 import distill
@@ -26,7 +27,7 @@ import train_diffusion
 import train_text
 import train_vae
 
-STAGES = ["data", "judge", "vae", "bank", "text", "diffusion", "sharp", "distill", "export"]
+STAGES = ["data", "judge", "vae", "bank", "text", "diffusion", "sharp", "distill", "boxed", "export"]
 
 
 def parse():
@@ -84,7 +85,8 @@ def main():
         "diffusion": lambda: train_diffusion.train(cfg.work, cfg, amp),
         "sharp": lambda: sharpen.train(cfg.work, sprites, cfg, amp),
         "distill": lambda: distill.train(cfg.work, cfg, amp),
-        "export": lambda: export.export(cfg.work, cfg),
+        "boxed": lambda: boxed_judge.prepare(cfg.work, sprites, amp, steps=cfg.judge_steps),
+        "export": lambda: export.export(cfg.work, cfg, sprites),
     }
     for stage in [cfg.only] if cfg.only else STAGES[: STAGES.index(cfg.until) + 1]:
         run[stage]()
