@@ -42,7 +42,7 @@ def targets(rows, sprites):
     for row, (_, icons, _, _) in zip(shares, rows):
         for icon in icons:
             row[index[icon]] = 1 / len(icons)
-    return shares, torch.tensor([r[2] - 1 for r in rows]), torch.tensor([GROUNDS.index(r[3]) for r in rows])
+    return shares, torch.tensor([r[3] - 1 for r in rows]), torch.tensor([GROUNDS.index(r[2]) for r in rows])
 
 
 def score(net, pictures, rows, sprites):
@@ -109,7 +109,7 @@ def models(args):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work")
-    p.add_argument("--lists", default=",".join(prompts.COUNTS), help="which lists, with commas between")
+    p.add_argument("--lists", default=",".join([*prompts.COUNTS, "first"]), help="which lists, with commas between")
     p.add_argument("--count", type=int, default=500, help="prompts of each list at most")
     p.add_argument("--of", help="score this checkpoint (GGUF)")
     p.add_argument("--four", action="store_true", help="score the distilled model: 4 steps without guidance")

@@ -1,8 +1,8 @@
 """Writes the lists of prompts that scores are of, in the folder prompts: held-out pairs of a thing and a background, of a thing and a
-place, and of two things. One prompt a line: prompt, icons with commas between, how many figures, background.
+place, and of two things. One prompt a line: prompt, icons with commas between, background, how many figures.
 
 A pair is left out where the thing can hardly be seen: its mean colour is nearer than 60 (of 441) to the background's.
-`prompts.txt` is the list of the first model, of the first 333 things.
+`prompts.txt` is the list of the first model, one of its 333 things each.
 """
 
 import os
@@ -80,10 +80,10 @@ class Chooser:
 
 
 def read(name):
-    """[(prompt, icons, figures, ground), …] of one of the lists."""
-    with open(os.path.join(folder(), name + ".txt"), encoding="utf-8") as f:
+    """[(prompt, icons, ground, figures), …] of one of the lists; "first" is that of the first model."""
+    with open(os.path.join(data.HERE, "prompts.txt") if name == "first" else os.path.join(folder(), name + ".txt"), encoding="utf-8") as f:
         rows = [line.rstrip("\n").split("\t") for line in f]
-    return [(prompt, icons.split(","), int(figures), ground) for prompt, icons, figures, ground in rows]
+    return [(prompt, icons.split(","), ground, int(*figures or [1])) for prompt, icons, ground, *figures in rows]
 
 
 def prepare(sprites):
@@ -96,4 +96,4 @@ def prepare(sprites):
     for name, rows in lists.items():
         with open(os.path.join(folder(), name + ".txt"), "w", encoding="utf-8") as f:
             for _, (prompt, things, figures, ground) in zip(range(COUNTS[name]), rows):
-                f.write(f"{prompt}\t{','.join(chooser.icons[n] for n in things)}\t{figures}\t{GROUNDS[ground]}\n")
+                f.write(f"{prompt}\t{','.join(chooser.icons[n] for n in things)}\t{GROUNDS[ground]}\t{figures}\n")
