@@ -34,7 +34,7 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", default="work", help="folder for downloads, states and logs (several GB)")
     p.add_argument("--until", default="export", choices=STAGES, help="the last stage")
-    p.add_argument("--only", choices=STAGES, help="this stage alone, for one beside another")
+    p.add_argument("--only", help="these stages alone, with commas between: two processes can do different ones")
     p.add_argument("--start", help="a checkpoint (GGUF) to train on from, instead of from nothing")
     p.add_argument("--f32", action="store_true", help="no bfloat16, which pays only on processors with AMX")
     p.add_argument("--threads", type=int, default=os.cpu_count())
@@ -88,7 +88,7 @@ def main():
         "boxed": lambda: boxed_judge.prepare(cfg.work, sprites, amp, steps=cfg.judge_steps),
         "export": lambda: export.export(cfg.work, cfg, sprites),
     }
-    for stage in [cfg.only] if cfg.only else STAGES[: STAGES.index(cfg.until) + 1]:
+    for stage in cfg.only.split(",") if cfg.only else STAGES[: STAGES.index(cfg.until) + 1]:
         run[stage]()
 
 
