@@ -14,6 +14,7 @@ from scenes import GROUNDS, KINDS
 from text import TextEncoder, Tokenizer, read_merges
 
 BATCH = 96
+HEADS_LR, HEADS_FIRST = 1e-3, 150  # from a start the linear layers alone learn at first: random ones would spoil what is there
 
 
 def train(work, sprites, cfg, amp):
@@ -23,7 +24,8 @@ def train(work, sprites, cfg, amp):
         return
     torch.manual_seed(cfg.seed + 2)
     text = TextEncoder(len(Tokenizer(read_merges(cfg.merges)).ids))
-    if begin := progress.load(os.path.join(work, "text.start.pt")):
+    begin = progress.load(os.path.join(work, "text.start.pt"))
+    if begin:
         text.load_state_dict(begin)
     bank = latents.load(work)
     pictures = bank.latents.flatten(1)
@@ -40,8 +42,9 @@ def train(work, sprites, cfg, amp):
         start = state["step"]
     rng = torch.Generator().manual_seed(cfg.seed + start)
     for step in range(start, cfg.text_steps):
-        for group in opt.param_groups:
-            group["lr"] = cfg.text_lr * progress.cosine(step, cfg.text_steps, 50)
+        waits = begin and step < HEADS_FIRST
+        for group, lr in zip(opt.param_groups, (0.0 if waits else cfg.text_lr, HEADS_LR)):
+            group["lr"] = lr * progress.cosine(step, cfg.text_steps, 50)
         pick = torch.randint(0, len(pictures), (BATCH,), generator=rng)
         ids = bank.tokens[pick, torch.randint(0, latents.CAPTIONS, (BATCH,), generator=rng)].long()
         shares = torch.zeros(BATCH, sizes["thing"] + 1)  # the last one takes what is not there
