@@ -35,9 +35,9 @@ def gradients(x):
 
 
 def loss_of(vae, x, kl_weight):
-    """Without a weight of the KL term, the encoder is a trained one: its latents get a fixed noise, and keep their scale."""
+    """Without a weight of the KL term, the encoder is a trained one: its latents get a fixed noise, whatever their scale."""
     mean, logvar = vae.encode(x)
-    spread = torch.exp(0.5 * logvar) if kl_weight else NOISE / LATENT_SCALE
+    spread = torch.exp(0.5 * logvar) if kl_weight else NOISE * mean.detach().std(dim=(0, 2, 3), keepdim=True)
     y = vae.decode(mean + torch.randn_like(mean) * spread).float()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     edges = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x)))
@@ -62,9 +62,12 @@ def train(work, sprites, cfg, amp):
         return
     torch.manual_seed(cfg.seed)
     vae = AutoencoderKL().to(memory_format=torch.channels_last)
-    if begin := progress.load(os.path.join(work, "vae.start.pt")):
+    begin = progress.load(os.path.join(work, "vae.start.pt"))
+    if begin:
         vae.load_state_dict(begin)
-    opt = torch.optim.AdamW(vae.parameters(), lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    parts = ((vae.decoder, vae.post_quant_conv), 1.0), ((vae.encoder, vae.quant_conv), 0.3 if begin else 1.0)
+    groups = [{"params": [p for m in modules for p in m.parameters()], "share": share} for modules, share in parts]
+    opt = torch.optim.AdamW(groups, lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
     ema, log, start = progress.Ema(vae, 0.99), progress.Log(os.path.join(work, "vae.log")), 0
     if state := progress.load(path):
         vae.load_state_dict(state["model"])
@@ -77,7 +80,7 @@ def train(work, sprites, cfg, amp):
     composer = Composer(sprites, cfg.seed + start)
     for step in range(start, cfg.vae_steps):
         for group in opt.param_groups:
-            group["lr"] = cfg.vae_lr * progress.cosine(step, cfg.vae_steps, 200)
+            group["lr"] = group["share"] * cfg.vae_lr * progress.cosine(step, cfg.vae_steps, 200)
         x = draw_batch(composer, cfg.vae_batch, pool, 0.75)
         opt.zero_grad(set_to_none=True)
         with amp():
@@ -88,7 +91,7 @@ def train(work, sprites, cfg, amp):
         ema.update(step)
         if step % 50 == 0:
             log(step=step, loss=loss.item(), mse=mse.item(), kl=kl.item())
-        if (step + 1) % 200 == 0 or step + 1 == cfg.vae_steps:
+        if (step + 1) % 100 == 0 or step + 1 == cfg.vae_steps:
             progress.save(path, {"model": vae.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
             eval_vae = AutoencoderKL().to(memory_format=torch.channels_last)
             ema.copy_to(eval_vae)
