@@ -98,11 +98,13 @@ def train(work, sprites, cfg, amp):
             with amp():
                 log(step=step + 1, psnr_things=psnr(restored(eval_vae, known_x), known_x), psnr_unseen=psnr(restored(eval_vae, unseen_x), unseen_x))
     ema.copy_to(vae)
-    finish(vae, known_x, final, log)
+    if not begin:  # else the denoiser knows the latents as they are
+        recentre(vae, known_x, log)
+    progress.save(final, vae.state_dict())
 
 
 @torch.no_grad()
-def finish(vae, x, final, log):
+def recentre(vae, x, log):
     """Recentres the latents so that LATENT_SCALE gives each channel mean 0 and variance 1; checks that pictures stay the same."""
     before = psnr(restored(vae, x), x)
     encode = lambda: torch.cat([vae.encode(part)[0] for part in x.split(16)]).transpose(0, 1).flatten(1)
@@ -110,4 +112,3 @@ def finish(vae, x, final, log):
     vae.recentre(z.mean(dim=1), 1 / (LATENT_SCALE * z.std(dim=1)))
     log(psnr_f32=psnr(restored(vae, x), x), psnr_before=before, channel_mean=str(z.mean(dim=1).tolist()), channel_std=str(z.std(dim=1).tolist()),
         correlation=str([round(v, 2) for v in torch.corrcoef(z).flatten().tolist()]), largest=encode().abs().max().item() * LATENT_SCALE)
-    progress.save(final, vae.state_dict())
