@@ -140,7 +140,8 @@ def main():
     net = classifier.prepare(args.work, sprites, amp, name=args.judge, seed=sum(args.judge.encode()))
     if args.images:
         pictures = read_images(args.images)
-        text = "things %.1f %%, and count %.1f %%, background %.1f %%" % tuple(score(net, pictures, prompts.read(args.lists)[: len(pictures)], sprites))
+        rows = prompts.read(args.lists)[: len(pictures)]
+        text = "things %.1f %%, and count %.1f %%, background %.1f %%" % tuple(score(net, pictures, rows, sprites))
         if args.against:
             apart = np.square(pictures - read_images(args.against).astype(np.float32)).mean((1, 2, 3))
             text += ", mean PSNR %.1f dB" % np.mean(10 * np.log10(255**2 / np.maximum(apart, 1e-9)))
@@ -154,7 +155,8 @@ def main():
     for name in args.lists.split(","):
         rows = prompts.read(name)[: args.count]
         pictures = generate(denoiser, tokenizer, vae, rows, amp, **how)
-        print("%-6s %3d prompts: things %5.1f %%, and count %5.1f %%, background %5.1f %%" % (name, len(rows), *score(net, pictures, rows, sprites)), flush=True)
+        right = score(net, pictures, rows, sprites)
+        print("%-6s %3d prompts: things %5.1f %%, and count %5.1f %%, background %5.1f %%" % (name, len(rows), *right), flush=True)
 
 
 if __name__ == "__main__":

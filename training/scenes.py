@@ -135,7 +135,8 @@ class Composer:
             figure = Figure(thing, size, mid + dx * away + jitter(3), mid + dy * away + jitter(3))
             return Scene([figure], ground, kind, "small" if "small" in kind else "", side)
         size = {"plain": 88 + jitter(4), "big": 112 + jitter(4), "small": 50 + jitter(3)}[kind]
-        return Scene([Figure(thing, size, mid + jitter(3), (mid if kind == "big" else low) + jitter(3))], ground, kind, "" if kind == "plain" else kind)
+        figure = Figure(thing, size, mid + jitter(3), (mid if kind == "big" else low) + jitter(3))
+        return Scene([figure], ground, kind, "" if kind == "plain" else kind)
 
     def stack(self, upper, lower):
         """Figures of one thing standing on the other: what is opaque of them meets."""
