@@ -14,7 +14,7 @@ from train_vae import LATENT_SCALE, to_tensor
 from vae import AutoencoderKL
 
 CAPTIONS = 4
-PART = 4000  # scenes a file
+PART = 1000  # scenes a file
 
 
 @dataclass
