@@ -1,4 +1,4 @@
-"""Data step: Google's Noto emoji (npm package @iconify-json/noto, Apache 2.0) as 128-pixel sprites with alpha.
+"""Data step: Google's Noto emoji (npm package @iconify-json/noto, Apache 2.0) as sprites with alpha, twice as large as a scene.
 
 Needs `npm` (or the unpacked package) and librsvg's `rsvg-convert`.
 """
@@ -9,30 +9,41 @@ import re
 import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
 PACKAGE = "@iconify-json/noto@1.2.9"
+SIDE = 256  # of sprites: a scene's are always smaller, so that scaling is always down
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@dataclass
+class Thing:
+    icon: str      # its name in the package
+    name: str      # with its article, as captions say it
+    others: list   # other names
+    plural: str    # "" where it is not counted
 
 
 @dataclass
 class Sprites:
     """pixels[i] is the premultiplied RGBA picture of icon ids[i]; the first len(names) icons are the things, with their names."""
 
-    pixels: np.ndarray  # uint8 [n, 128, 128, 4]
+    pixels: np.ndarray  # uint8 [n, SIDE, SIDE, 4]
     ids: list
     names: list
+    others: list = field(default_factory=list)   # of each thing
+    plurals: list = field(default_factory=list)  # of each thing, or ""
 
 
 def things():
-    """[(icon id, name with its article), …] of things.txt."""
+    """The list of things.txt."""
     with open(os.path.join(HERE, "things.txt"), encoding="utf-8") as f:
-        lines = [line.rstrip("\n") for line in f]
-    return [tuple(line.split("\t")) for line in lines if line and not line.startswith("#")]
+        rows = [line.rstrip("\n").split("\t") for line in f if line.strip() and not line.startswith("#")]
+    return [Thing(icon, name, [o for o in others.split(",") if o], plural) for icon, name, others, plural in rows]
 
 
 def fetch(folder):
@@ -45,7 +56,7 @@ def fetch(folder):
     return os.path.join(folder, "package")
 
 
-def _render(body, size=128):
+def _render(body, size=SIDE):
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 128 128">{body}</svg>'
     png = subprocess.run(["rsvg-convert", "-w", str(size), "-h", str(size)], input=svg.encode(), check=True, capture_output=True).stdout
     rgba = np.asarray(Image.open(BytesIO(png)).convert("RGBA")).astype(np.uint16)
@@ -64,14 +75,16 @@ def prepare(work):
         with open(os.path.join(package, "metadata.json"), encoding="utf-8") as f:
             categories = json.load(f)["categories"]
         skip = re.compile(r"skin-tone|^(man|woman|men|women|person|people|family|couple|keycap|letter|japanese)-|oclock|thirty|button")
-        others = sorted({i for c, ids in categories.items() if not c.startswith("Flags") for i in ids if i in icons and not skip.search(i)})
-        ids = [i for i, _ in chosen] + [i for i in others if i not in {i for i, _ in chosen}]
+        known = {t.icon for t in chosen}
+        others = sorted({i for c, ids in categories.items() if not c.startswith("Flags") for i in ids
+                         if i in icons and i not in known and not skip.search(i)})
+        ids = [t.icon for t in chosen] + others
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             pixels = np.stack(list(pool.map(lambda i: _render(icons[i]["body"]), ids)))
-        np.savez(path + ".tmp.npz", pixels=pixels, ids=np.array(ids))
+        np.savez_compressed(path + ".tmp.npz", pixels=pixels, ids=np.array(ids))
         os.replace(path + ".tmp.npz", path)
     stored = np.load(path)
     ids = stored["ids"].tolist()
-    if ids[: len(chosen)] != [i for i, _ in chosen]:
+    if ids[: len(chosen)] != [t.icon for t in chosen]:
         raise SystemExit(f"{path} was made from another things.txt: remove it to render again")
-    return Sprites(stored["pixels"], ids, [name for _, name in chosen])
+    return Sprites(stored["pixels"], ids, [t.name for t in chosen], [t.others for t in chosen], [t.plural for t in chosen])

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What fewer passes cost: pictures of prompts.txt by the built-in model in sdgo, in full and with
+# What fewer passes cost: pictures of prompts/one.txt by the built-in model in sdgo, in full and with
 # each of the settings below, judged by evaluate.py, compared with those in full, with the
 # processor's time.
 #   sh training/passes.sh DIR [COUNT]     DIR: where the judge is kept or trained; run it at the repository's root
@@ -11,13 +11,13 @@ trap 'rm -rf "$pictures"' EXIT
 row() { # FLAGS
 	mkdir -p "$pictures/now"
 	rm -f "$pictures/now"/*
-	head -n "$count" training/prompts.txt | cut -f1 >"$pictures/prompts"
+	head -n "$count" training/prompts/one.txt | cut -f1 >"$pictures/prompts"
 	# shellcheck disable=SC2086 # flags are words
 	{ command time -f '%U %S' ./sdgo txt2img -m builtin/noto.gguf --prompts "$pictures/prompts" --sampler "${SAMPLER:-euler}" --steps 20 \
 		-s 1 -t 1 --batch-size 8 -q $1 -o "$pictures/now/%04d.png" >/dev/null; } 2>"$pictures/time"
 	[ -d "$pictures/full" ] || cp -r "$pictures/now" "$pictures/full"
 	printf '%s: %s seconds, ' "${1:-in full}" "$(awk '{ print $1 + $2 }' "$pictures/time")"
-	"${PYTHON:-python3}" training/evaluate.py ${EVALUATE:-} --work "$work" --count "$count" --images "$pictures/now" --against "$pictures/full"
+	"${PYTHON:-python3}" training/evaluate.py ${EVALUATE:-} --work "$work" --lists one --count "$count" --images "$pictures/now" --against "$pictures/full"
 }
 
 row ""

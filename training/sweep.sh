@@ -9,10 +9,10 @@ trap 'rm -rf "$pictures"' EXIT
 
 score() { # MODEL STEPS GUIDANCE
 	rm -f "$pictures"/*.png
-	head -n "$count" training/prompts.txt | cut -f1 |
+	head -n "$count" training/prompts/one.txt | cut -f1 |
 		./sdgo txt2img -m "$1" --prompts - --sampler euler --steps "$2" --cfg-scale "$3" -s 1 -q -o "$pictures/%04d.png" >/dev/null
 	printf '%s, %d steps, guidance %d: ' "$(basename "$1")" "$2" "$3"
-	"${PYTHON:-python3}" training/evaluate.py ${EVALUATE:-} --work "$work" --count "$count" --images "$pictures"
+	"${PYTHON:-python3}" training/evaluate.py ${EVALUATE:-} --work "$work" --lists one --count "$count" --images "$pictures"
 }
 
 model=builtin/noto.gguf

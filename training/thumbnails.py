@@ -26,7 +26,9 @@ def main():
         small = Image.fromarray(sprites.pixels[i], "RGBa").resize((SIDE, SIDE), Image.Resampling.BOX).convert("RGBA")
         sheet.paste(small, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
     pixels = np.asarray(sheet).copy()
-    pixels[pixels[..., 3] == 0] = 0  # no colour where nothing is: smaller
+    pixels[pixels[..., 3] == 0] = 0  # no colour where nothing is, and fewer colours: smaller
+    pixels = (pixels.astype(np.float32) / 8).round().clip(0, 31) * 255 / 31
+    pixels = pixels.round().astype(np.uint8)
     Image.fromarray(pixels).save(args.output, optimize=True)
 
 

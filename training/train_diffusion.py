@@ -3,14 +3,12 @@ capped at low noise (as min-SNR of Hang et al. 2023, but not lowered at high noi
 dropped captions for classifier-free guidance, averaged weights."""
 
 import os
-import re
 
-import numpy as np
 import torch
 from torch import nn
 
+import latents
 import progress
-from latents import CAPTIONS
 from text import EncoderLayer, TextEncoder, Tokenizer, read_merges
 from unet import BasicTransformerBlock, UNet
 
@@ -46,12 +44,12 @@ def loss_of(model, x0, ids, abar, rng, gamma=5.0):
     return (snr1.clamp(max=gamma) / snr1 * error).mean()
 
 
-def plain_scenes(tokens, tokenizer):
-    """Indices of the scenes whose caption names one thing and no size or side."""
-    words = {i: token for token, i in tokenizer.ids.items()}
-    other = re.compile(r"\b(small|tiny|little|big|large|huge|left|right|at the top|at the bottom|and)\b")
-    captions = ("".join(words[i] for i in row if i < tokenizer.start).replace("</w>", " ") for row in tokens[:, 0].tolist())
-    return torch.tensor([n for n, caption in enumerate(captions) if not other.search(caption)])
+def shares_of(bank, cfg):
+    """How often each scene of the bank is picked: things that the start does not know, and scenes of several things, more often."""
+    share = torch.ones(len(bank.latents))
+    share[(bank.things >= cfg.known).any(dim=1)] *= cfg.new_share
+    share[bank.things[:, 1] >= 0] *= cfg.pair_share
+    return share
 
 
 def build(cfg):
@@ -88,11 +86,13 @@ class Workers:
             at += p.numel()
 
 
-def train(work, cfg, amp, milestone=lambda step: None):
+def train(work, cfg, amp):
     path, final = os.path.join(work, "denoiser.state.pt"), os.path.join(work, "denoiser.pt")
     torch.manual_seed(cfg.seed)
     model, tokenizer = build(cfg)
     model.text.load_state_dict(progress.load(os.path.join(work, "text.pt")))
+    if begin := progress.load(os.path.join(work, "unet.start.pt")):
+        model.unet.load_state_dict(begin)
     groups = [
         {"params": [p for p in part.parameters() if (p.ndim > 1) == big], "weight_decay": 0.01 if big else 0.0, "share": share}
         for part, share in ((model.unet, 1.0), (model.text, TEXT_LR_SHARE)) for big in (True, False)
@@ -109,9 +109,8 @@ def train(work, cfg, amp, milestone=lambda step: None):
         for module in model.modules():
             if isinstance(module, (BasicTransformerBlock, EncoderLayer)):
                 module.compile(dynamic=False)
-    bank = np.load(os.path.join(work, "bank.npz"))
-    latents, tokens = torch.from_numpy(bank["latents"]), torch.from_numpy(bank["tokens"])
-    plain = plain_scenes(tokens, tokenizer)
+    bank = latents.load(work)
+    shares = shares_of(bank, cfg)
     empty, abar = tokenizer([""]), alphas_cumprod()
     workers = Workers(model)
     rng = torch.Generator().manual_seed(cfg.seed + start + 1000003 * workers.rank)
@@ -119,16 +118,13 @@ def train(work, cfg, amp, milestone=lambda step: None):
     recent = []
     for step in range(start, cfg.steps):
         for group in opt.param_groups:
-            group["lr"] = group["share"] * cfg.lr * progress.cosine(step, cfg.steps, 300, floor=0.01)
-        pick = torch.randint(0, len(latents), (cfg.batch,), generator=rng)
-        share = cfg.plain_share * min(1.0, 1.6 - 1.2 * step / cfg.steps)  # whole for half the training, then down to 0.4 of it
-        easy = torch.rand(cfg.batch, generator=rng) < share
-        pick = torch.where(easy, plain[torch.randint(0, len(plain), (cfg.batch,), generator=rng)], pick)
-        ids = tokens[pick, torch.randint(0, CAPTIONS, (cfg.batch,), generator=rng)].long()
+            group["lr"] = group["share"] * cfg.lr * progress.cosine(step, cfg.steps, 200, floor=0.01)
+        pick = torch.multinomial(shares, cfg.batch, replacement=True, generator=rng)
+        ids = bank.tokens[pick, torch.randint(0, latents.CAPTIONS, (cfg.batch,), generator=rng)].long()
         ids[torch.rand(cfg.batch, generator=rng) < 0.1] = empty
         opt.zero_grad(set_to_none=True)
         with amp():
-            loss = loss_of(model, latents[pick].float(), ids, abar, rng)
+            loss = loss_of(model, bank.latents[pick].float(), ids, abar, rng)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
@@ -145,4 +141,3 @@ def train(work, cfg, amp, milestone=lambda step: None):
             progress.save(path, {"model": model.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
             ema.copy_to(averaged)
             progress.save(final, averaged.state_dict())
-            milestone(step + 1)

@@ -10,6 +10,7 @@ import progress
 from scenes import Composer
 from vae import AutoencoderKL
 
+NOISE = 0.04  # that a decoder learns to bear, of latents of unit variance: a denoiser's are never exact
 LATENT_SCALE = 0.18215  # what every program multiplies an SD 1.x latent by; recentre() makes it give unit variance
 
 
@@ -18,7 +19,7 @@ def to_tensor(pictures):
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def held_out_icons(sprites):
+def unseen_icons(sprites):
     """Every twentieth icon that is no thing: never shown to the autoencoder."""
     return list(range(len(sprites.names), len(sprites.ids), 20))
 
@@ -34,24 +35,25 @@ def gradients(x):
 
 
 def loss_of(vae, x, kl_weight):
+    """Without a weight of the KL term, the encoder is a trained one: its latents get a fixed noise, whatever their scale."""
     mean, logvar = vae.encode(x)
-    z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
-    y = vae.decode(z).float()
+    spread = torch.exp(0.5 * logvar) if kl_weight else NOISE * mean.detach().std(dim=(0, 2, 3), keepdim=True)
+    y = vae.decode(mean + torch.randn_like(mean) * spread).float()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     edges = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x)))
     mse = F.mse_loss(y, x)
     return F.l1_loss(y, x) + 4 * mse + 0.5 * edges + kl_weight * kl, mse, kl
 
 
+def psnr(y, x):
+    """Mean over pictures of the PSNR in dB, pixels 0..1."""
+    return -10 * torch.log10(((y - x) / 2).square().mean(dim=(1, 2, 3))).mean().item()
+
+
 @torch.no_grad()
-def psnr(vae, x):
-    """Mean over pictures of the PSNR in dB of decode(encode(x)), pixels 0..1."""
-    out = []
-    for part in x.split(16):
-        y = vae.decode(vae.encode(part)[0]).float().clamp(-1, 1)
-        mse = ((y - part) / 2).square().mean(dim=(1, 2, 3))
-        out.append(-10 * torch.log10(mse))
-    return torch.cat(out).mean().item()
+def restored(vae, x):
+    """decode(encode(x))"""
+    return torch.cat([vae.decode(vae.encode(part)[0]).float().clamp(-1, 1) for part in x.split(16)])
 
 
 def train(work, sprites, cfg, amp):
@@ -60,20 +62,25 @@ def train(work, sprites, cfg, amp):
         return
     torch.manual_seed(cfg.seed)
     vae = AutoencoderKL().to(memory_format=torch.channels_last)
-    opt = torch.optim.AdamW(vae.parameters(), lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    ema, log, start = progress.Ema(vae, 0.998), progress.Log(os.path.join(work, "vae.log")), 0
+    begin = progress.load(os.path.join(work, "vae.start.pt"))
+    if begin:
+        vae.load_state_dict(begin)
+    parts = ((vae.decoder, vae.post_quant_conv), 1.0), ((vae.encoder, vae.quant_conv), 0.3 if begin else 1.0)
+    groups = [{"params": [p for m in modules for p in m.parameters()], "share": share} for modules, share in parts]
+    opt = torch.optim.AdamW(groups, lr=cfg.vae_lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    ema, log, start = progress.Ema(vae, 0.99), progress.Log(os.path.join(work, "vae.log")), 0
     if state := progress.load(path):
         vae.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
         ema.shadow, start = state["ema"], state["step"]
-    unseen = held_out_icons(sprites)
+    unseen = unseen_icons(sprites)
     pool = sorted(set(range(len(sprites.names), len(sprites.ids))) - set(unseen))
     check = Composer(sprites, 12345)
     known_x, unseen_x = draw_batch(check, 64, pool, 1.0), draw_batch(check, 64, unseen, 0.0)
     composer = Composer(sprites, cfg.seed + start)
     for step in range(start, cfg.vae_steps):
         for group in opt.param_groups:
-            group["lr"] = cfg.vae_lr * progress.cosine(step, cfg.vae_steps, 200)
+            group["lr"] = group["share"] * cfg.vae_lr * progress.cosine(step, cfg.vae_steps, 200)
         x = draw_batch(composer, cfg.vae_batch, pool, 0.75)
         opt.zero_grad(set_to_none=True)
         with amp():
@@ -84,68 +91,24 @@ def train(work, sprites, cfg, amp):
         ema.update(step)
         if step % 50 == 0:
             log(step=step, loss=loss.item(), mse=mse.item(), kl=kl.item())
-        if (step + 1) % 1000 == 0 or step + 1 == cfg.vae_steps:
+        if (step + 1) % 100 == 0 or step + 1 == cfg.vae_steps:
             progress.save(path, {"model": vae.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
             eval_vae = AutoencoderKL().to(memory_format=torch.channels_last)
             ema.copy_to(eval_vae)
             with amp():
-                log(step=step + 1, psnr_things=psnr(eval_vae, known_x), psnr_unseen=psnr(eval_vae, unseen_x))
+                log(step=step + 1, psnr_things=psnr(restored(eval_vae, known_x), known_x), psnr_unseen=psnr(restored(eval_vae, unseen_x), unseen_x))
     ema.copy_to(vae)
-    finish(vae, known_x, final, log)
+    if not begin:  # else the denoiser knows the latents as they are
+        recentre(vae, known_x, log)
+    progress.save(final, vae.state_dict())
 
 
 @torch.no_grad()
-def finish(vae, x, final, log):
+def recentre(vae, x, log):
     """Recentres the latents so that LATENT_SCALE gives each channel mean 0 and variance 1; checks that pictures stay the same."""
-    before = psnr(vae, x)
+    before = psnr(restored(vae, x), x)
     encode = lambda: torch.cat([vae.encode(part)[0] for part in x.split(16)]).transpose(0, 1).flatten(1)
     z = encode()
     vae.recentre(z.mean(dim=1), 1 / (LATENT_SCALE * z.std(dim=1)))
-    log(psnr_f32=psnr(vae, x), psnr_before=before, channel_mean=str(z.mean(dim=1).tolist()), channel_std=str(z.std(dim=1).tolist()),
+    log(psnr_f32=psnr(restored(vae, x), x), psnr_before=before, channel_mean=str(z.mean(dim=1).tolist()), channel_std=str(z.std(dim=1).tolist()),
         correlation=str([round(v, 2) for v in torch.corrcoef(z).flatten().tolist()]), largest=encode().abs().max().item() * LATENT_SCALE)
-    progress.save(final, vae.state_dict())
-
-
-def refine(work, sprites, cfg, amp):
-    """Trains the decoder alone for a lower squared error: the latents, and so the denoiser, stay valid. Writes vae.refined.pt."""
-    final, path = os.path.join(work, "vae.refined.pt"), os.path.join(work, "vae.refine.state.pt")
-    if os.path.exists(final):
-        return
-    torch.manual_seed(cfg.seed + 1)
-    vae = AutoencoderKL().to(memory_format=torch.channels_last)
-    vae.load_state_dict(progress.load(os.path.join(work, "vae.pt")))
-    weights = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
-    opt = torch.optim.AdamW(weights, lr=cfg.refine_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    ema, log, start = progress.Ema(vae, 0.998), progress.Log(os.path.join(work, "refine.log")), 0
-    if state := progress.load(path):
-        vae.load_state_dict(state["model"])
-        opt.load_state_dict(state["opt"])
-        ema.shadow, start = state["ema"], state["step"]
-    unseen = held_out_icons(sprites)
-    pool = sorted(set(range(len(sprites.names), len(sprites.ids))) - set(unseen))
-    check = Composer(sprites, 12345)
-    known_x, unseen_x = draw_batch(check, 64, pool, 1.0), draw_batch(check, 64, unseen, 0.0)
-    composer = Composer(sprites, cfg.seed + 5000 + start)
-    for step in range(start, cfg.refine_steps):
-        for group in opt.param_groups:
-            group["lr"] = cfg.refine_lr * progress.cosine(step, cfg.refine_steps, 50)
-        x = draw_batch(composer, 2 * cfg.vae_batch, pool, 0.85)
-        opt.zero_grad(set_to_none=True)
-        with amp():
-            with torch.no_grad():
-                z, _ = vae.encode(x)
-            y = vae.decode(z + 0.02 / LATENT_SCALE * torch.randn_like(z)).float()
-            edges = sum((a - b).square().mean() for a, b in zip(gradients(y), gradients(x)))
-            mse = F.mse_loss(y, x)
-            loss = mse + 0.1 * edges + 0.05 * F.l1_loss(y, x)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 0.5)
-        opt.step()
-        ema.update(step)
-        if step % 50 == 0:
-            log(step=step, loss=loss.item(), mse=mse.item())
-        if (step + 1) % 500 == 0 or step + 1 == cfg.refine_steps:
-            progress.save(path, {"model": vae.state_dict(), "opt": opt.state_dict(), "ema": ema.shadow, "step": step + 1})
-    ema.copy_to(vae)
-    log(psnr_things=psnr(vae, known_x), psnr_unseen=psnr(vae, unseen_x))
-    progress.save(final, vae.state_dict())

@@ -37,11 +37,10 @@ def sprites(work, chosen):
 
 
 def single(composer, thing, plain):
-    """A scene of this thing alone, in the middle if plain."""
-    while True:
-        scene = composer.scene(thing)
-        if len(scene.figures) == 1 and not (plain and (scene.side or scene.size_word)):
-            return scene
+    """A scene of this thing alone on a colour, in the middle if plain."""
+    kind = "plain" if plain else str(composer.rng.choice(["plain", "plain", "big", "small", "side", "small side"]))
+    colours = [c for c in range(len(scenes.NAMES)) if c not in composer.banned[thing]]
+    return composer.scene(thing, int(composer.rng.choice(colours)), kind)
 
 
 def main():
@@ -69,7 +68,7 @@ def main():
         sheet.save(args.thumbnails, optimize=True)
         return
     if args.classes:
-        chosen += data.things()[::24]
+        chosen += [(t.icon, t.name) for t in data.things()[::24]]
     if args.only:
         chosen = [(chosen[0][0], "{}")]
     composer = scenes.Composer(sprites(args.work, chosen), args.seed)

@@ -46,7 +46,7 @@ def open_base(path):
 
 
 def compose(pixels, colour, rng, wobble=5):
-    """A thing (premultiplied RGBA, [128, 128, 4]) on a background, as uint8 [128, 128, 3]."""
+    """A thing (premultiplied RGBA) on a background, as uint8 [128, 128, 3]."""
     rgb = np.clip(scenes.PALETTE[colour] + rng.integers(-wobble, wobble + 1, 3), 0, 255)
     canvas = Image.new("RGB", (scenes.SIZE, scenes.SIZE), tuple(int(v) for v in rgb))
     sprite = Image.fromarray(pixels, "RGBa").resize((size := int(rng.integers(56, 109)),) * 2, Image.Resampling.BICUBIC).convert("RGBA")
@@ -84,7 +84,7 @@ def main():
         for thing in order[at : at + 50]:
             colour = int(rng.choice([c for c in range(len(scenes.NAMES)) if c not in banned[thing]]))
             pictures.append(compose(sprites.pixels[thing], colour, rng))
-            captions.append(scenes.caption(scenes.Scene([scenes.Figure(thing, 0, 0, 0)], colour), sprites.names, rng))
+            captions.append(scenes.caption(scenes.Scene([scenes.Figure(thing, 0, 0, 0)], colour), sprites, rng))
         latents.append((vae.encode(to_tensor(pictures))[0] * LATENT_SCALE).half().numpy())
         lines.append(np.packbits(np.stack([edges(p) for p in pictures]), axis=-1))
         tokens.append(tokenizer(captions).to(torch.int16).numpy())
