@@ -100,7 +100,7 @@ programs() {
     local objects=$build/objects file
     rm -rf "$objects"
     mkdir -p "$objects" "$build/tree/bin"
-    for file in csrc/kernels/*.cpp csrc/test/main.cpp csrc/test/kernels_test.cpp csrc/test/gradients_test.cpp csrc/test/low_rank_test.cpp csrc/test/merge_test.cpp csrc/test/own_bits_test.cpp csrc/test/quantize_test.cpp; do
+    for file in csrc/kernels/*.cpp csrc/test/main.cpp csrc/test/*_test.cpp; do
         g++ -std=c++17 -Icsrc -O3 -c "$file" -o "$objects/$(basename "$file").o"
     done
     g++ -static "$objects"/*.o -lpthread -o "$build/tree/bin/kernels_test"

@@ -8,7 +8,7 @@ trap 'rm -rf "$build"' EXIT
 CXX=${CXX:-g++}
 
 build_and_run() { # name, flags
-    for file in kernels/*.cpp test/main.cpp test/kernels_test.cpp test/gradients_test.cpp test/low_rank_test.cpp test/merge_test.cpp test/own_bits_test.cpp test/quantize_test.cpp; do
+    for file in kernels/*.cpp test/main.cpp test/*_test.cpp; do
         # shellcheck disable=SC2086
         $CXX -std=c++17 -Wall -Wextra -I. $2 -c "$file" -o "$build/$1-$(basename "$file").o" &
         pids="$pids $!"
@@ -32,5 +32,5 @@ build_and_run plain "-O3"
 build_and_run sanitized "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 # shellcheck disable=SC2086
-$CXX -std=c++17 -Wall -Wextra -O2 -I. core/pool.cpp test/pool_test.cpp -lpthread -ldl -o "$build/pool"
+$CXX -std=c++17 -Wall -Wextra -O2 -I. core/pool.cpp test/pool_check.cpp -lpthread -ldl -o "$build/pool"
 "$build/pool"

@@ -55,7 +55,7 @@ go run ./testdata/ports/compare -least 45 "$build/native.png" "$build/emulated.p
 [ "$system" != windows ] || sh "$ports/stack.sh" "$build/sdgo$exe"
 
 echo "$system: kernels"
-with sh -ec 'for file in csrc/kernels/*.cpp csrc/test/kernels_test.cpp csrc/test/gradients_test.cpp csrc/test/low_rank_test.cpp csrc/test/quantize_test.cpp; do
+with sh -ec 'for file in csrc/kernels/*.cpp csrc/test/main.cpp csrc/test/*_test.cpp; do
         $CXX -std=c++17 -Icsrc -O3 -Wall -Wextra -c "$file" -o "$0/$(basename "$file").o"
     done
     $CXX -static "$0"/*.o -lpthread -o "$0/kernels$1"' "$build" "$exe"
