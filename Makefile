@@ -68,13 +68,13 @@ unit:
 # share nothing with their callers are compiled without it, which is a third faster.
 PURE_STD = regexp regexp/syntax strconv hash/crc32 unicode unicode/utf8 math internal/chacha8rand
 race:
-	go test -timeout 30m -race $(PURE_STD:%=-gcflags=%=-race=false) ./cgo ./sd/... ./cli/...
+	go test -timeout 60m -race $(PURE_STD:%=-gcflags=%=-race=false) ./cgo ./sd/... ./cli/...
 	go test -timeout 30m -race $(PURE_STD:%=-gcflags=%=-race=false) -short ./server/... ./hub/...
 
 # AddressSanitizer, for the C++ core, through its binding and the pipeline. Go's own
 # packages, whose memory is safe, are compiled without it.
 asan:
-	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -timeout 40m -asan $(UNCHECKED:%=-gcflags=%=-asan=false) ./csrc/testnet ./cgo ./sd
+	CGO_CFLAGS="-O1 -g" CGO_CXXFLAGS="-O1 -g" go test -timeout 60m -asan $(UNCHECKED:%=-gcflags=%=-asan=false) ./csrc/testnet ./cgo ./sd
 
 # The C++ kernels against naive loops, plain and under the sanitizers.
 kernels:
@@ -144,7 +144,7 @@ lint: vet-elsewhere
 SOFTWARE = $(if $(TEST_DEVICE),,LP_NATIVE_VECTOR_WIDTH=256 GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_F16=1 LP_NUM_THREADS=0)
 gpu:
 	$(SOFTWARE) SDGO_BACKEND_PATH="$(CURDIR)/lib/sdgo" SDGO_TEST_DEVICE=$(or $(TEST_DEVICE),vulkan0) \
-		go test -count=1 -timeout 20m -run OnDevice ./sd ./builtin ./cli
+		go test -count=1 -timeout 40m -run OnDevice ./sd ./builtin ./cli
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
