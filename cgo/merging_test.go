@@ -59,3 +59,19 @@ func TestMergingAgreesWithItsAuthors(t *testing.T) {
 		requireClose(t, reference["xl.0.5"].F32, out, 1e-4, kernels+" xl")
 	}
 }
+
+// The middle's tokens attend to each other also where those of its level attend to the text alone.
+func TestMiddleAttendsToItself(t *testing.T) {
+	p := unetParams()
+	p["self_attention"] = make([]float64, len(p["channel_mult"]))
+	p["middle_depth"] = []float64{1}
+	found := 0
+	for _, w := range randomNet(t, "unet", p, Config{Threads: 1}).Weights() {
+		if w.Name == "middle_block.1.transformer_blocks.0.attn1.to_k.weight" {
+			require.Equal(t, w.Shape[0], w.Shape[1])
+			require.NotEqual(t, int64(p["context_dim"][0]), w.Shape[1])
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+}

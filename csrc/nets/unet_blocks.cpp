@@ -214,14 +214,14 @@ Tensor UNetBlocks::middle_end(Pass &p, Tensor h, bool perturbed) const {
         return h;
     }
     if (middle_depth_ > 0) {
-        h = transformer(p, h, "middle_block.1", levels() - 1, middle_depth_, perturbed);
+        h = transformer(p, h, "middle_block.1", levels() - 1, middle_depth_, true, perturbed);
     }
     return res_block(p, h, "middle_block.2", channels(levels() - 1)); // 2 without attention, too
 }
 
 Tensor UNetBlocks::stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const {
     h = res_block(p, h, name + ".0", channels(level));
-    return depth > 0 ? transformer(p, h, name + ".1", level, depth) : h;
+    return depth > 0 ? transformer(p, h, name + ".1", level, depth, self_attention_[size_t(level)] == 1) : h;
 }
 
 Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const {
@@ -237,11 +237,10 @@ Tensor UNetBlocks::res_block(Pass &p, Tensor x, const std::string &name, int64_t
 }
 
 Tensor UNetBlocks::transformer(Pass &p, Tensor x, const std::string &name, int level, int depth,
-                               bool perturbed) const {
+                               bool to_itself, bool perturbed) const {
     Ops &ops = p.ops;
     const int64_t c = ops.channels(x), width = ops.width(x), height = ops.height(x);
-    const Own own = {self_attention_[size_t(level)] == 1, perturbed, width, height,
-                     level == merging_level() ? p.merged : nullptr};
+    const Own own = {to_itself, perturbed, width, height, level == merging_level() ? p.merged : nullptr};
     Tensor h = ops.tokens(ops.group_norm(x, name + ".norm", {groups_, attention_eps_, false}));
     h = ops.linear(h, name + ".proj_in", {c}); // a 1x1 convolution in SD 1, the same numbers
     for (int i = 0; i < depth; i++) {

@@ -88,7 +88,7 @@ class UNetBlocks {
     // A residual block and, where its depth is not 0, its transformer.
     Tensor stage(Pass &p, Tensor h, const std::string &name, int level, int depth) const;
     Tensor res_block(Pass &p, Tensor x, const std::string &name, int64_t out) const;
-    Tensor transformer(Pass &p, Tensor x, const std::string &name, int level, int depth,
+    Tensor transformer(Pass &p, Tensor x, const std::string &name, int level, int depth, bool to_itself,
                        bool perturbed = false) const;
 
     GroupNorm norm() const { return {groups_, eps_, true}; } // with SiLU
