@@ -151,9 +151,7 @@ func (c *config) scheduler() {
 		c.say(keyZeroSNR, true)
 	}
 	c.betas(kind, named)
-	if schedule := c.spacing(""); schedule != "" { // discrete is even
-		c.say(keySchedule, schedule)
-	}
+	c.spacing(keySchedule, "") // discrete is even
 }
 
 // edm reads the process of Karras et al. 2022.
@@ -211,10 +209,11 @@ func (c *config) betas(kind scheduler, named bool) {
 	c.say(keyBetas, fmt.Sprintf("%s %v %v %v", name, start, end, n))
 }
 
-// spacing reads which schedule a run has that names none, "" where the file doesn't
-// say. even is the schedule of even timesteps. Only what the file says counts, and not
-// the class's default: that is a solver's, and a request chooses its sampler.
-func (c *config) spacing(even string) (schedule string) {
+// spacing reads which schedule a run has that names none; even is that of even
+// timesteps, "" for the usual one. Only what the file says counts, and not the class's
+// default: that is a solver's, and a request chooses its sampler.
+func (c *config) spacing(key, even string) {
+	schedule := ""
 	offset, _ := c.number("steps_offset", 0, maxTimesteps)
 	switch s, ok := c.text("timestep_spacing"); {
 	case !ok:
@@ -242,5 +241,7 @@ func (c *config) spacing(even string) (schedule string) {
 			schedule, before = name, field
 		}
 	}
-	return schedule
+	if schedule != "" {
+		c.say(key, schedule)
+	}
 }

@@ -200,9 +200,7 @@ func (c *config) pixelScheduler(own []mark) (warnings []string) {
 	variance, _ := c.text("variance_type")
 	c.sayPixel("variance", cmp.Or(strings.TrimSuffix(variance, "_log"), "fixed_small"))
 	c.sayPixel("clip", c.orTruth("clip_sample", true))
-	if schedule := c.spacing("respaced"); schedule != "" {
-		c.say(pixelSchedule, schedule)
-	}
+	c.spacing(pixelSchedule, "respaced")
 	c.pixelBetas(kind)
 	return warnings
 }
