@@ -52,7 +52,7 @@ def attach(unet, rank):
 
 @torch.no_grad()
 def prepare(work, cfg, amp):
-    """work/paths/000.pt, …: token ids, and x at the student's five noise levels [n, 5, 4, 16, 16]."""
+    """work/paths/000.pt, …: token ids, and x at the student's five noise levels [n, 5, channels, 16, 16]."""
     folder = os.path.join(work, "paths")
     os.makedirs(folder, exist_ok=True)
     names = [os.path.join(folder, f"{n:03}.pt") for n in range(-(-cfg.trajectories // PIECE))]

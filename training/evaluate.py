@@ -97,7 +97,9 @@ def models(args):
     """(denoiser, tokenizer, autoencoder) that are to be scored."""
     cfg = types.SimpleNamespace(merges=args.merges, rank=args.rank)
     if args.of:
-        parts, (denoiser, tokenizer), vae = start.read(args.of), build(cfg), AutoencoderKL().to(memory_format=torch.channels_last)
+        parts = start.read(args.of)
+        channels = start.latent_channels(parts["vae"])
+        (denoiser, tokenizer), vae = build(cfg, channels), AutoencoderKL(z=channels).to(memory_format=torch.channels_last)
         for part, module in (("unet", denoiser.unet), ("text", denoiser.text), ("vae", vae)):
             start.fill(module, parts[part])
         return denoiser.eval(), tokenizer, vae.eval()

@@ -19,7 +19,7 @@ PART = 1000  # scenes a file
 
 @dataclass
 class Bank:
-    latents: torch.Tensor  # f16 [n, 4, 16, 16], of unit variance
+    latents: torch.Tensor  # f16 [n, channels, 16, 16], as the UNet sees them
     tokens: torch.Tensor   # int16 [n, CAPTIONS, 77]
     things: torch.Tensor   # int16 [n, 2]: the second is -1 where there is one
     kinds: torch.Tensor    # uint8 [n], of KINDS

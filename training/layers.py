@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+LATENT_CHANNELS = 16
+
 _fused = None
 
 

@@ -8,8 +8,9 @@ import torch
 
 
 def save(path, state):
-    torch.save(state, path + ".tmp")
-    os.replace(path + ".tmp", path)
+    own = f"{path}.{os.getpid()}.tmp"  # several processes may write the same
+    torch.save(state, own)
+    os.replace(own, path)
 
 
 def load(path):

@@ -2,6 +2,7 @@
 
 import torch
 
+from layers import LATENT_CHANNELS
 from train_diffusion import alphas_cumprod
 from train_vae import LATENT_SCALE
 
@@ -36,16 +37,16 @@ def guided(unet, x, sigma, t, context, empty, scale):
     return other + scale * (wanted - other)
 
 
-def noise(n, seed):
-    return torch.randn(n, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
+def noise(n, seed, channels=LATENT_CHANNELS):
+    return torch.randn(n, channels, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
 def sample(denoiser, tokenizer, prompts, cfg_scale=3.0, steps=20, seed=0, spacing="discrete"):
-    """Latents [n, 4, 16, 16] of unit variance for n prompts."""
+    """Latents [n, channels, 16, 16], as the UNet sees them, for n prompts."""
     t, sigma = schedule(steps, spacing)
     context, empty = denoiser.text(tokenizer(list(prompts))), denoiser.text(tokenizer([""]))
-    x = noise(len(prompts), seed) * sigma[0]
+    x = noise(len(prompts), seed, denoiser.channels) * sigma[0]
     for i in range(steps):
         picture = guided(denoiser.unet, x, sigma[i], t[i], context, empty, cfg_scale)
         x = x + (x - picture) / sigma[i] * (sigma[i + 1] - sigma[i])

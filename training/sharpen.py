@@ -7,7 +7,6 @@ import os
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 import classifier
 import progress
@@ -16,21 +15,23 @@ from train_vae import LATENT_SCALE, NOISE, draw_batch, gradients, psnr, restored
 from vae import AutoencoderKL
 
 EDGE = 0.08  # the change from pixel to pixel, of 2, from which on it is an edge
-ADVERSARIAL, PERCEPTUAL = 0.25, 0.1
+ADVERSARIAL, PERCEPTUAL = 0.5, 0.1
+DETAIL = 4  # how many times larger the discriminator sees the bands of detail, which are small
 
 
 def bands(x):
     """Haar's wavelet bands: [n, 3, h, w] to [n, 12, h/2, w/2]."""
     a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
-    return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
+    return torch.cat([a + b + c + d, DETAIL * (a - b + c - d), DETAIL * (a + b - c - d), DETAIL * (a - b - c + d)], 1) / 2
 
 
 class Discriminator(nn.Module):
-    """A score for each patch of 22x22 pixels."""
+    """A score for each patch of 22x22 pixels. Without spectral norms: with them it could not tell blurred pictures from sharp ones
+    in 1,000 steps (a hinge loss of 1.8 of 2)."""
 
     def __init__(self, width=48):
         super().__init__()
-        conv = lambda a, b, stride=1: spectral_norm(nn.Conv2d(a, b, 3, stride, 1))
+        conv = lambda a, b, stride=1: nn.Conv2d(a, b, 3, stride, 1)
         act = nn.LeakyReLU(0.2)
         self.body = nn.Sequential(conv(12, width), act, conv(width, width, 2), act, conv(width, 2 * width), act, conv(2 * width, 2 * width), act,
                                   nn.Conv2d(2 * width, 1, 1))

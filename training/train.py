@@ -42,6 +42,7 @@ def parse():
     p.add_argument("--judge-steps", type=int, default=1600)
     p.add_argument("--vae-steps", type=int, default=8000)
     p.add_argument("--vae-batch", type=int, default=4)
+    p.add_argument("--vae-crop", type=int, default=0, help="the side of squares of the scenes that the autoencoder learns from, 0: whole scenes")
     p.add_argument("--vae-lr", type=float, default=1e-3)
     p.add_argument("--kl-weight", type=float, default=2e-4, help="0 from a start: the latents keep their scale")
     p.add_argument("--sharp-steps", type=int, default=4000)

@@ -9,8 +9,10 @@ from torch import nn
 
 import latents
 import progress
+from layers import LATENT_CHANNELS
 from text import EncoderLayer, TextEncoder, Tokenizer, read_merges
 from unet import BasicTransformerBlock, UNet
+from workers import Workers
 
 AVERAGE_EVERY = 8  # steps between averages, of processes and over time
 TEXT_LR_SHARE = 0.2  # the text encoder comes trained
@@ -25,9 +27,9 @@ def alphas_cumprod():
 class Denoiser(nn.Module):
     """Text encoder and UNet as one module; v(x_t, t, token ids)."""
 
-    def __init__(self, vocab):
+    def __init__(self, vocab, channels=LATENT_CHANNELS):
         super().__init__()
-        self.text, self.unet = TextEncoder(vocab), UNet()
+        self.text, self.unet, self.channels = TextEncoder(vocab), UNet(latent=channels), channels
 
     def forward(self, x, t, ids):
         return self.unet(x.contiguous(memory_format=torch.channels_last), t, self.text(ids))
@@ -52,9 +54,9 @@ def shares_of(bank, cfg):
     return share
 
 
-def build(cfg):
+def build(cfg, channels=LATENT_CHANNELS):
     tokenizer = Tokenizer(read_merges(cfg.merges))
-    return Denoiser(len(tokenizer.ids)).to(memory_format=torch.channels_last), tokenizer
+    return Denoiser(len(tokenizer.ids), channels).to(memory_format=torch.channels_last), tokenizer
 
 
 def load_averaged(work, cfg):
@@ -62,28 +64,6 @@ def load_averaged(work, cfg):
     model, tokenizer = build(cfg)
     model.load_state_dict(progress.load(os.path.join(work, "denoiser.pt")))
     return model.eval(), tokenizer
-
-
-class Workers:
-    """Local SGD (Stich 2019) for `torchrun --nproc-per-node N train.py --threads 1`: each process trains on its own, their weights are
-    averaged every few steps. On cores that other programs use too, this loses far less than threads that wait for each other."""
-
-    def __init__(self, model):
-        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.weights = list(model.parameters())
-        if self.count > 1:
-            torch.distributed.init_process_group("gloo")
-
-    @torch.no_grad()
-    def average(self):
-        if self.count == 1:
-            return
-        flat = torch.cat([p.flatten() for p in self.weights])
-        torch.distributed.all_reduce(flat)
-        at = 0
-        for p in self.weights:
-            p.copy_(flat[at : at + p.numel()].view_as(p) / self.count)
-            at += p.numel()
 
 
 def train(work, cfg, amp):

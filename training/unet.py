@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from layers import Norm, attention, conv3
+from layers import LATENT_CHANNELS, Norm, attention, conv3
 
 HEADS = 8
 
@@ -125,7 +125,7 @@ class First(nn.Conv2d):
 class UNet(nn.Module):
     """attention: the downsampling factors (1, 2, 4, …) at which blocks attend to the text."""
 
-    def __init__(self, channels=64, mult=(1, 2), blocks=2, attention=(2,), context_dim=128, latent=4):
+    def __init__(self, channels=64, mult=(1, 2), blocks=2, attention=(2,), context_dim=128, latent=LATENT_CHANNELS):
         super().__init__()
         emb = 4 * channels
         self.channels = channels
@@ -156,7 +156,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.out[2].bias)
 
     def forward(self, x, t, context):
-        """x [n, 4, h, w], t [n], context [n, tokens, context_dim] -> [n, 4, h, w]."""
+        """x [n, latent, h, w], t [n], context [n, tokens, context_dim] -> [n, latent, h, w]."""
         emb = self.time_embed(timestep_embedding(t, self.channels))
         run = lambda layers, h: _chain(layers, h, emb, context)
         h, skips = x, []

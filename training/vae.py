@@ -1,4 +1,4 @@
-"""The KL autoencoder of latent diffusion (Rombach et al. 2022): f = 8, four latent channels, weight names of the original code.
+"""The KL autoencoder of latent diffusion (Rombach et al. 2022): f = 8, 16 latent channels, weight names of the original code.
 
 Attribute names are the checkpoint's names (encoder.down.0.block.0.norm1.weight, …): the class tree is the file's table of contents.
 """
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from layers import Norm, conv3
+from layers import LATENT_CHANNELS, Norm, conv3
 
 
 class ResnetBlock(nn.Module):
@@ -132,7 +132,7 @@ class AutoencoderKL(nn.Module):
     convolution then removes each channel's mean, which is the background's colour, and training crawls; with 96 it does not.
     """
 
-    def __init__(self, ch=96, mult=(1, 1, 1, 1), blocks=0, z=4):
+    def __init__(self, ch=96, mult=(1, 1, 1, 1), blocks=0, z=LATENT_CHANNELS):
         super().__init__()
         self.encoder, self.decoder = Encoder(ch, mult, blocks, z), Decoder(ch, mult, blocks, z)
         self.quant_conv, self.post_quant_conv = nn.Conv2d(2 * z, 2 * z, 1), nn.Conv2d(z, z, 1)
@@ -142,7 +142,7 @@ class AutoencoderKL(nn.Module):
             self.quant_conv.weight[:z] *= 3
 
     def encode(self, x):
-        """Pictures [n, 3, h, w] in -1..1 to the mean and the log variance of the latents [n, 4, h/8, w/8]."""
+        """Pictures [n, 3, h, w] in -1..1 to the mean and the log variance of the latents [n, z, h/8, w/8]."""
         mean, logvar = self.quant_conv(self.encoder(x)).float().chunk(2, dim=1)
         return mean, logvar.clamp(-30, 20)
 

@@ -59,7 +59,7 @@ class Control(nn.Module):
         layers = [conv3(3, a), conv3(a, a), conv3(a, b, 2), conv3(b, b), conv3(b, c, 2), conv3(c, c), conv3(c, d, 2), conv3(d, self.channels)]
         self.input_hint_block = nn.Sequential(*[x for layer in layers for x in (layer, nn.SiLU())][:-1])
         with torch.no_grad():
-            h, emb, widths = torch.zeros(1, 4, 16, 16), torch.zeros(1, 4 * self.channels), []
+            h, emb, widths = torch.zeros(1, unet.input_blocks[0][0].in_channels, 16, 16), torch.zeros(1, 4 * self.channels), []
             for layers in unet.input_blocks:
                 h = _chain(layers, h, emb, torch.zeros(1, 1, 128))
                 widths.append(h.shape[1])

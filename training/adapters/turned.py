@@ -4,7 +4,7 @@ who draws it must look at the edges.
     python training/adapters/turned.py --work DIR --model base.safetensors --count 12000
 
 base.safetensors is the built-in model in float32 (`sdgo convert --type f32 -o base.safetensors builtin/noto.gguf`). Result: DIR/turned.npz
-with latents (float16, [n, 4, 16, 16], unit variance), edges (bits of [n, 128, 128]) and token ids ([n, 77]). Edges are OpenCV's Canny with
+with latents (float16, [n, channels, 16, 16], as the UNet sees them), edges (bits of [n, 128, 128]) and token ids ([n, 77]). Edges are OpenCV's Canny with
 100 and 200, which `sdgo preprocess canny` computes to the bit (opencv-python-headless).
 """
 
@@ -34,9 +34,10 @@ def open_base(path):
         merges = [tuple(m.split()) for m in f.metadata()["tokenizer.ggml.merges"].split("\n")]
         tensors = {k: f.get_tensor(k) for k in f.keys()}
     tokenizer = Tokenizer(merges)
+    channels = len(tensors["first_stage_model.post_quant_conv.weight"])
     parts = {
-        "model.diffusion_model.": UNet(),
-        "first_stage_model.": AutoencoderKL(),
+        "model.diffusion_model.": UNet(latent=channels),
+        "first_stage_model.": AutoencoderKL(z=channels),
         "cond_stage_model.transformer.text_model.": TextEncoder(len(tokenizer.ids)),
     }
     for prefix, part in parts.items():
