@@ -12,7 +12,7 @@ class Workers:
     def __init__(self, model):
         self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.weights = list(model.parameters())
-        if self.count > 1:
+        if self.count > 1 and not torch.distributed.is_initialized():  # by an earlier stage
             torch.distributed.init_process_group("gloo")
 
     @torch.no_grad()
